@@ -1,0 +1,42 @@
+# Every command sets up what it needs in a local .venv. CI calls the same targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.PHONY: help setup bench test check format speed speed-peers clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/\t/' | expand -t 16
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clbench needs Python >= 3.11; call make with PYTHON=python3.11"; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(STAMP)
+
+setup: $(STAMP)  ## install clbench and its tools into .venv
+
+bench: $(STAMP)  ## run the default matrix (split-digits) to a leaderboard
+	$(BIN)/clbench run split-digits --jobs auto --out results/split-digits
+
+test: $(STAMP)   ## the test suite
+	$(BIN)/python -m pytest -n 2
+
+check: $(STAMP)  ## ruff (lint and format) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+speed: $(STAMP)  ## ours against the bare PyTorch loop, as ratios
+	$(BIN)/python benchmarks/speed/compare.py
+
+speed-peers: $(STAMP) ## ours against avalanche-lib, as ratios
+	$(BIN)/python benchmarks/speed/peers.py
+
+clean:           ## remove the environment and results
+	rm -rf $(VENV) results

@@ -1,0 +1,38 @@
+"""clbench: continual-learning benchmarks that look at every iteration.
+
+The public names are loaded when they are first used; importing this package imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "Dataset": "clbench.types",
+    "Experience": "clbench.types",
+    "Part": "clbench.strategies.part",
+    "Record": "clbench.types",
+    "Refused": "clbench.parameters",
+    "Stream": "clbench.types",
+    "Task": "clbench.types",
+    "Trace": "clbench.types",
+    "board": "clbench.api",
+    "load": "clbench.api",
+    "plot": "clbench.api",
+    "run": "clbench.api",
+    "stream": "clbench.api",
+}
+
+__version__ = "0.1.0"
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"clbench has no {name!r}; public names: {', '.join(sorted(_PUBLIC))}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,125 @@
+"""Admission policies of the memory: which offered row takes which slot. M slots, B offered rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.rng import Generator
+
+Index = NDArray[np.int64]
+
+
+class Admission(ABC):
+    """Decides, row by row in order, which slot an offered row takes.
+
+    Args:
+        size: M.
+        generator: The policy's own randomness.
+    """
+
+    def __init__(self, size: int, generator: Generator) -> None:
+        self.size = size
+        self.generator = generator
+
+    @abstractmethod
+    def place(self, y: Index) -> Index:
+        """Slot of each offered row by its label ``y`` (B,), -1 where it is turned away; shape (B,)."""
+
+    @property
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """All that the policy remembers, as plain numbers and lists."""
+
+    @state.setter
+    @abstractmethod
+    def state(self, state: dict[str, Any]) -> None: ...
+
+
+class Reservoir(Admission):
+    """Every row offered so far is kept with the same probability.
+
+    Source: Vitter 1985, algorithm R: the n-th row offered (from 1) replaces slot j ~ U{0..n-1} if j < M.
+    """
+
+    def __init__(self, size: int, generator: Generator) -> None:
+        super().__init__(size, generator)
+        self.offered = 0
+
+    def place(self, y: Index) -> Index:
+        order = self.offered + np.arange(len(y))
+        self.offered += len(y)
+        if order[-1] < self.size:
+            return order
+        slots = np.where(order < self.size, order, self.generator.integers(len(y), order + 1))
+        slots[slots >= self.size] = -1
+        return slots
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {"offered": self.offered, "generator": self.generator.state}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.offered, self.generator.state = state["offered"], state["generator"]
+
+
+class ClassBalanced(Admission):
+    """Classes seen share the memory as evenly as the stream allows; inside a class, a reservoir.
+
+    A row of a class that has never been the largest takes a random slot of the largest class; a row of a class that has
+    (a full class) replaces a row of its own class with probability kept / seen of that class.
+
+    Source: Chrysakis & Moens 2020, algorithm 1 (class-balancing reservoir sampling).
+    """
+
+    def __init__(self, size: int, generator: Generator) -> None:
+        super().__init__(size, generator)
+        self.slots: dict[int, list[int]] = {}
+        self.seen: dict[int, int] = {}
+        self.full: set[int] = set()
+        self.count = 0
+
+    def place(self, y: Index) -> Index:
+        chance, pick = self.generator.uniform(2 * len(y)).reshape(2, -1).tolist()
+        placed = [self._place(label, *u) for label, *u in zip(y.tolist(), chance, pick, strict=True)]
+        return np.array(placed, dtype=np.int64)
+
+    def _place(self, label: int, chance: float, pick: float) -> int:
+        own = self.slots.setdefault(label, [])
+        self.seen[label] = self.seen.get(label, 0) + 1
+        if self.count < self.size:
+            own.append(self.count)
+            self.count += 1
+            return own[-1]
+        most = max(len(slots) for slots in self.slots.values())
+        self.full |= {name for name, slots in self.slots.items() if len(slots) == most}
+        if label in self.full:
+            if chance < len(own) / self.seen[label]:
+                return own[int(pick * len(own))]
+            return -1
+        largest = next(slots for slots in self.slots.values() if len(slots) == most)
+        own.append(largest.pop(int(pick * most)))
+        return own[-1]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {
+            "slots": [[label, list(slots)] for label, slots in self.slots.items()],
+            "seen": list(self.seen.items()),
+            "full": sorted(self.full),
+            "count": self.count,
+            "generator": self.generator.state,
+        }
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.slots = {label: list(slots) for label, slots in state["slots"]}
+        self.seen, self.full, self.count = dict(state["seen"]), set(state["full"]), state["count"]
+        self.generator.state = state["generator"]
+
+
+POLICIES: dict[str, type[Admission]] = {"reservoir": Reservoir, "class_balanced": ClassBalanced}

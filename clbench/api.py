@@ -1,0 +1,221 @@
+"""What the command line does, as Python functions: run a matrix, load records, make a board, draw."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clbench.executors import Event, Options, ignore
+from clbench.matrix import run_matrix
+from clbench.parameters import Refused
+from clbench.plan import Plan
+from clbench.plan import plan as make_plan
+from clbench.types import Dataset, Record, Stream
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from torch import nn
+
+    from clbench.leaderboard.board import Board
+
+Strategy = str | Mapping[str, Any]
+
+
+def run(
+    benchmark: str | Path | Mapping[str, Any],
+    *,
+    strategies: str | Sequence[Strategy] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
+    out: str | Path | None = None,
+    jobs: int | str = 1,
+    device: str = "cpu",
+    data_dir: str | Path | None = None,
+    overrides: Mapping[str, Any] | Iterable[str] = (),
+    dataset: Dataset | tuple[Any, Any, Any, Any] | None = None,
+    model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
+    save_model: bool = False,
+    watch: Callable[[Event], None] = ignore,
+) -> list[Record]:
+    """Run a benchmark matrix; cells that are finished in ``out`` are not run again.
+
+    Args:
+        benchmark: A shipped name (``"split-digits"``), the path of a benchmark file, or the mapping that it holds.
+        strategies: In place of the benchmark's: ``"er, er + ewc(strength=1)"`` or a list.
+        seeds: In place of the benchmark's: ``5`` (for 0 to 4), ``"0,1,2"``, or a list.
+        out: Result directory; ``None`` keeps records in memory only.
+        jobs: Cells at a time, each in a process of its own beyond one; ``"auto"`` fills the cores.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"``.
+        data_dir: Where data sets lie and are downloaded to.
+        overrides: Dotted keys and values, such as ``{"training.lr": 0.03}``.
+        dataset: Own data in place of the benchmark's: a :class:`Dataset` or ``(x_train, y_train, x_test, y_test)``.
+        model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or a
+            function ``(shape, n_outputs) -> module``, initialised anew for each seed.
+        save_model: Keep final weights as ``OUT/models/KEY.pt``.
+        watch: Told of every event: :class:`Started`, :class:`Progress`, and each :class:`Record`.
+
+    Returns:
+        One record per cell, strategy by strategy, also for cells that failed, diverged or were skipped.
+
+    Raises:
+        Refused: Anything wrong with what was asked, before anything runs.
+    """
+    from clbench.cell import Given
+
+    given = Given(dataset=_dataset(dataset), model=model)
+    settings = overrides.items() if isinstance(overrides, Mapping) else ()
+    plan = make_plan(
+        benchmark,
+        strategies=split_strategies(strategies),
+        seeds=seeds,
+        overrides=[f"{k}={v}" for k, v in settings] if isinstance(overrides, Mapping) else overrides,
+        dataset=None
+        if given.dataset is None
+        else {"name": f"given:{given.dataset.name}", "checksum": given.dataset.checksum},
+        model=None if model is None else _describe(model),
+    )
+    return execute_plan(
+        plan, out=out, jobs=jobs, device=device, data_dir=data_dir, given=given, save_model=save_model, watch=watch
+    ).records
+
+
+def execute_plan(
+    plan: Plan,
+    *,
+    out: str | Path | None = None,
+    jobs: int | str = 1,
+    device: str = "cpu",
+    data_dir: str | Path | None = None,
+    given: Any = None,
+    save_model: bool = False,
+    watch: Callable[[Event], None] = ignore,
+) -> Any:
+    """Run the cells of a plan, after building its first stream, so that what is wrong there shows before anything runs.
+
+    Arguments as in :func:`run`; returns a ``clbench.matrix.Outcome``.
+    """
+    from clbench.cell import make_stream
+
+    where = None if out is None else Path(out)
+    if save_model and where is None:
+        raise Refused("save_model needs out: the folder in which models/KEY.pt is written")
+    if plan.cells:
+        first = plan.cells[0]
+        own = given.dataset if given is not None else None
+        make_stream(first.config["stream"], first.seed, data_dir=_text(data_dir), dataset=own)
+    options = Options(
+        data_dir=_text(data_dir),
+        device=choose_device(device),
+        given=given,
+        models=where / "models" if where is not None and save_model else None,
+        partial=where / "partial" if where is not None else None,
+    )
+    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch)
+
+
+def split_strategies(written: str | Sequence[Strategy] | None) -> list[Strategy] | None:
+    """A list of strategies from text such as ``"a, er + ewc(strength=1, rows=9)"``; lists pass unchanged."""
+    from clbench.strategies import text
+
+    if written is None:
+        return None
+    return list(text.split_list(written)) if isinstance(written, str) else list(written)
+
+
+def choose_device(device: str) -> str:
+    """``cpu`` or ``cuda[:N]``, with ``auto`` decided.
+
+    Raises:
+        Refused: Another name, or a GPU that torch does not see.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not device.startswith("cuda"):
+        raise Refused(f"device {device!r} is not known; choose cpu, cuda or auto")
+    if not torch.cuda.is_available():
+        raise Refused(
+            f"device {device!r} is not to be had: this torch ({torch.__version__}) sees no GPU; choose cpu or auto"
+        )
+    return device
+
+
+def _dataset(dataset: Dataset | tuple[Any, Any, Any, Any] | None) -> Dataset | None:
+    if dataset is None or isinstance(dataset, Dataset):
+        return dataset
+    from clbench.data import from_arrays
+
+    return from_arrays("arrays", *dataset)
+
+
+def _describe(model: Any) -> dict[str, Any]:
+    """What identifies a given model in a cell: its name, and its weights, or its code where it is a function."""
+    digest = hashlib.sha256()
+    if hasattr(model, "state_dict"):
+        for name, value in model.state_dict().items():
+            digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+        name = type(model).__qualname__
+    else:
+        import cloudpickle
+
+        digest.update(cloudpickle.dumps(model))
+        name = getattr(model, "__qualname__", type(model).__qualname__)
+    return {"name": f"given:{name}", "checksum": digest.hexdigest()[:16]}
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+# --------------------------------------------------------------------------------------------------- looking
+
+
+def records(*directories: str | Path) -> list[Record]:
+    """All records of some result directories.
+
+    Raises:
+        Refused: A directory without records, or a damaged record.
+    """
+    from clbench import store
+
+    return list(store.load_all(*map(Path, directories)))
+
+
+def load(*directories: str | Path) -> DataFrame:
+    """A row per cell: benchmark, strategy, seed, status, every metric, cost, provenance, and ``trace``."""
+    from clbench.leaderboard.frame import frame
+
+    return frame(records(*directories))
+
+
+def board(*directories: str | Path, metrics: Sequence[str] | None = None) -> Board:
+    """The leaderboard of some result directories; ``clbench.leaderboard.render`` prints it."""
+    from clbench.leaderboard.board import board as make_board
+
+    return make_board(records(*directories), metrics)
+
+
+def plot(*directories: str | Path) -> Figure:
+    """The picture of the stability gap of some result directories."""
+    from clbench import plots
+
+    return plots.stability_gap(records(*directories))
+
+
+def stream(
+    scenario: str, dataset: str | Dataset, *, seed: int = 0, data_dir: str | Path | None = None, **settings: Any
+) -> Stream:
+    """A stream on its own: ``clbench.stream("split", "digits", setting="class", experiences=5)``.
+
+    Raises:
+        Refused: An unknown name or setting, or missing data.
+    """
+    from clbench import data, scenarios
+
+    source = dataset if isinstance(dataset, Dataset) else data.load(dataset, _text(data_dir))
+    return scenarios.make({"scenario": scenario, **settings}, source, seed)

@@ -1,0 +1,130 @@
+"""What a step sees: rows by index, the sources they came from, and which classes compete. Pixels are made on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+ROW, Y, TASK, VIEW, EXPERIENCE = range(5)
+"""Rows of an index matrix (5, B) int64: training row, output unit, task, view, experience of origin."""
+
+
+@dataclass(eq=False)
+class Source:
+    """A stretch of a batch that came from one place: the stream, or one draw from memory.
+
+    Args:
+        start, stop: Its rows in the batch.
+        coefficient: Factor of its mean loss; ``None`` is its share of the batch's rows.
+        side: Side tensors of its rows, such as logits stored in memory; (stop - start, ...) each.
+    """
+
+    start: int
+    stop: int
+    coefficient: float | None = None
+    side: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def span(self) -> slice:
+        return slice(self.start, self.stop)
+
+
+class Batch:
+    """Rows of the stream, then rows of each draw from memory.
+
+    Attributes:
+        y: (B,) int64 output units.
+        rows: (B,) int64 stable row indices, the same across epochs, experiences and memory.
+        sources: Where the rows came from; the first is the stream.
+        allowed: Classes that compete: ``None`` for all, (C,) bool for every row alike, or (B, C) bool.
+        first_pass: Whether these stream rows are met for the first time in this experience.
+    """
+
+    def __init__(
+        self,
+        index: Tensor,
+        *,
+        gather: Callable[[Tensor], Tensor],
+        allow: Callable[[Tensor], Tensor | None],
+        first_pass: bool = True,
+        task_labels: bool = False,
+    ) -> None:
+        self.index = index  # (5, B)
+        self.sources = [Source(0, index.shape[1])]
+        self.first_pass = first_pass
+        self._gather = gather
+        self._allow = allow
+        self._task_labels = task_labels
+        self._x: Tensor | None = None
+        self._allowed: Tensor | None = None
+        self._allowed_known = False
+
+    def __len__(self) -> int:
+        return self.index.shape[1]
+
+    @property
+    def y(self) -> Tensor:
+        return self.index[Y]
+
+    @property
+    def rows(self) -> Tensor:
+        return self.index[ROW]
+
+    @property
+    def task(self) -> Tensor:
+        """(B,) task labels, where the stream reveals them."""
+        if not self._task_labels:
+            raise AttributeError(
+                "this stream hides task labels; a part that reads them declares needs = {'task_labels'}"
+            )
+        return self.index[TASK]
+
+    @property
+    def x(self) -> Tensor:
+        """(B, ...) inputs, scaled, transformed and augmented; made once, on first use."""
+        if self._x is None:
+            self._x = self._gather(self.index)
+        return self._x
+
+    @property
+    def stream(self) -> Source:
+        return self.sources[0]
+
+    @property
+    def allowed(self) -> Tensor | None:
+        if not self._allowed_known:
+            self._allowed, self._allowed_known = self._allow(self.index), True
+        return self._allowed
+
+    def append(
+        self, index: Tensor, *, coefficient: float | None = None, side: dict[str, Tensor] | None = None
+    ) -> Source:
+        """Add rehearsed rows and return their source.
+
+        Args:
+            index: (5, n) of a draw from memory.
+            coefficient: Factor of the mean loss on these rows; ``None`` weighs every row of the batch alike.
+            side: Their side tensors.
+        """
+        if self._x is not None or self._allowed_known:
+            raise AssertionError("rows are appended in the 'batch' hook, before inputs or allowed classes are read")
+        source = Source(len(self), len(self) + index.shape[1], coefficient, side or {})
+        self.index = torch.cat([self.index, index], dim=1)
+        self.sources.append(source)
+        return source
+
+    def narrow(self, source: Source, classes: Tensor, n_outputs: int) -> None:
+        """Let only ``classes`` (C,) bool compete on a source's rows, among those that competed before."""
+        before = self.allowed
+        if before is None:
+            wide = torch.ones(len(self), n_outputs, dtype=torch.bool, device=classes.device)
+        else:
+            wide = before.expand(len(self), n_outputs).clone()
+        wide[source.span] &= classes
+        self._allowed = wide

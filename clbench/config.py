@@ -1,0 +1,217 @@
+"""The schema of a benchmark file, and reading one: mistakes are answered with file, line and the nearest right key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clbench.parameters import Refused, did_you_mean
+
+
+class Section(BaseModel):
+    """A part of a benchmark file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Training(Section):
+    """How every strategy steps.
+
+    Args:
+        optimizer: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``.
+        lr: Learning rate, above 0.
+        momentum: Of SGD, in [0, 1).
+        weight_decay: At least 0.
+        batch_size: Rows of the stream per step.
+        epochs: Passes over each experience.
+        drop_last: Whether an incomplete last batch of a pass is left out.
+        threads: Threads of the process; part of the benchmark, since they change float sums.
+        augment: Random change of training inputs: ``none``, ``crop-flip``, ...; memory keeps raw rows.
+    """
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    epochs: Annotated[int, Field(ge=1)] = 1
+    drop_last: bool = False
+    threads: Annotated[int, Field(ge=1)] = 1
+    augment: str = "none"
+
+
+class MemoryBudget(Section):
+    """The rows that every strategy may keep.
+
+    Args:
+        size: Number of rows; 0 for none.
+        policy: ``reservoir`` or ``class_balanced``.
+        admit: Rows are offered on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience.
+    """
+
+    size: Annotated[int, Field(ge=0)] = 0
+    policy: Literal["reservoir", "class_balanced"] = "reservoir"
+    admit: Literal["first_pass", "every_pass", "end"] = "first_pass"
+
+
+class Evaluation(Section):
+    """When to look, and at what.
+
+    Args:
+        every: Optimiser steps between looks; 0 looks at the ends of experiences only.
+        rows_per_task: Evaluation rows of each task, fixed and stratified, or ``all``.
+    """
+
+    every: Annotated[int, Field(ge=0)] = 1
+    rows_per_task: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+
+
+class Benchmark(Section):
+    """A benchmark file. ``stream`` and ``model`` are checked against their scenario's and model's own settings."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    version: Annotated[int, Field(ge=1)] = 1
+    stream: dict[str, Any]
+    model: dict[str, Any]
+    training: Training = Training()
+    memory: MemoryBudget = MemoryBudget()
+    evaluation: Evaluation = Evaluation()
+    defaults: dict[str, dict[str, Any]] = {}
+    strategies: list[str | dict[str, Any]] = ["naive"]
+    seeds: int | list[int] = 5
+
+
+class Source:
+    """Where a benchmark came from, so that a mistake can be pointed at.
+
+    Args:
+        name: File name, or what else to call it.
+        document: The parsed YAML, with line marks where it came from text.
+    """
+
+    def __init__(self, name: str, document: Any) -> None:
+        self.name = name
+        self.document = document
+
+    def place(self, path: Iterable[Any]) -> str:
+        """``FILE, line N`` of the deepest known step of a path of keys and positions."""
+        node, line = self.document, None
+        for step in path:
+            marks = getattr(node, "lc", None)
+            try:
+                if marks is not None and marks.data and step in marks.data:
+                    line = marks.data[step][0] + 1
+                node = node[step]
+            except (KeyError, IndexError, TypeError):
+                break
+        return self.name if line is None else f"{self.name}, line {line}"
+
+    def refuse(self, error: Refused, *path: Any) -> Refused:
+        """The same mistake, with its place."""
+        return Refused(f"{self.place([*path, *([error.key] if error.key else [])])}: {error}", error.key)
+
+
+def read(path: Path) -> tuple[dict[str, Any], Source]:
+    """Parse a benchmark file (YAML 1.2).
+
+    Raises:
+        Refused: The file cannot be read, is no YAML, or no mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
+    try:
+        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Refused(f"the benchmark file {path} cannot be read: {error.strerror}") from None
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split("\n")[0].split())
+        raise Refused(f"{path.name}{where}: not valid YAML: {problem}") from None
+    if not isinstance(document, Mapping):
+        raise Refused(f"{path.name}: a benchmark file is a mapping with name, stream, model, ...; this is not one")
+    return plain(document), Source(path.name, document)
+
+
+def plain(value: Any) -> Any:
+    """YAML's own types as dicts, lists, strings and numbers."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def check(document: Mapping[str, Any], source: Source) -> Benchmark:
+    """The benchmark of a parsed document.
+
+    Raises:
+        Refused: An unknown key, a wrong type, or a missing key, with line and the nearest right one.
+    """
+    try:
+        return Benchmark.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [step for step in first["loc"] if not (isinstance(step, str) and step.startswith(("list[", "dict[")))]
+        key = ".".join(str(step) for step in path)
+        if first["type"] == "extra_forbidden":
+            section = Benchmark if len(path) == 1 else Benchmark.model_fields[str(path[0])].annotation
+            hint = did_you_mean(str(path[-1]), getattr(section, "model_fields", {}))
+            raise Refused(f"{source.place(path)}: unknown key {key!r}; {hint}") from None
+        if first["type"] == "missing":
+            raise Refused(f"{source.place(path)}: the key {key!r} is missing; add it") from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise Refused(f"{source.place(path)}: {key} = {first['input']!r} is not allowed: {message}") from None
+
+
+def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Apply ``key=value`` assignments with dotted keys, such as ``training.lr=0.03``; values are YAML.
+
+    Raises:
+        Refused: An assignment without ``=``, or a key below something that is no mapping.
+    """
+    from ruamel.yaml import YAML
+
+    document = plain(document)
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise Refused(f"--set {text!r} is not an assignment; write it like --set training.lr=0.03")
+        *path, last = key.strip().split(".")
+        node = document
+        for step in path:
+            if step == "dataset" and isinstance(node.get(step), str):
+                node[step] = {"name": node[step]}
+            node = node.setdefault(step, {})
+            if not isinstance(node, dict):
+                raise Refused(f"--set {text!r}: {step!r} holds {node!r}, not a section; {did_you_mean(step, document)}")
+        node[last] = plain(YAML(typ="safe", pure=True).load(value))
+    return document
+
+
+def seeds(written: int | str | Iterable[int]) -> list[int]:
+    """Seeds from ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` (only 3) or a list.
+
+    Raises:
+        Refused: Something else, a repetition, a negative number, or none.
+    """
+    if isinstance(written, str):
+        try:
+            pieces = [int(piece) for piece in written.split(",") if piece.strip()]
+        except ValueError:
+            raise Refused(
+                f"seeds {written!r} cannot be read; write 5 (for 0 to 4), 0,1,2 or 3, (for 3 alone)"
+            ) from None
+        listed = pieces if "," in written else list(range(*pieces)) if pieces else []
+    else:
+        listed = list(range(written)) if isinstance(written, int) else [int(seed) for seed in written]
+    if not listed or len(set(listed)) != len(listed) or min(listed) < 0:
+        raise Refused(f"seeds {written!r} give {listed}; at least one is needed, none below 0 and none twice")
+    return listed

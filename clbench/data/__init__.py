@@ -1,0 +1,52 @@
+"""Data sets: from a name or from arrays to rows in memory, decoded once and shared between processes.
+
+No torch is imported here; only the torchvision source needs it, and only when it decodes.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Literal
+
+from clbench.data.arrays import from_arrays
+from clbench.data.registry import DATASETS, check_name, resolve
+from clbench.data.roots import data_root
+from clbench.data.splits import prepare
+from clbench.types import Dataset
+
+__all__ = ["DATASETS", "check_name", "from_arrays", "load", "prepare"]
+
+
+def load(
+    name: str,
+    data_dir: str | PathLike[str] | None = None,
+    *,
+    normalize: Literal["none", "mean-std"] = "none",
+    validation: float = 0.0,
+    train_rows: int | None = None,
+    evaluate_on: Literal["test", "validation"] = "test",
+    size: int | None = None,
+) -> Dataset:
+    """Load a data set by name; the keyword parameters are the settings of a benchmark file's ``dataset`` mapping.
+
+    Args:
+        name: A registered name (``digits``, ``mnist``), a torchvision class name (``FashionMNIST``), or
+            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH`` with a path relative to ``data_dir`` or absolute.
+        data_dir: Where data sets lie and are downloaded to; else ``CLBENCH_DATA``, else the user's cache folder.
+        normalize: ``mean-std`` stores the per-channel statistics of the remaining training rows in the result.
+        validation: Fraction of the training rows held out, stratified, the same for every seed; in [0, 1).
+        train_rows: Size of a fixed stratified subset of what remains; all where ``None``.
+        evaluate_on: What becomes ``Dataset.test``: the test split or the rows held out.
+        size: Side in pixels to which images are resized (both sides, bilinear); as they are where ``None``.
+
+    Returns:
+        The data set, its arrays memory-mapped where they come from the cache.
+
+    Raises:
+        Refused: Unknown name, missing or damaged files, unusable contents, or impossible settings.
+    """
+    source = resolve(name)
+    dataset = source(data_root(data_dir), size=size)
+    return prepare(
+        dataset, normalize=normalize, validation=validation, train_rows=train_rows, evaluate_on=evaluate_on, name=name
+    )

@@ -1,0 +1,140 @@
+"""Decoded data sets on disk, as arrays that any number of processes map into memory and share.
+
+A data set is decoded once. What is found is trusted only after its checksum; anything else is decoded again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clbench.data.arrays import checksum
+from clbench.data.roots import cache_root
+from clbench.types import Dataset, Rows
+
+CACHE_VERSION = 1
+"""Raised when decoding changes its result, so that old entries are no longer found."""
+
+FULL_CHECK_BYTES = 1 << 30
+"""Larger data sets are checked by size only: hashing would cost more than it saves."""
+
+ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+
+ATTEMPTS = 5
+
+
+def cached(name: str, files: Sequence[Path], decode: Callable[[], Dataset], *, size: int | None = None) -> Dataset:
+    """The data set that ``decode`` makes of ``files``, from the cache where it is there and whole.
+
+    Args:
+        name: For people who look into the cache folder.
+        files: What ``decode`` reads; a change of a path, length or time of change makes a new entry.
+        decode: Makes the data set, checked.
+        size: The setting of that name, part of the entry's identity.
+
+    Returns:
+        The data set with arrays mapped copy-on-write; in plain memory, with a warning, where the cache cannot be
+        written.
+    """
+    folder = _entry(name, files, size)
+    found = _read(folder)
+    if found is not None:
+        return found
+    fresh = decode()
+    try:
+        return _publish(fresh, folder)
+    except OSError as error:
+        warnings.warn(
+            f"the decoded data set {name!r} could not be written to {folder.parent} ({error}); it will be decoded "
+            f"again every time until CLBENCH_CACHE names a folder with room",
+            stacklevel=2,
+        )
+        return fresh
+
+
+def _entry(name: str, files: Sequence[Path], size: int | None) -> Path:
+    state = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    identity = json.dumps([CACHE_VERSION, size, state])
+    digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+    return cache_root() / "datasets" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)[-60:]}-{digest}"
+
+
+def _read(folder: Path) -> Dataset | None:
+    """The entry, or ``None`` where it is absent or damaged in any way."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        # Copy on write ("c"): pages stay shared, and torch accepts the arrays as writable.
+        train_x, train_y, test_x, test_y = (
+            np.asarray(np.load(folder / f"{array}.npy", mmap_mode="c", allow_pickle=False)) for array in ARRAYS
+        )
+        train, test = Rows(train_x, train_y), Rows(test_x, test_y)
+        dataset = Dataset(
+            str(meta["name"]), train, test, tuple(meta["class_names"]), float(meta["scale"]), str(meta["checksum"])
+        )
+        shapes = [list(array.shape) for array in (train_x, train_y, test_x, test_y)]
+        whole = shapes == meta["shapes"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
+        return None
+    if whole and train_x.nbytes + test_x.nbytes < FULL_CHECK_BYTES:
+        whole = checksum(train, test, dataset.scale) == dataset.checksum
+    return dataset if whole else None
+
+
+def _publish(dataset: Dataset, folder: Path) -> Dataset:
+    """Write the entry beside its place, move it there in one step, and map it.
+
+    Raises:
+        OSError: No room, no permission.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _new_folder(folder.parent, "writing")
+    try:
+        arrays = (dataset.train.x, dataset.train.y, dataset.test.x, dataset.test.y)
+        for name, array in zip(ARRAYS, arrays, strict=True):
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        meta = {
+            "name": dataset.name,
+            "class_names": dataset.class_names,
+            "scale": dataset.scale,
+            "checksum": dataset.checksum,
+            "shapes": [array.shape for array in arrays],
+        }
+        (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        _move(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return _read(folder) or dataset
+
+
+def _move(temporary: Path, folder: Path) -> None:
+    """Put the new entry in its place, unless another process has just put a whole one there."""
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(OSError):
+            os.rename(temporary, folder)
+            return
+        if _read(folder) is not None:
+            return
+        # A damaged entry is in the way, and a folder that is not empty cannot be replaced: move it aside. Another
+        # process may do the same at this moment; whoever comes second finds nothing to move and tries again.
+        aside = _new_folder(folder.parent, "damaged")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder, aside / folder.name)
+        shutil.rmtree(aside, ignore_errors=True)
+    raise OSError(f"{folder} could not be replaced")
+
+
+def _new_folder(parent: Path, purpose: str) -> Path:
+    """Unlike those of ``tempfile``, readable to whom the user's umask allows it."""
+    folder = parent / f".{purpose}-{uuid.uuid4().hex}"
+    folder.mkdir()
+    return folder

@@ -1,0 +1,55 @@
+"""One ``.npz`` file in the Keras layout: ``x_train``, ``y_train``, ``x_test``, ``y_test``."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from clbench.data.arrays import assemble
+from clbench.data.cache import cached
+from clbench.data.roots import locate
+from clbench.parameters import Refused
+from clbench.types import Dataset
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def from_npz(path: str, data_dir: Path, *, size: int | None = None) -> Dataset:
+    """Read an ``.npz`` file; what its arrays may look like is told in :func:`clbench.data.from_arrays`.
+
+    Args:
+        path: The file, absolute or relative to ``data_dir``.
+        data_dir: Folder of data sets.
+        size: Not supported: arrays come as they are.
+
+    Raises:
+        Refused: A missing or damaged file, missing arrays, or unusable contents.
+    """
+    if size is not None:
+        raise Refused("data sets of the form npz:PATH have no setting 'size'; leave it out, arrays come as they are")
+    file = locate("npz", path, data_dir, folder=False)
+    return cached(f"npz-{file.stem}", [file], lambda: _decode(f"npz:{path}", file))
+
+
+def _decode(name: str, file: Path) -> Dataset:
+    try:
+        with file.open("rb") as stream:  # numpy leaves a file that it opened itself open when it is no archive
+            archive = np.load(stream, allow_pickle=False)
+            if not isinstance(archive, NpzFile):
+                raise Refused(f"{file} is a single array; save {', '.join(KEYS)} together with numpy.savez")
+            missing = [key for key in KEYS if key not in archive.files]
+            if missing:
+                raise Refused(
+                    f"{file} has no {', '.join(missing)} (it has {', '.join(archive.files) or 'nothing'}); save all of "
+                    f"{', '.join(KEYS)}"
+                )
+            x_train, y_train, x_test, y_test = (archive[key] for key in KEYS)
+    except Refused:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise Refused(f"{file} cannot be read as .npz ({error}); save or download it again") from error
+    return assemble(name, (x_train, y_train), (x_test, y_test), where=str(file))

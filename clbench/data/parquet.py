@@ -1,0 +1,147 @@
+"""Parquet files as public hubs lay them out: ``data/train-*.parquet``, ``data/test-*.parquet``, images as bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.data.arrays import assemble, check_range
+from clbench.data.cache import cached
+from clbench.data.images import decode_all
+from clbench.data.roots import locate
+from clbench.parameters import Refused
+from clbench.types import Dataset
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LABELS = ("label", "labels", "fine_label", "fine_labels", "target", "class")
+SPLITS = ("train", "test", "validation", "valid", "val")
+
+
+def from_parquet(path: str, data_dir: Path, *, size: int | None = None) -> Dataset:
+    """Read a folder of parquet files with a column of encoded images and one of labels.
+
+    Args:
+        path: The folder, absolute or relative to ``data_dir``; files are found at any depth, their split in their name
+            or in that of a folder.
+        data_dir: Folder of data sets.
+        size: Side in pixels to which images are resized.
+
+    Raises:
+        Refused: Missing splits, damaged files, missing columns, unreadable images or labels out of range.
+    """
+    root = locate("parquet", path, data_dir, folder=True)
+    return read_parquet(f"parquet:{path}", root, size=size)
+
+
+def read_parquet(name: str, root: Path, *, size: int | None = None) -> Dataset:
+    """As :func:`from_parquet`, for a folder that is known to exist and a data set called ``name``."""
+    splits = _split_files(root)
+    test = next((splits[split] for split in SPLITS[1:] if split in splits), None)
+    if "train" not in splits or test is None:
+        raise Refused(
+            f"{root} needs files such as data/train-00000-of-00001.parquet and data/test-00000-of-00001.parquet (or "
+            f"validation-); found splits: {', '.join(splits) or 'none'}"
+        )
+    train = splits["train"]
+
+    def decode() -> Dataset:
+        (x_train, y_train, names), (x_test, y_test, _) = _read(train, size), _read(test, size)
+        if names is not None:
+            check_range(y_train, len(names), str(train[0]))
+            check_range(y_test, len(names), str(test[0]))
+        return assemble(name, (x_train, y_train), (x_test, y_test), where=str(root), class_names=names)
+
+    return cached(f"parquet-{root.name}", [*train, *test], decode, size=size)
+
+
+def _split_files(root: Path) -> dict[str, list[Path]]:
+    """Split -> its files in order."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(root.rglob("*.parquet")):
+        words = re.split(r"[^a-z]+", file.relative_to(root).as_posix().lower())
+        split = next((word for word in reversed(words) if word in SPLITS), None)
+        if split is not None:
+            found.setdefault(split, []).append(file)
+    return found
+
+
+def _read(files: Sequence[Path], size: int | None) -> tuple[NDArray[np.uint8], NDArray[Any], list[str] | None]:
+    """Pixels (N, C, H, W), raw labels (N,), and class names where the schema has them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    encoded: list[bytes | None] = []
+    labels: list[NDArray[Any]] = []
+    names: list[str] | None = None
+    for file in files:
+        try:
+            table = pq.ParquetFile(file).read()
+        except (pa.ArrowException, OSError) as error:
+            raise Refused(f"{file} cannot be read as parquet ({error}); download it again") from error
+        image, label = _image_column(table.schema, file), _label_column(table.schema, file)
+        for chunk in table.column(image).chunks:
+            encoded.extend((chunk.field("bytes") if pa.types.is_struct(chunk.type) else chunk).to_pylist())
+        if table.column(label).null_count:
+            raise Refused(f"{file}: column {label!r} has rows without a label; drop them or use a labelled split")
+        labels.append(table.column(label).to_numpy())
+        names = names or _class_names(table.schema, label)
+    if not encoded:
+        raise Refused(f"{files[0]} has no rows; download it again")
+    y = np.concatenate(labels)
+    ends = np.cumsum([len(part) for part in labels])
+
+    def where(i: int) -> str:
+        k = int(np.searchsorted(ends, i, side="right"))
+        return f"{files[k]}, row {i - int(ends[k]) + len(labels[k])}"
+
+    return decode_all(len(encoded), lambda i: _open(encoded[i]), where=where, size=size), y, names
+
+
+def _open(data: bytes | None) -> Image:
+    from PIL import Image
+
+    if data is None:
+        raise ValueError("its bytes are missing; only images stored in the file itself are read")
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def _image_column(schema: Any, file: Path) -> str:
+    """The column that holds encoded images, found by its type."""
+    import pyarrow as pa
+
+    for field in schema:
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+            return field.name
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+            return field.name
+    raise Refused(
+        f"{file} has no column of images (a struct with 'bytes', or binary); its columns are {', '.join(schema.names)}"
+    )
+
+
+def _label_column(schema: Any, file: Path) -> str:
+    name = next((name for name in LABELS if name in schema.names), None)
+    if name is None:
+        raise Refused(
+            f"{file} has no column of labels (one of {', '.join(LABELS)}); its columns are {', '.join(schema.names)}"
+        )
+    return name
+
+
+def _class_names(schema: Any, label: str) -> list[str] | None:
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[label]["names"]]
+    except (KeyError, TypeError, ValueError):  # optional metadata: without it classes are called by their numbers
+        return None

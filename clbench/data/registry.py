@@ -1,0 +1,95 @@
+"""Which data sets there are, and from a name to the function that reads one. Imports nothing heavy.
+
+A source is a function ``(data_dir, *, size=None) -> Dataset``; a plugin's may leave ``size`` out, and
+``DATASETS.add`` also takes a finished :class:`~clbench.types.Dataset`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from clbench.data.torchvision_source import SPLITS
+from clbench.parameters import Refused, did_you_mean
+from clbench.registry import Registry
+from clbench.types import Dataset
+
+
+class Source(Protocol):
+    def __call__(self, data_dir: Path, *, size: int | None) -> Dataset: ...
+
+
+_TV = "clbench.data.torchvision_source"
+
+DATASETS = Registry(
+    "data set",
+    "clbench.datasets",
+    {
+        "digits": ("clbench.data.digits:digits", "scikit-learn's digits: 1797 images 1x8x8, 10 classes, no download"),
+        "mnist": (f"{_TV}:mnist", "MNIST: 70000 images 1x28x28, 10 classes"),
+        "fashion_mnist": (f"{_TV}:fashion_mnist", "Fashion-MNIST: 70000 images 1x28x28, 10 classes"),
+        "kmnist": (f"{_TV}:kmnist", "Kuzushiji-MNIST: 70000 images 1x28x28, 10 classes"),
+        "emnist": (f"{_TV}:emnist", "EMNIST balanced: 131600 images 1x28x28, 47 classes"),
+        "usps": (f"{_TV}:usps", "USPS: 9298 images 1x16x16, 10 classes"),
+        "svhn": (f"{_TV}:svhn", "Street View House Numbers: 99289 images 3x32x32, 10 classes"),
+        "stl10": (f"{_TV}:stl10", "STL-10, labelled part: 13000 images 3x96x96, 10 classes"),
+        "cifar10": (f"{_TV}:cifar10", "CIFAR-10: 60000 images 3x32x32, 10 classes"),
+        "cifar100": (f"{_TV}:cifar100", "CIFAR-100: 60000 images 3x32x32, 100 classes"),
+        "folder:PATH": ("clbench.data.folder:from_folder", "images in train/<class>/* and test/<class>/* (or val)"),
+        "npz:PATH": ("clbench.data.npz:from_npz", ".npz file with x_train, y_train, x_test, y_test"),
+        "parquet:PATH": ("clbench.data.parquet:from_parquet", "parquet files as on public hubs: train-*, test-*"),
+    },
+)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that stands for no data set, without loading anything heavy.
+
+    Raises:
+        Refused: With the nearest known name.
+    """
+    form, colon, path = name.partition(":")
+    if colon:
+        if f"{form}:PATH" not in DATASETS or not path:
+            forms = ", ".join(entry.name for entry in DATASETS if entry.name.endswith(":PATH"))
+            raise Refused(f"data set {name!r} is not of a known form; write one of {forms}")
+    elif name not in DATASETS and name not in SPLITS:
+        known = [entry.name for entry in DATASETS] + list(SPLITS)
+        raise Refused(f"there is no data set called {name!r}; {did_you_mean(name, known)}")
+
+
+def resolve(name: str) -> Source:
+    """The source behind a name.
+
+    Raises:
+        Refused: No such data set, or its plugin does not import.
+    """
+    check_name(name)
+    form, colon, path = name.partition(":")
+    if colon:
+        return partial(DATASETS.get(f"{form}:PATH"), path)
+    if name in DATASETS:
+        return _source(name, DATASETS.get(name))
+    from clbench.data.torchvision_source import from_torchvision
+
+    return partial(from_torchvision, name)
+
+
+def _source(name: str, thing: Any) -> Source:
+    if isinstance(thing, Dataset):
+        return _without_size(name, lambda _: thing)
+    if not callable(thing):
+        raise Refused(f"data set {name!r} is a {type(thing).__name__}; register a Dataset or a function that makes one")
+    return thing if "size" in inspect.signature(thing).parameters else _without_size(name, thing)
+
+
+def _without_size(name: str, read: Callable[[Path], Dataset]) -> Source:
+    def source(data_dir: Path, *, size: int | None) -> Dataset:
+        if size is not None:
+            raise Refused(f"data set {name!r} has no setting 'size'; leave it out, its rows come as they are")
+        return read(data_dir)
+
+    return source

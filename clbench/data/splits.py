@@ -1,0 +1,145 @@
+"""What a benchmark asks of a data set: rows held out, a smaller training set, statistics for normalising."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.data.arrays import checksum
+from clbench.parameters import Refused
+from clbench.rng import Generator
+from clbench.types import Dataset, Index, Mask, Rows
+
+SPLIT_SEED = 0
+"""Seed of every fixed split: held-out rows are part of a benchmark, the same for all its runs."""
+
+
+def prepare(
+    dataset: Dataset,
+    *,
+    normalize: Literal["none", "mean-std"] = "none",
+    validation: float = 0.0,
+    train_rows: int | None = None,
+    evaluate_on: Literal["test", "validation"] = "test",
+    name: str | None = None,
+) -> Dataset:
+    """Apply the settings of :func:`clbench.data.load` to a data set in memory.
+
+    Args:
+        dataset: Whole training and test splits.
+        normalize: ``mean-std`` fills ``mean`` and ``std`` from the training rows that remain.
+        validation: Fraction of training rows to hold out, in [0, 1).
+        train_rows: Size of the fixed stratified subset of the remaining rows, at least one per class.
+        evaluate_on: ``validation`` puts the rows held out in the place of the test rows.
+        name: What to call the result; unchanged where ``None``.
+
+    Raises:
+        Refused: Settings that this data set cannot meet.
+    """
+    if not 0.0 <= validation < 1.0:
+        raise Refused(f"dataset: validation = {validation} is not allowed: it is the fraction held out, in [0, 1)")
+    if evaluate_on == "validation" and validation == 0.0:
+        raise Refused("dataset: evaluate_on = 'validation' needs rows held out; set validation to a fraction above 0")
+    train, test = dataset.train, dataset.test
+    if validation > 0.0:
+        held = _hold_out(dataset, validation)
+        train, validation_rows = select(train, ~held), select(train, held)
+        test = validation_rows if evaluate_on == "validation" else test
+    if train_rows is not None:
+        train = _subset(dataset, train, train_rows)
+    changed = train is not dataset.train or test is not dataset.test
+    mean, std = channel_statistics(train.x, dataset.scale) if normalize == "mean-std" else ((), ())
+    return replace(
+        dataset,
+        name=name or dataset.name,
+        train=train,
+        test=test,
+        mean=mean,
+        std=std,
+        checksum=checksum(train, test, dataset.scale) if changed else dataset.checksum,
+    )
+
+
+def _hold_out(dataset: Dataset, fraction: float) -> Mask:
+    y, classes = dataset.train.y, dataset.n_classes
+    held = stratified(y, max(classes, round(fraction * len(y))), "data/validation")
+    left = np.bincount(y[~held], minlength=classes)
+    if left.min() == 0:
+        raise Refused(
+            f"dataset: validation = {fraction} leaves no training rows for class "
+            f"{dataset.class_names[int(left.argmin())]!r} of {dataset.name!r}; hold out a smaller fraction"
+        )
+    return held
+
+
+def _subset(dataset: Dataset, train: Rows, rows: int) -> Rows:
+    if not dataset.n_classes <= rows <= len(train):
+        raise Refused(
+            f"dataset: train_rows = {rows} is not allowed: {dataset.name!r} has {len(train)} training rows in "
+            f"{dataset.n_classes} classes, so ask for {dataset.n_classes} to {len(train)}"
+        )
+    return select(train, stratified(train.y, rows, "data/train_rows"))
+
+
+def select(rows: Rows, mask: Mask) -> Rows:
+    """The rows where ``mask`` (N,) is true, in their order."""
+    return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask])
+
+
+def stratified(y: Index, n: int, purpose: str) -> Mask:
+    """Choose ``n`` rows, spread over classes in proportion to their size and at least one from each.
+
+    Args:
+        y: (N,) labels 0..C-1, each present.
+        n: How many, from C to N.
+        purpose: Name of the draw; the choice depends on it, on ``y`` and on ``n`` only.
+
+    Returns:
+        (N,) true for the rows chosen.
+    """
+    quota = _allocate(np.bincount(y), n)
+    order = Generator(SPLIT_SEED, purpose).permutation(len(y))
+    order = order[np.argsort(y[order], kind="stable")]  # class by class, shuffled within each
+    starts = np.concatenate(([0], np.cumsum(np.bincount(y))[:-1]))
+    rank = np.arange(len(y)) - starts[y[order]]
+    mask = np.zeros(len(y), dtype=np.bool_)
+    mask[order[rank < quota[y[order]]]] = True
+    return mask
+
+
+def _allocate(counts: Index, n: int) -> Index:
+    """``n`` places among classes in proportion by largest remainder, at least one each. Shape (C,), sums to ``n``."""
+    # Whole numbers throughout, so that ties fall the same way on every machine.
+    share, remainder = np.divmod(n * counts, counts.sum())
+    lifted = share == 0
+    places = np.where(lifted, 1, share)
+    left = n - int(places.sum())
+    if left > 0:
+        places[np.argsort(np.where(lifted, 0, -remainder), kind="stable")[:left]] += 1
+    for _ in range(-left):  # what rare classes got beyond their share is taken from the largest
+        places[places.argmax()] -= 1
+    return places
+
+
+def channel_statistics(x: NDArray[Any], scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of scaled values: per channel of (N, C, H, W), over everything of (N, F).
+
+    A channel that never varies gets 1 in place of a standard deviation of 0, since it is divided by.
+    """
+    channels = x.shape[1] if x.ndim == 4 else 1
+    per_channel = x.size // channels
+
+    def total(shift: NDArray[np.float64], power: int) -> NDArray[np.float64]:
+        result = np.zeros(channels)
+        for start in range(0, len(x), 1024):  # in pieces: float64 copies of a whole data set would not fit
+            part = x[start : start + 1024].reshape(min(1024, len(x) - start), channels, -1)  # (n, C, H*W)
+            result += ((part - shift[:, None]) ** power).sum(axis=(0, 2))
+        return result
+
+    mean = total(np.zeros(channels), 1) / per_channel
+    std = np.sqrt(total(mean, 2) / per_channel)
+    std[std == 0] = 1 / scale
+    return tuple(float(m) for m in mean * scale), tuple(float(s) for s in std * scale)

@@ -1,0 +1,231 @@
+"""Any classification data set of torchvision by its class name, from files on disk or downloaded on demand.
+
+Importing this module imports neither torch nor torchvision.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.data.arrays import assemble, check_range
+from clbench.data.cache import cached
+from clbench.data.idx import check_idx
+from clbench.data.images import decode_all
+from clbench.data.roots import may_download
+from clbench.data.splits import stratified
+from clbench.parameters import Refused
+from clbench.types import Dataset
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Options = dict[str, Any]
+
+_TRAIN_FLAG: tuple[Options, Options] = ({"train": True}, {"train": False})
+_TRAIN_TEST: tuple[Options, Options] = ({"split": "train"}, {"split": "test"})
+_TRAIN_VAL: tuple[Options, Options] = ({"split": "train"}, {"split": "val"})
+_TRAINVAL_TEST: tuple[Options, Options] = ({"split": "trainval"}, {"split": "test"})
+_BALANCED: tuple[Options, Options] = ({"split": "balanced", "train": True}, {"split": "balanced", "train": False})
+
+SPLITS: dict[str, tuple[Options, Options] | None] = {
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "QMNIST", "USPS"), _TRAIN_FLAG),
+    **dict.fromkeys(("Country211", "DTD", "FER2013", "Flowers102", "Food101", "GTSRB", "PCAM"), _TRAIN_TEST),
+    **dict.fromkeys(("RenderedSST2", "STL10", "SVHN", "StanfordCars"), _TRAIN_TEST),
+    **dict.fromkeys(("CLEVRClassification", "Imagenette"), _TRAIN_VAL),
+    **dict.fromkeys(("FGVCAircraft", "OxfordIIITPet"), _TRAINVAL_TEST),
+    **dict.fromkeys(("Caltech101", "Caltech256", "EuroSAT", "SEMEION", "SUN397"), None),
+    "EMNIST": _BALANCED,
+}
+"""Class name -> arguments of its training and test splits; ``None`` where it has one split, which is cut 80/20."""
+
+
+def from_torchvision(class_name: str, data_dir: Path, *, size: int | None = None) -> Dataset:
+    """Read a torchvision data set; its files may lie in ``data_dir/<name>``, ``data_dir/<class name>`` or ``data_dir``.
+
+    A folder ``data_dir/<name>`` with parquet files is read as such instead.
+
+    Args:
+        class_name: A key of :data:`SPLITS`.
+        data_dir: Folder of data sets; what is missing is downloaded to ``data_dir/<name>``.
+        size: Side in pixels to which images are resized.
+
+    Raises:
+        Refused: Files are missing and cannot be downloaded, are damaged, or hold images of different shapes.
+    """
+    name = ALIASES.get(class_name, class_name.lower())
+    own = [data_dir / name, data_dir / class_name]
+    for folder in own:
+        if any(folder.glob("*.parquet")) or any(folder.glob("*/*.parquet")):
+            from clbench.data.parquet import read_parquet
+
+            return read_parquet(name, folder, size=size)
+    found = f"there are no files of it in {data_dir}"
+    for root in (*own, data_dir):
+        files = _files(root, class_name)
+        if files:
+            check_idx(files)
+            try:
+                return _cached(class_name, root, files, size)
+            except _Absent as error:
+                found = f"the files in {root} are not what it needs ({error})"
+    return _downloaded(class_name, data_dir, size, found)
+
+
+class _Absent(Exception):
+    """torchvision does not find its files, or not as they should be."""
+
+
+def _cached(class_name: str, root: Path, files: list[Path], size: int | None) -> Dataset:
+    return cached(class_name, files, lambda: _decode(class_name, root, size), size=size)
+
+
+def _files(root: Path, class_name: str) -> list[Path]:
+    """What torchvision may read below ``root``: plain files, and folders whose name begins like the class's."""
+    if not root.is_dir():
+        return []
+    files = []
+    for entry in sorted(root.iterdir()):
+        if entry.is_file():
+            files.append(entry)
+        elif re.sub("[^a-z0-9]", "", entry.name.lower()).startswith(class_name.lower()):
+            files.extend(sorted(file for file in entry.rglob("*") if file.is_file()))
+    return files
+
+
+def _downloaded(class_name: str, data_dir: Path, size: int | None, found: str) -> Dataset:
+    root = data_dir / ALIASES.get(class_name, class_name.lower())
+    reason = "downloads are switched off by CLBENCH_OFFLINE"
+    if may_download():
+        try:
+            _download(class_name, root)
+            return _cached(class_name, root, _files(root, class_name), size)
+        except (_Absent, OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, Refused):
+                raise
+            reason = f"the download failed ({type(error).__name__}: {error})"
+    raise Refused(
+        f"data set {class_name}: {found}, and {reason}; place torchvision's files in {root}, or name the folder of "
+        f"data sets that has them with --data-dir or CLBENCH_DATA"
+    )
+
+
+def _download(class_name: str, root: Path) -> None:
+    """Fetch the files of all splits; a new folder appears only when it is complete."""
+    if root.exists():
+        _open_splits(class_name, root, download=True)
+        return
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
+        fresh = Path(temporary) / root.name
+        fresh.mkdir()
+        _open_splits(class_name, fresh, download=True)
+        if not root.exists():
+            os.rename(fresh, root)
+
+
+def _open_splits(class_name: str, root: Path, *, download: bool) -> list[Any]:
+    """The torchvision objects: training and test, or the only one."""
+    from clbench.compat import import_torchvision
+
+    cls = getattr(import_torchvision().datasets, class_name)
+    # Where the licence forbids fetching, torchvision's class has no such argument.
+    fetch = {"download": download} if "download" in inspect.signature(cls).parameters or _passes_on(cls) else {}
+    return [cls(str(root), **options, **fetch) for options in (SPLITS[class_name] or ({},))]
+
+
+def _passes_on(cls: type) -> bool:
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
+
+
+def _decode(class_name: str, root: Path, size: int | None) -> Dataset:
+    where = f"{class_name} in {root}"
+    try:
+        splits = _open_splits(class_name, root, download=False)
+        decoded = [_pixels_and_labels(split, where, size) for split in splits]
+    except Refused:
+        raise
+    except (RuntimeError, FileNotFoundError) as error:
+        raise _Absent(str(error)) from error
+    except (OSError, ValueError, EOFError, AssertionError, LookupError, TypeError) as error:
+        raise Refused(
+            f"{where} cannot be read ({type(error).__name__}: {error}); delete its files there and run again to "
+            f"download them, or put whole ones in their place"
+        ) from error
+    names = _class_names(splits[0])
+    for _, y in decoded:
+        if names is not None:
+            check_range(y, len(names), where)
+    if len(decoded) == 1:
+        decoded = _cut(*decoded[0])
+    return assemble(class_name, decoded[0], decoded[1], where=where, class_names=names)
+
+
+def _cut(x: NDArray[Any], y: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """A fixed stratified 80/20 split, for sets that come without one."""
+    contiguous = np.unique(y, return_inverse=True)[1]
+    test = stratified(contiguous, max(int(contiguous.max()) + 1, round(len(y) / 5)), "data/torchvision")
+    return [(x[~test], y[~test]), (x[test], y[test])]
+
+
+def _pixels_and_labels(split: Any, where: str, size: int | None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Straight from the arrays where the object holds them, else image by image."""
+    data = getattr(split, "data", None)
+    labels = getattr(split, "targets", getattr(split, "labels", None))
+    if size is None and labels is not None and getattr(data, "ndim", 0) in (3, 4):
+        x, y = np.asarray(data), np.asarray(labels)
+        if x.dtype == np.uint8 and y.ndim == 1:
+            return x, y
+    targets: list[int] = []
+
+    def open_image(i: int) -> Image:
+        from PIL.Image import Image
+
+        item = split[i]
+        if not (isinstance(item[0], Image) and isinstance(item[1], int | np.integer)):
+            raise Refused(f"{where}: item {i} is not an image with a class label; this data set cannot be classified")
+        targets.append(int(item[1]))
+        return item[0]
+
+    x = decode_all(len(split), open_image, where=lambda i: f"{where}, image {i}", size=size)
+    return x, np.array(targets, dtype=np.int64)
+
+
+def _class_names(split: Any) -> list[str] | None:
+    names = getattr(split, "classes", None) or getattr(split, "categories", None)
+    usable = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return [str(name) for name in names] if usable and names is not None else None
+
+
+ALIASES = {
+    "CIFAR10": "cifar10",
+    "CIFAR100": "cifar100",
+    "EMNIST": "emnist",
+    "FashionMNIST": "fashion_mnist",
+    "KMNIST": "kmnist",
+    "MNIST": "mnist",
+    "STL10": "stl10",
+    "SVHN": "svhn",
+    "USPS": "usps",
+}
+"""Class name -> the name used in benchmark files and of its folder."""
+
+Partial = Callable[..., Dataset]
+cifar10: Partial = partial(from_torchvision, "CIFAR10")
+cifar100: Partial = partial(from_torchvision, "CIFAR100")
+emnist: Partial = partial(from_torchvision, "EMNIST")
+fashion_mnist: Partial = partial(from_torchvision, "FashionMNIST")
+kmnist: Partial = partial(from_torchvision, "KMNIST")
+mnist: Partial = partial(from_torchvision, "MNIST")
+stl10: Partial = partial(from_torchvision, "STL10")
+svhn: Partial = partial(from_torchvision, "SVHN")
+usps: Partial = partial(from_torchvision, "USPS")

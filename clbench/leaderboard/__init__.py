@@ -1,0 +1,19 @@
+"""From records to statistics to tables: a data frame, a board, and its exports."""
+
+from clbench.leaderboard.board import HEADLINE, Board, Problem, Row, Summary, Table, board
+from clbench.leaderboard.export import FORMATS, render, rich_tables
+from clbench.leaderboard.frame import frame
+
+__all__ = [
+    "FORMATS",
+    "HEADLINE",
+    "Board",
+    "Problem",
+    "Row",
+    "Summary",
+    "Table",
+    "board",
+    "frame",
+    "render",
+    "rich_tables",
+]

@@ -1,0 +1,261 @@
+"""From records to ranked tables of means and intervals. Plain data; how it looks is the business of the exports."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clbench.metrics import Value, compute, metric_names
+from clbench.metrics import get as get_metric
+from clbench.metrics.cells import by_benchmark, by_strategy, is_finished
+from clbench.metrics.interval import half_width
+from clbench.types import Record
+
+HEADLINE = ("acc", "aaa", "min_acc", "wc_acc", "gap_depth", "forgetting")
+"""The metrics shown where width is short and none were asked for."""
+
+RANKED_BY = "acc"
+# Means that differ by less are equal: it forgives rounding and is far below one row of any test set.
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A number over seeds.
+
+    Args:
+        mean: NaN where no seed has a value.
+        half: Half-width of the 95 % Student-t interval; NaN with fewer than two seeds.
+        n: Seeds behind it.
+        reason: Why there is no value, or why some seeds have none.
+    """
+
+    mean: float
+    half: float
+    n: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A cell without a result: ``missing``, ``skipped``, ``diverged`` or ``failed``, and why."""
+
+    seed: int
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One strategy on one benchmark.
+
+    Args:
+        strategy: Its label, overrides included.
+        rank: 1 is best, ties share; ``None`` where unranked.
+        ranking: Mean ACC over the table's common seeds, which gives the rank; NaN where unranked.
+        metrics: name -> summary over this strategy's finished seeds.
+        cost: name -> summary over the same seeds.
+        problems: Cells without a result.
+        records: All of its records, by seed.
+    """
+
+    strategy: str
+    rank: int | None
+    ranking: float
+    metrics: dict[str, Summary]
+    cost: dict[str, Summary]
+    problems: tuple[Problem, ...]
+    records: tuple[Record, ...]
+
+    @property
+    def finished(self) -> tuple[int, ...]:
+        """Seeds with a result, ascending."""
+        return tuple(record.seed for record in self.records if is_finished(record))
+
+    @property
+    def alarms(self) -> list[str]:
+        """Distinct alarms of its cells, each with the seeds that raised it."""
+        seeds: dict[str, list[int]] = {}
+        for record in self.records:
+            for alarm in record.alarms:
+                seeds.setdefault(alarm, []).append(record.seed)
+        return [f"{alarm} ({_seeds(found)})" for alarm, found in seeds.items()]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One benchmark: its rows, best first, unranked last.
+
+    Args:
+        benchmark: Name and version.
+        seeds: Seeds of any record.
+        common: Seeds that every ranked strategy has finished; the ranking uses these and no others.
+        rows: One per strategy.
+        notes: Sentences a reader has to know before comparing rows.
+    """
+
+    benchmark: str
+    seeds: tuple[int, ...]
+    common: tuple[int, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """Tables of all benchmarks in the records.
+
+    Args:
+        tables: By name of the benchmark.
+        metrics: All metrics computed, in canonical order.
+        shown: The ones for narrow formats.
+    """
+
+    tables: tuple[Table, ...]
+    metrics: tuple[str, ...]
+    shown: tuple[str, ...]
+
+
+def board(records: Iterable[Record], metrics: Sequence[str] | None = None) -> Board:
+    """Rank strategies by ACC over the seeds they have in common, per benchmark. Nothing is ever imputed.
+
+    Args:
+        records: Any records; of two with the same key the finished or else the later one counts.
+        metrics: Which to show, in this order; by default all, with a short list for narrow formats.
+
+    Raises:
+        Refused: A metric that does not exist.
+    """
+    names = tuple(dict.fromkeys(metric_names() if metrics is None else metrics))
+    for name in names:
+        get_metric(name)
+    shown = tuple(name for name in HEADLINE if name in names) if metrics is None else names
+    tables = tuple(_table(name, found, names) for name, found in by_benchmark(records).items())
+    return Board(tables=tables, metrics=names, shown=shown)
+
+
+def _table(benchmark: str, records: list[Record], names: tuple[str, ...]) -> Table:
+    strategies = by_strategy(records)
+    seeds = tuple(sorted({record.seed for record in records}))
+    wanted = tuple(dict.fromkeys((*names, RANKED_BY)))
+    values = {
+        label: {r.seed: compute(r.trace, wanted) for r in found if is_finished(r) and r.trace is not None}
+        for label, found in strategies.items()
+    }
+    by_seed = {label: _scores(found) for label, found in values.items()}
+    candidates = {label: scores for label, scores in by_seed.items() if scores}
+    common = tuple(s for s in seeds if candidates and all(s in scores for scores in candidates.values()))
+    ranking = {label: float(np.mean([scores[s] for s in common])) for label, scores in candidates.items() if common}
+    ranks = _ranks(ranking)
+    rows = [
+        Row(
+            strategy=label,
+            rank=ranks.get(label),
+            ranking=ranking.get(label, math.nan),
+            metrics={name: _summary([cell[name] for cell in values[label].values()]) for name in names},
+            cost=_costs([r.cost for r in found if is_finished(r)]),
+            problems=_problems(found, seeds),
+            records=tuple(found),
+        )
+        for label, found in strategies.items()
+    ]
+    rows.sort(key=lambda row: (row.rank is None, row.rank or 0, row.strategy))
+    return Table(benchmark, seeds, common, tuple(rows), _notes(rows, seeds, common))
+
+
+def _scores(cells: Mapping[int, Mapping[str, Value]]) -> dict[int, float]:
+    return {seed: cell[RANKED_BY].value for seed, cell in cells.items() if cell[RANKED_BY].defined}
+
+
+def _ranks(ranking: Mapping[str, float]) -> dict[str, int]:
+    """1 + the number of strategies that are better, so ties share a rank and the next one is skipped."""
+    return {label: 1 + sum(other > own + TIE for other in ranking.values()) for label, own in ranking.items()}
+
+
+def _summary(values: Sequence[Value]) -> Summary:
+    numbers = [value.value for value in values if value.defined]
+    reason = next((value.reason for value in values if not value.defined), "" if values else "no finished cell")
+    if not numbers:
+        return Summary(math.nan, math.nan, 0, reason)
+    return Summary(float(np.mean(numbers)), float(half_width(numbers)), len(numbers), reason)
+
+
+def _costs(costs: Sequence[Mapping[str, float]]) -> dict[str, Summary]:
+    names = dict.fromkeys(name for cost in costs for name in cost)
+    return {name: _summary([Value(float(cost[name])) for cost in costs if name in cost]) for name in names}
+
+
+def _problems(records: Iterable[Record], seeds: Iterable[int]) -> tuple[Problem, ...]:
+    found = {record.seed: record for record in records}
+    problems = []
+    for seed in seeds:
+        if seed not in found:
+            problems.append(Problem(seed, "missing", "not run"))
+        elif not is_finished(found[seed]):
+            status = found[seed].status
+            problems.append(Problem(seed, "failed" if status == "done" else status, found[seed].reason or "no trace"))
+    return tuple(problems)
+
+
+def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...]) -> tuple[str, ...]:
+    notes = []
+    finished = [row for row in rows if row.finished]
+    if finished and not common:
+        notes.append("no seed is finished for every strategy, so none is ranked")
+    elif common and common != seeds:
+        notes.append(f"ranked by ACC over the seeds that every ranked strategy has finished: {_seeds(common)}")
+    if any(set(row.finished) != set(common) for row in finished) and common:
+        notes.append("means and intervals are over each strategy's own finished seeds")
+    elsewhere = _on_other_streams(finished)
+    if elsewhere:
+        notes.append(f"trained on another stream than most, as upper bounds are: {', '.join(elsewhere)}")
+    differing = _differing_settings([record.cell for row in rows for record in row.records])
+    if differing:
+        notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
+    if any(" #" in row.strategy for row in rows):
+        notes.append("rows marked # share a name but not their settings")
+    return tuple(notes)
+
+
+def _on_other_streams(rows: Iterable[Row]) -> list[str]:
+    """Strategies whose fingerprint is not the most common one at some seed."""
+    streams: dict[int, Counter[str]] = {}
+    pairs = [(row.strategy, record) for row in rows for record in row.records if record.fingerprint]
+    for _, record in pairs:
+        streams.setdefault(record.seed, Counter())[record.fingerprint] += 1
+    usual = {seed: counts.most_common(1)[0][0] for seed, counts in streams.items()}
+    return list(dict.fromkeys(strategy for strategy, record in pairs if record.fingerprint != usual[record.seed]))
+
+
+def _differing_settings(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``training.lr`` and the like, where cells of one table do not agree; a strategy may set its memory policy."""
+    found = []
+    for section in ("stream", "model", "training", "evaluation", "memory"):
+        settings = [cell.get(section) or {} for cell in cells]
+        keys = ["size"] if section == "memory" else sorted({key for each in settings for key in each})
+        found += [f"{section}.{key}" for key in keys if len({str(each.get(key)) for each in settings}) > 1]
+    return found
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    seeds = sorted(seeds)
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(str(seed) for seed in seeds)
+
+
+def count_problems(problems: Iterable[Problem]) -> str:
+    """``1 diverged, 2 missing``."""
+    counts = Counter(problem.status for problem in problems)
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+
+
+def group_problems(problems: Iterable[Problem]) -> list[str]:
+    """``diverged (seeds 0, 3): the model's outputs ...``, one line per distinct status and reason."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for problem in problems:
+        groups.setdefault((problem.status, problem.reason), []).append(problem.seed)
+    return [f"{status} ({_seeds(seeds)}): {reason}" for (status, reason), seeds in groups.items()]

@@ -1,0 +1,238 @@
+"""A board as text: terminal table, Markdown, CSV, JSON, LaTeX; HTML has its own file.
+
+Percent only where people read (table, Markdown, LaTeX, HTML); files for programs (CSV, JSON) hold fractions.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from clbench.leaderboard.board import Board, Row, Summary, Table, count_problems, group_problems
+from clbench.metrics import get as get_metric
+from clbench.parameters import Refused, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+NOTHING = "—"
+
+
+def render(board: Board, format: str) -> str:
+    """The board as text in one of :data:`FORMATS`.
+
+    Raises:
+        Refused: An unknown format.
+    """
+    if format not in FORMATS:
+        raise Refused(f"there is no board format {format!r}; {did_you_mean(format, FORMATS)}")
+    return FORMATS[format](board)
+
+
+def number(summary: Summary, name: str, *, expected: int, decimals: int = 2) -> str:
+    """``97.12 ± 0.34`` in percent (or in iterations), with the number of seeds where it is not ``expected``."""
+    if not summary.n:
+        return NOTHING
+    factor = 100 if get_metric(name).unit == "fraction" else 1
+    half = NOTHING if math.isnan(summary.half) else f"{factor * summary.half:.{decimals}f}"
+    text = f"{factor * summary.mean:.{decimals}f} ± {half}"
+    return text if summary.n == expected else f"{text} (n={summary.n})"
+
+
+def heading(name: str) -> str:
+    """``ACC ↑``: the title and the direction in which better lies."""
+    metric = get_metric(name)
+    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
+
+
+def cells(board: Board, table: Table, *, decimals: int = 2) -> list[list[str]]:
+    """The body of a table as text: rank, strategy, finished of all seeds, and the metrics shown."""
+    return [
+        [
+            str(row.rank or NOTHING),
+            row.strategy,
+            f"{len(row.finished)}/{len(table.seeds)}",
+            *(
+                number(row.metrics[name], name, expected=len(row.finished), decimals=decimals)
+                for name in board.shown
+            ),
+        ]
+        for row in table.rows
+    ]  # fmt: skip
+
+
+def footnotes(table: Table) -> list[str]:
+    """The table's notes, then why cells are missing and what looks wrong, a sentence each."""
+    lines = list(table.notes)
+    for row in table.rows:
+        lines += [f"{row.strategy}: {text}" for text in group_problems(row.problems)]
+        lines += [f"{row.strategy}: alarm: {text}" for text in row.alarms]
+    return lines
+
+
+def _header(board: Board) -> list[str]:
+    return ["#", "Strategy", "Seeds", *(heading(name) for name in board.shown)]
+
+
+LEGEND = "mean ± half-width of the 95 % Student-t interval over seeds; accuracies in percent"
+
+
+# --------------------------------------------------------------------------------------------------- for people
+
+
+def rich_tables(board: Board) -> list[RichTable]:
+    """A table per benchmark for the terminal, with its notes below."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    tables = []
+    for table in board.tables:
+        caption = Text("\n".join([LEGEND, *footnotes(table)]), style="dim", justify="left")
+        view = RichTable(title=Text(table.benchmark, style="bold"), caption=caption, title_justify="left")
+        for position, title in enumerate(_header(board)):
+            view.add_column(Text(title), justify="left" if position == 1 else "right", no_wrap=position != 1)
+        for row, texts in zip(table.rows, cells(board, table, decimals=1), strict=True):
+            style = "bold" if row.rank == 1 else "dim" if row.rank is None else ""
+            view.add_row(*(Text(text, style=style) for text in texts))
+        tables.append(view)
+    return tables
+
+
+def terminal(board: Board) -> str:
+    """The terminal tables as plain text."""
+    from rich.console import Console
+
+    out = io.StringIO()
+    console = Console(file=out, width=160, color_system=None)
+    for view in rich_tables(board):
+        console.print(view)
+    return out.getvalue()
+
+
+def markdown(board: Board) -> str:
+    """A GitHub-flavoured table per benchmark."""
+    parts = []
+    for table in board.tables:
+        align = ["---:", ":---", "---:", *("---:" for _ in board.shown)]
+        lines = [_header(board), align, *([_escape_markdown(text) for text in texts] for texts in cells(board, table))]
+        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        notes = "\n".join(f"- {_escape_markdown(text)}" for text in [LEGEND, *footnotes(table)])
+        parts.append(f"## {_escape_markdown(table.benchmark)}\n\n{body}\n\n{notes}\n")
+    return "\n".join(parts)
+
+
+def _escape_markdown(text: str) -> str:
+    for mark in "\\|*_`<>[]#":
+        text = text.replace(mark, "\\" + mark)
+    return " ".join(text.split())
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "—": "---", "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+}  # fmt: skip
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def latex(board: Board) -> str:
+    """A booktabs table per benchmark; needs ``\\usepackage{booktabs}``."""
+    parts = []
+    for table in board.tables:
+        lines = [" & ".join(_escape_latex(text) for text in texts) + r" \\" for texts in cells(board, table)]
+        caption = "; ".join([f"{table.benchmark}: {LEGEND}", *footnotes(table)])
+        parts.append(
+            "\\begin{table}\n\\centering\n"
+            f"\\begin{{tabular}}{{rlr{'r' * len(board.shown)}}}\n\\toprule\n"
+            + " & ".join(_escape_latex(text) for text in _header(board))
+            + " \\\\\n\\midrule\n"
+            + "\n".join(lines)
+            + f"\n\\bottomrule\n\\end{{tabular}}\n\\caption{{{_escape_latex(caption)}.}}\n\\end{{table}}\n"
+        )
+    return "\n".join(parts)
+
+
+# --------------------------------------------------------------------------------------------------- for programs
+
+
+def comma_separated(board: Board) -> str:
+    """A line per strategy and benchmark; each metric has its mean, its half-width and its number of seeds."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = [column for name in board.metrics for column in (name, f"{name}_half", f"{name}_n")]
+    writer.writerow(["benchmark", "rank", "strategy", "seeds", "finished", *columns, "problems"])
+    for table in board.tables:
+        for row in table.rows:
+            values: list[Any] = []
+            for name in board.metrics:
+                summary = row.metrics[name]
+                values += [_or(summary.mean, ""), _or(summary.half, ""), summary.n]
+            lead = [table.benchmark, row.rank or "", row.strategy, len(table.seeds), len(row.finished)]
+            writer.writerow([*lead, *values, count_problems(row.problems)])
+    return out.getvalue()
+
+
+def _or(value: float, otherwise: Any) -> Any:
+    return otherwise if math.isnan(value) else value
+
+
+def json_text(board: Board) -> str:
+    """Everything on the board but the traces; no NaN: what has no value is null, with the reason beside it."""
+    tables = [
+        {
+            "benchmark": table.benchmark,
+            "seeds": table.seeds,
+            "common_seeds": table.common,
+            "notes": table.notes,
+            "rows": [_json_row(row) for row in table.rows],
+        }
+        for table in board.tables
+    ]
+    content = {"ranked_by": "acc", "metrics": board.metrics, "tables": tables}
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_row(row: Row) -> dict[str, Any]:
+    return {
+        "strategy": row.strategy,
+        "rank": row.rank,
+        "acc_over_common_seeds": _or(row.ranking, None),
+        "finished_seeds": row.finished,
+        "metrics": {name: _json_summary(summary) for name, summary in row.metrics.items()},
+        "cost": {name: _json_summary(summary) for name, summary in row.cost.items()},
+        "problems": [vars(problem) for problem in row.problems],
+        "alarms": row.alarms,
+        "cells": [
+            {"seed": r.seed, "status": r.status, "key": r.key, "fingerprint": r.fingerprint} for r in row.records
+        ],
+    }
+
+
+def _json_summary(summary: Summary) -> dict[str, Any]:
+    shown = {"mean": _or(summary.mean, None), "half": _or(summary.half, None), "n": summary.n}
+    return {**shown, "reason": summary.reason} if summary.reason else shown
+
+
+def html(board: Board) -> str:
+    """One self-contained page; see :mod:`clbench.leaderboard.page`."""
+    from clbench.leaderboard.page import page
+
+    return page(board)
+
+
+FORMATS: dict[str, Callable[[Board], str]] = {
+    "table": terminal,
+    "md": markdown,
+    "csv": comma_separated,
+    "json": json_text,
+    "latex": latex,
+    "html": html,
+}
+"""Format -> function from a board to its text."""

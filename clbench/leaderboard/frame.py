@@ -1,0 +1,54 @@
+"""Records as a data frame, for notebooks: a row per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from clbench.metrics import compute, metric_names
+from clbench.metrics.cells import is_finished
+from clbench.types import Record
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+def frame(records: Iterable[Record]) -> DataFrame:
+    """A row per record: what it is, every metric, what it cost, where it comes from, and its trace.
+
+    Args:
+        records: Any records, of one benchmark or several.
+
+    Returns:
+        Columns ``benchmark strategy seed status reason``, a column per metric (fractions in [0, 1]; NaN where undefined
+        and in cells that are not done), ``cost_*``, ``key fingerprint created alarms``, ``environment_*`` and ``trace``
+        (a :class:`clbench.types.Trace` or None). Sorted by benchmark, strategy and seed.
+    """
+    import pandas
+
+    names = metric_names()
+    rows = [_row(record, names) for record in sorted(records, key=lambda r: (r.benchmark, r.label, r.seed))]
+    costs = sorted({name for row in rows for name in row if name.startswith("cost_")})
+    environment = sorted({name for row in rows for name in row if name.startswith("environment_")})
+    first = ["benchmark", "strategy", "seed", "status", "reason"]
+    provenance = ["key", "fingerprint", "created", "alarms"]
+    return pandas.DataFrame(rows, columns=[*first, *names, *costs, *provenance, *environment, "trace"])
+
+
+def _row(record: Record, names: list[str]) -> dict[str, Any]:
+    values = compute(record.trace, names) if is_finished(record) and record.trace is not None else {}
+    return {
+        "benchmark": record.benchmark,
+        "strategy": record.label,
+        "seed": record.seed,
+        "status": record.status,
+        "reason": record.reason,
+        **{name: values[name].value if name in values else float("nan") for name in names},
+        **{f"cost_{name}": value for name, value in record.cost.items()},
+        "key": record.key,
+        "fingerprint": record.fingerprint,
+        "created": record.created,
+        "alarms": record.alarms,
+        **{f"environment_{name}": value for name, value in record.environment.items()},
+        "trace": record.trace,
+    }

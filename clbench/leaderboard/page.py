@@ -1,0 +1,162 @@
+"""A board as one HTML page that opens offline: styles, script and pictures inside, nothing fetched.
+
+Strings from records reach the page only through the template, which escapes them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clbench.leaderboard.board import Board, Row, Table, group_problems
+from clbench.leaderboard.export import NOTHING, number
+from clbench.metrics import get as get_metric
+from clbench.parameters import Refused
+
+SECTIONS = ("stream", "model", "training", "memory", "evaluation")
+
+
+def page(board: Board) -> str:
+    """The whole page as text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("clbench.leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = [*board.shown, *(name for name in board.metrics if name not in board.shown)]
+    tables = [_table(table, names, place) for place, table in enumerate(board.tables)]
+    for table in tables:
+        table["picture"] = Markup(table["picture"])  # matplotlib has escaped the labels in it
+    metrics = [_metric(name) for name in names]
+    return environment.get_template("page.html").render(tables=tables, metrics=metrics, missing=NOTHING)
+
+
+def _metric(name: str) -> dict[str, Any]:
+    metric = get_metric(name)
+    high = "∞" if math.isinf(metric.high) else f"{metric.high:g}"
+    return {
+        "name": name,
+        "title": metric.title,
+        "arrow": "↑" if metric.higher_is_better else "↓",
+        "better": "higher is better" if metric.higher_is_better else "lower is better",
+        "formula": metric.formula,
+        "range": f"{metric.low:g} to {high}" + ("" if metric.unit == "fraction" else f" {metric.unit}"),
+        "needs": metric.needs,
+        "source": metric.source,
+    }
+
+
+def _table(table: Table, names: Sequence[str], place: int) -> dict[str, Any]:
+    best = {name: _best(table, name) for name in names}
+    return {
+        "id": f"board-{place}",
+        "benchmark": table.benchmark,
+        "seeds": ", ".join(str(seed) for seed in table.seeds),
+        "count": len(table.seeds),
+        "notes": table.notes,
+        "settings": _settings(table),
+        "rows": [_row(table, row, best) for row in table.rows],
+        "costs": _costs(table),
+        "environments": _environments(table),
+        "cells": [(row.strategy, record) for row in table.rows for record in row.records],
+        "picture": _picture(table, place),
+    }
+
+
+def _row(table: Table, row: Row, best: Mapping[str, float]) -> dict[str, Any]:
+    cells = []
+    for name, top in best.items():
+        summary = row.metrics[name]
+        mean, _, half = number(summary, name, expected=len(row.finished)).partition(" ± ")
+        cells.append(
+            {
+                "mean": mean,
+                "half": half,
+                "sort": "" if math.isnan(summary.mean) else f"{summary.mean:.9g}",
+                "best": summary.mean == top,
+                "reason": summary.reason,
+                "fraction": max(0.0, min(1.0, summary.mean)) if name == "acc" and summary.n else None,
+            }
+        )
+    return {
+        "rank": row.rank,
+        "strategy": row.strategy,
+        "finished": len(row.finished),
+        "complete": len(row.finished) == len(table.seeds),
+        "cells": cells,
+        "problems": group_problems(row.problems),
+        "alarms": row.alarms,
+    }
+
+
+def _best(table: Table, name: str) -> float:
+    """The best mean among the ranked strategies, NaN where there is none."""
+    means = [row.metrics[name].mean for row in table.rows if row.rank is not None and row.metrics[name].n]
+    if not means:
+        return math.nan
+    return max(means) if get_metric(name).higher_is_better else min(means)
+
+
+def _settings(table: Table) -> list[tuple[str, str]]:
+    """Section -> ``key value`` pairs of the benchmark, as the first cell has them."""
+    cell = table.rows[0].records[0].cell
+    return [(section, _flat(cell[section])) for section in SECTIONS if isinstance(cell.get(section), Mapping)]
+
+
+def _flat(settings: Mapping[str, Any]) -> str:
+    pairs = []
+    for key, value in settings.items():
+        text = f"({_flat(value)})" if isinstance(value, Mapping) else str(value)
+        pairs.append(f"{key} {text}")
+    return ", ".join(pairs)
+
+
+def _costs(table: Table) -> dict[str, Any]:
+    """Mean over finished seeds of what each strategy spent, as text."""
+    names = list(dict.fromkeys(name for row in table.rows for name in row.cost))
+    rows = [
+        (row.strategy, [f"{row.cost[name].mean:,.4g}" if name in row.cost else NOTHING for name in names])
+        for row in table.rows
+        if row.cost
+    ]
+    return {"names": [name.replace("_", " ") for name in names], "rows": rows}
+
+
+def _environments(table: Table) -> list[tuple[int, list[tuple[str, str]]]]:
+    """Distinct environments of the records, with how many cells ran in each."""
+    found = Counter(
+        tuple((name, str(value)) for name, value in sorted(record.environment.items()) if value not in ("", None))
+        for row in table.rows
+        for record in row.records
+    )
+    return [(count, list(items)) for items, count in found.most_common() if items]
+
+
+def _picture(table: Table, place: int) -> str:
+    """The stability gap as SVG for embedding: colours follow the page's theme; empty where nothing is finished."""
+    from clbench import plots
+
+    records = [record for row in table.rows for record in row.records]
+    try:
+        text = plots.svg(plots.stability_gap(records))
+    except Refused:
+        return ""
+    text = text[text.index("<svg") :]
+    text = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
+    )
+    # Ids are made unique per picture: two pictures on a page would otherwise share clip paths and markers.
+    text = re.sub(r'(id="|url\(#|href="#)', rf"\1picture{place}-", text)
+    theme = {plots.INK: "--ink", plots.MUTED: "--muted", plots.GRID: "--line"}
+    theme |= {colour: f"--series-{i}" for i, colour in enumerate(plots.COLOURS)}
+    for colour, variable in theme.items():
+        text = text.replace(colour, f"var({variable})")
+    return text.replace("#ffffff", "none").replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")

@@ -1,0 +1,327 @@
+"""What learns: model, weights as one vector, optimiser, memory and the side work that parts may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clbench.batch import ROW, TASK, VIEW, Batch, Y
+from clbench.cost import Cost
+from clbench.fisher import Estimator, estimate
+from clbench.memory import Memory
+from clbench.models.flat import flatten
+from clbench.models.output import Output
+from clbench.resident import Resident
+from clbench.rng import Generator
+from clbench.types import Experience, Stream
+
+__all__ = ["Learner", "Output", "Shown", "classification_loss"]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a strategy may know of the running experience. Hidden things are absent.
+
+    Args:
+        index: (5, N) index matrix of its rows.
+        id: Its number, ``None`` where boundaries are hidden.
+    """
+
+    index: Tensor
+    id: int | None
+
+    def __len__(self) -> int:
+        return self.index.shape[1]
+
+
+def classification_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy over the allowed classes: Σ over sources of coefficient · mean over the source's rows.
+
+    A source without a coefficient counts with its share of the batch's rows; where no source has one, this is the plain
+    mean over the batch.
+    """
+    if batch.allowed is not None:
+        logits = logits.masked_fill(~batch.allowed, -torch.inf)
+    if all(source.coefficient is None for source in batch.sources):
+        return F.cross_entropy(logits, batch.y)
+    losses = F.cross_entropy(logits, batch.y, reduction="none")  # (B,)
+    total = losses.new_zeros(())
+    for source in batch.sources:
+        coefficient = len(source) / len(batch) if source.coefficient is None else source.coefficient
+        total = total + coefficient * losses[source.span].mean()
+    return total
+
+
+class Learner:
+    """A model with its flat weights and all that a strategy may use.
+
+    Args:
+        model: Returns :class:`Output`; on its device, freshly initialised.
+        stream: The stream it will learn; only what the stream reveals can be reached through the learner.
+        train: The training rows, resident.
+        memory: The run's memory.
+        optimizer: From the flat weights to a ``torch.optim`` optimiser.
+        batch_size: B, rows of the stream per step.
+        seed: The run's seed.
+        separate_heads: Whether a task's part of the head stands still while only other tasks are learned; matters for
+            optimisers with memory, where task labels are revealed.
+
+    Attributes:
+        w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat.Flat`.
+        frozen: (P,) bool, weights that :meth:`apply` must not move; ``None`` for none.
+        experience: Number of the running experience, ``None`` where boundaries are hidden.
+        seen: (C,) bool, output units whose class has occurred so far.
+        head_mask: (P,) bool, weights of the model's last layer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        stream: Stream,
+        train: Resident,
+        memory: Memory,
+        optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+        batch_size: int,
+        seed: int,
+        separate_heads: bool = False,
+    ) -> None:
+        self.model = model
+        self.flat = flatten(model)
+        self.w, self.g, self.slices = self.flat.w, self.flat.g, self.flat.slices
+        self.optimizer = optimizer([self.w])
+        self.separate_heads = separate_heads
+        self.memory = memory
+        self.batch_size = batch_size
+        self.n_outputs = stream.n_outputs
+        self.device = self.w.device
+        self.cost = Cost(weights=self.w.numel())
+        self.experience: int | None = None
+        self.predictors: tuple[Any, ...] = ()
+        self._order = Generator(seed, "order")
+        self._stream = stream
+        self._train = train
+        self._masks: dict[str, Tensor] = {}
+        self.modules = tuple(model.modules())
+        self.buffers = tuple(model.buffers())
+        self.seen = torch.zeros(self.n_outputs, dtype=torch.bool, device=self.device)
+        self._by_task = _classes_by_task(stream).to(self.device) if stream.task_labels else None
+        self._compete: Tensor | None = None
+        self._head = getattr(model, "head", None)
+
+    # ------------------------------------------------------------------ experiences and batches
+
+    def enter(self, experience: Experience) -> Shown:
+        """Make an experience's rows the current ones; its classes count as seen from here on."""
+        stream, n = self._stream, len(experience)
+        rows = torch.from_numpy(experience.rows)
+        y = torch.from_numpy(stream.labels(stream.dataset.train, experience.rows, experience.view))
+        columns = [rows, y, *(torch.as_tensor(c).expand(n) for c in (experience.task, experience.view, experience.id))]
+        self.experience = experience.id if experience.boundary else None
+        self.seen[list(experience.classes)] = True
+        self._compete = None if stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
+        self.freeze("unseen heads", self._unseen_heads())
+        self.flat.check()
+        return Shown(torch.stack(columns).to(self.device), self.experience)
+
+    def _unseen_heads(self) -> Tensor | None:
+        """Head weights of classes not seen so far, where weight decay would drift them."""
+        decays = any(group.get("weight_decay") for group in self.optimizer.param_groups)
+        return self._head_rows(~self.seen) if decays and self._compete is not None else None
+
+    def hold_idle_heads(self, batch: Batch) -> None:
+        """With separate heads: hold those that no row of the batch may use, against momentum left from before."""
+        if self.separate_heads and batch.allowed is not None:
+            self.freeze("idle heads", self._head_rows(~batch.allowed.reshape(-1, self.n_outputs).any(0)))
+
+    def order(self, n: int) -> Tensor:
+        """A fresh random order of n rows, (n,), from the generator for orders."""
+        return torch.from_numpy(self._order.permutation(n)).to(self.device)
+
+    def batch(self, index: Tensor, *, first_pass: bool = True) -> Batch:
+        """A batch of the rows of an index matrix (5, B)."""
+        return Batch(
+            index,
+            gather=self._train.gather,
+            allow=self.allowed,
+            first_pass=first_pass,
+            task_labels=self._by_task is not None,
+        )
+
+    def allowed(self, index: Tensor) -> Tensor | None:
+        """Classes that compete on the rows of an index matrix (5, B): ``None`` for all, else (C,) or (B, C) bool."""
+        if self._by_task is not None:
+            return self._by_task[index[TASK]]
+        return self._compete
+
+    # ------------------------------------------------------------------ steps
+
+    def freeze(self, name: str, mask: Tensor | None) -> None:
+        """Hold the weights where ``mask`` (P,) is true, until the same name is given ``None``; masks add up."""
+        if mask is None:
+            self._masks.pop(name, None)
+        else:
+            self._masks[name] = mask
+
+    @property
+    def frozen(self) -> Tensor | None:
+        masks = list(self._masks.values())
+        if not masks:
+            return None
+        return masks[0] if len(masks) == 1 else torch.stack(masks).any(0)
+
+    @property
+    def head_mask(self) -> Tensor:
+        return self._head_rows(torch.ones_like(self.seen))
+
+    def _head_rows(self, units: Tensor) -> Tensor:
+        """(P,) bool, the weights and biases that serve the output units (C,) bool."""
+        mask = torch.zeros_like(self.g, dtype=torch.bool)
+        own = () if self._head is None else tuple(self._head.parameters())
+        for place, parameter in zip(self.slices.values(), self.flat.parameters, strict=True):
+            if any(parameter is p for p in own):
+                mask[place] = units.reshape(-1, *(1 for _ in parameter.shape[1:])).expand(parameter.shape).reshape(-1)
+        return mask
+
+    def apply(self, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """One optimiser step; frozen weights, their momentum and their moments stay as they are."""
+        optimizer = optimizer or self.optimizer
+        self.cost.steps += 1
+        if not self._masks:
+            optimizer.step()
+            return
+        frozen = self.frozen
+        held = [t for t in (self.w.data, *optimizer.state.get(self.w, {}).values()) if _per_weight(t, self.w)]
+        before = [t.clone() for t in held]
+        optimizer.step()
+        for tensor, old in zip(held, before, strict=True):
+            tensor.copy_(torch.where(frozen, old, tensor))  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------------ side work, without a trace
+
+    @contextmanager
+    def undisturbed(self, *, training: bool) -> Iterator[None]:
+        """Side work in a given mode; modes, buffers and torch's generators are as before afterwards."""
+        modes = [m.training for m in self.modules]
+        buffers = [b.clone() for b in self.buffers]
+        generator = torch.random.get_rng_state()
+        device_generator = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        for module in self.modules:
+            module.__dict__["training"] = training
+        try:
+            yield
+        finally:
+            for module, mode in zip(self.modules, modes, strict=True):
+                module.__dict__["training"] = mode
+            for buffer, old in zip(self.buffers, buffers, strict=True):
+                buffer.copy_(old)
+            torch.random.set_rng_state(generator)
+            if device_generator is not None:
+                torch.cuda.set_rng_state(device_generator, self.device)
+
+    def grad(self, batch: Batch) -> Tensor:
+        """Gradient (P,) of the objective on a batch with its allowed classes; no trace in g, modes or buffers."""
+        with self.undisturbed(training=True):
+            loss = classification_loss(self.model(batch.x).logits, batch)
+            parts = torch.autograd.grad(loss, self.flat.parameters, allow_unused=True)
+        self.cost.extra_forward_rows += len(batch)
+        self.cost.extra_backward_rows += len(batch)
+        pairs = zip(parts, self.flat.parameters, strict=True)
+        return self.flat.concatenate(tuple(torch.zeros_like(p) if g is None else g for g, p in pairs))
+
+    def fisher(self, index: Tensor, *, estimator: Estimator = "exact", generator: Generator | None = None) -> Tensor:
+        """Diagonal Fisher information (P,) on the rows of an index matrix (5, N); see ``clbench.fisher``.
+
+        Args:
+            index: The rows; un-augmented inputs are used, in evaluation mode.
+            estimator: ``exact``, ``sampled``, ``empirical`` or ``batch``.
+            generator: Where labels are drawn from, for ``sampled``.
+        """
+        total, chunks = torch.zeros_like(self.g), index.split(self.batch_size if estimator == "batch" else 256, dim=1)
+        with self.undisturbed(training=False):
+            for rows in chunks:
+                x = self._train.present(rows[ROW], rows[VIEW])
+                allowed = self.allowed(rows)
+                hidden = None if allowed is None else ~allowed
+                part, backward = estimate(
+                    self.model, self.flat, x, rows[Y], estimator=estimator, hidden=hidden, generator=generator
+                )
+                total += part
+                self.cost.extra_forward_rows += len(x)
+                self.cost.extra_backward_rows += backward
+        return total / (len(chunks) if estimator == "batch" else index.shape[1])
+
+    # ------------------------------------------------------------------ prediction
+
+    def predict(self, x: Tensor, task: Tensor | None, logits: Tensor, *, hidden: Tensor | None) -> Tensor:
+        """Scores (B, C) in evaluation: what parts make of the logits, then only the classes that compete.
+
+        Args:
+            x: (B, ...) inputs.
+            task: (B,) task labels where the stream reveals them.
+            logits: (B, C), the model's.
+            hidden: Classes that do not compete, (C,) or (B, C) bool.
+        """
+        scores = logits
+        for act in self.predictors:
+            scores = act(self, x, task, scores)
+        return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+
+    def hidden(self, task: Tensor) -> Tensor | None:
+        """Classes that do not compete on evaluation rows of the given tasks (B,), or ``None``."""
+        if self._by_task is not None:
+            return ~self._by_task[task]
+        if self._compete is None or not bool(self.seen.any()):
+            return None
+        return ~self._compete
+
+    # ------------------------------------------------------------------ state
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the learner would need to go on bit for bit: weights, buffers, optimiser, memory, generators."""
+        return {
+            "w": self.w.detach().clone(),
+            "buffers": [b.clone() for b in self.buffers],
+            "modes": [m.training for m in self.modules],
+            "optimizer": self.optimizer.state_dict(),
+            "memory": self.memory.state,
+            "order": self._order.state,
+            "augment": self._train.generator.get_state(),
+            "torch": torch.random.get_rng_state(),
+            "seen": self.seen.clone(),
+            "masks": {name: mask.clone() for name, mask in self._masks.items()},
+            "cost": dict(vars(self.cost)),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a snapshot."""
+        self.w.data.copy_(state["w"])
+        for buffer, old in zip(self.buffers, state["buffers"], strict=True):
+            buffer.copy_(old)
+        for module, mode in zip(self.modules, state["modes"], strict=True):
+            module.__dict__["training"] = mode
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.memory.state = state["memory"]
+        self._order.state = state["order"]
+        self._train.generator.set_state(state["augment"])
+        torch.random.set_rng_state(state["torch"])
+        self.seen.copy_(state["seen"])
+        self._masks = {name: mask.to(self.device).clone() for name, mask in state["masks"].items()}
+        vars(self.cost).update(state["cost"])
+
+
+def _classes_by_task(stream: Stream) -> Tensor:
+    table = torch.zeros(len(stream.tasks), stream.n_outputs, dtype=torch.bool)
+    for task in stream.tasks:
+        table[task.id, list(task.classes)] = True
+    return table
+
+
+def _per_weight(tensor: Any, w: Tensor) -> bool:
+    return isinstance(tensor, Tensor) and tensor.shape == w.shape

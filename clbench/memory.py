@@ -1,0 +1,150 @@
+"""The rows kept from the past: one memory per run, sized by the benchmark, so that every method has the same budget.
+
+It holds indices of rows and side tensors, not pixels; its budget is counted as if it held the raw rows, as a learner
+outside a benchmark would. Letter in shapes: M slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clbench.admission import POLICIES
+from clbench.batch import EXPERIENCE, Batch, Y
+from clbench.rng import Generator
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Rows drawn from memory: their slots (n,), index matrix (5, n) and side tensors (n, ...)."""
+
+    slots: Tensor
+    index: Tensor
+    side: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Memory:
+    """A fixed number of slots filled by an admission policy.
+
+    Args:
+        size: M, number of rows.
+        policy: ``reservoir`` or ``class_balanced``.
+        admit: When rows of the stream are offered: on the ``first_pass``, on ``every_pass``, or at the ``end`` of their
+            experience.
+        seed: The run's seed.
+        device: Where index and side tensors live.
+        row_bytes: Size of one raw row, for the account of bytes.
+    """
+
+    def __init__(
+        self, size: int, *, policy: str, admit: str, seed: int, device: torch.device | str = "cpu", row_bytes: int = 0
+    ) -> None:
+        self.size = size
+        self.policy = policy
+        self.admit_when = admit
+        self.row_bytes = row_bytes
+        self.index = torch.zeros((5, size), dtype=torch.int64, device=device)  # (5, M)
+        self.side: dict[str, Tensor] = {}
+        self.draws = 0
+        self._count = 0
+        self._origin = np.full(size, -1, dtype=np.int64)  # experience of each slot, mirrored on the host
+        self._admission = POLICIES[policy](size, Generator(seed, "memory/admit"))
+        self._drawing = Generator(seed, "memory/draw")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def has_earlier(self, experience: int | None) -> bool:
+        """Whether a row of an earlier experience is kept; without a visible boundary, whether any row is."""
+        if experience is None:
+            return self._count > 0
+        return bool((self._origin[: self._count] < experience).any())
+
+    # ------------------------------------------------------------------ in
+
+    def admit(self, batch: Batch, side: dict[str, Tensor] | None = None) -> None:
+        """Offer a batch's stream rows, after the draw and the step; raw rows, with side tensors (B, ...) if any."""
+        if self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass):
+            self.offer(batch.index[:, batch.stream.span], side)
+
+    def offer(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
+        """Offer rows (5, n) in order to the policy."""
+        if self.size == 0 or index.shape[1] == 0:
+            return
+        host = index.cpu().numpy()
+        slots = self._admission.place(host[Y])
+        # a slot taken twice belongs to its last taker: scattering with duplicates has no defined order on a GPU
+        slots, last = np.unique(slots[::-1], return_index=True)
+        taken = (len(host[Y]) - 1 - last)[slots >= 0]
+        slots = slots[slots >= 0]
+        if len(slots) == 0:
+            return
+        self._origin[slots] = host[EXPERIENCE, taken]
+        self._count = max(self._count, int(slots[-1]) + 1)
+        where, which = (torch.from_numpy(a).to(self.index.device) for a in (slots, taken))
+        self.index[:, where] = index[:, which]
+        for name, values in (side or {}).items():
+            if name not in self.side:
+                self.side[name] = values.new_zeros((self.size, *values.shape[1:]))
+            self.side[name][where] = values[which]
+
+    # ------------------------------------------------------------------ out
+
+    def draw(self, n: int, *, before: int | None = None, generator: Generator | None = None) -> Draw:
+        """Up to ``n`` different rows, uniformly.
+
+        Args:
+            n: How many; all candidates where there are fewer.
+            before: Only rows that came from experiences before this one.
+            generator: Whose randomness; the memory's own by default.
+        """
+        generator = generator or self._drawing
+        self.draws += 1
+        if before is None:
+            chosen = generator.sample(self._count, min(n, self._count))
+        else:
+            candidates = np.flatnonzero(self._origin[: self._count] < before)
+            chosen = candidates[generator.sample(len(candidates), min(n, len(candidates)))]
+        slots = torch.from_numpy(chosen).to(self.index.device)
+        return Draw(
+            slots, self.index.index_select(1, slots), {k: v.index_select(0, slots) for k, v in self.side.items()}
+        )
+
+    def all(self) -> Draw:
+        """Every kept row, in slot order."""
+        slots = torch.arange(self._count, device=self.index.device)
+        return Draw(slots, self.index[:, : self._count], {k: v[: self._count] for k, v in self.side.items()})
+
+    # ------------------------------------------------------------------ account and state
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the kept rows and their side tensors would take outside a benchmark."""
+        return self._count * self.row_bytes + sum(v.numel() * v.element_size() for v in self.side.values())
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {
+            "index": self.index.clone(),
+            "side": {k: v.clone() for k, v in self.side.items()},
+            "count": self._count,
+            "draws": self.draws,
+            "origin": self._origin.tolist(),
+            "admission": self._admission.state,
+            "drawing": self._drawing.state,
+        }
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.index.copy_(state["index"])
+        self.side = {k: v.to(self.index.device).clone() for k, v in state["side"].items()}
+        self._count, self.draws = state["count"], state["draws"]
+        self._origin[:] = state["origin"]
+        self._admission.state, self._drawing.state = state["admission"], state["drawing"]

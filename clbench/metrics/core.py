@@ -1,0 +1,62 @@
+"""What a metric is: a pure function of a trace, with its formula, range, direction and source beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from clbench.types import Trace
+
+
+class Undefined(Exception):
+    """A metric has no value on this trace; the message says why, in words for a leaderboard."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a metric gave: a number, or NaN with the reason why there is none."""
+
+    value: float
+    reason: str = ""
+
+    @property
+    def defined(self) -> bool:
+        return not math.isnan(self.value)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number computed from a trace.
+
+    Args:
+        name: Canonical name, as in files: ``"wc_acc"``.
+        title: Name for people: ``"WC-ACC"``.
+        function: From a trace to the value; raises :class:`Undefined` where there is none.
+        formula: The definition in one line; R[e,i] is the accuracy on task i at the end of experience e.
+        low: Smallest possible value.
+        high: Largest possible value, ``math.inf`` for none.
+        higher_is_better: The direction.
+        source: Who defined it, with our deviation if any.
+        needs: The looks it is computed from, for people.
+        unit: ``"fraction"`` (printed as percent) or ``"iterations"``.
+    """
+
+    name: str
+    title: str
+    function: Callable[[Trace], float]
+    formula: str
+    low: float
+    high: float
+    higher_is_better: bool
+    source: str
+    needs: str
+    unit: Literal["fraction", "iterations"] = "fraction"
+
+    def __call__(self, trace: Trace) -> Value:
+        """The value on ``trace``, or NaN with the reason."""
+        try:
+            return Value(float(self.function(trace)))
+        except Undefined as why:
+            return Value(math.nan, str(why))

@@ -1,0 +1,27 @@
+"""Intervals over seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def half_width(values: ArrayLike, *, confidence: float = 0.95) -> NDArray[Any]:
+    """Half the width of the Student-t confidence interval of a mean, over the first axis.
+
+    Args:
+        values: (n, ...) one value per seed, all finite.
+        confidence: In (0, 1).
+
+    Returns:
+        Shape (...): ``t * s / sqrt(n)`` with n - 1 degrees of freedom; NaN for a single value, which has no interval.
+    """
+    from scipy.special import stdtrit
+
+    values = np.asarray(values, dtype=float)
+    n = len(values)
+    if n < 2:
+        return np.full(values.shape[1:], np.nan)
+    return stdtrit(n - 1, (1 + confidence) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)

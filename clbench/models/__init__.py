@@ -1,0 +1,71 @@
+"""Networks by name. Importing this package, listing models and checking their settings import no torch.
+
+A model is built by a function ``name(shape, n_outputs, *, settings) -> torch.nn.Module``; its keyword parameters are
+its settings. Every model returns :class:`clbench.models.output.Output`, the logits and the features they are read from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clbench.parameters import Refused, validate
+from clbench.registry import Registry
+
+MODELS = Registry(
+    "model",
+    "clbench.models",
+    {
+        "mlp": ("clbench.models.builders:mlp", "fully connected layers of any widths; none makes it linear"),
+        "cnn": ("clbench.models.builders:cnn", "four convolutions with group norm, sized for CPUs"),
+        "resnet": ("clbench.models.builders:resnet", "slim ResNet-18 for small images, group or batch norm"),
+        "torchvision": ("clbench.models.builders:torchvision", "any torchvision classifier: torchvision:resnet18"),
+    },
+)
+
+
+def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's configuration with every setting checked and written out; builds nothing, imports no torch.
+
+    Args:
+        config: ``name`` and settings by name; those not given stay at their defaults. ``name: torchvision:resnet18``
+            is short for ``name: torchvision, architecture: resnet18``.
+
+    Returns:
+        ``name`` and all settings of that model.
+
+    Raises:
+        Refused: No name or an unknown one, an unknown setting, or a wrong type.
+    """
+    if not isinstance(config.get("name"), str):
+        names = ", ".join(entry.name for entry in MODELS)
+        raise Refused(f"a model needs name: NAME, got {config.get('name')!r}; known: {names}")
+    settings = {key: value for key, value in config.items() if key != "name"}
+    name, _, architecture = config["name"].partition(":")
+    if architecture and (name != "torchvision" or settings.setdefault("architecture", architecture) != architecture):
+        raise Refused(
+            f"model {config['name']!r} with settings {settings} is not possible; only torchvision:ARCHITECTURE has two "
+            "parts, and then architecture is not given a second time"
+        )
+    return {"name": name, **validate(MODELS.get(name), settings, where=f"model {name!r}")}
+
+
+def make(config: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int) -> Any:
+    """Build a model; initial weights come from torch's global generator, which the caller seeds.
+
+    Args:
+        config: ``name`` and settings by name, such as ``{"name": "mlp", "hidden": [400, 400]}``.
+        shape: Shape of one row: (channels, height, width) or (features,).
+        n_outputs: Number of output units C.
+
+    Returns:
+        A ``torch.nn.Module`` from (B, *shape) float32 to ``Output(logits (B, C), features (B, H))``. Its ``head`` is
+        the last ``torch.nn.Linear``.
+
+    Raises:
+        Refused: A setting is unknown, of a wrong type, or impossible for this shape.
+    """
+    from clbench.models.wrap import wrap
+
+    settings = canonical(config)
+    return wrap(MODELS.get(settings.pop("name"))(shape, n_outputs, **settings), n_outputs, shape=shape)

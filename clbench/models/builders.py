@@ -1,0 +1,149 @@
+"""The functions that build models from settings. Their signatures are the settings, so this file imports no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from clbench.parameters import Refused
+
+
+def mlp(
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    hidden: tuple[int, ...] = (100, 100),
+    activation: Literal["relu", "tanh", "elu", "gelu"] = "relu",
+    dropout: float = 0.0,
+) -> Any:
+    """Fully connected layers without normalisation.
+
+    Args:
+        shape: Shape of one row; flattened.
+        n_outputs: Number of output units C.
+        hidden: Widths of the hidden layers, each at least 1; empty for a linear model.
+        activation: Applied after each hidden layer.
+        dropout: Fraction of hidden units dropped after each activation while training, in [0, 1).
+
+    Returns:
+        A :class:`clbench.models.mlp.MLP`.
+
+    Raises:
+        Refused: A width or fraction out of range.
+    """
+    from clbench.models.mlp import MLP
+
+    for width in hidden:
+        _at_least_one("mlp", "hidden", width)
+    if not 0 <= dropout < 1:
+        raise Refused(f"model 'mlp': dropout = {dropout} is not a fraction in [0, 1); write 0 for none")
+    return MLP(shape, n_outputs, hidden=hidden, activation=activation, dropout=dropout)
+
+
+def cnn(
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    width: int = 32,
+    hidden: int = 128,
+    norm: Literal["group", "none"] = "group",
+) -> Any:
+    """Two blocks of two 3x3 convolutions and a pooling, then one hidden layer; sized for CPUs.
+
+    Args:
+        shape: (channels, height, width) of one image, height and width at least 4.
+        n_outputs: Number of output units C.
+        width: Channels of the first block, at least 1; the second has twice as many.
+        hidden: Width of the layer before the head (H), at least 1.
+        norm: Group normalisation after each convolution, or none.
+
+    Returns:
+        A :class:`clbench.models.cnn.CNN`.
+
+    Raises:
+        Refused: Rows that are not images, too small ones, or a width below 1.
+    """
+    from clbench.models.cnn import CNN
+
+    _images("cnn", shape, smallest=4)
+    _at_least_one("cnn", "width", width)
+    _at_least_one("cnn", "hidden", hidden)
+    return CNN(shape, n_outputs, width=width, hidden=hidden, norm=norm)
+
+
+def resnet(
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    width: int = 20,
+    norm: Literal["group", "batch"] = "group",
+) -> Any:
+    """Slim ResNet-18: a 3x3 stem without pooling, four stages of two blocks, global average pooling.
+
+    Batch normalisation is the published form; group normalisation is the default because it has no statistics of the
+    current experience that would change what old tasks see.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        n_outputs: Number of output units C.
+        width: Channels of the first stage (nf), at least 1; features are 8 times as many.
+        norm: Kind of normalisation after each convolution.
+
+    Returns:
+        A :class:`clbench.models.resnet.SlimResNet18`.
+
+    Raises:
+        Refused: Rows that are not images, or a width below 1.
+
+    Source: Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840), width 20.
+    """
+    from clbench.models.resnet import SlimResNet18
+
+    _images("resnet", shape, smallest=1)
+    _at_least_one("resnet", "width", width)
+    return SlimResNet18(shape, n_outputs, width=width, norm=norm)
+
+
+def torchvision(
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    architecture: str,
+    weights: str | None = None,
+    resize: int | None = None,
+) -> Any:
+    """Any torchvision classifier, its last linear layer replaced by a new one with ``n_outputs`` units.
+
+    Args:
+        shape: (channels, height, width) of one image; a single channel is shown three times.
+        n_outputs: Number of output units C.
+        architecture: Name in ``torchvision.models``, such as ``resnet18``.
+        weights: Name of published weights (downloaded on first use), such as ``DEFAULT``, or the path of a file with a
+            state dict of the 1000-class model; by default random weights.
+        resize: Height and width that images are brought to first, bilinearly; by default they stay as they are.
+
+    Returns:
+        A :class:`clbench.models.wrap.Wrapped`.
+
+    Raises:
+        Refused: Rows that are not images, an unknown architecture or weights, an architecture whose last layer is not
+            linear, or images of a size that it does not take.
+    """
+    from clbench.models.torchvision_model import build
+
+    _images("torchvision", shape, smallest=1)
+    if resize is not None:
+        _at_least_one("torchvision", "resize", resize)
+    return build(shape, n_outputs, architecture=architecture, weights=weights, resize=resize)
+
+
+def _images(model: str, shape: tuple[int, ...], *, smallest: int) -> None:
+    if len(shape) != 3 or min(shape[1:]) < smallest:
+        raise Refused(
+            f"model {model!r} takes images (channels, height, width) of at least {smallest}x{smallest}, but rows have "
+            f"shape {tuple(shape)}; choose another data set, or model 'mlp'"
+        )
+
+
+def _at_least_one(model: str, setting: str, value: int) -> None:
+    if value < 1:
+        raise Refused(f"model {model!r}: {setting} = {value} is not a size; give at least 1")

@@ -1,0 +1,39 @@
+"""A small convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clbench.models.norm import norm_layer
+from clbench.models.output import Output
+
+
+class CNN(nn.Module):
+    """Four 3x3 convolutions and a hidden layer; arguments as in :func:`clbench.models.builders.cnn`."""
+
+    def __init__(self, shape: Sequence[int], n_outputs: int, *, width: int, hidden: int, norm: str) -> None:
+        super().__init__()
+        channels, rows, columns = shape
+        widths = [channels, width, width, 2 * width, 2 * width]
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, 3, padding=1, bias=norm == "none") for a, b in pairwise(widths)
+        )
+        self.norms = nn.ModuleList(norm_layer(norm, b) for b in widths[1:])
+        self.hidden = nn.Linear(2 * width * (rows // 4) * (columns // 4), hidden)
+        self.head = nn.Linear(hidden, n_outputs)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, channels, height, width) images to (B, H) features."""
+        for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = F.relu(norm(convolution(x)))
+            if i % 2:
+                x = F.max_pool2d(x, 2)
+        return F.relu(self.hidden(x.flatten(1)))
+
+    def forward(self, x: Tensor) -> Output:
+        features = self.features(x)  # (B, H)
+        return Output(self.head(features), features)

@@ -1,0 +1,42 @@
+"""A multilayer perceptron."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clbench.models.output import Output
+
+ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "gelu": F.gelu}
+
+
+class MLP(nn.Module):
+    """Fully connected layers; arguments as in :func:`clbench.models.builders.mlp`."""
+
+    def __init__(
+        self, shape: Sequence[int], n_outputs: int, *, hidden: Sequence[int], activation: str, dropout: float
+    ) -> None:
+        super().__init__()
+        widths = [math.prod(shape), *hidden]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        self.head = nn.Linear(widths[-1], n_outputs)
+        self.activation = ACTIVATIONS[activation]
+        self.dropout = dropout
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, ...) rows to (B, H) features."""
+        x = x.flatten(1)
+        for layer in self.layers:
+            x = self.activation(layer(x))
+            if self.dropout:
+                x = F.dropout(x, self.dropout, self.training)
+        return x
+
+    def forward(self, x: Tensor) -> Output:
+        features = self.features(x)  # (B, H)
+        return Output(self.head(features), features)

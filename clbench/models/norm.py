@@ -1,0 +1,17 @@
+"""Normalisation layers of the convolutional models."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+
+def norm_layer(kind: str, channels: int) -> nn.Module:
+    """A normalisation over ``channels``: ``group``, ``batch`` or ``none``.
+
+    Group normalisation has the largest number of equal groups that divides 8, so that any width works.
+    """
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(8, channels), channels)
+    return nn.BatchNorm2d(channels) if kind == "batch" else nn.Identity()

@@ -1,0 +1,92 @@
+"""Classifiers of torchvision, made to fit any number of channels, any size of image and any number of classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clbench.compat import import_torchvision
+from clbench.models.wrap import wrap
+from clbench.parameters import Refused, did_you_mean
+
+# These two have extra classifiers in the middle, which would make them return a tuple while training.
+AUXILIARY = ("googlenet", "inception_v3")
+
+
+class Images(nn.Module):
+    """Brings images to what an ImageNet classifier takes: three channels, and another size if asked for."""
+
+    def __init__(self, model: nn.Module, resize: int | None) -> None:
+        super().__init__()
+        self.model = model
+        self.resize = resize
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        if self.resize is not None:
+            x = F.interpolate(x, size=(self.resize, self.resize), mode="bilinear", align_corners=False)
+        return self.model(x)
+
+
+def build(
+    shape: tuple[int, ...], n_outputs: int, *, architecture: str, weights: str | None, resize: int | None
+) -> nn.Module:
+    """A torchvision classifier; arguments as in :func:`clbench.models.builders.torchvision`."""
+    models = import_torchvision().models
+    known = models.list_models(module=models)
+    if architecture not in known:
+        raise Refused(f"torchvision has no classifier {architecture!r}; {did_you_mean(architecture, known)}")
+    if shape[0] not in (1, 3):
+        raise Refused(
+            f"torchvision models take images of 1 or 3 channels, but rows have {shape[0]}; choose model 'cnn'"
+        )
+    model = _load(models, architecture, weights)
+    _replace_last_linear(model, architecture, n_outputs)
+    return wrap(Images(model, resize), n_outputs, shape=shape)
+
+
+def _load(models: Any, architecture: str, weights: str | None) -> nn.Module:
+    extra = {"aux_logits": False, "init_weights": weights is None} if architecture in AUXILIARY else {}
+    if weights is None:
+        return models.get_model(architecture, weights=None, **extra)
+    path = Path(weights).expanduser()
+    if path.is_file():
+        model = models.get_model(architecture, weights=None, **extra)
+        try:
+            model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:
+            first = str(error).splitlines()[0]
+            raise Refused(
+                f"{path} does not hold weights of torchvision's {architecture} ({type(error).__name__}: {first}); "
+                "give a state dict saved from that model with its 1000 classes"
+            ) from error
+        return model
+    names = [str(weight).split(".")[-1] for weight in models.get_model_weights(architecture)]
+    if weights != "DEFAULT" and weights not in names:
+        raise Refused(
+            f"weights = {weights!r} is neither a file nor published for {architecture}; known: "
+            f"{', '.join(['DEFAULT', *names])}"
+        )
+    model = models.get_model(architecture, weights=weights)
+    if architecture in AUXILIARY:
+        model.aux_logits = False
+        for name in ("AuxLogits", "aux1", "aux2"):
+            setattr(model, name, None)
+    return model
+
+
+def _replace_last_linear(model: nn.Module, architecture: str, n_outputs: int) -> None:
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear or linear[-1][1].out_features != 1000:
+        raise Refused(
+            f"torchvision's {architecture} does not end in a linear layer, which a classifier of other classes needs; "
+            "choose another architecture, such as resnet18"
+        )
+    name, last = linear[-1]
+    parent, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, nn.Linear(last.in_features, n_outputs))

@@ -1,0 +1,111 @@
+"""Parameters of named things (scenarios, models, parts): read off a signature, checked with pydantic, written out.
+
+A function's keyword-only parameters, or a dataclass's fields, are the whole declaration: names, types and defaults are
+written once, where they are used. Unknown names and wrong types become one sentence that says what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+
+class Refused(ValueError):
+    """A user's mistake, told in one sentence: what was wrong, what is allowed, what to do next.
+
+    Args:
+        message: The sentence.
+        key: The setting it is about, where there is one; it leads to the line in a file.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'er'?`` for a near miss, otherwise the list of what exists."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+
+
+@cache
+def schema(target: Callable[..., Any]) -> type[BaseModel]:
+    """The pydantic model of a callable's keyword parameters; positional ones (data, generator) are not settings."""
+    hints = typing.get_type_hints(target if inspect.isfunction(target) else _init_hints(target))
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[parameter.name] = (hints.get(parameter.name, Any), default)
+    return create_model(
+        getattr(target, "__name__", "Parameters"),
+        __config__=ConfigDict(extra="forbid", protected_namespaces=(), validate_default=True),
+        **fields,
+    )
+
+
+def _init_hints(target: Any) -> Any:
+    return target if dataclasses.is_dataclass(target) else target.__init__
+
+
+def validate(
+    target: Callable[..., Any], given: Mapping[str, Any], *, where: str, fill: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """All parameters of ``target``: the given ones checked, the others at their defaults.
+
+    Args:
+        target: A function with keyword-only parameters, or a dataclass with keyword-only fields.
+        given: What the user wrote.
+        where: How the thing is called in messages, such as ``"strategy 'ewc'"``.
+        fill: Values for parameters that have no default and were not given (a benchmark's ``defaults``).
+
+    Raises:
+        Refused: An unknown name, a wrong type, or a missing value, with what is allowed.
+    """
+    model = schema(target)
+    for name in given:
+        if name not in model.model_fields:
+            raise Refused(f"{where} has no parameter {name!r}; {did_you_mean(name, model.model_fields)}", name)
+    values = dict(given)
+    for name, value in (fill or {}).items():
+        if name not in model.model_fields:
+            raise Refused(f"defaults for {where}: no parameter {name!r}; {did_you_mean(name, model.model_fields)}")
+        values.setdefault(name, value)
+    try:
+        return model.model_validate(values).model_dump()
+    except ValidationError as error:
+        raise Refused(explain(error, where), str(error.errors()[0]["loc"][0])) from None
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """One sentence for the first thing pydantic found wrong."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{where} needs a value for {name!r} (it has no published default); write it as {name}=..."
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{where}: {name} = {first['input']!r} is not allowed: {message.removeprefix('value error, ')}"
+
+
+def signature_text(target: Callable[..., Any]) -> str:
+    """``alpha: float, rows: int | None = None`` for listings."""
+    parts = []
+    for name, info in schema(target).model_fields.items():
+        kind = info.annotation
+        text = (
+            kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
+        )
+        if typing.get_origin(kind) is typing.Literal:
+            text = " | ".join(str(value) for value in typing.get_args(kind))
+        parts.append(f"{name}: {text}" + ("" if info.is_required() else f" = {info.default}"))
+    return ", ".join(parts)

@@ -1,0 +1,204 @@
+"""From a benchmark to its cells: plain data in canonical form, hashed. Mistakes are refused before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from clbench import config, data, models, scenarios
+from clbench.config import Benchmark, Source
+from clbench.parameters import Refused, did_you_mean, validate
+from clbench.strategies import STRATEGIES
+from clbench.strategies import text as strategy_text
+from clbench.strategies.chain import check as check_chain
+from clbench.strategies.chain import declared
+from clbench.types import content_hash
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (benchmark, strategy, seed).
+
+    Args:
+        config: All that determines the run, in canonical form, JSON-able.
+        label: The strategy's name on boards.
+    """
+
+    config: dict[str, Any]
+    label: str
+
+    @property
+    def key(self) -> str:
+        """Content hash: two ways to write a cell are one cell."""
+        return content_hash(self.config)
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A benchmark and its cells, strategy by strategy, seeds in order."""
+
+    benchmark: Benchmark
+    cells: list[Cell] = field(repr=False)
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> path of the benchmark files that come with the package."""
+    inside = Path(str(resources.files("clbench"))) / "shipped"
+    folder = inside if inside.is_dir() else inside.parent.parent / "benchmarks"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(benchmark: str | Path) -> Path:
+    """The file of a shipped name or a path.
+
+    Raises:
+        Refused: Neither exists.
+    """
+    known = shipped()
+    if str(benchmark) in known:
+        return known[str(benchmark)]
+    path = Path(benchmark)
+    if path.exists():
+        return path
+    raise Refused(f"there is no benchmark {str(benchmark)!r}, shipped or as a file; {did_you_mean(path.stem, known)}")
+
+
+def plan(
+    benchmark: str | Path | Mapping[str, Any],
+    *,
+    strategies: Sequence[str | Mapping[str, Any]] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
+    overrides: Iterable[str] = (),
+    dataset: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
+) -> Plan:
+    """The cells of a benchmark.
+
+    Args:
+        benchmark: A shipped name, a path, or the mapping that such a file holds.
+        strategies: In place of the file's.
+        seeds: In place of the file's: ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` or a list.
+        overrides: ``key=value`` with dotted keys.
+        dataset: What identifies a program's own data, in place of the file's data set.
+        model: What identifies a program's own model, in place of the file's.
+
+    Raises:
+        Refused: The first mistake, with its place.
+    """
+    if isinstance(benchmark, Mapping):
+        document, source = config.plain(benchmark), Source("the benchmark", benchmark)
+    else:
+        document, source = config.read(find(benchmark))
+    overrides = list(overrides)
+    if overrides:
+        document = config.override(document, overrides)
+        source = Source(f"{source.name} with {' '.join(f'--set {text}' for text in overrides)}", document)
+    if strategies is not None:
+        document["strategies"] = [config.plain(s) for s in strategies]
+    if seeds is not None:
+        document["seeds"] = config.seeds(seeds)
+    checked = config.check(document, source)
+    common = {
+        "benchmark": {"name": checked.name, "version": checked.version},
+        "stream": _stream(checked, source, dataset),
+        "model": _model(checked, source, model),
+        "training": checked.training.model_dump(),
+        "memory": checked.memory.model_dump(),
+        "evaluation": checked.evaluation.model_dump(),
+    }
+    for name in checked.defaults:
+        if name not in STRATEGIES:
+            hint = did_you_mean(name, [entry.name for entry in STRATEGIES])
+            raise source.refuse(
+                Refused(f"defaults for a strategy {name!r} that does not exist; {hint}"), "defaults", name
+            )
+    cells: dict[str, Cell] = {}
+    for number, written in enumerate(checked.strategies):
+        try:
+            filled, label = _strategy(written, checked, common)
+        except Refused as error:
+            raise source.refuse(error, "strategies", number) from None
+        for seed in config.seeds(checked.seeds):
+            cell = Cell({**filled, "seed": seed}, label)
+            cells.setdefault(cell.key, cell)
+    return Plan(checked, list(cells.values()))
+
+
+def _stream(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    settings = dict(benchmark.stream)
+    dataset = settings.pop("dataset", None) if own is None else own
+    dataset = {"name": dataset} if isinstance(dataset, str) else dataset
+    if not isinstance(dataset, Mapping) or not isinstance(dataset.get("name"), str):
+        raise Refused(
+            f"{source.place(['stream'])}: stream needs dataset: NAME, or dataset: {{name: NAME, normalize: ...}}"
+        )
+    try:
+        if own is not None:
+            return {**scenarios.canonical(settings), "dataset": dict(own)}
+        name = dataset["name"]
+        data.check_name(name)
+        options = {k: v for k, v in dataset.items() if k != "name"}
+        filled = {"name": name, **validate(data.load, options, where="dataset")}
+    except Refused as error:
+        raise source.refuse(error, "stream", "dataset") from None
+    try:
+        return {**scenarios.canonical(settings), "dataset": filled}
+    except Refused as error:
+        raise source.refuse(error, "stream") from None
+
+
+def _model(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    settings = dict(benchmark.model)
+    heads = settings.pop("heads", "shared")
+    try:
+        if heads not in ("shared", "separate"):
+            raise Refused(f"model.heads = {heads!r} is not allowed; choose shared or separate", "heads")
+        return {**(models.canonical(settings) if own is None else own), "heads": heads}
+    except Refused as error:
+        raise source.refuse(error, "model") from None
+
+
+OVERRIDABLE = ("training",)
+"""Sections that a strategy may override; budgets of memory and evaluation are equal for all."""
+
+
+def _strategy(
+    written: str | dict[str, Any], benchmark: Benchmark, common: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """One entry of ``strategies``: its part of the cell, and its label with overrides."""
+    filled, shown = dict(common), []
+    if isinstance(written, Mapping) and "strategy" in written:
+        for section, values in written.items():
+            if section in ("strategy", "label"):
+                continue
+            if section not in OVERRIDABLE or not isinstance(values, Mapping):
+                raise Refused(
+                    f"a strategy may override {', '.join(OVERRIDABLE)} (a mapping), not {section!r}; memory and "
+                    "evaluation are the benchmark's, equal for all",
+                    section,
+                )
+            document = {**benchmark.model_dump(), section: {**common[section], **values}}
+            checked = config.check(document, Source(f"overrides of {written['strategy']!r}", document))
+            filled[section] = getattr(checked, section).model_dump()
+            shown += [f"{key}={strategy_text.plain_number(value)}" for key, value in values.items()]
+        label, written = written.get("label"), written["strategy"]
+    else:
+        label = None
+    items = strategy_text.canonical(written, benchmark.defaults)
+    parts = strategy_text.parts(items)
+    check_chain(parts)
+    memory = filled["memory"]
+    filled["memory"] = {
+        **memory,
+        "policy": declared(parts, "memory_policy", memory["policy"]),
+        "admit": declared(parts, "memory_admit", memory["admit"]),
+    }
+    name = label or strategy_text.label(written)
+    return {**filled, "strategy": items}, f"{name} [{', '.join(shown)}]" if shown else name

@@ -1,0 +1,101 @@
+"""From a name to the object it stands for: data sets, scenarios, models, strategies, metrics.
+
+Built-ins are listed as import paths, so that listing them imports nothing heavy. Other packages add theirs through the
+entry points ``clbench.datasets``, ``clbench.scenarios``, ``clbench.models``, ``clbench.strategies`` and
+``clbench.metrics``; a running program adds its own with :meth:`Registry.add`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from clbench.parameters import Refused, did_you_mean
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name: what it is in a line, where it comes from, and how to load it."""
+
+    name: str
+    summary: str
+    origin: str
+    load: Callable[[], Any]
+
+
+class Registry:
+    """The names of one kind of thing.
+
+    Args:
+        kind: Singular, as used in messages: ``"strategy"``.
+        group: Entry-point group, such as ``"clbench.strategies"``.
+        builtins: name -> (``"module:attribute"``, one line of what it is).
+    """
+
+    def __init__(self, kind: str, group: str, builtins: dict[str, tuple[str, str]]) -> None:
+        self.kind = kind
+        self.group = group
+        self._builtins = builtins
+        self._added: dict[str, Entry] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(sorted({**self._known, **self._added}.values(), key=lambda entry: entry.name))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._added or name in self._known
+
+    @cached_property
+    def _known(self) -> dict[str, Entry]:
+        known = {
+            name: Entry(name, summary, "clbench", lambda path=path: _load(path))  # type: ignore[misc]
+            for name, (path, summary) in self._builtins.items()
+        }
+        for point in entry_points(group=self.group):
+            if point.name in known:
+                raise Refused(
+                    f"two {self.kind} plugins are called {point.name!r}: one from {known[point.name].origin}, one from "
+                    f"{_origin(point)}; rename or uninstall one of them"
+                )
+            known[point.name] = Entry(point.name, "", _origin(point), point.load)
+        return known
+
+    def add(self, name: str, thing: Any, summary: str = "") -> None:
+        """Register an object for this process.
+
+        Raises:
+            Refused: The name is taken by something else.
+        """
+        if name in self._known or (name in self._added and self._added[name].load() is not thing):
+            raise Refused(f"a {self.kind} called {name!r} exists already; choose another name")
+        self._added[name] = Entry(name, summary, "this program", lambda: thing)
+
+    def get(self, name: str) -> Any:
+        """The object called ``name``.
+
+        Raises:
+            Refused: No such name (with the nearest one), or its plugin does not import.
+        """
+        entry = self._added.get(name) or self._known.get(name)
+        if entry is None:
+            raise Refused(f"there is no {self.kind} called {name!r}; {did_you_mean(name, [e.name for e in self])}")
+        try:
+            return entry.load()
+        except Exception as error:
+            if entry.origin == "clbench":
+                raise
+            raise Refused(
+                f"the {self.kind} {name!r} from {entry.origin} does not import: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _load(path: str) -> Any:
+    module, attribute = path.split(":")
+    return getattr(import_module(module), attribute)
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value

@@ -1,0 +1,144 @@
+"""One generator per purpose, derived from (seed, purpose); nobody touches a global generator.
+
+The words come from Philox4x64-10, whose raw output is fixed by its specification, and everything above them is
+integer or exact floating-point arithmetic. Orders and draws therefore stay the same across machines and library
+versions, which is what makes stream fingerprints last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Index = NDArray[np.int64]
+
+
+def derive(seed: int, purpose: str) -> int:
+    """A 63-bit seed for a foreign generator (torch, random) serving one purpose of one run.
+
+    Args:
+        seed: The run's seed, any integer.
+        purpose: What the generator is for, such as ``"init"`` or ``"dropout"``.
+
+    Returns:
+        An integer in [0, 2**63).
+    """
+    return int.from_bytes(_digest(seed, purpose)[:8], "little") >> 1
+
+
+def _digest(seed: int, purpose: str) -> bytes:
+    return hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+
+
+class Generator:
+    """A stream of random numbers for one purpose, identical on every platform and library version.
+
+    Args:
+        seed: The run's (or stream's) seed, any integer.
+        purpose: What the numbers are for. Different purposes give independent streams, so that a new consumer
+            never moves an old one's draws.
+
+    Source: Salmon et al. 2011, Philox4x64-10, as implemented by ``numpy.random.Philox`` (raw words only).
+    """
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        key = np.frombuffer(_digest(seed, purpose)[:16], dtype=np.uint64)
+        self._philox = np.random.Philox(key=key)
+
+    def words(self, n: int) -> NDArray[np.uint64]:
+        """``n`` raw 64-bit words, shape (n,)."""
+        return self._philox.random_raw(n)
+
+    def uniform(self, n: int) -> NDArray[np.float64]:
+        """``n`` numbers in [0, 1) on a grid of 2**-53, shape (n,)."""
+        return (self.words(n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+    def integers(self, n: int, high: int | Index) -> Index:
+        """``n`` integers in [0, high), shape (n,).
+
+        Args:
+            n: How many.
+            high: Exclusive bound, one for all or one per draw, shape (n,), at least 1 and below 2**52.
+        """
+        return (self.uniform(n) * high).astype(np.int64)
+
+    def permutation(self, n: int) -> Index:
+        """A random order of ``range(n)``, shape (n,)."""
+        return np.argsort(self.words(n), kind="stable")
+
+    def sample(self, n: int, k: int) -> Index:
+        """``k`` different integers of ``range(n)`` in random order, shape (k,).
+
+        Raises:
+            ValueError: ``k`` exceeds ``n``.
+        """
+        if k > n:
+            raise ValueError(f"cannot draw {k} different values out of {n}; ask for at most {n}")
+        if n <= 4 * k:
+            return self.permutation(n)[:k]
+        drawn = np.empty(0, dtype=np.int64)
+        while len(drawn) < k:  # sparse: draw, keep first occurrences, top up
+            drawn = np.concatenate([drawn, self.integers(2 * (k - len(drawn)), n)])
+            drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+        return drawn[:k]
+
+    def weighted(self, weights: NDArray[np.float64], k: int = 1, *, replace: bool = True) -> Index:
+        """``k`` indices drawn with probability proportional to ``weights``, shape (k,).
+
+        Args:
+            weights: Non-negative numbers, shape (n,), not all zero.
+            k: How many.
+            replace: Whether an index may come up again.
+
+        Raises:
+            ValueError: A negative weight, no positive weight, or too few positive weights without replacement.
+        """
+        weights = np.array(weights, dtype=np.float64)
+        positive = int((weights > 0).sum())
+        if (weights < 0).any() or positive == 0 or (not replace and k > positive):
+            raise ValueError(
+                f"weights must be non-negative with at least one positive (here {positive} of {len(weights)} are "
+                f"positive), and without replacement at most that many can be drawn (asked for {k})"
+            )
+        if replace:
+            return self._invert(weights, self.uniform(k))
+        drawn = np.empty(k, dtype=np.int64)
+        for i, u in enumerate(self.uniform(k)):
+            drawn[i] = self._invert(weights, np.array([u]))[0]
+            weights[drawn[i]] = 0.0
+        return drawn
+
+    @staticmethod
+    def _invert(weights: NDArray[np.float64], u: NDArray[np.float64]) -> Index:
+        """Inverse of the cumulative distribution; an index of weight 0 is never returned."""
+        cumulative = np.cumsum(weights)
+        index = np.searchsorted(cumulative, u * cumulative[-1], side="right")
+        return np.minimum(index, np.flatnonzero(weights)[-1]).astype(np.int64)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where the stream stands, as plain numbers and lists; assign it back to return there."""
+        state = self._philox.state
+        return {
+            "counter": state["state"]["counter"].tolist(),
+            "key": state["state"]["key"].tolist(),
+            "buffer": state["buffer"].tolist(),
+            "buffer_pos": int(state["buffer_pos"]),
+        }
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._philox.state = {
+            "bit_generator": "Philox",
+            "state": {
+                "counter": np.array(state["counter"], dtype=np.uint64),
+                "key": np.array(state["key"], dtype=np.uint64),
+            },
+            "buffer": np.array(state["buffer"], dtype=np.uint64),
+            "buffer_pos": state["buffer_pos"],
+            "has_uint32": 0,
+            "uinteger": 0,
+        }

@@ -1,0 +1,92 @@
+"""Recipes for streams, one family per file: each turns (data set, seed, settings) into a :class:`clbench.types.Stream`.
+
+A scenario is a function ``name(dataset, seed, *, settings) -> Stream``; its keyword parameters are its settings. It is
+a pure function: the same arguments give the same stream on every machine, with the same fingerprint. No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clbench.parameters import Refused, validate
+from clbench.registry import Registry
+from clbench.types import Dataset, Stream
+
+SCENARIOS = Registry(
+    "scenario",
+    "clbench.scenarios",
+    {
+        "split": ("clbench.scenarios.split:split", "the classes dealt out over experiences, each seen once"),
+        "permuted": (
+            "clbench.scenarios.permuted:permuted",
+            "the same classes under another order of the pixels each time",
+        ),
+        "rotated": ("clbench.scenarios.rotated:rotated", "the same classes turned by another angle each time"),
+    },
+)
+
+
+def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stream's configuration with every setting checked and written out; needs no data.
+
+    Args:
+        config: ``scenario``, its name, and its settings by name; those not given stay at their defaults.
+
+    Returns:
+        ``scenario`` and all settings of that scenario.
+
+    Raises:
+        Refused: No scenario or an unknown one, an unknown setting, or a wrong type.
+    """
+    if not isinstance(config.get("scenario"), str):
+        names = ", ".join(entry.name for entry in SCENARIOS)
+        raise Refused(f"a stream needs scenario: NAME, got {config.get('scenario')!r}; known: {names}")
+    name = config["scenario"]
+    settings = {key: value for key, value in config.items() if key != "scenario"}
+    return {"scenario": name, **validate(SCENARIOS.get(name), settings, where=f"scenario {name!r}")}
+
+
+def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
+    """The stream that a configuration, a data set and a seed determine.
+
+    Args:
+        config: ``scenario``, its name, and its settings by name, such as
+            ``{"scenario": "split", "experiences": 5, "output": "seen"}``.
+        dataset: Where the rows live.
+        seed: Any integer; it decides orders and draws of the stream, nothing else.
+
+    Raises:
+        Refused: A setting is unknown, of a wrong type, or impossible on this data set.
+    """
+    settings = canonical(config)
+    return SCENARIOS.get(settings.pop("scenario"))(dataset, seed, **settings)
+
+
+def describe(stream: Stream) -> dict[str, str]:
+    """A stream in a few short lines: label -> text, in the order to print them."""
+    experiences = list(stream)
+    labels, boundaries = stream.task_labels, stream.description.get("boundaries", True)
+    return {
+        "scenario": f"{stream.name}, seed {stream.seed}",
+        "data": f"{stream.dataset.name}, {stream.dataset.n_classes} classes, rows of shape {stream.dataset.shape}",
+        "experiences": f"{len(experiences)}, {_span([len(e) for e in experiences])} training rows each",
+        "tasks": f"{len(stream.tasks)}, {_span([len(t.rows) for t in stream.tasks])} test rows each",
+        "classes": _shorten([" ".join(map(str, e.classes)) for e in experiences]),
+        "outputs": f"{stream.n_outputs}; "
+        + ("those seen so far compete" if stream.output == "seen" else "all compete"),
+        "revealed": f"task labels {'shown' if labels else 'hidden'}, boundaries {'shown' if boundaries else 'hidden'}",
+        "fingerprint": stream.fingerprint,
+    }
+
+
+def _span(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _shorten(groups: list[str], keep: int = 10) -> str:
+    """Groups side by side; equal ones are told once, and of many only the first ``keep`` are shown."""
+    if len(set(groups)) == 1:
+        return f"{groups[0]} in each" if len(groups) > 1 else groups[0]
+    return " | ".join(groups[:keep]) + (" | ..." if len(groups) > keep else "")

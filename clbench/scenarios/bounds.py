@@ -1,0 +1,39 @@
+"""What upper bounds see of a stream: all of it at once, or all of it so far. Evaluation tasks stay the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from clbench.types import Experience, Index, Stream
+
+
+def merged(stream: Stream) -> Stream:
+    """The whole stream as one experience; a row that the stream shows n times is in it n times."""
+    return replace(stream, length=1, build=lambda _: _union(0, list(stream)), description=_note(stream, "merged"))
+
+
+def accumulated(stream: Stream) -> Stream:
+    """Experience i holds the rows of experiences 0 to i."""
+    return replace(stream, build=lambda i: _union(i, stream[: i + 1]), description=_note(stream, "accumulated"))
+
+
+def _note(stream: Stream, sees: str) -> dict[str, Any]:
+    return {**stream.description, "sees": sees}
+
+
+def _union(number: int, experiences: list[Experience]) -> Experience:
+    return Experience(
+        id=number,
+        rows=np.concatenate([e.rows for e in experiences]),
+        task=_column(experiences, "task"),
+        view=_column(experiences, "view"),
+        classes=tuple(sorted({c for e in experiences for c in e.classes})),
+        boundary=all(e.boundary for e in experiences),
+    )
+
+
+def _column(experiences: list[Experience], name: str) -> Index:
+    return np.concatenate([np.broadcast_to(np.asarray(getattr(e, name), dtype=np.int64), len(e)) for e in experiences])

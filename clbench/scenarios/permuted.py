@@ -1,0 +1,70 @@
+"""Permuted: every experience shows all classes under its own fixed order of the input features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clbench.rng import Generator
+from clbench.scenarios.common import Output, Setting, check_experiences, common, views_stream
+from clbench.types import Dataset, Stream
+
+
+def permuted(
+    dataset: Dataset,
+    seed: int,
+    *,
+    setting: Setting = "domain",
+    experiences: int = 10,
+    first_identity: bool = True,
+    rows_per_experience: int | None = None,
+    output: Output = "seen",
+    task_labels: bool | None = None,
+    boundaries: bool = True,
+) -> Stream:
+    """A stream in which experience i shows the data with its F input features in the i-th of E drawn orders.
+
+    Args:
+        dataset: Where the rows live; C classes, F features in a row (all pixels of all channels).
+        seed: Decides the orders of the features and, with ``rows_per_experience``, the rows.
+        setting: ``domain``: the same C output units throughout; ``task`` and ``class``: C units of its own for every
+            order, E * C in all, the task revealed or hidden.
+        experiences: Number of orders E, at least 1.
+        first_identity: Whether the first order is the identity, that is, the data as it comes.
+        rows_per_experience: How many training rows each experience has, drawn uniformly without replacement and anew
+            for each experience; by default all.
+        output: Which units compete: ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a row is revealed; by default in the task setting only.
+        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+
+    Raises:
+        Refused: No experience, or a number of rows that the data set does not have.
+
+    Source: Goodfellow et al. 2013 (arXiv 1312.6211), section 5.1; settings after van de Ven et al. 2022.
+    """
+    from clbench.data.transforms import Permute
+
+    shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
+    features = int(np.prod(dataset.shape))
+    draw = Generator(seed, "stream")
+    # The first order is drawn and then replaced, so that the others do not depend on first_identity.
+    orders = np.stack([draw.permutation(features) for _ in range(check_experiences(experiences))])  # (E, F)
+    if first_identity:
+        orders[0] = np.arange(features)
+    names = [f"order {i}" for i in range(len(orders))]
+    if first_identity:
+        names[0] = "identity"
+    transform = Permute(orders)
+    return views_stream(
+        dataset,
+        seed,
+        name="permuted",
+        names=names,
+        transform=transform,
+        shared=shared,
+        rows_per_experience=rows_per_experience,
+        description={
+            "experiences": len(orders),
+            "first_identity": bool(first_identity),
+            "transform": transform.describe(),
+        },
+    )

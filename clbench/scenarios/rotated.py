@@ -1,0 +1,100 @@
+"""Rotated: every experience shows all classes turned by its own angle."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from clbench.parameters import Refused, did_you_mean
+from clbench.rng import Generator
+from clbench.scenarios.common import Output, Setting, check_experiences, common, views_stream
+from clbench.types import Dataset, Stream
+
+PUBLISHED = (0.0, 80.0, 160.0)
+"""Angles in degrees of the stability-gap demonstrations (Hess et al. 2023, arXiv 2311.04898)."""
+
+
+def rotated(
+    dataset: Dataset,
+    seed: int,
+    *,
+    setting: Setting = "domain",
+    degrees: list[float] | None = None,
+    experiences: int | None = None,
+    max_degrees: float = 180.0,
+    spacing: Literal["random", "even"] = "even",
+    rows_per_experience: int | None = None,
+    output: Output = "seen",
+    task_labels: bool | None = None,
+    boundaries: bool = True,
+) -> Stream:
+    """A stream in which experience i shows the data turned by the i-th angle.
+
+    Without ``degrees`` and ``experiences`` the angles are 0, 80 and 160 degrees. Random angles give a large spread
+    between seeds; fixed ones are recommended.
+
+    Args:
+        dataset: Where the rows live: images (channels, height, width), C classes.
+        seed: Decides random angles and, with ``rows_per_experience``, the rows.
+        setting: ``domain``: the same C output units throughout; ``task`` and ``class``: C units of its own for every
+            angle, the task revealed or hidden.
+        degrees: The angles in degrees, one per experience.
+        experiences: Number of angles E, instead of ``degrees``; at least 1.
+        max_degrees: Exclusive upper bound of the angles made from ``experiences``, above 0.
+        spacing: ``even``: angle i is i * max_degrees / E; ``random``: uniform in [0, max_degrees), drawn per seed.
+        rows_per_experience: How many training rows each experience has, drawn uniformly without replacement and anew
+            for each experience; by default all.
+        output: Which units compete: ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a row is revealed; by default in the task setting only.
+        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+
+    Raises:
+        Refused: Rows that are not images, both ``degrees`` and ``experiences``, impossible angles, or a number of rows
+            that the data set does not have.
+
+    Source: Lopez-Paz and Ranzato 2017 (arXiv 1706.08840), section 5.1: random angles in [0, 180).
+    """
+    from clbench.data.transforms import Rotate
+
+    shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
+    if len(dataset.shape) != 3:
+        raise Refused(
+            f"{dataset.name!r} has rows of shape {dataset.shape}, which cannot be turned; scenario 'rotated' takes "
+            "images (channels, height, width), 'permuted' and 'split' take anything"
+        )
+    angles = _angles(seed, degrees, experiences, max_degrees, spacing)
+    return views_stream(
+        dataset,
+        seed,
+        name="rotated",
+        names=[f"{angle:.4g} degrees" for angle in angles],
+        transform=Rotate(np.asarray(angles)),
+        shared=shared,
+        rows_per_experience=rows_per_experience,
+        description={"degrees": angles},
+    )
+
+
+def _angles(
+    seed: int, degrees: list[float] | None, experiences: int | None, max_degrees: float, spacing: str
+) -> list[float]:
+    """The angles in degrees, one per experience."""
+    if spacing not in ("random", "even"):
+        raise Refused(f"spacing = {spacing!r} does not exist; {did_you_mean(spacing, ('random', 'even'))}")
+    if degrees is not None and experiences is not None:
+        raise Refused(
+            f"degrees = {degrees} and experiences = {experiences} both say which angles there are; give one of them"
+        )
+    if experiences is None:
+        angles = [float(angle) for angle in (PUBLISHED if degrees is None else degrees)]
+        if not angles or not np.isfinite(angles).all():
+            raise Refused(
+                f"degrees = {degrees} is not a list of finite angles; give at least one, such as [0, 80, 160]"
+            )
+        return angles
+    count = check_experiences(experiences)
+    if not 0 < max_degrees < np.inf:
+        raise Refused(f"max_degrees = {max_degrees} leaves no angle to choose; give a finite number above 0")
+    fractions = Generator(seed, "stream").uniform(count) if spacing == "random" else np.arange(count) / count
+    return [float(fraction * max_degrees) for fraction in fractions]

@@ -1,0 +1,153 @@
+"""Split: the classes of a data set are dealt out over experiences; every training row occurs in exactly one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from clbench.parameters import Refused, did_you_mean
+from clbench.rng import Generator
+from clbench.scenarios.common import Output, Setting, check_experiences, common
+from clbench.types import Dataset, Experience, Index, Rows, Stream, Task
+
+
+def split(
+    dataset: Dataset,
+    seed: int,
+    *,
+    setting: Setting = "class",
+    experiences: int = 5,
+    order: Literal["fixed", "seeded"] | list[int] = "seeded",
+    output: Output = "seen",
+    task_labels: bool | None = None,
+    boundaries: bool = True,
+) -> Stream:
+    """A stream whose experiences hold disjoint groups of classes; each group is one task.
+
+    Args:
+        dataset: Where the rows live; C classes.
+        seed: Decides the order of the classes where ``order`` is ``"seeded"``.
+        setting: ``class``: C output units, the task hidden; ``task``: the same units, the task revealed; ``domain``:
+            labels are positions within the group, so that all tasks share C / experiences units (on digits in fixed
+            order with 5 experiences: even or odd).
+        experiences: Number of groups, 1 to C. Where it does not divide C, the first groups have one class more.
+        order: Classes in the order in which they are dealt out: ascending (``fixed``), drawn (``seeded``), or a list.
+        output: Which units compete: ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a row is revealed; by default in the task setting only.
+        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+
+    Raises:
+        Refused: Fewer classes than experiences, an order that is not one of all classes, a domain split into groups of
+            different sizes, or a group without training or test rows.
+
+    Source: van de Ven et al. 2022, Nature Machine Intelligence 4, 1185 (the three settings).
+    """
+    shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
+    classes = _class_order(dataset, seed, order)  # (C,)
+    groups = _groups(dataset, classes, check_experiences(experiences), setting)
+    task_of = np.empty(dataset.n_classes, dtype=np.int64)  # (C,)
+    for t, group in enumerate(groups):
+        task_of[group] = t
+    label_map = _positions(groups, dataset.n_classes) if setting == "domain" else None
+    build = _Group(dataset.train, task_of, label_map, shared.boundaries)
+    return Stream(
+        name="split",
+        dataset=dataset,
+        tasks=_tasks(dataset, groups, build, task_of),
+        length=len(groups),
+        build=build,
+        n_outputs=dataset.n_classes if label_map is None else len(groups[0]),
+        seed=seed,
+        description={
+            "scenario": "split",
+            **shared.describe(),
+            "experiences": len(groups),
+            "order": order if isinstance(order, str) else "given",
+            "classes": classes.tolist(),
+        },
+        task_labels=shared.task_labels,
+        label_map=label_map,
+        output=shared.output,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Builds experience i: the training rows whose class belongs to group i."""
+
+    train: Rows
+    task_of: Index  # (C,)
+    label_map: Index | None  # (T, C)
+    boundary: bool
+
+    def __call__(self, i: int) -> Experience:
+        rows = np.flatnonzero(self.task_of[self.train.y] == i)  # (N,)
+        present = np.unique(self.train.y[rows])
+        view = 0 if self.label_map is None else i
+        return Experience(i, rows, task=i, view=view, classes=self.units(i, present), boundary=self.boundary)
+
+    def units(self, i: int, classes: Index) -> tuple[int, ...]:
+        """Output units of raw classes in group ``i``, ascending."""
+        mapped = classes if self.label_map is None else self.label_map[i, classes]
+        return tuple(sorted(int(unit) for unit in mapped))
+
+
+def _class_order(dataset: Dataset, seed: int, order: str | list[int]) -> Index:
+    """All C classes in the order in which they are dealt out, shape (C,)."""
+    n_classes = dataset.n_classes
+    if isinstance(order, str):
+        if order not in ("fixed", "seeded"):
+            raise Refused(f"order = {order!r} does not exist; {did_you_mean(order, ('fixed', 'seeded'))}, or a list")
+        return Generator(seed, "stream").permutation(n_classes) if order == "seeded" else np.arange(n_classes)
+    if sorted(order) != list(range(n_classes)):
+        raise Refused(
+            f"order = {order} does not name every class of {dataset.name!r} once; write the numbers 0 to "
+            f"{n_classes - 1} in the order wanted"
+        )
+    return np.asarray(order, dtype=np.int64)
+
+
+def _groups(dataset: Dataset, classes: Index, experiences: int, setting: str) -> list[Index]:
+    n_classes = len(classes)
+    if n_classes < experiences:
+        raise Refused(
+            f"{dataset.name!r} has {n_classes} classes, too few for {experiences} experiences of at least one class; "
+            f"ask for at most {n_classes}"
+        )
+    if setting == "domain" and n_classes % experiences:
+        divisors = [n for n in range(1, n_classes + 1) if n_classes % n == 0]
+        raise Refused(
+            f"the domain setting needs groups of equal size, and {n_classes} classes of {dataset.name!r} do not divide "
+            f"into {experiences}; choose experiences among {divisors}, or the class or task setting"
+        )
+    groups = np.array_split(classes, experiences)  # the first ones take the remainder
+    for split_name, rows in (("training", dataset.train), ("test", dataset.test)):
+        count = np.bincount(rows.y, minlength=n_classes)  # (C,)
+        for i, group in enumerate(groups):
+            if not count[group].any():
+                raise Refused(
+                    f"experience {i} would hold no {split_name} rows: {dataset.name!r} has none of classes "
+                    f"{group.tolist()}; remove these classes, or ask for fewer experiences"
+                )
+    return groups
+
+
+def _positions(groups: list[Index], n_classes: int) -> Index:
+    """(T, C) position of each class within group t; -1 where it does not belong, which no loss accepts."""
+    label_map = np.full((len(groups), n_classes), -1, dtype=np.int64)
+    for t, group in enumerate(groups):
+        label_map[t, group] = np.arange(len(group))
+    return label_map
+
+
+def _tasks(dataset: Dataset, groups: list[Index], build: _Group, task_of: Index) -> tuple[Task, ...]:
+    task_of_row = task_of[dataset.test.y]  # (N,)
+    tasks = []
+    for t, group in enumerate(groups):
+        rows = np.flatnonzero(task_of_row == t)
+        present = np.unique(dataset.test.y[rows])
+        name = " ".join(dataset.class_names[c] for c in group)
+        tasks.append(Task(t, name, rows, build.units(t, present), view=0 if build.label_map is None else t))
+    return tuple(tasks)

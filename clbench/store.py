@@ -1,0 +1,137 @@
+"""Records on disk: content-addressed, append-only, atomic. A record is whole or absent, whatever happens.
+
+``DIR/records/KEY.json`` is the record, ``DIR/traces/KEY.npz`` its trace, written first: a record's presence says that
+all of it is there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clbench.parameters import Refused
+from clbench.types import Record, Trace
+
+FORMAT = 1
+"""Version of the layout of a record file."""
+
+
+class RecordFile(BaseModel):
+    """The JSON of a record: the fields of :class:`clbench.types.Record`, with the trace beside it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = FORMAT
+    key: str
+    cell: dict[str, Any]
+    label: str
+    status: Literal["done", "skipped", "diverged", "failed"]
+    reason: str
+    fingerprint: str
+    cost: dict[str, float]
+    alarms: tuple[str, ...]
+    environment: dict[str, Any]
+    created: str
+    has_trace: bool
+
+
+def save(record: Record, directory: Path) -> Path:
+    """Write a record and return its path.
+
+    Raises:
+        OSError: The disk is full or not writable; nothing of the record is left behind then.
+    """
+    path = record_path(record.key, directory)
+    fields = {k: v for k, v in vars(record).items() if k != "trace"}
+    if record.trace is not None:
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {name: np.asarray(getattr(record.trace, name)) for name in TRACE_FIELDS}
+        np.savez_compressed(buffer, **arrays)
+        write(directory / "traces" / f"{record.key}.npz", buffer.getvalue())
+    write(path, RecordFile(**fields, has_trace=record.trace is not None).model_dump_json(indent=1).encode())
+    return path
+
+
+TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file atomically: it appears whole under its name, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Record:
+    """Read one record file.
+
+    Raises:
+        Refused: It is missing, damaged, or of a newer format.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("format", 0) > FORMAT:
+            raise Refused(
+                f"{path} was written by a newer clbench (format {content['format']}, here {FORMAT}); upgrade clbench"
+            )
+        fields = RecordFile.model_validate(content).model_dump(exclude={"format", "has_trace"})
+    except OSError as error:
+        raise Refused(
+            f"the record {path} cannot be read ({error.strerror}); a record is DIR/records/KEY.json"
+        ) from None
+    except (AttributeError, ValidationError, ValueError) as error:
+        if isinstance(error, Refused):
+            raise
+        what = str(error).split("\n")[0]
+        raise Refused(f"the record {path} is damaged ({what}); remove it and run its benchmark again") from None
+    trace = _load_trace(path.parent.parent / "traces" / f"{path.stem}.npz") if content["has_trace"] else None
+    return Record(**fields, trace=trace)
+
+
+def _load_trace(path: Path) -> Trace:
+    try:
+        with np.load(path) as arrays:
+            fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
+    except (OSError, KeyError, zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise Refused(
+            f"the trace {path} is damaged or missing ({error}); remove it and its record and run the benchmark again"
+        ) from None
+    return Trace(**{**fields, "every": int(fields["every"])})
+
+
+def has(key: str, directory: Path) -> bool:
+    """Whether the cell's record is there."""
+    return record_path(key, directory).exists()
+
+
+def record_path(key: str, directory: Path) -> Path:
+    """Where the record of a cell lies."""
+    return directory / "records" / f"{key}.json"
+
+
+def load_all(*directories: Path) -> Iterator[Record]:
+    """All records of some result directories, in a stable order.
+
+    Raises:
+        Refused: A directory without records, or a damaged record.
+    """
+    for directory in directories:
+        paths = sorted((directory / "records").glob("*.json"))
+        if not paths:
+            raise Refused(f"{directory} holds no records; give a directory that `clbench run --out DIR` has written")
+        yield from map(load, paths)

@@ -1,0 +1,42 @@
+"""A-GEM: where the step would raise the loss on memory, project the gradient onto the plane where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from clbench.strategies.part import BENDS, Part
+
+if TYPE_CHECKING:
+    from clbench.batch import Batch
+    from clbench.learner import Learner
+
+
+@dataclass(kw_only=True)
+class AGEM(Part):
+    """g <- g - (g·r / r·r) r where g·r < 0, r being the gradient on a draw of rows of earlier experiences.
+
+    Args:
+        rows: Rows drawn for r at every step; ``None`` draws as many as the batch has.
+
+    The paper steps with plain SGD; momentum or Adam after the projection is another method. Where boundaries are
+    hidden, rows of the running experience may be drawn too.
+
+    Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. Memory is the run's, not one quota per task.
+    """
+
+    rows: int | None = None
+
+    needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    owns: ClassVar[frozenset[str]] = frozenset({"projection"})
+    gradient_order: ClassVar[int] = BENDS
+
+    def gradient(self, learner: Learner, batch: Batch) -> None:
+        memory = learner.memory
+        if not memory.has_earlier(learner.experience):
+            return
+        draw = memory.draw(self.rows or len(batch.stream), before=learner.experience)
+        reference = learner.grad(learner.batch(draw.index))
+        dot = learner.g @ reference
+        share = dot.clamp(max=0) / (reference @ reference).clamp(min=1e-30)
+        learner.g.sub_(share * reference)

@@ -1,0 +1,133 @@
+"""A strategy at work: an ordered list of parts, checked when it is built, their hooks gathered for the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from clbench.parameters import Refused
+from clbench.rng import Generator
+from clbench.strategies.part import Part
+
+MEANING = {
+    "task_labels": "task labels, which this stream hides",
+    "boundaries": "visible boundaries between experiences, which this stream hides",
+    "memory": "a memory, and the benchmark's has size 0",
+    "length": "the length of the stream, which is not revealed",
+}
+
+
+class Chain:
+    """Parts in order; for each hook, the bound methods of the parts that define it.
+
+    Args:
+        parts: The strategy.
+        seed: The run's seed; each part gets a generator of its own, named after its class, so that adding a part never
+            moves another's draws.
+
+    Raises:
+        Refused: Two parts exclude each other.
+    """
+
+    def __init__(self, parts: Sequence[Part], *, seed: int) -> None:
+        self.parts = tuple(parts)
+        check(self.parts)
+        for number, part in enumerate(self.parts):
+            twins = sum(type(p) is type(part) for p in self.parts[:number])
+            part.generator = Generator(seed, f"part/{type(part).__name__}/{twins}")
+        self.begin_experience = self._hooks("begin_experience")
+        self.order = self._hooks("order")
+        self.batch = self._hooks("batch")
+        self.before_step = self._hooks("before_step")
+        self.objective = next(iter(self._hooks("objective")), None)
+        self.loss = self._hooks("loss")
+        self.gradient = self._hooks("gradient", key=lambda part: part.gradient_order)
+        self.after_step = self._hooks("after_step")
+        self.end_experience = self._hooks("end_experience")
+        self.end_stream = self._hooks("end_stream")
+        self.predict = self._hooks("predict")
+
+    def _hooks(self, name: str, key: Callable[[Part], int] | None = None) -> tuple[Callable[..., Any], ...]:
+        parts = sorted(self.parts, key=key) if key else self.parts
+        return tuple(getattr(part, name) for part in parts if getattr(type(part), name) is not getattr(Part, name))
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """State and generator of every part."""
+        return [{"state": _copy(part.state), "generator": part.generator.state} for part in self.parts]
+
+    def restore(self, snapshot: list[dict[str, Any]]) -> None:
+        """Return to a snapshot."""
+        for part, saved in zip(self.parts, snapshot, strict=True):
+            part.state.clear()
+            part.state.update(_copy(saved["state"]))
+            part.generator.state = saved["generator"]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of tensors that the parts keep."""
+        return sum(_bytes(part.state) for part in self.parts)
+
+
+def check(parts: Sequence[Part]) -> None:
+    """Refuse a chain whose parts exclude each other.
+
+    Raises:
+        Refused: Two owners of one thing, two memory policies, two views of the stream, or a declared conflict.
+    """
+    names = [type(part).__name__ for part in parts]
+    owner: dict[str, str] = {}
+    for part, name in zip(parts, names, strict=True):
+        for thing in part.owns:
+            if thing in owner:
+                raise Refused(f"{owner[thing]} and {name} cannot be joined: both set the {thing}; keep one of them")
+            owner[thing] = name
+        for other, why in part.conflicts.items():
+            if other in names:
+                raise Refused(f"{name} and {other} cannot be joined: {why}")
+    for attribute, what in (("memory_policy", "memory policies"), ("memory_admit", "moments of admission")):
+        wanted = {value for part in parts if (value := getattr(part, attribute)) is not None}
+        if len(wanted) > 1:
+            raise Refused(
+                f"{' + '.join(names)} asks for two {what} ({', '.join(sorted(wanted))}); keep one of the parts"
+            )
+    bounds = {part.sees for part in parts} - {"stream"}
+    if len(bounds) > 1:
+        raise Refused("'joint' and 'cumulative' cannot be joined: one merges the stream, the other accumulates it")
+
+
+def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
+    """Why a chain cannot run on a stream that reveals these things; empty where it can."""
+    for part in parts:
+        for need in sorted(part.needs - revealed):
+            return f"{type(part).__name__} needs {MEANING[need]}"
+    return ""
+
+
+def declared(parts: Sequence[Part], attribute: str, default: str) -> str:
+    """What the chain declares for ``memory_policy``, ``memory_admit`` or ``sees``, else the default."""
+    ignored = (None, "stream") if attribute == "sees" else (None,)
+    return next((v for part in parts if (v := getattr(part, attribute)) not in ignored), default)
+
+
+def _copy(value: Any) -> Any:
+    if hasattr(value, "detach"):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {k: _copy(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_copy(v) for v in value]
+    if isinstance(value, int | float | str | bool | None):
+        return value
+    raise Refused(
+        f"a part's state holds a {type(value).__name__}; allowed are tensors, numbers, strings, lists and dicts of them"
+    )
+
+
+def _bytes(value: Any) -> int:
+    if hasattr(value, "element_size"):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(_bytes(v) for v in value.values())
+    if isinstance(value, list):
+        return sum(_bytes(v) for v in value)
+    return 0

@@ -1,0 +1,62 @@
+"""Elastic weight consolidation: stay near old weights, the more so where the Fisher information is large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from clbench.strategies.part import ADDS, Part
+from clbench.strategies.quadratic import add_penalty_gradient
+
+if TYPE_CHECKING:
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Shown
+
+
+@dataclass(kw_only=True)
+class EWC(Part):
+    """Penalty (strength / 2) · Σ_t Σ F_t (w - w_t)², with the ½ of the original paper.
+
+    Args:
+        strength: λ, at least 0; no published default holds across estimators and benchmarks.
+        mode: ``separate`` keeps one quadratic per experience (Kirkpatrick et al. 2017); ``online`` keeps one anchor,
+            F <- gamma · F + F_new and the penalty (strength / 2) · gamma · F (Schwarz et al. 2018).
+        gamma: Decay of old importance where ``mode`` is ``online``, in [0, 1].
+        fisher: Estimator, see ``clbench.fisher``: they differ by orders of magnitude, so strength only has a meaning
+            together with it.
+        rows: Rows of the experience that the Fisher information is estimated on; ``None`` takes all.
+
+    The sum of separate quadratics is kept as one: importance F = Σ F_t and anchor m = Σ F_t w_t / F have the same
+    gradient F (w - m), in the memory of two vectors.
+
+    Source: Kirkpatrick et al. 2017, eq. 3; Schwarz et al. 2018, section 4.2.
+    """
+
+    strength: float
+    mode: Literal["separate", "online"] = "separate"
+    gamma: float = 1.0
+    fisher: Literal["exact", "sampled", "empirical", "batch"] = "exact"
+    rows: int | None = None
+
+    needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
+    gradient_order: ClassVar[int] = ADDS
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        index = experience.index
+        if self.rows is not None and self.rows < len(experience):
+            index = index[:, self.generator.sample(len(experience), self.rows)]
+        new = learner.fisher(index, estimator=self.fisher, generator=self.generator)
+        w, state = learner.w.detach(), self.state
+        if "importance" not in state:
+            state["importance"], state["anchor"] = new, w.clone()
+        elif self.mode == "online":
+            state["importance"], state["anchor"] = self.gamma * state["importance"] + new, w.clone()
+        else:
+            total = state["importance"] + new
+            moved = (new / total.clamp(min=1e-38)) * (w - state["anchor"])
+            state["importance"], state["anchor"] = total, state["anchor"] + moved
+
+    def gradient(self, learner: Learner, batch: Batch) -> None:
+        if "importance" in self.state:
+            factor = self.strength * (self.gamma if self.mode == "online" else 1.0)
+            add_penalty_gradient(learner, self.state["importance"], self.state["anchor"], factor)

@@ -1,0 +1,118 @@
+"""What a strategy is made of: parts, each a dataclass whose fields are its hyper-parameters.
+
+A part acts where the loop calls it (``clbench/train.py`` shows every place); a hook that a part does not define costs
+nothing. Writing one imports no torch: tensors carry the operations a formula needs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from clbench.rng import Generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Output, Shown
+
+READS, ADDS, BENDS = 0, 1, 2
+"""When a part's ``gradient`` acts: it reads the task's gradient, adds to it, or bends the sum. Ties: chain order."""
+
+
+HOOKS = frozenset(
+    {
+        "begin_experience",
+        "order",
+        "batch",
+        "before_step",
+        "objective",
+        "loss",
+        "gradient",
+        "after_step",
+        "end_experience",
+        "end_stream",
+        "predict",
+    }
+)
+
+
+@dataclass(kw_only=True)
+class Part:
+    """One ingredient of a strategy. Subclass it as a ``@dataclass(kw_only=True)`` and define the hooks it needs.
+
+    Fields are plain numbers and strings and are never changed; what the part learns goes into :attr:`state`.
+    Declarations (class variables) say what it needs and touches, so that a chain that cannot work is refused when
+    it is built.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What the scenario must reveal or the benchmark provide, of: task_labels, boundaries, memory, length."""
+    owns: ClassVar[frozenset[str]] = frozenset()
+    """What only one part of a chain may set, such as ``"objective"`` or ``"stream coefficient"``."""
+    conflicts: ClassVar[dict[str, str]] = {}
+    """Name of another part class -> why the two cannot be joined."""
+    gradient_order: ClassVar[int] = ADDS
+    memory_policy: ClassVar[str | None] = None
+    """The admission policy that the method's paper needs; ``None`` takes the benchmark's."""
+    memory_admit: ClassVar[str | None] = None
+    """The moment of admission that the method's paper needs; ``None`` takes the benchmark's."""
+    sees: ClassVar[str] = "stream"
+    """What it trains on: the ``stream`` as it comes, or, for upper bounds that break its rules, experiences ``merged``
+    into one or ``accumulated`` from the first to the current."""
+
+    def __init_subclass__(cls) -> None:
+        hidden = [name for name in inspect.get_annotations(cls) if name in HOOKS]
+        if hidden:
+            raise TypeError(
+                f"{cls.__name__} has a field called {hidden[0]!r}, which is the name of a hook; rename the field"
+            )
+
+    generator: Generator = field(init=False, repr=False, compare=False)
+    """The part's own randomness, given when the chain is built; its state is saved with the part's."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the part has learned: tensors, numbers, strings, generators, and lists and dicts of them.
+
+        It is saved, restored, moved between devices and counted without further code.
+        """
+        return self.__dict__.setdefault("_state", {})
+
+    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+        """Before the first batch of an experience whose boundary is visible."""
+
+    def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
+        """Order and repetition inside this experience: positions (N,) in, positions (any length,) out."""
+        return order
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        """Append rehearsed rows, or narrow the classes that compete. Never rewrite rows of others."""
+
+    def before_step(self, learner: Learner, batch: Batch) -> None:
+        """Move the weights before the gradient is taken."""
+
+    def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
+        """Replace the task family's objective (declare ``owns = {"objective"}``): the loss, a scalar."""
+        raise NotImplementedError
+
+    def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
+        """A term to add to the loss, a scalar; ``None`` adds nothing. May use ``learner.w`` (P,)."""
+
+    def gradient(self, learner: Learner, batch: Batch) -> None:
+        """Change ``learner.g`` (P,) in place between backward and step."""
+
+    def after_step(self, learner: Learner, batch: Batch) -> None:
+        """Have the last word on the weights."""
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        """After the last batch of an experience whose boundary is visible."""
+
+    def end_stream(self, learner: Learner) -> None:
+        """After the last experience."""
+
+    def predict(self, learner: Learner, x: Tensor, task: Tensor | None, scores: Tensor) -> Tensor:
+        """Scores (B, C) in, scores (B, C) out; the class with the highest is predicted."""
+        return scores

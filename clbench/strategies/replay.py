@@ -1,0 +1,62 @@
+"""Experience replay: rehearse rows drawn from memory beside the stream's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from clbench.batch import Batch
+    from clbench.learner import Learner
+
+Start = Literal["earlier", "any"]
+
+
+@dataclass(kw_only=True)
+class Replay(Part):
+    """Append a draw from memory to every batch of the stream.
+
+    Args:
+        rows: Rows drawn per step; ``None`` draws as many as the batch has.
+        loss_form: ``concat`` takes one mean over all rows (Chaudhry et al. 2019); ``weighted`` takes
+            ``new_weight`` · mean(stream) + (1 - ``new_weight``) · mean(memory) (De Lange et al. 2023); ``sum`` adds
+            the two means (Caccia et al. 2022).
+        new_weight: The stream's weight, in [0, 1], where ``loss_form`` is ``weighted``. Without a draw it
+            does not act.
+        start: Draw as soon as memory holds a row of an ``earlier`` experience, or as soon as it holds ``any``. Where
+            boundaries are hidden, the two are the same.
+    """
+
+    rows: int | None = None
+    loss_form: Literal["concat", "weighted", "sum"] = "concat"
+    new_weight: float = 0.5
+    start: Start = "earlier"
+
+    needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    owns: ClassVar[frozenset[str]] = frozenset({"stream coefficient"})
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        memory = learner.memory
+        if not (len(memory) if self.start == "any" else memory.has_earlier(learner.experience)):
+            return
+        draw = memory.draw(self.rows or len(batch.stream))
+        if self.loss_form == "concat":
+            batch.append(draw.index, side=draw.side)
+            return
+        new, old = (1.0, 1.0) if self.loss_form == "sum" else (self.new_weight, 1.0 - self.new_weight)
+        batch.stream.coefficient = new
+        batch.append(draw.index, coefficient=old, side=draw.side)
+
+
+def er(
+    *,
+    rows: int | None = None,
+    loss: Literal["concat", "weighted", "sum"] = "concat",
+    new_weight: float = 0.5,
+    start: Start = "earlier",
+) -> list[Part]:
+    """Experience replay (Chaudhry et al. 2019, arXiv 1902.10486; Rolnick et al. 2019). Settings as in
+    :class:`Replay`, ``loss`` being its ``loss_form``."""
+    return [Replay(rows=rows, loss_form=loss, new_weight=new_weight, start=start)]

@@ -1,0 +1,122 @@
+"""Strategies as text and as data: ``"er + ewc(strength=100)"`` to canonical form and back, and to parts.
+
+The canonical form is a list of ``{"name": ..., "parameters": {...}}`` with every parameter written out, so that two
+ways to write a strategy are one cell.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clbench.parameters import Refused, validate
+from clbench.strategies import STRATEGIES
+from clbench.strategies.part import Part
+
+Item = dict[str, Any]
+Written = str | Mapping[str, Any] | Sequence[Any]
+
+
+def split_list(text: str) -> list[str]:
+    """``"a, er + ewc(strength=1, rows=2)"`` -> the strategies in it; commas inside parentheses belong to the call."""
+    return _split(text, ",")
+
+
+def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None = None) -> list[Item]:
+    """The canonical form of a strategy.
+
+    Args:
+        written: Text (``"er + ewc(strength=1)"``), a mapping from a name to its parameters, or a list of either.
+        defaults: The benchmark's values for parameters that have no published default, by recipe name.
+
+    Raises:
+        Refused: A syntax error, an unknown name or parameter, a wrong type or a missing value.
+    """
+    items = []
+    for name, given in _items(written):
+        target = STRATEGIES.get(name)
+        filled = validate(target, given, where=f"strategy {name!r}", fill=(defaults or {}).get(name))
+        items.append({"name": name, "parameters": filled})
+    return items
+
+
+def parts(items: Sequence[Item]) -> list[Part]:
+    """The parts of a strategy in canonical form."""
+    made: list[Part] = []
+    for item in items:
+        result = STRATEGIES.get(item["name"])(**item["parameters"])
+        made.extend([result] if isinstance(result, Part) else result)
+    return made
+
+
+def label(written: Written) -> str:
+    """How a strategy is called on boards: as it was written, with regular spaces."""
+    names = []
+    for name, given in _items(written):
+        inside = ", ".join(f"{key}={plain_number(value)}" for key, value in given.items())
+        names.append(f"{name}({inside})" if inside else name)
+    return " + ".join(names)
+
+
+def plain_number(value: Any) -> str:
+    """A value as people write it: 100, not 100.0."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _items(written: Written) -> list[tuple[str, dict[str, Any]]]:
+    if isinstance(written, str):
+        return [_call(piece) for piece in _split(written, "+")]
+    if isinstance(written, Mapping):
+        return [(name, dict(given or {})) for name, given in written.items()]
+    return [item for piece in written for item in _items(piece)]
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at separators outside of brackets and quotes."""
+    pieces, depth, quote, start = [], 0, "", 0
+    for i, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character in "([{":
+            depth += 1
+        elif character in ")]}":
+            depth -= 1
+        elif character == separator and depth == 0 and not _in_number(text, i):
+            pieces.append(text[start:i])
+            start = i + 1
+    pieces = [piece.strip() for piece in [*pieces, text[start:]]]
+    if depth or quote or not all(pieces):
+        what = (
+            "a bracket or quote is not closed" if depth or quote else f"there is nothing on one side of a {separator!r}"
+        )
+        raise Refused(f"strategy {text!r} cannot be read: {what}; write it like er + ewc(strength=100)")
+    return pieces
+
+
+def _in_number(text: str, i: int) -> bool:
+    return text[i] == "+" and i > 1 and text[i - 1] in "eE" and text[i - 2].isdigit()
+
+
+def _call(text: str) -> tuple[str, dict[str, Any]]:
+    name, bracket, rest = text.partition("(")
+    name = name.strip()
+    if not bracket:
+        return name, {}
+    try:
+        call = ast.parse(f"f({rest}", mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert not call.args
+        return name, {str(k.arg): _value(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, AssertionError):
+        raise Refused(
+            f"strategy {text!r} cannot be read; parameters are written name=value, like ewc(strength=100, fisher=exact)"
+        ) from None
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name):
+        return {"true": True, "false": False, "none": None, "null": None}.get(node.id.lower(), node.id)
+    return ast.literal_eval(node)

@@ -1,0 +1,325 @@
+"""The vocabulary of everything else: small, pure data. No torch is imported here.
+
+Letters in shape comments: B rows, C classes, T tasks, E experiences, K looks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+STREAM_VERSION = 1
+"""Version of the stream generators: part of every fingerprint, raised when a generator's output changes."""
+
+
+# --------------------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Images or vectors with labels, held as arrays (often memory-mapped, so that processes share pages).
+
+    Args:
+        x: (N, C, H, W) or (N, H); uint8 or float32.
+        y: (N,) int64 labels in [0, number of classes).
+    """
+
+    x: NDArray[Any]
+    y: Index
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A classification data set in memory.
+
+    Args:
+        name: How it is called in benchmark files and records.
+        train: Rows that may be trained on.
+        test: Rows for evaluation (the test split, or the validation rows held out of training).
+        class_names: One name per class, C of them.
+        scale: Factor that brings stored values to [0, 1]; 1/255 for 8-bit images, 1 for floats.
+        mean: Per-channel mean of the scaled training values, subtracted at batch time; (C,) or (1,), or empty.
+        std: Per-channel standard deviation, divided by at batch time; empty for none.
+        checksum: Hex digest of all arrays, the data's part of a stream's fingerprint.
+    """
+
+    name: str
+    train: Rows
+    test: Rows
+    class_names: tuple[str, ...]
+    scale: float
+    checksum: str
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row: (C, H, W) for images, (F,) for vectors."""
+        return tuple(self.train.x.shape[1:])
+
+
+class Transform(Protocol):
+    """How a family of views presents rows; one object serves all views of a stream, batched.
+
+    ``describe`` is the JSON-able parameters (they enter the fingerprint), ``apply`` maps a batch.
+    """
+
+    def describe(self) -> dict[str, Any]: ...
+
+    def apply(self, x: Tensor, view: Tensor, rows: Tensor) -> Tensor:
+        """Transform scaled rows ``x`` (B, ...) by their view (B,) int64; ``rows`` (B,) are stable row indices."""
+        ...
+
+
+# --------------------------------------------------------------------------------------------------- streams
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A distribution to be evaluated on; one or more experiences may visit it.
+
+    Args:
+        id: Index in the stream's tasks.
+        name: For people.
+        rows: (n,) rows of the test data.
+        classes: Output units that occur among its labels.
+        view: The view under which it is evaluated.
+    """
+
+    id: int
+    name: str
+    rows: Index
+    classes: tuple[int, ...]
+    view: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Experience:
+    """A stretch of the stream that is learned as a unit: indices, never pixels.
+
+    Args:
+        id: Position in the stream.
+        rows: (N,) indices into the training rows.
+        task: Task of each row, (N,) int64, or one integer for all.
+        view: View of each row, (N,) int64, or one integer for all.
+        classes: Output units that occur among its labels.
+        boundary: Whether its beginning and end are visible to the strategy.
+    """
+
+    id: int
+    rows: Index
+    task: int | Index
+    view: int | Index
+    classes: tuple[int, ...]
+    boundary: bool = True
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def tasks(self) -> tuple[int, ...]:
+        """The tasks present, ascending."""
+        return tuple(int(t) for t in np.unique(np.asarray(self.task)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stream(Sequence[Experience]):
+    """An ordered sequence of experiences, in compact form: experiences are built when they are asked for.
+
+    Args:
+        name: Name of the scenario that made it.
+        dataset: Where the rows live.
+        tasks: What is evaluated.
+        length: Number of experiences.
+        build: From a position to its experience; a pure function.
+        n_outputs: Number of output units of a model for this stream.
+        seed: The seed it was made from.
+        description: The compact description, JSON-able: everything that, with data set and seed, determines the stream.
+        task_labels: Whether the task of a row is revealed, in training and at evaluation.
+        transform: How views present rows; ``None`` where every view is the identity.
+        label_map: (V, C) output unit of each raw label under each view; ``None`` for the identity.
+        output: Which units compete in loss and prediction: those ``seen`` so far, or ``all``.
+    """
+
+    name: str
+    dataset: Dataset
+    tasks: tuple[Task, ...]
+    length: int
+    build: Callable[[int], Experience] = field(repr=False)
+    n_outputs: int
+    seed: int
+    description: dict[str, Any]
+    task_labels: bool = False
+    transform: Transform | None = None
+    label_map: Index | None = None
+    output: str = "seen"
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __repr__(self) -> str:
+        return (
+            f"Stream({self.name} of {self.dataset.name}: {self.length} experiences, {len(self.tasks)} tasks, "
+            f"{self.n_outputs} outputs, seed {self.seed}, fingerprint {self.fingerprint})"
+        )
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, slice):
+            return [self.build(i) for i in range(*position.indices(self.length))]
+        if not -self.length <= position < self.length:
+            raise IndexError(f"experience {position} does not exist; the stream has {self.length}")
+        return self.build(position % self.length)
+
+    def __iter__(self) -> Iterator[Experience]:
+        return (self.build(i) for i in range(self.length))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of data checksum, compact description, seed and generator version; 16 hex digits.
+
+        Two people whose streams have the same fingerprint train on the same rows in the same experiences.
+        """
+        identity = {
+            "data": self.dataset.checksum,
+            "description": self.description,
+            "seed": self.seed,
+            "version": STREAM_VERSION,
+        }
+        return content_hash(identity)
+
+    def labels(self, rows: Rows, index: Index, view: int | Index) -> Index:
+        """Output unit of each of ``rows[index]`` under its view, shape (n,)."""
+        y = np.asarray(rows.y[index])
+        return y if self.label_map is None else self.label_map[view, y]
+
+
+def content_hash(value: Any) -> str:
+    """Sixteen hex digits that identify a JSON-able value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# --------------------------------------------------------------------------------------------------- what was observed
+
+
+class Kind(IntEnum):
+    """Why a look was taken: before anything, after a step, or at the end of an experience (or of the stream)."""
+
+    START = 0
+    STEP = 1
+    END = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The raw observation of one run; every metric is a pure function of it.
+
+    Args:
+        step: (K,) optimiser steps done before each look, ascending.
+        kind: (K,) values of :class:`Kind`.
+        experience: (K,) experience that was running; -1 at the start look.
+        score: (K, T) accuracy in [0, 1] of each task, NaN where it was not looked at.
+        rows: (T,) evaluation rows behind each score.
+        present: (E, T) whether a task had rows in an experience.
+        every: Optimiser steps between step looks; 0 where only ends were looked at.
+        seconds: (K,) training seconds before each look, the evaluator's clock stopped.
+    """
+
+    step: Index
+    kind: Index
+    experience: Index
+    score: NDArray[np.float64]
+    rows: Index
+    present: Mask
+    every: int = 1
+    seconds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        looks, tasks = self.score.shape
+        for name in ("step", "kind", "experience"):
+            if getattr(self, name).shape != (looks,):
+                raise ValueError(f"trace.{name} has shape {getattr(self, name).shape}; score asks for ({looks},)")
+        if self.rows.shape != (tasks,) or self.present.ndim != 2 or self.present.shape[1] != tasks:
+            raise ValueError(
+                f"trace.rows has shape {self.rows.shape} and trace.present {self.present.shape}; "
+                f"score asks for ({tasks},) and (experiences, {tasks})"
+            )
+
+    @property
+    def n_tasks(self) -> int:
+        return self.score.shape[1]
+
+    @property
+    def n_experiences(self) -> int:
+        return self.present.shape[0]
+
+    @cached_property
+    def first_visit(self) -> Index:
+        """(T,) experience in which each task first had rows; the number of experiences where it never had."""
+        return np.where(self.present.any(axis=0), self.present.argmax(axis=0), self.n_experiences)
+
+
+# --------------------------------------------------------------------------------------------------- records
+
+STATUSES = ("done", "skipped", "diverged", "failed")
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Everything about one cell (benchmark, strategy, seed). Metrics are not stored: they are computed from the trace.
+
+    Args:
+        key: Content hash of the cell, 16 hex digits.
+        cell: The cell itself: benchmark, strategy and seed in canonical form.
+        label: The strategy's name on boards, with overrides.
+        status: One of ``done skipped diverged failed``.
+        reason: Why, where the status is not ``done``.
+        trace: The observation; ``None`` where nothing was observed.
+        fingerprint: The stream's.
+        cost: What the run spent; see ``clbench.cost``.
+        alarms: Sentences about things that look wrong although nothing failed.
+        environment: Versions, hardware, device, commit.
+        created: Time of writing, ISO 8601, UTC.
+    """
+
+    key: str
+    cell: dict[str, Any]
+    label: str
+    status: str
+    reason: str = ""
+    trace: Trace | None = None
+    fingerprint: str = ""
+    cost: dict[str, float] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
+    created: str = ""
+
+    @property
+    def benchmark(self) -> str:
+        """Name and version, such as ``split-digits@1``."""
+        return f"{self.cell['benchmark']['name']}@{self.cell['benchmark']['version']}"
+
+    @property
+    def seed(self) -> int:
+        return int(self.cell["seed"])

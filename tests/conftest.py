@@ -1,0 +1,52 @@
+"""What tests share: the folder of real data, a small made-up data set, one cache for the whole session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clbench.data import from_arrays
+from clbench.types import Dataset
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One thread, no network, and a cache of decoded data that all processes of the session share."""
+    import torch
+
+    torch.set_num_threads(1)
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLBENCH_CACHE", str(shared / "clbench-cache"))
+        patch.setenv("CLBENCH_OFFLINE", "1")
+        patch.delenv("CLBENCH_DATA", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with ``mnist/`` and ``cifar10/``; where it is missing, a failure on CI and a skip elsewhere."""
+    folder = Path(os.environ.get("CLBENCH_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        message = f"no real data in {folder}; set CLBENCH_TEST_DATA to a folder with mnist/ and cifar10/"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_dataset() -> Dataset:
+    """200 training and 100 test images (1, 8, 8) uint8 of 10 classes that a linear model can tell apart."""
+    rng = np.random.default_rng(0)
+    y_train, y_test = np.arange(200) % 10, np.arange(100) % 10
+    patterns = rng.integers(0, 256, (10, 8, 8))
+
+    def images(y: np.ndarray) -> np.ndarray:
+        noisy = patterns[y] + rng.normal(0, 40, (len(y), 8, 8))
+        return noisy.clip(0, 255).astype(np.uint8)
+
+    return from_arrays("small", images(y_train), y_train, images(y_test), y_test)

@@ -1,0 +1,166 @@
+"""Identities, bounds and an independent implementation, on random traces."""
+
+import math
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import trace_from
+
+from clbench.metrics import (
+    Undefined,
+    absent_minima,
+    acc,
+    bwt,
+    compute,
+    forgetting,
+    get,
+    la,
+    switches,
+    wc_acc,
+    wf,
+    wp,
+)
+from clbench.types import Kind
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def random_trace(seed, present, *, longest=12, every=1):
+    """Scores that are multiples of 1/10, so that ties and exact levels occur."""
+    rng = np.random.default_rng(seed)
+    present = np.asarray(present, dtype=bool)
+    lengths = rng.integers(1, longest + 1, len(present)).tolist()
+    return trace_from(present, lengths, lambda *_: rng.integers(0, 11, present.shape[1]) / 10, every=every)
+
+
+@st.composite
+def recurring(draw):
+    """Traces of streams in which tasks come and go as they like; each experience has at least one."""
+    experiences, tasks = draw(st.integers(1, 6)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(SEEDS))
+    present = rng.random((experiences, tasks)) < 0.4
+    present[np.arange(experiences), rng.integers(0, tasks, experiences)] = True
+    return random_trace(draw(SEEDS), present, every=draw(st.sampled_from([0, 1, 3])))
+
+
+@given(recurring())
+def test_worst_case_accuracy_never_exceeds_accuracy(trace):
+    assert wc_acc(trace) <= acc(trace) + 1e-12
+
+
+@given(recurring())
+def test_every_metric_stays_in_its_range_or_says_why_it_has_no_value(trace):
+    for name, value in compute(trace).items():
+        metric = get(name)
+        assert value.defined != bool(value.reason)
+        if value.defined:
+            assert metric.low - 1e-12 <= value.value <= metric.high + 1e-12
+
+
+@given(recurring())
+def test_backward_transfer_is_at_least_minus_forgetting(trace):
+    values = compute(trace, ["bwt", "forgetting"])
+    if values["bwt"].defined:
+        assert values["bwt"].value >= -values["forgetting"].value - 1e-12
+
+
+@given(SEEDS, st.integers(2, 8))
+def test_accuracy_is_learning_accuracy_plus_backward_transfer_where_tasks_are_visited_once(seed, tasks):
+    trace = random_trace(seed, np.eye(tasks))
+    assert acc(trace) == pytest.approx(la(trace) + bwt(trace) * (tasks - 1) / tasks)
+
+
+@given(SEEDS)
+def test_with_two_tasks_forgetting_is_minus_backward_transfer(seed):
+    trace = random_trace(seed, np.eye(2))
+    assert forgetting(trace) == pytest.approx(-bwt(trace))
+
+
+@given(st.integers(1, 6))
+def test_without_forgetting_all_losses_are_zero(tasks):
+    trace = trace_from(np.eye(tasks), [4] * tasks, lambda step, _: np.full(tasks, 0.75))
+    values = compute(trace)
+    assert values["acc"].value == values["wc_acc"].value == values["aaa"].value == 0.75
+    assert values["wf10"].value == values["wp10"].value == 0
+    for name in ("bwt", "forgetting", "gap_depth"):
+        assert math.isnan(values[name].value) if tasks == 1 else values[name].value == 0
+
+
+def by_the_published_pseudocode(trace, window):
+    """min-ACC, WC-ACC, WF and WP at the end of a stream that visits each task once, look by look with a deque per task.
+
+    Minima take step and end looks, windows take step looks.
+    """
+    history, fall, rise, lowest, final = {}, {}, {}, {}, {}
+    for kind, current, score in zip(trace.kind, trace.experience, trace.score, strict=True):
+        if kind == Kind.START:
+            continue
+        for task in range(current + 1):
+            now = final[task] = float(score[task])
+            if kind == Kind.STEP:
+                past = history.setdefault(task, deque(maxlen=window))
+                past.append(now)
+                fall[task] = max(fall.get(task, 0.0), max(past) - now)
+                rise[task] = max(rise.get(task, 0.0), now - min(past))
+            if task < current:
+                lowest[task] = min(lowest.get(task, 1.0), now)
+    last = trace.n_experiences - 1
+    min_acc = sum(lowest.values()) / last if last else math.nan
+    wc_acc = final[last] / (last + 1) + (1 - 1 / (last + 1)) * (min_acc if last else 0.0)
+
+    def mean(values):
+        return sum(values.values()) / len(values) if values else math.nan
+
+    return min_acc, wc_acc, mean(fall), mean(rise)
+
+
+@given(SEEDS, st.integers(1, 6), st.sampled_from([1, 2, 3]), st.sampled_from([2, 3, 4, 10, 100]))
+def test_metrics_agree_with_the_published_pseudocode_where_tasks_are_visited_once(seed, tasks, every, window):
+    trace = random_trace(seed, np.eye(tasks), every=every)
+    expected = by_the_published_pseudocode(trace, window)
+    values = [*compute(trace, ["min_acc", "wc_acc"]).values(), wf(window)(trace), wp(window)(trace)]
+    np.testing.assert_allclose([value.value for value in values], expected, atol=1e-12)
+
+
+def minimum_while_absent(trace, task):
+    """The lowest score over looks at which the running experience holds nothing of a task seen before, the slow way."""
+    visited, found = False, []
+    for kind, experience, score in zip(trace.kind, trace.experience, trace.score, strict=True):
+        if kind == Kind.START:
+            continue
+        present = trace.present[experience, task]
+        visited |= bool(present)
+        if visited and not present:
+            found.append(score[task])
+    return min(found, default=math.inf)
+
+
+@given(recurring())
+def test_minima_under_recurrence_agree_with_a_walk_over_the_looks(trace):
+    expected = [minimum_while_absent(trace, task) for task in range(trace.n_tasks)]
+    np.testing.assert_array_equal(absent_minima(trace), expected)
+
+
+@given(recurring())
+def test_switches_are_exactly_the_experiences_in_which_a_seen_task_is_absent(trace):
+    pairs = [
+        (task, experience)
+        for experience in range(trace.n_experiences)
+        for task in range(trace.n_tasks)
+        if trace.present[:experience, task].any() and not trace.present[experience, task]
+    ]
+    if not pairs or not (trace.kind == Kind.STEP).any():
+        with pytest.raises(Undefined):
+            switches(trace)
+        return
+    found = switches(trace)
+    assert list(zip(found.task, found.experience, strict=True)) == pairs
+    np.testing.assert_allclose(found.depth, np.maximum(0, found.before - found.lowest))
+    assert (found.transient <= found.depth + 1e-12).all()
+    assert (found.area <= found.depth + 1e-12).all()
+    fell = found.depth > 0
+    assert (found.recovery[fell] <= found.length[fell]).all()
+    assert np.isnan(found.recovery[~fell]).all()
