@@ -10,15 +10,14 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from clbench.metrics import curves
 from clbench.metrics.cells import by_benchmark, by_strategy, is_finished
 from clbench.metrics.core import Undefined
 from clbench.metrics.ends import end_looks
-from clbench.metrics.interval import half_width
 from clbench.parameters import Refused, did_you_mean
 from clbench.types import Kind, Record, Trace
 
@@ -26,16 +25,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Curve = NDArray[np.float64]
-Tasks = Literal["first", "seen"]
-
 INK, MUTED, GRID = "#1f2430", "#687080", "#e3e6ec"
 # Okabe and Ito's colours that keep their contrast on white and on dark grounds, and three that fit them.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56a4d9", "#c99700", "#7a5195", "#7f7f7f")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#c99700", "#7a5195", "#56a4d9", "#7f7f7f")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.4)), (0, (1.4, 1)), (0, (6, 1.3, 1.4, 1.3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 PANELS = 4
 BAND_POINTS = 1000
+SEEDS_FOR_BAND = 3
+"""With two seeds the interval is 25 standard errors wide: it would cover the picture and say nothing."""
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -48,21 +46,12 @@ class Style:
     marker: str
 
 
-@dataclass(frozen=True, eq=False)
-class Line:
-    """Mean over seeds and half-width of its 95 % interval (NaN for one seed), on a common axis of (n,) iterations."""
-
-    x: Curve
-    mean: Curve
-    half: Curve
-
-
 def stability_gap(
     records: Iterable[Record],
     *,
     benchmark: str | None = None,
     strategies: Sequence[str] | None = None,
-    tasks: Tasks = "first",
+    tasks: curves.Tasks = "first",
     window: int | None = None,
 ) -> Figure:
     """Accuracy over the stream for each strategy, and below it the switches magnified.
@@ -70,7 +59,7 @@ def stability_gap(
     Above: accuracy on the first task, or the mean over the tasks seen so far (which also falls because a new task
     begins near zero). Below: mean accuracy on the tasks seen before each of up to four switches. Seeds whose
     experiences differ in length are aligned experience by experience. A strategy that does not follow the stream's
-    experiences (``joint``) is a horizontal line at its final accuracy.
+    experiences (``joint``) is a horizontal line at its final accuracy. Bands need three seeds.
 
     Args:
         records: Cells that are not done are left out.
@@ -89,7 +78,7 @@ def stability_gap(
     length = max(trace.n_experiences for traces in runs.values() for trace in traces)
     streams = {label: [t for t in traces if t.n_experiences == length] for label, traces in runs.items()}
     streams = {label: traces for label, traces in streams.items() if traces}
-    bounds = np.median([_bounds(trace) for traces in streams.values() for trace in traces], axis=0)
+    bounds = np.median([curves.bounds(trace) for traces in streams.values() for trace in traces], axis=0)
     looked = any((trace.kind == Kind.STEP).any() for traces in streams.values() for trace in traces)
     switches = _choose_switches(length) if looked else []
     styles = _styles(runs)
@@ -171,45 +160,16 @@ def _runs(
     return chosen, {label: runs[label] for label in (strategies or runs)}
 
 
-def _bounds(trace: Trace) -> Curve:
-    """Iterations done when each experience began, and at the end, (E + 1,)."""
-    return np.concatenate([[0], trace.step[end_looks(trace)]]).astype(float)
-
-
 def _choose_switches(experiences: int) -> list[int]:
     """Up to four experiences whose beginnings are magnified: the first, the last, and some between."""
     last = experiences - 1
     return sorted({round(k) for k in np.linspace(1, last, min(PANELS, last))}) if last else []
 
 
-def _default_window(bounds: Curve) -> int:
+def _default_window(bounds: curves.Curve) -> int:
     """A fifth of an experience, but at least 30 iterations where there are as many."""
     length = int(np.diff(bounds)[1:].min()) if len(bounds) > 2 else int(bounds[-1])
     return max(2, min(length, max(30, length // 5)))
-
-
-def _series(trace: Trace, tasks: NDArray[np.bool_]) -> tuple[Curve, Curve]:
-    """Iterations (n,) without repeats and mean score (n,) over ``tasks`` (K, T); looks at one step count once."""
-    with np.errstate(invalid="ignore"):
-        mean = np.where(tasks, trace.score, 0.0).sum(axis=1) / tasks.sum(axis=1)
-    known = ~np.isnan(mean)
-    step, mean = trace.step[known], mean[known]
-    last = np.append(np.diff(step) > 0, True)
-    return step[last].astype(float), mean[last]
-
-
-def _selected(trace: Trace, tasks: Tasks) -> NDArray[np.bool_]:
-    """(K, T) which scores the upper panel averages."""
-    if tasks == "first":
-        return np.broadcast_to(trace.present[0] & (np.cumsum(trace.present[0]) == 1), trace.score.shape)
-    return trace.first_visit <= trace.experience[:, None]
-
-
-def _over_seeds(series: Sequence[tuple[Curve, Curve]]) -> Line:
-    """Curves of seeds, interpolated onto the iterations that any of them has."""
-    x = np.unique(np.concatenate([x for x, _ in series]))
-    values = np.array([np.interp(x, own, y) for own, y in series])  # (seeds, n)
-    return Line(x, values.mean(axis=0), half_width(values))
 
 
 # --------------------------------------------------------------------------------------------------- how it is drawn
@@ -234,21 +194,21 @@ def _plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _draw_line(axes: Axes, line: Line, style: Style, *, label: str, place: float) -> None:
+def _draw_line(axes: Axes, line: curves.Line, style: Style, *, label: str, place: float, seeds: int) -> None:
     """``place`` in [0, 1) shifts the markers, so that those of several strategies do not cover each other."""
     every = max(1, len(line.x) // 8)
     axes.plot(
         line.x, line.mean, color=style.colour, linestyle=style.dash, linewidth=1.6, label=label,
         marker=style.marker, markersize=4.5, markeredgewidth=0, markevery=(int(place * every), every), zorder=3,
     )  # fmt: skip
-    if np.isfinite(line.half).all():
+    if seeds >= SEEDS_FOR_BAND:
         thin = slice(None, None, max(1, len(line.x) // BAND_POINTS))
         low, high = np.clip(line.mean - line.half, 0, 1)[thin], np.clip(line.mean + line.half, 0, 1)[thin]
         axes.fill_between(line.x[thin], low, high, color=style.colour, alpha=0.16, linewidth=0, zorder=2)
 
 
 def _draw_stream(
-    axes: Axes, runs: dict[str, list[Trace]], bounds: Curve, *, styles: dict[str, Style], tasks: Tasks
+    axes: Axes, runs: dict[str, list[Trace]], bounds: curves.Curve, *, styles: dict[str, Style], tasks: curves.Tasks
 ) -> None:
     """The upper panel; each seed's experiences are stretched to the median lengths, no change where all agree."""
     _plain(axes)
@@ -256,15 +216,17 @@ def _draw_stream(
     for place, (label, traces) in enumerate(runs.items()):
         series, follows = [], True
         for trace in traces:
-            x, y = _series(trace, _selected(trace, tasks))
+            x, y = curves.series(trace, curves.selected(trace, tasks))
             if trace.n_experiences == len(bounds) - 1:
-                stretched |= not np.array_equal(_bounds(trace), bounds)
-                series.append((np.interp(x, _bounds(trace), bounds), y))
+                stretched |= not np.array_equal(curves.bounds(trace), bounds)
+                series.append((np.interp(x, curves.bounds(trace), bounds), y))
             else:
                 follows = False
                 series.append((bounds[[0, -1]], np.repeat(y[-1], 2)))
         name = label if follows else f"{label} (final)"
-        _draw_line(axes, _over_seeds(series), styles[label], label=name, place=place / len(runs))
+        _draw_line(
+            axes, curves.over_seeds(series), styles[label], label=name, place=place / len(runs), seeds=len(traces)
+        )
     many = len(bounds) > 40
     for boundary in bounds[1:-1]:
         axes.axvline(boundary, color=MUTED, linewidth=0.4 if many else 0.9, linestyle=(0, (1, 2)), zorder=1)
@@ -288,11 +250,13 @@ def _draw_switch(
         series = []
         for trace in traces:
             old = np.broadcast_to(trace.first_visit < switch, trace.score.shape)
-            x, y = _series(trace, old & (trace.kind != Kind.START)[:, None])
-            x = x - _bounds(trace)[switch]
+            x, y = curves.series(trace, old & (trace.kind != Kind.START)[:, None])
+            x = x - curves.bounds(trace)[switch]
             shown = (x >= -before) & (x <= window)
             series.append((x[shown], y[shown]))
-        _draw_line(axes, _over_seeds(series), styles[label], label=label, place=place / len(runs))
+        _draw_line(
+            axes, curves.over_seeds(series), styles[label], label=label, place=place / len(runs), seeds=len(traces)
+        )
     axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     axes.set_xlim(-before, window)
     axes.set_title(f"into experience {switch}", loc="left", fontsize=9.5, color=INK)
@@ -307,11 +271,12 @@ def _limits(panels: Sequence[Axes]) -> tuple[float, float]:
     return float(values.min() - margin), float(values.max() + margin)
 
 
-def _headline(axes: Axes, name: str, runs: dict[str, list[Trace]], *, tasks: Tasks, switches: bool) -> None:
+def _headline(axes: Axes, name: str, runs: dict[str, list[Trace]], *, tasks: curves.Tasks, switches: bool) -> None:
     what = "the first task" if tasks == "first" else "the tasks seen so far"
     counts = sorted({len(traces) for traces in runs.values()})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"{counts[0]} seed{'s' * (counts[0] > 1)}"
-    how = f"mean of {seeds}, band: 95 % interval" if counts[-1] > 1 else seeds
+    how = f"mean of {seeds}" if counts[-1] > 1 else seeds
+    how += ", band: 95 % interval" if counts[-1] >= SEEDS_FOR_BAND else ""
     axes.set_title(
         f"{name}: accuracy on {what} along the stream", loc="left", pad=38, fontsize=13, color=INK, weight="bold"
     )

@@ -12,6 +12,7 @@ from synthetic import matrix, record
 from clbench.leaderboard import FORMATS, board, render, rich_tables
 from clbench.leaderboard.page import page
 from clbench.parameters import Refused
+from clbench.plots import COLOURS
 
 RUDE = '<script>alert("x")</script> & er_ace | 100 %'
 
@@ -147,6 +148,14 @@ def test_the_page_fetches_nothing_and_its_ids_and_tags_are_sound(made):
         assert "url(http" not in text
         assert "@import" not in text
         assert reader.tags.count("svg") == text.count("The stability gap</h2>")
+
+
+def test_every_colour_of_the_page_is_defined_for_light_and_for_dark_and_series_match_the_pictures(made):
+    text = page(made)
+    used = set(re.findall(r"var\((--[a-z0-9-]+)\)", text)) | {f"--series-{i}" for i in range(len(COLOURS))}
+    assert all(len(re.findall(rf"{name}: #", text)) == 2 for name in used)
+    for place, colour in enumerate(COLOURS):
+        assert f"--series-{place}: {colour};" in text
 
 
 def test_the_page_escapes_what_users_write(rude):

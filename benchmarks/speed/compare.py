@@ -131,7 +131,12 @@ def verdict(met: bool) -> str:
 
 def show(console: Console, timings: list[Timing], workers: dict[str, Any] | None) -> None:
     """Print the ratios beside their targets."""
-    table = Table(title="clbench against the bare PyTorch loop (lower is better)", box=SIMPLE)
+    table = Table(
+        title="clbench against the bare PyTorch loop (lower is better)",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for column in ("job", "bare s", "ours s", "ratio", "spread", "target"):
         table.add_column(column, justify="left" if column == "job" else "right", no_wrap=True)
     for timing in timings:

@@ -45,7 +45,12 @@ def measure(ours: Any, *, folder: str | None, set_up: str, evaluate: bool, limit
 
 def show(console: Console, results: list[dict[str, Any]]) -> None:
     """Print the ratios beside their targets."""
-    table = Table(title="clbench against avalanche-lib, ms per iteration (times faster: higher is better)", box=SIMPLE)
+    table = Table(
+        title="clbench against avalanche-lib, ms per iteration (times faster: higher is better)",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for column in ("set-up", "evaluation", "avalanche", "ours", "faster", "target"):
         table.add_column(column, justify="left" if column in ("set-up", "evaluation") else "right", no_wrap=True)
     for result in results:

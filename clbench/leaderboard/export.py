@@ -86,15 +86,19 @@ LEGEND = "mean ± half-width of the 95 % Student-t interval over seeds; accuraci
 
 def rich_tables(board: Board) -> list[RichTable]:
     """A table per benchmark for the terminal, with its notes below."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
     tables = []
     for table in board.tables:
         caption = Text("\n".join([LEGEND, *footnotes(table)]), style="dim", justify="left")
-        view = RichTable(title=Text(table.benchmark, style="bold"), caption=caption, title_justify="left")
-        for position, title in enumerate(_header(board)):
-            view.add_column(Text(title), justify="left" if position == 1 else "right", no_wrap=position != 1)
+        title = Text(table.benchmark, style="bold")
+        view = RichTable(
+            title=title, title_justify="left", caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
+        )
+        for position, words in enumerate(_header(board)):
+            view.add_column(Text(words), justify="left" if position == 1 else "right", overflow="fold")
         for row, texts in zip(table.rows, cells(board, table, decimals=1), strict=True):
             style = "bold" if row.rank == 1 else "dim" if row.rank is None else ""
             view.add_row(*(Text(text, style=style) for text in texts))

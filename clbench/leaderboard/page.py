@@ -123,11 +123,15 @@ def _costs(table: Table) -> dict[str, Any]:
     """Mean over finished seeds of what each strategy spent, as text."""
     names = list(dict.fromkeys(name for row in table.rows for name in row.cost))
     rows = [
-        (row.strategy, [f"{row.cost[name].mean:,.4g}" if name in row.cost else NOTHING for name in names])
+        (row.strategy, [_amount(row.cost[name].mean) if name in row.cost else NOTHING for name in names])
         for row in table.rows
         if row.cost
     ]
     return {"names": [name.replace("_", " ") for name in names], "rows": rows}
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def _environments(table: Table) -> list[tuple[int, list[tuple[str, str]]]]:
