@@ -50,12 +50,11 @@ class Reservoir(Admission):
         self.offered = 0
 
     def place(self, y: Index) -> Index:
-        order = self.offered + np.arange(len(y))
+        slots = np.arange(self.offered, self.offered + len(y))
         self.offered += len(y)
-        if order[-1] < self.size:
-            return order
-        slots = np.where(order < self.size, order, self.generator.integers(len(y), order + 1))
-        slots[slots >= self.size] = -1
+        late = slots[max(0, self.size - int(slots[0])) :]  # a view; only these draw, so that batches do not matter
+        late[:] = self.generator.integers(len(late), late + 1)
+        late[late >= self.size] = -1
         return slots
 
     @property
@@ -84,8 +83,8 @@ class ClassBalanced(Admission):
         self.count = 0
 
     def place(self, y: Index) -> Index:
-        chance, pick = self.generator.uniform(2 * len(y)).reshape(2, -1).tolist()
-        placed = [self._place(label, *u) for label, *u in zip(y.tolist(), chance, pick, strict=True)]
+        pairs = self.generator.uniform(2 * len(y)).reshape(-1, 2).tolist()  # row by row, so that batches do not matter
+        placed = [self._place(label, *pair) for label, pair in zip(y.tolist(), pairs, strict=True)]
         return np.array(placed, dtype=np.int64)
 
     def _place(self, label: int, chance: float, pick: float) -> int:

@@ -63,16 +63,20 @@ class Run:
     learner: Learner
     evaluator: Evaluator
     cursor: Cursor
+    share: int = 1
+    """Experiences of the benchmark in one of this run's: all of them where the strategy sees the stream merged."""
 
     def train(self, tick: Tick | None = None) -> None:
         """Learn from where the cursor stands to the end of the stream."""
         training = self.cell.config["training"]
+        per_experience = training["iterations"]
         train(
             self.learner,
             self.stream,
             self.chain,
             self.evaluator,
             epochs=training["epochs"],
+            iterations=per_experience and per_experience * self.share,
             drop_last=training["drop_last"],
             cursor=self.cursor,
             tick=None if tick is None else lambda cursor, done: tick(cursor.step, done),
@@ -155,7 +159,7 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
     evaluator = Evaluator(
         stream, every=evaluation["every"], rows_per_task=rows, seed=seed, device=device, presence=presence
     )
-    return Run(cell, stream, chain, learner, evaluator, Cursor())
+    return Run(cell, stream, chain, learner, evaluator, Cursor(), len(shown) // len(stream))
 
 
 SNAPSHOT_SECONDS = 300.0

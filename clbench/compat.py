@@ -30,6 +30,11 @@ def import_torchvision() -> Any:
     return torchvision
 
 
+def mended() -> bool:
+    """Whether torchvision needed its mend in this process."""
+    return bool(_keep_alive)
+
+
 def _declare_missing_operators() -> None:
     import torch
 

@@ -27,6 +27,7 @@ class Training(Section):
         weight_decay: At least 0.
         batch_size: Rows of the stream per step.
         epochs: Passes over each experience.
+        iterations: Steps on each experience, in place of ``epochs``: passes are repeated until they are done.
         drop_last: Whether an incomplete last batch of a pass is left out.
         threads: Threads of the process; part of the benchmark, since they change float sums.
         augment: Random change of training inputs: ``none``, ``crop-flip``, ...; memory keeps raw rows.
@@ -38,6 +39,7 @@ class Training(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     batch_size: Annotated[int, Field(ge=1)] = 32
     epochs: Annotated[int, Field(ge=1)] = 1
+    iterations: Annotated[int, Field(ge=1)] | None = None
     drop_last: bool = False
     threads: Annotated[int, Field(ge=1)] = 1
     augment: str = "none"
@@ -175,9 +177,10 @@ def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, 
     """Apply ``key=value`` assignments with dotted keys, such as ``training.lr=0.03``; values are YAML.
 
     Raises:
-        Refused: An assignment without ``=``, or a key below something that is no mapping.
+        Refused: An assignment without ``=``, a value that is no YAML, or a key below something that is no mapping.
     """
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     document = plain(document)
     for text in assignments:
@@ -192,7 +195,12 @@ def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, 
             node = node.setdefault(step, {})
             if not isinstance(node, dict):
                 raise Refused(f"--set {text!r}: {step!r} holds {node!r}, not a section; {did_you_mean(step, document)}")
-        node[last] = plain(YAML(typ="safe", pure=True).load(value))
+        try:
+            node[last] = plain(YAML(typ="safe", pure=True).load(value))
+        except YAMLError:
+            raise Refused(
+                f"--set {text!r}: {value!r} is not valid YAML; write it like --set 'model.hidden=[100, 50]'"
+            ) from None
     return document
 
 

@@ -244,4 +244,4 @@ class Evaluator:
         self._looks = [(*look[:4], list(look[4])) for look in state["looks"]]
         self._counts = [c.to(self._device) for c in state["counts"]]
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
-        self._panel_key = None
+        self._present[:], self._visited, self._panel_key = False, 0, None

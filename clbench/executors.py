@@ -175,7 +175,8 @@ def _start(packed: bytes, threads: int) -> _Worker:
     from multiprocessing import Pipe
 
     ours, theirs = Pipe()
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    path = os.pathsep.join(sys.path)  # a given model may come from a module beside the caller's script
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, "-c", f"from clbench.executors import work; work({theirs.fileno()})"]
     process = subprocess.Popen(
         command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, start_new_session=True

@@ -48,7 +48,7 @@ def estimate(
     """
     if estimator == "batch":
         loss = -log_likelihood(model(x).logits, y, hidden).mean()
-        return flat.concatenate(torch.autograd.grad(loss, flat.parameters)).square(), len(y)
+        return flat.concatenate(torch.autograd.grad(loss, flat.parameters, materialize_grads=True)).square(), len(y)
     ones = torch.ones(len(y), device=x.device)
     if estimator == "empirical":
         return squared_gradients(model, flat, x, y, weight=ones, hidden=hidden), len(y)
@@ -84,9 +84,8 @@ def squared_gradients(
         weight: (B,) non-negative.
         hidden: Classes that do not compete, (C,) or (B, C) bool.
     """
-    if all(
-        isinstance(m, nn.Linear) for m in model.modules() if any(p.requires_grad for p in m.parameters(recurse=False))
-    ):
+    owners = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(recurse=False))]
+    if all(type(m) is nn.Linear for m in owners):  # a subclass may do something else with its weights
         return _by_layer(model, flat, x, y, weight, hidden)
     return _by_row(model, flat, x, y, weight, hidden)
 
@@ -100,26 +99,30 @@ def log_likelihood(logits: Tensor, y: Tensor, hidden: Tensor | None) -> Tensor:
 
 def _by_layer(model: nn.Module, flat: Flat, x: Tensor, y: Tensor, weight: Tensor, hidden: Tensor | None) -> Tensor:
     """Products of squared backward signals and squared inputs, layer by layer: no (B, P) tensor is made."""
-    seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-    handles = [
-        m.register_forward_hook(lambda m, i, o: seen.update({m: (i[0], o)}))
-        for m in model.modules()
-        if isinstance(m, nn.Linear)
-    ]
+    ran: list[tuple[nn.Linear, Tensor, Tensor]] = []
+
+    def note(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        ran.append((layer, inputs[0], output))
+        return output.clone()  # what comes next may work in place
+
+    handles = [m.register_forward_hook(note) for m in model.modules() if type(m) is nn.Linear]
     try:
         log_p = log_likelihood(model(x).logits, y, hidden)
     finally:
         for handle in handles:
             handle.remove()
-    if any(o.dim() != 2 for _, o in seen.values()):
+    served = [id(p) for layer, *_ in ran for p in layer.parameters(recurse=False)]
+    once = len(set(served)) == len(served) and set(map(id, flat.parameters)) <= set(served)
+    if not once or any(o.dim() != 2 for *_, o in ran):  # weights used twice, tied, or not through their layer
         return _by_row(model, flat, x, y, weight, hidden)
-    signals = torch.autograd.grad((weight.sqrt() * log_p).sum(), [o for _, o in seen.values()])
+    loss = (weight.sqrt() * log_p).sum()
+    signals = torch.autograd.grad(loss, [o for *_, o in ran], materialize_grads=True)
     squares: dict[int, Tensor] = {}
-    for (layer, (a, _)), d in zip(seen.items(), signals, strict=True):
+    for (layer, a, _), d in zip(ran, signals, strict=True):
         squares[id(layer.weight)] = (d * d).T @ (a * a)  # (O, I)
         if layer.bias is not None:
             squares[id(layer.bias)] = (d * d).sum(0)  # (O,)
-    return flat.concatenate(tuple(squares.get(id(p), torch.zeros_like(p)) for p in flat.parameters)).detach()
+    return flat.concatenate(tuple(squares[id(p)] for p in flat.parameters)).detach()
 
 
 def _by_row(model: nn.Module, flat: Flat, x: Tensor, y: Tensor, weight: Tensor, hidden: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -289,7 +290,7 @@ class Learner:
             "w": self.w.detach().clone(),
             "buffers": [b.clone() for b in self.buffers],
             "modes": [m.training for m in self.modules],
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "memory": self.memory.state,
             "order": self._order.state,
             "augment": self._train.generator.get_state(),
@@ -306,7 +307,7 @@ class Learner:
             buffer.copy_(old)
         for module, mode in zip(self.modules, state["modes"], strict=True):
             module.__dict__["training"] = mode
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self.memory.state = state["memory"]
         self._order.state = state["order"]
         self._train.generator.set_state(state["augment"])

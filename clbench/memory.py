@@ -57,6 +57,7 @@ class Memory:
         self._origin = np.full(size, -1, dtype=np.int64)  # experience of each slot, mirrored on the host
         self._admission = POLICIES[policy](size, Generator(seed, "memory/admit"))
         self._drawing = Generator(seed, "memory/draw")
+        self._ordering = Generator(seed, "memory/order")
 
     def __len__(self) -> int:
         return self._count
@@ -73,6 +74,11 @@ class Memory:
         """Offer a batch's stream rows, after the draw and the step; raw rows, with side tensors (B, ...) if any."""
         if self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass):
             self.offer(batch.index[:, batch.stream.span], side)
+
+    def admit_shuffled(self, index: Tensor) -> None:
+        """Offer the rows (5, n) of an experience at its end, in an order of the memory's own."""
+        order = torch.from_numpy(self._ordering.permutation(index.shape[1])).to(index.device)
+        self.offer(index[:, order])
 
     def offer(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
         """Offer rows (5, n) in order to the policy."""
@@ -139,6 +145,7 @@ class Memory:
             "origin": self._origin.tolist(),
             "admission": self._admission.state,
             "drawing": self._drawing.state,
+            "ordering": self._ordering.state,
         }
 
     @state.setter
@@ -148,3 +155,4 @@ class Memory:
         self._count, self.draws = state["count"], state["draws"]
         self._origin[:] = state["origin"]
         self._admission.state, self._drawing.state = state["admission"], state["drawing"]
+        self._ordering.state = state["ordering"]

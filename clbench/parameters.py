@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -97,15 +98,26 @@ def explain(error: ValidationError, where: str) -> str:
     return f"{where}: {name} = {first['input']!r} is not allowed: {message.removeprefix('value error, ')}"
 
 
+def settings(target: Callable[..., Any]) -> list[tuple[str, str, str]]:
+    """Name, type and default (empty where a value is needed) of each parameter, for people."""
+    return [
+        (name, _type_text(info.annotation), "" if info.is_required() else str(info.default))
+        for name, info in schema(target).model_fields.items()
+    ]
+
+
 def signature_text(target: Callable[..., Any]) -> str:
     """``alpha: float, rows: int | None = None`` for listings."""
-    parts = []
-    for name, info in schema(target).model_fields.items():
-        kind = info.annotation
-        text = (
-            kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind).replace("typing.", "")
-        )
-        if typing.get_origin(kind) is typing.Literal:
-            text = " | ".join(str(value) for value in typing.get_args(kind))
-        parts.append(f"{name}: {text}" + ("" if info.is_required() else f" = {info.default}"))
-    return ", ".join(parts)
+    return ", ".join(f"{name}: {kind}{default and f' = {default}'}" for name, kind, default in settings(target))
+
+
+def _type_text(kind: Any) -> str:
+    """``earlier | any``, ``int | None``, ``list[int]``."""
+    inside, origin = typing.get_args(kind), typing.get_origin(kind)
+    if origin is typing.Literal:
+        return " | ".join(map(str, inside))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_type_text, inside))
+    if kind is types.NoneType:
+        return "None"
+    return kind.__name__ if isinstance(kind, type) and not inside else str(kind).replace("typing.", "")

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -94,7 +95,7 @@ def load(path: Path) -> Record:
         raise Refused(
             f"the record {path} cannot be read ({error.strerror}); a record is DIR/records/KEY.json"
         ) from None
-    except (AttributeError, ValidationError, ValueError) as error:
+    except (AttributeError, TypeError, ValidationError, ValueError) as error:
         if isinstance(error, Refused):
             raise
         what = str(error).split("\n")[0]
@@ -105,13 +106,13 @@ def load(path: Path) -> Record:
 
 def _load_trace(path: Path) -> Trace:
     try:
-        with np.load(path) as arrays:
+        with np.load(io.BytesIO(path.read_bytes())) as arrays:  # given a path, np.load leaves a damaged file open
             fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
-    except (OSError, KeyError, zipfile.BadZipFile, ValueError, EOFError) as error:
+        return Trace(**{**fields, "every": int(fields["every"])})
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError) as error:
         raise Refused(
             f"the trace {path} is damaged or missing ({error}); remove it and its record and run the benchmark again"
         ) from None
-    return Trace(**{**fields, "every": int(fields["every"])})
 
 
 def has(key: str, directory: Path) -> bool:

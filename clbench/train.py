@@ -61,6 +61,7 @@ def train(
     looks: Looks,
     *,
     epochs: int,
+    iterations: int | None = None,
     drop_last: bool = False,
     cursor: Cursor | None = None,
     tick: Callable[[Cursor, float], Any] | None = None,
@@ -73,6 +74,7 @@ def train(
         hooks: The strategy.
         looks: Looks after every step; it decides which ones count.
         epochs: Passes over each experience.
+        iterations: Steps on each experience, in place of ``epochs``.
         drop_last: Whether an incomplete last batch of a pass is left out.
         cursor: Where to go on; the beginning by default.
         tick: Called after every step with the cursor and the fraction of the stream done; may raise to stop.
@@ -89,15 +91,19 @@ def train(
             for begin in hooks.begin_experience:
                 begin(learner, shown)
         at.experience, at.begun = number, True
-        for epoch in range(at.epoch, epochs):
+        per_pass = _batches(len(shown), size, drop_last)
+        passes = epochs if iterations is None else -(-iterations // max(1, per_pass))
+        for epoch in range(at.epoch, passes):
             at.epoch = epoch
             if at.order is None:
                 at.order = learner.order(len(shown))
                 for rearrange in hooks.order:
                     at.order = _inside(rearrange(learner, shown, epoch, at.order), len(shown))
             index = shown.index[:, at.order]
-            n = index.shape[1]
-            for start in range(at.start, n - (size - 1 if drop_last else 0), size):
+            n = size * _batches(index.shape[1], size, drop_last)
+            if iterations is not None and epoch == passes - 1:
+                n = min(n, size * (iterations - epoch * per_pass))
+            for start in range(at.start, n, size):
                 batch = learner.batch(index[:, start : start + size], first_pass=epoch == 0)
                 step(learner, hooks, batch)
                 if memory.size:
@@ -105,10 +111,10 @@ def train(
                 at.start, at.step = start + size, at.step + 1
                 looks.look(learner, Kind.STEP, number, at.step)
                 if tick:
-                    tick(at, (number + (epoch + min(at.start / n, 1)) / epochs) / len(stream))
+                    tick(at, (number + (epoch + at.start / n) / passes) / len(stream))
             at.order, at.start = None, 0
         if memory.admit_when == "end":
-            memory.offer(shown.index[:, learner.order(len(shown))])
+            memory.admit_shuffled(shown.index)
         if experience.boundary:
             for end in hooks.end_experience:
                 end(learner, shown)
@@ -141,6 +147,10 @@ def step(learner: Learner, hooks: Hooks, batch: Batch) -> None:
         act(learner, batch)
     learner.cost.stream_rows += len(batch.stream)
     learner.cost.replay_rows += len(batch) - len(batch.stream)
+
+
+def _batches(rows: int, size: int, drop_last: bool) -> int:
+    return rows // size if drop_last else -(-rows // size)
 
 
 def _inside(order: Tensor, n: int) -> Tensor:

@@ -19,6 +19,8 @@ from clbench.types import Dataset
 
 
 class Source(Protocol):
+    """Loads a data set from below a folder, with at most ``size`` pixels a side where it is not ``None``."""
+
     def __call__(self, data_dir: Path, *, size: int | None) -> Dataset: ...
 
 

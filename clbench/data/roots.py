@@ -9,6 +9,10 @@ from pathlib import Path
 from clbench.parameters import Refused
 
 
+class Missing(Refused):
+    """A data set's files are not there, and were not or could not be downloaded."""
+
+
 def data_root(data_dir: str | PathLike[str] | None = None) -> Path:
     """The folder of data sets: the argument, else ``CLBENCH_DATA``, else ``data`` in the user's cache folder."""
     given = data_dir or os.environ.get("CLBENCH_DATA")
@@ -22,6 +26,7 @@ def cache_root() -> Path:
 
 
 def cache_home() -> Path:
+    """The user's cache folder for clbench, where downloads and decoded arrays go by default."""
     from platformdirs import user_cache_dir
 
     return Path(user_cache_dir("clbench"))

@@ -21,7 +21,7 @@ from clbench.data.arrays import assemble, check_range
 from clbench.data.cache import cached
 from clbench.data.idx import check_idx
 from clbench.data.images import decode_all
-from clbench.data.roots import may_download
+from clbench.data.roots import Missing, may_download
 from clbench.data.splits import stratified
 from clbench.parameters import Refused
 from clbench.types import Dataset
@@ -113,7 +113,7 @@ def _downloaded(class_name: str, data_dir: Path, size: int | None, found: str) -
             if isinstance(error, Refused):
                 raise
             reason = f"the download failed ({type(error).__name__}: {error})"
-    raise Refused(
+    raise Missing(
         f"data set {class_name}: {found}, and {reason}; place torchvision's files in {root}, or name the folder of "
         f"data sets that has them with --data-dir or CLBENCH_DATA"
     )

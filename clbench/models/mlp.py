@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clbench.models.linear import linear
 from clbench.models.output import Output
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "gelu": F.gelu}
@@ -32,11 +33,11 @@ class MLP(nn.Module):
         """(B, ...) rows to (B, H) features."""
         x = x.flatten(1)
         for layer in self.layers:
-            x = self.activation(layer(x))
+            x = linear(layer, x, relu=True) if self.activation is torch.relu else self.activation(linear(layer, x))
             if self.dropout:
                 x = F.dropout(x, self.dropout, self.training)
         return x
 
     def forward(self, x: Tensor) -> Output:
         features = self.features(x)  # (B, H)
-        return Output(self.head(features), features)
+        return Output(linear(self.head, features), features)

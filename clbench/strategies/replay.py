@@ -23,7 +23,8 @@ class Replay(Part):
         loss_form: ``concat`` takes one mean over all rows (Chaudhry et al. 2019); ``weighted`` takes
             ``new_weight`` · mean(stream) + (1 - ``new_weight``) · mean(memory) (De Lange et al. 2023); ``sum`` adds
             the two means (Caccia et al. 2022).
-        new_weight: The stream's weight, in [0, 1], where ``loss_form`` is ``weighted``. Without a draw it
+        new_weight: The stream's weight, in [0, 1], where ``loss_form`` is ``weighted``; ``1/k`` in experience k, counted
+            from 1 (van de Ven et al. 2022; needs visible boundaries). Without a draw it
             does not act.
         start: Draw as soon as memory holds a row of an ``earlier`` experience, or as soon as it holds ``any``. Where
             boundaries are hidden, the two are the same.
@@ -31,7 +32,7 @@ class Replay(Part):
 
     rows: int | None = None
     loss_form: Literal["concat", "weighted", "sum"] = "concat"
-    new_weight: float = 0.5
+    new_weight: float | Literal["1/k"] = 0.5
     start: Start = "earlier"
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
@@ -41,11 +42,12 @@ class Replay(Part):
         memory = learner.memory
         if not (len(memory) if self.start == "any" else memory.has_earlier(learner.experience)):
             return
-        draw = memory.draw(self.rows or len(batch.stream))
+        draw = memory.draw(self.rows or len(batch.stream), generator=self.generator)
         if self.loss_form == "concat":
             batch.append(draw.index, side=draw.side)
             return
-        new, old = (1.0, 1.0) if self.loss_form == "sum" else (self.new_weight, 1.0 - self.new_weight)
+        weight = self.new_weight if isinstance(self.new_weight, float) else 1 / (1 + (learner.experience or 0))
+        new, old = (1.0, 1.0) if self.loss_form == "sum" else (weight, 1.0 - weight)
         batch.stream.coefficient = new
         batch.append(draw.index, coefficient=old, side=draw.side)
 
@@ -54,7 +56,7 @@ def er(
     *,
     rows: int | None = None,
     loss: Literal["concat", "weighted", "sum"] = "concat",
-    new_weight: float = 0.5,
+    new_weight: float | Literal["1/k"] = 0.5,
     start: Start = "earlier",
 ) -> list[Part]:
     """Experience replay (Chaudhry et al. 2019, arXiv 1902.10486; Rolnick et al. 2019). Settings as in

@@ -1,0 +1,133 @@
+"""What the commands share: where they print to, and how they describe a stream without torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from clbench.leaderboard import Board
+
+PIPED_WIDTH = 120
+"""Columns where the output is no terminal and nothing says how wide its reader is."""
+
+
+def make_console() -> Console:
+    """The console of this process's standard output; it prints what it is given, without markup or colouring."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPED_WIDTH
+    return console
+
+
+def pairs(items: Mapping[str, Any]) -> Table:
+    """Labels on the left, values on the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in items.items():
+        grid.add_row(Text(label, style="dim"), value if isinstance(value, Text) else Text(str(value)))
+    return grid
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """``1 cell``, ``5 cells``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def print_board(console: Console, board: Board, *, chosen: bool = False) -> None:
+    """The board's tables; unless the metrics were ``chosen``, only as many columns as the terminal has room for."""
+    from dataclasses import replace
+
+    from rich.measure import Measurement
+
+    from clbench.leaderboard import rich_tables
+
+    shown = board.shown
+    for room in range(len(board.shown), 0, -1):
+        shown = board.shown[:room]
+        tables = rich_tables(replace(board, shown=shown))
+        if chosen or all(
+            Measurement.get(console, console.options.update(max_width=1000), table).maximum <= console.width
+            for table in tables
+        ):
+            break
+    for table in tables:
+        console.print(table)
+    if shown != board.shown:
+        hidden = ", ".join(board.shown[len(shown) :])
+        console.print(f"no room for {hidden}; see leaderboard files, or ask for them by --metrics", style="dim")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a result file atomically.
+
+    Raises:
+        Refused: The place cannot be written.
+    """
+    from clbench import store
+    from clbench.parameters import Refused
+
+    try:
+        store.write(path, content)
+    except OSError as error:
+        raise Refused(
+            f"{path} cannot be written: {error.strerror or error}; make room or choose another place"
+        ) from None
+
+
+def picture(figure: Any, path: Path) -> None:
+    """Write a figure atomically, in the format of the path's suffix."""
+    import tempfile
+
+    from clbench import plots
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_file(path, plots.save(figure, Path(folder) / path.name).read_bytes())
+
+
+def describe_stream(config: Mapping[str, Any], seed: int, data_dir: str | None) -> dict[str, str]:
+    """The stream of a canonical ``stream`` section in a few short lines: label -> text; downloads nothing.
+
+    Raises:
+        Refused: The data is damaged or not to be had, or the stream is impossible on it.
+    """
+    from clbench import data, scenarios
+    from clbench.data.roots import Missing, data_root, may_download
+
+    settings = dict(config)
+    named = dict(settings.pop("dataset"))
+    allowed = may_download()
+    try:
+        with _offline():
+            dataset = data.load(named.pop("name"), data_dir, **named)
+    except Missing:
+        if not allowed:
+            raise
+        name, where = config["dataset"]["name"], data_root(data_dir)
+        return {"stream": f"not described yet: {name} is not in {where}; a run downloads it to there"}
+    return scenarios.describe(scenarios.make(settings, dataset, seed))
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    before = os.environ.get("CLBENCH_OFFLINE")
+    os.environ["CLBENCH_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CLBENCH_OFFLINE"]
+        else:
+            os.environ["CLBENCH_OFFLINE"] = before

@@ -1,0 +1,74 @@
+"""``clbench list``: what there is, in a line each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clbench.cli.common import make_console
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+def list_names(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[KIND]", help="benchmarks, datasets, scenarios, models, strategies or metrics; all by default."
+        ),
+    ] = None,
+) -> None:
+    """List names with their parameters, and plugins with where they come from."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from clbench.cli.kinds import KINDS
+    from clbench.parameters import Refused, did_you_mean
+
+    if kind is not None and kind not in KINDS:
+        raise Refused(f"there is no kind of thing called {kind!r}; {did_you_mean(kind, KINDS)}")
+    console = make_console()
+    for number, each in enumerate([kind] if kind else KINDS):
+        if number:
+            console.print()
+        console.print(Text(each, style="bold"))
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, text in _lines(each):
+            grid.add_row(Text(f"  {name}", style="cyan"), text)
+        console.print(grid)
+        if each == "datasets":
+            console.print(Padding(Text(f"settings of each: {_dataset_settings()}", style="dim"), (0, 0, 0, 2)))
+            console.print("  and any other classification data set of torchvision by its class name", style="dim")
+
+
+def _lines(kind: str) -> list[tuple[str, Text]]:
+    """Name, and what to say about it."""
+    from rich.text import Text
+
+    from clbench.cli.kinds import benchmark_summary, describe, names
+    from clbench.plan import shipped
+
+    if kind == "benchmarks":
+        return [(name, Text(benchmark_summary(path))) for name, path in shipped().items()]
+    lines: list[tuple[str, Text]] = []
+    for name in names(kind):
+        summary, parameters, origin = describe(kind, name)
+        text = Text(summary)
+        if origin != "clbench":
+            text.append(f"  [{origin}]", style="magenta")
+        if parameters and kind != "datasets":
+            text.append(f"\n{parameters}", style="dim")
+        lines.append((name, text))
+    return lines
+
+
+def _dataset_settings() -> str:
+    from clbench import data
+    from clbench.parameters import signature_text
+
+    return signature_text(data.load)

@@ -1,0 +1,218 @@
+"""``clbench run``: a benchmark matrix, from its file to a leaderboard."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clbench.cli.common import count, describe_stream, make_console, pairs, picture, print_board, write_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clbench.plan import Plan
+    from clbench.progress import Tally
+    from clbench.types import Record
+
+
+class Wandb(StrEnum):
+    """Modes of Weights & Biases."""
+
+    online = "online"
+    offline = "offline"
+    disabled = "disabled"
+
+
+def run(
+    benchmark: Annotated[str, typer.Argument(help="A shipped name (clbench list benchmarks) or a YAML file.")],
+    *,
+    strategies: Annotated[
+        str | None, typer.Option(help="In place of the file's, like 'er, er + ewc(strength=1)'.", show_default=False)
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    save_model: Annotated[bool, typer.Option("--save-model", help="Keep final weights in OUT/models.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of results.", show_default="results/NAME", file_okay=False)
+    ] = None,
+    jobs: Annotated[str, typer.Option(help="Cells at a time: a number, or auto to fill the cores.")] = "1",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the benchmark: --set training.lr=0.03; repeatable."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where data sets lie and are downloaded to.", show_default="CLBENCH_DATA")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells and stream; run nothing.")] = False,
+    wandb: Annotated[Wandb, typer.Option(help="Send the records to Weights & Biases.")] = Wandb.disabled,
+) -> None:
+    """Run a benchmark matrix to a leaderboard. Finished cells are skipped; Ctrl-C stops, the same command goes on.
+
+    Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong.
+    """
+    from clbench.api import split_strategies
+    from clbench.matrix import finished
+    from clbench.plan import plan as make_plan
+    from clbench.progress import Tally
+
+    plan = make_plan(benchmark, strategies=split_strategies(strategies), seeds=seeds, overrides=settings or ())
+    folder = out or Path("results") / plan.benchmark.name
+    known = {cell.key for cell in plan.cells if finished(cell, folder)}
+    console = make_console()
+    where = None if data_dir is None else str(data_dir)
+    if dry_run:
+        return _show_plan(console, plan, known=known, out=folder, data_dir=where)
+    tally = Tally(len(plan.cells), len(known))
+    with _stoppable(tally, folder):
+        options: dict[str, Any] = {"jobs": jobs, "device": device, "data_dir": where, "save_model": save_model}
+        records = _execute(console, plan, tally=tally, out=folder, options=options)
+        _publish(console, plan, folder)
+        if wandb != Wandb.disabled:
+            _send(records, folder, wandb)
+    raise typer.Exit(_verdict(records))
+
+
+def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: dict[str, Any]) -> list[Record]:
+    from clbench.api import execute_plan
+    from clbench.progress import clock_text, display
+
+    if tally.before:
+        console.print(f"{tally.before} of {tally.total} cells were finished before.")
+    with display(tally, console) as watch:
+        records: list[Record] = execute_plan(plan, out=out, watch=watch, **options).records
+    if tally.ended:
+        console.print(f"{count(tally.ended, 'cell')} run in {clock_text(tally.elapsed)}.")
+    return records
+
+
+def _publish(console: Console, plan: Plan, out: Path) -> None:
+    """Write leaderboard and picture of all records in ``out``, print the table and what was written."""
+    from clbench import api, plots
+    from clbench.leaderboard import board as make_board
+    from clbench.leaderboard import render
+    from clbench.parameters import Refused
+
+    records = api.records(out)
+    board = make_board(records)
+    written = []
+    for suffix in ("md", "csv", "json", "html"):
+        written.append(out / f"leaderboard.{suffix}")
+        write_file(written[-1], render(board, suffix).encode())
+    try:
+        figure = plots.stability_gap(records, benchmark=f"{plan.benchmark.name}@{plan.benchmark.version}")
+    except Refused as error:
+        _warn(f"no picture of the stability gap: {error}")
+    else:
+        written.append(out / "stability_gap.png")
+        picture(figure, written[-1])
+    console.print()
+    print_board(console, board)
+    console.print("Written:")
+    for path in written:
+        console.print(f"  {path}", soft_wrap=True)
+
+
+def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:
+    """To Weights & Biases; the results are safe on disk, so what goes wrong here is told and nothing more."""
+    from clbench import track
+
+    problems = track.send(records, out=out, mode=mode.value)
+    for problem in problems:
+        _warn(problem)
+    if not problems:
+        print(
+            f"Sent to Weights & Biases ({mode.value}): {count(len(records), 'run')}; its files are in {out / 'wandb'}"
+        )
+
+
+def _verdict(records: Sequence[Record]) -> int:
+    """The exit code; cells without a result are listed with the reason, once for all seeds that share it."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for record in records:
+        if record.status in ("failed", "diverged"):
+            groups.setdefault((record.label, record.status, record.reason), []).append(str(record.seed))
+    if not groups:
+        return 0
+    bad = sum(map(len, groups.values()))
+    _warn(f"{bad} of {count(len(records), 'cell')} failed or diverged:")
+    for (label, status, reason), seeds in groups.items():
+        print(f"  {label}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {status}: {reason}", file=sys.stderr)
+    return 1
+
+
+def _warn(text: str) -> None:
+    sys.stdout.flush()
+    print(f"clbench: {text}", file=sys.stderr, flush=True)
+
+
+# --------------------------------------------------------------------------------------------------- stopping
+
+
+class _Stopped(KeyboardInterrupt):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _stoppable(tally: Tally, out: Path) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run in order: workers are gone, and one sentence says how to go on."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise _Stopped(number)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, stop) for each in signals}
+    try:
+        yield
+    except _Stopped as stopped:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        _warn(
+            f"stopped: {tally.finished} of {count(tally.total, 'cell')} are finished and kept in {out}; "
+            "the same command continues"
+        )
+        raise typer.Exit(128 + stopped.number) from None
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+# --------------------------------------------------------------------------------------------------- dry run
+
+
+def _show_plan(console: Console, plan: Plan, *, known: set[str], out: Path, data_dir: str | None) -> None:
+    """What would run: cells by strategy, and the first seed's stream."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    first = plan.cells[0]
+    stream = describe_stream(first.config["stream"], first.seed, data_dir)
+    rows: dict[str, list[Any]] = {}
+    for cell in plan.cells:
+        rows.setdefault(cell.label, []).append(cell)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("Strategy", "Finished seeds", "Seeds to do"):
+        table.add_column(heading)
+    for label, cells in rows.items():
+        there, todo = [c for c in cells if c.key in known], [c for c in cells if c.key not in known]
+        table.add_row(Text(label), *(", ".join(str(c.seed) for c in some) or "-" for some in (there, todo)))
+    console.print(Text(f"{plan.benchmark.name}@{plan.benchmark.version}", style="bold"))
+    console.print(table)
+    console.print(pairs(stream))
+    console.print()
+    console.print(
+        f"{count(len(plan.cells), 'cell')}: {len(known)} finished, {len(plan.cells) - len(known)} to do; "
+        f"results in {out}",
+        soft_wrap=True,
+    )

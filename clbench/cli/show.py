@@ -1,0 +1,221 @@
+"""``clbench show``: all about a name, or about a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clbench.cli.common import count, describe_stream, make_console, pairs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clbench.types import Record
+
+
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|RECORD", help="A name of any kind, a record's JSON file, or a result folder.")
+    ],
+    key: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="In a result folder, the beginning of a cell's key.")
+    ] = None,
+) -> None:
+    """Show all about a benchmark, data set, scenario, model, strategy or metric, or about one cell's record."""
+    from clbench.parameters import Refused
+
+    console, path = make_console(), Path(name)
+    if key is not None or (path / "records").is_dir():
+        return _show_folder(console, path, key or "")
+    if path.suffix == ".json":
+        from clbench import store
+
+        return _show_record(console, store.load(path))
+    if (path.parent / "records").is_dir() and not path.exists():
+        return _show_folder(console, path.parent, path.name)
+    if not _show_name(console, name):
+        from clbench.cli.kinds import KINDS, names
+        from clbench.parameters import did_you_mean
+
+        near = did_you_mean(name, {each for kind in KINDS for each in names(kind)})
+        hint = near if near.startswith("did") else "`clbench list` tells what there is"
+        raise Refused(f"nothing is called {name!r}, and no record or benchmark file is there; {hint}")
+    return None
+
+
+# --------------------------------------------------------------------------------------------------- records
+
+
+def _show_folder(console: Console, folder: Path, key: str) -> None:
+    """The one cell whose key begins with ``key``, or else a list of those that do."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from clbench import api
+    from clbench.parameters import Refused
+
+    found = [record for record in api.records(folder) if record.key.startswith(key)]
+    if not found:
+        raise Refused(f"no cell in {folder} has a key that begins with {key!r}; `clbench show {folder}` lists them")
+    if len(found) == 1:
+        return _show_record(console, found[0])
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("Key", "Benchmark", "Strategy", "Seed", "Status", "Reason"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "Key")
+    for record in sorted(found, key=lambda r: (r.benchmark, r.label, r.seed)):
+        texts = (record.key, record.benchmark, record.label, str(record.seed), record.status, record.reason)
+        table.add_row(*map(Text, texts))
+    console.print(table)
+    console.print(f"`clbench show {folder} KEY` tells all about one; the beginning of its key is enough", style="dim")
+    return None
+
+
+def _show_record(console: Console, record: Record) -> None:
+    """Everything in a record, metrics computed from its trace."""
+    from rich.text import Text
+
+    def section(title: str, items: Mapping[str, Any]) -> None:
+        if items:
+            console.print(Text(f"\n{title}", style="bold"))
+            console.print(pairs({f"  {label}": value for label, value in items.items()}))
+
+    status = f"{record.status}: {record.reason}" if record.reason else record.status
+    console.print(Text(f"{record.benchmark}, {record.label}, seed {record.seed}: {status}", style="bold"))
+    section("record", {"key": record.key, "stream": record.fingerprint or "-", "created": record.created})
+    section("metrics", _metrics(record))
+    section("cost", {name.replace("_", " "): _amount(value) for name, value in record.cost.items()})
+    section("cell", {name: _flat(value) for name, value in record.cell.items() if name not in ("benchmark", "seed")})
+    section("environment", {name: value for name, value in record.environment.items() if value not in ("", None)})
+    section("alarms", {str(number): text for number, text in enumerate(record.alarms, 1)})
+
+
+def _metrics(record: Record) -> dict[str, str]:
+    """Title -> value, or why there is none."""
+    from clbench.metrics import compute, get
+
+    if record.trace is None:
+        return {"none": "nothing was observed"}
+    shown = {}
+    for name, value in compute(record.trace).items():
+        metric = get(name)
+        number = f"{100 * value.value:.2f} %" if metric.unit == "fraction" else f"{value.value:.4g} {metric.unit}"
+        shown[metric.title] = number if value.defined else f"undefined: {value.reason}"
+    return shown
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}"
+
+
+def _flat(value: Any) -> str:
+    """Settings on one line: ``lr 0.05, epochs 5``; a strategy as it is written."""
+    if isinstance(value, Mapping):
+        if set(value) == {"name", "parameters"}:
+            inside = ", ".join(f"{key}={each}" for key, each in value["parameters"].items())
+            return f"{value['name']}({inside})" if inside else str(value["name"])
+        return ", ".join(
+            f"{key} {f'({_flat(each)})' if isinstance(each, dict) else each}" for key, each in value.items()
+        )
+    if isinstance(value, list):
+        return " + ".join(map(_flat, value))
+    return str(value)
+
+
+# --------------------------------------------------------------------------------------------------- names
+
+
+def _show_name(console: Console, name: str) -> bool:
+    """Show every kind of thing that is called so; False where there is none."""
+    from clbench.cli.kinds import KINDS, names
+    from clbench.data.torchvision_source import SPLITS
+    from clbench.plan import shipped
+
+    found = False
+    if name in shipped() or (Path(name).is_file() and Path(name).suffix in (".yaml", ".yml")):
+        _show_benchmark(console, name)
+        found = True
+    for kind in KINDS[1:]:
+        if name in names(kind):
+            if found:
+                console.print()
+            _show_entry(console, kind, name)
+            found = True
+    if not found and name in SPLITS:
+        console.print(f"{name} is a classification data set of torchvision; write dataset: {name} in a benchmark file")
+        found = True
+    return found
+
+
+def _show_entry(console: Console, kind: str, name: str) -> None:
+    from rich.text import Text
+
+    from clbench.cli.kinds import documentation, registry
+    from clbench.metrics import get
+
+    found = registry(kind)
+    entry, thing = next(entry for entry in found if entry.name == name), found.get(name)
+    title = f"{found.kind} {name}" + ("" if entry.origin == "clbench" else f", from {entry.origin}")
+    console.print(Text(title, style="bold"))
+    if kind == "metrics":
+        metric = get(name)
+        direction = "higher is better" if metric.higher_is_better else "lower is better"
+        unit = "" if metric.unit == "fraction" else f" {metric.unit}"
+        console.print(
+            pairs(
+                {
+                    "title": metric.title,
+                    "what": entry.summary or "-",
+                    "formula": metric.formula,
+                    "range": f"{metric.low:g} to {metric.high:g}{unit}, {direction}",
+                    "needs": metric.needs,
+                    "source": metric.source,
+                }
+            )
+        )
+        return
+    if entry.summary:
+        console.print(entry.summary)
+    console.print()
+    console.print(_settings_table(kind, thing))
+    console.print()
+    console.print(documentation(thing))
+
+
+def _settings_table(kind: str, thing: Any) -> Any:
+    """A line per parameter: name, type, default."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from clbench.cli.kinds import configurable
+    from clbench.parameters import settings
+
+    target = configurable(kind, thing)
+    rows = [] if target is None else settings(target)
+    if not rows:
+        return Text("no parameters", style="dim")
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for name, type_text, default in rows:
+        fallback = f"= {default}" if default else "needs a value"
+        grid.add_row(Text(name, style="cyan"), Text(type_text), Text(fallback))
+    return grid
+
+
+def _show_benchmark(console: Console, name: str) -> None:
+    """The file, the first seed's stream, and how many cells it makes."""
+    from rich.text import Text
+
+    from clbench.plan import find, plan
+
+    path, made = find(name), plan(name)
+    first = made.cells[0]
+    labels, seeds = {cell.label for cell in made.cells}, {cell.seed for cell in made.cells}
+    console.print(Text(f"benchmark {made.benchmark.name}, version {made.benchmark.version}", style="bold"))
+    console.print(f"{path}\n", soft_wrap=True, style="dim")
+    console.print(path.read_text(encoding="utf-8").rstrip(), soft_wrap=True)
+    console.print()
+    cells = f"{len(made.cells)} ({count(len(labels), 'strategy', 'strategies')}, {count(len(seeds), 'seed')})"
+    console.print(pairs({**describe_stream(first.config["stream"], first.seed, None), "cells": cells}))

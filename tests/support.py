@@ -1,0 +1,144 @@
+"""What tests of the engine share: one small benchmark, runs made from it, and modules that are easy to disturb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clbench.batch import Batch
+from clbench.cell import Given, Run, prepare
+from clbench.plan import plan
+from clbench.strategies import STRATEGIES
+
+EVERY_STRATEGY = tuple(entry.name for entry in STRATEGIES)
+
+SMALL = {
+    "name": "small",
+    "stream": {"scenario": "split", "dataset": {"name": "digits", "train_rows": 300}, "setting": "class"},
+    "model": {"name": "mlp", "hidden": [16]},
+    "training": {"optimizer": "sgd", "lr": 0.1, "batch_size": 16, "epochs": 1},
+    "memory": {"size": 40},
+    "evaluation": {"every": 1, "rows_per_task": 20},
+    "defaults": {"ewc": {"strength": 10}, "l2": {"strength": 0.1}},
+}
+"""Split digits, 5 experiences of about 60 rows: a run takes a few hundredths of a second."""
+
+
+def ready(strategy: str = "naive", *changes: str, seed: int = 0, model: object = None, **given: object) -> Run:
+    """A run of the small benchmark that has not begun; ``changes`` are ``key=value``, ``model`` a program's own."""
+    own = None if model is None else {"name": "given"}
+    dataset = given.get("dataset")
+    cell = plan(
+        SMALL,
+        strategies=[strategy],
+        seeds=[seed],
+        overrides=changes,
+        model=own,
+        dataset=None if dataset is None else {"name": "given"},
+    ).cells[0]
+    return prepare(cell, given=Given(model=model, **given))
+
+
+def trained(strategy: str = "naive", *changes: str, seed: int = 0, model: object = None, **given: object) -> Run:
+    """The same run, trained to the end of its stream."""
+    run = ready(strategy, *changes, seed=seed, model=model, **given)
+    run.train()
+    return run
+
+
+class Stopped(Exception):
+    """A run was stopped on purpose."""
+
+
+def train_until(run: Run, step: int) -> Run:
+    """Train up to and including a step."""
+
+    def stop(done: int, _: float) -> None:
+        if done == step:
+            raise Stopped
+
+    try:
+        run.train(stop)
+    except Stopped:
+        return run
+    raise AssertionError(f"the stream ended before step {step}")
+
+
+def everything(run: Run) -> dict[str, Tensor]:
+    """All that training leaves behind, as tensors by name: weights, buffers, optimiser, memory, what parts learned."""
+    learner = run.learner
+    kept = {"w": learner.w.detach().clone(), "memory": learner.memory.all().index.clone()}
+    kept |= {f"buffer {name}": b.clone() for name, b in learner.model.named_buffers()}
+    kept |= {f"optimizer {k}": v.clone() for k, v in learner.optimizer.state.get(learner.w, {}).items() if v is not None}
+    for part in run.chain.parts:
+        kept |= {f"{type(part).__name__} {k}": v.clone() for k, v in part.state.items() if isinstance(v, Tensor)}
+    return kept
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    """Bit for bit."""
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), f"{name} differs by {(value - theirs[name]).abs().max()}"
+
+
+def same_trace(ours: Run, theirs: Run) -> bool:
+    a, b = ours.evaluator.trace(), theirs.evaluator.trace()
+    columns = ("step", "kind", "experience", "score", "rows", "present")
+    return all(np.array_equal(getattr(a, c), getattr(b, c), equal_nan=c == "score") for c in columns)
+
+
+def batches(run: Run) -> list[Batch]:
+    """Train, and return the batch of every step as the loop had it, with rehearsed rows."""
+    seen: list[Batch] = []
+    run.chain.after_step += (lambda _, batch: seen.append(batch),)
+    run.train()
+    return seen
+
+
+def stream_rows(run: Run) -> list[list[int]]:
+    """Train, and return the training rows of the stream in each step, in order."""
+    return [batch.rows[batch.stream.span].tolist() for batch in batches(run)]
+
+
+class Disturbable(nn.Module):
+    """Has all that a look could disturb: running statistics, dropout, and its own reading of the mode."""
+
+    def __init__(self, shape: tuple[int, ...], n_outputs: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(int(np.prod(shape)), 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(0.3)
+        )
+        self.head = nn.Linear(12, n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(x))
+
+
+class Dicing(nn.Module):
+    """Draws random numbers in evaluation mode too."""
+
+    def __init__(self, shape: tuple[int, ...], n_outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(int(np.prod(shape)), 12)
+        self.head = nn.Linear(12, n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.dropout(torch.relu(self.first(x.flatten(1))), 0.3, training=True))
+
+
+class NoLooks:
+    """An evaluator that is switched off."""
+
+    def look(self, *_: object) -> None: ...
+
+
+def numerical(loss: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
+    """Gradient of a scalar function at ``w`` by automatic differentiation, (P,)."""
+    at = w.detach().clone().requires_grad_()
+    return torch.autograd.grad(loss(at), at)[0]
+

@@ -1,0 +1,177 @@
+"""Who may import whom, read from the sources: levels, no cycles, and the edges that must not exist."""
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import clbench
+
+ROOT = Path(clbench.__file__).parent
+
+LEVELS = (
+    "types rng registry parameters compat",
+    "data metrics cost store config batch admission",
+    "memory resident models scenarios fisher",
+    "strategies learner train evaluate leaderboard plots",
+    "adapters testing",
+    "plan cell executors matrix track api",
+    "cli progress doctor",
+)
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in sorted(ROOT.rglob("*.py"))}
+
+
+def statements(node, *, functions):
+    """All import statements below a node, those for type checkers left out, those inside functions on demand."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from statements(other, functions=functions)
+        elif functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from statements(child, functions=functions)
+
+
+def imports(module, *, functions=True):
+    """Dotted names that a module imports; ``from a import b`` is ``a.b`` where that is a module of ours, else ``a``."""
+    found = set()
+    for statement in statements(MODULES[module], functions=functions):
+        if isinstance(statement, ast.Import):
+            found |= {alias.name for alias in statement.names}
+        else:
+            assert statement.level == 0, f"{module} has a relative import; write it out"
+            inside = {f"{statement.module}.{alias.name}" for alias in statement.names}
+            found |= inside & set(MODULES) or {statement.module}
+    return found
+
+
+def within(name, packages):
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def modules_of(*rooms):
+    return [name for name in MODULES if within(name, [f"clbench.{room}" for room in rooms])]
+
+
+def room(module):
+    return module.split(".")[1]
+
+
+def forbidden(modules, targets):
+    return [f"{module} imports {name}" for module in modules for name in imports(module) if within(name, targets)]
+
+
+def test_every_module_has_a_level():
+    assert {room(name) for name in MODULES if name != "clbench"} <= set(LEVEL), "give the new room a level in LEVELS"
+
+
+def test_no_module_imports_one_of_a_higher_level():
+    edges = [
+        (module, name)
+        for module in MODULES
+        if module != "clbench"
+        for name in imports(module)
+        if name.startswith("clbench.") and LEVEL[room(name)] > LEVEL[room(module)]
+    ]
+    assert edges == []
+
+
+def test_no_cycle_among_imports_that_run_when_a_module_is_imported():
+    graph = {module: imports(module, functions=False) & set(MODULES) for module in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"cycle: {' <- '.join(error.args[1])}")
+
+
+def test_no_cycle_among_rooms_counting_imports_inside_functions():
+    graph = {}
+    for module in MODULES:
+        for name in imports(module):
+            if module != "clbench" and name.startswith("clbench.") and room(name) != room(module):
+                graph.setdefault(room(module), set()).add(room(name))
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"cycle: {' <- '.join(error.args[1])}")
+
+
+def test_a_strategy_never_imports_the_loop_and_the_loop_never_a_strategy():
+    assert forbidden(modules_of("strategies"), ["clbench.train", "clbench.evaluate", "clbench.cell"]) == []
+    assert forbidden(modules_of("train", "learner"), ["clbench.strategies"]) == []
+
+
+def test_the_evaluator_knows_no_strategy():
+    assert forbidden(modules_of("evaluate"), ["clbench.strategies", "clbench.train"]) == []
+
+
+def test_loop_learner_and_evaluator_report_to_nobody():
+    reporters = ["wandb", "clbench.track", "clbench.progress", "clbench.cli", "typer", "rich"]
+    assert forbidden(modules_of("train", "learner", "evaluate"), reporters) == []
+
+
+def test_wandb_is_imported_by_the_tracker_alone_and_only_when_it_sends():
+    users = {module for module in MODULES if within("wandb", imports(module))}
+    assert users == {"clbench.track"}
+    assert "wandb" not in imports("clbench.track", functions=False)
+
+
+def test_the_tracker_reads_records_and_nothing_that_trains():
+    ours = {room(name) for name in imports("clbench.track") if name.startswith("clbench.")}
+    assert ours <= {"types", "parameters", "metrics", "leaderboard", "plots", "store"}
+
+
+def test_terminal_libraries_are_used_by_the_command_line_and_the_board_alone():
+    users = {room(module) for module in MODULES if {"typer", "rich"} & {n.split(".")[0] for n in imports(module)}}
+    assert users <= {"cli", "progress", "doctor", "leaderboard"}
+
+
+LIGHT = """
+import sys
+import clbench, clbench.plan, clbench.leaderboard, clbench.plots, clbench.store, clbench.track
+import clbench.scenarios, clbench.models, clbench.strategies, clbench.data, clbench.metrics
+from clbench.strategies import STRATEGIES
+names = [entry.name for entry in STRATEGIES]
+assert len(names) > 7
+for name in names:
+    STRATEGIES.get(name)
+cells = clbench.plan.plan("split-digits").cells
+assert len({cell.key for cell in cells}) == len(cells) > 7
+heavy = {"torch", "torchvision", "wandb", "avalanche", "ray", "sklearn", "tensorboard"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_listing_showing_boards_and_dry_runs_import_no_torch():
+    found = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_importing_clbench_imports_nothing_but_the_standard_library():
+    code = "import sys; before = set(sys.modules); import clbench; print(sorted(set(sys.modules) - before))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in ast.literal_eval(found.stdout)} - set(sys.stdlib_module_names)
+    assert loaded == {"clbench"}
+
+
+def test_everything_public_has_a_docstring():
+    bare = []
+    for module, tree in MODULES.items():
+        public = [
+            node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"
+        ]
+        bare += [module] * (not ast.get_docstring(tree))
+        bare += [f"{module}.{node.name}" for node in public if not ast.get_docstring(node)]
+    assert bare == []

@@ -1,0 +1,56 @@
+"""What the papers of the house say is run or looked up here."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from clbench.plan import plan, shipped
+
+ROOT = Path(__file__).parent.parent
+PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "baselines").rglob("*.md")])
+
+
+def blocks(paper: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / paper).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("paper", ["README.md", "docs/python.md", "docs/strategies.md"])
+def test_python_in_the_docs_runs(paper, tmp_path, monkeypatch):
+    from clbench.strategies import STRATEGIES
+
+    monkeypatch.chdir(tmp_path)
+    try:
+        for number, block in enumerate(blocks(paper, "python")):
+            path = tmp_path / f"block_{number}.py"
+            path.write_text(block, encoding="utf-8")
+            runpy.run_path(str(path), run_name="docs")
+    finally:
+        STRATEGIES._added.clear()
+
+
+def test_the_benchmark_file_in_the_docs_is_the_contract(tmp_path):
+    path = tmp_path / "split-digits.yaml"
+    path.write_text(blocks("docs/benchmark-files.md", "yaml")[0], encoding="utf-8")
+    assert [c.label for c in plan(path).cells[::5]] == [
+        "naive",
+        "joint",
+        "er",
+        "er + ewc",
+        "ewc(strength=100)",
+        "er_ace [lr=0.03]",
+    ]
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_between_papers_lead_somewhere(paper):
+    links = re.findall(r"\]\(([^)#]+)", paper.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (paper.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_shipped_benchmark_is_valid(name):
+    assert plan(name).benchmark.name == name

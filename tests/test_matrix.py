@@ -1,0 +1,355 @@
+"""Matrices of real cells: what fails is a record, what is finished stays, and how a cell is run changes nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import clbench
+from clbench import store
+from clbench.cell import run_cell
+from clbench.executors import Started
+from clbench.parameters import Refused
+from clbench.plan import plan
+from clbench.types import Record
+
+STRATEGIES = ["naive", "er", "er + ewc(strength=1)", "agem", "cumulative"]
+SHORT = {"training.epochs": 1}
+
+
+def run_short(**arguments):
+    arguments.setdefault("overrides", SHORT)
+    return clbench.run("split-digits", **arguments)
+
+
+def assert_same_traces(records, others):
+    assert [(r.label, r.seed, r.status) for r in records] == [(r.label, r.seed, r.status) for r in others]
+    for one, other in zip(records, others, strict=True):
+        for name in ("step", "kind", "experience", "score", "rows", "present"):
+            np.testing.assert_array_equal(getattr(one.trace, name), getattr(other.trace, name))
+        assert one.fingerprint == other.fingerprint
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Every cell of a small matrix, each run on its own, last first."""
+    cells = plan("split-digits", strategies=STRATEGIES, seeds=2, overrides=["training.epochs=1"]).cells
+    records = [run_cell(cell) for cell in reversed(cells)][::-1]
+    assert [r.status for r in records] == ["done"] * 10
+    return records
+
+
+# --------------------------------------------------------------------------------------------------- the same trace
+
+
+def test_cell_gives_the_same_trace_alone_and_in_a_matrix(alone, tmp_path):
+    records = run_short(strategies=STRATEGIES, seeds=2, out=tmp_path)
+    assert_same_traces(records, alone)
+    from_disk = {record.key: record for record in store.load_all(tmp_path)}
+    assert_same_traces([from_disk[record.key] for record in records], alone)
+
+
+def test_two_workers_give_the_same_traces_as_one_process(alone):
+    assert_same_traces(run_short(strategies=STRATEGIES, seeds=2, jobs=2), alone)
+
+
+def test_different_cells_give_different_traces(alone):
+    scores = {record.trace.score.tobytes() for record in alone}
+    assert len(scores) == len(alone)
+
+
+def test_strategies_at_one_seed_see_one_stream_and_seeds_see_different_orders(alone):
+    prints = {(r.seed, r.fingerprint) for r in alone if r.label != "cumulative"}
+    assert len(prints) == len({seed for seed, _ in prints}) == 2
+
+
+def test_running_a_matrix_leaves_torch_and_the_generators_as_they_were():
+    import random
+
+    import torch
+
+    torch.manual_seed(7)
+
+    def state():
+        numpy = np.random.get_state()[1].tolist()  # noqa: NPY002
+        return torch.get_num_threads(), torch.random.get_rng_state().tolist(), numpy, random.getstate()
+
+    before = state()
+    run_short(strategies="er", seeds=1)
+    assert state() == before
+
+
+# --------------------------------------------------------------------------------------------------- what is finished
+
+
+def test_finished_cells_are_not_run_again_and_a_new_seed_runs_alone(tmp_path):
+    first = run_short(strategies="naive, er", seeds=1, out=tmp_path)
+    events = []
+
+    second = run_short(strategies="naive, er", seeds=2, out=tmp_path, watch=events.append)
+
+    assert [(e.cell.label, e.cell.seed) for e in events if isinstance(e, Started)] == [("naive", 1), ("er", 1)]
+    assert [r.created for r in second if r.seed == 0] == [r.created for r in first]
+
+
+def test_a_record_is_on_disk_before_the_watcher_hears_of_it(tmp_path):
+    heard = []
+
+    def watch(event):
+        if isinstance(event, Record):
+            heard.append(store.has(event.key, tmp_path))
+
+    run_short(strategies="naive", seeds=2, out=tmp_path, watch=watch)
+    assert heard == [True, True]
+
+
+def test_damaged_record_in_the_way_is_refused_before_anything_runs(tmp_path):
+    [record] = run_short(strategies="naive", seeds=1, out=tmp_path)
+    store.record_path(record.key, tmp_path).write_text("{ half")
+    with pytest.raises(Refused, match=r"is damaged .* remove it and run its benchmark again"):
+        run_short(strategies="naive", seeds=1, out=tmp_path)
+
+
+@pytest.mark.parametrize("below", ["", "sub/folder"])
+def test_result_directory_that_cannot_be_written_is_refused_before_anything_runs(tmp_path, below):
+    (tmp_path / "file").write_text("in the way")
+    events = []
+    with pytest.raises(Refused, match=r"results cannot be written to .*; choose another --out"):
+        run_short(strategies="naive", seeds=1, out=tmp_path / "file" / below, watch=events.append)
+    assert events == []
+
+
+def test_disk_that_fills_up_is_told_and_finished_cells_are_safe(tmp_path, monkeypatch):
+    write = store.write
+
+    def fill(path, content):
+        if path.suffix == ".npz" and len(list((tmp_path / "records").glob("*.json"))) == 1:
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(store, "write", fill)
+    with pytest.raises(
+        Refused, match=r"record of naive, seed 1 cannot be written .*No space left.*run the same command"
+    ):
+        run_short(strategies="naive", seeds=3, out=tmp_path)
+    assert [record.seed for record in store.load_all(tmp_path)] == [0]
+
+
+@pytest.mark.parametrize("jobs", [0, -1, "many"])
+def test_impossible_number_of_jobs_is_refused(jobs):
+    with pytest.raises(Refused, match="give a number from 1, or auto"):
+        run_short(strategies="naive", seeds=1, jobs=jobs)
+
+
+# --------------------------------------------------------------------------------------------------- what goes wrong
+
+
+def test_diverging_cell_is_a_record_that_names_the_iteration_and_the_matrix_goes_on(tmp_path):
+    wild = {"strategy": "naive", "training": {"lr": 1e6}}
+    records = run_short(strategies=[wild, "naive"], seeds=1, out=tmp_path)
+    assert [r.status for r in records] == ["diverged", "done"]
+    assert records[0].label == "naive [lr=1e+06]"
+    last = records[0].trace.step[-1]
+    assert last > 0
+    assert f"the model's outputs are not finite after step {last};" in records[0].reason
+
+    events = []
+    again = run_short(strategies=[wild], seeds=1, out=tmp_path, watch=events.append)
+    assert (events, again[0].created) == ([], records[0].created)
+
+
+def test_exception_in_a_users_model_is_a_failed_record_with_its_words_and_place():
+    def broken(shape, n_outputs):
+        raise RuntimeError(f"no model for {shape} and {n_outputs}")
+
+    [record] = run_short(strategies="naive", seeds=1, model=broken)
+    assert record.status == "failed"
+    assert record.reason.startswith("RuntimeError: no model for (1, 8, 8) and 10 (test_matrix.py, line ")
+    assert record.trace is None
+
+
+def test_strategy_that_lacks_what_it_needs_is_skipped_with_the_reason():
+    records = run_short(strategies="er, naive", seeds=1, overrides={**SHORT, "memory.size": 0})
+    assert [r.status for r in records] == ["skipped", "done"]
+    assert records[0].reason == "Replay needs a memory, and the benchmark's has size 0"
+
+
+def test_worker_killed_from_outside_fails_its_cell_alone_and_the_same_call_runs_it_again(tmp_path):
+    weapon = tmp_path / "weapon"
+    weapon.touch()
+
+    def mortal(shape, n_outputs):
+        import os
+        import signal
+        from pathlib import Path
+
+        import torch
+
+        from clbench.rng import derive
+
+        if torch.initial_seed() == derive(1, "init") and Path(weapon).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, n_outputs))
+
+    first = run_short(strategies="naive", seeds=3, model=mortal, jobs=2, out=tmp_path / "out")
+    assert [r.status for r in first] == ["done", "failed", "done"]
+    assert first[1].reason.startswith("its worker process died (SIGKILL); was there enough memory?")
+    assert store.load(store.record_path(first[1].key, tmp_path / "out")).status == "failed"
+
+    weapon.unlink()
+    events = []
+    second = run_short(strategies="naive", seeds=3, model=mortal, jobs=1, out=tmp_path / "out", watch=events.append)
+    assert [r.status for r in second] == ["done", "done", "done"]
+    assert [e.cell.seed for e in events if isinstance(e, Started)] == [1]
+
+
+# --------------------------------------------------------------------------------------------------- own things
+
+
+def own_arrays():
+    """Two classes that differ in their first value, 40 + 20 rows (n, 6) float32."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 6)).astype(np.float32), np.arange(60) % 2
+    x[:, 0] += 6 * y - 3
+    return x[:40], y[:40], x[40:], y[40:]
+
+
+OWN = {
+    "name": "own",
+    "stream": {"scenario": "split", "setting": "class", "experiences": 2},
+    "model": {"name": "mlp", "hidden": [8]},
+    "training": {"lr": 0.5, "batch_size": 4, "epochs": 3},
+    "memory": {"size": 10},
+    "strategies": ["joint", "er"],
+    "seeds": 2,
+}
+
+
+def test_own_arrays_and_own_module_go_straight_in_and_the_module_stays_untouched():
+    import torch
+
+    module = torch.nn.Linear(6, 2)
+    with torch.no_grad():
+        module.weight.zero_()
+        module.weight[1, 0] = 5.0  # it separates the classes before any training
+        module.bias.zero_()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+
+    records = clbench.run(OWN, dataset=own_arrays(), model=module)
+
+    assert [r.status for r in records] == ["done"] * 4
+    assert all((r.trace.score[0] > 0.9).all() for r in records)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert records[0].cell["stream"]["dataset"]["name"] == "given:arrays"
+    assert records[0].cell["model"]["name"] == "given:Linear"
+
+
+def test_other_arrays_and_other_weights_are_other_cells():
+    import torch
+
+    arrays = own_arrays()
+    module = torch.nn.Linear(6, 2)
+    keys = [clbench.run({**OWN, "strategies": ["naive"], "seeds": 1}, dataset=arrays, model=module)[0].key]
+    with torch.no_grad():
+        module.weight[0, 0] += 1
+    keys.append(clbench.run({**OWN, "strategies": ["naive"], "seeds": 1}, dataset=arrays, model=module)[0].key)
+    arrays[0][0, 0] += 1
+    keys.append(clbench.run({**OWN, "strategies": ["naive"], "seeds": 1}, dataset=arrays, model=module)[0].key)
+    assert len(set(keys)) == 3
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import torch
+import clbench
+from beside import flat
+
+class Own(torch.nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.layer = torch.nn.Linear(6, n_outputs)
+
+    def forward(self, x):
+        return self.layer(flat(x))
+
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(60, 6)).astype(np.float32), np.arange(60) % 2
+records = clbench.run(OWN, dataset=(x[:40], y[:40], x[40:], y[40:]), model=lambda shape, n: Own(n), jobs=2)
+print([(r.label, r.seed, r.status, r.reason) for r in records])
+"""
+
+
+def test_script_without_a_main_guard_runs_two_workers_with_its_own_model_and_modules(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "beside.py").write_text("def flat(x):\n    return x.flatten(1)\n")
+    (tmp_path / "script.py").write_text(SCRIPT.replace("OWN", repr(OWN)))
+    found = subprocess.run(
+        [sys.executable, tmp_path / "script.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path / "elsewhere",
+        env={**os.environ, "PYTHONPATH": str(Path(clbench.__file__).parents[1])},
+    )
+    cells = [(label, seed, "done", "") for label in ("joint", "er") for seed in (0, 1)]
+    assert found.stdout.strip() == str(cells)
+
+
+# --------------------------------------------------------------------------------------------------- content hash
+
+
+def keys(strategy, **arguments):
+    return [cell.key for cell in plan("split-digits", strategies=[strategy], seeds=1, **arguments).cells]
+
+
+def test_text_and_data_forms_of_a_strategy_are_one_cell():
+    text = keys("er + ewc(strength=100)")
+    assert text == keys({"er": None, "ewc": {"strength": 100}})
+    assert text == keys({"strategy": ["er", {"ewc": {"strength": 100.0}}]})
+    assert text == keys({"strategy": "er + ewc(strength=100)", "label": "named otherwise"})
+    assert text != keys("ewc(strength=100) + er")
+
+
+def test_spaces_and_written_out_defaults_do_not_change_a_cell():
+    assert keys("er+ewc( strength = 1e2 )") == keys("  er +  ewc(strength=100)")
+    assert keys("ewc") == keys("ewc(strength=10)")
+    assert keys("er") == keys({"strategy": "er", "training": {"lr": 0.05}})
+    assert keys("er") == keys("er", overrides=["training.lr=5e-2", "training.threads=1"])
+
+
+def test_writings_of_a_benchmark_file_do_not_change_its_cells(tmp_path):
+    loose = tmp_path / "loose.yaml"
+    loose.write_text(
+        """# the same benchmark, written otherwise
+strategies:   [ 'er' ]
+name:  split-digits
+seeds: [0]
+evaluation: {rows_per_task: all,   every: 1}
+memory:
+  policy: reservoir
+  size: 100
+training:
+  epochs: 5
+  batch_size: 32
+  lr: 5.0e-2
+model: {hidden: [100, 100], name: mlp}
+stream:
+  dataset: {name: digits}
+  experiences: 5
+  scenario: split
+  setting: class
+"""
+    )
+    assert [cell.key for cell in plan(loose).cells] == keys("er")
+
+
+def test_whatever_determines_a_run_is_in_its_hash():
+    cells = plan("split-digits", strategies=["er"], seeds=2).cells
+    changes = ["training.lr=0.06", "training.threads=2", "memory.size=99", "evaluation.every=2", "stream.experiences=2"]
+    changes += ["model.hidden=[100]", "version=2", "stream.output=all", "stream.dataset.normalize=mean-std"]
+    found = {cell.key for cell in cells} | {key for change in changes for key in keys("er", overrides=[change])}
+    assert len(found) == len(cells) + len(changes)

@@ -1,0 +1,236 @@
+"""Killed with signal 9 at any moment, or gone on with from a snapshot: the same scores as undisturbed."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+import clbench
+from clbench import store
+from clbench.cell import Given, Snapshots, prepare
+from clbench.parameters import Refused
+from clbench.plan import plan
+
+MATRIX = {"strategies": "naive, er", "seeds": 2, "overrides": {"training.epochs": 1}}
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """Key -> scores of a matrix that nobody interrupts."""
+    return {record.key: record.trace.score for record in clbench.run("split-digits", **MATRIX)}
+
+
+# --------------------------------------------------------------------------------------------------- kill -9
+
+# Children of one interpreter that has imported everything; each runs the same matrix and is killed at its moment.
+KILLED = """
+import json, os, signal, sys, time
+from pathlib import Path
+import clbench, clbench.cell
+import sklearn.datasets, torch._dynamo  # imported by the first data set and the first optimiser
+moments = json.loads(sys.argv[1])
+
+def die_at_write(number):
+    fsync, count = os.fsync, 0
+    def count_down(descriptor):
+        nonlocal count
+        fsync(descriptor)
+        count += 1
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.fsync = count_down
+
+for out, kind, value in moments:
+    out = Path(out)
+    child = os.fork()
+    if child == 0:
+        if kind == "write":
+            die_at_write(value)
+        clbench.run("split-digits", out=out, **MATRIX)
+        os._exit(0)
+    if kind == "seconds":
+        time.sleep(value)
+        os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    files = [path.name for path in out.rglob("*") if path.is_file()]
+    half = sum(name.startswith(".") for name in files)
+    print(json.dumps([code, half, len(list(out.glob("traces/[!.]*"))), len(list(out.glob("records/[!.]*")))]))
+"""
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Matrices killed at a number of writes or of seconds, some moments in a row: kind -> folder and states.
+
+    A state is the exit code and the numbers of half-written files, traces and records in the folder.
+    """
+    moments = {"write": [2, 3, 5, 4], "seconds": [0.01, 0.15, 0.3, 0.2, 0.4]}
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in moments}
+    listed = [(str(folders[kind]), kind, value) for kind, values in moments.items() for value in values]
+    code = KILLED.replace("**MATRIX", f"**{MATRIX}")
+    command = [sys.executable, "-c", code, json.dumps(listed)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    states = [json.loads(line) for line in lines]
+    return {"write": (folders["write"], states[:4]), "seconds": (folders["seconds"], states[4:])}
+
+
+def assert_whole(out, undisturbed):
+    """The same call again ends with the undisturbed scores, in memory and on disk."""
+    records = clbench.run("split-digits", out=out, **MATRIX)
+    for found in (records, list(store.load_all(out))):
+        assert {record.key for record in found} == set(undisturbed)
+        for record in found:
+            np.testing.assert_array_equal(record.trace.score, undisturbed[record.key])
+
+
+def test_kill_9_while_a_file_is_written_leaves_nothing_half_written_and_loses_nothing(killed, undisturbed):
+    # writes of a matrix: the probe for a writable folder, then trace and record of each cell that is to be run
+    out, states = killed["write"]
+    assert states == [[-9, 1, 0, 0], [-9, 2, 1, 0], [-9, 3, 2, 1], [-9, 4, 2, 2]]
+    assert len(list(store.load_all(out))) == 2
+    assert_whole(out, undisturbed)
+
+
+def test_kill_9_after_any_time_loses_nothing(killed, undisturbed):
+    out, states = killed["seconds"]
+    assert states[0] == [-9, 0, 0, 0]
+    kept = [records for _, _, _, records in states]
+    assert kept == sorted(kept)
+    for record in store.load_all(out) if kept[-1] else ():
+        np.testing.assert_array_equal(record.trace.score, undisturbed[record.key])
+    assert_whole(out, undisturbed)
+
+
+def test_workers_of_a_killed_matrix_end_by_themselves():
+    code = """
+from clbench.executors import Options, execute
+from clbench.plan import plan
+cells = plan("split-digits", strategies=["er"], seeds=60).cells
+execute(cells, Options(), jobs=2, emit=lambda event: print("event", flush=True))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        for _ in range(3):  # two cells begin at once; the third event comes from a worker at work
+            assert parent.stdout.readline() == b"event\n"
+        workers = psutil.Process(parent.pid).children()
+        assert len(workers) == 2
+        parent.kill()
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert (len(gone), alive) == (2, [])
+
+
+# --------------------------------------------------------------------------------------------------- snapshots
+
+
+class Interrupted(Exception):
+    pass
+
+
+def cell_of(strategy, *settings):
+    [cell] = plan("split-digits", strategies=[strategy], seeds=[3], overrides=["training.epochs=2", *settings]).cells
+    return cell
+
+
+def interrupt_at(step):
+    def tick(done, fraction):
+        if done == step:
+            raise Interrupted
+
+    return tick
+
+
+def resumed(cell, step, given=None):
+    """The run of a cell that was interrupted after a step, written to a file's bytes, and gone on with elsewhere."""
+    first = prepare(cell, given=given)
+    with pytest.raises(Interrupted):
+        first.train(interrupt_at(step))
+    file = io.BytesIO()
+    torch.save(first.snapshot(), file)
+    torch.manual_seed(0)
+    second = prepare(cell, given=given)
+    second.restore(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    second.train()
+    return second
+
+
+def assert_same(run, other):
+    one, two = run.evaluator.trace(), other.evaluator.trace()
+    for name in ("step", "kind", "experience", "score", "rows", "present"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    assert torch.equal(run.learner.w, other.learner.w)
+    costs = [{k: v for k, v in vars(r.learner.cost).items() if "seconds" not in k} for r in (run, other)]
+    assert costs[0] == costs[1]
+
+
+# Experiences take 18 steps, two passes of 9: the snapshot falls into the second one's first and second pass.
+@pytest.mark.parametrize("step", [22, 31])
+@pytest.mark.parametrize("strategy", ["naive", "er", "er + ewc(strength=1)", "agem", "er_ace", "l2", "cumulative"])
+def test_run_goes_on_from_a_snapshot_bit_for_bit(strategy, step):
+    cell = cell_of(strategy)
+    whole = prepare(cell)
+    whole.train()
+    assert_same(resumed(cell, step), whole)
+
+
+def test_snapshot_may_fall_on_any_step_around_a_boundary():
+    cell = cell_of("er + ewc(strength=1)", "training.momentum=0.9")
+    whole = prepare(cell)
+    whole.train()
+    ends = whole.evaluator.trace()
+    boundary = int(ends.step[ends.kind == 2][0])
+    last = int(ends.step[-1])
+    for step in (1, boundary // 2, boundary - 1, boundary, boundary + 1, last - 1, last):
+        assert_same(resumed(cell, step), whole)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_snapshot_holds_dropout_buffers_momentum_and_augmentation(optimizer):
+    def build(shape, n_outputs):
+        layers = [torch.nn.Linear(64, 32), torch.nn.BatchNorm1d(32), torch.nn.ReLU(), torch.nn.Dropout(0.3)]
+        return torch.nn.Sequential(torch.nn.Flatten(), *layers, torch.nn.Linear(32, n_outputs))
+
+    momentum = "training.momentum=0.9" if optimizer == "sgd" else "training.lr=0.01"
+    settings = (f"training.optimizer={optimizer}", momentum, "training.augment=crop-flip", "memory.admit=end")
+    cell, given = cell_of("er", *settings), Given(model=build)
+    whole = prepare(cell, given=given)
+    whole.train()
+    assert_same(resumed(cell, 31, given), whole)
+
+
+def test_snapshot_of_another_cell_is_refused():
+    run, other = prepare(cell_of("er")), prepare(cell_of("naive"))
+    with pytest.raises(Refused, match=f"belongs to cell {run.cell.key}, not to {other.cell.key}"):
+        other.restore(run.snapshot())
+
+
+def test_long_run_keeps_a_snapshot_that_a_new_process_goes_on_from_and_removes(tmp_path):
+    cell, path = cell_of("er"), tmp_path / "partial" / "KEY.pt"
+    whole = prepare(cell)
+    whole.train()
+
+    with pytest.raises(Interrupted):
+        Snapshots(prepare(cell), path, seconds=0).train(interrupt_at(40))
+    assert path.exists()
+    second, steps = prepare(cell), []
+    Snapshots(second, path).train(lambda step, fraction: steps.append(step))
+
+    assert steps[0] == 41
+    assert_same(second, whole)
+    assert not path.exists()
+
+
+def test_snapshot_shares_no_memory_with_the_run():
+    run = prepare(cell_of("er + ewc(strength=1)", "training.momentum=0.9"))
+    with pytest.raises(Interrupted):
+        run.train(interrupt_at(22))
+    file, again = io.BytesIO(), io.BytesIO()
+    snapshot = run.snapshot()
+    torch.save(snapshot, file)
+    with pytest.raises(Interrupted):
+        run.train(interrupt_at(30))
+    torch.save(snapshot, again)
+    assert file.getvalue() == again.getvalue()

@@ -1,0 +1,184 @@
+"""Records on disk: what is written is what is read, and damage is told in one sentence."""
+
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from synthetic import dipping, record
+
+from clbench import store
+from clbench.parameters import Refused
+from clbench.types import Record, Trace
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A record with a trace, and the paths of its two files."""
+    kept = record("er + ewc(strength=10)", 3, dipping(0, tasks=2, length=4), alarms=("memory was never drawn from",))
+    path = store.save(kept, tmp_path)
+    return kept, path, tmp_path / "traces" / f"{kept.key}.npz"
+
+
+def assert_same(a, b):
+    assert {**vars(a), "trace": None} == {**vars(b), "trace": None}
+    assert (a.trace is None) == (b.trace is None)
+    if a.trace is not None:
+        for field in fields(Trace):
+            one, other = (np.asarray(getattr(r.trace, field.name)) for r in (a, b))
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+
+
+def refusal(path):
+    with pytest.raises(Refused) as caught:
+        store.load(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_record_comes_back_as_it_was_with_scores_that_are_nan(saved):
+    kept, path, _ = saved
+    assert np.isnan(kept.trace.score).any()
+    assert_same(store.load(path), kept)
+
+
+def test_record_without_a_trace_comes_back_and_writes_no_trace(tmp_path):
+    kept = record("gem", 0, status="skipped", reason="GEM needs task labels, which this stream hides")
+    assert_same(store.load(store.save(kept, tmp_path)), kept)
+    assert not (tmp_path / "traces").exists()
+
+
+def test_characters_of_any_language_come_back(tmp_path):
+    kept = record("er λ=½", 0, status="failed", reason='ValueError: „ungültig“ \\ "quoted"\nsecond line')
+    assert_same(store.load(store.save(kept, tmp_path)), kept)
+
+
+def test_every_field_of_a_record_is_in_its_file(saved):
+    _, path, _ = saved
+    written = set(json.loads(path.read_text())) - {"format", "has_trace"}
+    assert written == {field.name for field in fields(Record)} - {"trace"}
+
+
+def test_saving_again_replaces_the_record(saved, tmp_path):
+    kept, path, _ = saved
+    later = record(kept.label, 3, dipping(1, tasks=2, length=4))
+    assert store.save(later, tmp_path) == path
+    assert_same(store.load(path), later)
+    assert [found.key for found in store.load_all(tmp_path)] == [kept.key]
+
+
+def test_trace_is_written_before_its_record(monkeypatch, tmp_path):
+    written, write = [], store.write
+    monkeypatch.setattr(store, "write", lambda path, content: (written.append(path.suffix), write(path, content)))
+    store.save(record("er", 0, dipping(0, tasks=2, length=4)), tmp_path)
+    assert written == [".npz", ".json"]
+
+
+def test_write_that_fails_leaves_the_old_file_and_nothing_else(monkeypatch, saved):
+    _, path, _ = saved
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.write(path, b"half")
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "{}", '{"format": "one"}', '{"format": null}', "{" * 9],
+    ids=["empty", "list", "null", "no fields", "format in words", "no format", "unclosed"],
+)
+def test_file_that_is_no_record_is_refused_with_its_name_and_the_cure(saved, text):
+    _, path, _ = saved
+    path.write_text(text)
+    assert refusal(path).startswith(f"the record {path} is damaged")
+    assert refusal(path).endswith("remove it and run its benchmark again")
+
+
+def test_record_cut_off_anywhere_is_refused(saved):
+    _, path, _ = saved
+    whole = path.read_bytes().rstrip()
+    for length in range(0, len(whole), 3):
+        path.write_bytes(whole[:length])
+        assert "is damaged" in refusal(path)
+
+
+def test_unknown_status_and_unknown_field_are_refused(saved):
+    _, path, _ = saved
+    good = json.loads(path.read_text())
+    for change in ({"status": "finished"}, {"score": 1.0}):
+        path.write_text(json.dumps({**good, **change}))
+        assert "is damaged" in refusal(path)
+
+
+def test_record_of_a_newer_format_asks_for_a_newer_clbench(saved):
+    _, path, _ = saved
+    path.write_text(json.dumps({"format": store.FORMAT + 1, "what": "is here is not known yet"}))
+    assert refusal(path).endswith(
+        f"was written by a newer clbench (format {store.FORMAT + 1}, here {store.FORMAT}); upgrade clbench"
+    )
+
+
+def test_record_that_is_not_there_is_refused(tmp_path):
+    path = tmp_path / "records" / "none.json"
+    assert refusal(path).startswith(f"the record {path} cannot be read (No such file or directory)")
+
+
+def test_missing_trace_is_refused_with_its_path(saved):
+    _, path, trace = saved
+    trace.unlink()
+    assert refusal(path).startswith(f"the trace {trace} is damaged or missing")
+
+
+def test_trace_cut_off_anywhere_is_refused(saved):
+    _, path, trace = saved
+    whole = trace.read_bytes()
+    for length in range(0, len(whole), 7):
+        trace.write_bytes(whole[:length])
+        assert refusal(path).startswith(f"the trace {trace} is damaged or missing")
+
+
+def test_trace_with_any_byte_changed_is_refused_or_read_as_it_was(saved):
+    kept, path, trace = saved
+    whole = trace.read_bytes()
+    refused = 0
+    for at in range(len(whole)):
+        trace.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
+        try:
+            assert_same(store.load(path), kept)  # a byte that carries nothing, such as a time of day
+        except Refused:
+            refused += 1
+    assert refused > len(whole) / 2
+
+
+@pytest.mark.parametrize(("name", "cut"), [("rows", np.s_[:1]), ("step", np.s_[:-1]), ("score", np.s_[0])])
+def test_trace_whose_arrays_do_not_fit_together_is_refused(saved, name, cut):
+    _, path, trace = saved
+    arrays = dict(np.load(trace))
+    np.savez(trace, **{**arrays, name: arrays[name][cut]})
+    assert refusal(path).startswith(f"the trace {trace} is damaged or missing")
+
+
+def test_all_records_of_two_directories_come_in_a_stable_order(tmp_path):
+    kept = [record(label, seed) for label in ("a", "b") for seed in (0, 1)]
+    for one in kept:
+        store.save(one, tmp_path / one.label)
+    found = [one.key for one in store.load_all(tmp_path / "b", tmp_path / "a")]
+    assert found == [key for label in "ba" for key in sorted(one.key for one in kept if one.label == label)]
+
+
+def test_file_left_by_a_killed_writer_is_no_record(saved, tmp_path):
+    kept, path, _ = saved
+    path.with_name(f".{path.name}.4711").write_text("{ half")
+    assert [found.key for found in store.load_all(tmp_path)] == [kept.key]
+
+
+def test_directory_without_records_is_refused(tmp_path):
+    with pytest.raises(Refused, match="holds no records; give a directory"):
+        list(store.load_all(tmp_path))

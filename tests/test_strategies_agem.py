@@ -1,0 +1,126 @@
+"""A-GEM: the projection by hand and against Avalanche, and what the reference gradient is taken on."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support import batches, ready
+from torch import nn
+
+from clbench.batch import EXPERIENCE
+
+
+def projected(g: list[float], reference: list[float]) -> torch.Tensor:
+    """What the part makes of a gradient, given the gradient on memory."""
+    run = ready("agem")
+    learner, (part,) = run.learner, run.chain.parts
+    first, second = learner.enter(run.stream[0]), learner.enter(run.stream[1])
+    learner.memory.offer(first.index[:, :4])
+    learner.g = torch.tensor(g)
+    learner.grad = lambda batch: torch.tensor(reference)
+    part.gradient(learner, learner.batch(second.index[:, :2]))
+    return learner.g
+
+
+def test_a_gradient_that_would_raise_the_loss_on_memory_is_projected_onto_the_plane_where_it_does_not():
+    # g·r = -1, r·r = 2: g + r / 2
+    assert projected([1.0, 0.0], [-1.0, 1.0]).tolist() == [0.5, 0.5]
+    # opposite directions: nothing is left
+    assert projected([3.0, 4.0], [-3.0, -4.0]).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("reference", [[5.0, 2.0], [-4.0, -2.0], [4.0, 2.0], [0.0, -7.0], [0.0, 0.0], [1e-25, 0.0]])
+def test_agem_leaves_gradient_alone_when_it_agrees_with_memory_or_memory_has_none(reference):
+    assert projected([0.25, -0.5], reference).tolist() == [0.25, -0.5]
+
+
+def test_a_tiny_opposing_reference_does_not_blow_the_gradient_up():
+    result = projected([1.0, 1.0], [-1e-20, 0.0])
+    assert torch.isfinite(result).all() and float(result.norm()) <= 2**0.5
+
+
+def test_the_projection_is_avalanches():
+    from clbench.compat import import_torchvision
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import_torchvision()
+        from avalanche.training.plugins.agem import AGEMPlugin
+    generator = torch.Generator().manual_seed(0)
+    opposed = 0
+    for _ in range(20):
+        g, reference = torch.randn(2, 7, generator=generator)
+        plugin = AGEMPlugin(patterns_per_experience=1, sample_size=1)
+        plugin.buffers, plugin.reference_gradients = [None], reference
+        module = nn.Linear(6, 1)
+        for p, piece in zip(module.parameters(), (g[:6].reshape(1, 6), g[6:]), strict=True):
+            p.grad = piece.clone()
+        plugin.after_backward(SimpleNamespace(model=module, device="cpu"))
+        theirs = torch.cat([p.grad.reshape(-1) for p in module.parameters()])
+        torch.testing.assert_close(projected(g.tolist(), reference.tolist()), theirs, rtol=1e-5, atol=1e-6)
+        opposed += bool(g @ reference < 0)
+    assert 5 < opposed < 15
+
+
+def references(run) -> list[tuple[torch.Tensor, int | None]]:
+    """The index matrix of every reference batch, and the experience that was running."""
+    asked: list[tuple[torch.Tensor, int | None]] = []
+    inner = run.learner.grad
+    run.learner.grad = lambda batch: (asked.append((batch.index, run.cursor.experience)), inner(batch))[1]
+    run.train()
+    return asked
+
+
+def test_the_reference_is_taken_on_different_rows_of_earlier_experiences_only():
+    run = ready("agem", "training.epochs=2")
+    steps = sum(-(-len(e) // 16) for e in run.stream) * 2 - -(-len(run.stream[0]) // 16) * 2
+    asked = references(run)
+    assert len(asked) == steps
+    for index, running in asked:
+        assert int(index[EXPERIENCE].max()) < running
+        assert index[0].unique().numel() == index.shape[1]
+
+
+@pytest.mark.parametrize(("written", "rows"), [("agem(rows=5)", 5), ("agem(rows=100)", None)])
+def test_the_reference_has_as_many_rows_as_asked_for_where_there_are(written, rows):
+    sizes = [index.shape[1] for index, running in references(ready(written, "memory.size=60"))]
+    assert set(sizes) == {5} if rows else max(sizes) <= 60 and max(sizes) > 16
+
+
+def test_where_boundaries_are_hidden_the_running_experience_may_be_drawn_too():
+    asked = references(ready("agem", "stream.boundaries=false"))
+    assert any(int(index[EXPERIENCE].max()) == running for index, running in asked)
+
+
+def test_after_the_projection_a_small_step_does_not_raise_the_loss_on_the_drawn_rows():
+    run = ready("agem")
+    inner, drawn, dots = run.learner.grad, [], []
+    run.learner.grad = lambda batch: (drawn.append(inner(batch)), drawn[-1])[1]
+
+    def watch(learner, _):
+        if drawn:
+            reference = drawn.pop()
+            dots.append(float(learner.g @ reference / (learner.g.norm() * reference.norm()).clamp(min=1e-12)))
+
+    before: list[float] = []
+
+    def count(learner, _):
+        before.append(float(learner.g.norm()))
+
+    run.chain.gradient = (count, *run.chain.gradient, watch)
+    run.train()
+    assert len(dots) > 10
+    assert min(dots) > -1e-4
+    assert sum(abs(d) < 1e-4 for d in dots) > 3  # it did project now and then
+
+
+def test_agem_does_not_rehearse_in_the_loss_and_counts_its_side_work():
+    run = ready("agem")
+    learned = batches(run)
+    assert all(len(b.sources) == 1 for b in learned)
+    cost = run.learner.cost
+    assert cost.replay_rows == 0
+    assert cost.extra_backward_rows == cost.extra_forward_rows == 300 - len(run.stream[0])
