@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from clbench.executors import Event, Options, ignore
 from clbench.matrix import finished, run_matrix
 from clbench.parameters import Refused
-from clbench.plan import Plan
+from clbench.plan import Plan, make_stream
 from clbench.plan import plan as make_plan
 from clbench.types import Dataset, Record, Stream
 
@@ -94,7 +94,7 @@ def execute_plan(
 ) -> Any:
     """Run the cells of a plan, after building its first stream, so that what is wrong there shows before anything runs.
 
-    Where all cells are finished nothing is built, and torch is not imported.
+    Where all cells are finished nothing is built. Torch is not imported where worker processes run the cells on CPUs.
 
     Arguments as in :func:`run`; returns a ``clbench.matrix.Outcome``.
     """
@@ -102,8 +102,6 @@ def execute_plan(
     if save_model and where is None:
         raise Refused("save_model needs out: the folder in which models/KEY.pt is written")
     if any(where is None or finished(cell, where) is None for cell in plan.cells):
-        from clbench.cell import make_stream
-
         first = plan.cells[0]
         own = given.dataset if given is not None else None
         make_stream(first.config["stream"], first.seed, data_dir=_text(data_dir), dataset=own)

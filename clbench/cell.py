@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from clbench import data, models, scenarios, store
+from clbench import models, store
 from clbench.data.augment import augmenter
 from clbench.evaluate import Diverged, Evaluator
 from clbench.learner import Learner
 from clbench.memory import Memory
 from clbench.parameters import Refused
-from clbench.plan import Cell
+from clbench.plan import Cell, make_stream
 from clbench.resident import Resident
 from clbench.rng import derive
 from clbench.scenarios import bounds
@@ -200,22 +200,6 @@ class Snapshots:
 
 class Skip(Exception):
     """The cell cannot run on this stream; the message says why."""
-
-
-@cache
-def _dataset(name: str, data_dir: str | None, options: tuple[tuple[str, Any], ...]) -> Dataset:
-    return data.load(name, data_dir, **dict(options))
-
-
-def make_stream(
-    config: Mapping[str, Any], seed: int, *, data_dir: str | None = None, dataset: Dataset | None = None
-) -> Stream:
-    """The stream of a canonical ``stream`` section; the data set is loaded once per process."""
-    settings = dict(config)
-    named = dict(settings.pop("dataset"))
-    if dataset is None:
-        dataset = _dataset(named.pop("name"), data_dir, tuple(sorted(named.items())))
-    return scenarios.make(settings, dataset, seed)
 
 
 def _revealed(stream: Stream, settings: Mapping[str, Any]) -> frozenset[str]:

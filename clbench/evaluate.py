@@ -89,6 +89,7 @@ class Evaluator:
         generator = Generator(seed, "evaluation")
         self._rows = [self._draw(task.id, rows_per_task, generator) for task in stream.tasks]
         self._order: list[int] = []
+        self._views: Index = np.zeros(0, dtype=np.int64)
         self._panel: Panel | None = None
         self._panel_key: tuple[int, bool] | None = None
         self._present = np.zeros((len(stream), len(stream.tasks)), dtype=bool)
@@ -180,7 +181,7 @@ class Evaluator:
                 self._present[self._visited, list(self._presence[self._visited].tasks)] = True
                 self._visited += 1
             seen = np.flatnonzero(self._present.any(axis=0)).tolist()
-            self._arrange(seen)
+            self._arrange(seen, experience)
             k = len(seen) if kind is Kind.STEP else len(self._order)
             n = sum(len(self._rows[t]) for t in self._order[:k])
             task = self._task[:n]
@@ -189,21 +190,29 @@ class Evaluator:
         assert self._panel is not None
         return self._panel
 
-    def _arrange(self, seen: list[int]) -> None:
-        """Put all rows into one block in which the tasks seen so far come first, so that a panel is a slice of it."""
-        if self._order and set(self._order[: len(seen)]) == set(seen):
+    def _arrange(self, seen: list[int], experience: int) -> None:
+        """Put all rows into one block in which the tasks seen so far come first, so that a panel is a slice of it.
+
+        It is remade where that order changes, or where the world drifts and tasks are to be seen under new views.
+        """
+        in_order = bool(self._order) and set(self._order[: len(seen)]) == set(seen)
+        views = self._stream.task_views(experience)
+        if in_order and np.array_equal(views, self._views):
             return
-        self._order = seen + [t.id for t in self._stream.tasks if t.id not in set(seen)]
+        drifts = in_order and self._stream.transform is None  # then labels change and inputs do not
+        if not in_order:
+            self._order = seen + [t.id for t in self._stream.tasks if t.id not in set(seen)]
+        self._views = views
+        test = self._stream.dataset.test
+        y = [self._stream.labels(test, self._rows[t], int(views[t])) for t in self._order]
+        self._y = torch.from_numpy(np.concatenate(y)).to(self._device)
+        if drifts:
+            return
         rows = torch.from_numpy(np.concatenate([self._rows[t] for t in self._order])).to(self._device)
         sizes = torch.tensor([len(self._rows[t]) for t in self._order])
-        view = torch.tensor([self._stream.tasks[t].view for t in self._order])
-        spread = [torch.arange(len(sizes)), torch.tensor(self._order), view]
-        self._place, self._task, views = (column.repeat_interleave(sizes).to(self._device) for column in spread)
-        self._y = torch.from_numpy(np.concatenate([self._labels(t) for t in self._order])).to(self._device)
-        self._x = self._test.present(rows, views)
-
-    def _labels(self, task: int) -> Index:
-        return self._stream.labels(self._stream.dataset.test, self._rows[task], self._stream.tasks[task].view)
+        spread = [torch.arange(len(sizes)), torch.tensor(self._order), torch.from_numpy(views[self._order])]
+        self._place, self._task, view = (column.repeat_interleave(sizes).to(self._device) for column in spread)
+        self._x = self._test.present(rows, view)
 
     # ------------------------------------------------------------------ what was seen
 

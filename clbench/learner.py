@@ -128,7 +128,7 @@ class Learner:
         self.seen[list(experience.classes)] = True
         self._compete = None if stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
         self.freeze("unseen heads", self._unseen_heads())
-        self.flat.check()
+        self.flat.check(self.model)
         return Shown(torch.stack(columns).to(self.device), self.experience)
 
     def _unseen_heads(self) -> Tensor | None:
@@ -138,11 +138,14 @@ class Learner:
 
     def hold_idle_heads(self, batch: Batch) -> None:
         """With separate heads: hold those that no row of the batch may use, against momentum left from before."""
-        if self.separate_heads and batch.allowed is not None:
-            self.freeze("idle heads", self._head_rows(~batch.allowed.reshape(-1, self.n_outputs).any(0)))
+        if self.separate_heads:
+            used = None if batch.allowed is None else batch.allowed.reshape(-1, self.n_outputs).any(0)
+            self.freeze("idle heads", None if used is None else self._head_rows(~used))
 
-    def order(self, n: int) -> Tensor:
-        """A fresh random order of n rows, (n,), from the generator for orders."""
+    def order(self, n: int, *, shuffled: bool = True) -> Tensor:
+        """A fresh random order of n rows, (n,), from the generator for orders; else the order they have."""
+        if not shuffled:
+            return torch.arange(n, device=self.device)
         return torch.from_numpy(self._order.permutation(n)).to(self.device)
 
     def batch(self, index: Tensor, *, first_pass: bool = True) -> Batch:
@@ -197,12 +200,17 @@ class Learner:
         if not self._masks:
             optimizer.step()
             return
-        frozen = self.frozen
-        held = [t for t in (self.w.data, *optimizer.state.get(self.w, {}).values()) if _per_weight(t, self.w)]
-        before = [t.clone() for t in held]
+        frozen, zero = self.frozen, self.w.new_zeros(())
+        assert frozen is not None
+        before = {name: t.clone() for name, t in self._held(optimizer)}
         optimizer.step()
-        for tensor, old in zip(held, before, strict=True):
-            tensor.copy_(torch.where(frozen, old, tensor))  # type: ignore[arg-type]
+        for name, tensor in self._held(optimizer):  # a moment that this step created started at zero
+            tensor.copy_(torch.where(frozen, before.get(name, zero), tensor))
+
+    def _held(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
+        """Weights and the optimiser's tensors of the same shape, by name."""
+        state = {"w": self.w.data, **optimizer.state.get(self.w, {})}
+        return [(name, t) for name, t in state.items() if isinstance(t, Tensor) and t.shape == self.w.shape]
 
     # ------------------------------------------------------------------ side work, without a trace
 
@@ -211,7 +219,7 @@ class Learner:
         """Side work in a given mode; modes, buffers and torch's generators are as before afterwards."""
         modes = [m.training for m in self.modules]
         buffers = [b.clone() for b in self.buffers]
-        generator = torch.random.get_rng_state()
+        generator, augment = torch.random.get_rng_state(), self._train.generator.get_state()
         device_generator = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
         for module in self.modules:
             module.__dict__["training"] = training
@@ -223,6 +231,7 @@ class Learner:
             for buffer, old in zip(self.buffers, buffers, strict=True):
                 buffer.copy_(old)
             torch.random.set_rng_state(generator)
+            self._train.generator.set_state(augment)
             if device_generator is not None:
                 torch.cuda.set_rng_state(device_generator, self.device)
 
@@ -322,7 +331,3 @@ def _classes_by_task(stream: Stream) -> Tensor:
     for task in stream.tasks:
         table[task.id, list(task.classes)] = True
     return table
-
-
-def _per_weight(tensor: Any, w: Tensor) -> bool:
-    return isinstance(tensor, Tensor) and tensor.shape == w.shape

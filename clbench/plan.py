@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from clbench.strategies import STRATEGIES
 from clbench.strategies import text as strategy_text
 from clbench.strategies.chain import check as check_chain
 from clbench.strategies.chain import declared
-from clbench.types import content_hash
+from clbench.types import Dataset, Stream, content_hash
 
 
 @dataclass(frozen=True)
@@ -202,3 +203,29 @@ def _strategy(
     }
     name = label or strategy_text.label(written)
     return {**filled, "strategy": items}, f"{name} [{', '.join(shown)}]" if shown else name
+
+
+@cache
+def _dataset(name: str, data_dir: str | None, options: tuple[tuple[str, Any], ...]) -> Dataset:
+    return data.load(name, data_dir, **dict(options))
+
+
+def make_stream(
+    config: Mapping[str, Any], seed: int, *, data_dir: str | None = None, dataset: Dataset | None = None
+) -> Stream:
+    """The stream of a canonical ``stream`` section; the data set is loaded once per process. Imports no torch.
+
+    Args:
+        config: The ``stream`` section of a cell.
+        seed: The cell's.
+        data_dir: Where data sets lie.
+        dataset: In place of the one named in ``config``.
+
+    Raises:
+        Refused: The data is missing or damaged, or the stream is impossible on it.
+    """
+    settings = dict(config)
+    named = dict(settings.pop("dataset"))
+    if dataset is None:
+        dataset = _dataset(named.pop("name"), data_dir, tuple(sorted(named.items())))
+    return scenarios.make(settings, dataset, seed)

@@ -96,7 +96,7 @@ def train(
         for epoch in range(at.epoch, passes):
             at.epoch = epoch
             if at.order is None:
-                at.order = learner.order(len(shown))
+                at.order = learner.order(len(shown), shuffled=experience.shuffled)
                 for rearrange in hooks.order:
                     at.order = _inside(rearrange(learner, shown, epoch, at.order), len(shown))
             index = shown.index[:, at.order]

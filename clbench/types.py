@@ -125,6 +125,8 @@ class Experience:
         view: View of each row, (N,) int64, or one integer for all.
         classes: Output units that occur among its labels.
         boundary: Whether its beginning and end are visible to the strategy.
+        shuffled: Whether its rows are learned in a fresh random order on every pass; else in the order given here, as
+            streams need whose order is their point.
     """
 
     id: int
@@ -133,6 +135,7 @@ class Experience:
     view: int | Index
     classes: tuple[int, ...]
     boundary: bool = True
+    shuffled: bool = True
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -160,6 +163,8 @@ class Stream(Sequence[Experience]):
         transform: How views present rows; ``None`` where every view is the identity.
         label_map: (V, C) output unit of each raw label under each view; ``None`` for the identity.
         output: Which units compete in loss and prediction: those ``seen`` so far, or ``all``.
+        views_at: From an experience to the view of each task (T,) while it runs, where the world drifts and evaluation
+            with it; ``None`` where every task keeps its own view.
     """
 
     name: str
@@ -174,6 +179,7 @@ class Stream(Sequence[Experience]):
     transform: Transform | None = None
     label_map: Index | None = None
     output: str = "seen"
+    views_at: Callable[[int], Index] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return self.length
@@ -207,6 +213,12 @@ class Stream(Sequence[Experience]):
             "version": STREAM_VERSION,
         }
         return content_hash(identity)
+
+    def task_views(self, experience: int) -> Index:
+        """The view (T,) under which each task is evaluated while an experience runs; -1 is before the first."""
+        if self.views_at is None:
+            return np.array([task.view for task in self.tasks], dtype=np.int64)
+        return self.views_at(max(experience, 0))
 
     def labels(self, rows: Rows, index: Index, view: int | Index) -> Index:
         """Output unit of each of ``rows[index]`` under its view, shape (n,)."""

@@ -103,21 +103,19 @@ def describe_stream(config: Mapping[str, Any], seed: int, data_dir: str | None) 
     Raises:
         Refused: The data is damaged or not to be had, or the stream is impossible on it.
     """
-    from clbench import data, scenarios
+    from clbench import scenarios
     from clbench.data.roots import Missing, data_root, may_download
+    from clbench.plan import make_stream
 
-    settings = dict(config)
-    named = dict(settings.pop("dataset"))
     allowed = may_download()
     try:
         with _offline():
-            dataset = data.load(named.pop("name"), data_dir, **named)
+            return scenarios.describe(make_stream(config, seed, data_dir=data_dir))
     except Missing:
         if not allowed:
             raise
         name, where = config["dataset"]["name"], data_root(data_dir)
         return {"stream": f"not described yet: {name} is not in {where}; a run downloads it to there"}
-    return scenarios.describe(scenarios.make(settings, dataset, seed))
 
 
 @contextmanager

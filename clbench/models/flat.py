@@ -26,16 +26,20 @@ class Flat:
     slices: dict[str, slice]
     parameters: tuple[nn.Parameter, ...]
 
-    def check(self) -> None:
-        """Raise where a parameter or its gradient no longer lives in the flat storage.
+    def check(self, module: nn.Module) -> None:
+        """Raise where a parameter of a module or its gradient no longer lives in the flat storage.
+
+        Args:
+            module: The one that was flattened; another one, such as a copy, has other parameters.
 
         Raises:
             Refused: ``zero_grad``, ``.to(dtype)``, ``deepcopy`` or the like severed a view.
         """
-        item = self.w.element_size()
+        item, live = self.w.element_size(), {id(p) for p in module.parameters()}
+        whole = self.w.grad is not None and self.w.grad.data_ptr() == self.g.data_ptr()
         for (name, place), parameter in zip(self.slices.items(), self.parameters, strict=True):
             offset = place.start * item
-            severed = parameter.data_ptr() != self.w.data_ptr() + offset
+            severed = not whole or id(parameter) not in live or parameter.data_ptr() != self.w.data_ptr() + offset
             if severed or parameter.grad is None or parameter.grad.data_ptr() != self.g.data_ptr() + offset:
                 raise Refused(
                     f"parameter {name!r} no longer shares storage with the flat weights; clear gradients with "

@@ -22,7 +22,8 @@ FEWEST_ROWS = 64
 def fused_available() -> bool:
     """Whether this torch has the kernel and it computes what it should."""
     try:
-        x, w, b = torch.linspace(-1, 1, 12).reshape(3, 4), torch.linspace(1, 2, 8).reshape(2, 4), torch.tensor([0.5, -9.0])
+        x, w = torch.linspace(-1, 1, 12).reshape(3, 4), torch.linspace(1, 2, 8).reshape(2, 4)
+        b = torch.tensor([0.5, -9.0])
         out = torch.ops.mkldnn._linear_pointwise(x, w, b, "relu", [], "")
     except (AttributeError, RuntimeError, TypeError):
         return False

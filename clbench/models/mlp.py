@@ -33,6 +33,7 @@ class MLP(nn.Module):
         """(B, ...) rows to (B, H) features."""
         x = x.flatten(1)
         for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
             x = linear(layer, x, relu=True) if self.activation is torch.relu else self.activation(linear(layer, x))
             if self.dropout:
                 x = F.dropout(x, self.dropout, self.training)

@@ -23,9 +23,8 @@ class Replay(Part):
         loss_form: ``concat`` takes one mean over all rows (Chaudhry et al. 2019); ``weighted`` takes
             ``new_weight`` · mean(stream) + (1 - ``new_weight``) · mean(memory) (De Lange et al. 2023); ``sum`` adds
             the two means (Caccia et al. 2022).
-        new_weight: The stream's weight, in [0, 1], where ``loss_form`` is ``weighted``; ``1/k`` in experience k, counted
-            from 1 (van de Ven et al. 2022; needs visible boundaries). Without a draw it
-            does not act.
+        new_weight: The stream's weight, in [0, 1], where ``loss_form`` is ``weighted``; ``1/k`` in experience k,
+            counted from 1 (van de Ven et al. 2022; needs visible boundaries). Without a draw it does not act.
         start: Draw as soon as memory holds a row of an ``earlier`` experience, or as soon as it holds ``any``. Where
             boundaries are hidden, the two are the same.
     """
