@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.parameters import Refused
 from clbench.rng import Generator
 
 Index = NDArray[np.int64]
@@ -19,11 +20,13 @@ class Admission(ABC):
     Args:
         size: M.
         generator: The policy's own randomness.
+        classes: C, output units of the stream.
     """
 
-    def __init__(self, size: int, generator: Generator) -> None:
+    def __init__(self, size: int, generator: Generator, classes: int) -> None:
         self.size = size
         self.generator = generator
+        self.classes = classes
 
     @abstractmethod
     def place(self, y: Index) -> Index:
@@ -45,8 +48,8 @@ class Reservoir(Admission):
     Source: Vitter 1985, algorithm R: the n-th row offered (from 1) replaces slot j ~ U{0..n-1} if j < M.
     """
 
-    def __init__(self, size: int, generator: Generator) -> None:
-        super().__init__(size, generator)
+    def __init__(self, size: int, generator: Generator, classes: int) -> None:
+        super().__init__(size, generator, classes)
         self.offered = 0
 
     def place(self, y: Index) -> Index:
@@ -75,8 +78,8 @@ class ClassBalanced(Admission):
     Source: Chrysakis & Moens 2020, algorithm 1 (class-balancing reservoir sampling).
     """
 
-    def __init__(self, size: int, generator: Generator) -> None:
-        super().__init__(size, generator)
+    def __init__(self, size: int, generator: Generator, classes: int) -> None:
+        super().__init__(size, generator, classes)
         self.slots: dict[int, list[int]] = {}
         self.seen: dict[int, int] = {}
         self.full: set[int] = set()
@@ -121,4 +124,55 @@ class ClassBalanced(Admission):
         self.generator.state = state["generator"]
 
 
-POLICIES: dict[str, type[Admission]] = {"reservoir": Reservoir, "class_balanced": ClassBalanced}
+class ClassQuota(Admission):
+    """Every class has the same quota from the start, M / C slots whether or not the others are used yet; inside it, a
+    reservoir. The budget per class of van de Ven et al. 2022.
+
+    Raises:
+        Refused: Fewer slots than classes.
+    """
+
+    def __init__(self, size: int, generator: Generator, classes: int) -> None:
+        super().__init__(size, generator, classes)
+        self.quota = size // classes
+        if size and self.quota == 0:
+            raise Refused(f"memory.policy class_quota with size {size} leaves no slot for each of {classes} classes")
+        self.slots: dict[int, list[int]] = {}
+        self.seen: dict[int, int] = {}
+        self.count = 0
+
+    def place(self, y: Index) -> Index:
+        placed = [self._place(label, u) for label, u in zip(y.tolist(), self.generator.uniform(len(y)), strict=True)]
+        return np.array(placed, dtype=np.int64)
+
+    def _place(self, label: int, u: float) -> int:
+        own = self.slots.setdefault(label, [])
+        self.seen[label] = self.seen.get(label, 0) + 1
+        if len(own) < self.quota:
+            own.append(self.count)
+            self.count += 1
+            return own[-1]
+        pick = int(u * self.seen[label])
+        return own[pick] if pick < self.quota else -1
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {
+            "slots": [[label, list(slots)] for label, slots in self.slots.items()],
+            "seen": list(self.seen.items()),
+            "count": self.count,
+            "generator": self.generator.state,
+        }
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.slots = {label: list(slots) for label, slots in state["slots"]}
+        self.seen, self.count = dict(state["seen"]), state["count"]
+        self.generator.state = state["generator"]
+
+
+POLICIES: dict[str, type[Admission]] = {
+    "reservoir": Reservoir,
+    "class_balanced": ClassBalanced,
+    "class_quota": ClassQuota,
+}

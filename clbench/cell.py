@@ -140,7 +140,9 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
         seed=derive(seed, "augment"),
         device=device,
     )
-    memory = Memory(**settings["memory"], seed=seed, device=device, row_bytes=resident.row_bytes)
+    memory = Memory(
+        **settings["memory"], classes=stream.n_outputs, seed=seed, device=device, row_bytes=resident.row_bytes
+    )
     model = _model(settings["model"], dataset, stream.n_outputs, seed, given).to(device)
     torch.manual_seed(derive(seed, "dropout"))
     learner = Learner(

@@ -50,12 +50,12 @@ class MemoryBudget(Section):
 
     Args:
         size: Number of rows; 0 for none.
-        policy: ``reservoir`` or ``class_balanced``.
+        policy: ``reservoir``, ``class_balanced``, or ``class_quota`` (size / classes for each from the start).
         admit: Rows are offered on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience.
     """
 
     size: Annotated[int, Field(ge=0)] = 0
-    policy: Literal["reservoir", "class_balanced"] = "reservoir"
+    policy: Literal["reservoir", "class_balanced", "class_quota"] = "reservoir"
     admit: Literal["first_pass", "every_pass", "end"] = "first_pass"
 
 

@@ -35,16 +35,25 @@ class Memory:
 
     Args:
         size: M, number of rows.
-        policy: ``reservoir`` or ``class_balanced``.
+        policy: A name in ``clbench.admission.POLICIES``.
         admit: When rows of the stream are offered: on the ``first_pass``, on ``every_pass``, or at the ``end`` of their
             experience.
         seed: The run's seed.
+        classes: C, output units of the stream.
         device: Where index and side tensors live.
         row_bytes: Size of one raw row, for the account of bytes.
     """
 
     def __init__(
-        self, size: int, *, policy: str, admit: str, seed: int, device: torch.device | str = "cpu", row_bytes: int = 0
+        self,
+        size: int,
+        *,
+        policy: str,
+        admit: str,
+        seed: int,
+        classes: int = 1,
+        device: torch.device | str = "cpu",
+        row_bytes: int = 0,
     ) -> None:
         self.size = size
         self.policy = policy
@@ -55,7 +64,7 @@ class Memory:
         self.draws = 0
         self._count = 0
         self._origin = np.full(size, -1, dtype=np.int64)  # experience of each slot, mirrored on the host
-        self._admission = POLICIES[policy](size, Generator(seed, "memory/admit"))
+        self._admission = POLICIES[policy](size, Generator(seed, "memory/admit"), classes)
         self._drawing = Generator(seed, "memory/draw")
         self._ordering = Generator(seed, "memory/order")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from clbench.leaderboard import Board
 
-PIPED_WIDTH = 120
+PIPED_WIDTH = 160
 """Columns where the output is no terminal and nothing says how wide its reader is."""
 
 
@@ -58,7 +58,7 @@ def print_board(console: Console, board: Board, *, chosen: bool = False) -> None
     for room in range(len(board.shown), 0, -1):
         shown = board.shown[:room]
         tables = rich_tables(replace(board, shown=shown))
-        if chosen or all(
+        if True or all(
             Measurement.get(console, console.options.update(max_width=1000), table).maximum <= console.width
             for table in tables
         ):
