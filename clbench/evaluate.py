@@ -166,9 +166,8 @@ class Evaluator:
 
     def _check(self, learner: Learner) -> None:
         sums, self._sums = self._sums, []
-        for back, total in enumerate(reversed(sums)):
+        for (step, *_), total in zip(self._looks[-len(sums) :], sums, strict=True):
             if not math.isfinite(total.item()):
-                step = self._looks[len(self._looks) - 1 - back][0]
                 raise Diverged(step)
 
     # ------------------------------------------------------------------ what is looked at
@@ -253,4 +252,4 @@ class Evaluator:
         self._looks = [(*look[:4], list(look[4])) for look in state["looks"]]
         self._counts = [c.to(self._device) for c in state["counts"]]
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
-        self._present[:], self._visited, self._panel_key = False, 0, None
+        self._present[:], self._visited, self._panel_key, self._sums = False, 0, None, []

@@ -261,7 +261,7 @@ def test_other_arrays_and_other_weights_are_other_cells():
 SCRIPT = """
 import torch
 import clbench
-from beside import arrays
+from beside import arrays, relu
 
 class Own(torch.nn.Module):
     def __init__(self, n_outputs):
@@ -270,7 +270,7 @@ class Own(torch.nn.Module):
         self.second = torch.nn.Linear(16, n_outputs)
 
     def forward(self, x):
-        return self.second(self.first(x).relu())
+        return self.second(relu(self.first(x)))
 
 clbench.run(OWN, strategies=STRATEGIES, dataset=arrays(), model=lambda shape, n: Own(n), jobs=2, out="out")
 """
@@ -282,7 +282,7 @@ def test_two_workers_of_a_script_without_a_main_guard_give_the_traces_of_one_pro
 
     (tmp_path / "elsewhere").mkdir()
     source = inspect.getsource(own_arrays).replace("own_arrays", "arrays")
-    (tmp_path / "beside.py").write_text(f"import numpy as np\n\n{source}")
+    (tmp_path / "beside.py").write_text(f"import numpy as np\n\n{source}\ndef relu(x):\n    return x.relu()\n")
     (tmp_path / "script.py").write_text(SCRIPT.replace("OWN", repr(OWN)).replace("STRATEGIES", repr(STRATEGIES)))
     environment = {**os.environ, "PYTHONPATH": str(Path(clbench.__file__).parents[1])}
     subprocess.run([sys.executable, tmp_path / "script.py"], check=True, cwd=tmp_path / "elsewhere", env=environment)

@@ -213,6 +213,19 @@ def test_snapshot_holds_dropout_buffers_momentum_and_augmentation(optimizer):
     assert_same(resumed(cell, 31, given), whole)
 
 
+def test_run_that_is_rolled_back_learns_the_same_again():
+    cell = cell_of("er + ewc(strength=1)", "training.momentum=0.9")
+    run, whole = prepare(cell), prepare(cell)
+    with pytest.raises(Interrupted):
+        run.train(interrupt_at(31))
+    snapshot = run.snapshot()
+    run.train()
+    run.restore(snapshot)
+    run.train()
+    whole.train()
+    assert_same(run, whole)
+
+
 def test_snapshot_of_another_cell_is_refused():
     run, other = prepare(cell_of("er")), prepare(cell_of("naive"))
     with pytest.raises(Refused, match=f"belongs to cell {run.cell.key}, not to {other.cell.key}"):

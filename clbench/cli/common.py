@@ -58,7 +58,7 @@ def print_board(console: Console, board: Board, *, chosen: bool = False) -> None
     for room in range(len(board.shown), 0, -1):
         shown = board.shown[:room]
         tables = rich_tables(replace(board, shown=shown))
-        if True or all(
+        if chosen or all(
             Measurement.get(console, console.options.update(max_width=1000), table).maximum <= console.width
             for table in tables
         ):

@@ -138,7 +138,7 @@ def _verdict(records: Sequence[Record]) -> int:
     """The exit code; cells without a result are listed with the reason, once for all seeds that share it."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for record in records:
-        if record.status in ("failed",):
+        if record.status in ("failed", "diverged"):
             groups.setdefault((record.label, record.status, record.reason), []).append(str(record.seed))
     if not groups:
         return 0
@@ -170,7 +170,7 @@ def _stoppable(tally: Tally, out: Path) -> Iterator[None]:
     def stop(number: int, _frame: object) -> None:
         raise _Stopped(number)
 
-    signals = (signal.SIGINT,)
+    signals = (signal.SIGINT, signal.SIGTERM)
     before = {each: signal.signal(each, stop) for each in signals}
     try:
         yield
