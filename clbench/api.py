@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +62,7 @@ def run(
         Refused: Anything wrong with what was asked, before anything runs.
     """
     from clbench.cell import Given
+    from clbench.identity import describe_model
 
     given = Given(dataset=_dataset(dataset), model=model)
     settings = overrides.items() if isinstance(overrides, Mapping) else ()
@@ -74,7 +74,7 @@ def run(
         dataset=None
         if given.dataset is None
         else {"name": f"given:{given.dataset.name}", "checksum": given.dataset.checksum},
-        model=None if model is None else _describe(model),
+        model=None if model is None else describe_model(model),
     )
     return execute_plan(
         plan, out=out, jobs=jobs, device=device, data_dir=data_dir, given=given, save_model=save_model, watch=watch
@@ -151,21 +151,6 @@ def _dataset(dataset: Dataset | tuple[Any, Any, Any, Any] | None) -> Dataset | N
     from clbench.data import from_arrays
 
     return from_arrays("arrays", *dataset)
-
-
-def _describe(model: Any) -> dict[str, Any]:
-    """What identifies a given model in a cell: its name, and its weights, or its code where it is a function."""
-    digest = hashlib.sha256()
-    if hasattr(model, "state_dict"):
-        for name, value in model.state_dict().items():
-            digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
-        name = type(model).__qualname__
-    else:
-        import cloudpickle
-
-        digest.update(cloudpickle.dumps(model))
-        name = getattr(model, "__qualname__", type(model).__qualname__)
-    return {"name": f"given:{name}", "checksum": digest.hexdigest()[:16]}
 
 
 def _text(path: str | Path | None) -> str | None:

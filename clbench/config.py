@@ -10,11 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clbench.parameters import Refused, did_you_mean
 
+BRANCHES = ("int", "str", "float", "bool")
+"""How pydantic calls the branches of a union in the place of an error."""
+
 
 class Section(BaseModel):
     """A part of a benchmark file; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class Training(Section):
@@ -82,7 +85,7 @@ class Benchmark(Section):
     memory: MemoryBudget = MemoryBudget()
     evaluation: Evaluation = Evaluation()
     defaults: dict[str, dict[str, Any]] = {}
-    strategies: list[str | dict[str, Any]] = ["naive"]
+    strategies: Annotated[list[str | dict[str, Any] | list[Any]], Field(min_length=1)] = ["naive"]
     seeds: int | list[int] = 5
 
 
@@ -161,7 +164,7 @@ def check(document: Mapping[str, Any], source: Source) -> Benchmark:
         return Benchmark.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        path = [step for step in first["loc"] if not (isinstance(step, str) and step.startswith(("list[", "dict[")))]
+        path = [step for step in first["loc"] if step not in BRANCHES and not str(step).startswith(("list[", "dict["))]
         key = ".".join(str(step) for step in path)
         if first["type"] == "extra_forbidden":
             section = Benchmark if len(path) == 1 else Benchmark.model_fields[str(path[0])].annotation
@@ -219,7 +222,9 @@ def seeds(written: int | str | Iterable[int]) -> list[int]:
             ) from None
         listed = pieces if "," in written else list(range(*pieces)) if pieces else []
     else:
-        listed = list(range(written)) if isinstance(written, int) else [int(seed) for seed in written]
+        listed = list(range(written)) if isinstance(written, int) else list(written)
+        if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in listed):
+            raise Refused(f"seeds {listed} cannot be read; a list of seeds holds integers from 0")
     if not listed or len(set(listed)) != len(listed) or min(listed) < 0:
         raise Refused(f"seeds {written!r} give {listed}; at least one is needed, none below 0 and none twice")
     return listed

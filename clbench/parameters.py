@@ -13,9 +13,16 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+NonNegative = Annotated[float, Field(ge=0)]
+"""A setting that may be 0, such as a strength."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""A setting between 0 and 1."""
+Count = Annotated[int, Field(ge=1)]
+"""A setting that counts something, at least 1."""
 
 
 class Refused(ValueError):
@@ -41,7 +48,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 @cache
 def schema(target: Callable[..., Any]) -> type[BaseModel]:
     """The pydantic model of a callable's keyword parameters; positional ones (data, generator) are not settings."""
-    hints = typing.get_type_hints(target if inspect.isfunction(target) else _init_hints(target))
+    hints = typing.get_type_hints(target if inspect.isfunction(target) else _init_hints(target), include_extras=True)
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(target).parameters.values():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -50,7 +57,7 @@ def schema(target: Callable[..., Any]) -> type[BaseModel]:
         fields[parameter.name] = (hints.get(parameter.name, Any), default)
     return create_model(
         getattr(target, "__name__", "Parameters"),
-        __config__=ConfigDict(extra="forbid", protected_namespaces=(), validate_default=True),
+        __config__=ConfigDict(extra="forbid", protected_namespaces=(), validate_default=True, allow_inf_nan=False),
         **fields,
     )
 
@@ -91,11 +98,12 @@ def validate(
 def explain(error: ValidationError, where: str) -> str:
     """One sentence for the first thing pydantic found wrong."""
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    name = str(first["loc"][0])
     if first["type"] == "missing":
         return f"{where} needs a value for {name!r} (it has no published default); write it as {name}=..."
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{where}: {name} = {first['input']!r} is not allowed: {message.removeprefix('value error, ')}"
+    branches = [e["msg"].removeprefix("Value error, ") for e in error.errors() if e["loc"][0] == name]  # of a union
+    message = ", or ".join(dict.fromkeys(text[0].lower() + text[1:] for text in branches))
+    return f"{where}: {name} = {first['input']!r} is not allowed: {message}"
 
 
 def settings(target: Callable[..., Any]) -> list[tuple[str, str, str]]:

@@ -125,7 +125,8 @@ def plan(
         try:
             filled, label = _strategy(written, checked, common)
         except Refused as error:
-            raise source.refuse(error, "strategies", number) from None
+            place = source if strategies is None else Source("strategies", {})
+            raise place.refuse(error, "strategies", number) from None
         for seed in config.seeds(checked.seeds):
             cell = Cell({**filled, "seed": seed}, label)
             cells.setdefault(cell.key, cell)
@@ -171,7 +172,7 @@ OVERRIDABLE = ("training",)
 
 
 def _strategy(
-    written: str | dict[str, Any], benchmark: Benchmark, common: dict[str, Any]
+    written: str | dict[str, Any] | list[Any], benchmark: Benchmark, common: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
     """One entry of ``strategies``: its part of the cell, and its label with overrides."""
     filled, shown = dict(common), []

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from support import ready
 
-from clbench.admission import ClassBalanced, Reservoir
+from clbench.admission import POLICIES
 from clbench.batch import EXPERIENCE, ROW, Batch, Y
 from clbench.memory import Memory
+from clbench.parameters import Refused
 from clbench.rng import Generator
 
 
@@ -36,7 +37,7 @@ def fill(memory: Memory, labels: list[int], batch: int) -> Memory:
 
 
 def memory(size: int, policy: str = "reservoir", seed: int = 0, admit: str = "first_pass") -> Memory:
-    return Memory(size, policy=policy, admit=admit, seed=seed)
+    return Memory(size, policy=policy, admit=admit, seed=seed, classes=5)
 
 
 # --------------------------------------------------------------------------------------------------- reservoir
@@ -67,7 +68,7 @@ def test_the_reservoir_is_algorithm_r_fed_with_the_same_uniform_numbers(size, n,
     assert kept(fill(memory(size, seed=seed), [0] * n, batch)) == vitter(size, n, u)
 
 
-@pytest.mark.parametrize("policy", ["reservoir", "class_balanced"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_what_is_kept_does_not_depend_on_the_size_of_batches(policy):
     labels = np.random.default_rng(0).integers(0, 4, 200).tolist()
     whole = kept(fill(memory(25, policy), labels, 200))
@@ -158,20 +159,51 @@ def test_inside_a_class_the_class_balanced_memory_is_a_uniform_reservoir():
     assert chisquare(count).pvalue > 0.01
 
 
+# --------------------------------------------------------------------------------------------------- quota
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=100), batch=st.integers(1, 30), size=st.integers(5, 24)
+)
+@settings(max_examples=60, deadline=None)
+def test_the_class_quota_is_a_reservoir_of_its_own_for_every_class(labels, batch, size):
+    u, quota = Generator(0, "memory/admit").uniform(len(labels)).tolist(), size // 5
+    reservoirs: dict[int, list[int]] = {}
+    for row, label in enumerate(labels):
+        own = reservoirs.setdefault(label, [])
+        if len(own) < quota:
+            own.append(row)
+        elif (j := int(u[row] * labels[: row + 1].count(label))) < quota:
+            own[j] = row
+    ours = kept(fill(memory(size, "class_quota"), labels, batch))
+    assert sorted(ours) == sorted(row for own in reservoirs.values() for row in own)
+
+
+def test_the_class_quota_leaves_room_for_classes_to_come_and_counts_its_bytes_as_kept():
+    early = fill(memory(20, "class_quota"), [0, 1] * 50, 10)
+    assert early.all().index[Y].bincount().tolist() == [4, 4]
+    assert len(early) == 8 and len(early.draw(20).slots) == 8
+
+
+def test_a_quota_below_one_row_a_class_is_refused():
+    with pytest.raises(Refused, match="leaves no slot for each of 5 classes"):
+        memory(4, "class_quota")
+
+
 # --------------------------------------------------------------------------------------------------- state
 
 
-@pytest.mark.parametrize("policy", [Reservoir, ClassBalanced])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_an_admission_policy_goes_on_from_its_state_written_to_json(policy):
     labels = np.random.default_rng(0).integers(0, 5, 90)
-    whole = policy(12, Generator(0, "a"))
+    whole = POLICIES[policy](12, Generator(0, "a"), 5)
     whole.place(labels[:50])
-    copied = policy(12, Generator(5, "b"))
+    copied = POLICIES[policy](12, Generator(5, "b"), 5)
     copied.state = json.loads(json.dumps(whole.state))
     assert copied.place(labels[50:]).tolist() == whole.place(labels[50:]).tolist()
 
 
-@pytest.mark.parametrize("policy", ["reservoir", "class_balanced"])
+@pytest.mark.parametrize("policy", POLICIES)
 def test_a_memory_goes_on_from_its_state_with_side_tensors_and_draws(policy):
     def offer(to: Memory, first: int) -> None:
         to.offer(rows(first, [first % 3] * 8, experience=first // 20), {"z": torch.arange(8.0).reshape(8, 1) + first})

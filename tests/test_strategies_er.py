@@ -9,9 +9,12 @@ from support import batches, ready, trained
 from torch.nn import functional as F
 
 from clbench.batch import EXPERIENCE, ROW, Batch
+from clbench.cell import Skip
 from clbench.learner import classification_loss
 from clbench.models import make
 from clbench.rng import Generator
+from clbench.strategies.chain import Chain
+from clbench.strategies.replay import Replay
 
 LOGITS = torch.tensor([[1.0, -1.0], [0.5, 2.0], [0.0, 0.0], [3.0, 1.0], [-1.0, 2.0]])
 LABELS = [0, 0, 1, 0, 0]
@@ -57,6 +60,23 @@ def test_every_form_of_the_loss_sets_its_coefficients_once_there_is_a_draw(writt
     for batch in batches(ready(written)):
         found = tuple(source.coefficient for source in batch.sources)
         assert found == (coefficients if len(batch.sources) == 2 else (None,))
+
+
+def test_the_weight_one_over_k_counts_experiences_from_one():
+    for batch in batches(ready("er(loss=weighted, new_weight=1/k)")):
+        k = 1 + int(batch.index[EXPERIENCE, 0])
+        if k > 1:
+            assert [s.coefficient for s in batch.sources] == [pytest.approx(1 / k), pytest.approx(1 - 1 / k)]
+    with pytest.raises(Skip, match="needs visible boundaries"):
+        ready("er(loss=weighted, new_weight=1/k)", "stream.boundaries=false")
+
+
+def test_a_weight_written_as_an_integer_is_a_weight():
+    chain = Chain([Replay(loss_form="weighted", new_weight=1)], seed=0)
+    run = ready("er")
+    run.chain.batch = chain.batch
+    later = [b for b in batches(run) if len(b.sources) == 2]
+    assert {tuple(s.coefficient for s in b.sources) for b in later} == {(1, 0)}
 
 
 def test_the_first_experience_draws_nothing_and_every_later_step_draws_as_many_rows_as_the_batch_has():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from clbench.parameters import Count
 from clbench.strategies.part import BENDS, Part
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class AGEM(Part):
     Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. Memory is the run's, not one quota per task.
     """
 
-    rows: int | None = None
+    rows: Count | None = None
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
     owns: ClassVar[frozenset[str]] = frozenset({"projection"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from clbench.parameters import Count
 from clbench.strategies.part import Part
 from clbench.strategies.replay import Replay, Start
 
@@ -33,7 +34,7 @@ class Asymmetric(Part):
 
 
 def er_ace(
-    *, rows: int | None = None, start: Start = "earlier", unseen: Literal["hidden", "compete"] = "hidden"
+    *, rows: Count | None = None, start: Start = "earlier", unseen: Literal["hidden", "compete"] = "hidden"
 ) -> list[Part]:
     """ER-ACE (Caccia et al. 2022, arXiv 2104.05025): the sum of the two means, the stream's over its own classes.
 

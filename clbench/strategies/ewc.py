@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from clbench.parameters import Count, Fraction, NonNegative
 from clbench.strategies.part import ADDS, Part
 from clbench.strategies.quadratic import add_penalty_gradient
 
@@ -32,11 +33,11 @@ class EWC(Part):
     Source: Kirkpatrick et al. 2017, eq. 3; Schwarz et al. 2018, section 4.2.
     """
 
-    strength: float
+    strength: NonNegative
     mode: Literal["separate", "online"] = "separate"
-    gamma: float = 1.0
+    gamma: Fraction = 1.0
     fisher: Literal["exact", "sampled", "empirical", "batch"] = "exact"
-    rows: int | None = None
+    rows: Count | None = None
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
     gradient_order: ClassVar[int] = ADDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from clbench.parameters import NonNegative
 from clbench.strategies.part import ADDS, Part
 from clbench.strategies.quadratic import add_penalty_gradient
 
@@ -24,7 +25,7 @@ class L2(Part):
     Source: Smith et al. 2023, arXiv 2203.17269 (the case of unit importance); authors' code for the extent.
     """
 
-    strength: float
+    strength: NonNegative
     head: bool = False
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from clbench.parameters import Count, Fraction
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
@@ -29,13 +30,17 @@ class Replay(Part):
             boundaries are hidden, the two are the same.
     """
 
-    rows: int | None = None
+    rows: Count | None = None
     loss_form: Literal["concat", "weighted", "sum"] = "concat"
-    new_weight: float | Literal["1/k"] = 0.5
+    new_weight: Fraction | Literal["1/k"] = 0.5
     start: Start = "earlier"
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
     owns: ClassVar[frozenset[str]] = frozenset({"stream coefficient"})
+
+    def __post_init__(self) -> None:
+        if self.new_weight == "1/k":  # a need of this instance, not of the class
+            self.__dict__["needs"] = self.needs | {"boundaries"}
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         memory = learner.memory
@@ -45,7 +50,7 @@ class Replay(Part):
         if self.loss_form == "concat":
             batch.append(draw.index, side=draw.side)
             return
-        weight = self.new_weight if isinstance(self.new_weight, float) else 1 / (1 + (learner.experience or 0))
+        weight = 1 / (1 + (learner.experience or 0)) if isinstance(self.new_weight, str) else self.new_weight
         new, old = (1.0, 1.0) if self.loss_form == "sum" else (weight, 1.0 - weight)
         batch.stream.coefficient = new
         batch.append(draw.index, coefficient=old, side=draw.side)
@@ -53,9 +58,9 @@ class Replay(Part):
 
 def er(
     *,
-    rows: int | None = None,
+    rows: Count | None = None,
     loss: Literal["concat", "weighted", "sum"] = "concat",
-    new_weight: float | Literal["1/k"] = 0.5,
+    new_weight: Fraction | Literal["1/k"] = 0.5,
     start: Start = "earlier",
 ) -> list[Part]:
     """Experience replay (Chaudhry et al. 2019, arXiv 1902.10486; Rolnick et al. 2019). Settings as in
