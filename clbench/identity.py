@@ -1,7 +1,7 @@
 """What identifies a model that a program hands over: its code and its weights, the same in every process.
 
 Records are found again by the content hash of their cell, so a model whose code or weights changed must hash anew, and
-one that did not must hash the same tomorrow. Pickles do neither: they name importable code instead of containing it, and
+one that did not must hash the same tomorrow. Pickles do neither: they name importable code instead of holding it, and
 number the classes of a script anew in each process.
 """
 

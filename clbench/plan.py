@@ -136,7 +136,9 @@ def plan(
 def _stream(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
     settings = dict(benchmark.stream)
     dataset = settings.pop("dataset", None) if own is None else own
-    dataset = {"name": dataset} if isinstance(dataset, str) else dataset
+    dataset = {"name": dataset} if isinstance(dataset, str | list) else dataset
+    if isinstance(dataset, Mapping) and isinstance(dataset.get("name"), list):
+        dataset = {**dataset, "name": "+".join(map(str, dataset["name"]))}
     if not isinstance(dataset, Mapping) or not isinstance(dataset.get("name"), str):
         raise Refused(
             f"{source.place(['stream'])}: stream needs dataset: NAME, or dataset: {{name: NAME, normalize: ...}}"

@@ -45,6 +45,23 @@ class Rows:
         return len(self.y)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where one of several joined data sets lies in the whole; all ranges are (start, stop).
+
+    Args:
+        name: How that data set is called.
+        train: Its training rows.
+        test: Its test rows.
+        classes: Its classes.
+    """
+
+    name: str
+    train: tuple[int, int]
+    test: tuple[int, int]
+    classes: tuple[int, int]
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A classification data set in memory.
@@ -68,6 +85,7 @@ class Dataset:
     checksum: str
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
     @property
     def n_classes(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 
 import numpy as np
 import torch
@@ -73,7 +74,9 @@ def everything(run: Run) -> dict[str, Tensor]:
     learner = run.learner
     kept = {"w": learner.w.detach().clone(), "memory": learner.memory.all().index.clone()}
     kept |= {f"buffer {name}": b.clone() for name, b in learner.model.named_buffers()}
-    kept |= {f"optimizer {k}": v.clone() for k, v in learner.optimizer.state.get(learner.w, {}).items() if v is not None}
+    kept |= {
+        f"optimizer {k}": v.clone() for k, v in learner.optimizer.state.get(learner.w, {}).items() if v is not None
+    }
     for part in run.chain.parts:
         kept |= {f"{type(part).__name__} {k}": v.clone() for k, v in part.state.items() if isinstance(v, Tensor)}
     return kept
@@ -103,6 +106,10 @@ def batches(run: Run) -> list[Batch]:
 def stream_rows(run: Run) -> list[list[int]]:
     """Train, and return the training rows of the stream in each step, in order."""
     return [batch.rows[batch.stream.span].tolist() for batch in batches(run)]
+
+
+def joined(lists: Iterable[list[int]]) -> list[int]:
+    return list(chain.from_iterable(lists))
 
 
 class Disturbable(nn.Module):
@@ -141,4 +148,3 @@ def numerical(loss: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
     """Gradient of a scalar function at ``w`` by automatic differentiation, (P,)."""
     at = w.detach().clone().requires_grad_()
     return torch.autograd.grad(loss(at), at)[0]
-

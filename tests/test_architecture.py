@@ -16,9 +16,9 @@ LEVELS = (
     "types rng registry parameters compat",
     "data metrics cost store config batch admission",
     "memory resident models scenarios fisher",
-    "strategies learner train evaluate leaderboard plots",
+    "strategies learner train evaluate leaderboard plots stream_plots",
     "adapters testing",
-    "plan cell executors matrix track api",
+    "plan cell executors matrix track api identity",
     "cli progress doctor",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

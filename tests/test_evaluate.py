@@ -212,7 +212,8 @@ def test_rows_of_a_task_are_fixed_stratified_by_label_and_the_same_for_every_str
         assert all(np.array_equal(a, b) for a, b in zip(evaluators[0]._rows, other._rows, strict=True))
     y = ready("naive", seed=2).stream.dataset.test.y
     for task, rows in zip(ready("naive", seed=2).stream.tasks, evaluators[0]._rows, strict=True):
-        assert len(set(rows.tolist())) == 20 and set(rows.tolist()) <= set(task.rows.tolist())
+        assert len(set(rows.tolist())) == 20
+        assert set(rows.tolist()) <= set(task.rows.tolist())
         counts = [int((y[rows] == c).sum()) for c in task.classes]
         assert counts == [10, 10]
     other_seed = ready("naive", "stream.order=fixed", seed=3).evaluator
@@ -299,7 +300,8 @@ def test_a_look_leaves_modes_buffers_and_generators_as_they_were():
     assert [m.training for m in run.learner.modules] == modes
     assert torch.equal(torch.random.get_rng_state(), generator)
     assert torch.equal(run.learner.g, g)
-    assert run.learner.w.requires_grad and not run.learner.w.is_inference()
+    assert run.learner.w.requires_grad
+    assert not run.learner.w.is_inference()
 
 
 def test_the_training_clock_stands_still_while_looking(monkeypatch):

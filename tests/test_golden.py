@@ -65,7 +65,7 @@ def record() -> None:
         text = json.dumps(observe(strategy), indent=None, separators=(", ", ": "))
         text = text.replace(', "', ',\n  "').replace("], [", "],\n   [")
         (FOLDER / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
-        print(f"recorded {name}")  # noqa: T201
+        print(f"recorded {name}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from support import Disturbable, assert_same, batches, everything, numerical, ready, trained
+from support import Disturbable, assert_same, batches, everything, joined, numerical, ready, trained
 from torch.nn import functional as F
 
 from clbench.batch import Y
@@ -24,7 +24,8 @@ def test_parameters_and_gradients_are_still_views_after_training_side_work_and_l
         assert dict(learner.model.named_parameters())[name] is p
         learner.w.data[place.start] = 123.0
         learner.g[place.start] = 321.0
-        assert p.data.reshape(-1)[0] == 123.0 and p.grad.reshape(-1)[0] == 321.0
+        assert p.data.reshape(-1)[0] == 123.0
+        assert p.grad.reshape(-1)[0] == 321.0
     assert sum(p.numel() for p in learner.model.parameters()) == learner.w.numel()
 
 
@@ -249,7 +250,8 @@ def test_gradients_and_fisher_on_the_side_leave_no_trace(training, augment):
     assert learner._order.state == order
     learner.flat.check(learner.model)
     assert gradient.data_ptr() != learner.g.data_ptr()
-    assert float(gradient.norm()) > 0 and float(fisher.sum()) > 0
+    assert float(gradient.norm()) > 0
+    assert float(fisher.sum()) > 0
 
 
 def test_the_gradient_on_the_side_is_the_loops_own():
@@ -297,7 +299,8 @@ def test_the_classes_that_compete_are_the_ones_the_benchmark_names(output):
 def test_hidden_things_are_absent():
     run = ready("naive", "stream.boundaries=false")
     shown = run.learner.enter(run.stream[2])
-    assert shown.id is None and run.learner.experience is None
+    assert shown.id is None
+    assert run.learner.experience is None
     with pytest.raises(AttributeError, match="hides task labels"):
         _ = run.learner.batch(shown.index).task
 
@@ -328,4 +331,4 @@ def test_the_order_of_rows_is_the_run_seeds_own_stream():
     run = ready("naive", "training.epochs=2", seed=9)
     order = Generator(9, "order")
     expected = [e.rows[order.permutation(len(e))].tolist() for e in run.stream for _ in range(2)]
-    assert [row for b in batches(run) for row in b.rows.tolist()] == sum(expected, [])
+    assert [row for b in batches(run) for row in b.rows.tolist()] == joined(expected)

@@ -143,7 +143,8 @@ def test_class_balanced_keeps_even_counts_on_a_long_tailed_stream():
     balanced = fill(memory(60, "class_balanced"), labels, 32).all().index[Y].bincount(minlength=5).tolist()
     assert balanced == [12, 12, 12, 12, 12]
     plain = fill(memory(60), labels, 32).all().index[Y].bincount(minlength=5).tolist()
-    assert plain[0] > 30 and plain[4] < 4
+    assert plain[0] > 30
+    assert plain[4] < 4
 
 
 def test_class_balanced_keeps_even_counts_when_classes_arrive_one_after_another():
@@ -162,9 +163,7 @@ def test_inside_a_class_the_class_balanced_memory_is_a_uniform_reservoir():
 # --------------------------------------------------------------------------------------------------- quota
 
 
-@given(
-    labels=st.lists(st.integers(0, 4), min_size=1, max_size=100), batch=st.integers(1, 30), size=st.integers(5, 24)
-)
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=100), batch=st.integers(1, 30), size=st.integers(5, 24))
 @settings(max_examples=60, deadline=None)
 def test_the_class_quota_is_a_reservoir_of_its_own_for_every_class(labels, batch, size):
     u, quota = Generator(0, "memory/admit").uniform(len(labels)).tolist(), size // 5
@@ -182,7 +181,8 @@ def test_the_class_quota_is_a_reservoir_of_its_own_for_every_class(labels, batch
 def test_the_class_quota_leaves_room_for_classes_to_come_and_counts_its_bytes_as_kept():
     early = fill(memory(20, "class_quota"), [0, 1] * 50, 10)
     assert early.all().index[Y].bincount().tolist() == [4, 4]
-    assert len(early) == 8 and len(early.draw(20).slots) == 8
+    assert len(early) == 8
+    assert len(early.draw(20).slots) == 8
 
 
 def test_a_quota_below_one_row_a_class_is_refused():
@@ -216,7 +216,8 @@ def test_a_memory_goes_on_from_its_state_with_side_tensors_and_draws(policy):
     for first in range(40, 80, 8):
         offer(whole, first), offer(other, first)
         ours, theirs = whole.draw(4, before=3), other.draw(4, before=3)
-        assert torch.equal(ours.index, theirs.index) and torch.equal(ours.side["z"], theirs.side["z"])
+        assert torch.equal(ours.index, theirs.index)
+        assert torch.equal(ours.side["z"], theirs.side["z"])
     assert kept(whole) == kept(other)
     assert whole.has_earlier(3) == other.has_earlier(3)
 
@@ -253,7 +254,9 @@ def test_a_draw_of_earlier_rows_holds_no_row_of_the_running_experience():
         mixed.offer(rows(10 * experience, [experience] * 10, experience=experience))
     assert set(mixed.draw(30, before=2).index[EXPERIENCE].tolist()) == {0, 1}
     assert mixed.draw(30, before=0).index.shape == (5, 0)
-    assert not mixed.has_earlier(0) and mixed.has_earlier(1) and mixed.has_earlier(None)
+    assert not mixed.has_earlier(0)
+    assert mixed.has_earlier(1)
+    assert mixed.has_earlier(None)
 
 
 def test_side_tensors_follow_their_rows():
@@ -305,4 +308,5 @@ def test_with_admission_at_the_end_memory_holds_earlier_experiences_only_while_o
 def test_a_memory_of_size_zero_keeps_nothing():
     empty = memory(0)
     empty.offer(rows(0, [1, 2]))
-    assert len(empty) == 0 and not empty.has_earlier(None)
+    assert len(empty) == 0
+    assert not empty.has_earlier(None)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support import batches, ready, stream_rows, trained
+from support import batches, joined, ready, stream_rows, trained
 
 
 @pytest.mark.parametrize("epochs", [1, 3])
@@ -27,7 +27,7 @@ def test_joint_sees_every_row_once_per_epoch_in_batches_mixed_over_all_experienc
     assert run.learner.cost.steps == len(rows)
     for epoch in range(epochs):
         own = rows[19 * epoch : 19 * (epoch + 1)]
-        assert sorted(sum(own, [])) == list(range(300))
+        assert sorted(joined(own)) == list(range(300))
     labels = [len(set(run.stream.dataset.train.y[r].tolist())) for r in rows if len(r) == 16]
     assert min(labels) >= 4
 

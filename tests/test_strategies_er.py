@@ -63,12 +63,12 @@ def test_every_form_of_the_loss_sets_its_coefficients_once_there_is_a_draw(writt
 
 
 def test_the_weight_one_over_k_counts_experiences_from_one():
-    for batch in batches(ready("er(loss=weighted, new_weight=1/k)")):
+    for batch in batches(ready("er(loss=weighted, new_weight='1/k')")):
         k = 1 + int(batch.index[EXPERIENCE, 0])
         if k > 1:
             assert [s.coefficient for s in batch.sources] == [pytest.approx(1 / k), pytest.approx(1 - 1 / k)]
     with pytest.raises(Skip, match="needs visible boundaries"):
-        ready("er(loss=weighted, new_weight=1/k)", "stream.boundaries=false")
+        ready("er(loss=weighted, new_weight='1/k')", "stream.boundaries=false")
 
 
 def test_a_weight_written_as_an_integer_is_a_weight():

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from support import NoLooks, assert_same, batches, everything, ready, same_trace, stream_rows, trained
+from support import NoLooks, assert_same, batches, everything, joined, ready, same_trace, stream_rows, trained
 from torch.nn import functional as F
 
 from clbench.models import make
@@ -64,7 +64,8 @@ def test_a_run_is_bit_identical_to_a_bare_loop_with_an_optimiser_over_parameters
     run = ready("naive", f"model={NETS[net]}", "stream.output=all", *changes, seed=5)
     expected, steps = by_hand(run, net, optimizer, seed=5, epochs=1, output="all")
     run.train()
-    assert steps >= 20 and run.cursor.step == steps
+    assert steps >= 20
+    assert run.cursor.step == steps
     assert torch.equal(run.learner.w.detach(), expected)
 
 
@@ -98,15 +99,17 @@ def test_hooks_are_called_in_the_published_order_and_memory_admits_after_the_ste
     run = ready("naive", "stream.experiences=2", "stream.dataset.train_rows=60", "training.batch_size=20")
     calls: list[str] = []
     for hook in HOOKS:
-        setattr(run.chain, hook, (lambda *args, hook=hook: calls.append(hook) or (args[3] if hook == "order" else None),))
+        setattr(
+            run.chain, hook, (lambda *args, hook=hook: calls.append(hook) or (args[3] if hook == "order" else None),)
+        )
     admit, look = run.learner.memory.admit, run.evaluator.look
     run.learner.memory.admit = lambda batch: (calls.append("admit"), admit(batch))
     run.evaluator.look = lambda learner, kind, *rest: (calls.append(kind.name), look(learner, kind, *rest))
     run.train()
     step = ["batch", "before_step", "loss", "gradient", "after_step", "admit", "STEP"]
     first, second = (math.ceil(len(e) / 20) for e in run.stream)
-    experience = lambda n: ["begin_experience", "order", *step * n, "end_experience", "END"]  # noqa: E731
-    assert calls == ["START", *experience(first), *experience(second), "end_stream", "END"]
+    ours = [["begin_experience", "order", *step * n, "end_experience", "END"] for n in (first, second)]
+    assert calls == ["START", *ours[0], *ours[1], "end_stream", "END"]
 
 
 def test_parts_see_the_weights_before_the_step_its_gradient_and_the_weights_after():
@@ -173,7 +176,7 @@ def test_a_number_of_iterations_takes_the_place_of_epochs():
     assert limited[:9] == stream_rows(ready("naive", "training.epochs=3"))[:9]  # passes go on until they are done
     for experience in run.stream:
         own = limited[9 * experience.id : 9 * (experience.id + 1)]
-        assert set(sum(own, [])) == set(experience.rows.tolist())
+        assert set(joined(own)) == set(experience.rows.tolist())
 
 
 def test_joint_takes_the_iterations_of_all_experiences_together():
@@ -194,7 +197,8 @@ def test_progress_is_told_after_every_step_and_reaches_one():
     assert [step for step, _ in told] == list(range(1, run.cursor.step + 1))
     fractions = [done for _, done in told]
     assert fractions == sorted(fractions)
-    assert 0 < fractions[0] < 0.1 and fractions[-1] == pytest.approx(1.0)
+    assert 0 < fractions[0] < 0.1
+    assert fractions[-1] == pytest.approx(1.0)
 
 
 def test_the_cost_counts_steps_rows_and_looks():

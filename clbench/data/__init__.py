@@ -5,16 +5,18 @@ No torch is imported here; only the torchvision source needs it, and only when i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from os import PathLike
 from typing import Literal
 
 from clbench.data.arrays import from_arrays
-from clbench.data.registry import DATASETS, check_name, resolve
+from clbench.data.joined import join, located
+from clbench.data.registry import DATASETS, check_name, parts, resolve
 from clbench.data.roots import data_root
 from clbench.data.splits import prepare
 from clbench.types import Dataset
 
-__all__ = ["DATASETS", "check_name", "from_arrays", "load", "prepare"]
+__all__ = ["DATASETS", "check_name", "from_arrays", "join", "load", "prepare"]
 
 
 def load(
@@ -31,7 +33,8 @@ def load(
 
     Args:
         name: A registered name (``digits``, ``mnist``), a torchvision class name (``FashionMNIST``), or
-            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH`` with a path relative to ``data_dir`` or absolute.
+            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH`` with a path relative to ``data_dir`` or absolute; or several
+            of them with ``+`` between, which are joined in that order (see :func:`join`).
         data_dir: Where data sets lie and are downloaded to; else ``CLBENCH_DATA``, else the user's cache folder.
         normalize: ``mean-std`` stores the per-channel statistics of the remaining training rows in the result.
         validation: Fraction of the training rows held out, stratified, the same for every seed; in [0, 1).
@@ -45,8 +48,10 @@ def load(
     Raises:
         Refused: Unknown name, missing or damaged files, unusable contents, or impossible settings.
     """
-    source = resolve(name)
-    dataset = source(data_root(data_dir), size=size)
-    return prepare(
+    check_name(name)
+    loaded = [resolve(part)(data_root(data_dir), size=size) for part in parts(name)]
+    dataset = loaded[0] if len(loaded) == 1 else join(loaded, names=parts(name))
+    prepared = prepare(
         dataset, normalize=normalize, validation=validation, train_rows=train_rows, evaluate_on=evaluate_on, name=name
     )
+    return replace(prepared, origins=located(prepared))

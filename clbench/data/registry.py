@@ -47,12 +47,36 @@ DATASETS = Registry(
 )
 
 
+def parts(name: str) -> list[str]:
+    """The data sets that a name joins: ``mnist+usps`` are two; a ``+`` inside a path belongs to the path."""
+    if name in DATASETS:
+        return [name]
+    found: list[str] = []
+    for piece in name.split("+"):
+        if found and ":" in found[-1] and not _begins_a_name(piece):
+            found[-1] += f"+{piece}"
+        else:
+            found.append(piece)
+    return found
+
+
+def _begins_a_name(piece: str) -> bool:
+    return piece in DATASETS or piece in SPLITS or f"{piece.partition(':')[0]}:PATH" in DATASETS
+
+
 def check_name(name: str) -> None:
-    """Refuse a name that stands for no data set, without loading anything heavy.
+    """Refuse a name that stands for no data set, or joins one that is none, without loading anything heavy.
 
     Raises:
         Refused: With the nearest known name.
     """
+    joined = parts(name)
+    if len(joined) > 1:
+        if len(set(joined)) < len(joined):
+            raise Refused(f"data set {name!r} joins the same one twice; name each once")
+        for part in joined:
+            check_name(part)
+        return
     form, colon, path = name.partition(":")
     if colon:
         if f"{form}:PATH" not in DATASETS or not path:

@@ -22,7 +22,17 @@ SCENARIOS = Registry(
             "clbench.scenarios.permuted:permuted",
             "the same classes under another order of the pixels each time",
         ),
+        "power_law": (
+            "clbench.scenarios.power_law:power_law",
+            "old tasks come back the less often the longer ago they were",
+        ),
         "rotated": ("clbench.scenarios.rotated:rotated", "the same classes turned by another angle each time"),
+        "blurry": ("clbench.scenarios.blurry:blurry", "classes leak into each other: i-Blurry, Si-Blurry, linear"),
+        "gaussian": ("clbench.scenarios.gaussian:gaussian", "classes come and go on bells, from disjoint to i.i.d."),
+        "online": ("clbench.scenarios.online:online", "a single pass in pieces, i.i.d. or class by class, long-tailed"),
+        "drift": ("clbench.scenarios.drift:drift", "labels are swapped or permuted over time, in evaluation too"),
+        "scole": ("clbench.scenarios.scole:scole", "thousands of short experiences, each with k of the N classes"),
+        "cir": ("clbench.scenarios.cir:cir", "classes come and come back, by slots or by chance"),
     },
 )
 

@@ -1,7 +1,8 @@
-"""Blurry: tasks whose classes leak into each other, at random throughout (i-Blurry, Si-Blurry) or around each switch."""
+"""Blurry: classes leak into other experiences, at random throughout (i-Blurry, Si-Blurry) or around each switch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,9 @@ from clbench.scenarios.cut import check_classes, choose, cut_stream, singles
 from clbench.types import Dataset, Index, Stream
 
 Groups = list[Index]
+
+TRIES = 1000
+"""How often random cuts are drawn anew where an experience would stay empty."""
 
 
 def blurry(
@@ -28,7 +32,7 @@ def blurry(
     output: Output = "seen",
     boundaries: bool = False,
 ) -> Stream:
-    """A single pass over the data in which every training row occurs once, and classes of one experience leak into others.
+    """A single pass over the data: every training row occurs once, and classes of one experience leak into others.
 
     ``i_blurry``: a disjoint class occurs in one experience only; of every blurry class ``blurry`` % of the rows go into
     a pool, which is shuffled and dealt out to all E experiences in equal shares, so that (1 - 1/E) of them leave home.
@@ -54,7 +58,7 @@ def blurry(
         Refused: A class without rows, a percentage outside 0 to 100, an experience that would stay empty, a width that
             is missing, too large, or given to another variant.
 
-    Source: Koh et al. 2022 (arXiv 2110.10031), section 3, and the authors' splits; Moon et al. 2023 (arXiv 2308.09303),
+    Source: Koh et al. 2022 (arXiv 2110.10031) and the authors' splits; Moon et al. 2023 (arXiv 2308.09303),
     ``utils/online_sampler.py``; van de Ven et al. 2022, ``data/labelstream.py`` (linear). Ours differs: no class and no
     row is left over, pooled rows are chosen at random, and ``linear`` does not return to the first group at the end.
     """
@@ -126,6 +130,16 @@ def _linear(dataset: Dataset, seed: int, experiences: int, width: int | None) ->
 # ------------------------------------------------------------------------------------------- i-Blurry, Si-Blurry
 
 
+@dataclass(frozen=True, eq=False)
+class _Deal:
+    """Classes at home in each of E experiences, and how many rows each gives to the pool and takes from it."""
+
+    apart: Groups
+    leaky: Groups
+    given: Index  # (E,)
+    taken: Index  # (E,)
+
+
 def _leaking(
     dataset: Dataset, seed: int, experiences: int, percent: tuple[float, float], random: bool
 ) -> tuple[Groups, Groups, dict[str, Any]]:
@@ -136,29 +150,47 @@ def _leaking(
     draw = Generator(seed, "stream")
     order = draw.permutation(dataset.n_classes)
     n_disjoint = int(dataset.n_classes * percent[0] / 100)
-    apart, leaky = order[:n_disjoint], order[n_disjoint:]
-    for _ in range(1000 if random else 1):
-        deal = [_deal(group, experiences, draw if random else None) for group in (apart, leaky)]
-        stock = [_rows_of(dataset, seed, home) for home in deal[1]]
-        given = _given(dataset, stock, percent[1], draw if random else None)
-        rows = _exchange(dataset, seed, deal[0], stock, given)
-        if min(map(len, rows)):
+    counts = np.bincount(dataset.train.y, minlength=dataset.n_classes)
+    for _ in range(TRIES if random else 1):
+        deal = _deal(order[:n_disjoint], order[n_disjoint:], counts, experiences, percent[1], draw if random else None)
+        kept = [counts[a].sum() + counts[b].sum() for a, b in zip(deal.apart, deal.leaky, strict=True)]
+        sizes = np.array(kept) - deal.given + deal.taken
+        if sizes.min() > 0:
             break
     else:
-        empty = [i for i, part in enumerate(rows) if len(part) == 0]
         raise Refused(
-            f"experiences {empty} would hold no rows: {n_disjoint} disjoint and {len(leaky)} blurry classes with "
-            f"{sum(given)} rows in the pool do not reach {experiences} experiences; ask for fewer experiences or more "
-            "blur"
+            f"experiences {np.flatnonzero(sizes == 0).tolist()} would hold no rows: {n_disjoint} disjoint and "
+            f"{dataset.n_classes - n_disjoint} blurry classes with {deal.given.sum()} rows in the pool do not reach "
+            f"all {experiences}; ask for fewer experiences or a higher blurry percentage"
         )
-    homes = [np.concatenate(pair) for pair in zip(*deal, strict=True)]
-    realised = {"disjoint": float(percent[0]), "blurry": float(percent[1])}
-    return homes, rows, {**realised, "disjoint_classes": [len(d) for d in deal[0]], "moved": given}
+    homes = [np.concatenate(pair) for pair in zip(deal.apart, deal.leaky, strict=True)]
+    return (
+        homes,
+        _exchange(dataset, seed, deal),
+        {
+            "disjoint": float(percent[0]),
+            "blurry": float(percent[1]),
+            "disjoint_classes": [len(classes) for classes in deal.apart],
+            "given": deal.given.tolist(),
+        },
+    )
 
 
-def _deal(classes: Index, parts: int, draw: Generator | None) -> Groups:
-    """Classes cut into parts: as even as can be, or at sorted random places (so that parts may be empty)."""
-    return np.array_split(classes, parts) if draw is None else np.split(classes, _cuts(len(classes), parts, draw))
+def _deal(apart: Index, leaky: Index, counts: Index, experiences: int, percent: float, draw: Generator | None) -> _Deal:
+    """Even shares of everything, or, with a generator, shares between sorted random cuts, so that some may be 0."""
+    if draw is None:
+        homes = np.array_split(leaky, experiences)
+        given = np.array([int(counts[home].sum() * percent / 100) for home in homes])
+        taken = np.array([len(share) for share in np.array_split(np.arange(given.sum()), experiences)])
+        return _Deal(np.array_split(apart, experiences), homes, given, taken)
+    apart_homes = np.split(apart, _cuts(len(apart), experiences, draw))
+    homes = np.split(leaky, _cuts(len(leaky), experiences, draw))
+    total = int(counts[leaky].sum() * percent / 100)
+    wanted = np.diff(_cuts(total, experiences, draw), prepend=0, append=total)
+    given = np.minimum(wanted, [counts[home].sum() for home in homes])
+    # As many are taken as were wanted; where the pool is short of that, the last experiences go without.
+    taken = np.diff(np.minimum(np.cumsum(wanted), given.sum()), prepend=0)
+    return _Deal(apart_homes, homes, given, taken)
 
 
 def _cuts(total: int, parts: int, draw: Generator) -> Index:
@@ -166,34 +198,25 @@ def _cuts(total: int, parts: int, draw: Generator) -> Index:
     return np.sort(draw.integers(parts - 1, total)) if total else np.zeros(parts - 1, dtype=np.int64)
 
 
-def _rows_of(dataset: Dataset, seed: int, classes: Index) -> Index:
-    """The training rows of some classes, spread so that any first part holds the same share of each class."""
-    parts, places = [], []
-    for c in classes:
-        own = np.flatnonzero(dataset.train.y == c)
-        parts.append(own[Generator(seed, f"stream/class/{c}").permutation(len(own))])
-        places.append((np.arange(len(own)) + 0.5) / len(own))
-    if not parts:
-        return np.empty(0, dtype=np.int64)
-    return np.concatenate(parts)[np.argsort(np.concatenate(places), kind="stable")]
-
-
-def _given(dataset: Dataset, stock: Groups, percent: float, draw: Generator | None) -> list[int]:
-    """How many blurry rows each experience gives to the pool."""
-    if draw is None:
-        return [int(len(rows) * percent / 100) for rows in stock]
-    total = int(sum(map(len, stock)) * percent / 100)
-    cuts = np.concatenate([[0], _cuts(total, len(stock), draw), [total]])
-    return [min(int(wanted), len(rows)) for wanted, rows in zip(np.diff(cuts), stock, strict=True)]
-
-
-def _exchange(dataset: Dataset, seed: int, apart: Groups, stock: Groups, given: list[int]) -> Groups:
+def _exchange(dataset: Dataset, seed: int, deal: _Deal) -> Groups:
     """Rows of each experience, in random order: disjoint classes, blurry rows kept, and its share of the pool."""
-    pool = np.concatenate([rows[:n] for rows, n in zip(stock, given, strict=True)])
+    y = dataset.train.y
+    stock = [_spread(y, seed, home) for home in deal.leaky]
+    pool = np.concatenate([rows[:n] for rows, n in zip(stock, deal.given, strict=True)])
     pool = pool[Generator(seed, "stream/pool").permutation(len(pool))]
-    shares = np.array_split(pool, len(stock))
-    rows = []
-    for i, (home, own) in enumerate(zip(apart, stock, strict=True)):
-        mine = np.concatenate([np.flatnonzero(np.isin(dataset.train.y, home)), own[given[i] :], shares[i]])
-        rows.append(mine[Generator(seed, f"stream/rows/{i}").permutation(len(mine))])
-    return rows
+    shares = np.split(pool, np.cumsum(deal.taken)[:-1])
+    chosen = []
+    for i, (own, n) in enumerate(zip(stock, deal.given, strict=True)):
+        mine = np.concatenate([np.flatnonzero(np.isin(y, deal.apart[i])), own[n:], shares[i]])
+        chosen.append(mine[Generator(seed, f"stream/rows/{i}").permutation(len(mine))])
+    return chosen
+
+
+def _spread(y: Index, seed: int, classes: Index) -> Index:
+    """The training rows of some classes in an order of which any first part holds the same share of each class."""
+    rows, places = [np.empty(0, dtype=np.int64)], [np.empty(0)]
+    for c in classes:
+        own = np.flatnonzero(y == c)
+        rows.append(own[Generator(seed, f"stream/class/{c}").permutation(len(own))])
+        places.append((np.arange(len(own)) + 0.5) / len(own))
+    return np.concatenate(rows)[np.argsort(np.concatenate(places), kind="stable")]

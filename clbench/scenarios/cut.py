@@ -46,15 +46,13 @@ def even(total: int, parts: int, what: str = "experiences") -> Index:
     Args:
         total: Rows there are.
         parts: Pieces wanted, at least 1.
-        what: The setting that asked for them, for the message.
+        what: What asked for them, for the message.
 
     Raises:
         Refused: Fewer rows than pieces.
     """
     if not 1 <= parts <= total:
-        raise Refused(
-            f"{what} = {parts} is not possible: {total} rows make 1 to {total} pieces; ask for as many", what
-        )
+        raise Refused(f"{what} = {parts} is not possible with {total} rows to cut; ask for 1 to {total}")
     sizes = np.full(parts, total // parts, dtype=np.int64)
     sizes[: total % parts] += 1
     return np.concatenate([[0], np.cumsum(sizes)])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -9,10 +12,13 @@ import numpy as np
 from clbench.parameters import Refused, did_you_mean
 from clbench.rng import Generator
 from clbench.scenarios.common import Output, Setting, check_experiences, common, views_stream
-from clbench.types import Dataset, Stream
+from clbench.types import Dataset, Experience, Index, Stream
 
 PUBLISHED = (0.0, 80.0, 160.0)
 """Angles in degrees of the stability-gap demonstrations (Hess et al. 2023, arXiv 2311.04898)."""
+
+MAX_VIEWS = 1000
+"""Angles that a continuous drift is cut into, those of the tasks included."""
 
 
 def rotated(
@@ -24,6 +30,7 @@ def rotated(
     experiences: int | None = None,
     max_degrees: float = 180.0,
     spacing: Literal["random", "even"] = "even",
+    continuous: bool = False,
     rows_per_experience: int | None = None,
     output: Output = "seen",
     task_labels: bool | None = None,
@@ -43,6 +50,9 @@ def rotated(
         experiences: Number of angles E, instead of ``degrees``; at least 1.
         max_degrees: Exclusive upper bound of the angles made from ``experiences``, above 0.
         spacing: ``even``: angle i is i * max_degrees / E; ``random``: uniform in [0, max_degrees), drawn per seed.
+        continuous: Whether the angle drifts: the rows of experience i, in a drawn order that is kept in every pass, are
+            turned step by step from the i-th angle towards the next one; the last experience stays at its angle. Tasks
+            are evaluated at the angles themselves.
         rows_per_experience: How many training rows each experience has, drawn uniformly without replacement and anew
             for each experience; by default all.
         output: Which units compete: ``seen`` so far, or ``all``.
@@ -50,8 +60,8 @@ def rotated(
         boundaries: Whether beginnings and ends of experiences are visible to the strategy.
 
     Raises:
-        Refused: Rows that are not images, both ``degrees`` and ``experiences``, impossible angles, or a number of rows
-            that the data set does not have.
+        Refused: Rows that are not images, both ``degrees`` and ``experiences``, impossible angles, a continuous
+            drift of one angle, or a number of rows that the data set does not have.
 
     Source: Lopez-Paz and Ranzato 2017 (arXiv 1706.08840), section 5.1: random angles in [0, 180).
     """
@@ -64,7 +74,7 @@ def rotated(
             "images (channels, height, width), 'permuted' and 'split' take anything"
         )
     angles = _angles(seed, degrees, experiences, max_degrees, spacing)
-    return views_stream(
+    stream = views_stream(
         dataset,
         seed,
         name="rotated",
@@ -73,6 +83,51 @@ def rotated(
         shared=shared,
         rows_per_experience=rows_per_experience,
         description={"degrees": angles},
+    )
+    return _drifting(stream, angles) if continuous else stream
+
+
+# ------------------------------------------------------------------------------------------- continuous drift
+
+
+@dataclass(frozen=True, eq=False)
+class _Drift:
+    """Builds experience i: its rows in a drawn order, turned further every N / steps rows."""
+
+    still: Callable[[int], Experience]
+    seed: int
+    angles: int
+    steps: int
+
+    def __call__(self, i: int) -> Experience:
+        experience = self.still(i)
+        n = len(experience)
+        order = Generator(self.seed, f"stream/order/{i}").permutation(n)
+        view: int | Index = i
+        if i < self.angles - 1:
+            step = np.arange(n) * self.steps // n  # (N,)
+            view = np.where(step == 0, i, self.angles + i * (self.steps - 1) + step - 1)
+        return replace(experience, rows=experience.rows[order], view=view, shuffled=False)
+
+
+def _drifting(stream: Stream, angles: list[float]) -> Stream:
+    """The same stream with every angle turning into the next; views beyond the E angles are the steps between them."""
+    from clbench.data.transforms import Rotate
+
+    if len(angles) == 1:
+        raise Refused("continuous = True drifts from one angle to the next; give at least two angles", "continuous")
+    drifts = len(angles) - 1
+    steps = max(1, min(len(stream[0]), (MAX_VIEWS - len(angles)) // drifts + 1))
+    between = [a + (b - a) * s / steps for a, b in pairwise(angles) for s in range(1, steps)]
+    label_map = stream.label_map
+    if label_map is not None:
+        label_map = np.concatenate([label_map, np.repeat(label_map[:-1], steps - 1, axis=0)])  # (V, C)
+    return replace(
+        stream,
+        build=_Drift(stream.build, stream.seed, len(angles), steps),
+        transform=Rotate(np.asarray(angles + between)),
+        label_map=label_map,
+        description={**stream.description, "continuous": {"steps": steps}},
     )
 
 

@@ -1,0 +1,262 @@
+"""Class-incremental with repetition: classes come and come back; every class is a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from clbench.parameters import Refused, did_you_mean
+from clbench.rng import Generator
+from clbench.scenarios.common import Common, Output, check_experiences, common
+from clbench.scenarios.schedules import (
+    ByClass,
+    Floats,
+    class_tasks,
+    digest,
+    first_positions,
+    refuse_unused,
+    repetition_probabilities,
+)
+from clbench.types import Dataset, Experience, Index, Mask, Rows, Stream
+
+
+def cir(
+    dataset: Dataset,
+    seed: int,
+    *,
+    generator: Literal["slot", "sampling"] = "slot",
+    experiences: int = 20,
+    slots: int = 5,
+    first: Literal["geometric", "zipf", "poisson", "uniform"] = "geometric",
+    first_parameter: float | None = None,
+    repetition: Literal["fixed", "zipf", "dual", "random"] = "fixed",
+    repetition_parameter: float | list[float] | None = None,
+    rows_per_experience: int = 500,
+    output: Output = "seen",
+    boundaries: bool = True,
+) -> Stream:
+    """A stream in which classes occur again, by slots or by chance; all C classes are evaluated.
+
+    ``slot``: G_slot(N, K). Each class's rows, mixed, are cut into N K / C equal slots (of the classes that the division
+    leaves over, drawn, one more); they are dealt to N experiences from the last to the first, K different classes at
+    random as long as K classes have slots left, else one slot at a time: repeated slots of a class gather in the first
+    experiences. Every row is used at most once; what a class's rows leave over is dropped. K = C shows all classes in
+    every experience, N K = C is class-incremental.
+
+    ``sampling``: each class first occurs at a position drawn from ``first``, and in every later experience with its
+    probability of repetition; experiences without a class are removed. ``rows_per_experience`` rows are divided equally
+    among the classes present (of the classes present, drawn, some have one more). Rows are drawn without replacement
+    inside an experience and with replacement across experiences.
+
+    Args:
+        dataset: Where the rows live; C classes.
+        seed: Decides classes and rows.
+        generator: ``slot`` or ``sampling``.
+        experiences: N, at least 1; where experiences are removed, the stream is shorter.
+        slots: K, for ``slot``: slots per experience, 1 to C.
+        first: For ``sampling``: positions e = 0 to N-1 in proportion to (1-p)^e (``geometric``), (e+1)^-s (``zipf``),
+            mu^e / e! (``poisson``), or alike (``uniform``).
+        first_parameter: p in (0, 1), by default 0.01; s >= 0, by default 1; or mu > 0, which has no default.
+        repetition: For ``sampling``: one probability for all classes (``fixed``), r^-s for the class of rank
+            r = 1 to C (``zipf``), a low and a high one (``dual``), or uniform in [0, 1) for each class (``random``);
+            which class gets which is drawn.
+        repetition_parameter: The probability, by default 0.2; s >= 0, by default 1; or the fraction of classes with the
+            low probability, the low and the high one, such as [0.3, 0.1, 1.0].
+        rows_per_experience: For ``sampling``; an experience has fewer where its classes do.
+        output: Which units compete: ``seen`` so far, or ``all``.
+        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+
+    Raises:
+        Refused: Slots that leave a class empty, a class with fewer rows than slots, parameters out of range or of the
+            other generator, fewer rows than classes in an experience, or a class without rows.
+
+    Source: Hemati et al. 2023, CoLLAs (arXiv 2301.11396), and its code.
+    """
+    shared = common(setting="class", output=output, task_labels=None, boundaries=boundaries)
+    tasks = class_tasks(dataset)
+    check_experiences(experiences)
+    chance = {
+        "first": first,
+        "first_parameter": first_parameter,
+        "repetition": repetition,
+        "repetition_parameter": repetition_parameter,
+        "rows_per_experience": rows_per_experience,
+    }
+    build: _Slots | _Samples
+    if generator == "slot":
+        refuse_unused(cir, chance, because="generator = 'slot'")
+        build = _slots(dataset, seed, experiences, slots, shared)
+        own: dict[str, Any] = {"slots": slots, "classes": digest(build.classes)}
+    elif generator == "sampling":
+        refuse_unused(cir, {"slots": slots}, because="generator = 'sampling'")
+        at = first_positions(first, first_parameter, experiences)
+        again = repetition_probabilities(seed, repetition, repetition_parameter, dataset.n_classes)
+        present = _occurrences(seed, at, again)  # (E, C)
+        build = _samples(dataset, seed, present, rows_per_experience, shared)
+        own = {**chance, "classes": digest(present), "length": len(present)}
+    else:
+        raise Refused(
+            f"generator = {generator!r} does not exist; {did_you_mean(generator, ('slot', 'sampling'))}", "generator"
+        )
+    return Stream(
+        name="cir",
+        dataset=dataset,
+        tasks=tasks,
+        length=len(build),
+        build=build,
+        n_outputs=dataset.n_classes,
+        seed=seed,
+        description={
+            "scenario": "cir",
+            "output": shared.output,
+            "boundaries": shared.boundaries,
+            "generator": generator,
+            "experiences": experiences,
+            **own,
+        },
+        output=shared.output,
+    )
+
+
+# ------------------------------------------------------------------------------------------- slots
+
+
+@dataclass(frozen=True, eq=False)
+class _Slots:
+    """Builds experience i: its slots, each a stretch of a class's rows in mixed order."""
+
+    train: Rows
+    mixed: ByClass
+    classes: Index  # (N, K)
+    slot: Index  # (N, K) which slot of its class
+    size: Index  # (C,) rows in a slot
+    boundary: bool
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def counts(self, i: int) -> Index:
+        """Rows of each class in experience i, (C,)."""
+        return np.bincount(self.classes[i], minlength=len(self.size)) * self.size
+
+    def __call__(self, i: int) -> Experience:
+        stretches = zip(self.classes[i], self.slot[i], strict=True)
+        rows = np.concatenate([self.mixed[c][s * self.size[c] : (s + 1) * self.size[c]] for c, s in stretches])
+        return _of_classes(i, np.sort(rows), self.train, self.boundary)
+
+
+def _slots(dataset: Dataset, seed: int, experiences: int, slots: int, shared: Common) -> _Slots:
+    n_classes = dataset.n_classes
+    if not 1 <= slots <= n_classes:
+        raise Refused(
+            f"slots = {slots} per experience are not possible with {n_classes} classes; ask for 1 to {n_classes}",
+            "slots",
+        )
+    if experiences * slots < n_classes:
+        raise Refused(
+            f"experiences = {experiences} of slots = {slots} make {experiences * slots} slots, which leaves "
+            f"{n_classes - experiences * slots} of {n_classes} classes empty; ask for at least "
+            f"{-(-n_classes // slots)} experiences, or {-(-n_classes // experiences)} slots",
+            "experiences",
+        )
+    grouped = ByClass.of(dataset.train, n_classes)
+    draw = Generator(seed, "stream")
+    number = np.full(n_classes, experiences * slots // n_classes)  # (C,)
+    number[draw.permutation(n_classes)[: experiences * slots % n_classes]] += 1
+    size = grouped.counts // number
+    if not size.all():
+        fewest = int(grouped.counts.min())
+        raise Refused(
+            f"experiences = {experiences} of slots = {slots} cut a class into up to {number.max()} slots, and "
+            f"{dataset.name!r} has a class of {fewest} training rows; ask for at most "
+            f"{fewest * n_classes // slots} experiences",
+            "experiences",
+        )
+    mixed = np.concatenate([grouped[c][draw.permutation(len(grouped[c]))] for c in range(n_classes)])
+    classes = _deal(draw, number, experiences, slots)
+    slot = np.empty_like(classes)
+    for c in range(n_classes):
+        slot[classes == c] = np.arange(number[c])
+    return _Slots(dataset.train, ByClass(mixed, grouped.starts), classes, slot, size, shared.boundaries)
+
+
+def _deal(draw: Generator, number: Index, experiences: int, slots: int) -> Index:
+    """(N, K) class of each slot, from ``number`` (C,) slots of each class; the last experience is dealt first."""
+    left = number.copy()
+    classes = np.empty((experiences, slots), dtype=np.int64)
+    for i in reversed(range(experiences)):
+        available = np.flatnonzero(left)
+        if len(available) >= slots:
+            classes[i] = available[draw.sample(len(available), slots)]
+            left[classes[i]] -= 1
+            continue
+        for j in range(slots):
+            available = np.flatnonzero(left)
+            classes[i, j] = available[draw.integers(1, len(available))[0]]
+            left[classes[i, j]] -= 1
+    return classes
+
+
+# ------------------------------------------------------------------------------------------- sampling
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """Builds experience i: equally many rows of each class that is present."""
+
+    train: Rows
+    by_class: ByClass
+    seed: int
+    present: Mask  # (E, C)
+    rows: int
+    boundary: bool
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def _shares(self, i: int, draw: Generator) -> Index:
+        """Rows of each class, (C,)."""
+        classes = np.flatnonzero(self.present[i])
+        shares = np.zeros(self.present.shape[1], dtype=np.int64)
+        shares[classes] = self.rows // len(classes)
+        shares[classes[draw.permutation(len(classes))[: self.rows % len(classes)]]] += 1
+        return np.minimum(shares, self.by_class.counts)
+
+    def counts(self, i: int) -> Index:
+        """Rows of each class in experience i, (C,)."""
+        return self._shares(i, Generator(self.seed, f"stream/rows/{i}"))
+
+    def __call__(self, i: int) -> Experience:
+        draw = Generator(self.seed, f"stream/rows/{i}")
+        shares = self._shares(i, draw)
+        groups = [self.by_class[c] for c in np.flatnonzero(shares).tolist()]
+        rows = np.concatenate([g[draw.sample(len(g), int(n))] for g, n in zip(groups, shares[shares > 0], strict=True)])
+        return _of_classes(i, np.sort(rows), self.train, self.boundary)
+
+
+def _of_classes(i: int, rows: Index, train: Rows, boundary: bool) -> Experience:
+    task = train.y[rows]
+    return Experience(i, rows, task, 0, tuple(np.unique(task).tolist()), boundary=boundary)
+
+
+def _samples(dataset: Dataset, seed: int, present: Mask, rows: int, shared: Common) -> _Samples:
+    most = int(present.sum(axis=1).max())
+    if rows < most:
+        raise Refused(
+            f"rows_per_experience = {rows} leaves a class empty where {most} classes are present; ask for at least "
+            f"{most}",
+            "rows_per_experience",
+        )
+    by_class = ByClass.of(dataset.train, dataset.n_classes)
+    return _Samples(dataset.train, by_class, seed, present, rows, shared.boundaries)
+
+
+def _occurrences(seed: int, at: Floats, again: Floats) -> Mask:
+    """(E, C) whether a class is present, from probabilities of first positions (N,) and of repetition (C,)."""
+    positions = Generator(seed, "stream/first").weighted(at, len(again))  # (C,)
+    order = np.arange(len(at))[:, None]  # (N, 1)
+    drawn = Generator(seed, "stream/again").uniform(len(at) * len(again)).reshape(len(at), len(again))
+    present = (order == positions) | ((order > positions) & (drawn < again))
+    return present[present.any(axis=1)]

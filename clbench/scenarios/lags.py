@@ -1,0 +1,176 @@
+"""How often a task comes back, by how long ago it was: weights of lags, schedules from them, and the exponent in one.
+
+Letters: T tasks, E experiences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from clbench.parameters import Refused
+from clbench.rng import Generator
+from clbench.scenarios.schedules import Floats
+from clbench.types import Index, Stream
+
+Schedule = Literal["power_law", "exponential", "uniform", "last", "first", "log_uniform", "none"]
+DECAYING = ("power_law", "exponential", "uniform")
+"""Schedules by which tasks may perform themselves."""
+STEEPEST = 200.0
+"""Largest exponent that is told from an infinite one."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much a lag weighs; see ``clbench.scenarios.power_law``.
+
+    Args:
+        schedule: Which weights.
+        alpha, t0: Of the power law.
+        beta: Of the exponential.
+
+    Raises:
+        Refused: One of them is out of range.
+    """
+
+    schedule: str
+    alpha: float = 1.0
+    t0: float = 0.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, low in (("alpha", "at least"), ("t0", "at least"), ("beta", "above")):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and (value > 0 or (value == 0 and low == "at least"))):
+                raise Refused(f"{name} = {value} is out of range; give a number {low} 0", name)
+
+    def __call__(self, lags: Index) -> Floats:
+        """Weights (n,) of lags (n,) of at least 1, the largest of them 1."""
+        if self.schedule == "power_law":
+            return ((lags + self.t0) / (lags.min() + self.t0)) ** -self.alpha
+        if self.schedule == "exponential":
+            return np.exp((lags.min() - lags) / self.beta)
+        if self.schedule == "log_uniform":
+            weights = np.log1p(1 / lags)
+            return weights / weights.max()
+        chosen = {"last": lags == lags.min(), "first": lags == lags.max()}
+        return chosen.get(self.schedule, np.ones(len(lags))).astype(np.float64)
+
+    def describe(self) -> dict[str, Any]:
+        """The schedule and the numbers that it uses."""
+        used = {"power_law": {"alpha": self.alpha, "t0": self.t0}, "exponential": {"beta": self.beta}}
+        return {"schedule": self.schedule, **used.get(self.schedule, {})}
+
+
+def largest_remainder(weights: Floats, total: int) -> Index:
+    """Whole numbers that add up to ``total`` and are proportional to ``weights``, each to less than 1.
+
+    Args:
+        weights: (n,) non-negative, not all zero.
+        total: At least 0.
+
+    Returns:
+        (n,) int64. Equal remainders are served from the last entry to the first.
+
+    Source: Hamilton's method of apportionment.
+    """
+    share = total * (weights / weights.sum())
+    # Rounded to 9 decimals, so that the last bit of a power, which libraries may disagree on, decides nothing.
+    whole = np.floor(share + 1e-9).astype(np.int64)
+    remainder = np.round(share - whole, 9)
+    last_first = np.lexsort((-np.arange(len(share)), -remainder))
+    whole[last_first[: total - int(whole.sum())]] += 1
+    return whole
+
+
+def perform(seed: int, weights: Weights, *, tasks: int, blocks: int, enter_every: int, floor: float) -> Index:
+    """The task of each block, (blocks,); one uniform number decides one block. See ``clbench.scenarios.power_law``."""
+    uniforms = Generator(seed, "stream/schedule").uniform(blocks)
+    performed = np.empty(blocks, dtype=np.int64)
+    last = np.empty(tasks, dtype=np.int64)
+    for b in range(blocks):
+        entering = b // enter_every
+        if b % enter_every == 0 and entering < tasks:
+            task = entering
+        else:
+            p = weights(b - last[: min(tasks, entering + 1)])
+            cumulative = np.cumsum((1 - floor) * p / p.sum() + floor / len(p))
+            task = min(int(np.searchsorted(cumulative, uniforms[b] * cumulative[-1], side="right")), len(p) - 1)
+        performed[b], last[task] = task, b
+    return performed
+
+
+# ------------------------------------------------------------------------------------------- what was realised
+
+
+def frequency_by_lag(stream: Stream) -> tuple[Index, Floats]:
+    """How often tasks recur at each lag, as a multiple of how often they recur at lag 1.
+
+    Each lag is compared with lag 1 over the experiences in which a task stood at that lag. The number of competing
+    tasks, which changes along the stream, then cancels: under a schedule of weights w the expectation is w(l) / w(1).
+
+    Args:
+        stream: Of scenario ``power_law``. The lag of a task is the number of phases since it was introduced, or of
+            blocks since it was performed.
+
+    Returns:
+        Lags (L,) that occurred, ascending, and frequencies (L,), NaN where lag 1 itself was never chosen.
+
+    Raises:
+        Refused: Another scenario.
+    """
+    lags, chosen = _occasions(stream)
+    nearest = np.where(lags == 1, chosen, 0).sum(axis=1, keepdims=True)  # (E, 1)
+    stood = lags > 0
+    own = np.bincount(lags[stood], weights=chosen[stood])
+    reference = np.bincount(lags[stood], weights=np.broadcast_to(nearest, lags.shape)[stood])
+    occurred = np.unique(lags[stood])
+    own, reference = own[occurred], reference[occurred]
+    return occurred, np.where(reference > 0, own / np.maximum(reference, 1), np.nan)
+
+
+def fitted_exponent(stream: Stream) -> float:
+    """The exponent alpha under which what a stream rehearsed, or chose to perform, is most likely.
+
+    Maximises the sum over experiences and recurring rows of log((l + t0)^-alpha / Σ over old tasks of (l + t0)^-alpha);
+    t0 is the stream's own, 0 where its schedule has none.
+
+    Args:
+        stream: Of scenario ``power_law``, under any schedule.
+
+    Returns:
+        alpha; infinite where only the smallest lag recurs, NaN where there was no choice.
+
+    Raises:
+        Refused: Another scenario.
+    """
+    from scipy.optimize import brentq
+
+    lags, chosen = _occasions(stream)
+    x = np.log(np.maximum(lags, 1) + stream.description.get("t0", 0.0))  # (E, T)
+    old = lags > 0
+    total = chosen.sum(axis=1)  # (E,)
+
+    def slope(alpha: float) -> float:
+        """Derivative of the log-likelihood: expected minus observed logarithms of lags, falling in alpha."""
+        shifted = -alpha * x
+        shifted = np.where(old, shifted - np.where(old, shifted, -np.inf).max(axis=1, initial=-1e9)[:, None], -np.inf)
+        p = np.exp(shifted)
+        expected = (p * x).sum(axis=1) / np.maximum(p.sum(axis=1), 1e-300)
+        return float((total * expected).sum() - (chosen * x).sum())
+
+    if not (total[old.sum(axis=1) > 1]).any():
+        return float("nan")
+    if slope(STEEPEST) >= 0 or slope(-STEEPEST) <= 0:
+        return float("inf") if slope(STEEPEST) >= 0 else -float("inf")
+    return float(brentq(slope, -STEEPEST, STEEPEST, xtol=1e-9))
+
+
+def _occasions(stream: Stream) -> tuple[Index, Index]:
+    """Lag of each task in each experience, 0 where it could not recur, and how much of it did, (E, T) both."""
+    of = getattr(stream.build, "occasions", None)
+    if of is None:
+        raise Refused(f"lags are defined on streams of scenario 'power_law', and this one is {stream.name!r}")
+    return of()

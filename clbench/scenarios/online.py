@@ -1,0 +1,150 @@
+"""Online: a single pass in a given order, over the same distribution in pieces or over groups of classes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from clbench.parameters import Refused
+from clbench.rng import Generator
+from clbench.scenarios.common import Output, check_experiences, common
+from clbench.scenarios.cut import check_classes, choose, cut_stream, even, singles
+from clbench.types import Dataset, Index, Stream
+
+Tasks = Literal["all", "classes", "groups"]
+
+
+def online(
+    dataset: Dataset,
+    seed: int,
+    *,
+    kind: Literal["iid", "class"] = "class",
+    experiences: int = 5,
+    groups: int | None = None,
+    long_tail: float | None = None,
+    shuffled: bool = False,
+    tasks: Tasks | None = None,
+    output: Output = "seen",
+    boundaries: bool = True,
+) -> Stream:
+    """A stream in which every training row occurs once: data-incremental, or class-incremental in finer pieces.
+
+    ``iid``: all rows in a random order, cut into E equal pieces, so that only the amount of data grows. ``class``: the
+    classes are dealt out over groups as in ``split``, and every group is cut into E / groups equal pieces. Rows are met
+    in one order; ``training.batch_size`` says how many at a time, and a single pass is ``training.epochs: 1``.
+
+    Args:
+        dataset: Where the rows live; C classes.
+        seed: Decides the order of the classes, which rows a long tail keeps, and the order of the rows.
+        kind: See above.
+        experiences: Number of pieces E.
+        groups: Number of groups of classes, 1 to C, a divisor of E; by default E. For ``class`` only.
+        long_tail: Imbalance ρ of the training rows, at least 1: the i-th class in an order drawn for this has
+            ⌊n_max ρ^(-i / (C - 1))⌋ rows, n_max being the largest number that every class can serve. 1 makes classes
+            equal; by default all rows stay. Test rows stay as they are.
+        shuffled: Whether the rows of an experience are met in a fresh order on every pass, not in the stream's own.
+        tasks: What is evaluated: ``all`` classes together (the default of ``iid``), single ``classes``, or the
+            ``groups`` (the default of ``class``).
+        output: Which units compete: ``seen`` so far, or ``all``.
+        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+
+    Raises:
+        Refused: A class without rows, groups that do not fit, a tail that leaves a class empty, or fewer rows than
+            pieces.
+
+    Source: Aljundi et al. 2019 (arXiv 1908.04742): one pass over a stream. Cui et al. 2019 (arXiv
+    1901.05555): exponential class sizes; there n_max is the size that all classes have.
+    """
+    choose("kind", kind, ("iid", "class"))
+    shared = common(setting="class", output=output, task_labels=False, boundaries=boundaries)
+    check_classes(dataset)
+    check_experiences(experiences)
+    members = _members(dataset, seed, kind, experiences, groups)
+    rows, sizes = _kept(dataset, seed, long_tail)
+    rows = rows[Generator(seed, "stream/rows").permutation(len(rows))]
+    if kind == "iid":
+        bounds = even(len(rows), experiences)
+    else:
+        rows, bounds = _by_group(dataset, rows, members, experiences // len(members))
+    looked_at = tasks or ("all" if kind == "iid" else "groups")
+    choose("tasks", looked_at, ("all", "classes") if kind == "iid" else ("all", "classes", "groups"))
+    realised: dict[str, Any] = {"groups": [group.tolist() for group in members]} if kind == "class" else {}
+    return cut_stream(
+        dataset,
+        seed,
+        sequence=rows,
+        bounds=bounds,
+        groups={"all": None, "classes": singles(dataset), "groups": members}[looked_at],
+        shared=shared,
+        shuffled=shuffled,
+        description={
+            "scenario": "online",
+            "kind": kind,
+            "experiences": experiences,
+            "long_tail": long_tail,
+            "shuffled": bool(shuffled),
+            "tasks": looked_at,
+            "class_sizes": sizes.tolist(),
+            **realised,
+        },
+    )
+
+
+def _members(dataset: Dataset, seed: int, kind: str, experiences: int, groups: int | None) -> list[Index]:
+    """The classes of each group, in the order in which they are met; one group where the pieces are alike."""
+    n_classes = dataset.n_classes
+    order = Generator(seed, "stream").permutation(n_classes)
+    if kind == "iid":
+        if groups is not None:
+            raise Refused(f"groups = {groups} belongs to kind = 'class'; leave it out, or choose that kind", "groups")
+        return [order]
+    wanted = experiences if groups is None else groups
+    if not 1 <= wanted <= n_classes or experiences % wanted:
+        fitting = [n for n in range(1, n_classes + 1) if experiences % n == 0]
+        raise Refused(
+            f"{experiences} experiences cannot be pieces of {wanted} groups of the {n_classes} classes of "
+            f"{dataset.name!r}; choose groups among {fitting}, or other experiences",
+            "experiences" if groups is None else "groups",
+        )
+    return np.array_split(order, wanted)
+
+
+def _kept(dataset: Dataset, seed: int, long_tail: float | None) -> tuple[Index, Index]:
+    """The training rows that stay, ascending, and how many of each class, (C,)."""
+    y, n_classes = dataset.train.y, dataset.n_classes
+    counts = np.bincount(y, minlength=n_classes)
+    if long_tail is None:
+        return np.arange(len(y), dtype=np.int64), counts
+    if not 1 <= long_tail < np.inf:
+        raise Refused(f"long_tail = {long_tail} is not an imbalance; give 1 (equal classes) or more", "long_tail")
+    rank = np.empty(n_classes, dtype=np.int64)
+    rank[Generator(seed, "stream/long_tail").permutation(n_classes)] = np.arange(n_classes)
+    share = float(long_tail) ** (-rank / max(1, n_classes - 1))  # (C,)
+    n_max = (counts / share).min()
+    sizes = np.minimum(np.floor(n_max * share + 1e-9).astype(np.int64), counts)
+    if sizes.min() == 0:
+        raise Refused(
+            f"long_tail = {long_tail} leaves no training rows of class {dataset.class_names[int(sizes.argmin())]!r}: "
+            f"the largest class of {dataset.name!r} would have {int(n_max)}; choose at most {int(n_max)}",
+            "long_tail",
+        )
+    kept = []
+    for c in range(n_classes):
+        own = np.flatnonzero(y == c)
+        kept.append(own[Generator(seed, f"stream/class/{c}").permutation(len(own))[: sizes[c]]])
+    return np.sort(np.concatenate(kept)), sizes
+
+
+def _by_group(dataset: Dataset, rows: Index, members: list[Index], pieces: int) -> tuple[Index, Index]:
+    """Rows group by group in the order they have, and where the pieces of each group begin and end."""
+    group_of = np.empty(dataset.n_classes, dtype=np.int64)
+    for g, group in enumerate(members):
+        group_of[group] = g
+    own = group_of[dataset.train.y[rows]]
+    rows = rows[np.argsort(own, kind="stable")]
+    bounds, start = [np.zeros(1, dtype=np.int64)], 0
+    for size in np.bincount(own, minlength=len(members)).tolist():
+        bounds.append(start + even(size, pieces, "experiences / groups")[1:])
+        start += size
+    return rows, np.concatenate(bounds)

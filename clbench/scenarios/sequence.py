@@ -1,0 +1,115 @@
+"""Sequence: one data set after another, such as MNIST, then Fashion-MNIST, then KMNIST."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from clbench.parameters import Refused, did_you_mean
+from clbench.rng import Generator
+from clbench.scenarios.common import Output, Setting, common, units
+from clbench.types import Dataset, Experience, Index, Origin, Rows, Stream, Task
+
+
+def sequence(
+    dataset: Dataset,
+    seed: int,
+    *,
+    setting: Setting = "class",
+    order: Literal["given", "seeded"] = "given",
+    output: Output = "seen",
+    task_labels: bool | None = None,
+    boundaries: bool = True,
+) -> Stream:
+    """A stream in which every experience is one of several joined data sets, all of its training rows, and one task.
+
+    Every training row occurs exactly once.
+
+    Args:
+        dataset: Several joined to one, as ``dataset: mnist+fashion_mnist`` or ``dataset: [mnist, fashion_mnist]``
+            gives it, with one row shape and C classes in all.
+        seed: Decides the order of the data sets where ``order`` is ``seeded``.
+        setting: ``class``: C output units, the task hidden; ``task``: the same units, the task revealed; ``domain``:
+            class i of every data set shares unit i, so that all need the same number of classes.
+        order: The data sets come as they are ``given``, or in a drawn order (``seeded``).
+        output: Which units compete: ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a row is revealed; by default in the task setting only.
+        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+
+    Raises:
+        Refused: A data set that is not joined of several, or different numbers of classes in the domain setting.
+
+    Source: the "five data sets" sequence of Ebrahimi et al. 2020 (arXiv 2003.09553), section 5; settings after van de
+    Ven et al. 2022, Nature Machine Intelligence 4, 1185.
+    """
+    shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
+    if order not in ("given", "seeded"):
+        raise Refused(f"order = {order!r} does not exist; {did_you_mean(order, ('given', 'seeded'))}", "order")
+    if len(dataset.origins) < 2:
+        raise Refused(
+            f"scenario 'sequence' needs several data sets, and {dataset.name!r} is one; write dataset: "
+            "mnist+fashion_mnist, or dataset: [mnist, fashion_mnist]"
+        )
+    count = len(dataset.origins)
+    places = Generator(seed, "stream").permutation(count) if order == "seeded" else np.arange(count)
+    origins = tuple(dataset.origins[place] for place in places)
+    label_map = _positions(dataset, origins) if setting == "domain" else None
+    build = _Whole(dataset.train, origins, label_map, shared.boundaries)
+    return Stream(
+        name="sequence",
+        dataset=dataset,
+        tasks=tuple(_task(dataset, t, origin, label_map) for t, origin in enumerate(origins)),
+        length=count,
+        build=build,
+        n_outputs=dataset.n_classes if label_map is None else int(label_map.max()) + 1,
+        seed=seed,
+        description={
+            "scenario": "sequence",
+            **shared.describe(),
+            "order": order,
+            "datasets": [[origin.name, *origin.train, *origin.classes] for origin in origins],
+        },
+        task_labels=shared.task_labels,
+        label_map=label_map,
+        output=shared.output,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """Builds experience i: all training rows of the i-th data set."""
+
+    train: Rows
+    origins: tuple[Origin, ...]
+    label_map: Index | None  # (T, C)
+    boundary: bool
+
+    def __call__(self, i: int) -> Experience:
+        rows = np.arange(*self.origins[i].train, dtype=np.int64)  # (N,)
+        view = 0 if self.label_map is None else i
+        classes = units(self.train, rows, None if self.label_map is None else self.label_map[i])
+        return Experience(i, rows, task=i, view=view, classes=classes, boundary=self.boundary)
+
+
+def _positions(dataset: Dataset, origins: tuple[Origin, ...]) -> Index:
+    """(T, C) position of each class within data set t; -1 where it belongs to another one, which no loss accepts."""
+    sizes = {origin.name: origin.classes[1] - origin.classes[0] for origin in origins}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+        raise Refused(
+            f"the domain setting shares the output units and needs equal numbers of classes ({told}); choose setting = "
+            "'class' or 'task', or other data sets",
+            "setting",
+        )
+    label_map = np.full((len(origins), dataset.n_classes), -1, dtype=np.int64)
+    for t, origin in enumerate(origins):
+        label_map[t, slice(*origin.classes)] = np.arange(sizes[origin.name])
+    return label_map
+
+
+def _task(dataset: Dataset, t: int, origin: Origin, label_map: Index | None) -> Task:
+    rows = np.arange(*origin.test, dtype=np.int64)
+    own = None if label_map is None else label_map[t]
+    return Task(t, origin.name, rows, units(dataset.test, rows, own), view=0 if own is None else t)
