@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import platform
-import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
 from torch import nn
 
-from clbench import models, store
+from clbench import models
 from clbench.data.augment import augmenter
+from clbench.environment import environment
 from clbench.evaluate import Diverged, Evaluator
 from clbench.learner import Learner
 from clbench.memory import Memory
@@ -28,13 +24,11 @@ from clbench.plan import Cell, make_stream
 from clbench.resident import Resident
 from clbench.rng import derive
 from clbench.scenarios import bounds
+from clbench.snapshots import Snapshots, Tick
 from clbench.strategies import text as strategy_text
 from clbench.strategies.chain import Chain, declared, unmet
 from clbench.train import Cursor, train
 from clbench.types import Dataset, Record, Stream
-
-Tick = Callable[[int, float], Any]
-"""Called after every step with steps done and the fraction of the stream done; may raise to stop the run."""
 
 
 @dataclass
@@ -164,42 +158,6 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
     return Run(cell, stream, chain, learner, evaluator, Cursor(), len(shown) // len(stream))
 
 
-SNAPSHOT_SECONDS = 300.0
-"""How much of a long run an interruption may cost."""
-
-
-class Snapshots:
-    """A run that survives its process: every few minutes all of it is written to one file, atomically.
-
-    Args:
-        run: The run, at its beginning.
-        path: The file.
-        seconds: Time between snapshots.
-    """
-
-    def __init__(self, run: Run, path: Path, *, seconds: float = SNAPSHOT_SECONDS) -> None:
-        self.run, self.path, self.seconds = run, path, seconds
-
-    def train(self, tick: Tick | None = None) -> None:
-        """Go on from the file where there is one, and remove it when the stream is learned."""
-        if self.path.exists():
-            self.run.restore(torch.load(self.path, weights_only=True))
-        last = perf_counter()
-
-        def save_and_tick(step: int, done: float) -> None:
-            nonlocal last
-            if perf_counter() - last >= self.seconds:
-                buffer = io.BytesIO()
-                torch.save(self.run.snapshot(), buffer)
-                store.write(self.path, buffer.getvalue())
-                last = perf_counter()
-            if tick:
-                tick(step, done)
-
-        self.run.train(save_and_tick)
-        self.path.unlink(missing_ok=True)
-
-
 class Skip(Exception):
     """The cell cannot run on this stream; the message says why."""
 
@@ -325,31 +283,3 @@ def _story(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
-
-
-@cache
-def environment(device: str) -> dict[str, Any]:
-    """Versions, hardware and commit of this process."""
-    hardware = (
-        torch.cuda.get_device_name(0) if device.startswith("cuda") else platform.processor() or platform.machine()
-    )
-    return {
-        "clbench": version("clbench"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(terse=True),
-        "device": device,
-        "hardware": hardware,
-        "commit": _commit(),
-    }
-
-
-def _commit() -> str:
-    """The commit of clbench's own checkout, where it is one."""
-    here = Path(__file__).resolve().parent.parent
-    if not (here / ".git").exists():
-        return ""
-    result = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return result.stdout.strip()

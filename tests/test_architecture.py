@@ -18,7 +18,7 @@ LEVELS = (
     "memory resident models scenarios fisher",
     "strategies learner train evaluate leaderboard plots stream_plots",
     "adapters testing",
-    "plan cell executors matrix track api identity",
+    "plan cell executors matrix track api identity snapshots environment",
     "cli progress doctor",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

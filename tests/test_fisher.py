@@ -231,6 +231,13 @@ def test_the_learner_uses_the_classes_of_each_rows_task_where_labels_are_reveale
     torch.testing.assert_close(run.learner.fisher(index), expected, rtol=1e-4, atol=1e-9)
 
 
+def test_the_fisher_is_taken_on_inputs_without_augmentation():
+    plain, augmented = (ready("naive", f"training.augment={name}").learner for name in ("none", "crop-flip"))
+    stream = ready("naive").stream
+    ours, theirs = (learner.fisher(learner.enter(stream[0]).index) for learner in (plain, augmented))
+    assert torch.equal(ours, theirs)
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_fisher_does_not_depend_on_chunks_and_counts_its_cost(estimator):
     run = ready("naive", "training.batch_size=300")

@@ -39,7 +39,7 @@ def test_training_is_bit_identical_whenever_and_at_whatever_the_evaluator_looks(
 
 
 @pytest.mark.parametrize("strategy", ["naive", "agem", "er + ewc(strength=1, fisher=empirical)"])
-def test_a_model_that_draws_random_numbers_when_looked_at_trains_the_same_without_looks(strategy):
+def test_a_model_that_draws_and_counts_when_looked_at_trains_the_same_without_looks(strategy):
     off = ready(strategy, model=Dicing)
     train(off.learner, off.stream, off.chain, NoLooks(), epochs=1)
     assert_same(everything(trained(strategy, "evaluation.every=1", model=Dicing)), everything(off))

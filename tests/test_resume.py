@@ -12,7 +12,8 @@ import torch
 
 import clbench
 from clbench import store
-from clbench.cell import Given, Snapshots, prepare
+from clbench.cell import Given, prepare
+from clbench.snapshots import Snapshots
 from clbench.parameters import Refused
 from clbench.plan import plan
 

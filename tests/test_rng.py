@@ -112,6 +112,12 @@ def test_a_sample_holds_different_numbers_of_the_range(n, share, seed):
     assert all(0 <= i < n for i in drawn)
 
 
+def test_a_dense_sample_is_the_head_of_a_permutation_and_a_sparse_one_the_first_different_integers():
+    assert Generator(2, "s").sample(16, 4).tolist() == Generator(2, "s").permutation(16)[:4].tolist()
+    drawn = list(dict.fromkeys(Generator(2, "s").integers(8, 17).tolist()))
+    assert Generator(2, "s").sample(17, 4).tolist() == drawn[:4]
+
+
 @pytest.mark.parametrize("n", [16, 17])  # a permutation up to four times k, repeated draws beyond
 def test_samples_are_uniform_in_both_branches(n):
     generator = Generator(3, "uniform samples")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from clbench.models import make
 from clbench.rng import Generator
 from clbench.train import train
+from clbench.types import Kind
 
 # --------------------------------------------------------------------------------------------------- bare PyTorch
 
@@ -78,6 +79,37 @@ def test_parity_with_the_bare_loop_holds_over_epochs_masks_and_running_statistic
     expected, _ = by_hand(run, net, optimizer, seed=6, epochs=2, output=output)
     run.train()
     assert torch.equal(run.learner.w.detach(), expected)
+
+
+# --------------------------------------------------------------------------------------------------- inputs
+
+
+def test_inputs_are_scaled_shown_under_their_view_and_normalised_in_this_order():
+    run = ready("naive", "stream.scenario=permuted", "stream.setting=domain", "stream.dataset.normalize=mean-std")
+    dataset, orders = run.stream.dataset, run.stream.transform.orders
+    index = torch.tensor([[4, 250, 9], [0, 0, 0], [0, 0, 0], [0, 2, 5], [0, 0, 0]])  # rows and views matter
+    x = run.learner._train.gather(index)
+    for got, row, view in zip(x, (4, 250, 9), (0, 2, 5), strict=True):
+        scaled = dataset.train.x[row].reshape(-1) / 16
+        expected = (scaled[np.asarray(orders)[view]] - dataset.mean[0]) / dataset.std[0]
+        np.testing.assert_allclose(got.reshape(-1).numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert x.shape == (3, 1, 8, 8)
+
+
+def test_augmentation_changes_training_inputs_and_nothing_that_is_looked_at():
+    run = ready("naive", "training.augment=crop-flip")
+    index = run.learner.enter(run.stream[0]).index[:, :30]
+    resident = run.learner._train
+    first, second, plain = resident.gather(index), resident.gather(index), resident.present(index[0], index[3])
+    assert not torch.equal(first, second)
+    assert torch.equal(plain, resident.present(index[0], index[3]))
+    run.evaluator.look(run.learner, Kind.END, 0, 0)
+    assert torch.equal(run.evaluator._x, ready("naive").evaluator._test.present(*looked_at(run)))
+
+
+def looked_at(run) -> tuple[torch.Tensor, torch.Tensor]:
+    rows = np.concatenate([run.evaluator._rows[t] for t in run.evaluator._order])
+    return torch.from_numpy(rows), torch.zeros(len(rows), dtype=torch.int64)
 
 
 # --------------------------------------------------------------------------------------------------- where parts act

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from clbench.leaderboard.board import Board, Row, Summary, Table, count_problems, group_problems
+from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric
 from clbench.parameters import Refused, did_you_mean
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
-
-NOTHING = "—"
 
 
 def render(board: Board, format: str) -> str:
@@ -31,16 +30,6 @@ def render(board: Board, format: str) -> str:
     if format not in FORMATS:
         raise Refused(f"there is no board format {format!r}; {did_you_mean(format, FORMATS)}")
     return FORMATS[format](board)
-
-
-def number(summary: Summary, name: str, *, expected: int, decimals: int = 2) -> str:
-    """``97.12 ± 0.34`` in percent (or in iterations), with the number of seeds where it is not ``expected``."""
-    if not summary.n:
-        return NOTHING
-    factor = 100 if get_metric(name).unit == "fraction" else 1
-    half = NOTHING if math.isnan(summary.half) else f"{factor * summary.half:.{decimals}f}"
-    text = f"{factor * summary.mean:.{decimals}f} ± {half}"
-    return text if summary.n == expected else f"{text} (n={summary.n})"
 
 
 def heading(name: str) -> str:

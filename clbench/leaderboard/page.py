@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clbench.leaderboard.board import Board, Row, Table, group_problems
-from clbench.leaderboard.export import NOTHING, number
+from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric
 from clbench.parameters import Refused
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from clbench.parameters import Refused, validate
 from clbench.registry import Registry
+from clbench.scenarios import combinators
 from clbench.types import Dataset, Stream
 
 SCENARIOS = Registry(
@@ -27,6 +28,8 @@ SCENARIOS = Registry(
             "old tasks come back the less often the longer ago they were",
         ),
         "rotated": ("clbench.scenarios.rotated:rotated", "the same classes turned by another angle each time"),
+        "corrupted": ("clbench.scenarios.corrupted:corrupted", "the same images under noise, blur, fog, ... in turn"),
+        "sequence": ("clbench.scenarios.sequence:sequence", "several data sets one after another"),
         "blurry": ("clbench.scenarios.blurry:blurry", "classes leak into each other: i-Blurry, Si-Blurry, linear"),
         "gaussian": ("clbench.scenarios.gaussian:gaussian", "classes come and go on bells, from disjoint to i.i.d."),
         "online": ("clbench.scenarios.online:online", "a single pass in pieces, i.i.d. or class by class, long-tailed"),
@@ -41,10 +44,11 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     """A stream's configuration with every setting checked and written out; needs no data.
 
     Args:
-        config: ``scenario``, its name, and its settings by name; those not given stay at their defaults.
+        config: ``scenario``, its name, and its settings by name; those not given stay at their defaults. ``apply``, if
+            there, lists combinators (see :mod:`clbench.scenarios.combinators`).
 
     Returns:
-        ``scenario`` and all settings of that scenario.
+        ``scenario``, all settings of that scenario, and ``apply`` where it lists any.
 
     Raises:
         Refused: No scenario or an unknown one, an unknown setting, or a wrong type.
@@ -53,8 +57,10 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
         names = ", ".join(entry.name for entry in SCENARIOS)
         raise Refused(f"a stream needs scenario: NAME, got {config.get('scenario')!r}; known: {names}")
     name = config["scenario"]
-    settings = {key: value for key, value in config.items() if key != "scenario"}
-    return {"scenario": name, **validate(SCENARIOS.get(name), settings, where=f"scenario {name!r}")}
+    settings = {key: value for key, value in config.items() if key not in ("scenario", "apply")}
+    checked = {"scenario": name, **validate(SCENARIOS.get(name), settings, where=f"scenario {name!r}")}
+    steps = combinators.canonical(config.get("apply") or [])
+    return {**checked, "apply": steps} if steps else checked
 
 
 def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
@@ -70,7 +76,8 @@ def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
         Refused: A setting is unknown, of a wrong type, or impossible on this data set.
     """
     settings = canonical(config)
-    return SCENARIOS.get(settings.pop("scenario"))(dataset, seed, **settings)
+    steps = settings.pop("apply", [])
+    return combinators.applied(SCENARIOS.get(settings.pop("scenario"))(dataset, seed, **settings), steps)
 
 
 def describe(stream: Stream) -> dict[str, str]:

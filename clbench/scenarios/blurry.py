@@ -194,8 +194,8 @@ def _deal(apart: Index, leaky: Index, counts: Index, experiences: int, percent: 
 
 
 def _cuts(total: int, parts: int, draw: Generator) -> Index:
-    """(parts - 1,) ascending places in [0, total), or zeros where there is nothing to cut."""
-    return np.sort(draw.integers(parts - 1, total)) if total else np.zeros(parts - 1, dtype=np.int64)
+    """(parts - 1,) ascending places in [0, total]; the end is one of them, so that no part is favoured."""
+    return np.sort(draw.integers(parts - 1, total + 1))
 
 
 def _exchange(dataset: Dataset, seed: int, deal: _Deal) -> Groups:
