@@ -1,17 +1,22 @@
 """From a name to the object it stands for: data sets, scenarios, models, strategies, metrics.
 
-Built-ins are listed as import paths, so that listing them imports nothing heavy. Other packages add theirs through the
-entry points ``clbench.datasets``, ``clbench.scenarios``, ``clbench.models``, ``clbench.strategies`` and
-``clbench.metrics``; a running program adds its own with :meth:`Registry.add`.
+Built-ins are listed as import paths, so that listing them imports nothing heavy. Other packages add theirs through
+the entry points ``clbench.datasets``, ``clbench.scenarios``, ``clbench.models``, ``clbench.strategies`` and
+``clbench.metrics``; a running program adds its own with :meth:`Registry.add`, and ``FILE.py:NAME`` takes it from a file.
 """
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from clbench.parameters import Refused, did_you_mean
@@ -46,7 +51,7 @@ class Registry:
         return iter(sorted({**self._known, **self._added}.values(), key=lambda entry: entry.name))
 
     def __contains__(self, name: str) -> bool:
-        return name in self._added or name in self._known
+        return ".py:" in name or name in self._added or name in self._known
 
     @cached_property
     def _known(self) -> dict[str, Entry]:
@@ -73,12 +78,18 @@ class Registry:
             raise Refused(f"a {self.kind} called {name!r} exists already; choose another name")
         self._added[name] = Entry(name, summary, "this program", lambda: thing)
 
+    def source(self, name: str) -> str:
+        """What identifies code that comes from a file, for the hash of a cell; empty for what is installed."""
+        return _read(name)[1] if ".py:" in name else ""
+
     def get(self, name: str) -> Any:
-        """The object called ``name``.
+        """The object called ``name``; ``FILE.py:NAME`` takes it from a file of the user's.
 
         Raises:
             Refused: No such name (with the nearest one), or its plugin does not import.
         """
+        if ".py:" in name:
+            return _from_file(name, self.kind)
         entry = self._added.get(name) or self._known.get(name)
         if entry is None:
             raise Refused(f"there is no {self.kind} called {name!r}; {did_you_mean(name, [e.name for e in self])}")
@@ -90,6 +101,44 @@ class Registry:
             raise Refused(
                 f"the {self.kind} {name!r} from {entry.origin} does not import: {type(error).__name__}: {error}"
             ) from error
+
+
+def _read(name: str) -> tuple[Path, str]:
+    """The file of a ``FILE.py:NAME``, and the checksum of its text.
+
+    Raises:
+        Refused: It cannot be read.
+    """
+    path = Path(name.rpartition(":")[0]).expanduser()
+    try:
+        return path.resolve(), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise Refused(f"{name!r} names the file {path}, which cannot be read: {error.strerror}") from None
+
+
+def _from_file(name: str, kind: str) -> Any:
+    path, checksum = _read(name)
+    attribute = name.rpartition(":")[2]
+    try:
+        module = _module(path, checksum)
+    except Exception as error:
+        raise Refused(f"{path.name} does not import: {type(error).__name__}: {error}") from error
+    if not hasattr(module, attribute):
+        known = [each for each in vars(module) if not each.startswith("_")]
+        raise Refused(f"{path.name} has no {attribute!r} to be a {kind}; {did_you_mean(attribute, known)}")
+    return getattr(module, attribute)
+
+
+@cache
+def _module(path: Path, checksum: str) -> ModuleType:
+    """The module of a file; imported again where its text has changed."""
+    spec = spec_from_file_location(f"clbench_file_{path.stem}_{checksum}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
 
 
 def _load(path: str) -> Any:

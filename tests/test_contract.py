@@ -19,7 +19,13 @@ SCENARIOS = {
         "model={name: cnn, width: 4, hidden: 8}",
     ),
     "task": ("stream.setting=task", "model.heads=separate", "training.momentum=0.5", "training.weight_decay=0.001"),
-    "dropout": ("model.dropout=0.4", "training.optimizer=adam", "training.lr=0.01", "memory.policy=class_balanced"),
+    "dropout": (
+        "model.dropout=0.4",
+        "training.augment=crop-flip",
+        "training.optimizer=adam",
+        "training.lr=0.01",
+        "memory.policy=class_balanced",
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from clbench.parameters import Refused
 from clbench.scenarios import make
-from clbench.scenarios.cir import cir
+from clbench.scenarios.cir import cir, occurrences
 from clbench.scenarios.schedules import counts, first_positions, repetition_probabilities
 
 DATA = tiny()  # classes 0 to 5 with 8 to 13 training rows
@@ -100,17 +100,24 @@ def test_probabilities_of_repetition_are_dealt_out_to_the_classes():
 
 
 def test_classes_first_occur_and_return_as_often_as_their_laws_say():
-    n, p, first = 40, 0.3, []
-    returned, chances = 0, 0
-    for seed in range(150):
-        stream = cir(DATA, seed, **SAMPLING, experiences=n, first="uniform", repetition="fixed", repetition_parameter=p)
-        present = counts(stream) > 0
+    at, again = np.array([0.1, 0.0, 0.6, 0.3]), np.array([0.0, 0.5, 1.0])
+    first, returned, chances = np.zeros((3, 4)), np.zeros(3), np.zeros(3)
+    for seed in range(2000):
+        present = occurrences(seed, at, again)
         begin = present.argmax(axis=0)
-        first.append(begin / len(stream))
-        returned += present.sum() - 6
-        chances += (len(stream) - 1 - begin).sum()
-    assert np.mean(first) == pytest.approx(0.5, abs=0.04)
-    assert returned / chances == pytest.approx(p, abs=0.06)  # removed experiences hold nothing: slightly above
+        first[np.arange(3), begin] += 1 / 2000
+        returned += present.sum(axis=0) - 1
+        chances += 3 - begin
+    np.testing.assert_allclose(first, np.tile(at, (3, 1)), atol=0.04)  # standard error 0.011
+    np.testing.assert_allclose(returned / chances, again, atol=0.05)
+
+
+def test_experiences_in_which_no_class_occurs_are_left_out():
+    stream = cir(DATA, 3, **SAMPLING, experiences=40, first="uniform", repetition_parameter=0.1)
+    law = first_positions("uniform", None, 40), repetition_probabilities(3, "fixed", 0.1, 6)
+    table = occurrences(3, *law)
+    assert not table.any(axis=1).all()
+    np.testing.assert_array_equal(counts(stream) > 0, table[table.any(axis=1)])
 
 
 def test_certain_repetition_only_ever_adds_classes():
@@ -214,7 +221,30 @@ def test_a_stream_of_thousands_of_experiences_is_small(generator):
     np.testing.assert_array_equal(copy[-1].rows, stream[-1].rows)
 
 
-GOLDEN = []
+GOLDEN = [
+    ({"experiences": 6, "slots": 4}, 0, "1b4a7bb54488ff47", "1bb1c1ce281416ae"),
+    ({"experiences": 7, "slots": 1}, 1, "602c39415d8d2274", "44ac521710da9731"),
+    (
+        {"generator": "sampling", "experiences": 12, "rows_per_experience": 10},
+        2,
+        "2a169a9b2e30a475",
+        "e0ba7136c2db1984",
+    ),
+    (
+        {
+            "generator": "sampling",
+            "experiences": 12,
+            "rows_per_experience": 20,
+            "first": "poisson",
+            "first_parameter": 2.0,
+            "repetition": "dual",
+            "repetition_parameter": [0.5, 0.1, 0.9],
+        },
+        3,
+        "5ffec5a8ab37853e",
+        "b014a03c9e1a6519",
+    ),
+]
 
 
 @pytest.mark.parametrize(("config", "seed", "fingerprint", "rows"), GOLDEN)

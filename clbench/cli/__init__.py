@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from clbench.cli.boards import board, plot
+from clbench.cli.check import check
 from clbench.cli.checkup import doctor
 from clbench.cli.listing import list_names
 from clbench.cli.run import run
@@ -27,6 +28,7 @@ app.command("list")(list_names)
 app.command("show")(show)
 app.command("board")(board)
 app.command("plot")(plot)
+app.command("check")(check)
 app.command("doctor")(doctor)
 
 

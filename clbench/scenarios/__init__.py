@@ -57,8 +57,10 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
         names = ", ".join(entry.name for entry in SCENARIOS)
         raise Refused(f"a stream needs scenario: NAME, got {config.get('scenario')!r}; known: {names}")
     name = config["scenario"]
-    settings = {key: value for key, value in config.items() if key not in ("scenario", "apply")}
+    settings = {key: value for key, value in config.items() if key not in ("scenario", "apply", "source")}
     checked = {"scenario": name, **validate(SCENARIOS.get(name), settings, where=f"scenario {name!r}")}
+    if SCENARIOS.source(name):
+        checked["source"] = SCENARIOS.source(name)
     steps = combinators.canonical(config.get("apply") or [])
     return {**checked, "apply": steps} if steps else checked
 
@@ -76,7 +78,7 @@ def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
         Refused: A setting is unknown, of a wrong type, or impossible on this data set.
     """
     settings = canonical(config)
-    steps = settings.pop("apply", [])
+    steps, _ = settings.pop("apply", []), settings.pop("source", "")
     return combinators.applied(SCENARIOS.get(settings.pop("scenario"))(dataset, seed, **settings), steps)
 
 

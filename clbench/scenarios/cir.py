@@ -93,7 +93,8 @@ def cir(
         refuse_unused(cir, {"slots": slots}, because="generator = 'sampling'")
         at = first_positions(first, first_parameter, experiences)
         again = repetition_probabilities(seed, repetition, repetition_parameter, dataset.n_classes)
-        present = _occurrences(seed, at, again)  # (E, C)
+        present = occurrences(seed, at, again)  # (N, C)
+        present = present[present.any(axis=1)]  # (E, C)
         build = _samples(dataset, seed, present, rows_per_experience, shared)
         own = {**chance, "classes": digest(present), "length": len(present)}
     else:
@@ -253,10 +254,9 @@ def _samples(dataset: Dataset, seed: int, present: Mask, rows: int, shared: Comm
     return _Samples(dataset.train, by_class, seed, present, rows, shared.boundaries)
 
 
-def _occurrences(seed: int, at: Floats, again: Floats) -> Mask:
-    """(E, C) whether a class is present, from probabilities of first positions (N,) and of repetition (C,)."""
+def occurrences(seed: int, at: Floats, again: Floats) -> Mask:
+    """(N, C) whether a class is present, from probabilities of first positions (N,) and of repetition (C,)."""
     positions = Generator(seed, "stream/first").weighted(at, len(again))  # (C,)
     order = np.arange(len(at))[:, None]  # (N, 1)
     drawn = Generator(seed, "stream/again").uniform(len(at) * len(again)).reshape(len(at), len(again))
-    present = (order == positions) | ((order > positions) & (drawn < again))
-    return present[present.any(axis=1)]
+    return (order == positions) | ((order > positions) & (drawn < again))

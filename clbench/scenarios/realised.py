@@ -85,8 +85,8 @@ def check_stream(make: Callable[[], Stream]) -> list[str]:
         return problems  # a stream with rows out of range cannot be gone through
     if first.fingerprint != second.fingerprint:
         problems.append(
-            f"two builds have fingerprints {first.fingerprint} and {second.fingerprint}; the description must depend on "
-            "data set, settings and seed alone"
+            f"two builds have fingerprints {first.fingerprint} and {second.fingerprint}; the description must follow "
+            "from data set, settings and seed alone"
         )
     elif realised_hash(first) != realised_hash(second):
         problems.append(

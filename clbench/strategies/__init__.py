@@ -9,6 +9,10 @@ STRATEGIES = Registry(
     "clbench.strategies",
     {
         "naive": ("clbench.strategies.bounds:naive", "plain training on the stream as it comes; the lower bound"),
+        "group_mask": (
+            "clbench.strategies.group_mask:GroupMask",
+            "only the classes of the minibatch compete in the loss",
+        ),
         "joint": ("clbench.strategies.bounds:joint", "all rows of the stream at once; the usual upper bound"),
         "cumulative": ("clbench.strategies.bounds:cumulative", "all rows so far, experience after experience"),
         "er": ("clbench.strategies.replay:er", "experience replay: rows of memory beside the stream's"),

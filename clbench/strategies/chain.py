@@ -37,7 +37,7 @@ class Chain:
             part.generator = Generator(seed, f"part/{type(part).__name__}/{twins}")
         self.begin_experience = self._hooks("begin_experience")
         self.order = self._hooks("order")
-        self.batch = self._hooks("batch")
+        self.batch = self._hooks("batch", key=lambda part: part.narrows)
         self.before_step = self._hooks("before_step")
         self.objective = next(iter(self._hooks("objective")), None)
         self.loss = self._hooks("loss")

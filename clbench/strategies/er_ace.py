@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from clbench.parameters import Count
 from clbench.strategies.part import Part
@@ -24,6 +24,8 @@ class Asymmetric(Part):
     """
 
     unseen: Literal["hidden", "compete"] = "hidden"
+
+    narrows: ClassVar[bool] = True
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         present = learner.seen.new_zeros(learner.n_outputs)  # (C,) bool

@@ -54,6 +54,8 @@ class Part:
     """What only one part of a chain may set, such as ``"objective"`` or ``"stream coefficient"``."""
     conflicts: ClassVar[dict[str, str]] = {}
     """Name of another part class -> why the two cannot be joined."""
+    narrows: ClassVar[bool] = False
+    """Whether its ``batch`` narrows the classes that compete: such hooks run behind those that append rows."""
     gradient_order: ClassVar[int] = ADDS
     memory_policy: ClassVar[str | None] = None
     """The admission policy that the method's paper needs; ``None`` takes the benchmark's."""

@@ -37,7 +37,8 @@ def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None
     for name, given in _items(written):
         target = STRATEGIES.get(name)
         filled = validate(target, given, where=f"strategy {name!r}", fill=(defaults or {}).get(name))
-        items.append({"name": name, "parameters": filled})
+        source = STRATEGIES.source(name)
+        items.append({"name": name, "parameters": filled, **({"source": source} if source else {})})
     return items
 
 
