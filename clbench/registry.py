@@ -2,7 +2,7 @@
 
 Built-ins are listed as import paths, so that listing them imports nothing heavy. Other packages add theirs through
 the entry points ``clbench.datasets``, ``clbench.scenarios``, ``clbench.models``, ``clbench.strategies`` and
-``clbench.metrics``; a running program adds its own with :meth:`Registry.add`, and ``FILE.py:NAME`` takes it from a file.
+``clbench.metrics``; a running program adds its own with :meth:`Registry.add`; ``FILE.py:NAME`` is a thing in a file.
 """
 
 from __future__ import annotations

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
+from ruamel.yaml import YAML
 
 import clbench
-from clbench.scenarios import make
+from clbench.parameters import schema
+from clbench.plan import make_stream, plan
+from clbench.scenarios import SCENARIOS, make
 from clbench.types import Dataset, Record, Rows, Stream
 
 
@@ -85,3 +90,12 @@ def fingerprints(config: dict, seed: int, data: Dataset) -> tuple[str, str]:
     """The fingerprint of a stream, and the hash of what it holds."""
     stream = make(config, data, seed)
     return stream.fingerprint, realised(stream)
+
+
+def documented(family: str) -> Stream:
+    """The stream of the example in the docs of a family, whose table must name every setting of it."""
+    text = (Path(__file__).parent.parent / "docs" / "scenarios" / f"{family}.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE) == list(schema(SCENARIOS.get(family)).model_fields)
+    document = YAML(typ="safe").load(re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)[0])
+    cell = plan(document).cells[0]
+    return make_stream(cell.config["stream"], cell.seed)

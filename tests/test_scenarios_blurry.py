@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ordered_streams import check, fingerprints, own_bytes, rows_of, sequence, short_runs
+from ordered_streams import check, documented, fingerprints, own_bytes, rows_of, sequence, short_runs
 
 from clbench.parameters import Refused
 from clbench.scenarios import make
@@ -164,15 +169,46 @@ def test_a_sharp_linear_stream_is_a_split():
 
 
 GOLDEN = [
-    ({"scenario": "blurry", "experiences": 3}, 0, "", ""),
-    ({"scenario": "blurry", "experiences": 3, "variant": "si_blurry", "tasks": "home"}, 1, "", ""),
-    ({"scenario": "blurry", "experiences": 2, "variant": "linear", "width": 9}, 2, "", ""),
+    ({"scenario": "blurry", "experiences": 3}, 0, "cbfcc92858e8fb72", "044ef730939d212d"),
+    (
+        {"scenario": "blurry", "experiences": 3, "variant": "si_blurry", "tasks": "home"},
+        1,
+        "08e668f9bf1a124e",
+        "98d22865918d8536",
+    ),
+    (
+        {"scenario": "blurry", "experiences": 2, "variant": "linear", "width": 9},
+        2,
+        "82e421382c0eb403",
+        "4226dc9343f448e5",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("config", "seed", "fingerprint", "rows"), GOLDEN)
 def test_blurry_streams_are_what_they_were_when_their_fingerprints_were_recorded(config, seed, fingerprint, rows):
     assert fingerprints(config, seed, rows_of([10, 12, 14, 16, 18, 20])) == (fingerprint, rows)
+
+
+def test_another_process_makes_the_same_streams_of_all_four_families_and_imports_no_torch():
+    configs = [
+        {"scenario": "blurry", "variant": "si_blurry"},
+        {"scenario": "gaussian", "sigma": 0.1},
+        {"scenario": "gaussian", "sigma": 0.1, "replace": True},
+        {"scenario": "online", "long_tail": 3.0},
+        {"scenario": "drift", "pattern": "gradual", "width": 5},
+    ]
+    program = (
+        f"import json, sys; sys.path[:0] = {[str(path) for path in Path(__file__).parents[:2]]}\n"
+        "from ordered_streams import fingerprints, rows_of\n"
+        f"print(json.dumps([fingerprints(c, 0, rows_of([20] * 6)) for c in {configs}]))\n"
+        "print('torch' in sys.modules)\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert json.loads(out[0]) == [list(fingerprints(c, 0, rows_of([20] * 6))) for c in configs]
+    assert out[1] == "False"
 
 
 def test_every_setting_and_the_seed_enter_the_fingerprint():
@@ -229,3 +265,7 @@ def test_a_short_run_learns_and_rehearsal_does_not_hurt(variant):
     final = {label: record.trace.score[-1] for label, record in records.items()}
     assert final["er"].shape == (10,)
     assert final["er"].mean() >= final["naive"].mean() > 0.1
+
+
+def test_the_docs_name_every_setting_and_their_example_is_a_stream():
+    assert len(documented("blurry")) == 5

@@ -190,7 +190,7 @@ def test_every_sampled_stream_holds_each_class_and_no_empty_experience(seed, exp
         ({"first": "zipf"}, "first = 'zipf' says nothing where generator = 'slot'"),
         ({"rows_per_experience": 10}, "rows_per_experience = 10 says nothing where generator = 'slot'"),
         ({**SAMPLING, "slots": 2}, "slots = 2 says nothing where generator = 'sampling'"),
-        ({**SAMPLING, "first_parameter": 1.0}, "strictly between 0 to 1"),
+        ({**SAMPLING, "first_parameter": 1.0}, "strictly between 0 and 1"),
         ({**SAMPLING, "first": "poisson"}, "has no published default; give first_parameter"),
         ({**SAMPLING, "first": "uniform", "first_parameter": 1.0}, "says nothing where first = 'uniform'"),
         ({**SAMPLING, "repetition_parameter": 1.5}, "one number from 0 to 1"),

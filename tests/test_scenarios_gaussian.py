@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ordered_streams import check, fingerprints, own_bytes, rows_of, sequence, short_runs
+from ordered_streams import check, documented, fingerprints, own_bytes, rows_of, sequence, short_runs
 
 from clbench.parameters import Refused
 from clbench.scenarios import canonical, make
@@ -119,9 +119,19 @@ def test_tasks_are_classes_and_each_row_belongs_to_its_own():
 
 
 GOLDEN = [
-    ({"scenario": "gaussian", "experiences": 4}, 0, "", ""),
-    ({"scenario": "gaussian", "experiences": 3, "sigma": "iid", "length": 40}, 1, "", ""),
-    ({"scenario": "gaussian", "experiences": 3, "sigma": 0.2, "replace": True, "length": 100}, 2, "", ""),
+    ({"scenario": "gaussian", "experiences": 4}, 0, "b8ea9a45a190db5d", "47f45f1142134882"),
+    (
+        {"scenario": "gaussian", "experiences": 3, "sigma": "iid", "length": 40},
+        1,
+        "3f6876a9bb11a7e9",
+        "ab7b2a49b214c55c",
+    ),
+    (
+        {"scenario": "gaussian", "experiences": 3, "sigma": 0.2, "replace": True, "length": 100},
+        2,
+        "c8cf0551a56f2be4",
+        "5b3687898fde5c3a",
+    ),
 ]
 
 
@@ -175,3 +185,7 @@ def test_a_short_run_forgets_less_the_wider_the_bells_are():
     assert final[0.0]["naive"] < 0.25 < final["iid"]["naive"]
     assert final[0.0]["naive"] <= final[0.2]["naive"] < final["iid"]["naive"]
     assert final[0.2]["er"] > final[0.2]["naive"]
+
+
+def test_the_docs_name_every_setting_and_their_example_is_a_stream():
+    assert len(documented("gaussian")) == 10

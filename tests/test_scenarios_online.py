@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ordered_streams import check, fingerprints, own_bytes, rows_of, sequence, short_runs
+from ordered_streams import check, documented, fingerprints, own_bytes, rows_of, sequence, short_runs
 from support import ready, stream_rows
 
 from clbench.parameters import Refused
@@ -106,9 +106,14 @@ def test_given_order_reaches_the_learner_and_is_the_same_on_every_pass():
 
 
 GOLDEN = [
-    ({"scenario": "online", "experiences": 6, "groups": 3}, 0, "", ""),
-    ({"scenario": "online", "kind": "iid", "experiences": 4}, 1, "", ""),
-    ({"scenario": "online", "experiences": 2, "long_tail": 5.0, "tasks": "classes", "shuffled": True}, 2, "", ""),
+    ({"scenario": "online", "experiences": 6, "groups": 3}, 0, "f7498b35875d6ab3", "8ccef268c0cf97e7"),
+    ({"scenario": "online", "kind": "iid", "experiences": 4}, 1, "1b816d392d31c673", "519153e92195d79c"),
+    (
+        {"scenario": "online", "experiences": 2, "long_tail": 5.0, "tasks": "classes", "shuffled": True},
+        2,
+        "e9a7a1549849ce75",
+        "9774c39aa44e9d33",
+    ),
 ]
 
 
@@ -158,3 +163,7 @@ def test_short_runs_learn_all_classes_from_iid_pieces_and_forget_class_by_class(
     assert by_class["naive"].trace.score.shape[1] == 5
     assert iid["naive"].trace.score[-1, 0] > 0.6
     assert by_class["naive"].trace.score[-1].mean() < 0.3 < by_class["er"].trace.score[-1].mean()
+
+
+def test_the_docs_name_every_setting_and_their_example_is_a_stream():
+    assert len(documented("online")) == 5

@@ -84,6 +84,12 @@ def test_a_reduced_probability_brings_the_classes_not_shown_yet():
     assert np.ptp(even) <= 6 < np.ptp(free)
 
 
+def test_a_class_shown_once_is_as_much_less_likely_as_asked_for():
+    drawn = [scole(DATA, seed, experiences=2, k=1, prob_reduction=2.0).build.classes[:, 0] for seed in range(3000)]
+    again = np.mean([first == second for first, second in drawn])
+    assert again == pytest.approx(1 / 11, abs=0.02)  # 1/2 against five times 1; standard error 0.005
+
+
 def test_reducing_by_one_changes_nothing_that_is_drawn():
     from clbench.scenarios.scole import _drawn
 
@@ -141,6 +147,11 @@ def test_the_second_half_of_the_classes_is_not_visited_after_the_middle():
     assert present[:101, 3:].any(axis=0).all()  # experience 100 is not later than T / 2
     assert not present[101:, 3:].any()
     assert present[101:, :3].all(axis=0).sum() == 0  # and the first half goes on to vary
+
+
+def test_visits_stop_just_after_the_middle():
+    present = np.array([shown(scole(DATA, seed, experiences=4, k=1, variant="stop_visiting")) for seed in range(60)])
+    assert present[:, :, 3:].any(axis=(0, 2)).tolist() == [True, True, True, False]  # experience 2 is at T / 2
 
 
 # --------------------------------------------------------------------------------------------------- rows
@@ -206,7 +217,7 @@ def test_every_scole_stream_holds_what_it_says(seed, experiences, k, mode, rows)
         ({"experiences": 1, "variant": "two_periods"}, "cannot have two periods"),
         ({"imbalance": -1.0}, "imbalance = -1.0 is out of range"),
         ({"imbalance": 9999.0}, "leaves the rarest of 6 classes no chance; give at most 800"),
-        ({"prob_reduction": 0.5}, "a number from 1 to inf"),
+        ({"prob_reduction": 0.5}, "a number at least 1"),
         ({"randomized": 1.5}, "a number from 0 to 1"),
         ({"couples": 0.01}, "leaves none of the 15 subsets of 2 of 6 classes; give at least 0.06667"),
         ({"randomized": 0.5, "imbalance": 1.0}, "imbalance = 1.0 says nothing where randomized = 0.5"),

@@ -216,7 +216,7 @@ def _pixelate(x: Tensor, strength: float, _noise: Noise) -> Tensor:
     from torch.nn.functional import interpolate
 
     coarse = [max(1, int(side * strength)) for side in x.shape[2:]]
-    return interpolate(interpolate(x, coarse, mode="area"), list(x.shape[2:]), mode="nearest")
+    return interpolate(interpolate(x, coarse, mode="area"), list(x.shape[2:]), mode="nearest-exact")
 
 
 def _contrast(x: Tensor, strength: float, _noise: Noise) -> Tensor:

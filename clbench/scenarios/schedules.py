@@ -205,6 +205,6 @@ def _parameter(name: str, kind: str, given: Any, defaults: dict[str, float | Non
 
 def _inside(name: str, value: Any, low: float, high: float, *, open_ends: bool = False) -> float:
     if isinstance(value, list) or not (low < value < high if open_ends else low <= value <= high):
-        kind = "strictly between" if open_ends else "from"
-        raise Refused(f"{name} = {value} is out of range; give one number {kind} {low:g} to {high:g}", name)
+        span = f"strictly between {low:g} and {high:g}" if open_ends else f"from {low:g} to {high:g}"
+        raise Refused(f"{name} = {value} is out of range; give one number {span}", name)
     return float(value)

@@ -84,7 +84,8 @@ def scole(
         ("couples", couples, 0.0, 1.0),
     ):
         if not (low <= value <= high and isfinite(value)):
-            raise Refused(f"{name} = {value} is out of range; give a number from {low:g} to {high:g}", name)
+            span = f"at least {low:g}" if high == np.inf else f"from {low:g} to {high:g}"
+            raise Refused(f"{name} = {value} is out of range; give a number {span}", name)
     plain = {"variant": variant, "imbalance": imbalance, "prob_reduction": prob_reduction}
     if randomized < 1:
         refuse_unused(scole, {**plain, "couples": couples}, because=f"randomized = {randomized} makes classes cycle")
