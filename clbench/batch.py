@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 ROW, Y, TASK, VIEW, EXPERIENCE = range(5)
-"""Rows of an index matrix (5, B) int64: training row, output unit, task, view, experience of origin."""
+"""Rows of an index matrix (5, B) int64: training row, output unit, task, view, experience of origin. Task and
+experience are -1 where the stream hides them."""
 
 
 @dataclass(eq=False)

@@ -62,6 +62,8 @@ class Run:
 
     def train(self, tick: Tick | None = None) -> None:
         """Learn from where the cursor stands to the end of the stream."""
+        if self.cursor.step == 0 and not self.cursor.begun:
+            torch.manual_seed(derive(self.cell.seed, "dropout"))
         training = self.cell.config["training"]
         per_experience = training["iterations"]
         train(
@@ -138,7 +140,6 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
         **settings["memory"], classes=stream.n_outputs, seed=seed, device=device, row_bytes=resident.row_bytes
     )
     model = _model(settings["model"], dataset, stream.n_outputs, seed, given).to(device)
-    torch.manual_seed(derive(seed, "dropout"))
     learner = Learner(
         model,
         stream=stream,

@@ -133,40 +133,29 @@ class Evaluator:
         learner.cost.looks += 1
         learner.cost.evaluation_rows += len(panel.y)
         if self._device.type == "cpu" or kind is Kind.END:
-            self._check(learner)
+            self._check()
         self.seconds += perf_counter() - began
 
     def _pass(self, learner: Learner, panel: Panel) -> tuple[Tensor, Tensor]:
         """Correct rows per task (T',) and the sum of all outputs, which is finite only if each of them is."""
-        modules = learner.modules
-        modes = [m.training for m in modules]
-        buffers = [b.clone() for b in learner.buffers]
-        generator = torch.random.get_rng_state()
-        for module in modules:
-            module.__dict__["training"] = False
-        n = len(panel.y)
-        chunk = max(64, CHUNK_VALUES // max(1, panel.x[0].numel()))
+        n, chunk = len(panel.y), max(64, CHUNK_VALUES // max(1, panel.x[0].numel()))
         correct, total = [], torch.zeros((), device=self._device)
-        for start in range(0, n, chunk):
-            span = slice(start, start + chunk)
-            hidden = panel.hidden[span] if panel.hidden is not None and panel.hidden.dim() == 2 else panel.hidden
-            x = panel.x[span]
-            logits = learner.model(x).logits
-            total += logits.sum()
-            scores = learner.predict(x, panel.task[span] if self._stream.task_labels else None, logits, hidden=hidden)
-            correct.append(scores.argmax(1) == panel.y[span])
+        with learner.undisturbed(training=False):
+            for start in range(0, n, chunk):
+                span = slice(start, start + chunk)
+                hidden = panel.hidden[span] if panel.hidden is not None and panel.hidden.dim() == 2 else panel.hidden
+                x, task = panel.x[span], panel.task[span] if self._stream.task_labels else None
+                logits = learner.model(x).logits
+                total += logits.sum()
+                correct.append(learner.predict(x, task, logits, hidden=hidden).argmax(1) == panel.y[span])
         counts = torch.zeros(len(panel.tasks), dtype=torch.int64, device=self._device)
         counts.index_add_(0, panel.place, torch.cat(correct).long())
-        for module, mode in zip(modules, modes, strict=True):
-            module.__dict__["training"] = mode
-        for buffer, old in zip(learner.buffers, buffers, strict=True):
-            buffer.copy_(old)
-        torch.random.set_rng_state(generator)
         return counts, total
 
-    def _check(self, learner: Learner) -> None:
+    def _check(self) -> None:
         sums, self._sums = self._sums, []
-        for (step, *_), total in zip(self._looks[-len(sums) :], sums, strict=True):
+        unchecked = self._looks[len(self._looks) - len(sums) :]
+        for (step, *_), total in zip(unchecked, sums, strict=True):
             if not math.isfinite(total.item()):
                 raise Diverged(step)
 
@@ -239,7 +228,12 @@ class Evaluator:
         return perf_counter() - self._started
 
     def snapshot(self) -> dict[str, Any]:
-        """What has been seen so far, to go on from."""
+        """What has been seen so far, to go on from.
+
+        Raises:
+            Diverged: An output of a look so far is not finite.
+        """
+        self._check()
         return {
             "looks": list(self._looks),
             "counts": [c.cpu() for c in self._counts],

@@ -123,7 +123,9 @@ class Learner:
         stream, n = self._stream, len(experience)
         rows = torch.from_numpy(experience.rows)
         y = torch.from_numpy(stream.labels(stream.dataset.train, experience.rows, experience.view))
-        columns = [rows, y, *(torch.as_tensor(c).expand(n) for c in (experience.task, experience.view, experience.id))]
+        task = experience.task if stream.task_labels else -1  # what is hidden is not in the index either
+        number = experience.id if experience.boundary else -1
+        columns = [rows, y, *(torch.as_tensor(c).expand(n) for c in (task, experience.view, number))]
         self.experience = experience.id if experience.boundary else None
         self.seen[list(experience.classes)] = True
         self._compete = None if stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
@@ -219,8 +221,7 @@ class Learner:
         """Side work in a given mode; modes, buffers and torch's generators are as before afterwards."""
         modes = [m.training for m in self.modules]
         buffers = [b.clone() for b in self.buffers]
-        generator, augment = torch.random.get_rng_state(), self._train.generator.get_state()
-        device_generator = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        generators, augment = _generators(self.device), self._train.generator.get_state()
         for module in self.modules:
             module.__dict__["training"] = training
         try:
@@ -230,10 +231,8 @@ class Learner:
                 module.__dict__["training"] = mode
             for buffer, old in zip(self.buffers, buffers, strict=True):
                 buffer.copy_(old)
-            torch.random.set_rng_state(generator)
+            _set_generators(generators, self.device)
             self._train.generator.set_state(augment)
-            if device_generator is not None:
-                torch.cuda.set_rng_state(device_generator, self.device)
 
     def grad(self, batch: Batch) -> Tensor:
         """Gradient (P,) of the objective on a batch with its allowed classes; no trace in g, modes or buffers."""
@@ -303,7 +302,7 @@ class Learner:
             "memory": self.memory.state,
             "order": self._order.state,
             "augment": self._train.generator.get_state(),
-            "torch": torch.random.get_rng_state(),
+            "torch": _generators(self.device),
             "seen": self.seen.clone(),
             "masks": {name: mask.clone() for name, mask in self._masks.items()},
             "cost": dict(vars(self.cost)),
@@ -320,10 +319,22 @@ class Learner:
         self.memory.state = state["memory"]
         self._order.state = state["order"]
         self._train.generator.set_state(state["augment"])
-        torch.random.set_rng_state(state["torch"])
+        _set_generators(state["torch"], self.device)
         self.seen.copy_(state["seen"])
         self._masks = {name: mask.to(self.device).clone() for name, mask in state["masks"].items()}
         vars(self.cost).update(state["cost"])
+
+
+def _generators(device: torch.device) -> list[Tensor]:
+    """States of torch's own generators that work on a device may draw from: the CPU's, and a GPU's."""
+    states = [torch.random.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_generators(states: list[Tensor], device: torch.device) -> None:
+    torch.random.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def _classes_by_task(stream: Stream) -> Tensor:

@@ -282,7 +282,7 @@ def test_of_several_looks_that_are_checked_together_the_first_bad_one_is_named()
     steps = [look[0] for look in evaluator._looks]
     evaluator._sums = [torch.tensor(v) for v in (1.0, torch.nan, 2.0, torch.nan)]
     with pytest.raises(Diverged, match=f"after step {steps[-3]};"):
-        evaluator._check(None)
+        evaluator._check()
 
 
 # --------------------------------------------------------------------------------------------------- neutrality

@@ -269,7 +269,7 @@ def test_description_for_people_tells_counts_classes_and_fingerprint():
         ({"scenario": "permuted", "rows_per_experience": 0}, "ask for 1 to that many"),
         ({"scenario": "rotated", "degrees": [0.0], "experiences": 2}, "give one of them"),
         ({"scenario": "rotated", "degrees": []}, "give at least one"),
-        ({"scenario": "rotated", "degrees": [float("nan")]}, "finite angles"),
+        ({"scenario": "rotated", "degrees": [float("nan")]}, "should be a finite number"),
         ({"scenario": "rotated", "experiences": 2, "max_degrees": 0}, "finite number above 0"),
     ],
 )

@@ -11,8 +11,19 @@ from clbench.types import Experience, Index, Stream
 
 
 def merged(stream: Stream) -> Stream:
-    """The whole stream as one experience; a row that the stream shows n times is in it n times."""
-    return replace(stream, length=1, build=lambda _: _union(0, list(stream)), description=_note(stream, "merged"))
+    """The whole stream as one experience; a row that the stream shows n times is in it n times.
+
+    Where the world drifts, tasks are evaluated as they are at the end; rows keep the labels that they had, so this
+    is no upper bound there.
+    """
+    last = stream.task_views(len(stream) - 1)
+    return replace(
+        stream,
+        length=1,
+        build=lambda _: _union(0, list(stream)),
+        description=_note(stream, "merged"),
+        views_at=None if stream.views_at is None else lambda _: last,
+    )
 
 
 def accumulated(stream: Stream) -> Stream:

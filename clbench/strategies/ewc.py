@@ -44,8 +44,9 @@ class EWC(Part):
 
     def end_experience(self, learner: Learner, experience: Shown) -> None:
         index = experience.index
-        if self.rows is not None and self.rows < len(experience):
-            index = index[:, self.generator.sample(len(experience), self.rows)]
+        rows = min(self.rows or len(experience), len(experience))
+        if rows < len(experience) or self.fisher == "batch":  # batches of class-sorted rows would each hold one class
+            index = index[:, self.generator.sample(len(experience), rows)]
         new = learner.fisher(index, estimator=self.fisher, generator=self.generator)
         w, state = learner.w.detach(), self.state
         if "importance" not in state:
