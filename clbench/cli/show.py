@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clbench.cli.common import count, describe_stream, make_console, pairs
+from clbench.cli.benchmark import is_benchmark, show_benchmark
+from clbench.cli.common import make_console, pairs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,11 +24,24 @@ def show(
     key: Annotated[
         str | None, typer.Argument(metavar="[KEY]", help="In a result folder, the beginning of a cell's key.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw a benchmark's stream: png, svg or pdf.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the benchmark first; repeatable.")
+    ] = None,
+    data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where data sets lie.")] = None,
 ) -> None:
     """Show all about a benchmark, data set, scenario, model, strategy or metric, or about one cell's record."""
     from clbench.parameters import Refused
 
     console, path = make_console(), Path(name)
+    if is_benchmark(name):
+        show_benchmark(console, name, plot=plot, settings=settings or [], data_dir=data_dir)
+        _show_name(console, name, after=True)
+        return None
+    if plot or settings:
+        raise Refused("--plot and --set go with a benchmark: a shipped name or a YAML file that exists")
     if key is not None or (path / "records").is_dir():
         return _show_folder(console, path, key or "")
     if path.suffix == ".json":
@@ -128,19 +142,21 @@ def _flat(value: Any) -> str:
 # --------------------------------------------------------------------------------------------------- names
 
 
-def _show_name(console: Console, name: str) -> bool:
-    """Show every kind of thing that is called so; False where there is none."""
+def _show_name(console: Console, name: str, *, after: bool = False) -> bool:
+    """Show every kind of thing but a benchmark that is called so; False where there is none.
+
+    Args:
+        console: Where to.
+        name: The name.
+        after: Whether something was shown before.
+    """
     from clbench.cli.kinds import KINDS, names
     from clbench.data.torchvision_source import SPLITS
-    from clbench.plan import shipped
 
     found = False
-    if name in shipped() or (Path(name).is_file() and Path(name).suffix in (".yaml", ".yml")):
-        _show_benchmark(console, name)
-        found = True
     for kind in KINDS[1:]:
         if name in names(kind):
-            if found:
+            if found or after:
                 console.print()
             _show_entry(console, kind, name)
             found = True
@@ -202,20 +218,3 @@ def _settings_table(kind: str, thing: Any) -> Any:
         fallback = f"= {default}" if default else "needs a value"
         grid.add_row(Text(name, style="cyan"), Text(type_text), Text(fallback))
     return grid
-
-
-def _show_benchmark(console: Console, name: str) -> None:
-    """The file, the first seed's stream, and how many cells it makes."""
-    from rich.text import Text
-
-    from clbench.plan import find, plan
-
-    path, made = find(name), plan(name)
-    first = made.cells[0]
-    labels, seeds = {cell.label for cell in made.cells}, {cell.seed for cell in made.cells}
-    console.print(Text(f"benchmark {made.benchmark.name}, version {made.benchmark.version}", style="bold"))
-    console.print(f"{path}\n", soft_wrap=True, style="dim")
-    console.print(path.read_text(encoding="utf-8").rstrip(), soft_wrap=True)
-    console.print()
-    cells = f"{len(made.cells)} ({count(len(labels), 'strategy', 'strategies')}, {count(len(seeds), 'seed')})"
-    console.print(pairs({**describe_stream(first.config["stream"], first.seed, None), "cells": cells}))

@@ -188,7 +188,7 @@ def recur(
     if visits < needed:
         raise Refused(
             f"recur: {visits} visits end before the last of {len(stream)} experiences enters, one every {enter_every}; "
-            f"ask for at least {needed}",
+            f"ask for at least {needed} visits",
             "visits",
         )
     weights = Weights(schedule, alpha=alpha, t0=t0, beta=beta)

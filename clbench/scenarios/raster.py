@@ -24,7 +24,7 @@ SAMPLED = 4
 """Experiences looked at for a column, where a column stands for more."""
 LAG_EXPERIENCES = 2000
 """Experiences, from the first one on, from which lags are counted."""
-RECURRING = 0.1
+RECURRING = 0.02
 """A stream recurs where more than this share of its visits comes after an absence."""
 LAG_BINS = 24
 """Lags are told one by one up to so many, and in bins of equal logarithmic width beyond."""
@@ -131,7 +131,7 @@ def lags(stream: Stream, *, by: By = "auto") -> Lags | None:
     """How often classes, tasks or concepts come back after how long; ``None`` where nothing recurs.
 
     Where the scenario does not say itself what a lag is, it is the number of experiences since a class (task, concept)
-    last had rows, over the first 2000 experiences; and nothing recurs where at most a tenth of the visits comes after
+    last had rows, over the first 2000 experiences; and nothing recurs where at most 2 % of the visits comes after
     an absence. A frequency compares a lag with lag 1 in the same experiences, so that the number of competitors
     cancels: under a schedule of weights w, where one comes back at a time, the expectation is w(l) / w(1).
     """
