@@ -159,8 +159,9 @@ def recur(
 
     Visit b is the first one of experience b / enter_every where that is a whole number below E; else one of the
     experiences that entered is drawn in proportion to the weight of the visits l since its last one: (l + t0)^-alpha
-    (``power_law``), exp(-l / beta) (``exponential``), or alike (``uniform``). Each visit has the same rows; let
-    ``subsample`` follow for other rows each time.
+    (``power_law``), exp(-l / beta) (``exponential``), or alike (``uniform``). Frequent experiences reinforce
+    themselves: with alpha above 1, or exponentially, one of them takes the rest of a long stream, unless there is a
+    ``floor``. Each visit has the same rows; let ``subsample`` follow for other rows each time.
 
     Args:
         stream: Of E experiences.
