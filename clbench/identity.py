@@ -63,7 +63,8 @@ def _sources(thing: Any, met: set[int]) -> Iterator[str]:
             yield inspect.getsource(thing)
         except (OSError, TypeError):  # typed at a prompt: compiled code in place of text
             yield repr(getattr(getattr(thing, "__code__", None), "co_code", getattr(thing, "__qualname__", "")))
-        functions = [f for f in vars(thing).values() if inspect.isfunction(f)] if isinstance(thing, type) else [thing]
+        inside = vars(thing).values() if isinstance(thing, type) else [thing]
+        functions = [f for f in inside if inspect.isfunction(f) or inspect.ismethod(f)]
         for base in getattr(thing, "__bases__", ()):
             yield from _sources(base, met)
         for function in functions:

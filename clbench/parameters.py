@@ -122,6 +122,8 @@ def signature_text(target: Callable[..., Any]) -> str:
 def _type_text(kind: Any) -> str:
     """``earlier | any``, ``int | None``, ``list[int]``."""
     inside, origin = typing.get_args(kind), typing.get_origin(kind)
+    if origin is Annotated:
+        return _type_text(inside[0])
     if origin is typing.Literal:
         return " | ".join(map(str, inside))
     if origin in (typing.Union, types.UnionType):

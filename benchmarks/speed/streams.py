@@ -1,7 +1,7 @@
 """How long a very long stream takes to build, and how much memory: ``python benchmarks/speed/streams.py``.
 
-Builds 10,000 experiences of SCoLe on MNIST and walks through all of them, in a process of its own. Bounds: 2 s to build and
-200 MB above the data.
+Builds 10,000 experiences of SCoLe on MNIST and walks through all of them, in a process of its own. Bounds: 2 s to build
+and 200 MB above the data.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main() -> None:
     console = Console()
     console.print(f"{len(stream)} experiences, {rows:,} rows, fingerprint {fingerprint}")
     for name, value, bound in (("build", built, BUILD_SECONDS), ("memory above the data, MB", megabytes, MEGABYTES)):
-        console.print(f"{name}: {value:.2f}, bound {bound:g}: {'[green]met[/]' if value <= bound else '[red]missed[/]'}")
+        console.print(
+            f"{name}: {value:.2f}, bound {bound:g}: {'[green]met[/]' if value <= bound else '[red]missed[/]'}"
+        )
     console.print(f"walking through all of it: {walked:.2f} s, {1e6 * walked / len(stream):.0f} µs an experience")
 
 

@@ -42,7 +42,8 @@ def linear(layer: nn.Linear, x: Tensor, *, relu: bool = False) -> Tensor:
         (B, O) outputs.
     """
     plain = torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or len(x) < FEWEST_ROWS
-    if plain or not fused_available():
+    hooked = layer._forward_hooks or layer._forward_pre_hooks  # somebody waits for the layer to be called
+    if plain or hooked or not fused_available():
         out = layer(x)
         return torch.relu(out) if relu else out
     return torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "relu" if relu else "none", [], "")
