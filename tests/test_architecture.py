@@ -19,7 +19,7 @@ LEVELS = (
     "strategies learner train evaluate leaderboard plots stream_plots",
     "adapters testing",
     "plan cell executors matrix track api identity snapshots environment",
-    "cli progress doctor",
+    "cli progress doctor __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 
