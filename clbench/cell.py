@@ -154,7 +154,13 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
     rows = None if evaluation["rows_per_task"] == "all" else evaluation["rows_per_task"]
     presence = shown if len(shown) == len(stream) else stream
     evaluator = Evaluator(
-        stream, every=evaluation["every"], rows_per_task=rows, seed=seed, device=device, presence=presence
+        stream,
+        every=evaluation["every"],
+        tasks=evaluation["tasks"],
+        rows_per_task=rows,
+        seed=seed,
+        device=device,
+        presence=presence,
     )
     return Run(cell, stream, chain, learner, evaluator, Cursor(), len(shown) // len(stream))
 

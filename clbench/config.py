@@ -67,10 +67,12 @@ class Evaluation(Section):
 
     Args:
         every: Optimiser steps between looks; 0 looks at the ends of experiences only.
+        tasks: What is looked at after a step: the tasks ``seen`` so far, or ``all``; the start and ends look at all.
         rows_per_task: Evaluation rows of each task, fixed and stratified, or ``all``.
     """
 
     every: Annotated[int, Field(ge=0)] = 1
+    tasks: Literal["seen", "all"] = "seen"
     rows_per_task: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
 
 

@@ -65,6 +65,7 @@ class Evaluator:
     Args:
         stream: Its tasks are what is looked at: those seen so far after a step, all of them at the start and at ends.
         every: Optimiser steps between step looks; 0 looks at ends only.
+        tasks: ``all`` looks at every task after a step too, not only at those ``seen`` so far.
         rows_per_task: Rows of each task, drawn once and stratified by label; ``None`` takes all.
         seed: Of the draw of rows; the same rows for every strategy.
         presence: The stream that says which tasks an experience holds, where the learner sees more than that.
@@ -76,12 +77,14 @@ class Evaluator:
         stream: Stream,
         *,
         every: int = 1,
+        tasks: str = "seen",
         rows_per_task: int | None = None,
         seed: int = 0,
         device: torch.device | str = "cpu",
         presence: Stream | None = None,
     ) -> None:
         self.every = every
+        self._all_tasks = tasks == "all"
         self._stream = stream
         self._presence = presence or stream
         self._device = torch.device(device)
@@ -170,7 +173,7 @@ class Evaluator:
                 self._visited += 1
             seen = np.flatnonzero(self._present.any(axis=0)).tolist()
             self._arrange(seen, experience)
-            k = len(seen) if kind is Kind.STEP else len(self._order)
+            k = len(seen) if kind is Kind.STEP and not self._all_tasks else len(self._order)
             n = sum(len(self._rows[t]) for t in self._order[:k])
             task = self._task[:n]
             self._panel_key = key

@@ -330,3 +330,14 @@ def test_the_training_clock_goes_on_from_a_snapshot(monkeypatch):
     second.restore(state)
     now[0] = 1013.0
     assert second.elapsed == 10.0
+
+
+def test_all_tasks_are_looked_at_after_every_step_where_that_is_asked_for():
+    seen, everything_looked_at = (
+        trained("naive", *changes).evaluator.trace() for changes in ((), ("evaluation.tasks=all",))
+    )
+    steps = seen.kind == Kind.STEP
+    assert np.isnan(seen.score[steps]).any()
+    assert not np.isnan(everything_looked_at.score[steps]).any()
+    there = ~np.isnan(seen.score)
+    np.testing.assert_array_equal(seen.score[there], everything_looked_at.score[there])

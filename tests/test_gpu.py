@@ -1,0 +1,60 @@
+"""What holds on a CPU holds on a GPU: every strategy runs, evaluation is neutral, a run goes on from its snapshot."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support import EVERY_STRATEGY, SMALL, everything
+
+from clbench.cell import prepare
+from clbench.plan import plan
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def ready(strategy, *changes):
+    return prepare(plan(SMALL, strategies=[strategy], seeds=[0], overrides=changes).cells[0], device="cuda")
+
+
+@pytest.mark.parametrize("strategy", EVERY_STRATEGY)
+def test_every_strategy_runs_on_the_gpu_and_agrees_with_itself(strategy):
+    runs = [ready(strategy) for _ in range(2)]
+    for run in runs:
+        run.train()
+    assert runs[0].learner.w.device.type == "cuda"
+    torch.testing.assert_close(runs[0].learner.w, runs[1].learner.w, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["stream.scenario=rotated", "model={name: cnn}"])
+def test_other_streams_and_models_run_on_the_gpu(change):
+    run = ready("er", change) if "model" in change else ready("er", "stream={scenario: rotated, dataset: digits}")
+    run.train()
+    assert run.evaluator.trace().score[-1].min() >= 0
+
+
+def test_evaluation_on_the_gpu_does_not_change_training():
+    off, on = ready("er", "evaluation.every=0", "model.dropout=0.3"), ready("er", "model.dropout=0.3")
+    for run in (off, on):
+        run.train()
+    torch.testing.assert_close(off.learner.w, on.learner.w, rtol=0, atol=1e-5)
+
+
+def test_a_run_on_the_gpu_goes_on_from_its_snapshot():
+    class Stop(Exception):
+        pass
+
+    def stop(step, _):
+        if step == 12:
+            raise Stop
+
+    whole, part, rest = (ready("er", "model.dropout=0.3") for _ in range(3))
+    whole.train()
+    with pytest.raises(Stop):
+        part.train(stop)
+    rest.restore(part.snapshot())
+    rest.train()
+    for name, value in everything(rest).items():
+        torch.testing.assert_close(value, everything(whole)[name], rtol=0, atol=1e-5)
