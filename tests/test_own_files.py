@@ -1,0 +1,125 @@
+"""Scenarios, strategies and models of a user's own, taken from a file, and the contract that checks a stream."""
+
+from __future__ import annotations
+
+import pytest
+from command_line import call
+
+import clbench
+from clbench.plan import plan
+
+RING = '''
+from dataclasses import dataclass
+import numpy as np
+import clbench
+from clbench.rng import Generator
+
+
+def ring(dataset: clbench.Dataset, seed: int, *, experiences: int = 3, width: int = 2) -> clbench.Stream:
+    """Neighbouring classes of a random ring."""
+    order = Generator(seed, "stream").permutation(dataset.n_classes)
+
+    def build(i):
+        classes = tuple(sorted(int(order[(i + k) % len(order)]) for k in range(width)))
+        rows = np.flatnonzero(np.isin(dataset.train.y, classes))
+        return clbench.Experience(id=i, rows=rows, task=dataset.train.y[rows], view=0, classes=classes)
+
+    tasks = tuple(clbench.Task(c, str(c), np.flatnonzero(dataset.test.y == c), (c,)) for c in range(dataset.n_classes))
+    what = {"ring": order.tolist(), "experiences": experiences, "width": width}
+    return clbench.Stream("ring", dataset, tasks, experiences, build, dataset.n_classes, seed, what)
+
+
+calls = []
+
+
+def careless(dataset: clbench.Dataset, seed: int) -> clbench.Stream:
+    """Draws from a generator that is not the stream's."""
+    calls.append(1)
+    shift = len(calls)
+
+    def build(i):
+        rows = np.arange(shift, shift + 20)
+        return clbench.Experience(id=i, rows=rows, task=0, view=0, classes=tuple(sorted(set(dataset.train.y[rows].tolist()))))
+
+    task = clbench.Task(0, "all", np.arange(len(dataset.test)), tuple(range(dataset.n_classes)))
+    return clbench.Stream("careless", dataset, (task,), 2, build, dataset.n_classes, seed, {})
+
+
+@dataclass(kw_only=True)
+class Still(clbench.Part):
+    strength: float
+
+    def gradient(self, learner, batch):
+        learner.g.mul_(1 - self.strength)
+
+
+def tiny(shape, n_outputs, *, width: int = 8):
+    from torch import nn
+
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_outputs))
+'''
+
+
+@pytest.fixture
+def own(tmp_path):
+    path = tmp_path / "ring.py"
+    path.write_text(RING, encoding="utf-8")
+    return path
+
+
+def benchmark(own, **changes):
+    return {
+        "name": "mine",
+        "stream": {"scenario": f"{own}:ring", "dataset": {"name": "digits", "train_rows": 200}, "width": 3},
+        "model": {"name": f"{own}:tiny", "width": 6},
+        "strategies": ["naive", f"{own}:Still(strength=1)"],
+        "seeds": 1,
+        **changes,
+    }
+
+
+def test_scenario_strategy_and_model_of_a_file_run_in_workers(own):
+    naive, still = clbench.run(benchmark(own), jobs=2)
+    assert [naive.status, still.status] == ["done", "done"]
+    assert (still.trace.score == still.trace.score[0]).all()  # a gradient of 0 leaves the model where it is
+    assert not (naive.trace.score[-1] == naive.trace.score[0]).all()
+
+
+def test_a_changed_file_makes_other_cells(own):
+    before = plan(benchmark(own)).cells[0].key
+    assert plan(benchmark(own)).cells[0].key == before
+    own.write_text(RING + "\n# changed\n", encoding="utf-8")
+    assert plan(benchmark(own)).cells[0].key != before
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("ring.py:rign", "ring.py has no 'rign' to be a scenario; did you mean 'ring'?"),
+        ("nowhere.py:ring", "which cannot be read"),
+        ("broken.py:ring", "broken.py does not import: SyntaxError"),
+    ],
+)
+def test_a_file_that_does_not_hold_it_is_refused_with_a_sentence(own, name, sentence):
+    (own.parent / "broken.py").write_text("def ring(:", encoding="utf-8")
+    stream = {"scenario": str(own.parent / name), "dataset": "digits"}
+    with pytest.raises(clbench.Refused) as caught:
+        plan(benchmark(own, stream=stream))
+    assert sentence in str(caught.value)
+
+
+def test_check_says_that_a_good_stream_keeps_the_contract(own):
+    done = call("check", f"{own}:ring", "--set", "width=4")
+    assert done.code == 0
+    assert "The contract is kept" in done.out
+
+
+def test_check_says_what_is_wrong_with_a_careless_stream(own):
+    done = call("check", f"{own}:careless")
+    assert done.code == 1
+    assert "two builds have one fingerprint and hold different rows or labels" in done.out
+
+
+def test_check_takes_a_shipped_benchmark_and_refuses_an_unknown_name():
+    assert call("check", "split-digits").code == 0
+    assert call("check", "splt-digits").code == 2
