@@ -40,7 +40,7 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config.get("name"), str):
         names = ", ".join(entry.name for entry in MODELS)
         raise Refused(f"a model needs name: NAME, got {config.get('name')!r}; known: {names}")
-    settings = {key: value for key, value in config.items() if key != "name"}
+    settings = {key: value for key, value in config.items() if key not in ("name", "source")}
     from_file = MODELS.source(config["name"])
     name, _, architecture = (config["name"], "", "") if from_file else config["name"].partition(":")
     if architecture and (name != "torchvision" or settings.setdefault("architecture", architecture) != architecture):
