@@ -69,14 +69,8 @@ class Reservoir(Admission):
         self.offered, self.generator.state = state["offered"], state["generator"]
 
 
-class ClassBalanced(Admission):
-    """Classes seen share the memory as evenly as the stream allows; inside a class, a reservoir.
-
-    A row of a class that has never been the largest takes a random slot of the largest class; a row of a class that has
-    (a full class) replaces a row of its own class with probability kept / seen of that class.
-
-    Source: Chrysakis & Moens 2020, algorithm 1 (class-balancing reservoir sampling).
-    """
+class PerClass(Admission):
+    """What policies remember that keep an account of every class: its slots, and how many of its rows were offered."""
 
     def __init__(self, size: int, generator: Generator, classes: int) -> None:
         super().__init__(size, generator, classes)
@@ -84,6 +78,32 @@ class ClassBalanced(Admission):
         self.seen: dict[int, int] = {}
         self.full: set[int] = set()
         self.count = 0
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return {
+            "slots": [[label, list(slots)] for label, slots in self.slots.items()],
+            "seen": list(self.seen.items()),
+            "full": sorted(self.full),
+            "count": self.count,
+            "generator": self.generator.state,
+        }
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.slots = {label: list(slots) for label, slots in state["slots"]}
+        self.seen, self.full, self.count = dict(state["seen"]), set(state["full"]), state["count"]
+        self.generator.state = state["generator"]
+
+
+class ClassBalanced(PerClass):
+    """Classes seen share the memory as evenly as the stream allows; inside a class, a reservoir.
+
+    A row of a class that has never been the largest takes a random slot of the largest class; a row of a class that has
+    (a full class) replaces a row of its own class with probability kept / seen of that class.
+
+    Source: Chrysakis & Moens 2020, algorithm 1 (class-balancing reservoir sampling).
+    """
 
     def place(self, y: Index) -> Index:
         pairs = self.generator.uniform(2 * len(y)).reshape(-1, 2).tolist()  # row by row, so that batches do not matter
@@ -107,24 +127,8 @@ class ClassBalanced(Admission):
         own.append(largest.pop(int(pick * most)))
         return own[-1]
 
-    @property
-    def state(self) -> dict[str, Any]:
-        return {
-            "slots": [[label, list(slots)] for label, slots in self.slots.items()],
-            "seen": list(self.seen.items()),
-            "full": sorted(self.full),
-            "count": self.count,
-            "generator": self.generator.state,
-        }
 
-    @state.setter
-    def state(self, state: dict[str, Any]) -> None:
-        self.slots = {label: list(slots) for label, slots in state["slots"]}
-        self.seen, self.full, self.count = dict(state["seen"]), set(state["full"]), state["count"]
-        self.generator.state = state["generator"]
-
-
-class ClassQuota(Admission):
+class ClassQuota(PerClass):
     """Every class has the same quota from the start, M / C slots whether or not the others are used yet; inside it, a
     reservoir. The budget per class of van de Ven et al. 2022.
 
@@ -137,9 +141,6 @@ class ClassQuota(Admission):
         self.quota = size // classes
         if size and self.quota == 0:
             raise Refused(f"memory.policy class_quota with size {size} leaves no slot for each of {classes} classes")
-        self.slots: dict[int, list[int]] = {}
-        self.seen: dict[int, int] = {}
-        self.count = 0
 
     def place(self, y: Index) -> Index:
         placed = [self._place(label, u) for label, u in zip(y.tolist(), self.generator.uniform(len(y)), strict=True)]
@@ -154,21 +155,6 @@ class ClassQuota(Admission):
             return own[-1]
         pick = int(u * self.seen[label])
         return own[pick] if pick < self.quota else -1
-
-    @property
-    def state(self) -> dict[str, Any]:
-        return {
-            "slots": [[label, list(slots)] for label, slots in self.slots.items()],
-            "seen": list(self.seen.items()),
-            "count": self.count,
-            "generator": self.generator.state,
-        }
-
-    @state.setter
-    def state(self, state: dict[str, Any]) -> None:
-        self.slots = {label: list(slots) for label, slots in state["slots"]}
-        self.seen, self.count = dict(state["seen"]), state["count"]
-        self.generator.state = state["generator"]
 
 
 POLICIES: dict[str, type[Admission]] = {

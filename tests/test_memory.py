@@ -310,3 +310,23 @@ def test_a_memory_of_size_zero_keeps_nothing():
     empty.offer(rows(0, [1, 2]))
     assert len(empty) == 0
     assert not empty.has_earlier(None)
+
+
+def test_class_quota_gives_every_class_its_share_from_the_start_and_a_reservoir_inside():
+    def kept_of_class_0(seed):
+        quota = Memory(6, policy="class_quota", admit="every_pass", seed=seed, classes=3)
+        labels = [0] * 8 + [1]
+        fill(quota, labels, 4)
+        assert quota.all().index[Y].bincount(minlength=3).tolist() == [2, 1, 0]  # the third share stays free
+        return {int(row) for row, y in zip(quota.all().index[0], quota.all().index[Y], strict=True) if y == 0}
+
+    count = np.zeros(8)
+    for seed in range(400):
+        count[list(kept_of_class_0(seed))] += 1
+    assert count.sum() == 800
+    assert abs(count - 100).max() < 40  # 4.6 standard deviations of a fair draw of 2 out of 8
+
+
+def test_class_quota_without_a_slot_for_each_class_is_refused():
+    with pytest.raises(ValueError, match="leaves no slot for each of 10 classes"):
+        Memory(9, policy="class_quota", admit="end", seed=0, classes=10)
