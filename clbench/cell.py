@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from clbench import models
+from clbench.config import Evaluation, Training
 from clbench.data.augment import augmenter
 from clbench.environment import environment
 from clbench.evaluate import Diverged, Evaluator
@@ -64,16 +65,16 @@ class Run:
         """Learn from where the cursor stands to the end of the stream."""
         if self.cursor.step == 0 and not self.cursor.begun:
             torch.manual_seed(derive(self.cell.seed, "dropout"))
-        training = self.cell.config["training"]
-        per_experience = training["iterations"]
+        training = Training(**self.cell.config["training"])
+        per_experience = training.iterations
         train(
             self.learner,
             self.stream,
             self.chain,
             self.evaluator,
-            epochs=training["epochs"],
+            epochs=training.epochs,
             iterations=per_experience and per_experience * self.share,
-            drop_last=training["drop_last"],
+            drop_last=training.drop_last,
             cursor=self.cursor,
             tick=None if tick is None else lambda cursor, done: tick(cursor.step, done),
         )
@@ -126,8 +127,8 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
     seen = {"stream": stream, "merged": bounds.merged(stream), "accumulated": bounds.accumulated(stream)}
     shown = stream
     stream = seen[declared(parts, "sees", "stream")]
-    training, evaluation = settings["training"], settings["evaluation"]
-    augment = None if training["augment"] == "none" else augmenter(training["augment"])
+    training, evaluation = Training(**settings["training"]), Evaluation(**settings["evaluation"])
+    augment = None if training.augment == "none" else augmenter(training.augment)
     resident = Resident(
         dataset.train,
         dataset,
@@ -146,17 +147,17 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
         train=resident,
         memory=memory,
         optimizer=partial(_optimizer, training),
-        batch_size=training["batch_size"],
+        batch_size=training.batch_size,
         seed=seed,
         separate_heads=settings["model"]["heads"] == "separate",
     )
     learner.predictors = chain.predict
-    rows = None if evaluation["rows_per_task"] == "all" else evaluation["rows_per_task"]
+    rows = None if evaluation.rows_per_task == "all" else evaluation.rows_per_task
     presence = shown if len(shown) == len(stream) else stream
     evaluator = Evaluator(
         stream,
-        every=evaluation["every"],
-        tasks=evaluation["tasks"],
+        every=evaluation.every,
+        tasks=evaluation.tasks,
         rows_per_task=rows,
         seed=seed,
         device=device,
@@ -194,11 +195,11 @@ def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: in
         return wrap(module, n_outputs, shape=dataset.shape)
 
 
-def _optimizer(training: Mapping[str, Any], weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-    common = {"lr": training["lr"], "weight_decay": training["weight_decay"]}
-    if training["optimizer"] == "sgd":
-        return torch.optim.SGD(weights, momentum=training["momentum"], **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training["optimizer"]](weights, **common)
+def _optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+    common = {"lr": training.lr, "weight_decay": training.weight_decay}
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(weights, momentum=training.momentum, **common)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer](weights, **common)
 
 
 # --------------------------------------------------------------------------------------------------- to a record

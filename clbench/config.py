@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,18 @@ class Section(BaseModel):
     """A part of a benchmark file; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Settings that stand in a cell only where they differ from their default, so that cells from before they existed
+    keep their keys."""
+
+    def canonical(self) -> dict[str, Any]:
+        """All settings written out, as they enter a cell and its key; options at their default are left out."""
+        written = self.model_dump()
+        for name in self.options:
+            if written[name] == type(self).model_fields[name].get_default(call_default_factory=True):
+                del written[name]
+        return written
 
 
 class Training(Section):

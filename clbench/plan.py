@@ -110,9 +110,9 @@ def plan(
         "benchmark": {"name": checked.name, "version": checked.version},
         "stream": _stream(checked, source, dataset),
         "model": _model(checked, source, model),
-        "training": checked.training.model_dump(),
-        "memory": checked.memory.model_dump(),
-        "evaluation": checked.evaluation.model_dump(),
+        "training": checked.training.canonical(),
+        "memory": checked.memory.canonical(),
+        "evaluation": checked.evaluation.canonical(),
     }
     for name in checked.defaults:
         if name not in STRATEGIES:
@@ -190,7 +190,7 @@ def _strategy(
                 )
             document = {**benchmark.model_dump(), section: {**common[section], **values}}
             checked = config.check(document, Source(f"overrides of {written['strategy']!r}", document))
-            filled[section] = getattr(checked, section).model_dump()
+            filled[section] = getattr(checked, section).canonical()
             shown += [f"{key}={strategy_text.plain_number(value)}" for key, value in values.items()]
         label, written = written.get("label"), written["strategy"]
     else:
