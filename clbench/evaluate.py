@@ -143,14 +143,15 @@ class Evaluator:
         """Correct rows per task (T',) and the sum of all outputs, which is finite only if each of them is."""
         n, chunk = len(panel.y), max(64, CHUNK_VALUES // max(1, panel.x[0].numel()))
         correct, total = [], torch.zeros((), device=self._device)
+        learner.scratch.clear()
         with learner.undisturbed(training=False):
             for start in range(0, n, chunk):
                 span = slice(start, start + chunk)
                 hidden = panel.hidden[span] if panel.hidden is not None and panel.hidden.dim() == 2 else panel.hidden
                 x, task = panel.x[span], panel.task[span] if self._stream.task_labels else None
-                logits = learner.model(x).logits
-                total += logits.sum()
-                correct.append(learner.predict(x, task, logits, hidden=hidden).argmax(1) == panel.y[span])
+                output = learner.model(x)
+                total += output.logits.sum()
+                correct.append(learner.predict(output, task, hidden=hidden).argmax(1) == panel.y[span])
         counts = torch.zeros(len(panel.tasks), dtype=torch.int64, device=self._device)
         counts.index_add_(0, panel.place, torch.cat(correct).long())
         return counts, total

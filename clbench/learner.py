@@ -79,6 +79,7 @@ class Learner:
         experience: Number of the running experience, ``None`` where boundaries are hidden.
         seen: (C,) bool, output units whose class has occurred so far.
         head_mask: (P,) bool, weights of the model's last layer.
+        scratch: What parts worked out for the look that is running, such as class means; every look begins with none.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Learner:
         self.cost = Cost(weights=self.w.numel())
         self.experience: int | None = None
         self.predictors: tuple[Any, ...] = ()
+        self.scratch: dict[str, Any] = {}
         self._order = Generator(seed, "order")
         self._stream = stream
         self._train = train
@@ -268,18 +270,17 @@ class Learner:
 
     # ------------------------------------------------------------------ prediction
 
-    def predict(self, x: Tensor, task: Tensor | None, logits: Tensor, *, hidden: Tensor | None) -> Tensor:
+    def predict(self, output: Output, task: Tensor | None, *, hidden: Tensor | None) -> Tensor:
         """Scores (B, C) in evaluation: what parts make of the logits, then only the classes that compete.
 
         Args:
-            x: (B, ...) inputs.
+            output: The model's.
             task: (B,) task labels where the stream reveals them.
-            logits: (B, C), the model's.
             hidden: Classes that do not compete, (C,) or (B, C) bool.
         """
-        scores = logits
+        scores = output.logits
         for act in self.predictors:
-            scores = act(self, x, task, scores)
+            scores = act(self, output, task, scores)
         return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
 
     def hidden(self, task: Tensor) -> Tensor | None:

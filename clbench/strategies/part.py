@@ -115,6 +115,10 @@ class Part:
     def end_stream(self, learner: Learner) -> None:
         """After the last experience."""
 
-    def predict(self, learner: Learner, x: Tensor, task: Tensor | None, scores: Tensor) -> Tensor:
-        """Scores (B, C) in, scores (B, C) out; the class with the highest is predicted."""
+    def predict(self, learner: Learner, output: Output, task: Tensor | None, scores: Tensor) -> Tensor:
+        """Scores (B, C) in, scores (B, C) out; the class with the highest is predicted.
+
+        ``output`` is what the model made of the rows, ``task`` (B,) their task labels where the stream reveals them.
+        What is worked out once for a whole look goes into ``learner.scratch``, which every look begins empty.
+        """
         return scores
