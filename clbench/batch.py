@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,8 @@ class Batch:
         sources: Where the rows came from; the first is the stream.
         allowed: Classes that compete: ``None`` for all, (C,) bool for every row alike, or (B, C) bool.
         first_pass: Whether these stream rows are met for the first time in this experience.
+        skip: Set by a part's ``batch`` hook where nothing is to be learned from it; its rows are still offered to
+            memory.
     """
 
     def __init__(
@@ -59,6 +62,9 @@ class Batch:
         self.index = index  # (5, B)
         self.sources = [Source(0, index.shape[1])]
         self.first_pass = first_pass
+        self.skip = False
+        self._kept: dict[int, dict[str, Any]] = {}
+        self._changes: list[Callable[[Tensor], Tensor]] = []
         self._gather = gather
         self._allow = allow
         self._task_labels = task_labels
@@ -90,7 +96,10 @@ class Batch:
     def x(self) -> Tensor:
         """(B, ...) inputs, scaled, transformed and augmented; made once, on first use."""
         if self._x is None:
-            self._x = self._gather(self.index)
+            x = self._gather(self.index)
+            for change in self._changes:
+                x = change(x)
+            self._x = x
         return self._x
 
     @property
@@ -119,6 +128,20 @@ class Batch:
         self.index = torch.cat([self.index, index], dim=1)
         self.sources.append(source)
         return source
+
+    def change(self, how: Callable[[Tensor], Tensor]) -> None:
+        """Change inputs as they are made, (B, ...) to (B, ...): another augmentation, a mixture of rows."""
+        if self._x is not None:
+            raise AssertionError("inputs are changed in the 'batch' hook, before they are read")
+        self._changes.append(how)
+
+    def keep(self, part: object, **things: Any) -> None:
+        """What a part wants to find again in a later hook of the same step, by name."""
+        self._kept.setdefault(id(part), {}).update(things)
+
+    def kept(self, part: object) -> dict[str, Any]:
+        """What the part kept earlier in this step; empty where it kept nothing."""
+        return self._kept.get(id(part), {})
 
     def narrow(self, source: Source, classes: Tensor, n_outputs: int) -> None:
         """Let only ``classes`` (C,) bool compete on a source's rows, among those that competed before."""

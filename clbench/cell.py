@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from clbench import models
+from clbench import models, rates
+from clbench.alarms import alarms
 from clbench.config import Evaluation, Training
 from clbench.data.augment import augmenter
 from clbench.environment import environment
-from clbench.evaluate import Diverged, Evaluator
-from clbench.learner import Learner
+from clbench.evaluate import Evaluator
+from clbench.learner import Diverged, Learner
 from clbench.memory import Memory
 from clbench.parameters import Refused
 from clbench.plan import Cell, make_stream
+from clbench.probe import Probe
 from clbench.resident import Resident
 from clbench.rng import derive
 from clbench.scenarios import bounds
@@ -75,6 +78,8 @@ class Run:
             epochs=training.epochs,
             iterations=per_experience and per_experience * self.share,
             drop_last=training.drop_last,
+            rate=rates.rate(training.lr_schedule),
+            reset_optimizer=training.optimizer_state == "reset",
             cursor=self.cursor,
             tick=None if tick is None else lambda cursor, done: tick(cursor.step, done),
         )
@@ -150,8 +155,13 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
         batch_size=training.batch_size,
         seed=seed,
         separate_heads=settings["model"]["heads"] == "separate",
+        clip_norm=training.clip_norm,
     )
     learner.predictors = chain.predict
+    if "length" in settings.get("reveal", ()):
+        learner.length, learner.total_steps = len(stream), _total_steps(stream, training, len(shown) // len(stream))
+    if evaluation.probe:
+        learner.probe = Probe(evaluation.probe)
     rows = None if evaluation.rows_per_task == "all" else evaluation.rows_per_task
     presence = shown if len(shown) == len(stream) else stream
     evaluator = Evaluator(
@@ -175,8 +185,18 @@ def _revealed(stream: Stream, settings: Mapping[str, Any]) -> frozenset[str]:
         "task_labels": stream.task_labels,
         "boundaries": stream.build(0).boundary,
         "memory": settings["memory"]["size"] > 0,
+        "length": "length" in settings.get("reveal", ()),
+        "augmentation": settings["training"]["augment"] != "none",
+        "pretrained": settings["model"].get("weights") is not None,
     }
     return frozenset(name for name, there in given.items() if there)
+
+
+def _total_steps(stream: Stream, training: Training, share: int) -> int:
+    if training.iterations is not None:
+        return training.iterations * share * len(stream)
+    size, up = training.batch_size, 0 if training.drop_last else training.batch_size - 1
+    return training.epochs * sum((len(experience) + up) // size for experience in stream)
 
 
 def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: int, given: Given) -> nn.Module:
@@ -196,10 +216,12 @@ def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: in
 
 
 def _optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-    common = {"lr": training.lr, "weight_decay": training.weight_decay}
+    lr, decay = training.lr, training.weight_decay
     if training.optimizer == "sgd":
-        return torch.optim.SGD(weights, momentum=training.momentum, **common)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer](weights, **common)
+        return torch.optim.SGD(weights, lr=lr, momentum=training.momentum, weight_decay=decay)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer](
+        weights, lr=lr, weight_decay=decay
+    )
 
 
 # --------------------------------------------------------------------------------------------------- to a record
@@ -256,15 +278,20 @@ def record(cell: Cell, run: Run | None, *, status: str, reason: str, device: str
         account.evaluation_seconds = run.evaluator.seconds
         account.train_seconds = run.evaluator.elapsed - run.evaluator.seconds
         cost = account.as_dict()
+    trace = run.evaluator.trace() if run is not None and status in ("done", "diverged") else None
+    if run is not None and trace is not None and run.learner.probe is not None:
+        probe = run.learner.probe
+        trace = replace(trace, probe_step=np.array(probe.steps, dtype=np.int64), probe=probe.columns().numpy())
     return Record(
         key=cell.key,
         cell=cell.config,
         label=cell.label,
         status=status,
         reason=reason,
-        trace=run.evaluator.trace() if run is not None and status in ("done", "diverged") else None,
+        trace=trace,
         fingerprint=run.stream.fingerprint if run is not None else "",
         cost=cost,
+        alarms=() if run is None or trace is None else alarms(run.chain, run.learner, run.stream, trace),
         environment=environment(device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from clbench import rates
 from clbench.parameters import Refused, did_you_mean
 
 BRANCHES = ("int", "str", "float", "bool")
@@ -46,7 +47,12 @@ class Training(Section):
         drop_last: Whether an incomplete last batch of a pass is left out.
         threads: Threads of the process; part of the benchmark, since they change float sums.
         augment: Random change of training inputs: ``none``, ``crop-flip``, ...; memory keeps raw rows.
+        optimizer_state: Momentum and moments are ``kept`` over visible boundaries, or ``reset`` there.
+        clip_norm: Longest gradient, by its Euclidean norm; longer ones are scaled down. ``None`` for no limit.
+        lr_schedule: A name in ``clbench.rates.SCHEDULES``, or ``{name: {setting: value}}``.
     """
+
+    options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule"})
 
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -58,6 +64,9 @@ class Training(Section):
     drop_last: bool = False
     threads: Annotated[int, Field(ge=1)] = 1
     augment: str = "none"
+    optimizer_state: Literal["kept", "reset"] = "kept"
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    lr_schedule: Annotated[str | dict[str, Any], AfterValidator(rates.canonical)] = "constant"
 
 
 class MemoryBudget(Section):
@@ -65,12 +74,13 @@ class MemoryBudget(Section):
 
     Args:
         size: Number of rows; 0 for none.
-        policy: ``reservoir``, ``class_balanced``, or ``class_quota`` (size / classes for each from the start).
+        policy: ``reservoir``, ``class_balanced``, ``class_quota`` (size / classes for each from the start),
+            ``greedy_balanced`` (classes share evenly, first come first kept) or ``per_experience`` (the last of each).
         admit: Rows are offered on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience.
     """
 
     size: Annotated[int, Field(ge=0)] = 0
-    policy: Literal["reservoir", "class_balanced", "class_quota"] = "reservoir"
+    policy: Literal["reservoir", "class_balanced", "class_quota", "greedy_balanced", "per_experience"] = "reservoir"
     admit: Literal["first_pass", "every_pass", "end"] = "first_pass"
 
 
@@ -81,15 +91,20 @@ class Evaluation(Section):
         every: Optimiser steps between looks; 0 looks at the ends of experiences only.
         tasks: What is looked at after a step: the tasks ``seen`` so far, or ``all``; the start and ends look at all.
         rows_per_task: Evaluation rows of each task, fixed and stratified, or ``all``.
+        probe: Optimiser steps between probes of the gradient (``clbench.probe``); 0 for none.
     """
+
+    options: ClassVar[frozenset[str]] = frozenset({"probe"})
 
     every: Annotated[int, Field(ge=0)] = 1
     tasks: Literal["seen", "all"] = "seen"
     rows_per_task: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    probe: Annotated[int, Field(ge=0)] = 0
 
 
 class Benchmark(Section):
-    """A benchmark file. ``stream`` and ``model`` are checked against their scenario's and model's own settings."""
+    """A benchmark file. ``stream`` and ``model`` are checked against their scenario's and model's own settings;
+    ``reveal`` lists what strategies may know that streams in life do not tell: the ``length`` of the stream."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     version: Annotated[int, Field(ge=1)] = 1
@@ -98,6 +113,7 @@ class Benchmark(Section):
     training: Training = Training()
     memory: MemoryBudget = MemoryBudget()
     evaluation: Evaluation = Evaluation()
+    reveal: list[Literal["length"]] = []
     defaults: dict[str, dict[str, Any]] = {}
     strategies: Annotated[list[str | dict[str, Any] | list[Any]], Field(min_length=1)] = ["naive"]
     seeds: int | list[int] = 5

@@ -22,6 +22,7 @@ class Cost:
         state_bytes: Extra weights and statistics that parts keep.
         train_seconds: Wall time outside looks.
         evaluation_seconds: Wall time inside looks.
+        extra_seconds: Wall time of parts' side work, inside ``train_seconds``.
     """
 
     steps: int = 0
@@ -36,6 +37,7 @@ class Cost:
     state_bytes: int = 0
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
+    extra_seconds: float = 0.0
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)

@@ -15,27 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clbench.learner import Learner
+from clbench.learner import Diverged, Learner
 from clbench.resident import Resident
 from clbench.rng import Generator
 from clbench.types import Index, Kind, Stream, Trace
 
 CHUNK_VALUES = 1 << 19
 """Input values per chunk: with weights and activations of small models, this stays inside a core's cache."""
-
-
-class Diverged(Exception):
-    """The model's outputs are no longer finite.
-
-    Args:
-        step: The look at which it showed, in optimiser steps.
-    """
-
-    def __init__(self, step: int) -> None:
-        super().__init__(
-            f"the model's outputs are not finite after step {step}; a smaller learning rate or strength may help"
-        )
-        self.step = step
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ With g_n(y) the gradient of log p(y | x_n) and N rows:
 - ``batch``:      (1/K) Σ_k (mean gradient of batch k)², the square of a mean: roughly 1/B of ``empirical``.
 
 Source: Kirkpatrick et al. 2017; the estimators are compared in van de Ven 2025, arXiv 2502.11756.
-Letters: B rows, C classes, P weights, I inputs and O outputs of a layer.
+Letters: B rows, C classes, P weights.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 
 from clbench.models.flat import Flat
+from clbench.per_row import accumulate
 from clbench.rng import Generator
 
 Estimator = Literal["exact", "sampled", "empirical", "batch"]
@@ -84,10 +84,13 @@ def squared_gradients(
         weight: (B,) non-negative.
         hidden: Classes that do not compete, (C,) or (B, C) bool.
     """
-    owners = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(recurse=False))]
-    if all(type(m) is nn.Linear for m in owners):  # a subclass may do something else with its weights
-        return _by_layer(model, flat, x, y, weight, hidden)
-    return _by_row(model, flat, x, y, weight, hidden)
+    mask = torch.zeros(1, 1, dtype=torch.bool, device=x.device) if hidden is None else hidden
+    extras = (y, weight, mask.expand(len(x), mask.shape[-1]))
+
+    def scalar(logits: Tensor, y: Tensor, weight: Tensor, hidden: Tensor) -> Tensor:
+        return weight.sqrt() * log_likelihood(logits, y, hidden)
+
+    return accumulate(model, flat, x, scalar, extras, power="square")
 
 
 def log_likelihood(logits: Tensor, y: Tensor, hidden: Tensor | None) -> Tensor:
@@ -95,53 +98,3 @@ def log_likelihood(logits: Tensor, y: Tensor, hidden: Tensor | None) -> Tensor:
     if hidden is not None:
         logits = logits.masked_fill(hidden, -torch.inf)
     return logits.log_softmax(1).gather(1, y[:, None])[:, 0]
-
-
-def _by_layer(model: nn.Module, flat: Flat, x: Tensor, y: Tensor, weight: Tensor, hidden: Tensor | None) -> Tensor:
-    """Products of squared backward signals and squared inputs, layer by layer: no (B, P) tensor is made."""
-    ran: list[tuple[nn.Linear, Tensor, Tensor]] = []
-
-    def note(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-        ran.append((layer, inputs[0], output))
-        return output.clone()  # what comes next may work in place
-
-    handles = [m.register_forward_hook(note) for m in model.modules() if type(m) is nn.Linear]
-    try:
-        log_p = log_likelihood(model(x).logits, y, hidden)
-    finally:
-        for handle in handles:
-            handle.remove()
-    served = [id(p) for layer, *_ in ran for p in layer.parameters(recurse=False)]
-    once = len(set(served)) == len(served) and set(map(id, flat.parameters)) <= set(served)
-    if not once or any(o.dim() != 2 for *_, o in ran):  # weights used twice, tied, or not through their layer
-        return _by_row(model, flat, x, y, weight, hidden)
-    loss = (weight.sqrt() * log_p).sum()
-    signals = torch.autograd.grad(loss, [o for *_, o in ran], materialize_grads=True)
-    squares: dict[int, Tensor] = {}
-    for (layer, a, _), d in zip(ran, signals, strict=True):
-        squares[id(layer.weight)] = (d * d).T @ (a * a)  # (O, I)
-        if layer.bias is not None:
-            squares[id(layer.bias)] = (d * d).sum(0)  # (O,)
-    return flat.concatenate(tuple(squares[id(p)] for p in flat.parameters)).detach()
-
-
-def _by_row(model: nn.Module, flat: Flat, x: Tensor, y: Tensor, weight: Tensor, hidden: Tensor | None) -> Tensor:
-    """Per-row gradients by vectorised differentiation, for layers of any kind; (B, P) at a time, in small chunks."""
-    names = list(flat.slices)
-    weights = {name: p.detach() for name, p in zip(names, flat.parameters, strict=True)}
-
-    def one(weights: dict[str, Tensor], row: Tensor, label: Tensor, mask: Tensor) -> Tensor:
-        logits = functional_call(model, weights, (row[None],)).logits
-        return log_likelihood(logits, label[None], mask[None])[0]
-
-    n_outputs = model(x[:1]).logits.shape[1]
-    mask = torch.zeros(1, n_outputs, dtype=torch.bool, device=x.device) if hidden is None else hidden
-    mask = mask.expand(len(x), n_outputs)
-    total = torch.zeros_like(flat.g)
-    chunk = max(1, 8_000_000 // flat.g.numel())
-    per_row = vmap(grad(one), in_dims=(None, 0, 0, 0))
-    for start in range(0, len(x), chunk):
-        part = slice(start, start + chunk)
-        gradients = per_row(weights, x[part], y[part], mask[part])
-        total += torch.cat([(weight[part] @ gradients[name].flatten(1).square()) for name in names])
-    return total

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from clbench.batch import ROW, TASK, VIEW, Batch, Y
+from clbench.batch import TASK, Batch
 from clbench.cost import Cost
-from clbench.fisher import Estimator, estimate
 from clbench.memory import Memory
 from clbench.models.flat import flatten
 from clbench.models.output import Output
+from clbench.objective import classification_loss
+from clbench.probe import Probe
 from clbench.resident import Resident
 from clbench.rng import Generator
+from clbench.side_work import SideWork, Terms, generator_states, set_generators
 from clbench.types import Experience, Stream
 
-__all__ = ["Learner", "Output", "Shown", "classification_loss"]
+__all__ = ["Diverged", "Learner", "Output", "Shown", "classification_loss"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,25 +42,20 @@ class Shown:
         return self.index.shape[1]
 
 
-def classification_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Cross-entropy over the allowed classes: Σ over sources of coefficient · mean over the source's rows.
+class Diverged(Exception):
+    """Something that has to be finite is not; the run ends.
 
-    A source without a coefficient counts with its share of the batch's rows; where no source has one, this is the plain
-    mean over the batch.
+    Args:
+        step: Where it showed, in optimiser steps.
+        what: What it was.
     """
-    if batch.allowed is not None:
-        logits = logits.masked_fill(~batch.allowed, -torch.inf)
-    if all(source.coefficient is None for source in batch.sources):
-        return F.cross_entropy(logits, batch.y)
-    losses = F.cross_entropy(logits, batch.y, reduction="none")  # (B,)
-    total = losses.new_zeros(())
-    for source in batch.sources:
-        coefficient = len(source) / len(batch) if source.coefficient is None else source.coefficient
-        total = total + coefficient * losses[source.span].mean()
-    return total
+
+    def __init__(self, step: int, what: str = "the model's outputs are not finite after") -> None:
+        super().__init__(f"{what} step {step}; a smaller learning rate or strength may help")
+        self.step = step
 
 
-class Learner:
+class Learner(SideWork):
     """A model with its flat weights and all that a strategy may use.
 
     Args:
@@ -72,6 +68,7 @@ class Learner:
         seed: The run's seed.
         separate_heads: Whether a task's part of the head stands still while only other tasks are learned; matters for
             optimisers with memory, where task labels are revealed.
+        clip_norm: Longest gradient that :meth:`apply` takes, by Euclidean norm; ``None`` for no limit.
 
     Attributes:
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat.Flat`.
@@ -79,6 +76,9 @@ class Learner:
         experience: Number of the running experience, ``None`` where boundaries are hidden.
         seen: (C,) bool, output units whose class has occurred so far.
         head_mask: (P,) bool, weights of the model's last layer.
+        length: Experiences of the stream, and ``total_steps`` its optimiser steps; ``None`` where that is not revealed.
+        probe: Takes the gradient apart at chosen steps, where that was asked for.
+        hooks: The strategy at work, for :meth:`loss`.
         scratch: What parts worked out for the look that is running, such as class means; every look begins with none.
     """
 
@@ -93,20 +93,28 @@ class Learner:
         batch_size: int,
         seed: int,
         separate_heads: bool = False,
+        clip_norm: float | None = None,
     ) -> None:
         self.model = model
         self.flat = flatten(model)
         self.w, self.g, self.slices = self.flat.w, self.flat.g, self.flat.slices
         self.optimizer = optimizer([self.w])
         self.separate_heads = separate_heads
+        self.clip_norm = clip_norm
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self.memory = memory
         self.batch_size = batch_size
         self.n_outputs = stream.n_outputs
         self.device = self.w.device
         self.cost = Cost(weights=self.w.numel())
         self.experience: int | None = None
+        self.length: int | None = None
+        self.total_steps: int | None = None
+        self.hooks: Terms | None = None
         self.predictors: tuple[Any, ...] = ()
         self.scratch: dict[str, Any] = {}
+        self.probe: Probe | None = None
+        self._losses: list[tuple[int, Tensor]] = []
         self._order = Generator(seed, "order")
         self._stream = stream
         self._train = train
@@ -170,6 +178,30 @@ class Learner:
 
     # ------------------------------------------------------------------ steps
 
+    def note_loss(self, loss: Tensor, step: int) -> None:
+        """Take notice of a step's loss, a scalar.
+
+        Raises:
+            Diverged: It is not finite; on a GPU :meth:`check_losses` says so later, without a wait at every step.
+        """
+        if self.device.type == "cpu":
+            if not math.isfinite(loss.item()):
+                raise Diverged(step, "the loss is not finite at")
+        else:
+            self._losses.append((step, loss.detach()))
+
+    def check_losses(self) -> None:
+        """Look at the losses noted since the last time.
+
+        Raises:
+            Diverged: One of them is not finite.
+        """
+        losses, self._losses = self._losses, []
+        if losses:
+            wrong = (~torch.stack([loss for _, loss in losses]).isfinite()).nonzero()
+            if len(wrong):
+                raise Diverged(losses[int(wrong[0])][0], "the loss is not finite at")
+
     def freeze(self, name: str, mask: Tensor | None) -> None:
         """Hold the weights where ``mask`` (P,) is true, until the same name is given ``None``; masks add up."""
         if mask is None:
@@ -197,10 +229,26 @@ class Learner:
                 mask[place] = units.reshape(-1, *(1 for _ in parameter.shape[1:])).expand(parameter.shape).reshape(-1)
         return mask
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the step to come."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def scale_lr(self, factor: float) -> None:
+        """Set the learning rate to so many times the benchmark's."""
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = factor * rate
+
+    def reset_optimizer(self) -> None:
+        """Forget momentum and moments."""
+        self.optimizer.state.clear()
+
     def apply(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """One optimiser step; frozen weights, their momentum and their moments stay as they are."""
         optimizer = optimizer or self.optimizer
         self.cost.steps += 1
+        if self.clip_norm is not None:
+            self.g.mul_((self.clip_norm / self.g.norm().clamp(min=1e-12)).clamp(max=1.0))
         if not self._masks:
             optimizer.step()
             return
@@ -215,58 +263,6 @@ class Learner:
         """Weights and the optimiser's tensors of the same shape, by name."""
         state = {"w": self.w.data, **optimizer.state.get(self.w, {})}
         return [(name, t) for name, t in state.items() if isinstance(t, Tensor) and t.shape == self.w.shape]
-
-    # ------------------------------------------------------------------ side work, without a trace
-
-    @contextmanager
-    def undisturbed(self, *, training: bool) -> Iterator[None]:
-        """Side work in a given mode; modes, buffers and torch's generators are as before afterwards."""
-        modes = [m.training for m in self.modules]
-        buffers = [b.clone() for b in self.buffers]
-        generators, augment = _generators(self.device), self._train.generator.get_state()
-        for module in self.modules:
-            module.__dict__["training"] = training
-        try:
-            yield
-        finally:
-            for module, mode in zip(self.modules, modes, strict=True):
-                module.__dict__["training"] = mode
-            for buffer, old in zip(self.buffers, buffers, strict=True):
-                buffer.copy_(old)
-            _set_generators(generators, self.device)
-            self._train.generator.set_state(augment)
-
-    def grad(self, batch: Batch) -> Tensor:
-        """Gradient (P,) of the objective on a batch with its allowed classes; no trace in g, modes or buffers."""
-        with self.undisturbed(training=True):
-            loss = classification_loss(self.model(batch.x).logits, batch)
-            parts = torch.autograd.grad(loss, self.flat.parameters, allow_unused=True)
-        self.cost.extra_forward_rows += len(batch)
-        self.cost.extra_backward_rows += len(batch)
-        pairs = zip(parts, self.flat.parameters, strict=True)
-        return self.flat.concatenate(tuple(torch.zeros_like(p) if g is None else g for g, p in pairs))
-
-    def fisher(self, index: Tensor, *, estimator: Estimator = "exact", generator: Generator | None = None) -> Tensor:
-        """Diagonal Fisher information (P,) on the rows of an index matrix (5, N); see ``clbench.fisher``.
-
-        Args:
-            index: The rows; un-augmented inputs are used, in evaluation mode.
-            estimator: ``exact``, ``sampled``, ``empirical`` or ``batch``.
-            generator: Where labels are drawn from, for ``sampled``.
-        """
-        total, chunks = torch.zeros_like(self.g), index.split(self.batch_size if estimator == "batch" else 256, dim=1)
-        with self.undisturbed(training=False):
-            for rows in chunks:
-                x = self._train.present(rows[ROW], rows[VIEW])
-                allowed = self.allowed(rows)
-                hidden = None if allowed is None else ~allowed
-                part, backward = estimate(
-                    self.model, self.flat, x, rows[Y], estimator=estimator, hidden=hidden, generator=generator
-                )
-                total += part
-                self.cost.extra_forward_rows += len(x)
-                self.cost.extra_backward_rows += backward
-        return total / (len(chunks) if estimator == "batch" else index.shape[1])
 
     # ------------------------------------------------------------------ prediction
 
@@ -303,10 +299,11 @@ class Learner:
             "memory": self.memory.state,
             "order": self._order.state,
             "augment": self._train.generator.get_state(),
-            "torch": _generators(self.device),
+            "torch": generator_states(self.device),
             "seen": self.seen.clone(),
             "masks": {name: mask.clone() for name, mask in self._masks.items()},
             "cost": dict(vars(self.cost)),
+            "probe": None if self.probe is None else self.probe.state,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -320,22 +317,12 @@ class Learner:
         self.memory.state = state["memory"]
         self._order.state = state["order"]
         self._train.generator.set_state(state["augment"])
-        _set_generators(state["torch"], self.device)
+        set_generators(state["torch"], self.device)
         self.seen.copy_(state["seen"])
         self._masks = {name: mask.to(self.device).clone() for name, mask in state["masks"].items()}
         vars(self.cost).update(state["cost"])
-
-
-def _generators(device: torch.device) -> list[Tensor]:
-    """States of torch's own generators that work on a device may draw from: the CPU's, and a GPU's."""
-    states = [torch.random.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
-
-
-def _set_generators(states: list[Tensor], device: torch.device) -> None:
-    torch.random.set_rng_state(states[0])
-    if device.type == "cuda" and len(states) > 1:
-        torch.cuda.set_rng_state(states[1], device)
+        if self.probe is not None:
+            self.probe.state = state["probe"]
 
 
 def _classes_by_task(stream: Stream) -> Tensor:

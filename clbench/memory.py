@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clbench.admission import POLICIES
+from clbench.admission import POLICIES, Chosen
 from clbench.batch import EXPERIENCE, Batch, Y
+from clbench.parameters import Refused
 from clbench.rng import Generator
 
 Index = NDArray[np.int64]
@@ -79,10 +80,11 @@ class Memory:
 
     # ------------------------------------------------------------------ in
 
-    def admit(self, batch: Batch, side: dict[str, Tensor] | None = None) -> None:
-        """Offer a batch's stream rows, after the draw and the step; raw rows, with side tensors (B, ...) if any."""
+    def admit(self, batch: Batch) -> None:
+        """Offer a batch's stream rows, after the draw and the step; raw rows, with the side tensors that parts gave
+        the stream's source."""
         if self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass):
-            self.offer(batch.index[:, batch.stream.span], side)
+            self.offer(batch.index[:, batch.stream.span], batch.stream.side)
 
     def admit_shuffled(self, index: Tensor) -> None:
         """Offer the rows (5, n) of an experience at its end, in an order of the memory's own."""
@@ -94,7 +96,7 @@ class Memory:
         if self.size == 0 or index.shape[1] == 0:
             return
         host = index.cpu().numpy()
-        slots = self._admission.place(host[Y])
+        slots = self._admission.place(host[Y], host[EXPERIENCE])
         # a slot taken twice belongs to its last taker: scattering with duplicates has no defined order on a GPU
         slots, last = np.unique(slots[::-1], return_index=True)
         taken = (len(host[Y]) - 1 - last)[slots >= 0]
@@ -109,6 +111,26 @@ class Memory:
             if name not in self.side:
                 self.side[name] = values.new_zeros((self.size, *values.shape[1:]))
             self.side[name][where] = values[which]
+
+    def replace(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
+        """Keep these rows (5, n) and no others; for parts that choose what to keep.
+
+        Raises:
+            Refused: More rows than slots, or a policy that chooses by itself.
+        """
+        n = index.shape[1]
+        if n > self.size or not isinstance(self._admission, Chosen):
+            raise Refused(
+                f"{n} rows cannot be put into a memory of {self.size} under policy {self.policy}; a part that chooses "
+                "its rows declares memory_policy = 'herding'"
+            )
+        self._count = n
+        self.index[:, :n] = index
+        self._origin[:n] = index[EXPERIENCE].cpu().numpy()
+        self.side = {
+            name: torch.cat([values, values.new_zeros((self.size - n, *values.shape[1:]))])
+            for name, values in (side or {}).items()
+        }
 
     # ------------------------------------------------------------------ out
 
@@ -127,10 +149,18 @@ class Memory:
         else:
             candidates = np.flatnonzero(self._origin[: self._count] < before)
             chosen = candidates[generator.sample(len(candidates), min(n, len(candidates)))]
-        slots = torch.from_numpy(chosen).to(self.index.device)
+        return self.take(torch.from_numpy(chosen).to(self.index.device))
+
+    def take(self, slots: Tensor) -> Draw:
+        """The rows in given slots (n,)."""
         return Draw(
             slots, self.index.index_select(1, slots), {k: v.index_select(0, slots) for k, v in self.side.items()}
         )
+
+    def of_experience(self, number: int) -> Draw:
+        """Every kept row of one experience, in slot order; needs visible boundaries."""
+        slots = np.flatnonzero(self._origin[: self._count] == number)
+        return self.take(torch.from_numpy(slots).to(self.index.device))
 
     def all(self) -> Draw:
         """Every kept row, in slot order."""

@@ -106,7 +106,7 @@ def plan(
     if seeds is not None:
         document["seeds"] = config.seeds(seeds)
     checked = config.check(document, source)
-    common = {
+    common: dict[str, Any] = {
         "benchmark": {"name": checked.name, "version": checked.version},
         "stream": _stream(checked, source, dataset),
         "model": _model(checked, source, model),
@@ -114,6 +114,8 @@ def plan(
         "memory": checked.memory.canonical(),
         "evaluation": checked.evaluation.canonical(),
     }
+    if checked.reveal:
+        common["reveal"] = sorted(set(checked.reveal))
     for name in checked.defaults:
         if name not in STRATEGIES:
             hint = did_you_mean(name, [entry.name for entry in STRATEGIES])

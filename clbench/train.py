@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from clbench.batch import Batch
-from clbench.learner import Learner, Shown, classification_loss
+from clbench.learner import Learner, Shown
+from clbench.rates import Rate
 from clbench.types import Kind, Stream
 
 
@@ -17,12 +19,14 @@ class Hooks(Protocol):
     """What the loop calls of a strategy: for each place, the methods of the parts that act there."""
 
     begin_experience: tuple[Callable[[Learner, Shown], None], ...]
+    merge: tuple[Callable[[Learner, Shown], Tensor | None], ...]
     order: tuple[Callable[[Learner, Shown, int, Tensor], Tensor], ...]
     batch: tuple[Callable[[Learner, Batch], None], ...]
     before_step: tuple[Callable[[Learner, Batch], None], ...]
     objective: Callable[..., Tensor] | None
     loss: tuple[Callable[..., Tensor | None], ...]
     gradient: tuple[Callable[[Learner, Batch], None], ...]
+    adds: tuple[Callable[[Learner, Batch], None], ...]
     after_step: tuple[Callable[[Learner, Batch], None], ...]
     end_experience: tuple[Callable[[Learner, Shown], None], ...]
     end_stream: tuple[Callable[[Learner], None], ...]
@@ -44,6 +48,7 @@ class Cursor:
         epoch: The running pass over its rows.
         start: Rows of ``order`` already learned in this pass; ``order`` is ``None`` before a pass begins.
         step: Steps of the stream done.
+        merged: (5, n) rows of memory that are learned among the running experience's own.
     """
 
     experience: int = 0
@@ -52,6 +57,7 @@ class Cursor:
     start: int = 0
     step: int = 0
     order: Tensor | None = field(default=None, repr=False)
+    merged: Tensor | None = field(default=None, repr=False)
 
 
 def train(
@@ -63,6 +69,8 @@ def train(
     epochs: int,
     iterations: int | None = None,
     drop_last: bool = False,
+    rate: Rate | None = None,
+    reset_optimizer: bool = False,
     cursor: Cursor | None = None,
     tick: Callable[[Cursor, float], Any] | None = None,
 ) -> None:
@@ -76,11 +84,17 @@ def train(
         epochs: Passes over each experience.
         iterations: Steps on each experience, in place of ``epochs``.
         drop_last: Whether an incomplete last batch of a pass is left out.
+        rate: Factor of the learning rate, see ``clbench.rates``.
+        reset_optimizer: Whether momentum and moments are forgotten at visible boundaries.
         cursor: Where to go on; the beginning by default.
         tick: Called after every step with the cursor and the fraction of the stream done; may raise to stop.
+
+    Raises:
+        Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
     """
     at = cursor or Cursor()
     size, memory = learner.batch_size, learner.memory
+    learner.hooks = hooks
     learner.model.train()
     if at.step == 0 and not at.begun:
         looks.look(learner, Kind.START, -1, 0)
@@ -88,24 +102,37 @@ def train(
         experience = stream[number]
         shown = learner.enter(experience)
         if experience.boundary and not at.begun:
+            if reset_optimizer:
+                learner.reset_optimizer()
             for begin in hooks.begin_experience:
                 begin(learner, shown)
+            for merge in hooks.merge:
+                at.merged = _joined(at.merged, merge(learner, shown))
         at.experience, at.begun = number, True
-        per_pass = _batches(len(shown), size, drop_last)
+        own = len(shown)
+        index = shown.index if at.merged is None else torch.cat([shown.index, at.merged], dim=1)  # (5, N + merged)
+        per_pass = _batches(index.shape[1], size, drop_last)
         passes = epochs if iterations is None else -(-iterations // max(1, per_pass))
         for epoch in range(at.epoch, passes):
             at.epoch = epoch
             if at.order is None:
-                at.order = learner.order(len(shown), shuffled=experience.shuffled)
+                at.order = learner.order(index.shape[1], shuffled=experience.shuffled)
                 for rearrange in hooks.order:
-                    at.order = _inside(rearrange(learner, shown, epoch, at.order), len(shown))
-            index = shown.index[:, at.order]
-            n = size * _batches(index.shape[1], size, drop_last)
+                    at.order = _inside(rearrange(learner, shown, epoch, at.order), index.shape[1])
+            n = size * _batches(len(at.order), size, drop_last)
             if iterations is not None and epoch == passes - 1:
                 n = min(n, size * (iterations - epoch * per_pass))
             for start in range(at.start, n, size):
-                batch = learner.batch(index[:, start : start + size], first_pass=epoch == 0)
-                step(learner, hooks, batch)
+                positions = at.order[start : start + size]
+                if at.merged is None:
+                    batch = learner.batch(index[:, positions], first_pass=epoch == 0)
+                else:
+                    batch = learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
+                    batch.append(index[:, positions[positions >= own]])
+                if rate is not None:
+                    done = (epoch * per_pass + start // size + 1) / (iterations or passes * per_pass)
+                    learner.scale_lr(rate(number, done, len(stream)))
+                step(learner, hooks, batch, at.step + 1)
                 if memory.size:
                     memory.admit(batch)
                 at.start, at.step = start + size, at.step + 1
@@ -113,34 +140,38 @@ def train(
                 if tick:
                     tick(at, (number + (epoch + at.start / n) / passes) / len(stream))
             at.order, at.start = None, 0
+        learner.check_losses()
         if memory.admit_when == "end":
             memory.admit_shuffled(shown.index)
         if experience.boundary:
             for end in hooks.end_experience:
                 end(learner, shown)
         looks.look(learner, Kind.END, number, at.step)
-        at.begun, at.epoch = False, 0
+        at.begun, at.epoch, at.merged = False, 0, None
     for finish in hooks.end_stream:
         finish(learner)
     if hooks.end_stream:
         looks.look(learner, Kind.END, len(stream) - 1, at.step)
 
 
-def step(learner: Learner, hooks: Hooks, batch: Batch) -> None:
-    """One iteration on one batch of the stream."""
+def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
+    """One iteration on one batch of the stream, the ``number``-th from 1."""
     for extend in hooks.batch:
         extend(learner, batch)
+    if batch.skip:
+        return
     for move in hooks.before_step:
         move(learner, batch)
     output = learner.model(batch.x)
-    loss = hooks.objective(learner, batch, output) if hooks.objective else classification_loss(output.logits, batch)
-    for term in hooks.loss:
-        value = term(learner, batch, output)
-        loss = loss if value is None else loss + value
+    loss = learner.loss(batch, output)
+    learner.note_loss(loss, number)
+    probe = learner.probe if learner.probe and learner.probe.begin(learner, batch, output, number) else None
     learner.g.zero_()
     loss.backward()
     for bend in hooks.gradient:
         bend(learner, batch)
+    if probe:
+        probe.end(learner)
     learner.hold_idle_heads(batch)
     learner.apply()
     for act in hooks.after_step:
@@ -151,6 +182,10 @@ def step(learner: Learner, hooks: Hooks, batch: Batch) -> None:
 
 def _batches(rows: int, size: int, drop_last: bool) -> int:
     return rows // size if drop_last else -(-rows // size)
+
+
+def _joined(rows: Tensor | None, more: Tensor | None) -> Tensor | None:
+    return more if rows is None else rows if more is None else torch.cat([rows, more], dim=1)
 
 
 def _inside(order: Tensor, n: int) -> Tensor:

@@ -274,6 +274,10 @@ class Trace:
         present: (E, T) whether a task had rows in an experience.
         every: Optimiser steps between step looks; 0 where only ends were looked at.
         seconds: (K,) training seconds before each look, the evaluator's clock stopped.
+        masked: (K, T) accuracy when only the task's own classes compete, NaN where not looked; (0, 0) if not recorded.
+        class_score: (K, C) accuracy per output unit over the rows looked at, NaN where none; (0, 0) if not recorded.
+        probe_step: (J,) steps at which the gradient was taken apart; none where that was not asked for.
+        probe: (J, 6) what was found then, columns as in ``clbench.probe.COLUMNS``.
     """
 
     step: Index
@@ -284,6 +288,10 @@ class Trace:
     present: Mask
     every: int = 1
     seconds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    masked: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    class_score: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    probe_step: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    probe: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape

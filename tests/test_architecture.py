@@ -14,11 +14,11 @@ ROOT = Path(clbench.__file__).parent
 
 LEVELS = (
     "types rng registry parameters compat",
-    "data metrics cost store config batch admission",
-    "memory resident models scenarios fisher",
+    "data metrics cost store rates config batch admission",
+    "memory resident models scenarios per_row fisher objective side_work probe",
     "strategies learner train evaluate leaderboard plots stream_plots",
     "adapters testing",
-    "plan cell executors matrix track api identity snapshots environment",
+    "alarms plan cell executors matrix track api identity snapshots environment",
     "cli progress doctor __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

@@ -7,13 +7,16 @@ from typing import Any
 
 from clbench.parameters import Refused
 from clbench.rng import Generator
-from clbench.strategies.part import Part
+from clbench.strategies.part import ADDS, Part
+from clbench.strategies.watch import GRADIENT, TERM, WEIGHTS, Effect, Watch
 
 MEANING = {
     "task_labels": "task labels, which this stream hides",
     "boundaries": "visible boundaries between experiences, which this stream hides",
     "memory": "a memory, and the benchmark's has size 0",
-    "length": "the length of the stream, which is not revealed",
+    "length": "the length of the stream, which is not revealed (reveal: [length] in the benchmark tells it)",
+    "augmentation": "several views of a row, and the benchmark's training.augment is none",
+    "pretrained": "a model with pretrained weights, and the benchmark's begins at random ones",
 }
 
 
@@ -35,32 +38,51 @@ class Chain:
         for number, part in enumerate(self.parts):
             twins = sum(type(p) is type(part) for p in self.parts[:number])
             part.generator = Generator(seed, f"part/{type(part).__name__}/{twins}")
+        self.watches: list[Watch] = []
         self.begin_experience = self._hooks("begin_experience")
+        self.merge = self._hooks("merge")
         self.order = self._hooks("order")
         self.batch = self._hooks("batch", key=lambda part: part.narrows)
-        self.before_step = self._hooks("before_step")
+        self.before_step = self._hooks("before_step", watch=WEIGHTS)
         self.objective = next(iter(self._hooks("objective")), None)
-        self.loss = self._hooks("loss")
-        self.gradient = self._hooks("gradient", key=lambda part: part.gradient_order)
+        self.loss = self._hooks("loss", watch=TERM)
+        self.gradient = self._hooks("gradient", key=lambda part: part.gradient_order, watch=GRADIENT)
+        self.adds: tuple[Callable[..., None], ...] = tuple(
+            part.gradient for part in self._defining("gradient") if part.gradient_order == ADDS
+        )
         self.after_step = self._hooks("after_step")
         self.end_experience = self._hooks("end_experience")
         self.end_stream = self._hooks("end_stream")
         self.predict = self._hooks("predict")
 
-    def _hooks(self, name: str, key: Callable[[Part], int] | None = None) -> tuple[Callable[..., Any], ...]:
-        parts = sorted(self.parts, key=key) if key else self.parts
-        return tuple(getattr(part, name) for part in parts if getattr(type(part), name) is not getattr(Part, name))
+    def _defining(self, name: str) -> list[Part]:
+        return [part for part in self.parts if getattr(type(part), name) is not getattr(Part, name)]
 
-    def snapshot(self) -> list[dict[str, Any]]:
-        """State and generator of every part."""
-        return [{"state": _copy(part.state), "generator": part.generator.state} for part in self.parts]
+    def _hooks(
+        self, name: str, key: Callable[[Part], int] | None = None, watch: Effect | None = None
+    ) -> tuple[Callable[..., Any], ...]:
+        parts = self._defining(name)
+        if key:
+            parts.sort(key=key)
+        if watch is None:
+            return tuple(getattr(part, name) for part in parts)
+        watched = [Watch(getattr(part, name), type(part).__name__, watch) for part in parts]
+        self.watches += watched
+        return tuple(watched)
 
-    def restore(self, snapshot: list[dict[str, Any]]) -> None:
+    def snapshot(self) -> dict[str, Any]:
+        """State and generator of every part, and what was noticed of their effects."""
+        parts = [{"state": _copy(part.state), "generator": part.generator.state} for part in self.parts]
+        return {"parts": parts, "watches": [watch.state for watch in self.watches]}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
         """Return to a snapshot."""
-        for part, saved in zip(self.parts, snapshot, strict=True):
+        for part, saved in zip(self.parts, snapshot["parts"], strict=True):
             part.state.clear()
             part.state.update(_copy(saved["state"]))
             part.generator.state = saved["generator"]
+        for watch, counts in zip(self.watches, snapshot["watches"], strict=True):
+            watch.state = counts
 
     @property
     def bytes(self) -> int:

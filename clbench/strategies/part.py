@@ -25,6 +25,7 @@ READS, ADDS, BENDS = 0, 1, 2
 HOOKS = frozenset(
     {
         "begin_experience",
+        "merge",
         "order",
         "batch",
         "before_step",
@@ -49,7 +50,8 @@ class Part:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What the scenario must reveal or the benchmark provide, of: task_labels, boundaries, memory, length."""
+    """What the scenario must reveal or the benchmark provide, of: task_labels, boundaries, memory, length (of the
+    stream), augmentation (several views of a row), pretrained (weights to begin with)."""
     owns: ClassVar[frozenset[str]] = frozenset()
     """What only one part of a chain may set, such as ``"objective"`` or ``"stream coefficient"``."""
     conflicts: ClassVar[dict[str, str]] = {}
@@ -86,12 +88,21 @@ class Part:
     def begin_experience(self, learner: Learner, experience: Shown) -> None:
         """Before the first batch of an experience whose boundary is visible."""
 
+    def merge(self, learner: Learner, experience: Shown) -> Tensor | None:
+        """Rows of memory (5, n) to be shuffled among an experience's own and learned with them on every pass.
+
+        Asked once, behind ``begin_experience``. In a batch they are a source of their own behind the stream's.
+        """
+        return None
+
     def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
-        """Order and repetition inside this experience: positions (N,) in, positions (any length,) out."""
+        """Order and repetition inside this experience: positions (N,) in, positions (any length,) out; those from
+        ``len(experience)`` on are merged rows of memory."""
         return order
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        """Append rehearsed rows, or narrow the classes that compete. Never rewrite rows of others."""
+        """Append rehearsed rows, narrow the classes that compete, or say ``batch.skip`` where nothing is to be learned.
+        Never rewrite rows of others."""
 
     def before_step(self, learner: Learner, batch: Batch) -> None:
         """Move the weights before the gradient is taken."""
@@ -101,7 +112,10 @@ class Part:
         raise NotImplementedError
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-        """A term to add to the loss, a scalar; ``None`` adds nothing. May use ``learner.w`` (P,)."""
+        """A term to add to the loss, a scalar; ``None`` adds nothing. May use ``learner.w`` (P,).
+
+        Side tensors for memory, such as logits, go into ``batch.stream.side`` here, (rows of the stream, ...) each.
+        """
 
     def gradient(self, learner: Learner, batch: Batch) -> None:
         """Change ``learner.g`` (P,) in place between backward and step."""
