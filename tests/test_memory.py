@@ -331,3 +331,72 @@ def test_class_quota_gives_every_class_its_share_from_the_start_and_a_reservoir_
 def test_class_quota_without_a_slot_for_each_class_is_refused():
     with pytest.raises(ValueError, match="leaves no slot for each of 10 classes"):
         Memory(9, policy="class_quota", admit="end", seed=0, classes=10)
+
+
+# ------------------------------------------------------------------------------------------ greedy, per experience
+
+
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=100), batch=st.integers(1, 30), size=st.integers(1, 24))
+@settings(max_examples=60, deadline=None)
+def test_the_greedy_memory_takes_a_row_where_there_is_room_or_its_class_is_not_the_largest(labels, batch, size):
+    count: dict[int, int] = {}
+    taken = 0
+    for label in labels:
+        if sum(count.values()) < size:
+            count[label] = count.get(label, 0) + 1
+            taken += 1
+        elif count.get(label, 0) < max(count.values()):
+            largest = [c for c in count if count[c] == max(count.values())]
+            assert len(largest) >= 1
+            count[largest[0]] -= 1  # which of the largest gives way does not change the multiset of counts
+            count[label] = count.get(label, 0) + 1
+            taken += 1
+    kept_labels = fill(memory(size, "greedy_balanced"), labels, batch).all().index[Y].tolist()
+    assert len(kept_labels) == min(size, len(labels))
+    ours = sorted(np.bincount(kept_labels, minlength=5).tolist())
+    assert ours == sorted([count.get(c, 0) for c in range(5)])
+
+
+def test_the_greedy_memory_keeps_the_first_rows_of_a_class_that_has_its_share():
+    assert sorted(kept(fill(memory(6, "greedy_balanced"), [0] * 6 + [0] * 20, 4))) == [0, 1, 2, 3, 4, 5]
+
+
+def test_experiences_share_a_memory_evenly_and_each_keeps_its_last_rows():
+    whole = memory(12, "per_experience")
+    for e in range(3):
+        for first in range(0, 20, 5):
+            whole.offer(rows(100 * e + first, [e] * 5, experience=e))
+        sizes = [whole.of_experience(i).index.shape[1] for i in range(e + 1)]
+        assert sizes == {0: [12], 1: [6, 6], 2: [4, 4, 4]}[e]
+    for e in range(3):
+        assert sorted(whole.of_experience(e).index[0].tolist()) == list(range(100 * e + 16, 100 * e + 20))
+
+
+def test_a_memory_per_experience_needs_boundaries_and_a_slot_for_each():
+    with pytest.raises(Refused, match="needs visible boundaries"):
+        memory(5, "per_experience").offer(rows(0, [0], experience=-1))
+    small = memory(1, "per_experience")
+    small.offer(rows(0, [0], experience=0))
+    with pytest.raises(Refused, match="1 slots for 2 experiences"):
+        small.offer(rows(1, [0], experience=1))
+
+
+# --------------------------------------------------------------------------------------------------- chosen by a part
+
+
+def test_a_part_may_choose_what_is_kept_within_the_budget():
+    chosen = memory(5, "herding")
+    chosen.offer(rows(0, [0, 1, 2]))
+    assert len(chosen) == 0
+    chosen.replace(rows(10, [3, 4], experience=2), {"z": torch.tensor([[1.0], [2.0]])})
+    assert kept(chosen) == [10, 11]
+    assert chosen.side["z"].shape == (5, 1)
+    assert chosen.take(torch.tensor([1])).side["z"].tolist() == [[2.0]]
+    assert chosen.has_earlier(3)
+    assert not chosen.has_earlier(2)
+    chosen.replace(rows(20, [3]))
+    assert kept(chosen) == [20]
+    with pytest.raises(Refused, match="6 rows cannot be put into a memory of 5"):
+        chosen.replace(rows(0, [0] * 6))
+    with pytest.raises(Refused, match="under policy reservoir"):
+        memory(5).replace(rows(0, [0]))
