@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clbench.metrics import compute, get
+from clbench.metrics import board_names, compute, get
 from clbench.metrics.cells import distinct, is_finished
 from clbench.parameters import Refused
 from clbench.types import Kind, Record, Trace
@@ -124,7 +124,7 @@ def _notes(record: Record) -> list[str]:
 
 
 def _metrics(record: Record) -> Mapping[str, Any]:
-    return compute(record.trace) if is_finished(record) and record.trace is not None else {}
+    return compute(record.trace, board_names()) if is_finished(record) and record.trace is not None else {}
 
 
 def _fill(wandb: Any, run: Any, record: Record, picture: Path | None) -> None:

@@ -72,7 +72,7 @@ def record(
         "stream": {"scenario": "split", "setting": "class", "experiences": 5, "dataset": {"name": "digits"}},
         "model": {"name": "mlp", "hidden": [100, 100]},
         "training": {"optimizer": "sgd", "lr": 0.05, "batch_size": 32, "epochs": 5, **(training or {})},
-        "strategy": settings or label,
+        "strategy": settings or [{"name": label, "parameters": {}}],
         "seed": seed,
     }
     return Record(

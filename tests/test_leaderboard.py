@@ -9,7 +9,7 @@ import pytest
 from synthetic import dipping, matrix, record, trace_from
 
 from clbench.leaderboard import board, frame
-from clbench.metrics import compute, metric_names
+from clbench.metrics import COLUMNS, compute, intransigence, metric_names
 from clbench.parameters import Refused
 from clbench.types import Trace
 
@@ -125,9 +125,65 @@ def test_costs_are_averaged_over_finished_seeds():
 
 def test_the_metrics_asked_for_are_shown_in_their_order_and_unknown_ones_refused():
     assert board(matrix(), ["bwt", "acc"]).shown == ("bwt", "acc")
-    assert set(board(matrix()).metrics) == set(metric_names())
+    assert board(matrix()).metrics == COLUMNS
     with pytest.raises(Refused, match="did you mean 'wc_acc'"):
         board(matrix(), ["wc_ac"])
+
+
+def against(records, strategy):
+    """The intransigence of one strategy on the board of some records, and the reason where it has none."""
+    rows = {row.strategy: row for row in board(records, ["intransigence"]).tables[0].rows}
+    found = rows[strategy].metrics["intransigence"]
+    return found.reason if math.isnan(found.mean) else pytest.approx(found.mean)
+
+
+def learned(level, tasks=3):
+    """The trace of a stream of ``tasks`` experiences that learns each task to ``level``."""
+    return trace_from(np.eye(tasks), [2] * tasks, lambda *_: np.full(tasks, level))
+
+
+def test_intransigence_compares_with_the_joint_run_of_the_same_seed():
+    records = [record("er", 0, learned(0.5)), record("er", 1, learned(0.6))]
+    records += [record("cumulative", 0, learned(0.9)), record("cumulative", 1, learned(0.7))]
+    assert against(records, "er") == ((0.9 - 0.5) + (0.7 - 0.6)) / 2
+    assert against(records, "cumulative") == "this run is the reference"
+    summary = next(row for row in board(records[:3], ["intransigence"]).tables[0].rows if row.strategy == "er")
+    assert summary.metrics["intransigence"].n == 1
+
+
+def test_cumulative_is_the_reference_before_joint_and_joint_serves_alone():
+    joint = record("joint", 0, trace_from([[1, 1, 1]], [6], lambda *_: np.full(3, 0.95)))
+    records = [record("er", 0, learned(0.5)), joint]
+    assert against(records, "er") == 0.45
+    assert against([*records, record("cumulative", 0, learned(0.9))], "er") == 0.4
+
+
+def test_the_reference_is_of_the_same_stream_and_of_the_rows_own_training_where_there_are_several():
+    own = record("er", 0, learned(0.5), training={"lr": 0.1})
+    slow = record("cumulative", 0, learned(0.7))
+    fast = record("cumulative", 0, learned(0.8), training={"lr": 0.1})
+    assert against([own, slow], "er") == 0.2
+    assert against([own, slow, fast], "er") == 0.3
+    longer = record("cumulative", 0, learned(0.9))
+    longer.cell["stream"]["experiences"] = 10
+    assert against([own, longer], "er").startswith("no joint reference run")
+    failed = record("cumulative", 0, status="failed", reason="out of memory")
+    assert against([own, failed], "er").startswith("no joint reference run")
+
+
+def test_a_strategy_joined_to_cumulative_is_no_reference():
+    plain = [{"name": "cumulative", "parameters": {}}]
+    records = [record("er", 0, learned(0.5)), record("cumulative", 0, learned(0.9), settings=plain)]
+    assert against(records, "er") == 0.4
+    joined = record("cumulative", 0, learned(0.9), settings=[*plain, {"name": "ewc", "parameters": {"strength": 1}}])
+    assert against([records[0], joined], "er").startswith("no joint reference run")
+
+
+def test_frame_holds_the_intransigence_of_each_cell():
+    records = [record("er", s, learned(0.5 + 0.1 * s)) for s in range(2)] + [record("cumulative", 1, learned(0.9))]
+    table = frame(records).set_index(["strategy", "seed"]).intransigence
+    assert math.isnan(table["er", 0])
+    assert table["er", 1] == intransigence(records[1].trace, records[2].trace) == pytest.approx(0.3)
 
 
 def test_a_board_of_no_records_is_empty():

@@ -1,13 +1,28 @@
 """Metrics on traces small enough to work out by hand."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 from synthetic import dipping, trace_from
 
-from clbench.metrics import CANONICAL, METRICS, Metric, Undefined, compute, get, metric_names, min_acc, switches, wf, wp
+from clbench.metrics import (
+    CANONICAL,
+    COLUMNS,
+    METRICS,
+    Metric,
+    Undefined,
+    board_names,
+    compute,
+    get,
+    metric_names,
+    min_acc,
+    switches,
+    wf,
+    wp,
+)
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
 from clbench.types import Kind, Trace
@@ -78,6 +93,17 @@ def returning():
         ("gap_depth", 0.6),
         ("recovery", 4.0),
         ("recovery_censored", 1.0),
+        ("recovery50", 3.0),
+        ("recovery50_censored", 0.0),
+        ("gap_residual", 0.1),
+        ("gap_transient", 0.5),
+        ("gap_area", (0.4 + 0.6 + 0.2 + 0.05) / 4),
+        ("forgetting_last", 0.1),
+        ("forgetting_global", 0.5 * 0.1),
+        ("acc_present", (0.8 + 0.9) / 2),
+        ("acc_absent", 0.7),
+        ("acc_seen", 0.8),
+        ("aia_seen", 0.8),
     ],
 )
 def test_metrics_of_a_stream_of_two_tasks_are_those_worked_out_by_hand(name, value):
@@ -96,6 +122,12 @@ def test_metrics_of_a_stream_of_two_tasks_are_those_worked_out_by_hand(name, val
         ("min_acc", (0.3 + 0.2) / 2),
         ("wc_acc", (0.8 + 0.2) / 2),  # task 0 is present at the end, so its minimum while absent does not count
         ("gap_depth", (0.6 + 0.6) / 2),
+        ("gap_residual", (0.4 + 0.4) / 2),
+        ("gap_transient", (0.2 + 0.2) / 2),
+        ("forgetting_last", 0.8 - 0.4),  # of task 1 alone: task 0 has just been learned again
+        ("forgetting_global", (0.5 * 0.4 + 0.5 * 0.1 + 0.5 * 0.4) / 2),
+        ("acc_present", (0.9 + 0.8 + 0.8) / 3),
+        ("acc_absent", (0.5 + 0.4) / 2),
     ],
 )
 def test_metrics_of_a_stream_whose_first_task_returns_are_those_worked_out_by_hand(name, value):
@@ -143,6 +175,12 @@ def test_accuracy_that_comes_back_to_the_level_exactly_has_recovered():
     assert switches(trace_from(np.eye(2), [5, 6], dip)).recovery == 3
 
 
+@pytest.mark.parametrize("level", [0, -0.5, 1.1])
+def test_recovery_to_a_level_outside_0_to_1_is_refused(level):
+    with pytest.raises(Refused, match="use a level above 0"):
+        switches(two_tasks(), level=level)
+
+
 def test_gains_after_a_switch_have_no_depth_and_no_recovery():
     trace = trace_from(np.eye(2), [3, 3], lambda step, _: np.array([0.1 * step, 0.5]))
     assert switches(trace).depth == 0
@@ -172,7 +210,16 @@ def test_tasks_that_are_never_visited_do_not_count():
 def test_a_stream_of_one_experience_has_accuracy_but_no_old_tasks():
     values = compute(written(TWO_TASKS[:4], [[1, 0]]))
     assert values["acc"].value == values["wc_acc"].value == values["la"].value == 0.8
-    for name in ("min_acc", "bwt", "forgetting", "gap_depth", "recovery"):
+    for name in (
+        "min_acc",
+        "bwt",
+        "forgetting",
+        "forgetting_last",
+        "forgetting_global",
+        "gap_depth",
+        "recovery",
+        "fwt",
+    ):
         assert math.isnan(values[name].value)
         assert values[name].reason
 
@@ -187,7 +234,8 @@ def test_metrics_of_step_looks_are_undefined_with_the_reason_where_only_ends_wer
 
 def test_a_run_that_stopped_early_has_no_metrics_at_all():
     present = [[1, 0], [0, 1]]
-    for name, value in compute(written(TWO_TASKS[:6], present)).items():
+    stopped = written(TWO_TASKS[:6], present)
+    for name, value in compute(stopped, reference=two_tasks()).items():
         assert math.isnan(value.value), name
         assert "stopped" in value.reason
 
@@ -223,9 +271,9 @@ def test_a_window_of_one_look_is_refused():
 
 
 def test_all_canonical_metrics_are_registered_under_their_own_names():
-    windows = {"wf10", "wf100", "wp10", "wp100"}
-    others = {"acc", "aaa", "min_acc", "wc_acc", "gap_depth", "recovery", "forgetting", "bwt", "la"}
-    assert windows | others <= set(CANONICAL)
+    assert CANONICAL[: len(COLUMNS)] == COLUMNS
+    assert {"acc", "aaa", "min_acc", "wc_acc", "wf10", "wp100", "gap_depth", "forgetting", "bwt"} <= set(COLUMNS)
+    assert {"a_auc", "lca10", "fwt", "intransigence", "accumulation"} <= set(CANONICAL) - set(COLUMNS)
     assert {entry.name for entry in METRICS} == set(CANONICAL)
     for name in CANONICAL:
         metric = get(name)
@@ -233,6 +281,8 @@ def test_all_canonical_metrics_are_registered_under_their_own_names():
         assert metric.formula
         assert metric.source
         assert metric.low < metric.high
+        assert "\n" not in metric.formula + metric.source + metric.needs
+    assert len({get(name).title for name in CANONICAL}) == len(CANONICAL)
 
 
 def test_an_unknown_metric_is_answered_with_the_nearest_one():
@@ -257,6 +307,7 @@ def test_a_program_can_add_its_own_metric_and_something_else_is_refused(monkeypa
     METRICS.add("broken", 3)
     assert compute(two_tasks(), ["worst"])["worst"].value == pytest.approx(0.7)
     assert metric_names()[-2:] == ["broken", "worst"]
+    assert board_names() == [*COLUMNS, "broken", "worst"]
     with pytest.raises(Refused, match=r"has to be a clbench\.metrics\.Metric"):
         compute(two_tasks())
 
@@ -272,3 +323,10 @@ def test_half_width_agrees_with_scipy_and_one_seed_has_none():
     np.testing.assert_allclose(half_width(values), (high - low) / 2)
     assert np.isnan(half_width([0.5]))
     assert half_width([0.5, 0.5]) == 0
+
+
+def test_the_docs_tell_of_every_metric():
+    text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert [name for name in CANONICAL if f"`{name}`" not in text] == []
+    assert [name for name in CANONICAL if name in COLUMNS and f"`{name}` +" in text] == []
+    assert [name for name in CANONICAL if name not in COLUMNS and f"`{name}` +" not in text] == []

@@ -2,6 +2,8 @@
 
 import math
 from collections import deque
+from dataclasses import replace
+from statistics import median
 
 import numpy as np
 import pytest
@@ -13,10 +15,15 @@ from clbench.metrics import (
     Undefined,
     absent_minima,
     acc,
+    acc_absent,
+    acc_present,
     bwt,
+    by_lag,
     compute,
     forgetting,
+    forgetting_last,
     get,
+    intransigence,
     la,
     switches,
     wc_acc,
@@ -26,6 +33,16 @@ from clbench.metrics import (
 from clbench.types import Kind
 
 SEEDS = st.integers(0, 2**32 - 1)
+GAP = [
+    "gap_depth",
+    "gap_residual",
+    "gap_transient",
+    "gap_area",
+    "recovery",
+    "recovery_censored",
+    "recovery50",
+    "recovery50_censored",
+]
 
 
 def random_trace(seed, present, *, longest=12, every=1):
@@ -46,14 +63,21 @@ def recurring(draw):
     return random_trace(draw(SEEDS), present, every=draw(st.sampled_from([0, 1, 3])))
 
 
+def with_readouts(trace, seed):
+    """The trace with random task-masked accuracies and accuracies of 3 classes at every look."""
+    rng = np.random.default_rng(seed)
+    masked = np.where(np.isnan(trace.score), np.nan, rng.random(trace.score.shape))
+    return replace(trace, masked=masked, class_score=rng.random((len(trace.step), 3)))
+
+
 @given(recurring())
 def test_worst_case_accuracy_never_exceeds_accuracy(trace):
     assert wc_acc(trace) <= acc(trace) + 1e-12
 
 
-@given(recurring())
-def test_every_metric_stays_in_its_range_or_says_why_it_has_no_value(trace):
-    for name, value in compute(trace).items():
+@given(recurring(), SEEDS)
+def test_every_metric_stays_in_its_range_or_says_why_it_has_no_value(trace, seed):
+    for name, value in compute(with_readouts(trace, seed), reference=trace).items():
         metric = get(name)
         assert value.defined != bool(value.reason)
         if value.defined:
@@ -77,6 +101,52 @@ def test_accuracy_is_learning_accuracy_plus_backward_transfer_where_tasks_are_vi
 def test_with_two_tasks_forgetting_is_minus_backward_transfer(seed):
     trace = random_trace(seed, np.eye(2))
     assert forgetting(trace) == pytest.approx(-bwt(trace))
+
+
+@given(SEEDS, st.integers(2, 8))
+def test_last_visit_forgetting_is_minus_backward_transfer_where_tasks_are_visited_once(seed, tasks):
+    trace = random_trace(seed, np.eye(tasks))
+    assert forgetting_last(trace) == pytest.approx(-bwt(trace), abs=1e-12)
+
+
+@given(recurring())
+def test_weighing_rows_or_tasks_is_the_same_where_tasks_have_equally_many_rows(trace):
+    values = compute(trace, ["acc", "acc_seen", "aia", "aia_seen", "aaa", "a_auc"])
+    assert values["acc_seen"].value == pytest.approx(values["acc"].value)
+    assert values["aia_seen"].value == pytest.approx(values["aia"].value)
+    assert values["a_auc"].value == pytest.approx(values["aaa"].value, nan_ok=True)
+
+
+@given(SEEDS, SEEDS, st.integers(1, 6))
+def test_intransigence_is_the_references_learning_accuracy_minus_ones_own(seed, other, tasks):
+    trace, reference = random_trace(seed, np.eye(tasks)), random_trace(other, np.eye(tasks))
+    assert intransigence(trace, reference) == pytest.approx(la(reference) - la(trace), abs=1e-12)
+
+
+@given(recurring())
+def test_parts_of_the_gap_add_up(trace):
+    values = {name: value.value for name, value in compute(trace, GAP).items()}
+    if math.isnan(values["gap_depth"]):
+        return
+    found = switches(trace)
+    np.testing.assert_allclose(found.transient + np.maximum(0, found.residual), found.depth, atol=1e-12)
+    # the mean of max(0, residual) is at least max(0, the mean residual)
+    assert values["gap_transient"] + max(0, values["gap_residual"]) <= values["gap_depth"] + 1e-12
+    assert values["gap_area"] <= values["gap_depth"] + 1e-12
+    if values["gap_depth"] > 0:
+        assert values["recovery50"] <= values["recovery"]
+        assert values["recovery50_censored"] <= values["recovery_censored"]
+
+
+@given(recurring())
+def test_accuracy_by_lag_averages_to_that_on_present_and_absent_tasks(trace):
+    for unit in ("experiences", "iterations"):
+        table = by_lag(trace, unit=unit)
+        assert table.lag[0] == 0
+        assert table.accuracy[0] == pytest.approx(acc_present(trace))
+        if len(table) > 1:
+            absent = np.average(table.accuracy[1:], weights=table.pairs[1:])
+            assert absent == pytest.approx(acc_absent(trace))
 
 
 @given(st.integers(1, 6))
@@ -164,3 +234,62 @@ def test_switches_are_exactly_the_experiences_in_which_a_seen_task_is_absent(tra
     fell = found.depth > 0
     assert (found.recovery[fell] <= found.length[fell]).all()
     assert np.isnan(found.recovery[~fell]).all()
+
+
+def one_switch(trace, task, experience, level):
+    """Area, iterations to recovery and whether it was censored, of one old task in one experience, look by look."""
+    ends = [k for k in range(len(trace.step)) if trace.kind[k] == Kind.END]
+    before_at = max(k for k in ends if trace.experience[k] == experience - 1)
+    before, start = trace.score[before_at, task], trace.step[before_at]
+    looks = [k for k in range(len(trace.step)) if trace.experience[k] == experience]
+    series = [(int(trace.step[k] - start), float(trace.score[k, task])) for k in looks]
+    length, lowest = series[-1][0], min(value for _, value in series)
+    area, passed = 0.0, 0
+    for since, value in series:
+        area += max(0.0, before - value) * (since - passed) / length
+        passed = since
+    if lowest >= before:
+        return area, math.nan, False
+    deepest = next(n for n, (_, value) in enumerate(series) if value == lowest)
+    for n in range(deepest + 1, len(series)):
+        three = [series[max(n - 1, 0)][1], series[n][1], series[min(n + 1, len(series) - 1)][1]]
+        if median(three) >= lowest + level * (before - lowest) - 1e-9:
+            return area, series[n][0], False
+    return area, length, True
+
+
+@given(recurring(), st.sampled_from([0.5, 0.9, 1.0]))
+def test_area_and_recovery_agree_with_a_walk_over_the_looks_of_each_switch(trace, level):
+    try:
+        found = switches(trace, level=level)
+    except Undefined:
+        return
+    walked = [one_switch(trace, t, e, level) for t, e in zip(found.task, found.experience, strict=True)]
+    area, iterations, censored = zip(*walked, strict=True)
+    np.testing.assert_allclose(found.area, area, atol=1e-12)
+    np.testing.assert_array_equal(found.recovery, iterations)
+    np.testing.assert_array_equal(found.censored, censored)
+
+
+def average_loss(trace, scores):
+    """Forgetting of Smith et al., written from its double sum: later experiences i, tasks n seen before."""
+    ends = {int(trace.experience[k]): k for k in range(len(trace.step)) if trace.kind[k] == Kind.END}
+    first = {t: min((e for e in ends if trace.present[e, t]), default=math.inf) for t in range(trace.n_tasks)}
+    total = 0.0
+    for i in range(1, len(ends)):
+        seen = sum(int(trace.rows[t]) for t in first if first[t] <= i)
+        for n in first:
+            if first[n] < i:
+                total += trace.rows[n] / seen * (scores[ends[first[n]], n] - scores[ends[i], n])
+    return total / (len(ends) - 1)
+
+
+@given(recurring(), SEEDS)
+def test_global_and_local_forgetting_agree_with_their_double_sum(trace, seed):
+    rows = np.random.default_rng(seed).integers(1, 50, trace.n_tasks)
+    trace = replace(with_readouts(trace, seed), rows=rows)
+    if trace.n_experiences < 2:
+        return
+    values = compute(trace, ["forgetting_global", "forgetting_local"])
+    assert values["forgetting_global"].value == pytest.approx(average_loss(trace, trace.score), abs=1e-12)
+    assert values["forgetting_local"].value == pytest.approx(average_loss(trace, trace.masked), abs=1e-12)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from clbench.metrics import Value, compute, metric_names
+from clbench.metrics import Value, board_names, compute
 from clbench.metrics import get as get_metric
-from clbench.metrics.cells import by_benchmark, by_strategy, is_finished
+from clbench.metrics.cells import by_benchmark, by_strategy, is_finished, joint_runs, reference
 from clbench.metrics.interval import half_width
 from clbench.types import Record
 
@@ -112,7 +112,7 @@ class Board:
 
     Args:
         tables: By name of the benchmark.
-        metrics: All metrics computed, in canonical order.
+        metrics: All metrics computed, in order.
         shown: The ones for narrow formats.
     """
 
@@ -126,12 +126,13 @@ def board(records: Iterable[Record], metrics: Sequence[str] | None = None) -> Bo
 
     Args:
         records: Any records; of two with the same key the finished or else the later one counts.
-        metrics: Which to show, in this order; by default all, with a short list for narrow formats.
+        metrics: Which to show, in this order; by default the usual ones, of which narrow formats
+            have a short list.
 
     Raises:
         Refused: A metric that does not exist.
     """
-    names = tuple(dict.fromkeys(metric_names() if metrics is None else metrics))
+    names = tuple(dict.fromkeys(board_names() if metrics is None else metrics))
     for name in names:
         get_metric(name)
     shown = tuple(name for name in HEADLINE if name in names) if metrics is None else names
@@ -143,8 +144,9 @@ def _table(benchmark: str, records: list[Record], names: tuple[str, ...]) -> Tab
     strategies = by_strategy(records)
     seeds = tuple(sorted({record.seed for record in records}))
     wanted = tuple(dict.fromkeys((*names, RANKED_BY)))
+    joint = joint_runs(records)
     values = {
-        label: {r.seed: compute(r.trace, wanted) for r in found if is_finished(r) and r.trace is not None}
+        label: {r.seed: _computed(r, wanted, joint) for r in found if is_finished(r)}
         for label, found in strategies.items()
     }
     by_seed = {label: _scores(found) for label, found in values.items()}
@@ -166,6 +168,12 @@ def _table(benchmark: str, records: list[Record], names: tuple[str, ...]) -> Tab
     ]
     rows.sort(key=lambda row: (row.rank is None, row.rank or 0, row.strategy))
     return Table(benchmark, seeds, common, tuple(rows), _notes(rows, seeds, common))
+
+
+def _computed(record: Record, names: Sequence[str], joint: Sequence[Record]) -> dict[str, Value]:
+    assert record.trace is not None
+    upper = reference(record, joint)
+    return compute(record.trace, names, reference=upper.trace if upper else None)
 
 
 def _scores(cells: Mapping[int, Mapping[str, Value]]) -> dict[int, float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from clbench.metrics import compute, metric_names
-from clbench.metrics.cells import is_finished
+from clbench.metrics import Value, compute, metric_names
+from clbench.metrics.cells import is_finished, joint_runs, reference
 from clbench.types import Record
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ def frame(records: Iterable[Record]) -> DataFrame:
     """
     import pandas
 
-    names = metric_names()
-    rows = [_row(record, names) for record in sorted(records, key=lambda r: (r.benchmark, r.label, r.seed))]
+    records, names = list(records), metric_names()
+    joint = joint_runs(records)
+    rows = [_row(record, names, joint) for record in sorted(records, key=lambda r: (r.benchmark, r.label, r.seed))]
     costs = sorted({name for row in rows for name in row if name.startswith("cost_")})
     environment = sorted({name for row in rows for name in row if name.startswith("environment_")})
     first = ["benchmark", "strategy", "seed", "status", "reason"]
@@ -35,8 +36,11 @@ def frame(records: Iterable[Record]) -> DataFrame:
     return pandas.DataFrame(rows, columns=[*first, *names, *costs, *provenance, *environment, "trace"])
 
 
-def _row(record: Record, names: list[str]) -> dict[str, Any]:
-    values = compute(record.trace, names) if is_finished(record) and record.trace is not None else {}
+def _row(record: Record, names: list[str], joint: list[Record]) -> dict[str, Any]:
+    values: dict[str, Value] = {}
+    if is_finished(record) and record.trace is not None:
+        upper = reference(record, joint)
+        values = compute(record.trace, names, reference=upper.trace if upper else None)
     return {
         "benchmark": record.benchmark,
         "strategy": record.label,

@@ -1,42 +1,98 @@
 """Metrics: pure functions of a trace, each with formula, range, direction and source.
 
-``compute(trace)`` gives all of them; each is usable on its own (``acc(trace)``, ``wf(50)(trace)``).
+``compute(trace)`` gives all of them; each is usable on its own (``acc(trace)``, ``wf(50)(trace)``). Tables behind the
+numbers are functions too: ``switches``, ``by_lag``, ``first_visits``, ``class_end_scores``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from clbench.metrics.accumulation import acc_last, accumulation, all_accuracy
 from clbench.metrics.core import Metric, Undefined, Value
-from clbench.metrics.ends import acc, aia, bwt, end_scores, forgetting, la
-from clbench.metrics.gap import Switches, gap_depth, recovery, recovery_censored, switches
+from clbench.metrics.ends import acc, aia, bwt, end_scores, forgetting, forgetting_last, la
+from clbench.metrics.gap import (
+    Switches,
+    gap_area,
+    gap_depth,
+    gap_residual,
+    gap_transient,
+    recovery,
+    recovery_censored,
+    switches,
+)
+from clbench.metrics.learning import (
+    FirstVisits,
+    facilitation,
+    facilitation_censored,
+    first_visits,
+    lca,
+    learning_curves,
+)
 from clbench.metrics.looks import aaa, absent_minima, min_acc, wc_acc, wf, wp
+from clbench.metrics.readout import acc_class, class_end_scores, forgetting_global, forgetting_local, masked_acc
+from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, retention
+from clbench.metrics.rows import a_auc, acc_seen, aia_seen, seen_accuracy
+from clbench.metrics.transfer import fwt, intransigence
 from clbench.parameters import Refused
 from clbench.registry import Registry
 from clbench.types import Trace
 
 __all__ = [
     "CANONICAL",
+    "COLUMNS",
     "METRICS",
+    "ByLag",
+    "FirstVisits",
+    "Law",
     "Metric",
+    "Retention",
     "Switches",
     "Undefined",
     "Value",
+    "a_auc",
     "aaa",
     "absent_minima",
     "acc",
+    "acc_absent",
+    "acc_class",
+    "acc_last",
+    "acc_present",
+    "acc_seen",
+    "accumulation",
     "aia",
+    "aia_seen",
+    "all_accuracy",
+    "board_names",
     "bwt",
+    "by_lag",
+    "class_end_scores",
     "compute",
     "end_scores",
+    "facilitation",
+    "facilitation_censored",
+    "first_visits",
     "forgetting",
+    "forgetting_global",
+    "forgetting_last",
+    "forgetting_local",
+    "fwt",
+    "gap_area",
     "gap_depth",
+    "gap_residual",
+    "gap_transient",
     "get",
+    "intransigence",
     "la",
+    "lca",
+    "learning_curves",
+    "masked_acc",
     "metric_names",
     "min_acc",
     "recovery",
     "recovery_censored",
+    "retention",
+    "seen_accuracy",
     "switches",
     "wc_acc",
     "wf",
@@ -45,54 +101,82 @@ __all__ = [
 
 _HERE = "clbench.metrics."
 
-METRICS = Registry(
-    "metric",
-    "clbench.metrics",
-    {
-        "acc": (_HERE + "ends:ACC", "final average accuracy over tasks"),
-        "aaa": (_HERE + "looks:AAA", "anytime accuracy: mean over step looks of the accuracy on tasks seen so far"),
-        "min_acc": (_HERE + "looks:MIN_ACC", "mean over tasks of the lowest accuracy while absent"),
-        "wc_acc": (
-            _HERE + "looks:WC_ACC",
-            "worst-case accuracy: present tasks at the end, absent ones at their worst",
-        ),
-        "wf10": (_HERE + "looks:WF10", "windowed forgetting: largest fall within 10 looks"),
-        "wf100": (_HERE + "looks:WF100", "windowed forgetting: largest fall within 100 looks"),
-        "wp10": (_HERE + "looks:WP10", "windowed plasticity: largest rise within 10 looks"),
-        "wp100": (_HERE + "looks:WP100", "windowed plasticity: largest rise within 100 looks"),
-        "gap_depth": (_HERE + "gap:GAP_DEPTH", "mean fall of old tasks after a switch, at its deepest"),
-        "recovery": (_HERE + "gap:RECOVERY", "mean iterations to regain 90 % of the fall (a lower bound)"),
-        "recovery_censored": (_HERE + "gap:RECOVERY_CENSORED", "fraction of falls not regained within the experience"),
-        "forgetting": (_HERE + "ends:FORGETTING", "best earlier accuracy minus final accuracy, over old tasks"),
-        "bwt": (_HERE + "ends:BWT", "backward transfer: final accuracy minus that after the first visit"),
-        "la": (_HERE + "ends:LA", "learning accuracy: mean accuracy when first visits end"),
-        "aia": (_HERE + "ends:AIA", "average incremental accuracy over ends of experiences"),
-    },
-)
+_BOARD = {
+    "acc": (_HERE + "ends:ACC", "final average accuracy over tasks"),
+    "aaa": (_HERE + "looks:AAA", "anytime accuracy: mean over step looks of the accuracy on tasks seen so far"),
+    "min_acc": (_HERE + "looks:MIN_ACC", "mean over tasks of the lowest accuracy while absent"),
+    "wc_acc": (_HERE + "looks:WC_ACC", "worst-case accuracy: present tasks at the end, absent ones at their worst"),
+    "wf10": (_HERE + "looks:WF10", "windowed forgetting: largest fall within 10 looks"),
+    "wf100": (_HERE + "looks:WF100", "windowed forgetting: largest fall within 100 looks"),
+    "wp10": (_HERE + "looks:WP10", "windowed plasticity: largest rise within 10 looks"),
+    "wp100": (_HERE + "looks:WP100", "windowed plasticity: largest rise within 100 looks"),
+    "gap_depth": (_HERE + "gap:GAP_DEPTH", "mean fall of old tasks after a switch, at its deepest"),
+    "recovery": (_HERE + "gap:RECOVERY", "mean iterations to regain 90 % of the fall (a lower bound)"),
+    "recovery_censored": (_HERE + "gap:RECOVERY_CENSORED", "fraction of falls not regained within the experience"),
+    "forgetting": (_HERE + "ends:FORGETTING", "best earlier accuracy minus final accuracy, over old tasks"),
+    "bwt": (_HERE + "ends:BWT", "backward transfer: final accuracy minus that after the first visit"),
+    "la": (_HERE + "ends:LA", "learning accuracy: mean accuracy when first visits end"),
+    "aia": (_HERE + "ends:AIA", "average incremental accuracy over ends of experiences"),
+}
+_ON_DEMAND = {
+    "acc_seen": (_HERE + "rows:ACC_SEEN", "final accuracy over all rows of the tasks seen"),
+    "aia_seen": (_HERE + "rows:AIA_SEEN", "accuracy over all rows of the tasks seen, mean over ends of experiences"),
+    "a_auc": (_HERE + "rows:A_AUC", "area under the curve of accuracy on exposed rows over samples (i-Blurry)"),
+    "acc_class": (_HERE + "readout:ACC_CLASS", "class-balanced final accuracy"),
+    "masked_acc": (_HERE + "readout:MASKED_ACC", "ACC when only a task's own classes compete"),
+    "acc_present": (_HERE + "retention:ACC_PRESENT", "mean accuracy on the tasks present, when experiences end"),
+    "acc_absent": (
+        _HERE + "retention:ACC_ABSENT",
+        "mean accuracy on earlier tasks that are absent, when experiences end",
+    ),
+    "acc_last20": (_HERE + "accumulation:ACC_LAST20", "accuracy on everything, mean over the last 20 experiences"),
+    "accumulation": (_HERE + "accumulation:ACCUMULATION", "accuracy on everything gained per experience"),
+    "accumulation_log": (
+        _HERE + "accumulation:ACCUMULATION_LOG",
+        "accuracy on everything gained per e-fold of experiences",
+    ),
+    "lca10": (_HERE + "learning:LCA10", "learning curve area over the first 10 batches of a task"),
+    "facilitation": (_HERE + "learning:FACILITATION", "whether later tasks reach 90 % accuracy sooner"),
+    "facilitation_censored": (
+        _HERE + "learning:FACILITATION_CENSORED",
+        "fraction of tasks that never reach 90 % accuracy",
+    ),
+    "fwt": (_HERE + "transfer:FWT", "forward transfer: accuracy before the first visit, above initialisation"),
+    "intransigence": (_HERE + "transfer:INTRANSIGENCE", "what joint training reaches on a task, minus LA"),
+    "forgetting_last": (_HERE + "ends:FORGETTING_LAST", "accuracy when the last visit ended, minus the final one"),
+    "forgetting_global": (_HERE + "readout:FORGETTING_GLOBAL", "loss since first visits, by rows, over experiences"),
+    "forgetting_local": (
+        _HERE + "readout:FORGETTING_LOCAL",
+        "loss since first visits when only a task's own classes compete",
+    ),
+    "gap_residual": (_HERE + "gap:GAP_RESIDUAL", "mean loss of old tasks from one end to the next"),
+    "gap_transient": (_HERE + "gap:GAP_TRANSIENT", "the part of the gap depth that is regained by the end"),
+    "gap_area": (_HERE + "gap:GAP_AREA", "mean accuracy missing below that before the switch"),
+    "recovery50": (_HERE + "gap:RECOVERY50", "mean iterations to regain half of the fall (a lower bound)"),
+    "recovery50_censored": (_HERE + "gap:RECOVERY50_CENSORED", "fraction of falls of which half is not regained"),
+}
 
-CANONICAL = (
-    "acc",
-    "aaa",
-    "min_acc",
-    "wc_acc",
-    "wf10",
-    "wf100",
-    "wp10",
-    "wp100",
-    "gap_depth",
-    "recovery",
-    "recovery_censored",
-    "forgetting",
-    "bwt",
-    "la",
-    "aia",
-)
-"""The built-in metrics in the order in which files and boards list them."""
+METRICS = Registry("metric", "clbench.metrics", {**_BOARD, **_ON_DEMAND})
+
+COLUMNS = tuple(_BOARD)
+"""The built-in metrics that boards show unless others are asked for, in their order."""
+
+CANONICAL = (*_BOARD, *_ON_DEMAND)
+"""All built-in metrics, in the order in which they are listed."""
 
 
 def metric_names() -> list[str]:
     """All registered metrics: the canonical ones in their order, then those of plugins by name."""
-    return [*CANONICAL, *(entry.name for entry in METRICS if entry.name not in CANONICAL)]
+    return [*CANONICAL, *_plugins()]
+
+
+def board_names() -> list[str]:
+    """The metrics of a board for which none were asked: the usual columns, then those of plugins by name."""
+    return [*COLUMNS, *_plugins()]
+
+
+def _plugins() -> list[str]:
+    return [entry.name for entry in METRICS if entry.name not in CANONICAL]
 
 
 def get(name: str) -> Metric:
@@ -109,12 +193,13 @@ def get(name: str) -> Metric:
     return metric
 
 
-def compute(trace: Trace, names: Iterable[str] | None = None) -> dict[str, Value]:
+def compute(trace: Trace, names: Iterable[str] | None = None, *, reference: Trace | None = None) -> dict[str, Value]:
     """Metrics of a trace by name.
 
     Args:
         trace: What was observed.
         names: Which; all registered ones by default.
+        reference: The trace of joint training on the same stream, for metrics that compare with it.
 
     Returns:
         name -> value, NaN with the reason where a metric is undefined on this trace.
@@ -122,4 +207,4 @@ def compute(trace: Trace, names: Iterable[str] | None = None) -> dict[str, Value
     Raises:
         Refused: A name that does not exist.
     """
-    return {name: get(name)(trace) for name in (metric_names() if names is None else names)}
+    return {name: get(name)(trace, reference) for name in (metric_names() if names is None else names)}

@@ -43,3 +43,35 @@ def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
         for label, found in groups.items()
         for settings, members in found.items()
     }
+
+
+REFERENCES = ("cumulative", "joint")
+"""Strategies that train jointly, the better reference first: ``joint`` has seen the tasks still to come as well."""
+
+_SAME = ("benchmark", "seed", "stream", "model", "evaluation")
+
+
+def joint_runs(records: Iterable[Record]) -> list[Record]:
+    """The finished runs of joint training among some records."""
+    return [record for record in records if is_finished(record) and _only_part(record) in REFERENCES]
+
+
+def reference(record: Record, candidates: Iterable[Record]) -> Record | None:
+    """The one of some joint runs that a record is to be compared with, ``None`` where none fits.
+
+    It has the benchmark, seed, stream, model and evaluation of the record. Of several, ``cumulative`` comes before
+    ``joint``, then the record's own training settings before others, then the label and the key decide.
+    """
+
+    def place(other: Record) -> tuple[int, bool, str, str]:
+        own_settings = other.cell.get("training") == record.cell.get("training")
+        return REFERENCES.index(_only_part(other)), not own_settings, other.label, other.key
+
+    fitting = [c for c in candidates if all(c.cell.get(name) == record.cell.get(name) for name in _SAME)]
+    return min(fitting, key=place, default=None)
+
+
+def _only_part(record: Record) -> str:
+    """The name of a strategy of one part, empty for a joined one."""
+    parts = record.cell["strategy"]
+    return str(parts[0].get("name", "")) if len(parts) == 1 else ""

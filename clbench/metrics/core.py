@@ -33,30 +33,42 @@ class Metric:
     Args:
         name: Canonical name, as in files: ``"wc_acc"``.
         title: Name for people: ``"WC-ACC"``.
-        function: From a trace to the value; raises :class:`Undefined` where there is none.
+        function: From a trace (and a reference, see there) to the value; raises :class:`Undefined` where there is none.
         formula: The definition in one line; R[e,i] is the accuracy on task i at the end of experience e.
         low: Smallest possible value.
         high: Largest possible value, ``math.inf`` for none.
         higher_is_better: The direction.
         source: Who defined it, with our deviation if any.
         needs: The looks it is computed from, for people.
-        unit: ``"fraction"`` (printed as percent) or ``"iterations"``.
+        unit: ``"fraction"`` (printed as percent), ``"iterations"`` or ``"correlation"``.
+        reference: Whether ``function`` compares with a second trace, that of joint training on the same stream, and
+            takes it as its second argument.
     """
 
     name: str
     title: str
-    function: Callable[[Trace], float]
+    function: Callable[..., float]
     formula: str
     low: float
     high: float
     higher_is_better: bool
     source: str
     needs: str
-    unit: Literal["fraction", "iterations"] = "fraction"
+    unit: Literal["fraction", "iterations", "correlation"] = "fraction"
+    reference: bool = False
 
-    def __call__(self, trace: Trace) -> Value:
-        """The value on ``trace``, or NaN with the reason."""
+    def __call__(self, trace: Trace, reference: Trace | None = None) -> Value:
+        """The value on ``trace``, or NaN with the reason.
+
+        Args:
+            trace: What was observed.
+            reference: The trace of joint training on the same stream; ignored by metrics that need none.
+        """
         try:
-            return Value(float(self.function(trace)))
+            if not self.reference:
+                return Value(float(self.function(trace)))
+            if reference is None:
+                raise Undefined("no joint reference run in these records; run cumulative (or joint) on the benchmark")
+            return Value(float(self.function(trace, reference)))
         except Undefined as why:
             return Value(math.nan, str(why))

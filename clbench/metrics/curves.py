@@ -1,29 +1,54 @@
-"""Curves of accuracy over iterations, and their means over seeds: what pictures are drawn from."""
+"""Curves of accuracy over iterations, switches and lags, and their means over seeds: what pictures are drawn from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.metrics.ends import end_looks
+from clbench.metrics.core import Undefined
+from clbench.metrics.ends import Scores, end_looks, end_scores
 from clbench.metrics.interval import half_width
-from clbench.types import Trace
+from clbench.metrics.looks import step_looks
+from clbench.types import Index, Kind, Trace
 
 Curve = NDArray[np.float64]
 Tasks = Literal["first", "seen"]
 
 
+class Series(NamedTuple):
+    """One seed's curve.
+
+    Args:
+        x: (n,) ascending.
+        y: (n,) values.
+        error: (n,) standard error of ``y`` that the number of evaluation rows implies; NaN where none is known.
+    """
+
+    x: Curve
+    y: Curve
+    error: Curve
+
+
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Mean over seeds and half-width of its 95 % interval (NaN for one seed), on a common axis of (n,) iterations."""
+    """A curve over seeds, on a common axis.
+
+    Args:
+        x: (n,) ascending.
+        mean: (n,) mean over seeds.
+        half: (n,) half-width of the band: of the 95 % interval over seeds, or, for one seed, the standard error of its
+            evaluation rows.
+        seeds: How many.
+    """
 
     x: Curve
     mean: Curve
     half: Curve
+    seeds: int
 
 
 def bounds(trace: Trace) -> Curve:
@@ -31,14 +56,19 @@ def bounds(trace: Trace) -> Curve:
     return np.concatenate([[0], trace.step[end_looks(trace)]]).astype(float)
 
 
-def series(trace: Trace, tasks: NDArray[np.bool_]) -> tuple[Curve, Curve]:
-    """Iterations (n,) without repeats and mean score (n,) over ``tasks`` (K, T); looks at one step count once."""
+def series(trace: Trace, tasks: NDArray[np.bool_]) -> Series:
+    """Mean score over ``tasks`` (K, T) at each iteration looked at; of looks at one step count the last one counts.
+
+    The standard error takes the rows of different tasks as independent draws.
+    """
+    count = tasks.sum(axis=1)
     with np.errstate(invalid="ignore"):
-        mean = np.where(tasks, trace.score, 0.0).sum(axis=1) / tasks.sum(axis=1)
+        mean = np.where(tasks, trace.score, 0.0).sum(axis=1) / count
+        error = np.sqrt((np.where(tasks, _variance(trace.score, trace.rows), 0.0)).sum(axis=1)) / count
     known = ~np.isnan(mean)
-    step, mean = trace.step[known], mean[known]
-    last = np.append(np.diff(step) > 0, True)
-    return step[last].astype(float), mean[last]
+    step, mean, error = trace.step[known], mean[known], error[known]
+    last = np.diff(step, append=step[-1:] + 1) > 0
+    return Series(step[last].astype(float), mean[last], error[last])
 
 
 def selected(trace: Trace, tasks: Tasks) -> NDArray[np.bool_]:
@@ -48,8 +78,97 @@ def selected(trace: Trace, tasks: Tasks) -> NDArray[np.bool_]:
     return trace.first_visit <= trace.experience[:, None]
 
 
-def over_seeds(seeds: Sequence[tuple[Curve, Curve]]) -> Line:
-    """Curves of seeds, interpolated onto the iterations that any of them has."""
-    x = np.unique(np.concatenate([x for x, _ in seeds]))
-    values = np.array([np.interp(x, own, y) for own, y in seeds])  # (seeds, n)
-    return Line(x, values.mean(axis=0), half_width(values))
+def one_task(trace: Trace, task: int) -> Series:
+    """Accuracy on a task from the switch into its first visit on; empty for a task that was never visited."""
+    first = trace.first_visit[task]
+    begun = (trace.experience >= first) | ((trace.experience == first - 1) & (trace.kind != Kind.STEP))
+    shown = np.zeros(trace.score.shape, dtype=bool)
+    if first < trace.n_experiences:
+        shown[begun, task] = True
+    return series(trace, shown)
+
+
+def by_lag(trace: Trace) -> Series:
+    """Mean end-of-experience accuracy by lag: how many experiences ago a task was last visited, 0 while it is present.
+
+    The mean over pairs of an experience and a task seen by its end. In the standard error, looks of one task at one lag
+    count as one, since they share their rows.
+
+    Raises:
+        Undefined: An experience has no end look, or it left out a task seen by then.
+
+    Source: our definition; accuracy by time since last seen, as in Lesort et al. 2022 (SCoLe).
+    """
+    scores, lag = end_scores(trace), lags_at_ends(trace)  # (E, T)
+    lags = np.unique(lag[lag >= 0])
+    mean, error = np.empty(len(lags)), np.empty(len(lags))
+    for at, value in enumerate(lags):
+        pairs = lag == value
+        count = pairs.sum(axis=0)  # (T,)
+        own = np.where(pairs, scores, 0.0).sum(axis=0) / np.maximum(count, 1)
+        weight = count / count.sum()
+        mean[at] = weight @ own
+        error[at] = np.sqrt(weight**2 @ _variance(own, trace.rows))
+    return Series(lags.astype(float), mean, error)
+
+
+def lags_at_ends(trace: Trace) -> Index:
+    """Experiences since each task was last present, (E, T); -1 before its first visit."""
+    experience = np.arange(trace.n_experiences)[:, None]
+    last = np.maximum.accumulate(np.where(trace.present, experience, -1), axis=0)
+    lag: Index = np.where(last >= 0, experience - last, -1)
+    return lag
+
+
+def since_switch(trace: Trace, *, before: int, after: int) -> Series:
+    """Change of accuracy since a switch, mean over pairs of an old task and an experience in which it is absent.
+
+    Linear between looks, so that switches whose looks fall on different iterations can be averaged. No standard error:
+    the change compares a task's rows with themselves.
+
+    Args:
+        trace: Of a finished run.
+        before: Iterations shown before the switch, at most the length of any experience.
+        after: Iterations shown after it, likewise.
+
+    Raises:
+        Undefined: There are no step looks, or no task is ever absent after its first visit.
+    """
+    step_looks(trace)
+    scores, start = end_scores(trace), bounds(trace)
+    found = []
+    for experience in switched(trace):
+        old = np.flatnonzero((trace.first_visit < experience) & ~trace.present[experience])
+        near = (trace.experience == experience) | (trace.experience == experience - 1)
+        looks = np.flatnonzero(near & (trace.kind != Kind.START))
+        change = (trace.score[np.ix_(looks, old)] - scores[experience - 1, old]).sum(axis=1)
+        found.append((trace.step[looks] - start[experience], change, len(old)))
+    offsets = np.unique(np.concatenate([x for x, _, _ in found]))
+    x = offsets[(offsets >= -before) & (offsets <= after)].astype(float)
+    total = np.sum([np.interp(x, own, change) for own, change, _ in found], axis=0)
+    return Series(x, total / sum(n for _, _, n in found), np.full(len(x), np.nan))
+
+
+def switched(trace: Trace) -> list[int]:
+    """The experiences from which a task seen before is absent.
+
+    Raises:
+        Undefined: There is none.
+    """
+    found = [k for k in range(1, trace.n_experiences) if ((trace.first_visit < k) & ~trace.present[k]).any()]
+    if not found:
+        raise Undefined("no task was ever absent after its first visit")
+    return found
+
+
+def over_seeds(seeds: Sequence[Series]) -> Line:
+    """Curves of seeds, interpolated onto the places that any of them has."""
+    x = np.unique(np.concatenate([each.x for each in seeds]))
+    values = np.array([np.interp(x, each.x, each.y) for each in seeds])  # (seeds, n)
+    half = half_width(values) if len(seeds) > 1 else np.interp(x, seeds[0].x, seeds[0].error)
+    return Line(x, values.mean(axis=0), half, len(seeds))
+
+
+def _variance(score: Scores, rows: Index) -> Scores:
+    """Variance of an accuracy measured on ``rows`` independent rows, p (1 - p) / n."""
+    return np.maximum(score * (1 - score), 0.0) / np.maximum(rows, 1)

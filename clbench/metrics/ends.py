@@ -1,4 +1,4 @@
-"""Metrics of the end-of-experience matrix R: ACC, average incremental accuracy, LA, BWT and forgetting.
+"""Metrics of the end-of-experience matrix R: ACC, average incremental accuracy, LA, BWT and two kinds of forgetting.
 
 All of them average over tasks, not over rows. A task is counted from its first visit, so that they are defined on
 streams where tasks return; where each task is visited once they are the published ones.
@@ -33,12 +33,17 @@ def end_looks(trace: Trace) -> Index:
 
 
 def end_scores(trace: Trace) -> Scores:
-    """R: the score of each task at the last end look of each experience, (E, T), in [0, 1].
+    """R: the score of each task at the last end look of each experience, (E, T), in [0, 1]; NaN where not looked at.
 
     Raises:
         Undefined: An experience has no end look, or the end look left out a task seen by then.
     """
-    scores = trace.score[end_looks(trace)]  # (E, T)
+    return at_ends(trace, trace.score)
+
+
+def at_ends(trace: Trace, values: Scores) -> Scores:
+    """The (E, T) of some (K, T) ``values`` at the looks of :func:`end_scores`, with its checks."""
+    scores = values[end_looks(trace)]  # (E, T)
     seen = trace.first_visit <= np.arange(trace.n_experiences)[:, None]
     if not seen.any():
         raise Undefined("no task was visited")
@@ -97,6 +102,20 @@ def forgetting(trace: Trace) -> float:
     return float((best - scores[-1, tasks]).mean())
 
 
+def forgetting_last(trace: Trace) -> float:
+    """How far the tasks that did not come back ended below what they were when their last visit ended.
+
+    Tasks with rows in the last experience do not count. Where each task is visited once it is minus BWT.
+    """
+    scores = end_scores(trace)
+    last = trace.n_experiences - 1 - trace.present[::-1].argmax(axis=0)  # (T,) experience of the last visit
+    tasks = visited(trace)
+    tasks = tasks[last[tasks] < trace.n_experiences - 1]
+    if not len(tasks):
+        raise Undefined("every task has rows in the last experience")
+    return float((scores[last[tasks], tasks] - scores[-1, tasks]).mean())
+
+
 ACC = Metric(
     name="acc",
     title="ACC",
@@ -150,5 +169,16 @@ FORGETTING = Metric(
     high=1,
     higher_is_better=False,
     source="Chaudhry et al. 2018; e from the first visit of i on, so it can be negative",
+    needs="end looks",
+)
+FORGETTING_LAST = Metric(
+    name="forgetting_last",
+    title="Forgetting (last visit)",
+    function=forgetting_last,
+    formula="mean over tasks i absent from the last experience of R[last visit of i, i] − R[last, i]",
+    low=-1,
+    high=1,
+    higher_is_better=False,
+    source="De Lange et al. 2023 (FORG): from the end of a task's own training, no maximum; here of its last visit",
     needs="end looks",
 )

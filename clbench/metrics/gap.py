@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_looks, end_scores
 from clbench.metrics.looks import step_looks
+from clbench.parameters import Refused
 from clbench.types import Index, Mask, Trace
 
 # Accuracies are multiples of 1/rows: this forgives the rounding of a level that one of them should reach exactly.
@@ -66,55 +69,70 @@ def switches(trace: Trace, *, level: float = 0.9) -> Switches:
         level: Share of the depth that has to be regained, in (0, 1].
 
     Raises:
+        Refused: ``level`` is outside.
         Undefined: There is no such pair, there are no step looks, or the run stopped early.
 
     Source: our definition, after the variants of the stability-gap literature (De Lange et al. 2023; Hess et al. 2023).
     """
+    if not 0 < level <= 1:
+        raise Refused(f"a recovery to {level} of the depth means nothing; use a level above 0 and at most 1")
     step_looks(trace)
     ends, scores = end_looks(trace), end_scores(trace)
-    found = []
-    for experience in range(1, trace.n_experiences):
-        old = np.flatnonzero((trace.first_visit < experience) & ~trace.present[experience])
-        if len(old):
-            looks = np.flatnonzero(trace.experience == experience)
-            start = trace.step[ends[experience - 1]]
-            since, score = trace.step[looks] - start, trace.score[np.ix_(looks, old)]
-            details = _pairs(score, scores[experience - 1, old], since=since, level=level)
-            same = {"experience": experience, "iteration": start, "length": since[-1]}
-            found.append({"task": old, **{k: np.full(len(old), v) for k, v in same.items()}, **details})
-    if not found:
+    experience = np.arange(trace.n_experiences)[:, None]
+    old = (trace.first_visit < experience) & ~trace.present  # (E, T)
+    if not old.any():
         raise Undefined("no task was ever absent after its first visit")
-    return Switches(**{field.name: np.concatenate([each[field.name] for each in found]) for field in fields(Switches)})
+    finish = trace.step[ends]
+    begin = np.append(0, finish[:-1])
+    before = np.vstack([scores[:1], scores[:-1]])  # (E, T); nothing is old in the first experience
+    details = _details(trace, before, begin=begin, level=level)
+    shared = {"experience": experience, "iteration": begin[:, None], "length": (finish - begin)[:, None]}
+    pairs = {"task": np.arange(trace.n_tasks), **shared, "before": before, **details}
+    return Switches(**{name: np.broadcast_to(values, old.shape)[old] for name, values in pairs.items()})
 
 
-def _pairs(score: Scores, before: Scores, *, since: Index, level: float) -> dict[str, NDArray[np.generic]]:
-    """Depth, recovery and so on from the (k, n) scores of n old tasks, ``since`` (k,) iterations after a switch."""
-    length = int(since[-1])
-    lowest_at, lowest = score.argmin(axis=0), score.min(axis=0)
+def _details(trace: Trace, before: Scores, *, begin: Index, level: float) -> dict[str, NDArray[np.generic]]:
+    """Depth, recovery and so on of each experience and task, (E, T), all experiences at once.
+
+    Looks are put side by side, each experience a segment; what belongs to tasks that are not old in it means nothing.
+    """
+    looks = np.argsort(trace.experience, kind="stable")
+    looks = looks[np.searchsorted(trace.experience[looks], 0) :]
+    experience, place = trace.experience[looks], np.arange(len(looks))[:, None]
+    first = np.searchsorted(experience, np.arange(trace.n_experiences))  # (E,) where segments begin
+    last = np.append(first[1:], len(looks)) - 1
+    score = np.nan_to_num(trace.score[looks])
+    since = trace.step[looks] - begin[experience]
+    length = since[last][:, None]
+    passed = np.diff(since, prepend=0)
+    passed[first] = since[first]
+
+    def first_where(condition: Mask) -> Index:
+        return np.minimum.reduceat(np.where(condition, place, len(looks)), first)
+
+    lowest = np.minimum.reduceat(score, first)
+    lowest_at = first_where(score == lowest[experience])
     depth = np.maximum(0.0, before - lowest)
-    residual = before - score[-1]
-    weights = np.diff(since, prepend=0)[:, None] / max(length, 1)
-    back = _median_of_three(score) >= lowest + level * depth - TOLERANCE
-    back &= np.arange(len(since))[:, None] > lowest_at
-    fell = depth > 0
-    censored = fell & ~back.any(axis=0)
+    residual = before - score[last]
+    missing = np.maximum(0.0, before[experience] - score) * passed[:, None]
+    left, right = np.maximum(place[:, 0] - 1, first[experience]), np.minimum(place[:, 0] + 1, last[experience])
+    back = _median(score[left], score, score[right]) >= (lowest + level * depth - TOLERANCE)[experience]
+    back_at = first_where(back & (place > lowest_at[experience]))
+    fell, never = depth > 0, back_at == len(looks)
     return {
-        "before": before,
         "lowest": lowest,
         "lowest_after": since[lowest_at],
         "depth": depth,
         "residual": residual,
         "transient": depth - np.maximum(0.0, residual),
-        "area": (np.maximum(0.0, before - score) * weights).sum(axis=0),
-        "recovery": np.where(fell, np.where(censored, length, since[back.argmax(axis=0)]), np.nan),
-        "censored": censored,
+        "area": np.add.reduceat(missing, first) / np.maximum(length, 1),
+        "recovery": np.where(fell, np.where(never, length, since[np.minimum(back_at, len(looks) - 1)]), np.nan),
+        "censored": fell & never,
     }
 
 
-def _median_of_three(score: Scores) -> Scores:
-    """Median of each look and its two neighbours along the first axis; the ends are as they are."""
-    left, right = np.vstack([score[:1], score[:-1]]), np.vstack([score[1:], score[-1:]])
-    return np.maximum(np.minimum(left, right), np.minimum(np.maximum(left, right), score))
+def _median(a: Scores, b: Scores, c: Scores) -> Scores:
+    return np.maximum(np.minimum(a, c), np.minimum(np.maximum(a, c), b))
 
 
 def gap_depth(trace: Trace) -> float:
@@ -122,60 +140,91 @@ def gap_depth(trace: Trace) -> float:
     return float(switches(trace).depth.mean())
 
 
-def _fallen(trace: Trace) -> tuple[Scores, Mask]:
-    found = switches(trace)
+def gap_residual(trace: Trace) -> float:
+    """Mean over the same pairs of what is still missing when the experience ends; negative after gains."""
+    return float(switches(trace).residual.mean())
+
+
+def gap_transient(trace: Trace) -> float:
+    """Mean over the same pairs of the part of the depth that was regained by the end of the experience."""
+    return float(switches(trace).transient.mean())
+
+
+def gap_area(trace: Trace) -> float:
+    """Mean over the same pairs of the accuracy missing below that before the switch, over the experience."""
+    return float(switches(trace).area.mean())
+
+
+def _fallen(trace: Trace, level: float) -> tuple[Scores, Mask]:
+    found = switches(trace, level=level)
     fell = found.depth > 0
     if not fell.any():
         raise Undefined("accuracy on old tasks never fell after a switch")
     return found.recovery[fell], found.censored[fell]
 
 
-def recovery(trace: Trace) -> float:
-    """Mean iterations to regain 90 % of the depth, over the pairs that fell.
+def recovery(trace: Trace, *, level: float = 0.9) -> float:
+    """Mean iterations to regain ``level`` of the depth, over the pairs that fell.
 
     A lower bound: a pair that had not recovered counts with the length of its experience; see ``recovery_censored``.
     """
-    return float(_fallen(trace)[0].mean())
+    return float(_fallen(trace, level)[0].mean())
 
 
-def recovery_censored(trace: Trace) -> float:
-    """Fraction of the pairs that fell which had not recovered when the experience ended."""
-    return float(_fallen(trace)[1].mean())
+def recovery_censored(trace: Trace, *, level: float = 0.9) -> float:
+    """Fraction of the pairs that fell which had not regained ``level`` of the depth when the experience ended."""
+    return float(_fallen(trace, level)[1].mean())
 
 
 _OURS = "our definition, after De Lange et al. 2023 and Hess et al. 2023"
 
-GAP_DEPTH = Metric(
-    name="gap_depth",
-    title="Gap depth",
-    function=gap_depth,
-    formula="mean over old tasks i absent in experience k of max(0, R[k−1, i] − min of A[i] during k)",
-    low=0,
-    high=1,
-    higher_is_better=False,
-    source=_OURS,
-    needs="step and end looks",
-)
-RECOVERY = Metric(
-    name="recovery",
-    title="Recovery",
-    function=recovery,
-    formula="mean iterations from the switch until 90 % of the depth is regained; unrecovered ones count as k's length",
-    low=0,
-    high=math.inf,
-    higher_is_better=False,
-    source=_OURS + "; a lower bound where some did not recover",
-    needs="step and end looks",
-    unit="iterations",
-)
-RECOVERY_CENSORED = Metric(
-    name="recovery_censored",
-    title="Unrecovered",
-    function=recovery_censored,
-    formula="fraction of the pairs that fell which had not regained 90 % of the depth when the experience ended",
-    low=0,
-    high=1,
-    higher_is_better=False,
-    source=_OURS,
-    needs="step and end looks",
-)
+
+def _gap(name: str, title: str, function: Callable[[Trace], float], formula: str, *, low: float = 0) -> Metric:
+    return Metric(
+        name=name,
+        title=title,
+        function=function,
+        formula=f"mean over old tasks i absent in experience k of {formula}",
+        low=low,
+        high=1,
+        higher_is_better=False,
+        source=_OURS,
+        needs="step and end looks",
+    )
+
+
+def _recovery(name: str, titles: tuple[str, str], level: float) -> tuple[Metric, Metric]:
+    """Iterations until ``level`` of the depth is regained, and the fraction of pairs for which that never happened."""
+    back = f"{100 * level:g} % of the depth"
+    iterations = Metric(
+        name=name,
+        title=titles[0],
+        function=partial(recovery, level=level),
+        formula=f"mean iterations from the switch until {back} is regained; unrecovered ones count as k's length",
+        low=0,
+        high=math.inf,
+        higher_is_better=False,
+        source=_OURS + "; a lower bound where some did not recover",
+        needs="step and end looks",
+        unit="iterations",
+    )
+    censored = Metric(
+        name=f"{name}_censored",
+        title=titles[1],
+        function=partial(recovery_censored, level=level),
+        formula=f"fraction of the pairs that fell which had not regained {back} when the experience ended",
+        low=0,
+        high=1,
+        higher_is_better=False,
+        source=_OURS,
+        needs="step and end looks",
+    )
+    return iterations, censored
+
+
+GAP_DEPTH = _gap("gap_depth", "Gap depth", gap_depth, "max(0, R[k−1, i] − min of A[i] during k)")
+GAP_RESIDUAL = _gap("gap_residual", "Gap residual", gap_residual, "R[k−1, i] − R[k, i]", low=-1)
+GAP_TRANSIENT = _gap("gap_transient", "Gap transient", gap_transient, "depth − max(0, residual)")
+GAP_AREA = _gap("gap_area", "Gap area", gap_area, "the mean over k's iterations of max(0, R[k−1, i] − A[i])")
+RECOVERY, RECOVERY_CENSORED = _recovery("recovery", ("Recovery", "Unrecovered"), 0.9)
+RECOVERY50, RECOVERY50_CENSORED = _recovery("recovery50", ("Recovery (half)", "Unrecovered (half)"), 0.5)

@@ -1,0 +1,114 @@
+"""Knowledge accumulation over long streams: whether accuracy on everything rises while each visit forgets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clbench.metrics.core import Metric, Undefined
+from clbench.metrics.ends import Scores, end_scores, visited
+from clbench.parameters import Refused
+from clbench.types import Trace
+
+
+def all_accuracy(trace: Trace, *, last: int = 1) -> Scores:
+    """Accuracy over the rows of all tasks that the stream ever visits, smoothed, when experiences end.
+
+    Right after an experience its own classes dominate, so an average over the last few says more than one look.
+
+    Args:
+        trace: Of a finished run whose end looks are at all tasks.
+        last: Ends of experiences in each mean, at least 1.
+
+    Returns:
+        (E - last + 1,) the means of ``last`` consecutive ends, the first of them up to the ``last``-th experience.
+
+    Raises:
+        Refused: ``last`` is below 1.
+        Undefined: There are fewer experiences, an end look left out a task, or the run stopped early.
+    """
+    if last < 1:
+        raise Refused(f"a mean over {last} ends of experiences means nothing; use 1 or more")
+    tasks = visited(trace)
+    scores = end_scores(trace)[:, tasks]  # (E, n)
+    if len(scores) < last:
+        raise Undefined(f"the stream has {len(scores)} experiences, fewer than the {last} to average over")
+    if np.isnan(scores).any():
+        experience, place = np.argwhere(np.isnan(scores))[0]
+        raise Undefined(f"task {tasks[place]} was not looked at when experience {experience} ended")
+    return np.convolve(np.average(scores, axis=1, weights=trace.rows[tasks]), np.full(last, 1 / last), "valid")
+
+
+def accumulation(trace: Trace, *, last: int = 20, log: bool = False) -> float:
+    """Knowledge accumulation: the least-squares slope of the smoothed accuracy on everything.
+
+    Args:
+        trace: As for :func:`all_accuracy`.
+        last: Ends of experiences in each mean.
+        log: Against the natural logarithm of the experiences learned, for curves that saturate; else against their
+            number.
+
+    Returns:
+        Accuracy gained per experience, or per e-fold of experiences.
+
+    Raises:
+        Undefined: Fewer than ``last + 2`` experiences: a slope needs three points.
+    """
+    accuracy = all_accuracy(trace, last=last)
+    if len(accuracy) < 3:
+        raise Undefined(
+            f"the stream has {trace.n_experiences} experiences; the slope of means over {last} needs {last + 2}"
+        )
+    learned = np.arange(last, trace.n_experiences + 1, dtype=float)
+    x = np.log(learned) if log else learned
+    return float(((x - x.mean()) * (accuracy - accuracy.mean())).sum() / np.square(x - x.mean()).sum())
+
+
+def acc_last(last: int) -> Metric:
+    """Accuracy on everything, averaged over the ends of the last experiences.
+
+    Args:
+        last: How many, at least 1; one gives ``acc_seen``.
+
+    Raises:
+        Refused: ``last`` is below 1.
+
+    Source: Lesort et al. 2023 (SCoLe) evaluate on all classes at every end; the average is ours.
+    """
+    if last < 1:
+        raise Refused(f"a mean over {last} ends of experiences means nothing; use 1 or more")
+    return Metric(
+        name=f"acc_last{last}",
+        title=f"ACC (last {last})",
+        function=lambda trace: float(all_accuracy(trace, last=last)[-1]),
+        formula=f"accuracy over the rows of all tasks visited, mean over the ends of the last {last} experiences",
+        low=0,
+        high=1,
+        higher_is_better=True,
+        source="Lesort et al. 2023 (SCoLe); the average is ours",
+        needs="end looks at all tasks",
+    )
+
+
+ACC_LAST20 = acc_last(20)
+ACCUMULATION = Metric(
+    name="accumulation",
+    title="Accumulation",
+    function=accumulation,
+    formula="slope of the accuracy over the rows of all tasks, mean of 20 consecutive ends, per experience",
+    low=-1,
+    high=1,
+    higher_is_better=True,
+    source="our definition, after Lesort et al. 2023 (SCoLe)",
+    needs="end looks at all tasks of at least 22 experiences",
+)
+ACCUMULATION_LOG = Metric(
+    name="accumulation_log",
+    title="Accumulation (log)",
+    function=lambda trace: accumulation(trace, log=True),
+    formula="slope of the accuracy over the rows of all tasks, mean of 20 consecutive ends, over log experiences",
+    low=-np.inf,
+    high=np.inf,
+    higher_is_better=True,
+    source="our definition, after Lesort et al. 2023 (SCoLe)",
+    needs="end looks at all tasks of at least 22 experiences",
+)

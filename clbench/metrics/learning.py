@@ -1,0 +1,186 @@
+"""How fast a task is learned on its first visit: LCA, iterations to a criterion, forward facilitation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clbench.metrics.core import Metric, Undefined
+from clbench.metrics.ends import Scores, end_looks, visited
+from clbench.metrics.looks import step_looks
+from clbench.parameters import Refused
+from clbench.types import Index, Kind, Mask, Trace
+
+# Accuracies are multiples of 1/rows: this forgives the rounding of a criterion that one of them should reach exactly.
+TOLERANCE = 1e-9
+
+
+def _at_switches(trace: Trace) -> Index:
+    """Position of the look just before each experience, (E,): the start, then the last end looks; -1 for no start."""
+    start = np.flatnonzero(trace.kind == Kind.START)
+    return np.concatenate([start[-1:] if len(start) else [-1], end_looks(trace)[:-1]]).astype(np.int64)
+
+
+def _began(trace: Trace) -> Index:
+    """Iterations done before each experience, (E,)."""
+    return np.concatenate([[0], trace.step[end_looks(trace)[:-1]]]).astype(np.int64)
+
+
+def learning_curves(trace: Trace, beta: int) -> Scores:
+    """Accuracy on each task visited after b = 0, ..., beta batches of its first visit, (n, beta + 1).
+
+    Raises:
+        Undefined: A first visit is shorter than that, or a look is missing.
+    """
+    looks = step_looks(trace)
+    tasks = visited(trace)
+    first = trace.first_visit[tasks]
+    before = _at_switches(trace)[first]
+    zero = np.where(before < 0, np.nan, trace.score[before, tasks])  # (n,)
+    if np.isnan(zero).any():
+        raise Undefined(f"task {tasks[np.isnan(zero)][0]} was not looked at just before its first visit")
+    wanted = _began(trace)[first][:, None] + np.arange(1, beta + 1)  # (n, beta)
+    at = np.minimum(np.searchsorted(looks.step, wanted), len(looks.step) - 1)
+    there = (looks.step[at] == wanted) & (looks.experience[at] == first[:, None])
+    if not there.all():
+        short = int(np.argmin(there.all(axis=1)))
+        raise Undefined(
+            f"the first visit of task {tasks[short]} has looks after {there[short].sum()} of its first {beta} batches; "
+            "it needs all, as with evaluation.every at 1"
+        )
+    return np.column_stack([zero, looks.score[at, tasks[:, None]]])
+
+
+def lca(beta: int = 10, *, zero_shot: bool = True) -> Metric:
+    """Learning curve area: the mean accuracy on a task over the first batches of its first visit, mean over tasks.
+
+    Args:
+        beta: Batches, at least 0.
+        zero_shot: Whether the accuracy before the first batch counts, as in the paper: beta + 1 values. Released code
+            of the stability gap averages beta values; ``False`` takes those after 1, ..., beta batches.
+
+    Raises:
+        Refused: No value would be left to average.
+
+    Source: Chaudhry et al. 2019 (A-GEM), LCA. The zero-shot value is that of the last look before the visit.
+    """
+    if beta < 0 or (beta == 0 and not zero_shot):
+        raise Refused(f"LCA over {beta} batches averages nothing; use 1 or more (or 0 with the zero-shot accuracy)")
+    first = 0 if zero_shot else 1
+    return Metric(
+        name=f"lca{beta}",
+        title=f"LCA{beta}",
+        function=lambda trace: float(learning_curves(trace, beta)[:, first:].mean()),
+        formula=f"mean over tasks of the mean of A after {first}, …, {beta} batches of the first visit",
+        low=0,
+        high=1,
+        higher_is_better=True,
+        source="Chaudhry et al. 2019 (A-GEM)" + ("" if zero_shot else ", without the zero-shot accuracy"),
+        needs="looks after every iteration, start and end looks",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FirstVisits:
+    """How long each task visited took to reach a criterion; n tasks, arrays of shape (n,).
+
+    Args:
+        task: The task.
+        experience: That of its first visit.
+        iterations: From the beginning of that experience to the first look at or above the criterion, 0 where it was
+            there before; the length of the experience where ``censored``.
+        censored: Whether the criterion was not reached in that experience.
+    """
+
+    task: Index
+    experience: Index
+    iterations: Index
+    censored: Mask
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+
+def first_visits(trace: Trace, *, criterion: float = 0.9) -> FirstVisits:
+    """Iterations that each task's first visit took to reach an accuracy.
+
+    Args:
+        trace: Of a finished run, with step looks; their period is the resolution.
+        criterion: The accuracy, in (0, 1].
+
+    Raises:
+        Refused: ``criterion`` is outside.
+        Undefined: There are no step looks, or the run stopped early.
+    """
+    if not 0 < criterion <= 1:
+        raise Refused(f"an accuracy of {criterion} is no criterion; use one above 0 and at most 1")
+    step_looks(trace)
+    tasks, began, before = visited(trace), _began(trace), _at_switches(trace)
+    iterations, censored = np.zeros(len(tasks), dtype=np.int64), np.zeros(len(tasks), dtype=bool)
+    for place, task in enumerate(tasks):
+        experience = trace.first_visit[task]
+        looks = np.flatnonzero(trace.experience == experience)
+        since = np.append(0, trace.step[looks] - began[experience])
+        score = np.append(
+            trace.score[before[experience], task] if before[experience] >= 0 else np.nan, trace.score[looks, task]
+        )
+        reached = score >= criterion - TOLERANCE
+        censored[place] = not reached.any()
+        iterations[place] = since[-1] if censored[place] else since[reached.argmax()]
+    return FirstVisits(tasks, trace.first_visit[tasks], iterations, censored)
+
+
+def facilitation(trace: Trace, *, criterion: float = 0.9) -> float:
+    """Forward facilitation: whether tasks that come later reach a criterion in fewer iterations.
+
+    Minus Spearman's rank correlation between the experience of a task's first visit and the iterations it took:
+    1 where each task is faster than all before it, -1 where it is slower. Tasks that never got there count with the
+    length of the experience; see ``facilitation_censored``.
+
+    Raises:
+        Undefined: Fewer than three tasks, none that reached the criterion, or nothing that varies.
+    """
+    from scipy.stats import spearmanr
+
+    found = first_visits(trace, criterion=criterion)
+    if len(found) < 3:
+        raise Undefined(f"a rank correlation needs three tasks, here are {len(found)}")
+    if found.censored.all():
+        raise Undefined(f"no task reached {100 * criterion:g} % on its first visit")
+    if len(set(found.experience)) == 1:
+        raise Undefined("all tasks were first visited in the same experience")
+    if len(set(found.iterations)) == 1:
+        raise Undefined(f"every task took {found.iterations[0]} iterations to the criterion")
+    return -float(spearmanr(found.experience, found.iterations).statistic)
+
+
+def facilitation_censored(trace: Trace, *, criterion: float = 0.9) -> float:
+    """Fraction of tasks whose first visit ended before they reached the criterion."""
+    return float(first_visits(trace, criterion=criterion).censored.mean())
+
+
+LCA10 = lca(10)
+FACILITATION = Metric(
+    name="facilitation",
+    title="Facilitation",
+    function=facilitation,
+    formula="minus Spearman's correlation of the experience of first visit and its iterations to 90 % accuracy",
+    low=-1,
+    high=1,
+    higher_is_better=True,
+    source="our definition; for facilitation proper subtract the same of a network trained on each task from scratch",
+    needs="step and end looks",
+    unit="correlation",
+)
+FACILITATION_CENSORED = Metric(
+    name="facilitation_censored",
+    title="Below criterion",
+    function=facilitation_censored,
+    formula="fraction of tasks that did not reach 90 % accuracy on their first visit",
+    low=0,
+    high=1,
+    higher_is_better=False,
+    source="our definition",
+    needs="step and end looks",
+)

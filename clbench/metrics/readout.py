@@ -1,0 +1,119 @@
+"""What other read-outs of the same run say: task-masked accuracy, accuracy per class, global and local forgetting.
+
+They use the optional arrays of a trace: ``masked`` (K, T), the accuracy when only a task's own classes compete, and
+``class_score`` (K, C), the accuracy per output unit over the rows looked at.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clbench.metrics.core import Metric, Undefined
+from clbench.metrics.ends import Scores, at_ends, end_looks, end_scores, visited
+from clbench.types import Trace
+
+
+def masked_scores(trace: Trace) -> Scores:
+    """Accuracy of each look and task when only the task's own classes compete, (K, T), NaN where not looked at.
+
+    Raises:
+        Undefined: The trace holds none, or the run stopped early.
+    """
+    end_looks(trace)
+    if not trace.masked.size:
+        raise Undefined("the trace holds no task-masked accuracy; set evaluation.masked to true")
+    return trace.masked
+
+
+def masked_acc(trace: Trace) -> float:
+    """ACC when only a task's own classes compete: what the features hold, whatever the head prefers."""
+    return float(at_ends(trace, masked_scores(trace))[-1, visited(trace)].mean())
+
+
+def class_end_scores(trace: Trace) -> Scores:
+    """Accuracy per output unit when each experience ended, (E, C); NaN for units without evaluation rows.
+
+    Raises:
+        Undefined: The trace holds none, or the run stopped early.
+    """
+    ends = end_looks(trace)
+    if not trace.class_score.size:
+        raise Undefined("the trace holds no accuracy per class; set evaluation.classes to true")
+    return trace.class_score[ends]
+
+
+def acc_class(trace: Trace) -> float:
+    """Class-balanced accuracy: the mean over classes of their accuracy at the very end."""
+    final = class_end_scores(trace)[-1]
+    if np.isnan(final).all():
+        raise Undefined("no class was looked at when the stream ended")
+    return float(np.nanmean(final))
+
+
+def _average_loss(trace: Trace, scores: Scores) -> float:
+    """Mean over later experiences of what tasks seen before have lost since their first visit, by rows."""
+    if trace.n_experiences < 2:
+        raise Undefined("a stream of one experience has no later one")
+    experience = np.arange(1, trace.n_experiences)[:, None]
+    old = trace.first_visit < experience  # (E-1, T)
+    first = np.minimum(trace.first_visit, trace.n_experiences - 1)
+    learned = scores[first, np.arange(trace.n_tasks)]  # (T,)
+    lost = np.where(old, learned - scores[1:], 0.0)
+    seen = ((trace.first_visit <= experience) * trace.rows).sum(axis=1)
+    return float(((lost * trace.rows).sum(axis=1) / np.maximum(seen, 1)).mean())
+
+
+def forgetting_global(trace: Trace) -> float:
+    """What old tasks have lost since their first visit, on average over later experiences, all classes competing."""
+    return _average_loss(trace, end_scores(trace))
+
+
+def forgetting_local(trace: Trace) -> float:
+    """The same when only a task's own classes compete: loss of features rather than confusion between tasks."""
+    return _average_loss(trace, at_ends(trace, masked_scores(trace)))
+
+
+MASKED_ACC = Metric(
+    name="masked_acc",
+    title="ACC (masked)",
+    function=masked_acc,
+    formula="mean over tasks i of R[last, i] with only the classes of i competing",
+    low=0,
+    high=1,
+    higher_is_better=True,
+    source="the task-incremental read-out of a class-incremental run, as in Buzzega et al. 2020",
+    needs="end looks with task-masked accuracy",
+)
+ACC_CLASS = Metric(
+    name="acc_class",
+    title="ACC (classes)",
+    function=acc_class,
+    formula="mean over output units with evaluation rows of their accuracy at the very end",
+    low=0,
+    high=1,
+    higher_is_better=True,
+    source="balanced accuracy (Brodersen et al. 2010), over all tasks of the benchmark",
+    needs="end looks with accuracy per class",
+)
+FORGETTING_GLOBAL = Metric(
+    name="forgetting_global",
+    title="Forgetting (global)",
+    function=forgetting_global,
+    formula="mean over e > 0 of the sum over old i of rows of i / rows seen by e · (R[first visit of i, i] − R[e, i])",
+    low=-1,
+    high=1,
+    higher_is_better=False,
+    source="Smith et al. 2023, with evaluation rows for sizes",
+    needs="end looks",
+)
+FORGETTING_LOCAL = Metric(
+    name="forgetting_local",
+    title="Forgetting (local)",
+    function=forgetting_local,
+    formula="forgetting_global of the accuracy when only a task's own classes compete",
+    low=-1,
+    high=1,
+    higher_is_better=False,
+    source="Smith et al. 2023, with evaluation rows for sizes",
+    needs="end looks with task-masked accuracy",
+)

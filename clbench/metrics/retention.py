@@ -1,0 +1,196 @@
+"""Accuracy by the time since a task was last seen, and the laws by which it is lost."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from clbench.metrics.core import Metric, Undefined
+from clbench.metrics.ends import Scores, end_looks, end_scores
+from clbench.types import Index, Trace
+
+Unit = Literal["experiences", "iterations"]
+
+
+@dataclass(frozen=True, eq=False)
+class ByLag:
+    """Accuracy by time since last seen; n distinct lags, arrays of shape (n,).
+
+    Args:
+        lag: Experiences (or iterations) since the task's last visit ended, ascending; 0 is when it ends.
+        accuracy: Mean over the pairs of a task and an end of an experience at that lag, in [0, 1].
+        pairs: How many.
+    """
+
+    lag: Index
+    accuracy: Scores
+    pairs: Index
+
+    def __len__(self) -> int:
+        return len(self.lag)
+
+
+def by_lag(trace: Trace, *, unit: Unit = "experiences", task: int | None = None) -> ByLag:
+    """Mean accuracy when experiences end, by how long ago the task was last seen.
+
+    Long lags belong to tasks that came early: where that matters, look at one ``task``.
+
+    Args:
+        trace: Of a finished run.
+        unit: What lags are counted in.
+        task: One task; all of them by default.
+
+    Raises:
+        Undefined: The run stopped early, or the task was never visited.
+    """
+    scores = end_scores(trace)
+    experience = np.arange(trace.n_experiences)[:, None]
+    last = np.maximum.accumulate(np.where(trace.present, experience, -1), axis=0)  # (E, T)
+    pairs = last >= 0
+    if task is not None:
+        pairs = pairs & (np.arange(trace.n_tasks) == task)
+    if not pairs.any():
+        raise Undefined(f"task {task} was never visited")
+    clock = experience if unit == "experiences" else trace.step[end_looks(trace)][:, None]
+    lags = (clock - clock[last, 0])[pairs]
+    lag, place, count = np.unique(lags, return_inverse=True, return_counts=True)
+    return ByLag(lag, np.bincount(place, weights=scores[pairs]) / count, count)
+
+
+def _mean_over(trace: Trace, *, present: bool) -> float:
+    scores = end_scores(trace)
+    seen = trace.first_visit <= np.arange(trace.n_experiences)[:, None]
+    pairs = seen & (trace.present == present)
+    if not pairs.any():
+        raise Undefined("no task was ever absent after its first visit")
+    return float(scores[pairs].mean())
+
+
+def acc_present(trace: Trace) -> float:
+    """Mean accuracy over the tasks present in an experience, when it ends: all pairs at lag 0."""
+    return _mean_over(trace, present=True)
+
+
+def acc_absent(trace: Trace) -> float:
+    """Mean accuracy over the tasks seen before and absent, when an experience ends: all pairs at lags above 0."""
+    return _mean_over(trace, present=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """A fitted law of retention.
+
+    Args:
+        form: ``power`` is ``floor + a (1 + lag)^-b``, ``exponential`` is ``floor + a exp(-b lag)``.
+        a: Accuracy above the floor at lag 0.
+        b: Rate of loss; negative where accuracy rises.
+        floor: The accuracy that is never lost, as given.
+        residuals: (n,) accuracy minus the law, per lag.
+        aic: Akaike's criterion, ``n log(RSS / n) + 6``, up to a constant that both laws share; RSS weighs a lag by its
+            pairs, relative to their mean, and three parameters are counted, the variance being one.
+    """
+
+    form: Literal["power", "exponential"]
+    a: float
+    b: float
+    floor: float
+    residuals: Scores
+    aic: float
+
+    def __call__(self, lag: Index | Scores | float) -> Scores:
+        """The law's accuracy at some lags."""
+        return np.asarray(self.floor + LAWS[self.form](np.asarray(lag, dtype=float), self.a, self.b))
+
+
+@dataclass(frozen=True, eq=False)
+class Retention:
+    """Both laws, fitted to one table; ``better`` has the lower AIC, and is ``neither`` where both fit exactly."""
+
+    table: ByLag
+    power: Law
+    exponential: Law
+    better: Literal["power", "exponential", "neither"]
+
+
+LAWS: dict[str, Callable[[Scores, float, float], Scores]] = {
+    "power": lambda lag, a, b: a * (1 + lag) ** -b,
+    "exponential": lambda lag, a, b: a * np.exp(-b * lag),
+}
+
+# A root-mean-square residual below this is rounding, and says nothing about which law is right.
+EXACT = 1e-9
+
+
+def retention(table: ByLag, *, floor: float = 0.0) -> Retention:
+    """Fit a power law and an exponential to accuracy by lag.
+
+    Both have two parameters and the value ``floor + a`` at lag 0; ``1 + lag`` keeps the power law finite there.
+
+    Args:
+        table: From :func:`by_lag`; a lag weighs as many pairs as it has.
+        floor: The accuracy of guessing, in [0, 1), below which nothing is lost.
+
+    Raises:
+        Undefined: Fewer than three lags, nothing above the floor, or a fit that does not converge.
+
+    Source: the two forms of Wixted and Ebbesen 1991, with ``1 + lag`` for their delay; least squares.
+    """
+    if len(table) < 3:
+        raise Undefined(f"a law of two parameters needs three lags, here are {len(table)}")
+    if (table.accuracy <= floor).all():
+        raise Undefined(f"no accuracy is above the floor of {floor:g}")
+    power, exponential = (_fit(form, table, floor) for form in ("power", "exponential"))
+    exact = all(np.sqrt(np.square(law.residuals).mean()) < EXACT for law in (power, exponential))
+    if exact:
+        return Retention(table, power, exponential, "neither")
+    return Retention(table, power, exponential, "power" if power.aic < exponential.aic else "exponential")
+
+
+def _fit(form: Literal["power", "exponential"], table: ByLag, floor: float) -> Law:
+    from scipy.optimize import OptimizeWarning, curve_fit
+
+    lag, y = table.lag.astype(float), table.accuracy - floor
+    weight = table.pairs / table.pairs.mean()
+    axis = np.log1p(lag) if form == "power" else lag
+    above = y > 0  # the straight line through the logarithms is where to start
+    b = -np.polyfit(axis[above], np.log(y[above]), 1)[0] if above.sum() > 1 else 1.0
+    start = (max(float(y[0]), float(y[above].max()) / 2), float(b))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OptimizeWarning)  # only the covariance, which is not used, is in doubt
+            (a, b), _ = curve_fit(LAWS[form], lag, y, p0=start, sigma=1 / np.sqrt(weight))
+    except RuntimeError as error:
+        raise Undefined(f"the {form} law does not fit: {error}") from None
+    residuals = y - LAWS[form](lag, a, b)
+    squares = max(float((weight * np.square(residuals)).sum()), np.finfo(float).tiny)
+    aic = len(lag) * math.log(squares / len(lag)) + 6
+    return Law(form, float(a), float(b), floor, residuals, aic)
+
+
+ACC_PRESENT = Metric(
+    name="acc_present",
+    title="ACC present",
+    function=acc_present,
+    formula="mean of R[e, i] over experiences e and tasks i present in e",
+    low=0,
+    high=1,
+    higher_is_better=True,
+    source="our definition",
+    needs="end looks",
+)
+ACC_ABSENT = Metric(
+    name="acc_absent",
+    title="ACC absent",
+    function=acc_absent,
+    formula="mean of R[e, i] over experiences e and tasks i seen before e and absent from it",
+    low=0,
+    high=1,
+    higher_is_better=True,
+    source="our definition: accuracy at all times since last seen, in one number",
+    needs="end looks",
+)

@@ -1,0 +1,127 @@
+"""Against a baseline: forward transfer over a random initialisation, intransigence below joint training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clbench.metrics.core import Metric, Undefined
+from clbench.metrics.ends import Scores, end_scores, visited
+from clbench.metrics.readout import masked_scores
+from clbench.types import Kind, Trace
+
+
+def start_scores(trace: Trace) -> Scores:
+    """The score of each task before anything was learned, (T,).
+
+    Raises:
+        Undefined: There is no look at the start.
+    """
+    at = np.flatnonzero(trace.kind == Kind.START)
+    if not len(at):
+        raise Undefined("there is no look before the first iteration")
+    return trace.score[at[0]]
+
+
+def only_own_classes_compete(trace: Trace) -> bool:
+    """Whether only a task's own classes competed, at every look: tasks share their classes, or have heads of their own.
+
+    Told by the task-masked accuracy, which then is the accuracy.
+
+    Raises:
+        Undefined: The trace holds none.
+    """
+    masked = masked_scores(trace)
+    both = ~np.isnan(masked) & ~np.isnan(trace.score)
+    return bool(np.allclose(masked[both], trace.score[both], rtol=0, atol=1e-9))
+
+
+def fwt(trace: Trace, *, shared_classes: bool | None = None) -> float:
+    """Forward transfer: accuracy on a task just before its first visit, above that of the random initialisation.
+
+    Tasks of the first experience do not count: nothing came before them. The baseline is this run's own
+    initialisation, one draw; the mean over seeds averages over draws.
+
+    Args:
+        trace: Of a finished run, with a look at the start.
+        shared_classes: Whether all tasks have the same classes (or heads of their own), so that a task can be solved
+            before its visit. ``None`` asks the trace, which knows where it holds task-masked accuracies.
+
+    Raises:
+        Undefined: Tasks have different classes under one head, or the trace cannot tell; or no task came later.
+
+    Source: Lopez-Paz and Ranzato 2017, over the tasks first visited after the first experience.
+    """
+    scores = end_scores(trace)
+    tasks = visited(trace)
+    later = tasks[trace.first_visit[tasks] > 0]
+    if not len(later):
+        raise Undefined("every task was first visited in the first experience")
+    if shared_classes is None:
+        try:
+            shared_classes = only_own_classes_compete(trace)
+        except Undefined:
+            raise Undefined(
+                "the trace does not tell whether tasks share their classes: it holds no task-masked accuracy; set "
+                "evaluation.masked to true"
+            ) from None
+    if not shared_classes:
+        raise Undefined(
+            "class-incremental with a shared head: a task's classes are never predicted before its first visit"
+        )
+    gain = scores[trace.first_visit[later] - 1, later] - start_scores(trace)[later]
+    if np.isnan(gain).any():
+        raise Undefined(f"task {later[np.isnan(gain)][0]} was not looked at before its first visit")
+    return float(gain.mean())
+
+
+def intransigence(trace: Trace, reference: Trace) -> float:
+    """How far tasks stay, when their first visit ends, below what joint training on all tasks so far reaches.
+
+    Args:
+        trace: Of a finished run.
+        reference: Of ``cumulative`` on the same stream, which has seen all tasks up to that visit; or of ``joint``, one
+            experience, which has seen the later ones too and counts with its final accuracy.
+
+    Raises:
+        Undefined: The two are one run, or not of one stream.
+
+    Source: Chaudhry et al. 2018, averaged over tasks.
+    """
+    if reference is trace:
+        raise Undefined("this run is the reference")
+    tasks = visited(trace)
+    own, joint = end_scores(trace), end_scores(reference)
+    if len(joint) == 1 and len(own) > 1:
+        best = joint[0]
+    elif np.array_equal(trace.present, reference.present):
+        best = joint[np.minimum(trace.first_visit, len(joint) - 1), np.arange(trace.n_tasks)]
+    else:
+        raise Undefined("the reference visits its tasks in other experiences than this run")
+    if best.shape != (trace.n_tasks,) or np.isnan(best[tasks]).any():
+        raise Undefined("the reference run was not looked at on all tasks of this run")
+    return float((best[tasks] - own[trace.first_visit[tasks], tasks]).mean())
+
+
+FWT = Metric(
+    name="fwt",
+    title="FWT",
+    function=fwt,
+    formula="mean over tasks i first visited in e > 0 of R[e−1, i] − accuracy on i at initialisation",
+    low=-1,
+    high=1,
+    higher_is_better=True,
+    source="Lopez-Paz and Ranzato 2017, over later tasks only; the baseline is the run's own initialisation",
+    needs="start and end looks, task-masked accuracy; streams whose tasks share their classes",
+)
+INTRANSIGENCE = Metric(
+    name="intransigence",
+    title="Intransigence",
+    function=intransigence,
+    formula="mean over tasks i of R'[e, i] − R[e, i], e the first visit of i, R' of cumulative (else of joint's end)",
+    low=-1,
+    high=1,
+    higher_is_better=False,
+    source="Chaudhry et al. 2018, averaged over tasks",
+    needs="end looks, and a finished run of cumulative or joint with the same benchmark and seed",
+    reference=True,
+)
