@@ -185,11 +185,33 @@ def board(*directories: str | Path, metrics: Sequence[str] | None = None) -> Boa
     return make_board(records(*directories), metrics)
 
 
-def plot(*directories: str | Path) -> Figure:
-    """The picture of the stability gap of some result directories."""
+def plot(
+    *directories: str | Path,
+    kind: str = "gap",
+    benchmark: str | None = None,
+    strategies: Sequence[str] | None = None,
+    cost: str = "rows",
+) -> Figure:
+    """A picture of some result directories; ``clbench.plots.save`` writes it to a file.
+
+    Args:
+        directories: Where results lie.
+        kind: ``gap``, ``tasks``, ``switches``, ``matrix``, ``lag`` or ``cost``, as in ``clbench.plots.KINDS``.
+        benchmark: Name and version, needed only where there are several.
+        strategies: Labels to draw; by default all.
+        cost: Of the kind ``cost``: ``rows``, ``seconds``, ``memory``, ``steps``, or any entry of a record's cost.
+
+    Raises:
+        Refused: An unknown kind, nothing to draw, or records that cannot give this kind.
+    """
     from clbench import plots
 
-    return plots.stability_gap(records(*directories))
+    found = plots.get(kind)
+    if kind == "spark":
+        raise Refused("kind 'spark' is text; clbench.plots.sparklines(records) gives it, the other kinds are figures")
+    settings = {"cost": cost} if kind == "cost" else {}
+    figure: Figure = found.function(records(*directories), benchmark=benchmark, strategies=strategies, **settings)
+    return figure
 
 
 def stream(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from command_line import FAST, Answer, call
 import clbench
 from clbench import api, metrics
 from clbench.cli import main
+from clbench.cli.boards import can_print
+from clbench.plots import KINDS
 
 
 @pytest.fixture(autouse=True)
@@ -226,6 +229,65 @@ def test_plot_writes_the_format_of_the_suffix(
     path = tmp_path / f"new/gap.{suffix}"
     assert call("plot", finished[0], "-o", path, "--strategies", "er(rows=8)").code == 0
     assert path.read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "spark"])
+def test_plot_draws_every_kind_and_its_help_names_them(
+    finished: tuple[Path, Answer], tmp_path: Path, kind: str
+) -> None:
+    answer = call("plot", finished[0], "--kind", kind, "-o", tmp_path / "picture.svg")
+    assert answer.code == 0, answer.err
+    assert "split-digits@1" in (tmp_path / "picture.svg").read_text(encoding="utf-8")
+    text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", call("plot", "--help").out).split())
+    assert f"{kind}: {KINDS[kind].meaning}" in text
+
+
+def test_plot_without_a_file_prints_a_line_per_strategy_that_fits_the_terminal(
+    finished: tuple[Path, Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    text = call("plot", finished[0]).out
+    assert text == call("plot", finished[0], "--kind", "spark").out
+    lines = text.splitlines()
+    assert max(map(len, lines)) == 72
+    assert {line.split()[0] for line in lines[3:]} == {"naive", "er(rows=8)"}
+    finals = [metrics.acc(r.trace) for r in api.records(finished[0]) if r.label == "naive" and r.trace]
+    naive = next(line for line in lines if line.startswith("naive"))
+    assert f" {100 * np.mean(finals):.1f} " in naive
+
+
+def test_blocks_are_printed_only_where_the_encoding_has_them() -> None:
+    assert can_print("▁█", "utf-8")
+    assert not can_print("▁█", "ascii")
+    assert not can_print("▁█", "no-such-encoding")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--kind", "matrx", "-o", "x.png"], "there is no kind of picture called 'matrx'; did you mean 'matrix'?"),
+        (["--kind", "matrix"], "--kind matrix is a picture: add -o FILE.png"),
+        (["--kind", "spark", "-o", "x.png"], "--kind spark is text for the terminal: leave out -o"),
+        (["--kind", "gap", "-o", "x.png", "--cost", "steps"], "--cost says what --kind cost draws"),
+        (["--kind", "cost", "-o", "x.png", "--cost", "second"], "did you mean 'seconds'?"),
+        (["--kind", "lag", "-o", "x.png", "--benchmark", "split-digit@1"], "did you mean 'split-digits@1'?"),
+    ],
+)
+def test_plot_tells_what_is_wrong_in_one_sentence(
+    finished: tuple[Path, Answer], arguments: list[str], told: str
+) -> None:
+    answer = call("plot", finished[0], *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert told in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_plot_in_python_gives_the_figures_and_sends_text_elsewhere(finished: tuple[Path, Answer]) -> None:
+    axes = clbench.plot(finished[0], kind="cost", cost="steps", strategies=["naive"]).axes[0]
+    assert axes.get_xlabel() == "optimiser steps"
+    assert [line.get_label() for line in axes.get_lines()] == ["Pareto front", "naive"]
+    with pytest.raises(clbench.Refused, match=r"clbench\.plots\.sparklines"):
+        clbench.plot(finished[0], kind="spark")
 
 
 def test_plot_refuses_other_formats_by_the_name_given(finished: tuple[Path, Answer]) -> None:

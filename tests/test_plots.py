@@ -7,10 +7,22 @@ from synthetic import dipping, matrix, record, trace_from
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
 from clbench.plots import save, stability_gap, svg
+from clbench.plots.style import styles
 
 
 def drawn(axes, label):
     return next(line for line in axes.get_lines() if line.get_label() == label)
+
+
+def band_at(axes, x):
+    """Lower and upper edge of the only band."""
+    (band,) = axes.collections
+    edges = band.get_paths()[0].vertices
+    return np.unique(edges[edges[:, 0] == x][:, 1].round(9))
+
+
+def caption(axes):
+    return axes.texts[-1].get_text()
 
 
 def steady(label, seed, *, length=6, rise=0.0):
@@ -27,18 +39,30 @@ def test_the_line_is_the_mean_over_seeds_and_the_band_its_interval():
     line = drawn(axes, "er")
     np.testing.assert_array_equal(line.get_xdata(), np.arange(13))
     np.testing.assert_allclose(line.get_ydata(), 0.6 + 0.01 * np.arange(13))
-    (band,) = axes.collections
-    edges = band.get_paths()[0].vertices
-    at_four = np.unique(edges[edges[:, 0] == 4][:, 1].round(9))
     half = half_width([0.0, 0.1, 0.2])
-    np.testing.assert_allclose(at_four, [0.64 - half, 0.64 + half])
+    np.testing.assert_allclose(band_at(axes, 4), [0.64 - half, 0.64 + half])
+    assert "mean of 3 seeds, band: 95 % interval" in caption(axes)
 
 
-def test_one_or_two_seeds_have_a_line_and_no_band():
-    for seeds in (1, 2):
-        axes = stability_gap([steady("er", seed) for seed in range(seeds)]).axes[0]
-        assert not axes.collections
-        np.testing.assert_allclose(drawn(axes, "er").get_ydata(), np.mean([0.5 + 0.1 * seed for seed in range(seeds)]))
+def test_two_seeds_have_a_line_and_no_band():
+    axes = stability_gap([steady("er", seed) for seed in (0, 1)]).axes[0]
+    assert not axes.collections
+    np.testing.assert_allclose(drawn(axes, "er").get_ydata(), 0.55)
+    assert "band" not in caption(axes)
+
+
+def test_one_seed_has_the_standard_error_of_its_evaluation_rows_as_band():
+    axes = stability_gap([steady("er", 0)], tasks="seen").axes[0]
+    one_task, two_tasks = np.sqrt(0.5 * 0.5 / 100), np.sqrt(0.5 * 0.5 / 100 + 0.2 * 0.8 / 100) / 2
+    np.testing.assert_allclose(band_at(axes, 3), [0.5 - one_task, 0.5 + one_task])
+    np.testing.assert_allclose(band_at(axes, 9), [0.35 - two_tasks, 0.35 + two_tasks])
+    assert "1 seed, band: ± 1 standard error of the evaluation rows" in caption(axes)
+
+
+def test_the_caption_says_what_the_bands_of_unequal_numbers_of_seeds_are():
+    records = [steady("er", seed) for seed in range(3)] + [steady("naive", 0)]
+    text = caption(stability_gap(records).axes[0])
+    assert "mean of 1 to 3 seeds, band: 95 % interval (one seed: ± 1 standard error of the evaluation rows)" in text
 
 
 def test_accuracy_on_the_tasks_seen_starts_to_hold_the_second_task_after_the_switch():
@@ -91,6 +115,19 @@ def test_a_strategy_without_the_streams_experiences_is_a_line_at_its_final_accur
     final = [r.trace.score[-1, 0] for r in matrix([0, 1]) if r.label == "joint"]
     np.testing.assert_allclose(line.get_ydata(), np.mean(final))
     assert not any(line.get_label() == "joint" for panel in stability_gap(matrix([0])).axes[1:] for line in panel.lines)
+
+
+def test_many_switches_are_ticks_above_the_axes_and_not_lines_through_the_curves():
+    axes = stability_gap([record("er", 0, dipping(0, tasks=45, length=4, every=0))]).axes[0]
+    (ticks,) = [c for c in axes.collections if hasattr(c, "get_segments")]
+    assert [segment[0].tolist() for segment in ticks.get_segments()] == [[4 * k, 1] for k in range(1, 45)]
+    assert [line.get_label() for line in axes.get_lines()] == ["er"]
+    assert "ticks above: switches" in caption(axes)
+
+
+def test_twenty_nine_strategies_differ_in_black_and_white():
+    found = styles(str(i) for i in range(29)).values()
+    assert len({(style.dash, style.marker) for style in found}) == 29
 
 
 def test_strategies_differ_in_more_than_colour():

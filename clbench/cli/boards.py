@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clbench.cli.common import make_console, picture, print_board, write_file
+from clbench.plots import KINDS
 
 SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html"}
 """What the name of a file says about its format."""
@@ -50,19 +51,60 @@ def board(
 def plot(
     directories: Directories,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .png, .svg or .pdf file.")],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="; ".join(f"{name}: {kind.meaning}" for name, kind in KINDS.items()) + ".",
+            show_default="gap with -o, else spark",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="A .png, .svg or .pdf file.", show_default=False),
+    ] = None,
     benchmark: Annotated[
         str | None, typer.Option(help="Name and version, where there are several.", show_default=False)
     ] = None,
     strategies: Annotated[str | None, typer.Option(help="Which to draw, like 'er, naive'.", show_default="all")] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="With --kind cost: rows (forward and backward), seconds, memory, steps, or any cost in a record.",
+            show_default="rows",
+        ),
+    ] = None,
 ) -> None:
-    """Draw the stability gap: accuracy over iterations, and the switches magnified."""
+    """Draw results: the stability gap, tasks, switches, a matrix, lags, costs, or lines of text in the terminal."""
     from clbench import api, plots
+    from clbench.parameters import Refused
 
-    records = api.records(*directories)
+    chosen = kind or ("spark" if output is None else "gap")
+    plots.get(chosen)
+    if output is None and chosen != "spark":
+        raise Refused(f"--kind {chosen} is a picture: add -o FILE.png (or .svg, .pdf)")
+    if output is not None and chosen == "spark":
+        raise Refused("--kind spark is text for the terminal: leave out -o, or choose another --kind")
+    if cost is not None and chosen != "cost":
+        raise Refused(f"--cost says what --kind cost draws; leave it out with --kind {chosen}")
     labels = api.split_strategies(strategies)
-    figure = plots.stability_gap(
-        records, benchmark=benchmark, strategies=None if labels is None else [str(label) for label in labels]
-    )
+    names = None if labels is None else [str(label) for label in labels]
+    if output is None:
+        console = make_console()
+        text = plots.sparklines(
+            api.records(*directories), benchmark=benchmark, strategies=names,
+            width=console.width, ascii=not can_print(plots.BLOCKS, console.encoding),
+        )  # fmt: skip
+        console.print(text, soft_wrap=True)
+        return
+    figure = api.plot(*directories, kind=chosen, benchmark=benchmark, strategies=names, cost=cost or "rows")
     picture(figure, output)
     typer.echo(f"{output} written")
+
+
+def can_print(text: str, encoding: str) -> bool:
+    """Whether an encoding has all characters of a text."""
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,229 @@
+"""How every picture looks: colours, markers, dashes, axes, headings, legends, and the bytes in a file.
+
+Figures are made with matplotlib's object interface: no windows, no global state. They read in black and white: every
+strategy has its own marker and line style beside its colour.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clbench.metrics.curves import Curve, Line
+from clbench.parameters import Refused
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID = "#1f2430", "#687080", "#e3e6ec"
+# Okabe and Ito's colours that keep their contrast on white and on dark grounds, and three that fit them.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#c99700", "#7a5195", "#56a4d9", "#7f7f7f")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.4)), (0, (1.4, 1)), (0, (6, 1.3, 1.4, 1.3)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+BAND_POINTS = 1000
+SEEDS_FOR_BAND = 3
+"""With two seeds the interval is 25 standard errors wide: it would cover the picture and say nothing."""
+MANY_EXPERIENCES = 40
+"""Above this number, lines at all switches would cover the curves."""
+LABEL = 26
+"""Characters of a legend's line."""
+SUFFIXES = (".png", ".svg", ".pdf")
+ROWS_ERROR = "± 1 standard error of the evaluation rows"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a strategy is drawn, everywhere in a figure."""
+
+    colour: str
+    dash: Any
+    marker: str
+
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each name; up to 29 of them differ in dash and marker alone, without colour."""
+    return {
+        name: Style(
+            COLOURS[i % len(COLOURS)],
+            DASHES[(i + i // len(COLOURS)) % len(DASHES)],
+            MARKERS[(i + i // 16) % len(MARKERS)],  # the shift puts off the first repetition from 16 to 29
+        )
+        for i, name in enumerate(names)
+    }
+
+
+# ------------------------------------------------------------------------------------------------ figures and axes
+
+
+def canvas(width: float, height: float, *, title: str, caption: str = "") -> Figure:
+    """An empty figure, sizes in inches, with a heading above the space that its axes share."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    head = (0.66 if caption else 0.4) / height
+    figure.set_layout_engine(
+        ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, hspace=0.03, wspace=0.03, rect=(0, 0, 1, 1 - head))
+    )
+    x = 0.1 / width
+    figure.text(x, 1 - 0.12 / height, title, ha="left", va="top", fontsize=13, color=INK, weight="bold")
+    figure.text(x, 1 - 0.4 / height, caption, ha="left", va="top", fontsize=9.5, color=MUTED)
+    return figure
+
+
+def plain(axes: Axes, *, percent: bool = True, grid: str = "y") -> None:
+    """Quiet axes; the y axis in percent of a fraction."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+
+
+def draw_line(
+    axes: Axes,
+    line: Line,
+    style: Style,
+    *,
+    label: str,
+    place: float,
+    band: bool = True,
+    low: float = 0.0,
+    width: float = 1.6,
+) -> None:
+    """A line with its band.
+
+    Args:
+        axes: Where.
+        line: What; its band is drawn for one seed (error of the rows) and from three on (interval).
+        style: How.
+        label: In the legend.
+        place: In [0, 1), shifts the markers, so that those of several lines do not cover each other.
+        band: Whether to draw the band at all.
+        low: The smallest value there can be, where the band is cut; the largest is 1.
+        width: Of the line, in points.
+    """
+    every = max(1, len(line.x) // 8)
+    axes.plot(
+        line.x, line.mean, color=style.colour, linestyle=style.dash, linewidth=width, label=label,
+        marker=style.marker, markersize=4.5, markeredgewidth=0, markevery=(int(place * every), every), zorder=3,
+    )  # fmt: skip
+    if band and has_band(line.seeds) and np.isfinite(line.half).any():
+        thin = slice(None, None, max(1, len(line.x) // BAND_POINTS))
+        below, above = (np.clip(line.mean + sign * line.half, low, 1)[thin] for sign in (-1, 1))
+        axes.fill_between(line.x[thin], below, above, color=style.colour, alpha=0.16, linewidth=0, zorder=2)
+
+
+def has_band(seeds: int) -> bool:
+    """Whether a mean of so many seeds is drawn with a band."""
+    return seeds == 1 or seeds >= SEEDS_FOR_BAND
+
+
+def how_marked(experiences: int) -> str:
+    """What a caption says about the marks of :func:`mark_switches`; empty where there is no switch."""
+    if experiences < 2:
+        return ""
+    return "ticks above: switches" if experiences > MANY_EXPERIENCES else "dotted: switches"
+
+
+def mark_switches(axes: Axes, bounds: Curve) -> None:
+    """Mark where experiences but the first begin: by dotted lines, or by ticks where there are many."""
+    if len(bounds) - 1 > MANY_EXPERIENCES:
+        axes.vlines(
+            bounds[1:-1], 1, 1.03, color=MUTED, linewidth=0.6, transform=axes.get_xaxis_transform(), clip_on=False
+        )
+        return
+    for boundary in bounds[1:-1]:
+        axes.axvline(boundary, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+
+
+def name_experiences(axes: Axes, bounds: Curve, *, short: bool = False) -> None:
+    """Numbers of the experiences above the axes, where there is room for them."""
+    if len(bounds) > 22:
+        return
+    for experience, middle in enumerate((bounds[1:] + bounds[:-1]) / 2):
+        text = str(experience) if short or len(bounds) > 9 else f"experience {experience}"
+        axes.text(middle, 1.015, text, transform=axes.get_xaxis_transform(), ha="center", color=MUTED, fontsize=8.5)
+
+
+def limits(panels: Sequence[Axes]) -> tuple[float, float]:
+    """Limits that fit the labelled lines; bands may leave the panel, since with two seeds they fill it."""
+    lines = [line for axes in panels for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in lines])
+    margin = 0.06 * (values.max() - values.min()) + 0.01
+    return float(values.min() - margin), float(values.max() + margin)
+
+
+def legend(figure: Figure, axes: Axes, *, by_end: bool = True) -> None:
+    """Outside the data, in the order in which the lines end, or in which they were drawn."""
+    handles, labels = axes.get_legend_handles_labels()
+    order: Sequence[int] = range(len(handles))
+    if by_end:
+        final = [float(np.asarray(handle.get_ydata())[-1]) for handle in handles]  # type: ignore[attr-defined]
+        order = np.argsort(final, kind="stable")[::-1].tolist()
+    figure.legend(
+        [handles[i] for i in order], [textwrap.fill(labels[i], LABEL) for i in order],
+        loc="outside right upper", frameon=False, fontsize=9.5, labelcolor=INK, handlelength=3.2, labelspacing=0.7,
+    )  # fmt: skip
+
+
+def averaged(seeds: Collection[int], *, band: bool = True, rows_error: bool = True) -> str:
+    """What a caption says about means and bands: ``mean of 5 seeds, band: 95 % interval``.
+
+    Args:
+        seeds: Numbers of seeds of the things drawn.
+        band: Whether bands are drawn.
+        rows_error: Whether a single seed's band is the error of its evaluation rows; else it has none.
+    """
+    low, high = min(seeds), max(seeds)
+    text = f"{low} to {high} seeds" if low < high else f"{high} seed{'s' * (high > 1)}"
+    text = f"mean of {text}" if high > 1 else text
+    if band and high >= SEEDS_FOR_BAND:
+        text += ", band: 95 % interval"
+        text += f" (one seed: {ROWS_ERROR})" * (low == 1 and rows_error)
+    elif band and low == 1 and rows_error:
+        text += f", band: {ROWS_ERROR}" + " (one seed)" * (high > 1)
+    return text
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as ``.png``, ``.svg`` or ``.pdf``, by the suffix; the same figure gives the same bytes.
+
+    Raises:
+        Refused: Another suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise Refused(f"cannot write a picture as {path.name!r}; end its name in {', '.join(SUFFIXES)}")
+    _write(figure, path, path.suffix.lower())
+    return path
+
+
+def svg(figure: Figure) -> str:
+    """A figure as SVG text, its words as text, for embedding in a page."""
+    out = io.BytesIO()
+    _write(figure, out, ".svg")
+    return out.getvalue().decode()
+
+
+def _write(figure: Figure, target: Any, suffix: str) -> None:
+    from matplotlib import rc_context
+
+    undated: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
+    with rc_context({"svg.hashsalt": "clbench", "svg.fonttype": "none"}):
+        figure.savefig(target, format=suffix[1:], dpi=160, metadata=undated[suffix])

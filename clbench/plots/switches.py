@@ -1,0 +1,127 @@
+"""All switches of a stream laid over each other: how far accuracy on absent tasks falls, and how much comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clbench.metrics import curves
+from clbench.metrics.core import Undefined
+from clbench.metrics.gap import switches as gaps
+from clbench.metrics.interval import half_width
+from clbench.parameters import Refused
+from clbench.plots.runs import choose, default_window
+from clbench.plots.style import INK, MUTED, Style, averaged, canvas, draw_line, has_band, legend, limits, plain, styles
+from clbench.types import Record, Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+TINY = 1e-9
+
+
+def switch_gaps(
+    records: Iterable[Record],
+    *,
+    benchmark: str | None = None,
+    strategies: Sequence[str] | None = None,
+    window: int | None = None,
+) -> Figure:
+    """Change of accuracy since a switch, the mean over all pairs of an old task and an experience that lacks it.
+
+    Left: the change over the iterations after the switch, whose minimum is less deep than the mean depth of the gap,
+    since tasks reach their minima at different iterations. Right: that depth (``gap_depth``), and what is missing when
+    the experience ends (the mean residual). Intervals are over seeds, from three on; a single seed has none, since the
+    change compares a task's evaluation rows with themselves.
+
+    Args:
+        records: Cells that are not done are left out, and strategies under which no task is ever absent.
+        benchmark: Name and version, needed only where the records hold several.
+        strategies: Labels to draw; by default all.
+        window: Iterations shown after a switch; by default a share of the shortest experience that holds the gap.
+
+    Raises:
+        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, no looks between ends, or no
+            task that is ever absent.
+    """
+    runs = choose(records, benchmark, strategies)
+    shown, reasons = _with_switches(runs.traces)
+    if not shown:
+        raise Refused(
+            f"{runs.benchmark} has no switches to draw: {reasons[0]}; choose a --kind that needs none, such as matrix"
+        )
+    lengths = [length for traces in shown.values() for trace in traces for length in _lengths(trace)]
+    window = min(window or default_window(lengths), int(min(lengths)))
+    before = max(1, window // 6)
+    looks = styles(runs.records)
+    without = [label for label in runs.records if label not in shown]
+    caption = averaged([len(traces) for traces in shown.values()], rows_error=False)
+    caption += f" · no task is ever absent under {', '.join(without)}" * bool(without)
+
+    figure = canvas(11, 4.9, title=f"{runs.benchmark}: accuracy on absent tasks, all switches aligned", caption=caption)
+    grid = figure.add_gridspec(1, 2, width_ratios=[2.6, 1])
+    left = figure.add_subplot(grid[0, 0])
+    right = figure.add_subplot(grid[0, 1], sharey=left)
+    for place, (label, traces) in enumerate(shown.items()):
+        line = curves.over_seeds([curves.since_switch(trace, before=before, after=window) for trace in traces])
+        draw_line(left, line, looks[label], label=label, place=place / len(shown), low=-1.0)
+        _draw_depth(right, traces, looks[label], label=label, place=(place + 0.5) / len(shown) - 0.5)
+    _dress(left, right, before=before, window=window)
+    legend(figure, left)
+    return figure
+
+
+def _with_switches(runs: Mapping[str, Sequence[Trace]]) -> tuple[dict[str, list[Trace]], list[str]]:
+    """Strategies all of whose seeds have switches, and the reasons why others have none."""
+    shown, reasons = {}, []
+    for label, traces in runs.items():
+        try:
+            for trace in traces:
+                gaps(trace)
+        except Undefined as why:
+            reasons.append(str(why))
+        else:
+            shown[label] = list(traces)
+    # Missing looks can be mended, upper bounds without switches cannot: say what can be done.
+    return shown, sorted(reasons, key=lambda reason: "evaluation.every" not in reason)
+
+
+def _lengths(trace: Trace) -> list[float]:
+    """Iterations of the experiences from which an old task is absent, and of those before them."""
+    length = np.diff(curves.bounds(trace))
+    return [float(length[k]) for switch in curves.switched(trace) for k in (switch - 1, switch)]
+
+
+def _draw_depth(axes: Axes, traces: Sequence[Trace], style: Style, *, label: str, place: float) -> None:
+    """From the mean lowest point to the mean end of the experience; ``place`` keeps strategies side by side."""
+    found = [gaps(trace) for trace in traces]
+    change = -np.array([[each.depth.mean(), each.residual.mean()] for each in found])  # (seeds, 2)
+    half = half_width(change) if has_band(len(found)) else np.full(2, np.nan)
+    axes.errorbar(
+        np.arange(2) + 0.5 * place, change.mean(axis=0), yerr=None if np.isnan(half).any() else half, label=label,
+        color=style.colour, linestyle=style.dash, linewidth=1.2, elinewidth=1.2, capsize=2.5,
+        marker=style.marker, markersize=6, markeredgewidth=0, zorder=3,
+    )  # fmt: skip
+
+
+def _dress(left: Axes, right: Axes, *, before: int, window: int) -> None:
+    for axes in (left, right):
+        plain(axes)
+        axes.axhline(0, color=MUTED, linewidth=0.9, zorder=1)
+    left.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+    left.set_xlim(-before, window)
+    low, high = limits([left])
+    depths = [float(np.min(container.lines[0].get_ydata())) for container in right.containers]  # type: ignore[attr-defined]
+    left.set_ylim(min([low, *(depth - 0.03 for depth in depths)]), max(high, 0.02))
+    left.set_xlabel("iterations since the switch", color=INK)
+    left.set_ylabel("change of accuracy, percentage points", color=INK)
+    left.yaxis.set_major_formatter(
+        lambda value, _: f"{100 * value:+.0f}".replace("-", "−") if abs(value) > TINY else "0"
+    )
+    right.tick_params(labelleft=False)
+    right.set_xlim(-0.5, 1.5)
+    right.set_xticks([0, 1], ["lowest\n(gap depth)", "end of the\nexperience"])
