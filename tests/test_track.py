@@ -11,7 +11,7 @@ import pytest
 from synthetic import dipping, record, trace_from
 
 from clbench import track
-from clbench.metrics import compute
+from clbench.metrics import board_names, compute
 from clbench.parameters import Refused
 from clbench.types import Kind
 
@@ -96,7 +96,7 @@ def test_offline_run_holds_cell_curves_metrics_costs_and_picture(tmp_path):
     second = next(row for row in rows if row["experience"] == 1)
     assert second["accuracy/seen"] == pytest.approx((second["accuracy/0"] + second["accuracy/1"]) / 2)
 
-    values = {name: value.value for name, value in compute(trace).items() if value.defined}
+    values = {name: value.value for name, value in compute(trace, board_names()).items() if value.defined}
     expected = values | {f"cost/{k}": v for k, v in sent.cost.items()} | {"status": "done", "alarms": 1}
     summary = {name: value for name, value in found.summary.items() if name in expected}
     assert summary == pytest.approx(expected)
