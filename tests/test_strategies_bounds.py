@@ -9,6 +9,8 @@ import pytest
 import torch
 from support import batches, joined, ready, stream_rows, trained
 
+from clbench.cell import Skip
+
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_naive_steps_once_per_batch_of_each_experience_and_uses_no_memory(epochs):
@@ -73,3 +75,24 @@ def test_the_published_order_holds_naive_forgets_cumulative_and_joint_do_not():
     }
     assert final["naive"] < 0.3
     assert min(final["joint"], final["cumulative"]) > 0.75
+
+
+def test_frozen_learns_the_first_experience_as_naive_does_and_takes_no_step_after_it():
+    settings = ("training.momentum=0.9", "training.weight_decay=0.01", "training.epochs=2")
+    ours, theirs = (ready(s, *settings) for s in ("frozen", "naive"))
+    ends: list[torch.Tensor] = []
+    theirs.chain.end_experience = (lambda learner, _: ends.append(learner.w.detach().clone()),)
+    ours.train()
+    theirs.train()
+    assert torch.equal(ours.learner.w, ends[0])
+    assert ours.learner.cost.steps == 2 * math.ceil(len(ours.stream[0]) / 16)
+
+
+def test_frozen_offers_later_rows_to_memory_all_the_same():
+    ours, theirs = trained("frozen"), trained("naive")
+    assert torch.equal(ours.learner.memory.index, theirs.learner.memory.index)
+
+
+def test_frozen_needs_boundaries():
+    with pytest.raises(Skip, match="needs visible boundaries"):
+        ready("frozen", "stream.boundaries=false")

@@ -38,9 +38,17 @@ class Asymmetric(Part):
 def er_ace(
     *, rows: Count | None = None, start: Start = "earlier", unseen: Literal["hidden", "compete"] = "hidden"
 ) -> list[Part]:
-    """ER-ACE (Caccia et al. 2022, arXiv 2104.05025): the sum of the two means, the stream's over its own classes.
+    """ER-ACE: the sum of two means, cross-entropy of the stream's rows over the classes of this very batch, and of
+    rehearsed rows over all classes. Settings as in :class:`clbench.strategies.replay.Replay` and :class:`Asymmetric`.
 
-    Settings as in :class:`clbench.strategies.replay.Replay` and :class:`Asymmetric`. The linear head of the original is
-    kept; the cosine head and the switched-off first task of one popular re-implementation are not part of the method.
+    Source: Caccia et al. 2022, arXiv 2104.05025. The head is the benchmark's; the released code puts a cosine head
+    (scale 10, no bias) under this method alone. It rehearses from the second step on, which is ``start: any``; and it
+    lets classes with an index from the largest one seen on compete, for which ``unseen: compete`` stands.
+
+    Expected:
+        class: above er while memory is small, level with it when memory is large; low on the newest classes at first.
+        task: as er; the heads of other tasks never compete anyway.
+        domain: as er with the summed loss, since every class occurs in every experience.
+        recurring: its lead over er shrinks as classes come back more often.
     """
     return [Replay(rows=rows, loss_form="sum", start=start), Asymmetric(unseen=unseen)]

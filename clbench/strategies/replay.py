@@ -11,8 +11,27 @@ from clbench.strategies.part import Part
 if TYPE_CHECKING:
     from clbench.batch import Batch
     from clbench.learner import Learner
+    from clbench.memory import Draw
 
 Start = Literal["earlier", "any"]
+LossForm = Literal["concat", "weighted", "sum"]
+
+
+def rehearse(batch: Batch, draw: Draw, form: LossForm, new_weight: float = 0.5) -> None:
+    """Append a draw from memory, and weigh the stream's rows and the draw's.
+
+    Args:
+        batch: Of the stream; whoever calls owns its coefficient.
+        draw: What is rehearsed.
+        form: As ``loss_form`` of :class:`Replay`.
+        new_weight: The stream's weight where ``form`` is ``weighted``.
+    """
+    if form == "concat":
+        batch.append(draw.index, side=draw.side)
+        return
+    new, old = (1.0, 1.0) if form == "sum" else (new_weight, 1.0 - new_weight)
+    batch.stream.coefficient = new
+    batch.append(draw.index, coefficient=old, side=draw.side)
 
 
 @dataclass(kw_only=True)
@@ -31,7 +50,7 @@ class Replay(Part):
     """
 
     rows: Count | None = None
-    loss_form: Literal["concat", "weighted", "sum"] = "concat"
+    loss_form: LossForm = "concat"
     new_weight: Fraction | Literal["1/k"] = 0.5
     start: Start = "earlier"
 
@@ -47,22 +66,26 @@ class Replay(Part):
         if not (len(memory) if self.start == "any" else memory.has_earlier(learner.experience)):
             return
         draw = memory.draw(self.rows or len(batch.stream), generator=self.generator)
-        if self.loss_form == "concat":
-            batch.append(draw.index, side=draw.side)
-            return
         weight = 1 / (1 + (learner.experience or 0)) if isinstance(self.new_weight, str) else self.new_weight
-        new, old = (1.0, 1.0) if self.loss_form == "sum" else (weight, 1.0 - weight)
-        batch.stream.coefficient = new
-        batch.append(draw.index, coefficient=old, side=draw.side)
+        rehearse(batch, draw, self.loss_form, weight)
 
 
 def er(
     *,
     rows: Count | None = None,
-    loss: Literal["concat", "weighted", "sum"] = "concat",
+    loss: LossForm = "concat",
     new_weight: Fraction | Literal["1/k"] = 0.5,
     start: Start = "earlier",
 ) -> list[Part]:
-    """Experience replay (Chaudhry et al. 2019, arXiv 1902.10486; Rolnick et al. 2019). Settings as in
-    :class:`Replay`, ``loss`` being its ``loss_form``."""
+    """Experience replay: rows drawn from memory are learned beside the stream's. Settings as in :class:`Replay`,
+    ``loss`` being its ``loss_form``.
+
+    Source: Chaudhry et al. 2019, arXiv 1902.10486; Rolnick et al. 2019, arXiv 1811.11682.
+
+    Expected:
+        class: far above naive, the more so the larger the memory; old classes are mistaken for the newest ones.
+        task: near joint with a few rows per class; the step to larger memories is small.
+        domain: well above naive with small memories; a dip after each switch remains.
+        recurring: its lead over naive shrinks as classes come back more often.
+    """
     return [Replay(rows=rows, loss_form=loss, new_weight=new_weight, start=start)]

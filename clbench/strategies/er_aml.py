@@ -1,0 +1,127 @@
+"""ER-AML: replay with an asymmetric metric loss, so that new rows find their place among those of their own batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from clbench.parameters import Count
+from clbench.strategies.part import Part
+from clbench.strategies.replay import Start
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Output
+    from clbench.rng import Generator
+
+Temperature = Annotated[float, Field(gt=0)]
+
+
+@dataclass(kw_only=True)
+class AsymmetricMetric(Part):
+    """ER-AML: the stream's rows learn by a supervised contrastive loss on features, rehearsed rows by cross-entropy.
+
+    Each row of the stream is an anchor. For it one positive (another row of its class) and one negative (a row of
+    another class *of this batch*) are drawn from memory and batch together. With unit features z, A all rows so drawn
+    for the batch, and P(i) those in A of the class of anchor i, the loss is
+
+        mean over i of -(T / T_base) · mean over p in P(i) of log [exp(z_i·z_p / T) / Σ_{a in A} exp(z_i·z_a / T)]
+
+    plus the mean cross-entropy of a draw from memory over all classes that compete. Anchors without a positive or a
+    negative are left out. Before memory is drawn from, the stream's rows learn by cross-entropy.
+
+    Args:
+        rows: Rows of the draw from memory; ``None`` draws as many as the batch has.
+        temperature: T, above 0.
+        base_temperature: T_base, above 0; only scales the loss.
+        start: Act as soon as memory holds ``any`` row, as in the authors' code without task labels, or as soon as it
+            holds one of an ``earlier`` experience.
+
+    The last layer learns from memory alone, so memory has to admit rows while they are learned: with ``memory.admit:
+    end`` the newest classes are not predicted before the next experience begins.
+
+    Source: Caccia et al. 2022, arXiv 2104.05025, and the authors' code (temperature 0.2 and base 0.07 there). The head
+    is the benchmark's; theirs is a cosine head (scale 10, no bias).
+
+    Expected:
+        class: above er while memory is small, near er_ace; a class alone in its batch is learned from memory only.
+        task: near er with the summed loss, although the heads learn from memory only.
+        domain: at or above er; positives from memory pull rows of a new domain to those of the old ones.
+        recurring: its lead over er shrinks as classes come back more often.
+    """
+
+    rows: Count | None = None
+    temperature: Temperature = 0.2
+    base_temperature: Temperature = 0.07
+    start: Start = "any"
+
+    needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    owns: ClassVar[frozenset[str]] = frozenset({"objective", "stream coefficient"})
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        import torch
+
+        memory, stream = learner.memory, batch.stream
+        if not (len(memory) if self.start == "any" else memory.has_earlier(learner.experience)):
+            return
+        own = batch.index[:, stream.span]  # (5, n)
+        pool = torch.cat([memory.all().index, own], dim=1)  # (5, M + n), the batch behind memory
+        anchors, partners = draw_partners(own[1], pool[1], self.generator)
+        stream.coefficient = 0.0
+        batch.keep(self, anchors=anchors, pairs=batch.append(pool.index_select(1, partners), coefficient=0.0))
+        draw = memory.draw(self.rows or len(stream), generator=self.generator)
+        batch.append(draw.index, coefficient=1.0, side=draw.side)
+
+    def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
+        from clbench.objective import classification_loss
+
+        loss, kept = classification_loss(output.logits, batch), batch.kept(self)
+        if not kept or not len(kept["anchors"]):
+            return loss
+        anchors, pairs, features = kept["anchors"], kept["pairs"], output.features
+        metric = contrastive_loss(
+            features[anchors], batch.y[anchors], features[pairs.span], batch.y[pairs.span], self.temperature
+        )
+        return loss + self.temperature / self.base_temperature * metric
+
+
+def draw_partners(y: Tensor, pool: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Which rows of a batch are anchors (k,), and their positives, then their negatives, in a pool (2k,).
+
+    Args:
+        y: (n,) labels of the batch.
+        pool: (m,) labels of the pool, whose last n rows are the batch's; no row is its own positive.
+        generator: Whose randomness.
+    """
+    import torch
+
+    n, m = len(y), len(pool)
+    same = y[:, None] == pool  # (n, m)
+    negative = ~same & torch.isin(pool, y)
+    itself = torch.arange(m - n, m, device=y.device)
+    positive = same.scatter(1, itself[:, None], value=False)
+    chance = (
+        torch.from_numpy(generator.uniform(2 * n)).to(y.device).view(2, n)
+    )  # drawn for all, so that none moves another's
+    anchors = (positive.any(1) & negative.any(1)).nonzero()[:, 0]
+    partners = []
+    for u, may in zip(chance, (positive, negative), strict=True):
+        upto = may[anchors].cumsum(1)  # (k, m)
+        nth = (u[anchors] * upto[:, -1]).long() + 1
+        partners.append(torch.searchsorted(upto, nth[:, None])[:, 0])
+    return anchors, torch.cat(partners)
+
+
+def contrastive_loss(anchors: Tensor, y: Tensor, others: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Supervised contrastive loss of anchors (k, H) with labels (k,) against other features (a, H) with labels (a,), a
+    scalar; every anchor has a row of its class among the others. Source: Khosla et al. 2020, eq. 2."""
+    from torch.nn.functional import normalize
+
+    similarity = normalize(anchors) @ normalize(others).T / temperature  # (k, a)
+    positive = y[:, None] == labels
+    logs = similarity.log_softmax(1).masked_fill(~positive, 0.0)
+    return -(logs.sum(1) / positive.sum(1)).mean()

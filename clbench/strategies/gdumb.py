@@ -1,0 +1,154 @@
+"""GDumb: fill memory greedily, and train from scratch on memory alone; the control that replay has to beat."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from clbench.parameters import Count, Fraction, NonNegative, Refused
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Shown
+    from clbench.rng import Generator
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+@dataclass(kw_only=True)
+class GDumb(Part):
+    """Learn nothing from the stream but what to keep; then go back to the initial model and train on memory alone.
+
+    Memory is filled greedily with equal shares of the classes seen. At the end of each experience the weights and
+    buffers are the initial ones again and are trained for ``passes`` over memory: SGD, learning rate lr / 10 in the
+    first pass, then cosine cycles of 1, 2, 4, 8, ... passes, each from ``lr`` down to ``min_lr``.
+
+    Args:
+        passes: Passes over memory, required as in the authors' code; 2^k ends with a finished cycle. 128 or 256 there.
+        when: Train at the end of every one of the ``experiences``, or only at the end of the ``stream``; the latter
+            wherever boundaries are hidden.
+        lr, min_lr: Highest and lowest learning rate, the first above 0.
+        batch_size: Rows per step.
+        momentum, weight_decay: Of SGD.
+        clip_norm: Longest gradient, above 0.
+        cutmix: Probability that a batch is mixed by CutMix, in [0, 1]; images only, 0 for vectors.
+        cutmix_alpha: Both parameters of the Beta distribution that the share of the first image is drawn from, above 0.
+
+    Between two ends the model is the one trained at the last end, so looks after a step repeat that end; before the
+    first it is untrained. Steps on memory are counted in the cost of the run, and are many.
+
+    Source: Prabhu et al. 2020, ECCV, "GDumb: a simple approach that questions our progress in continual learning", and
+    its code, which trains once, after all classes; in half precision; and without CutMix on MNIST.
+
+    Expected:
+        class: depends on memory size and passes, not on the stream; above joint where joint takes few steps.
+        task: depends on memory size and passes likewise; features of all other rows are never learned.
+        domain: near frozen: balance is over labels, so the first domains fill memory and later ones hardly enter.
+        recurring: unchanged by repetition, so that streams with much of it leave it behind.
+    """
+
+    passes: Count
+    when: Literal["experiences", "stream"] = "experiences"
+    lr: Positive = 0.05
+    min_lr: NonNegative = 0.0005
+    batch_size: Count = 16
+    momentum: Fraction = 0.9
+    weight_decay: NonNegative = 1e-6
+    clip_norm: Positive = 10.0
+    cutmix: Fraction = 0.5
+    cutmix_alpha: Positive = 1.0
+
+    needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    owns: ClassVar[frozenset[str]] = frozenset({"objective", "stream coefficient"})
+    memory_policy: ClassVar[str | None] = "greedy_balanced"
+    memory_admit: ClassVar[str | None] = "first_pass"
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        if "w" not in self.state:
+            self.state.update(learner.copy())
+        batch.skip = True
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        if self.when == "experiences":
+            self._train(learner)
+
+    def end_stream(self, learner: Learner) -> None:
+        if self.when == "stream" or learner.experience is None:
+            self._train(learner)
+
+    def _train(self, learner: Learner) -> None:
+        learner.w.data.copy_(self.state["w"])
+        for name, buffer in learner.model.named_buffers():
+            buffer.copy_(self.state["buffers"][name])
+        memory = learner.memory
+        per_pass = -(-len(memory) // self.batch_size)
+        learner.fit(
+            memory.draw(len(memory), generator=self.generator),
+            steps=self.passes * per_pass,
+            lr=self.lr,
+            batch_size=self.batch_size,
+            generator=self.generator,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+            rate=lambda step: warm_restarts(step // per_pass, self.min_lr / self.lr),
+            loss=lambda batch: self._loss(learner, batch),
+        )
+
+    def _loss(self, learner: Learner, batch: Batch) -> Tensor:
+        from clbench.objective import classification_loss
+
+        if not self.cutmix or self.generator.uniform(1)[0] >= self.cutmix:
+            return classification_loss(learner.model(batch.x).logits, batch)
+        return cutmix_loss(learner.model, batch, self.cutmix_alpha, self.generator)
+
+
+def warm_restarts(number: int, low: float) -> float:
+    """Learning rate of a pass, from 0, as a fraction of the highest: 0.1 in the first, then cosine cycles of 1, 2, 4,
+    8, ... passes from 1 to ``low``. Source: Loshchilov and Hutter 2017, T_0 = 1 and T_mult = 2, with the warm start of
+    GDumb's code."""
+    if number == 0:
+        return 0.1
+    length = 1 << (number.bit_length() - 1)
+    return low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * (number - length) / length))
+
+
+def cutmix_loss(model: Any, batch: Batch, alpha: float, generator: Generator) -> Tensor:
+    """Cross-entropy of images into which a box of another image of the batch is pasted, both labels weighed by area.
+
+    Source: Yun et al. 2019, arXiv 1905.04899: the box has the side √(1 - λ), λ ~ Beta(alpha, alpha), and a uniform
+    centre, and is cut at the border. Where each row has its own classes, those of both images compete.
+
+    Raises:
+        Refused: Rows are not images.
+    """
+    import torch
+    from scipy.special import betaincinv
+    from torch.nn.functional import cross_entropy
+
+    x = batch.x
+    if x.ndim != 4:
+        raise Refused(
+            f"gdumb: rows of shape {tuple(x.shape[1:])} are not images, so CutMix cannot mix them; set cutmix=0"
+        )
+    share, *centre = generator.uniform(3)
+    side = math.sqrt(1.0 - float(betaincinv(alpha, alpha, share)))
+    spans = []
+    for size, u in zip(x.shape[2:], centre, strict=True):
+        half, middle = int(size * side) // 2, int(u * size)
+        spans.append(slice(max(0, middle - half), min(size, middle + half)))
+    other = torch.from_numpy(generator.permutation(len(x))).to(x.device)
+    mixed = x.clone()
+    mixed[:, :, spans[0], spans[1]] = x[other][:, :, spans[0], spans[1]]
+    area = mixed[0, 0, spans[0], spans[1]].numel() / (x.shape[2] * x.shape[3])
+    logits, allowed = model(mixed).logits, batch.allowed
+    if allowed is not None:
+        allowed = allowed if allowed.ndim == 1 else allowed | allowed[other]
+        logits = logits.masked_fill(~allowed, float("-inf"))
+    return (1.0 - area) * cross_entropy(logits, batch.y) + area * cross_entropy(logits, batch.y[other])
