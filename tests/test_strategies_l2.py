@@ -66,3 +66,15 @@ def test_a_penalty_written_into_the_loss_gives_the_same_run():
     theirs.train()
     torch.testing.assert_close(ours.learner.w, theirs.learner.w, rtol=0, atol=2e-6)
     assert not torch.equal(ours.learner.w, trained("naive").learner.w)
+
+
+def test_from_the_start_the_first_experience_is_held_near_the_initial_weights():
+    run = ready("l2(strength=0.4, head=True, from_start=True)")
+    start = run.learner.w.detach().clone()
+    theirs, ends = ready("naive"), []
+    theirs.chain.end_experience = (lambda learner, _: ends.append(learner.w.detach().clone()),)
+    theirs.chain.loss = (lambda learner, *_: 0.4 * (learner.w - (ends[-1] if ends else start)).square().sum(),)
+    run.train()
+    theirs.train()
+    torch.testing.assert_close(run.learner.w, theirs.learner.w, rtol=0, atol=2e-6)
+    assert not torch.equal(run.learner.w, trained("l2(strength=0.4, head=True)").learner.w)

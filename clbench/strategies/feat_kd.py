@@ -1,0 +1,55 @@
+"""Feature distillation: on new rows, keep the features near those of the last boundary's model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from clbench.parameters import NonNegative
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Output, Shown
+
+
+@dataclass(kw_only=True)
+class FeatKD(Part):
+    """Adds strength · mean over the stream's rows of ‖φ(x) - φ_previous(x)‖² to the loss, from the second experience.
+
+    φ are the features that the last layer reads, φ_previous those of the model as it was at the last boundary, in
+    evaluation mode.
+
+    Args:
+        strength: At least 0; 5 in the authors' code, which belongs to ``over_features=mean``.
+        over_features: ``mean`` of the squared differences over the H features, as the authors' code takes it, or their
+            ``sum``, as the norm is written: H times as large.
+
+    Source: Smith et al. 2023, arXiv 2203.17269, section 4 (FeatKD); authors' code for strength and mean.
+
+    Expected:
+        class: near naive on its own: the features stay, the last layer still forgets; it is meant to be joined, as in
+            ``pred_kd + feat_kd``.
+        task: above naive: heads of earlier tasks find their features again.
+        domain: above naive where old features serve the new rows; holds back learning where they do not.
+    """
+
+    strength: NonNegative = 5.0
+    over_features: Literal["mean", "sum"] = "mean"
+
+    needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
+    identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
+
+    def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
+        if "previous" not in self.state or self.strength == 0:
+            return None
+        span = batch.stream.span
+        taught = learner.forward(batch.x[span], **self.state["previous"]).features  # (B, H)
+        distance = (output.features[span] - taught).square()
+        return self.strength * (distance.mean() if self.over_features == "mean" else distance.sum(1).mean())
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        self.state["previous"] = learner.copy()

@@ -1,0 +1,122 @@
+"""Learning without forgetting: on new rows, keep saying of old classes what the last boundary's model says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from clbench.parameters import NonNegative
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Output, Shown
+
+TASK, LABEL = 2, 1  # rows of an index matrix, as in clbench.batch, which imports torch
+
+
+@dataclass(kw_only=True)
+class LwF(Part):
+    """Adds strength · Σ over old heads of mean over the stream's rows of -Σ_c q_c log p_c to the loss.
+
+    q and p are softmaxes of logits / temperature over an old head's classes: q of the model as it was at the last
+    boundary, in evaluation mode, p of the present one. Where task labels are revealed every earlier task is a head;
+    elsewhere the classes seen up to the last boundary are one.
+
+    Args:
+        strength: λ_o, at least 0; 1 in the paper.
+        temperature: T, above 0; 2 in the paper.
+        softmax: p over the ``old`` classes (the paper's heads), or over all ``seen`` ones, the new ones having target 0
+            (van de Ven et al. 2022). The same where task labels are revealed.
+        squared: Whether to multiply by T², which keeps the gradient's size when T changes (Hinton et al. 2015); the
+            paper does not.
+        compete: Which classes compete in the cross-entropy of the stream's rows where labels of tasks are hidden: all
+            that the benchmark lets (``seen``), as published class-incremental results have it, or those of the running
+            ``experience`` alone, the nearest to the paper's new head.
+
+    Left out: the paper first trains the new head alone, until it converges. Rehearsed rows are not distilled.
+
+    Source: Li and Hoiem 2016, arXiv 1606.09282, eqs. 2 to 4; several old tasks are summed, as there.
+
+    Expected:
+        class: near naive with ``compete=seen``, since one softmax over old and new classes pushes the old ones down
+            all the same; not a bug. Above naive with ``compete=experience``, with a wide spread over seeds.
+        task: above naive where tasks look alike; gains little or harms where they do not.
+        domain: above naive where the new rows resemble the old ones; the term holds back what must be learned anew.
+    """
+
+    strength: NonNegative = 1.0
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    softmax: Literal["old", "seen"] = "old"
+    squared: bool = False
+    compete: Literal["seen", "experience"] = "seen"
+
+    needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
+    narrows: ClassVar[bool] = True
+    identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0, "compete": "seen"}
+
+    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+        self.state["classes"] = learner.seen.new_zeros(learner.n_outputs)  # (C,) bool
+        self.state["classes"][experience.index[LABEL]] = True
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        if "previous" in self.state and self.strength:
+            batch.trains = self.state["heads"].any(0)
+        if self.compete == "experience":
+            batch.narrow(batch.stream, self.state["classes"], learner.n_outputs)
+
+    def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
+        if "previous" not in self.state or self.strength == 0:
+            return None
+        span = batch.stream.span
+        taught = learner.forward(batch.x[span], **self.state["previous"]).logits / self.temperature  # (B, C)
+        logits = output.logits[span] / self.temperature
+        wide = self._rivals(learner, batch)
+        factor = self.strength * (self.temperature**2 if self.squared else 1.0)
+        terms = [distillation(logits, taught, head, head if wide is None else wide) for head in self.state["heads"]]
+        return factor * sum(terms[1:], terms[0])
+
+    def _rivals(self, learner: Learner, batch: Batch) -> Tensor | None:
+        """Classes (C,) bool that the present model's softmax runs over; ``None`` for those of the head alone."""
+        allowed = learner.allowed(batch.index[:, batch.stream.span])
+        if self.softmax == "old" or (allowed is not None and allowed.dim() == 2):
+            return None
+        return allowed if allowed is not None else learner.seen.new_ones(learner.n_outputs)
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        self.state["previous"] = learner.copy()
+        self.state["heads"] = self._heads(learner, experience)
+
+    def _heads(self, learner: Learner, experience: Shown) -> Tensor:
+        """Classes (G, C) bool of every head up to here."""
+        import torch
+
+        tasks = experience.index[TASK].unique()
+        allowed = learner.allowed(tasks.expand(len(experience.index), len(tasks)))
+        if allowed is None or allowed.dim() == 1:  # no task labels: one head of all classes so far
+            return learner.seen[None].clone()
+        heads = list(self.state.get("heads", ()))
+        for head in allowed:
+            if not any(torch.equal(head, known) for known in heads):
+                heads.append(head)
+        return torch.stack(heads)
+
+
+def distillation(logits: Tensor, taught: Tensor, head: Tensor, rivals: Tensor) -> Tensor:
+    """Mean over rows of -Σ_c q_c log p_c, a scalar.
+
+    Args:
+        logits: (B, C) of the model that learns, divided by the temperature.
+        taught: (B, C) of the model that teaches, likewise.
+        head: (C,) bool, the classes that q runs over.
+        rivals: (C,) bool, the classes that p runs over; all of ``head`` among them.
+    """
+    hidden = float("-inf")
+    q = taught.masked_fill(~head, hidden).softmax(1)  # (B, C)
+    log_p = logits.masked_fill(~rivals, hidden).log_softmax(1).masked_fill(~head, 0.0)
+    return -(q * log_p).sum(1).mean()

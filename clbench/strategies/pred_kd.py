@@ -1,0 +1,100 @@
+"""Prediction distillation: one sigmoid per class, old ones taught by the last boundary's model, so that new rows do
+not push old classes down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from clbench.parameters import NonNegative
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Output, Shown
+
+LABEL = 1  # row of an index matrix, as in clbench.batch, which imports torch
+
+
+@dataclass(kw_only=True)
+class PredKD(Part):
+    """Replaces the objective: mean over rows of Σ_c BCE(σ(f_c(x)), target_c), one term per class.
+
+    The target of an old class is σ of what the model of the last boundary, in evaluation mode, says of the row; that of
+    every other class that competes is 1 for the row's label and 0 else. Old are the classes seen up to the last
+    boundary that the running experience does not hold.
+
+    Args:
+        strength: Factor of the terms of old classes, at least 0; 1 treats all terms alike, as the source does. 0 leaves
+            old classes out of the loss.
+        over_classes: ``sum``, or the ``mean`` over the classes that have a term.
+        scale: Factor of the whole objective, above 0. The code of the rehearsal-free study multiplies by 5.
+
+    Rehearsed rows have the same targets as the stream's, as in iCaRL (Rebuffi et al. 2017), whose loss this is. Where
+    task labels are revealed, old heads are taught too although they do not compete.
+
+    Source: Smith et al. 2023, arXiv 2203.17269, section 4 (PredKD with BCE); the form is LwF.MC of Rebuffi et al. 2017,
+    arXiv 1611.07725, eq. 1. Classes that come back have labels again, which is our addition: no source has them.
+
+    Expected:
+        class: above naive without any memory, with a wide spread over seeds, and far from joint training. Much of the
+            gain is that classes do not compete: compare ``strength=0``. New classes are learned slowly, the more so
+            beside rehearsed rows.
+        task: holds old heads well; comparable with lwf.
+        domain: every class is in every experience, so nothing is distilled: this is training with sigmoids, near naive.
+        recurring: classes that come back are relearned from labels, all others are distilled.
+    """
+
+    strength: NonNegative = 1.0
+    over_classes: Literal["sum", "mean"] = "sum"
+    scale: Annotated[float, Field(gt=0)] = 1.0
+
+    needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
+    owns: ClassVar[frozenset[str]] = frozenset({"objective"})
+
+    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+        if "known" in self.state:
+            self.state["old"] = self.state["known"].clone()
+            self.state["old"][experience.index[LABEL]] = False
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        if self.strength:
+            batch.trains = self.state.get("old")
+
+    def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        logits, allowed = output.logits, batch.allowed  # (B, C)
+        targets = logits.new_zeros(logits.shape).scatter_(1, batch.y[:, None], 1.0)
+        counted = logits.new_ones(logits.shape) if allowed is None else allowed.expand(logits.shape).to(logits.dtype)
+        weight, old = counted, self.state.get("old")
+        if old is not None:
+            taught = learner.forward(batch.x, **self.state["previous"]).logits.sigmoid()
+            targets = taught.where(old, targets)
+            weight, counted = weight.masked_fill(old, self.strength), counted.masked_fill(old, 1.0)
+        terms = weight * binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        each = terms.sum(1) if self.over_classes == "sum" else terms.sum(1) / counted.sum(1)  # (B,)
+        return self.scale * over_sources(each, batch)
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        self.state["previous"] = learner.copy()
+        self.state["known"] = learner.seen.clone()
+
+
+def over_sources(each: Tensor, batch: Batch) -> Tensor:
+    """Σ over sources of coefficient · mean over the source's rows, a scalar, as the task family's objective has it.
+
+    Args:
+        each: (B,) a loss per row.
+        batch: Its sources; one without a coefficient counts with its share of the rows.
+    """
+    total = each.new_zeros(())
+    for source in batch.sources:
+        if len(source):
+            share = len(source) / len(batch) if source.coefficient is None else source.coefficient
+            total = total + share * each[source.span].mean()
+    return total
