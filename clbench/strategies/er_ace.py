@@ -36,13 +36,13 @@ class Asymmetric(Part):
 
 
 def er_ace(
-    *, rows: Count | None = None, start: Start = "earlier", unseen: Literal["hidden", "compete"] = "hidden"
+    *, rows: Count | None = None, start: Start = "any", unseen: Literal["hidden", "compete"] = "hidden"
 ) -> list[Part]:
     """ER-ACE: the sum of two means, cross-entropy of the stream's rows over the classes of this very batch, and of
     rehearsed rows over all classes. Settings as in :class:`clbench.strategies.replay.Replay` and :class:`Asymmetric`.
 
     Source: Caccia et al. 2022, arXiv 2104.05025. The head is the benchmark's; the released code puts a cosine head
-    (scale 10, no bias) under this method alone. It rehearses from the second step on, which is ``start: any``; and it
+    (scale 10, no bias) under this method alone. It rehearses from the second step on, as here; and it
     lets classes with an index from the largest one seen on compete, for which ``unseen: compete`` stands.
 
     Expected:
