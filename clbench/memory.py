@@ -159,6 +159,7 @@ class Memory:
 
     def of_experience(self, number: int) -> Draw:
         """Every kept row of one experience, in slot order; needs visible boundaries."""
+        self.draws += 1
         slots = np.flatnonzero(self._origin[: self._count] == number)
         return self.take(torch.from_numpy(slots).to(self.index.device))
 

@@ -23,6 +23,12 @@ class AGEM(Part):
     The paper steps with plain SGD; momentum or Adam after the projection is another method. Where boundaries are
     hidden, rows of the running experience may be drawn too.
 
+    Expected:
+        class: near naive to a little above it, far below er; one constraint on the mean of all old rows does not hold
+            single old classes, so zero accuracy on them is what it does there.
+        task: above naive, near er.
+        domain: between naive and er; below gem, which holds every past experience by itself.
+
     Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. Memory is the run's, not one quota per task.
     """
 

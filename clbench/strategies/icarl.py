@@ -1,0 +1,189 @@
+"""iCaRL: distilled sigmoid outputs, exemplars chosen by herding, and the nearest mean of exemplars for reading out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from clbench.parameters import Refused
+from clbench.strategies.part import Part
+from clbench.strategies.pred_kd import PredKD
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.learner import Learner, Output, Shown
+
+
+@dataclass(kw_only=True)
+class Exemplars(Part):
+    """Exemplars of every class seen, chosen by herding at the end of each experience and learned among the rows of the
+    later ones; with M rows of memory and s classes, M / s each, the first classes taking the remainder.
+
+    A class that is not in the experience keeps the first of the exemplars it has; one that has come back is herded anew
+    from its old exemplars and its new rows.
+
+    Args:
+        read_out: Predict the class whose ``nearest_mean`` of exemplars is closest among features of unit length, means
+            of unit length too; or read the ``logits``.
+
+    Means are worked out anew at every look. A class of the running experience without exemplars is represented by as
+    many of its first rows as it will have exemplars. A class never seen ranks behind all others, by its logit.
+
+    Source: Rebuffi et al. 2017, arXiv 1611.07725, algorithms 1, 4 and 5.
+
+    Raises:
+        Refused: Fewer rows of memory than classes seen.
+    """
+
+    read_out: Literal["nearest_mean", "logits"] = "nearest_mean"
+
+    needs: ClassVar[frozenset[str]] = frozenset({"memory", "boundaries"})
+    memory_policy: ClassVar[str | None] = "herding"
+
+    # ------------------------------------------------------------------ learning
+
+    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+        """Note the rows that stand for classes until they have exemplars."""
+        import torch
+
+        from clbench.batch import Y
+
+        known = set(learner.memory.all().index[Y].tolist())
+        stand_in = experience.index.new_zeros((5, learner.memory.size))  # of a fixed size, whatever the stream
+        first = [
+            experience.index[:, experience.index[Y] == c][:, :n] for c, n in quotas(learner).items() if c not in known
+        ]
+        rows = torch.cat([stand_in[:, :0], *first], dim=1)
+        stand_in[:, : rows.shape[1]] = rows
+        self.state["stand_in"], self.state["stand_ins"] = stand_in, rows.shape[1]
+
+    def merge(self, learner: Learner, experience: Shown) -> Tensor | None:
+        kept = len(learner.memory)
+        return learner.memory.draw(kept, generator=self.generator).index if kept else None
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        """Keep fewer exemplars of classes that were not here, and herd those that were."""
+        import torch
+
+        from clbench.batch import ROW, VIEW, Y
+
+        exemplars, kept = learner.memory.all().index, []
+        for c, n in quotas(learner).items():
+            own = experience.index[:, experience.index[Y] == c]
+            known = exemplars[:, exemplars[Y] == c]
+            if not own.shape[1]:
+                kept.append(known[:, :n])
+                continue
+            again = ((known[[ROW, VIEW], :, None] == own[[ROW, VIEW], None, :]).all(0)).any(1)  # met in both places
+            rows = torch.cat([known[:, ~again], own], dim=1)
+            kept.append(rows[:, herd(learner.features(rows).features, n)])
+        learner.memory.replace(torch.cat(kept, dim=1))
+        self.state["stand_ins"] = 0
+
+    # ------------------------------------------------------------------ reading out
+
+    def predict(self, learner: Learner, output: Output, task: Tensor | None, scores: Tensor) -> Tensor:
+        import torch
+        from torch.nn import functional as F
+
+        if self.read_out == "logits":
+            return scores
+        if "exemplar means" not in learner.scratch:  # once for a whole look
+            learner.scratch["exemplar means"] = self._means(learner)
+        means = learner.scratch["exemplar means"]
+        if means is None:
+            return scores
+        # on the unit sphere the nearest is the one with the largest cosine, which is at least -1
+        nearness = F.normalize(output.features) @ means.T  # (B, C)
+        return torch.where(means.any(1), nearness, scores.sigmoid() - 3)
+
+    def _means(self, learner: Learner) -> Tensor | None:
+        """(C, H) mean feature of unit length for each class that has rows to stand for it, else 0."""
+        import torch
+        from torch.nn import functional as F
+
+        from clbench.batch import Y
+
+        stand_in = self.state["stand_in"][:, : self.state["stand_ins"]] if "stand_in" in self.state else None
+        exemplars = learner.memory.all().index
+        rows = exemplars if stand_in is None else torch.cat([exemplars, stand_in], dim=1)
+        if not rows.shape[1]:
+            return None
+        features = F.normalize(learner.features(rows).features)  # (n, H)
+        # features of unit length add up to a vector along their mean, and its length is set to 1 anyway
+        sums = features.new_zeros(learner.n_outputs, features.shape[1]).index_add_(0, rows[Y], features)
+        return F.normalize(sums)
+
+
+def icarl(
+    *, read_out: Literal["nearest_mean", "logits"] = "nearest_mean", over_classes: Literal["sum", "mean"] = "mean"
+) -> list[Part]:
+    """iCaRL: binary cross-entropy with old outputs distilled, herded exemplars, nearest mean of exemplars.
+
+    The target of an output is 1 for the row's class and 0 for the others; for old classes, those seen before that the
+    running experience does not hold, it is the sigmoid output of the model of the last boundary, on all rows. See
+    :class:`clbench.strategies.pred_kd.PredKD` for the loss and :class:`Exemplars` for the rest. Nothing is flipped.
+
+    Args:
+        read_out: ``nearest_mean`` of exemplars, or the ``logits``.
+        over_classes: ``mean`` of the terms of the classes that compete, for learning rates such as the paper's 2.0, or
+            their ``sum``, as its equation is written. Either is averaged over rows.
+
+    Expected:
+        class: far above er where memory is small or training is short, near it where both are ample; forgets little.
+        task: at or above er; means compete among the task's classes only.
+        domain: near er or below it; no class is ever old, so nothing is distilled, and domains share exemplars.
+        recurring: classes that come back have labels and new exemplars; the others are distilled.
+
+    Source: Rebuffi et al. 2017, arXiv 1611.07725. Its settings for CIFAR-100: 2000 exemplars, 70 epochs, learning rate
+    2.0, weight decay 1e-5.
+    """
+    return [PredKD(over_classes=over_classes), Exemplars(read_out=read_out)]
+
+
+def quotas(learner: Learner) -> dict[int, int]:
+    """Exemplars that each class seen so far may have: the memory shared evenly, the first classes taking the remainder.
+
+    The share of a class never grows while classes are added, so that what is kept need only be cut short.
+
+    Raises:
+        Refused: A class would have none.
+    """
+    classes, size = learner.seen.nonzero()[:, 0].tolist(), learner.memory.size
+    each, more = divmod(size, len(classes))
+    if not each:
+        raise Refused(
+            f"memory.size {size} leaves no exemplar for each of the {len(classes)} classes seen so far; icarl needs at "
+            "least one row per class"
+        )
+    return {c: each + (rank < more) for rank, c in enumerate(classes)}
+
+
+def herd(features: Tensor, n: int) -> Tensor:
+    """The first ``n`` rows in the order of herding, (min(n, N),) int64.
+
+    Each brings the mean of the rows chosen so far closest to the mean of all, so that every beginning of the list is a
+    good choice of its length.
+
+    Features are set to unit length first; the mean of all is left as it is, since what has to match it is a mean too.
+
+    Args:
+        features: (N, H).
+        n: How many.
+
+    Source: Rebuffi et al. 2017, algorithm 4; a row is chosen once at most.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    unit = F.normalize(features.double())
+    mean, total = unit.mean(0), unit.new_zeros(unit.shape[1])
+    free, half, chosen = unit.new_zeros(len(unit)), unit.square().sum(1) / 2, []
+    for k in range(1, min(n, len(unit)) + 1):
+        # |mean - (total + f) / k|² = constant - 2 / k² · (f · (k mean - total) - |f|² / 2)
+        best = (unit @ (k * mean - total) - half + free).argmax()
+        chosen.append(best)
+        free[best] = -torch.inf
+        total = total + unit[best]
+    return torch.stack(chosen)

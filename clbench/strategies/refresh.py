@@ -1,0 +1,147 @@
+"""Refresh learning: unlearn a little before every step by moving the weights uphill, then learn as before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from clbench.parameters import Count, Fraction, NonNegative
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Shown
+
+CODE_NOISE = 1e-3
+"""Standard deviation of the noise in the released code, before ``strength``."""
+TINY = 1e-20
+
+
+@dataclass(kw_only=True)
+class Refresh(Part):
+    """Unlearn before every step of a strategy: J moves uphill, preconditioned by the Fisher information and noisy.
+
+    With D = 1 / (1 + damping · F), F the diagonal Fisher information of past experiences, each move is
+
+        paper: w <- w + strength · D ∇L + sqrt(2 · strength · D) · noise · N(0, 1), L the whole loss of the step to
+            come, with rehearsed rows, further terms and penalties, but before projections;
+        code:  p <- p + strength · D (|p| / |∇CE| · ∇CE + 0.001 · noise · N(0, 1)) for each tensor p of the weights,
+            CE the cross-entropy on the stream's rows of this batch.
+
+    Args:
+        strength: γ in the paper's form, for which no published value is known to us; δ in the code's, 1e-5 there. At
+            least 0, where nothing moves.
+        form: The ``paper``'s equation, or what the authors' released ``code`` does.
+        steps: J, moves before each step.
+        noise: Factor of the form's own noise: 1 as published, 0 for none.
+        damping: Factor of F in D, at least 0; 0 leaves F out. The same as (F + 1 / damping)⁻¹ with another strength.
+        decay: τ in F <- τ · F + F_new at the end of every experience, in [0, 1]; the code's 1e-5 keeps little but the
+            last one.
+        direction: ``up``; as controls, ``down`` (descent), or ``random`` with the same norm, tensor by tensor.
+
+    F_new is estimated on all rows of the experience, un-augmented and in evaluation mode: labels drawn from the model
+    in the paper's form; true labels weighted by their probability in the code's. F is 0, and D is 1, in the first
+    experience and where boundaries are hidden. Momentum does not see the moves, and frozen weights stay.
+
+    Expected:
+        class: at the code's 1e-5 within seed noise of the strategy it is joined to; alone it stays near naive. In the
+            paper's form the noise acts long before the ascent does: compare with the controls.
+        task: at the code's 1e-5 within seed noise of the strategy it is joined to.
+        domain: at the code's 1e-5 within seed noise of the strategy it is joined to.
+
+    Source: Wang et al. 2024, arXiv 2403.13249, and its released code. Deviations from the code: F is not estimated in
+    training mode one row at a time, which batch norm does not survive, nor on the weights before the last step.
+    """
+
+    strength: NonNegative
+    form: Literal["paper", "code"] = "paper"
+    steps: Count = 1
+    noise: NonNegative = 1.0
+    damping: NonNegative = 1e-3
+    decay: Fraction = 1e-5
+    direction: Literal["up", "down", "random"] = "up"
+
+    identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
+
+    def before_step(self, learner: Learner, batch: Batch) -> None:
+        if not self.strength or (self.form == "code" and not len(batch.stream)):
+            return
+        learner.hold_idle_heads(batch)  # what no row of the batch may use must not drift here either
+        frozen = learner.frozen
+        slack = 1 / (1 + self.damping * self.state["fisher"]) if "fisher" in self.state else learner.g.new_ones(1)  # D
+        for _ in range(self.steps):
+            move = self._uphill(learner, batch, slack)
+            if self.noise:
+                code = self.form == "code"
+                spread = CODE_NOISE * self.strength * slack if code else (2 * self.strength * slack).sqrt()
+                move += self.noise * spread * self._normal(move)
+            learner.w.data.add_(move if frozen is None else move.masked_fill_(frozen, 0.0))
+
+    def _uphill(self, learner: Learner, batch: Batch, slack: Tensor) -> Tensor:
+        """The move without its noise (P,), in the direction asked for."""
+        if self.form == "paper":
+            move = self.strength * slack * learner.whole_gradient(batch)
+        else:
+            x, own = batch.x[batch.stream.span], learner.batch(batch.index[:, batch.stream.span])
+            own.change(lambda _: x)  # the very inputs of the step, whatever their augmentation
+            ascent = learner.grad(own)
+            size = _norms(learner, learner.w.detach()) / (_norms(learner, ascent) + TINY)
+            move = self.strength * slack * size * ascent
+        if self.direction == "down":
+            return move.neg_()
+        if self.direction == "random":
+            drawn = self._normal(move)
+            return drawn * (_norms(learner, move) / (_norms(learner, drawn) + TINY))
+        return move
+
+    def _normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers like a tensor, made where it lies; a word of the part's generator is their seed."""
+        import torch
+
+        seed = int(self.generator.words(1)[0] >> 1)
+        return torch.empty_like(like).normal_(generator=torch.Generator(like.device).manual_seed(seed))
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        if not (self.strength and self.damping):
+            return
+        if self.form == "paper":
+            new = learner.fisher(experience.index, estimator="sampled", generator=self.generator)
+        else:
+            new = weighted_fisher(learner, experience.index)
+        old = self.state.get("fisher")
+        self.state["fisher"] = new if old is None else self.decay * old + new
+
+
+def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:
+    """(1/N) Σ_n p(y_n | x_n) (∇ log p(y_n | x_n))² with true labels, (P,): the square of the gradient of 2 √p.
+
+    Args:
+        learner: Whose model it is.
+        index: (5, N) rows; un-augmented inputs are used, in evaluation mode.
+    """
+    import torch
+
+    from clbench.batch import TASK, Y
+
+    total = torch.zeros_like(learner.g)
+    for label, task in torch.unique(index[[Y, TASK]], dim=1).T.tolist():  # rows with one label and the same mask
+        own = index[:, (index[Y] == label) & (index[TASK] == task)]
+        allowed = learner.allowed(own[:, :1])
+        hidden = torch.zeros_like(learner.seen) if allowed is None else ~allowed.reshape(-1)  # (C,)
+
+        def twice_root(logits: Tensor, label: int = label, hidden: Tensor = hidden) -> Tensor:
+            return 2 * (logits.masked_fill(hidden, -torch.inf).log_softmax(1)[:, label] / 2).exp()
+
+        total += learner.per_row(own, twice_root, power="square") * (own.shape[1] / index.shape[1])
+    return total
+
+
+def _norms(learner: Learner, vector: Tensor) -> Tensor:
+    """For each weight, the norm of the piece of ``vector`` (P,) that belongs to its tensor; (P,)."""
+    import torch
+
+    pieces = (vector[place] for place in learner.slices.values())
+    return torch.cat([piece.norm().expand(len(piece)) for piece in pieces])
