@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from clbench import models, rates
+from clbench import models, peak, rates
 from clbench.alarms import alarms
 from clbench.config import Evaluation, Training
 from clbench.data.augment import augmenter
 from clbench.environment import environment
 from clbench.evaluate import Evaluator
+from clbench.flops import per_row
 from clbench.learner import Diverged, Learner
 from clbench.memory import Memory
 from clbench.parameters import Refused
@@ -167,8 +168,12 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
     evaluator = Evaluator(
         stream,
         every=evaluation.every,
+        schedule=evaluation.schedule,
         tasks=evaluation.tasks,
         rows_per_task=rows,
+        masked=evaluation.masked,
+        classes=evaluation.classes,
+        precision=evaluation.precision,
         seed=seed,
         device=device,
         presence=presence,
@@ -251,6 +256,7 @@ def run_cell(
     run = None
     with _process_state(cell.config["training"]["threads"]):
         try:
+            peak.restart(device)
             run = prepare(cell, data_dir=data_dir, device=device, given=given)
             if partial is None:
                 run.train(tick)
@@ -266,7 +272,7 @@ def run_cell(
         if run is not None and status == "done" and save_model is not None:
             save_model.parent.mkdir(parents=True, exist_ok=True)
             torch.save(run.learner.model.state_dict(), save_model)
-    return record(cell, run, status=status, reason=reason, device=device)
+        return record(cell, run, status=status, reason=reason, device=device)
 
 
 def record(cell: Cell, run: Run | None, *, status: str, reason: str, device: str) -> Record:
@@ -277,6 +283,8 @@ def record(cell: Cell, run: Run | None, *, status: str, reason: str, device: str
         account.memory_bytes, account.state_bytes = run.learner.memory.bytes, run.chain.bytes
         account.evaluation_seconds = run.evaluator.seconds
         account.train_seconds = run.evaluator.elapsed - run.evaluator.seconds
+        account.peak_bytes = peak.peak_bytes(device)
+        _count_flops(run, device)
         cost = account.as_dict()
     trace = run.evaluator.trace() if run is not None and status in ("done", "diverged") else None
     if run is not None and trace is not None and run.learner.probe is not None:
@@ -295,6 +303,12 @@ def record(cell: Cell, run: Run | None, *, status: str, reason: str, device: str
         environment=environment(device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _count_flops(run: Run, device: str) -> None:
+    """Left out where a program's own model cannot be counted: that is no reason to lose its record."""
+    with suppress(Exception), run.learner.undisturbed(training=True):
+        run.learner.cost.count_flops(*per_row(run.learner.model, run.stream.dataset.shape, device=device))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from clbench import rates
+from clbench import look_schedule, rates
 from clbench.parameters import Refused, did_you_mean
 
 BRANCHES = ("int", "str", "float", "bool")
@@ -89,17 +89,36 @@ class Evaluation(Section):
 
     Args:
         every: Optimiser steps between looks; 0 looks at the ends of experiences only.
-        tasks: What is looked at after a step: the tasks ``seen`` so far, or ``all``; the start and ends look at all.
+        tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, with rows in
+            the running experience; the start and ends look at all.
         rows_per_task: Evaluation rows of each task, fixed and stratified, or ``all``.
+        schedule: ``every`` so many steps, ``dense`` after switches, ``ends`` only, or ``{at: [..]}``; see
+            ``clbench.look_schedule``.
+        masked: Whether the accuracy among the task's own classes is recorded too.
+        classes: Whether the accuracy per output unit is recorded too.
+        precision: Of the model's matrix products at looks; ``bfloat16`` is meant for GPUs, and changes scores.
         probe: Optimiser steps between probes of the gradient (``clbench.probe``); 0 for none.
     """
 
-    options: ClassVar[frozenset[str]] = frozenset({"probe"})
+    options: ClassVar[frozenset[str]] = frozenset({"probe", "schedule", "masked", "classes", "precision"})
 
     every: Annotated[int, Field(ge=0)] = 1
-    tasks: Literal["seen", "all"] = "seen"
+    tasks: Literal["seen", "all", "current"] = "seen"
     rows_per_task: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
     probe: Annotated[int, Field(ge=0)] = 0
+    schedule: Annotated[str | dict[str, Any], AfterValidator(look_schedule.canonical)] = "every"
+    masked: bool = False
+    classes: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def canonical(self) -> dict[str, Any]:
+        """As for any section; ``every`` is 0 where it is not read, and ``ends`` is written as that alone."""
+        if self.schedule == "every":
+            return super().canonical()
+        written = {**super().canonical(), "every": 0}
+        if self.schedule == "ends":
+            del written["schedule"]
+        return written
 
 
 class Benchmark(Section):

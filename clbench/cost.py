@@ -1,4 +1,4 @@
-"""What a run spent. Counts are exact and the same on every machine; seconds are not."""
+"""What a run spent. Counts are exact and the same on every machine; seconds and peak memory are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Cost:
         replay_rows: Rows of memory that went forward and backward in the main loop.
         extra_forward_rows: Rows that parts sent forward outside the main loop.
         extra_backward_rows: Rows that parts sent backward outside the main loop.
-        evaluation_rows: Rows that went forward at looks.
+        evaluation_rows: Rows that went forward at looks; one that several tasks share counts once per look.
         looks: Number of looks.
         weights: P, trainable weights.
         memory_bytes: Kept rows and their side tensors, as raw rows.
@@ -23,6 +23,9 @@ class Cost:
         train_seconds: Wall time outside looks.
         evaluation_seconds: Wall time inside looks.
         extra_seconds: Wall time of parts' side work, inside ``train_seconds``.
+        train_flops: Floating-point operations of all rows but those of looks; see ``clbench.flops``.
+        evaluation_flops: Those of looks.
+        peak_bytes: Most memory held at a time; see ``clbench.peak``. Depends on the machine, like seconds.
     """
 
     steps: int = 0
@@ -38,6 +41,16 @@ class Cost:
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     extra_seconds: float = 0.0
+    train_flops: int | None = None
+    evaluation_flops: int | None = None
+    peak_bytes: int | None = None
+
+    def count_flops(self, forward: int, backward: int) -> None:
+        """Fill in operations from those of one row."""
+        both = self.stream_rows + self.replay_rows
+        self.train_flops = (both + self.extra_forward_rows) * forward + (both + self.extra_backward_rows) * backward
+        self.evaluation_flops = self.evaluation_rows * forward
 
     def as_dict(self) -> dict[str, float]:
-        return asdict(self)
+        """By name; what was not taken is left out, as in records from before it existed."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

@@ -55,6 +55,8 @@ def save(record: Record, directory: Path) -> Path:
     if record.trace is not None:
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {name: np.asarray(getattr(record.trace, name)) for name in TRACE_FIELDS}
+        extra = {name: getattr(record.trace, name) for name in OPTIONAL_FIELDS}
+        arrays |= {name: array for name, array in extra.items() if array.size}
         np.savez_compressed(buffer, **arrays)
         write(directory / "traces" / f"{record.key}.npz", buffer.getvalue())
     write(path, RecordFile(**fields, has_trace=record.trace is not None).model_dump_json(indent=1).encode())
@@ -62,6 +64,8 @@ def save(record: Record, directory: Path) -> Path:
 
 
 TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
+OPTIONAL_FIELDS = ("population", "masked", "class_score", "probe_step", "probe")
+"""Fields of a trace that a file holds only where something was recorded; older files have none of them."""
 
 
 def write(path: Path, content: bytes) -> None:
@@ -108,6 +112,7 @@ def _load_trace(path: Path) -> Trace:
     try:
         with np.load(io.BytesIO(path.read_bytes())) as arrays:  # given a path, np.load leaves a damaged file open
             fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
+            fields |= {name: arrays[name] for name in OPTIONAL_FIELDS if name in arrays}
         return Trace(**{**fields, "every": int(fields["every"])})
     except (OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError) as error:
         raise Refused(

@@ -272,12 +272,15 @@ class Trace:
         score: (K, T) accuracy in [0, 1] of each task, NaN where it was not looked at.
         rows: (T,) evaluation rows behind each score.
         present: (E, T) whether a task had rows in an experience.
-        every: Optimiser steps between step looks; 0 where only ends were looked at.
+        every: Optimiser steps between step looks; 0 where there is no one such number: where only ends were looked at,
+            or looks are uneven by their schedule.
         seconds: (K,) training seconds before each look, the evaluator's clock stopped.
         masked: (K, T) accuracy when only the task's own classes compete, NaN where not looked; (0, 0) if not recorded.
-        class_score: (K, C) accuracy per output unit over the rows looked at, NaN where none; (0, 0) if not recorded.
+        class_score: (K, C) accuracy per output unit over the rows looked at, NaN where none; (0, 0) if not recorded. A
+            row that several tasks share counts for each of them.
         probe_step: (J,) steps at which the gradient was taken apart; none where that was not asked for.
         probe: (J, 6) what was found then, columns as in ``clbench.probe.COLUMNS``.
+        population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
     """
 
     step: Index
@@ -292,6 +295,7 @@ class Trace:
     class_score: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     probe_step: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     probe: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
+    population: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape
@@ -303,6 +307,15 @@ class Trace:
                 f"trace.rows has shape {self.rows.shape} and trace.present {self.present.shape}; "
                 f"score asks for ({tasks},) and (experiences, {tasks})"
             )
+        optional = {
+            "masked": (looks, tasks),
+            "class_score": (looks, *self.class_score.shape[1:]),
+            "population": (tasks,),
+        }
+        for name, shape in optional.items():
+            held = getattr(self, name)
+            if held.size and held.shape != shape:
+                raise ValueError(f"trace.{name} has shape {held.shape}; score asks for {shape}")
 
     @property
     def n_tasks(self) -> int:
@@ -316,6 +329,22 @@ class Trace:
     def first_visit(self) -> Index:
         """(T,) experience in which each task first had rows; the number of experiences where it never had."""
         return np.where(self.present.any(axis=0), self.present.argmax(axis=0), self.n_experiences)
+
+    @cached_property
+    def standard_error(self) -> NDArray[np.float64]:
+        """(K, T) standard error of each score as an estimate of the accuracy on all N test rows of its task.
+
+        For a score p of n rows drawn without replacement, sqrt(p (1 - p) / n · (N - n) / (N - 1)): 0 where all rows are
+        looked at, NaN where none. Where N is unknown, the last factor is left out. Rows are drawn stratified by label,
+        so this is rather too large than too small.
+
+        Source: W. G. Cochran 1977, Sampling Techniques, section 3.2.
+        """
+        n = self.rows
+        left = np.ones(len(n))
+        if self.population.size:
+            left = np.where(n < self.population, (self.population - n) / np.maximum(self.population - 1, 1), 0.0)
+        return np.sqrt(self.score * (1 - self.score) / np.maximum(n, 1) * left)
 
 
 # --------------------------------------------------------------------------------------------------- records

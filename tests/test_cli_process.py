@@ -66,7 +66,7 @@ def test_looking_at_things_imports_no_torch(results: Path) -> None:
             ["show", str(key)],
             ["board", str(results)],
             ["plot", str(results), "-o", str(results / "gap.png")],
-            [*same, "--dry-run"],
+            [*same, "--dry-run", "--no-time"],
             [*same, "--seeds", "2"],
         ],
     )

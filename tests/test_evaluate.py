@@ -9,8 +9,7 @@ import pytest
 import torch
 from support import Disturbable, assert_same, everything, ready, trained
 
-from clbench import evaluate
-from clbench.evaluate import Diverged, Evaluator
+from clbench.evaluate import Diverged, Evaluator, evaluator
 from clbench.resident import Resident
 from clbench.train import train
 from clbench.types import Kind
@@ -57,7 +56,7 @@ STREAMS = {
 @pytest.mark.parametrize("chunk", [1 << 19, 64 * 70])
 @pytest.mark.parametrize("stream", STREAMS)
 def test_fused_scores_equal_a_plain_loop_over_tasks_and_rows(stream, chunk, monkeypatch):
-    monkeypatch.setattr(evaluate, "CHUNK_VALUES", chunk)  # the smaller one cuts through tasks
+    monkeypatch.setattr(evaluator, "CHUNK_VALUES", chunk)  # the smaller one cuts through tasks
     changes = (*STREAMS[stream], "evaluation.every=9", "stream.dataset.train_rows=150", "training.lr=0.3")
     run = ready("naive", *changes, model=Disturbable)
     expected: list[dict[int, float]] = []
@@ -305,7 +304,7 @@ def test_a_look_leaves_modes_buffers_and_generators_as_they_were():
 
 def test_the_training_clock_stands_still_while_looking(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(evaluate, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(evaluator, "perf_counter", lambda: now[0])
     run = ready("naive", "evaluation.every=2")
     inner = run.evaluator._pass
     run.evaluator._pass = lambda *args: (now.__setitem__(0, now[0] + 100.0), inner(*args))[1]
@@ -319,7 +318,7 @@ def test_the_training_clock_stands_still_while_looking(monkeypatch):
 
 def test_the_training_clock_goes_on_from_a_snapshot(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(evaluate, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(evaluator, "perf_counter", lambda: now[0])
     first = ready("naive").evaluator
     now[0] = 7.0
     state = first.snapshot()

@@ -1,7 +1,7 @@
 """Records on disk: what is written is what is read, and damage is told in one sentence."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -182,3 +182,42 @@ def test_file_left_by_a_killed_writer_is_no_record(saved, tmp_path):
 def test_directory_without_records_is_refused(tmp_path):
     with pytest.raises(Refused, match="holds no records; give a directory"):
         list(store.load_all(tmp_path))
+
+
+# --------------------------------------------------------------------------------------------------- optional columns
+
+
+def with_extras(trace):
+    looks, tasks = trace.score.shape
+    return replace(
+        trace,
+        masked=np.linspace(0, 1, looks * tasks).reshape(looks, tasks),
+        class_score=np.where(np.arange(looks * 4).reshape(looks, 4) % 3, 0.5, np.nan),
+        population=np.full(tasks, 900),
+        probe_step=np.array([1, 5]),
+        probe=np.arange(12.0).reshape(2, 6),
+    )
+
+
+def test_extra_columns_of_a_trace_come_back_and_cost_nothing_where_nothing_was_recorded(tmp_path):
+    plain = record("er", 0, dipping(0, tasks=2, length=4))
+    full = record("er", 1, with_extras(dipping(0, tasks=2, length=4)))
+    for kept in (plain, full):
+        assert_same(store.load(store.save(kept, tmp_path)), kept)
+    held = [set(np.load(tmp_path / "traces" / f"{kept.key}.npz").files) for kept in (plain, full)]
+    assert held[0] == set(store.TRACE_FIELDS)
+    assert held[1] == {field.name for field in fields(Trace)}
+
+
+def test_a_trace_from_before_a_column_existed_is_read_without_it(tmp_path):
+    kept = record("er", 1, with_extras(dipping(0, tasks=2, length=4)))
+    path = store.save(kept, tmp_path)
+    file = tmp_path / "traces" / f"{kept.key}.npz"
+    with np.load(file) as arrays:
+        old = {name: arrays[name] for name in arrays.files if name in store.TRACE_FIELDS}
+    np.savez_compressed(file, **old)
+    trace = store.load(path).trace
+    assert [trace.masked.shape, trace.class_score.shape, trace.population.shape] == [(0, 0), (0, 0), (0,)]
+    assert [trace.probe_step.shape, trace.probe.shape] == [(0,), (0, 6)]
+    np.testing.assert_array_equal(trace.score, kept.trace.score)
+    assert np.isfinite(trace.standard_error[-1]).all()

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clbench.cli.common import count, describe_stream, make_console, pairs, picture, print_board, write_file
+from clbench.cli.plugins import Plugins
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clbench.plan import Plan
+    from clbench.plan import Cell, Plan
     from clbench.progress import Tally
     from clbench.types import Record
 
@@ -52,8 +53,14 @@ def run(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where data sets lie and are downloaded to.", show_default="CLBENCH_DATA")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show cells and stream; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show cells and stream, and predict the time; keep nothing.")
+    ] = False,
+    no_time: Annotated[
+        bool, typer.Option("--no-time", help="With --dry-run: predict no time, which is to run nothing.")
+    ] = False,
     wandb: Annotated[Wandb, typer.Option(help="Send the records to Weights & Biases.")] = Wandb.disabled,
+    plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
     """Run a benchmark matrix to a leaderboard. Finished cells are skipped; Ctrl-C stops, the same command goes on.
 
@@ -70,7 +77,11 @@ def run(
     console = make_console()
     where = None if data_dir is None else str(data_dir)
     if dry_run:
-        return _show_plan(console, plan, known=known, out=folder, data_dir=where)
+        described = _show_plan(console, plan, known=known, out=folder, data_dir=where)
+        todo = [cell for cell in plan.cells if cell.key not in known]
+        if todo and described and not no_time:
+            _show_time(console, todo, jobs=jobs, device=device, data_dir=where)
+        return
     tally = Tally(len(plan.cells), len(known))
     with _stoppable(tally, folder):
         options: dict[str, Any] = {"jobs": jobs, "device": device, "data_dir": where, "save_model": save_model}
@@ -190,8 +201,8 @@ def _stoppable(tally: Tally, out: Path) -> Iterator[None]:
 # --------------------------------------------------------------------------------------------------- dry run
 
 
-def _show_plan(console: Console, plan: Plan, *, known: set[str], out: Path, data_dir: str | None) -> None:
-    """What would run: cells by strategy, and the first seed's stream."""
+def _show_plan(console: Console, plan: Plan, *, known: set[str], out: Path, data_dir: str | None) -> bool:
+    """What would run: cells by strategy, and the first seed's stream; whether the data for it is there."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -216,3 +227,38 @@ def _show_plan(console: Console, plan: Plan, *, known: set[str], out: Path, data
         f"results in {out}",
         soft_wrap=True,
     )
+    return "fingerprint" in stream
+
+
+def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str, data_dir: str | None) -> None:
+    """How long the cells to do will take, from a few iterations of each strategy."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from clbench.api import choose_device
+    from clbench.forecast import forecast, matrix_seconds
+    from clbench.matrix import jobs_for
+    from clbench.progress import clock_text
+
+    workers = jobs_for(todo, jobs)
+    found = forecast(todo, data_dir=data_dir, device=choose_device(device))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("Strategy", "Cells to do", "Seconds each", "Together"):
+        table.add_column(heading)
+    for each in found:
+        seconds = ("-", "-") if each.reason else (_seconds(each.seconds), clock_text(each.cells * each.seconds))
+        table.add_row(Text(each.label), str(each.cells), *map(Text, seconds))
+    console.print(table)
+    for each in found:
+        if each.reason:
+            console.print(f"{each.label}: {each.reason}", soft_wrap=True)
+    console.print(
+        f"Predicted: {clock_text(matrix_seconds(found, jobs=workers))} with {count(workers, 'job')}, from a few "
+        "iterations of each strategy timed here just now; on a busy machine both it and the run are noisy.",
+        soft_wrap=True,
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2f}"

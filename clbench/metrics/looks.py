@@ -34,16 +34,20 @@ class StepLooks:
     seen: Mask
 
 
-def step_looks(trace: Trace) -> StepLooks:
+def step_looks(trace: Trace, *, with_ends: bool = False) -> StepLooks:
     """The looks taken after steps.
+
+    Args:
+        trace: Of a finished run.
+        with_ends: Whether looks at ends count too, so that every experience is closed by one.
 
     Raises:
         Undefined: There is none, the run stopped early, or a look left out a task seen by then.
     """
     end_looks(trace)
-    at = np.flatnonzero(trace.kind == Kind.STEP)
-    if not len(at):
+    if not (trace.kind == Kind.STEP).any():
         raise Undefined("there are no looks between ends; set evaluation.every to 1 or more")
+    at = np.flatnonzero((trace.kind == Kind.STEP) | (with_ends & (trace.kind == Kind.END)))
     looks = StepLooks(
         step=trace.step[at],
         experience=trace.experience[at],
@@ -61,8 +65,9 @@ def aaa(trace: Trace) -> float:
     """Anytime accuracy: the mean over step looks of the mean accuracy on the tasks seen so far.
 
     A look weighs as many iterations as passed since the one before it, which matters only where the period varies.
+    Under an uneven schedule the look at an experience's end closes it, so that no weight crosses a boundary.
     """
-    looks = step_looks(trace)
+    looks = step_looks(trace, with_ends=trace.every < 1)
     count = looks.seen.sum(axis=1)
     begun = count > 0
     means = np.where(looks.seen, looks.score, 0.0).sum(axis=1)[begun] / count[begun]
@@ -106,13 +111,12 @@ def _refuse_uneven(looks: StepLooks, every: int) -> None:
     Allowed: ``every`` inside an experience, its last look sooner, and less than twice ``every`` over a boundary (where
     the count starts again).
     """
+    if every < 1:
+        raise Undefined("looks have no one period (evaluation.schedule), so a window of looks means no fixed time")
     gap = np.diff(looks.step)
     inside = np.diff(looks.experience) == 0
     last = np.append(~inside[1:], True)
-    if every < 1:
-        uneven = np.ones_like(inside)
-    else:
-        uneven = np.where(inside, np.where(last, gap > every, gap != every), gap >= 2 * every)
+    uneven = np.where(inside, np.where(last, gap > every, gap != every), gap >= 2 * every)
     if uneven.any():
         at = int(np.argmax(uneven))
         raise Undefined(

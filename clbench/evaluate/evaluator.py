@@ -1,0 +1,224 @@
+"""Looks at a learner and writes a trace.
+
+All tasks looked at go through in one fused forward pass, in chunks that fit the cache. Letters: n rows, u inputs,
+T tasks, K looks, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench import look_schedule
+from clbench.evaluate.panels import Panel, Panels
+from clbench.learner import Diverged, Learner
+from clbench.models.output import Output
+from clbench.types import Index, Kind, Stream, Trace
+
+CHUNK_VALUES = 1 << 19
+"""Input values per chunk: with weights and activations of small models, this stays inside a core's cache.
+
+It is the same on every machine: another size takes sums in another order, and where two classes are nearly tied that
+turns a prediction round, so a size measured on each machine would make traces depend on it."""
+
+
+class Evaluator(Panels):
+    """Looks at a learner and writes a trace.
+
+    Args:
+        stream: Its tasks are what is looked at.
+        every: Optimiser steps between step looks; 0 looks at ends only.
+        schedule: When to look in place of every so many steps; see ``clbench.look_schedule``.
+        tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, those with
+            rows in the running experience. The start and ends look at all.
+        rows_per_task: Rows of each task, drawn once and stratified by label; ``None`` takes all.
+        masked: Whether accuracy among the task's own classes is written down too, from the same pass.
+        classes: Whether accuracy per output unit is written down too.
+        precision: Of the model's matrix products while looking; parts' own work on the outputs is in float32.
+        seed: Of the draw of rows; the same rows for every strategy.
+        presence: The stream that says which tasks an experience holds, where the learner sees more than that.
+        device: Where the rows live.
+
+    Raises:
+        Refused: A schedule that does not exist.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        every: int = 1,
+        schedule: str | Mapping[str, Any] = "every",
+        tasks: str = "seen",
+        rows_per_task: int | None = None,
+        masked: bool = False,
+        classes: bool = False,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        presence: Stream | None = None,
+    ) -> None:
+        self.every = every if schedule == "every" else 0
+        self._due = look_schedule.due(schedule, every)
+        self._halved = precision == "bfloat16"
+        super().__init__(
+            stream,
+            tasks=tasks,
+            rows_per_task=rows_per_task,
+            seed=seed,
+            device=device,
+            presence=presence,
+            masked=masked,
+            classes=classes,
+            dtype=torch.bfloat16 if self._halved else torch.float32,
+        )
+        self._looks: list[tuple[int, int, int, float, list[int]]] = []  # step, kind, experience, seconds, tasks
+        self._counts: list[Tensor] = []  # (tasks,) rows that were right, per look
+        self._masked_counts: list[Tensor] = []
+        self._per_unit: list[Tensor] = []  # (C,) accuracy
+        self._sums: list[Tensor] = []
+        self._switch = 0
+        self._started = perf_counter()
+        self.seconds = 0.0
+
+    # ------------------------------------------------------------------ looking
+
+    def look(self, learner: Learner, kind: Kind, experience: int, step: int) -> None:
+        """Look, if this moment counts; the training clock stands still meanwhile.
+
+        Raises:
+            Diverged: An output is not finite. On a GPU this is noticed at the next end look.
+        """
+        if kind is not Kind.STEP:
+            self._switch = step
+        elif not self._due(step, step - self._switch):
+            return
+        self.take(learner, kind, experience, step)
+
+    def take(self, learner: Learner, kind: Kind, experience: int, step: int) -> None:
+        """Look, whatever the schedule says; otherwise as :meth:`look`."""
+        began, cost = perf_counter(), learner.cost
+        panel = self.panel(learner, kind, experience)
+        booked = cost.extra_forward_rows, cost.extra_seconds
+        with torch.inference_mode():
+            total = self._pass(learner, panel)
+        asked = cost.extra_forward_rows - booked[0]  # by parts that read out with a pass of their own
+        cost.extra_forward_rows, cost.extra_seconds = booked
+        self._looks.append((step, int(kind), experience, began - self._started - self.seconds, panel.tasks))
+        self._sums.append(total)
+        cost.looks += 1
+        cost.evaluation_rows += len(panel.x) + asked
+        if self._device.type == "cpu" or kind is Kind.END:
+            self._check()
+        self.seconds += perf_counter() - began
+
+    def _pass(self, learner: Learner, panel: Panel) -> Tensor:
+        """Write down what a forward pass shows; the sum of all outputs, which is finite only if each of them is."""
+        u, chunk = len(panel.x), max(64, CHUNK_VALUES // max(1, panel.x[0].numel()))
+        predicted, kept, total = [], [], torch.zeros((), device=self._device)
+        learner.scratch.clear()
+        with learner.undisturbed(training=False):
+            for start in range(0, u, chunk):
+                span = slice(start, start + chunk)
+                hidden = panel.hidden[span] if panel.hidden is not None and panel.hidden.dim() == 2 else panel.hidden
+                task = panel.task[span] if self._stream.task_labels else None
+                output = self._output(learner, panel.x[span])
+                total += output.logits.sum()
+                scores = learner.predict(output, task, hidden=None)
+                predicted.append((scores if hidden is None else scores.masked_fill(hidden, -torch.inf)).argmax(1))
+                if panel.own is not None:
+                    kept.append(scores)
+        chosen = torch.cat(predicted)
+        right = (chosen if panel.index is None else chosen[panel.index]) == panel.y
+        self._counts.append(self._per_task(right, panel))
+        if panel.own is not None:
+            scores = torch.cat(kept) if panel.index is None else torch.cat(kept)[panel.index]  # (n, C)
+            among = scores.masked_fill(~panel.own[panel.place], -torch.inf).argmax(1)
+            self._masked_counts.append(self._per_task(among == panel.y, panel))
+        if panel.per_unit is not None:
+            units = torch.zeros_like(panel.per_unit).index_add_(0, panel.y, right.long())
+            self._per_unit.append(units.double() / panel.per_unit)  # 0 / 0 is NaN: no such row
+        return total
+
+    def _output(self, learner: Learner, x: Tensor) -> Output:
+        if not self._halved:
+            return learner.model(x)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            output = learner.model(x)
+        return Output(output.logits.float(), output.features.float())
+
+    def _per_task(self, right: Tensor, panel: Panel) -> Tensor:
+        counts = torch.zeros(len(panel.tasks), dtype=torch.int64, device=self._device)
+        return counts.index_add_(0, panel.place, right.long())
+
+    def _check(self) -> None:
+        sums, self._sums = self._sums, []
+        unchecked = self._looks[len(self._looks) - len(sums) :]
+        for (step, *_), total in zip(unchecked, sums, strict=True):
+            if not math.isfinite(total.item()):
+                raise Diverged(step)
+
+    # ------------------------------------------------------------------ what was seen
+
+    def trace(self) -> Trace:
+        """Everything observed so far."""
+        rows = np.array([len(r) for r in self._rows], dtype=np.int64)
+        column = [np.array([look[i] for look in self._looks]) for i in range(4)]
+        per_unit = [unit.cpu().numpy() for unit in self._per_unit]
+        return Trace(
+            step=column[0].astype(np.int64),
+            kind=column[1].astype(np.int64),
+            experience=column[2].astype(np.int64),
+            score=self._scores(self._counts, rows),
+            rows=rows,
+            population=np.array([len(task.rows) for task in self._stream.tasks], dtype=np.int64),
+            present=self._present[: self._visited].copy(),
+            every=self.every,
+            seconds=column[3].astype(np.float64),
+            masked=self._scores(self._masked_counts, rows) if self._masked else np.zeros((0, 0)),
+            class_score=np.array(per_unit).reshape(-1, self._stream.n_outputs) if self._classes else np.zeros((0, 0)),
+        )
+
+    def _scores(self, counts: list[Tensor], rows: Index) -> np.ndarray:
+        score = np.full((len(self._looks), len(self._rows)), np.nan)
+        for k, ((*_, tasks), right) in enumerate(zip(self._looks, counts, strict=True)):
+            score[k, tasks] = right.cpu().numpy() / rows[tasks]
+        return score
+
+    @property
+    def elapsed(self) -> float:
+        """Wall time since the evaluator was made, in seconds, whatever processes it was spent in."""
+        return perf_counter() - self._started
+
+    def snapshot(self) -> dict[str, Any]:
+        """What has been seen so far, to go on from.
+
+        Raises:
+            Diverged: An output of a look so far is not finite.
+        """
+        self._check()
+        return {
+            "looks": list(self._looks),
+            "counts": [c.cpu() for c in self._counts],
+            "masked": [c.cpu() for c in self._masked_counts],
+            "per_unit": [c.cpu() for c in self._per_unit],
+            "switch": self._switch,
+            "seconds": self.seconds,
+            "elapsed": perf_counter() - self._started,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a snapshot; the panel is remade at the next look."""
+        self._looks = [(*look[:4], list(look[4])) for look in state["looks"]]
+        self._counts, self._masked_counts, self._per_unit = (
+            [c.to(self._device) for c in state[name]] for name in ("counts", "masked", "per_unit")
+        )
+        self._switch = state["switch"]
+        self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
+        self._present[:], self._visited, self._panel_key, self._sums = False, 0, None, []

@@ -1,0 +1,220 @@
+"""What is looked at: fixed, pre-drawn rows per task, resident on the device, in one block that looks take slices of.
+
+Letters: n rows of the tasks looked at, u inputs that go through the model for them, T tasks, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench.learner import Learner
+from clbench.resident import Resident
+from clbench.rng import Generator
+from clbench.types import Index, Kind, Stream
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """The rows of a set of tasks, ready to go through a model.
+
+    Args:
+        tasks: The tasks, in the order of ``place``.
+        x: (u, ...) inputs; a row that several tasks share goes through once.
+        index: (n,) input of each row, ``None`` where no two rows share one (then u = n).
+        y: (n,) output units.
+        place: (n,) position in ``tasks`` of each row.
+        task: (n,) task labels.
+        hidden: Classes that do not compete, ``None``, (C,) or (n, C) bool.
+        own: (tasks, C) bool, the classes of each task, where the read-out among them is asked for.
+        per_unit: (C,) rows of each output unit, where accuracy per unit is asked for.
+    """
+
+    tasks: list[int]
+    x: Tensor
+    index: Tensor | None
+    y: Tensor
+    place: Tensor
+    task: Tensor
+    hidden: Tensor | None
+    own: Tensor | None
+    per_unit: Tensor | None
+
+
+class Panels:
+    """The half of :class:`clbench.evaluate.Evaluator` that knows what is looked at.
+
+    Args:
+        stream: Its tasks are what is looked at.
+        tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, those with
+            rows in the running experience. The start and ends look at all.
+        rows_per_task: Rows of each task, drawn once and stratified by label; ``None`` takes all.
+        seed: Of the draw of rows; the same rows for every strategy.
+        device: Where the rows live.
+        presence: The stream that says which tasks an experience holds, where the learner sees more than that.
+        masked: Whether panels know the classes of each task.
+        classes: Whether panels know how many rows each output unit has.
+        dtype: Of the inputs.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        tasks: str,
+        rows_per_task: int | None,
+        seed: int,
+        device: torch.device | str,
+        presence: Stream | None,
+        masked: bool,
+        classes: bool,
+        dtype: torch.dtype,
+    ) -> None:
+        self._looked_at = tasks
+        self._stream = stream
+        self._presence = presence or stream
+        self._device = torch.device(device)
+        self._masked, self._classes, self._dtype = masked, classes, dtype
+        self._test = Resident(stream.dataset.test, stream.dataset, transform=stream.transform, device=device)
+        generator = Generator(seed, "evaluation")
+        self._rows = [self._draw(task.id, rows_per_task, generator) for task in stream.tasks]
+        self._order: list[int] = []
+        self._views: Index = np.zeros(0, dtype=np.int64)
+        self._panel: Panel | None = None
+        self._panel_key: tuple[int, bool] | None = None
+        self._present = np.zeros((len(stream), len(stream.tasks)), dtype=bool)
+        self._visited = 0
+
+    def _draw(self, task: int, n: int | None, generator: Generator) -> Index:
+        rows = self._stream.tasks[task].rows
+        if n is None or n >= len(rows):
+            return rows
+        labels = self._stream.labels(self._stream.dataset.test, rows, self._stream.tasks[task].view)
+        shuffled = generator.permutation(len(rows))
+        # the i-th row of a label with m rows gets rank (i + 1/2) / m: the n lowest are stratified
+        position = np.empty(len(rows))
+        for label in np.unique(labels):
+            own = shuffled[labels[shuffled] == label]
+            position[own] = (np.arange(len(own)) + 0.5) / len(own)
+        return rows[np.sort(np.argsort(position, kind="stable")[:n])]
+
+    def passed(self, tasks: Iterable[int], experience: int) -> int:
+        """How many inputs go through the model at a look at some tasks while an experience runs."""
+        keys = self._keys(list(tasks), self._stream.task_views(experience))
+        return len(keys) if self._stream.task_labels else len(np.unique(keys))
+
+    def step_tasks(self) -> Iterator[list[int]]:
+        """The tasks that a look after a step takes in, experience by experience."""
+        seen: set[int] = set()
+        for experience in self._presence:
+            seen |= set(experience.tasks)
+            named = {"seen": seen, "current": experience.tasks, "all": range(len(self._rows))}
+            yield sorted(named[self._looked_at])
+
+    def _keys(self, tasks: list[int], views: Index) -> Index:
+        """A number per row of ``tasks``, (n,); equal numbers are equal inputs."""
+        shown = views if self._stream.transform is not None else np.zeros_like(views)
+        size = len(self._stream.dataset.test)
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(self._rows[t] + size * shown[t] for t in tasks)])
+
+    # ------------------------------------------------------------------ panels
+
+    def panel(self, learner: Learner, kind: Kind, experience: int) -> Panel:
+        """What a look takes in; remade when the experience or the kind of look changes."""
+        key = (experience, kind is Kind.STEP)
+        if key != self._panel_key or self._panel is None:
+            while self._visited <= experience:
+                self._present[self._visited, list(self._presence[self._visited].tasks)] = True
+                self._visited += 1
+            seen = np.flatnonzero(self._present.any(axis=0)).tolist()
+            self._arrange(seen, experience)
+            self._panel_key = key
+            if kind is not Kind.STEP or self._looked_at == "all":
+                self._panel = self._first(len(self._order), learner)
+            elif self._looked_at == "seen":
+                self._panel = self._first(len(seen), learner)
+            else:
+                self._panel = self._chosen(np.flatnonzero(self._present[experience]), learner)
+        return self._panel
+
+    def _arrange(self, seen: list[int], experience: int) -> None:
+        """Put all rows into one block in which the tasks seen so far come first, so that a panel is a slice of it.
+
+        It is remade where that order changes, or where the world drifts and tasks are to be seen under new views.
+        """
+        in_order = bool(self._order) and set(self._order[: len(seen)]) == set(seen)
+        views = self._stream.task_views(experience)
+        if in_order and np.array_equal(views, self._views):
+            return
+        drifts = in_order and self._stream.transform is None  # then labels change and inputs do not
+        if not in_order:
+            self._order = seen + [t.id for t in self._stream.tasks if t.id not in set(seen)]
+        self._views = views
+        test = self._stream.dataset.test
+        y = [self._stream.labels(test, self._rows[t], int(views[t])) for t in self._order]
+        self._y = self._tensor(np.concatenate(y))
+        if drifts:
+            return
+        sizes = [len(self._rows[t]) for t in self._order]
+        self._place = self._tensor(np.repeat(np.arange(len(sizes)), sizes))
+        rows = np.concatenate([self._rows[t] for t in self._order])
+        view = np.repeat(views[self._order], sizes)
+        first, self._index = self._shared(self._keys(self._order, views))
+        self._x = self._test.present(self._tensor(rows[first]), self._tensor(view[first])).to(self._dtype)
+
+    def _shared(self, keys: Index) -> tuple[Index, Tensor | None]:
+        """Rows (u,) that stand for all, in order of first appearance, and the input (n,) of each row.
+
+        Where task labels are revealed, a row's prediction may depend on its task: every row goes through on its own.
+        """
+        everyone = np.arange(len(keys))
+        if self._stream.task_labels:
+            return everyone, None
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        if len(first) == len(keys):
+            return everyone, None
+        order = np.argsort(first)
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        return first[order], self._tensor(place[inverse.reshape(-1)])
+
+    def _first(self, k: int, learner: Learner) -> Panel:
+        """The first k tasks of the block."""
+        n = sum(len(self._rows[t]) for t in self._order[:k])
+        index = None if self._index is None else self._index[:n]
+        u = n if index is None else int(index.max()) + 1 if n else 0
+        return self._made(self._order[:k], self._x[:u], index, self._y[:n], self._place[:n], learner)
+
+    def _chosen(self, tasks: Index, learner: Learner) -> Panel:
+        """Any tasks of the block, in its order."""
+        order = [t for t in self._order if t in set(tasks.tolist())]
+        of_task = self._tensor(np.array([self._order.index(t) for t in order]))
+        rows = torch.isin(self._place, of_task).nonzero().squeeze(1)  # (n,)
+        place = torch.searchsorted(of_task, self._place[rows])
+        if self._index is None:
+            return self._made(order, self._x[rows], None, self._y[rows], place, learner)
+        inputs, index = torch.unique(self._index[rows], return_inverse=True)
+        return self._made(order, self._x[inputs], index, self._y[rows], place, learner)
+
+    def _made(
+        self, tasks: list[int], x: Tensor, index: Tensor | None, y: Tensor, place: Tensor, learner: Learner
+    ) -> Panel:
+        task = self._tensor(np.array(tasks, dtype=np.int64))[place]
+        units = torch.bincount(y, minlength=self._stream.n_outputs) if self._classes else None
+        own = self._own(tasks) if self._masked else None
+        return Panel(tasks, x, index, y, place, task, learner.hidden(task), own, units)
+
+    def _own(self, tasks: list[int]) -> Tensor:
+        """(tasks, C) bool: the units of all labels that a task has at this time, looked at or not."""
+        own = np.zeros((len(tasks), self._stream.n_outputs), dtype=bool)
+        for place, t in enumerate(tasks):
+            rows = self._stream.tasks[t].rows
+            own[place, self._stream.labels(self._stream.dataset.test, rows, int(self._views[t]))] = True
+        return torch.from_numpy(own).to(self._device)
+
+    def _tensor(self, array: Index) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
