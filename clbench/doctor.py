@@ -40,7 +40,7 @@ def examine(data_dir: str | None = None) -> list[Check]:
     Args:
         data_dir: Where data sets lie, in place of ``CLBENCH_DATA`` and the user's cache folder.
     """
-    return [*_interpreter(), *_torch(), _torchvision(), *_packages(), _cores(), *_data(data_dir), _cache()]
+    return [*_interpreter(), *_torch(), _torchvision(), *_packages(), *_plugins(), _cores(), *_data(data_dir), _cache()]
 
 
 def _interpreter() -> Iterator[Check]:
@@ -97,6 +97,23 @@ def _packages() -> Iterator[Check]:
             yield Check(name, "ok", version(name))
         except PackageNotFoundError:
             yield Check(name, "warning", f"not installed; without it: no {loss}", f"pip install {name}")
+
+
+def _plugins() -> Iterator[Check]:
+    """What other packages add, and what of it cannot be used; commands that do not name it work all the same."""
+    from clbench.data.registry import DATASETS
+    from clbench.metrics import METRICS
+    from clbench.models import MODELS
+    from clbench.scenarios import SCENARIOS
+    from clbench.strategies import STRATEGIES
+
+    for registry in (DATASETS, SCENARIOS, MODELS, STRATEGIES, METRICS):
+        wrong = {entry.name: text for entry, text in registry.problems()}
+        for entry in registry:
+            if entry.name in wrong:
+                yield Check("plugin", "broken", wrong[entry.name], "mend or uninstall that package")
+            elif entry.origin != "clbench":
+                yield Check("plugin", "ok", f"{registry.kind} {entry.name}, from {entry.origin}")
 
 
 def _cores() -> Check:

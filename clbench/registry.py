@@ -2,7 +2,8 @@
 
 Built-ins are listed as import paths, so that listing them imports nothing heavy. Other packages add theirs through
 the entry points ``clbench.datasets``, ``clbench.scenarios``, ``clbench.models``, ``clbench.strategies`` and
-``clbench.metrics``; a running program adds its own with :meth:`Registry.add`; ``FILE.py:NAME`` is a thing in a file.
+``clbench.metrics``; a running program adds its own with :meth:`Registry.add`; ``FILE.py:NAME`` is a thing in a file,
+and :meth:`Registry.alias` gives it a short name.
 """
 
 from __future__ import annotations
@@ -46,12 +47,17 @@ class Registry:
         self.group = group
         self._builtins = builtins
         self._added: dict[str, Entry] = {}
+        self._aliases: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(sorted({**self._known, **self._added}.values(), key=lambda entry: entry.name))
+        short = {
+            name: Entry(name, "", target.rpartition(":")[0], lambda target=target: _from_file(target, self.kind))  # type: ignore[misc]
+            for name, target in self._aliases.items()
+        }
+        return iter(sorted({**self._known, **self._added, **short}.values(), key=lambda entry: entry.name))
 
     def __contains__(self, name: str) -> bool:
-        return ".py:" in name or name in self._added or name in self._known
+        return ".py:" in name or name in self._added or name in self._known or name in self._aliases
 
     @cached_property
     def _known(self) -> dict[str, Entry]:
@@ -60,13 +66,42 @@ class Registry:
             for name, (path, summary) in self._builtins.items()
         }
         for point in entry_points(group=self.group):
-            if point.name in known:
-                raise Refused(
-                    f"two {self.kind} plugins are called {point.name!r}: one from {known[point.name].origin}, one from "
-                    f"{_origin(point)}; rename or uninstall one of them"
-                )
-            known[point.name] = Entry(point.name, "", _origin(point), point.load)
+            here = Entry(point.name, "", _origin(point), point.load)
+            known[point.name] = _clash(self.kind, known[point.name], here) if point.name in known else here
         return known
+
+    def problems(self) -> list[tuple[Entry, str]]:
+        """Plugins that cannot be used, each with the sentence that says why."""
+        found = []
+        for entry in self:
+            if entry.origin != "clbench":
+                try:
+                    self.get(entry.name)
+                except Refused as error:
+                    found.append((entry, str(error)))
+        return found
+
+    def alias(self, name: str, target: str) -> None:
+        """Let ``name`` stand for ``FILE.py:NAME`` in this process; cells hold the long form, which workers know too.
+
+        Raises:
+            Refused: The name is taken by something else.
+        """
+        taken = next((entry for entry in self if entry.name == name), None)
+        if taken is not None and self._aliases.get(name) != target:
+            raise Refused(
+                f"{target} would be called {name!r}, and a {self.kind} of that name is there already (from "
+                f"{taken.origin}); rename it in the file, or write {target} in full"
+            )
+        self._aliases[name] = target
+
+    def unalias(self, name: str) -> None:
+        """Forget a short name."""
+        self._aliases.pop(name, None)
+
+    def resolve(self, name: str) -> str:
+        """What a name stands for: the long form of an alias, any other name itself."""
+        return self._aliases.get(name, name)
 
     def add(self, name: str, thing: Any, summary: str = "") -> None:
         """Register an object for this process.
@@ -74,20 +109,23 @@ class Registry:
         Raises:
             Refused: The name is taken by something else.
         """
-        if name in self._known or (name in self._added and self._added[name].load() is not thing):
+        taken = name in self._known or name in self._aliases
+        if taken or (name in self._added and self._added[name].load() is not thing):
             raise Refused(f"a {self.kind} called {name!r} exists already; choose another name")
         self._added[name] = Entry(name, summary, "this program", lambda: thing)
 
     def source(self, name: str) -> str:
         """What identifies code that comes from a file, for the hash of a cell; empty for what is installed."""
+        name = self.resolve(name)
         return _read(name)[1] if ".py:" in name else ""
 
     def get(self, name: str) -> Any:
         """The object called ``name``; ``FILE.py:NAME`` takes it from a file of the user's.
 
         Raises:
-            Refused: No such name (with the nearest one), or its plugin does not import.
+            Refused: No such name (with the nearest one), its plugin does not import, or two plugins share it.
         """
+        name = self.resolve(name)
         if ".py:" in name:
             return _from_file(name, self.kind)
         entry = self._added.get(name) or self._known.get(name)
@@ -96,7 +134,7 @@ class Registry:
         try:
             return entry.load()
         except Exception as error:
-            if entry.origin == "clbench":
+            if entry.origin == "clbench" or isinstance(error, Refused):
                 raise
             raise Refused(
                 f"the {self.kind} {name!r} from {entry.origin} does not import: {type(error).__name__}: {error}"
@@ -116,16 +154,25 @@ def _read(name: str) -> tuple[Path, str]:
         raise Refused(f"{name!r} names the file {path}, which cannot be read: {error.strerror}") from None
 
 
-def _from_file(name: str, kind: str) -> Any:
+def open_file(name: str) -> ModuleType:
+    """The module of a ``FILE.py:NAME``; the NAME is not looked up.
+
+    Raises:
+        Refused: The file cannot be read, or does not import.
+    """
     path, checksum = _read(name)
-    attribute = name.rpartition(":")[2]
     try:
-        module = _module(path, checksum)
+        return _module(path, checksum)
     except Exception as error:
         raise Refused(f"{path.name} does not import: {type(error).__name__}: {error}") from error
+
+
+def _from_file(name: str, kind: str) -> Any:
+    module, attribute = open_file(name), name.rpartition(":")[2]
+    file = Path(name.rpartition(":")[0]).name
     if not hasattr(module, attribute):
         known = [each for each in vars(module) if not each.startswith("_")]
-        raise Refused(f"{path.name} has no {attribute!r} to be a {kind}; {did_you_mean(attribute, known)}")
+        raise Refused(f"{file} has no {attribute!r} to be a {kind}; {did_you_mean(attribute, known)}")
     return getattr(module, attribute)
 
 
@@ -139,6 +186,19 @@ def _module(path: Path, checksum: str) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
+
+
+def _clash(kind: str, first: Entry, second: Entry) -> Entry:
+    """An entry for a name that two claim: it is listed, and using it is refused; other names stay usable."""
+    sentence = (
+        f"two {kind} plugins are called {first.name!r}: one from {first.origin}, one from {second.origin}; rename or "
+        "uninstall one of them"
+    )
+
+    def refuse() -> Any:
+        raise Refused(sentence)
+
+    return Entry(first.name, "", f"{first.origin} and {second.origin}", refuse)
 
 
 def _load(path: str) -> Any:

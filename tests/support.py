@@ -24,7 +24,21 @@ SMALL = {
     "training": {"optimizer": "sgd", "lr": 0.1, "batch_size": 16, "epochs": 1},
     "memory": {"size": 40},
     "evaluation": {"every": 1, "rows_per_task": 20},
-    "defaults": {"ewc": {"strength": 10}, "l2": {"strength": 0.1}},
+    "defaults": {
+        "ewc": {"strength": 10},
+        "l2": {"strength": 0.1},
+        "si": {"strength": 0.01},
+        "mas": {"strength": 0.01},
+        "refresh": {"strength": 1e-6},
+        "der": {"alpha": 0.5},
+        "derpp": {"alpha": 0.5, "beta": 0.5},
+        "gdumb": {"passes": 16},
+        "fpf": {"iters": 20},
+        "k_fpf": {"iters": 5, "every": 8},
+        "pcr": {"views": 1},
+        "hpcr": {"views": 1},
+        "view_batch": {"views": 2, "strong": "none"},
+    },
 }
 """Split digits, 5 experiences of about 60 rows: a run takes a few hundredths of a second."""
 
@@ -98,7 +112,7 @@ def same_trace(ours: Run, theirs: Run) -> bool:
 def batches(run: Run) -> list[Batch]:
     """Train, and return the batch of every step as the loop had it, with rehearsed rows."""
     seen: list[Batch] = []
-    run.chain.after_step += (lambda _, batch: seen.append(batch),)
+    run.chain.batch += (lambda _, batch: seen.append(batch),)
     run.train()
     return seen
 

@@ -12,7 +12,9 @@ from clbench.cli.boards import board, plot
 from clbench.cli.check import check
 from clbench.cli.checkup import doctor
 from clbench.cli.listing import list_names
+from clbench.cli.new import new
 from clbench.cli.run import run
+from clbench.cli.sensitivity import sensitivity
 from clbench.cli.show import show
 
 app = typer.Typer(
@@ -28,7 +30,9 @@ app.command("list")(list_names)
 app.command("show")(show)
 app.command("board")(board)
 app.command("plot")(plot)
+app.command("sensitivity")(sensitivity)
 app.command("check")(check)
+app.add_typer(new, name="new")
 app.command("doctor")(doctor)
 
 

@@ -1,37 +1,147 @@
-"""``clbench check``: does a scenario of one's own keep the contract of streams?"""
+"""``clbench check``: does a scenario, a benchmark or a strategy of one's own keep its contract?"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import inspect
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clbench.cli.benchmark import is_benchmark
 from clbench.cli.common import make_console, pairs
+from clbench.cli.plugins import Plugins
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Kind(StrEnum):
+    """What a target is."""
+
+    strategy = "strategy"
+    scenario = "scenario"
+    benchmark = "benchmark"
+
+
+STYLES = {"kept": "green", "skipped": "yellow", "broken": "bold red"}
 
 
 def check(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="SCENARIO|BENCHMARK", help="A scenario, FILE.py:NAME, a shipped benchmark or a benchmark file."
+            metavar="STRATEGY|SCENARIO|BENCHMARK",
+            help="A strategy ('er + mine(strength=1)'), a scenario, FILE.py:NAME, a shipped benchmark or its file.",
         ),
     ],
+    kind: Annotated[
+        Kind | None, typer.Option("--kind", help="What the target is, where a name is several.", show_default=False)
+    ] = None,
     dataset: Annotated[str, typer.Option("--dataset", help="Data for a scenario given by name.")] = "digits",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the scenario; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the scenario or benchmark; repeatable."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The stream's seed.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the stream, or of the runs.")] = 0,
     data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where data sets lie.")] = None,
+    plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """Run the contract of streams: determinism, ranges, repetition as declared, experiences that build alone."""
+    """Run the contract of strategies (repeatable, resumable, no peeking, ...), or that of streams.
+
+    Exit code: 0 kept, 1 broken, 2 the target or a setting is wrong.
+    """
+    from clbench.parameters import Refused
+
+    chosen = kind or _kind(target)
+    if chosen is Kind.strategy:
+        if settings:
+            raise Refused("--set goes with a scenario; write a strategy's parameters as NAME(key=value)")
+        _check_strategy(make_console(), target, seed)
+        return
+    section = (
+        _of_scenario(target, dataset, settings or [])
+        if chosen is Kind.scenario
+        else _of_benchmark(target, settings or [])
+    )
+    _check_stream(make_console(), section, seed, data_dir)
+
+
+def _kind(target: str) -> Kind:
+    """What a target is, by its name or by what it looks like.
+
+    Raises:
+        Refused: It is several things, or nothing that is known.
+    """
+    from clbench.parameters import Refused, did_you_mean
+    from clbench.plan import shipped
+    from clbench.scenarios import SCENARIOS
+    from clbench.strategies import STRATEGIES
+    from clbench.strategies.part import Part
+
+    if is_benchmark(target):
+        return Kind.benchmark
+    if ".py:" in target and not set(target) & set("(+"):
+        thing = SCENARIOS.get(target)
+        if isinstance(thing, type) and issubclass(thing, Part):
+            return Kind.strategy
+        if not callable(thing):
+            raise Refused(f"{target} is neither a part, nor a recipe or scenario (functions); name another thing in it")
+        # a scenario takes (dataset, seed, *, settings), a recipe settings alone
+        positional = [p for p in inspect.signature(thing).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        return Kind.scenario if positional else Kind.strategy
+    if set(target) & set("(+"):
+        return Kind.strategy
+    found = [kind for kind, names in ((Kind.strategy, STRATEGIES), (Kind.scenario, SCENARIOS)) if target in names]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Refused(f"{target!r} is a strategy and a scenario; say which by --kind strategy or --kind scenario")
+    known = [*(entry.name for names in (STRATEGIES, SCENARIOS) for entry in names), *shipped()]
+    near = did_you_mean(target, known)
+    hint = near if near.startswith("did") else "`clbench list` tells what there is"
+    raise Refused(f"no strategy, scenario or benchmark is called {target!r}; {hint}")
+
+
+# --------------------------------------------------------------------------------------------------- strategies
+
+
+def _check_strategy(console: Console, strategy: str, seed: int) -> None:
+    """A line per property, as soon as it is known."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from clbench.testing import PROPERTIES, examine
+
+    width = max(map(len, PROPERTIES))
+    broken = 0
+    for verdict in examine(strategy, seed=seed):
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(width=max(map(len, STYLES)))
+        grid.add_column(width=width)
+        grid.add_column(overflow="fold")
+        text = Text(PROPERTIES[verdict.property] if verdict.status == "kept" else "")
+        if verdict.text:
+            because = {"kept": "; ", "skipped": "because ", "broken": ""}[verdict.status]
+            text.append(because + verdict.text)
+        grid.add_row(Text(verdict.status, style=STYLES[verdict.status]), verdict.property, text)
+        console.print(grid)
+        broken += verdict.status == "broken"
+    if broken:
+        console.print(f"The contract is broken in {broken} of {len(PROPERTIES)} properties.", style="red")
+        raise typer.Exit(1)
+    console.print("The contract is kept.", style="green")
+
+
+# --------------------------------------------------------------------------------------------------- streams
+
+
+def _check_stream(console: Console, section: dict[str, Any], seed: int, data_dir: str | None) -> None:
+    """What the stream is, and what is wrong with it."""
     from clbench.plan import make_stream
-    from clbench.scenarios import SCENARIOS, describe
+    from clbench.scenarios import describe
     from clbench.scenarios.realised import check_stream, realised_hash
     from clbench.types import Stream
-
-    console = make_console()
-    named = target in SCENARIOS
-    section = _of_scenario(target, dataset, settings or []) if named else _of_benchmark(target, settings or [])
 
     def make() -> Stream:
         return make_stream(section, seed, data_dir=data_dir)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clbench.cli.common import make_console
+from clbench.cli.plugins import Plugins
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,6 +20,7 @@ def list_names(
             metavar="[KIND]", help="benchmarks, datasets, scenarios, models, strategies or metrics; all by default."
         ),
     ] = None,
+    plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
     """List names with their parameters, and plugins with where they come from."""
     from rich.padding import Padding
@@ -50,14 +52,20 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
     """Name, and what to say about it."""
     from rich.text import Text
 
-    from clbench.cli.kinds import benchmark_summary, describe, names
+    from clbench.cli.kinds import benchmark_summary, describe, names, registry
     from clbench.plan import shipped
 
     if kind == "benchmarks":
         return [(name, Text(benchmark_summary(path))) for name, path in shipped().items()]
     lines: list[tuple[str, Text]] = []
     for name in names(kind):
-        summary, parameters, origin = describe(kind, name)
+        try:
+            summary, parameters, origin = describe(kind, name)
+        except Exception as error:  # what a plugin registered has no settings that can be read
+            origin = next(entry.origin for entry in registry(kind) if entry.name == name)
+            if origin == "clbench":
+                raise
+            summary, parameters = f"cannot be described: {type(error).__name__}: {error}", ""
         text = Text(summary)
         if origin != "clbench":
             text.append(f"  [{origin}]", style="magenta")

@@ -10,6 +10,7 @@ import typer
 
 from clbench.cli.benchmark import is_benchmark, show_benchmark
 from clbench.cli.common import make_console, pairs
+from clbench.cli.plugins import Plugins
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,7 @@ def show(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the benchmark first; repeatable.")
     ] = None,
     data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where data sets lie.")] = None,
+    plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
     """Show all about a benchmark, data set, scenario, model, strategy or metric, or about one cell's record."""
     from clbench.parameters import Refused

@@ -7,6 +7,7 @@ nothing. Writing one imports no torch: tensors carry the operations a formula ne
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -66,6 +67,8 @@ class Part:
     sees: ClassVar[str] = "stream"
     """What it trains on: the ``stream`` as it comes, or, for upper bounds that break its rules, experiences ``merged``
     into one or ``accumulated`` from the first to the current."""
+    identity: ClassVar[Mapping[str, Any] | None] = None
+    """The parameters at which the part does nothing, such as ``{"strength": 0}``; ``None`` where it always acts."""
 
     def __init_subclass__(cls) -> None:
         hidden = [name for name in inspect.get_annotations(cls) if name in HOOKS]

@@ -7,10 +7,12 @@ ways to write a strategy are one cell.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clbench.parameters import Refused, validate
+from clbench.registry import open_file
 from clbench.strategies import STRATEGIES
 from clbench.strategies.part import Part
 
@@ -34,9 +36,10 @@ def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None
         Refused: A syntax error, an unknown name or parameter, a wrong type or a missing value.
     """
     items = []
-    for name, given in _items(written):
+    for called, given in _items(written):
+        name = STRATEGIES.resolve(called)
         target = STRATEGIES.get(name)
-        filled = validate(target, given, where=f"strategy {name!r}", fill=(defaults or {}).get(name))
+        filled = validate(target, given, where=f"strategy {called!r}", fill=(defaults or {}).get(called))
         source = STRATEGIES.source(name)
         items.append({"name": name, "parameters": filled, **({"source": source} if source else {})})
     return items
@@ -49,6 +52,29 @@ def parts(items: Sequence[Item]) -> list[Part]:
         result = STRATEGIES.get(item["name"])(**item["parameters"])
         made.extend([result] if isinstance(result, Part) else result)
     return made
+
+
+def plugin(file: str) -> dict[str, str]:
+    """The parts that a file defines: snake_case name -> ``FILE.py:CLASS``, as :meth:`Registry.alias` takes it.
+
+    Raises:
+        Refused: No Python file, one that does not import, or one that defines no part.
+    """
+    if not file.endswith(".py"):
+        raise Refused(
+            f"--plugin {file} is no Python file; give a FILE.py that defines parts (subclasses of clbench.Part)"
+        )
+    module = open_file(f"{file}:")
+    own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+    names = [c.__name__ for c in own if issubclass(c, Part) and not c.__name__.startswith("_")]
+    if not names:
+        raise Refused(f"{file} defines no part; a strategy is a subclass of clbench.Part with the hooks it needs")
+    return {snake_case(name): f"{file}:{name}" for name in names}
+
+
+def snake_case(name: str) -> str:
+    """``MyEWC`` -> ``my_ewc``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def label(written: Written) -> str:

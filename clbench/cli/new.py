@@ -1,0 +1,38 @@
+"""``clbench new``: the beginning of a package of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clbench.cli.common import make_console
+
+new = typer.Typer(help="Begin a package of your own: new strategy NAME.", no_args_is_help=True)
+
+
+@new.callback()
+def _begin() -> None:
+    """Begin a package of your own."""
+
+
+@new.command("strategy")
+def strategy(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called in benchmarks, in snake_case.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The package's folder.", show_default="clbench-NAME")
+    ] = None,
+) -> None:
+    """Write a small installable package that adds a strategy, with a test of its contract."""
+    from clbench import scaffold
+
+    written = scaffold.strategy(name, out)
+    folder = written[0].parent
+    console = make_console()
+    console.print("Written:")
+    for path in written:
+        console.print(f"  {path}", soft_wrap=True)
+    console.print("Next:")
+    for line in (f"pip install -e {folder}", f"clbench check {name}", f"pytest {folder}"):
+        console.print(f"  {line}", soft_wrap=True)

@@ -1,0 +1,41 @@
+"""``--plugin FILE.py``: the parts of a file, by short names, for one command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def _take(context: typer.Context, files: list[str] | None) -> list[str]:
+    """Name the parts of the files until the command ends; all of them, or none."""
+    from clbench.strategies import STRATEGIES, text
+
+    named: list[str] = []
+
+    def forget() -> None:
+        for name in named:
+            STRATEGIES.unalias(name)
+
+    try:
+        for file in files or []:
+            for name, target in text.plugin(file).items():
+                STRATEGIES.alias(name, target)
+                named.append(name)
+    except Exception:
+        forget()
+        raise
+    context.call_on_close(forget)
+    return files or []
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        callback=_take,
+        help="A file of your own: each part in it is a strategy by its snake_case name; repeatable.",
+    ),
+]
+"""The option as a command declares it; its work is done before the command begins."""

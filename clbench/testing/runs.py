@@ -1,0 +1,259 @@
+"""Properties of runs: that they repeat, go on from snapshots, stay within bounds, and work where they are said to."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+
+from clbench.batch import ROW, Y
+from clbench.cell import Run, run_cell
+from clbench.plan import Cell
+from clbench.strategies import STRATEGIES
+from clbench.testing.compare import difference, leaves, size, trace_difference
+from clbench.testing.trial import Blind, Broken, Ends, Noting, Skipped, Trial, ends
+
+RICH = ("training.epochs=2", "training.momentum=0.9", "model.dropout=0.2", "memory.admit=every_pass")
+"""Whatever a snapshot might forget: passes, momentum, torch's generator, a memory that is written all the time."""
+
+SECOND_MODEL = (
+    "model={name: cnn, width: 4, hidden: 8}",
+    "training={optimizer: adam, lr: 0.01, batch_size: 10, augment: crop-flip}",
+    "stream.dataset.train_rows=100",
+    "memory.policy=class_balanced",
+)
+SECOND_SCENARIO = (
+    "stream={scenario: rotated, setting: domain, degrees: [0, 70], dataset: {name: digits, train_rows: 80}}",
+)
+TASK_LABELS = ("stream.setting=task", "model.heads=separate", "training.momentum=0.5", "training.weight_decay=0.001")
+
+IN_STATE = "keep what is learned in self.state, as copies (learner.w.detach().clone()) and nowhere else"
+
+
+def deterministic(trial: Trial) -> None:
+    """Two runs of one cell are the same, bit for bit."""
+    first = trial.reference()
+    torch.rand(7)  # another process would find torch's generator elsewhere
+    told = _unlike(first, trial.trained())
+    if told:
+        raise Broken(
+            f"two runs of one cell are not the same: {told}; draw from self.generator, and let nothing depend on time, "
+            "on the order of sets, or on what an earlier run left in a class or module"
+        )
+
+
+def resumable(trial: Trial) -> None:
+    """A run goes on bit for bit from a snapshot in the middle of an experience, in another process or rolled back."""
+    _resumes(trial, *RICH, places=(0.15, 0.65), times=2)
+
+
+def unwatched(trial: Trial) -> None:
+    """Training is bit-identical with evaluation off, and with other looks."""
+    off = trial.ready()
+    trial.train(off, looks=Blind())
+    others = ("evaluation.every=3", "evaluation.rows_per_task=all", "evaluation.tasks=all")
+    for what, kept in (("no", ends(off).kept), ("other", trial.trained(*others).kept)):
+        told = difference(trial.reference().kept, kept)
+        if told:
+            raise Broken(
+                f"training is not the same with {what} looks: {told}; predict changes nothing that training reads, and "
+                "draws nothing: what is worked out for one look goes into learner.scratch"
+            )
+
+
+def identity(trial: Trial) -> None:
+    """At the parameters that a part declares as its identity, it changes nothing."""
+    asked = 0
+    for number, item in enumerate(trial.items):
+        neutral = getattr(STRATEGIES.get(item["name"]), "identity", None)
+        if neutral is None:
+            continue
+        asked += 1
+        others = [{other["name"]: other["parameters"]} for i, other in enumerate(trial.items) if i != number]
+        still = [{other["name"]: other["parameters"]} for other in trial.items]
+        still[number] = {item["name"]: {**item["parameters"], **neutral}}
+        memory = trial.cell("training.momentum=0.9", strategy=still).config["memory"]
+        same = ("training.momentum=0.9", *(f"memory.{key}={memory[key]}" for key in ("policy", "admit")))
+        ours, theirs = (trial.reference(*same, strategy=s) for s in (still, others or "naive"))
+        told = difference({"the weights": ours.kept["the weights"]}, {"the weights": theirs.kept["the weights"]})
+        if told or (told := trace_difference(ours.trace, theirs.trace)):
+            values = ", ".join(f"{key}={value}" for key, value in neutral.items())
+            raise Broken(
+                f"{item['name']}({values}) is declared to do nothing and does: {told}; see that every term is "
+                f"multiplied by {next(iter(neutral))}, or take the declaration back"
+            )
+    if not asked:
+        raise Skipped("no part declares an identity, the parameters at which it does nothing")
+
+
+def needs(trial: Trial) -> None:
+    """What a part does not declare as needed, it does without: boundaries, memory."""
+    undeclared = {"boundaries": "stream.boundaries=false", "memory": "memory.size=0"}
+    for need, change in undeclared.items():
+        if need not in trial.needs:
+            try:
+                trial.trained(change)
+            except Broken as error:
+                raise Broken(
+                    f"without {need}, {error}; declare needs = frozenset({{'{need}'}}), or do without"
+                ) from error
+    if undeclared.keys() <= trial.needs:
+        raise Skipped("it declares to need boundaries and a memory")
+
+
+def memory(trial: Trial) -> None:
+    """Memory stays within its budget and holds rows that the stream has shown, under their own labels."""
+    run = trial.ready("training.epochs=2", "memory.admit=every_pass")
+    if not run.learner.memory.size:
+        raise Skipped("the benchmark has no memory")
+    stream, budget = run.stream, run.learner.memory.size
+    unit = np.full(len(stream.dataset.train), -1)
+
+    def watch(step: int, _: float) -> None:
+        kept = run.learner.memory
+        own = stream[run.cursor.experience]
+        unit[own.rows] = stream.labels(stream.dataset.train, own.rows, own.view)
+        index = kept.all().index.cpu().numpy()
+        if len(kept) > budget or kept.size != budget or any(len(side) > budget for side in kept.side.values()):
+            raise Broken(f"after step {step} memory holds {max(len(kept), kept.size)} rows of a budget of {budget}")
+        if (unit[index[ROW]] != index[Y]).any():
+            raise Broken(
+                f"after step {step} memory holds a row that the stream has not shown yet, or one under another label; "
+                "offer rows of batch.stream or of the experience only"
+            )
+
+    trial.train(run, watch, looks=Blind())
+
+
+def state(trial: Trial) -> str | None:
+    """What a part keeps does not grow with steps, nor with experiences once every class is known."""
+    few, many = ([s for _, s in _sizes(trial, f"training.epochs={epochs}")] for epochs in (1, 3))
+    if few[-1] != many[-1]:
+        raise Broken(
+            f"state grows with steps: {few[-1]} bytes after one pass over each experience, {many[-1]} after three; "
+            "give windows and sums a fixed size"
+        )
+    try:
+        later = _sizes(trial, *SECOND_SCENARIO, "stream.degrees=[0, 20, 40, 60, 80]", "stream.dataset.train_rows=40")
+    except Skipped as reason:
+        return f"seen on one stream only: {reason}"
+    told = [s for _, s in later]
+    if len(set(told[2:])) > 1:
+        raise Broken(
+            f"state grows with every experience although no class is new: {', '.join(map(str, told))} bytes; merge "
+            "what is kept of old experiences, so that a long stream fits"
+        )
+    return None
+
+
+def second_model(trial: Trial) -> None:
+    """It works with a convolutional network, Adam and augmentation, and resumes there."""
+    _resumes(trial, *SECOND_MODEL, places=(0.5,))
+
+
+def second_scenario(trial: Trial) -> None:
+    """It works on a stream where not classes but images change, and resumes there."""
+    _resumes(trial, *SECOND_SCENARIO, places=(0.6,))
+
+
+def task_labels(trial: Trial) -> None:
+    """It works where task labels are shown and every task has a head of its own, and resumes there."""
+    _resumes(trial, *TASK_LABELS, places=(0.5,))
+
+
+def device(trial: Trial) -> str | None:
+    """What a part keeps lies where the weights lie, on a GPU too where there is one."""
+    name = "cuda" if torch.cuda.is_available() else "cpu"
+    run = trial.train(trial.ready(device=name), looks=Blind())
+    for part in run.chain.parts:
+        for what, value in leaves(part.state):
+            if isinstance(value, torch.Tensor) and value.device != run.learner.device:
+                raise Broken(
+                    f"the state of {type(part).__name__} holds {what} on {value.device}, and the weights lie on "
+                    f"{run.learner.device}; make tensors like learner.w.new_zeros(...) or with device=learner.device"
+                )
+    return None if name == "cuda" else "there is no GPU here: seen on the CPU only"
+
+
+def workers(trial: Trial) -> None:
+    """The cell runs the same after a journey to a worker process and through a record's JSON."""
+    local = [entry.name for entry in STRATEGIES if entry.origin == "this program"]
+    mine = next((item["name"] for item in trial.items if item["name"] in local), None)
+    if mine is not None:
+        raise Skipped(f"{mine!r} is known to this program alone; put it into a file (FILE.py:NAME) or a package")
+    reference = trial.reference()
+    sent = pickle.loads(pickle.dumps(trial.cell()))
+    arrived = Cell(json.loads(json.dumps(sent.config)), sent.label)
+    if arrived.key != sent.key:
+        raise Broken("the cell has another key after a journey through JSON; give parameters plain types")
+    record = run_cell(arrived)
+    if record.status != "done" or record.trace is None:
+        raise Broken(f"the cell runs here and is {record.status} behind a worker's door: {record.reason}")
+    told = trace_difference(reference.trace, record.trace)
+    if told:
+        raise Broken(f"the cell gives another result behind a worker's door: {told}")
+
+
+# --------------------------------------------------------------------------------------------------- what they share
+
+
+def _unlike(ours: Ends, theirs: Ends) -> str:
+    told = difference(ours.kept, theirs.kept) or trace_difference(ours.trace, theirs.trace)
+    return told or difference({"cost": ours.cost}, {"cost": theirs.cost})
+
+
+def _resumes(trial: Trial, *changes: str, places: tuple[float, ...], times: int = 1) -> None:
+    """Snapshots at fractions of the stream: each is saved at once, and the last is kept in memory as well, and then
+    gone on from as many ``times``."""
+    run = trial.ready(*changes)
+    saved: list[tuple[int, bytes]] = []
+    kept: list[dict[str, Any]] = []
+
+    def snap(step: int, done: float) -> None:
+        if len(saved) < len(places) and done >= places[len(saved)]:
+            kept[:] = [run.snapshot()]
+            buffer = io.BytesIO()
+            torch.save(kept[0], buffer)
+            saved.append((step, buffer.getvalue()))
+
+    trial.train(run, snap)
+    whole = ends(run)
+    files = [(step, torch.load(io.BytesIO(written), weights_only=True)) for step, written in saved]
+    for step, snapshot in files[:-1]:
+        _goes_on(trial, changes, snapshot, whole, f"from a file written after step {step}")
+    step, loaded = files[-1]
+    for _ in range(times):
+        _goes_on(trial, changes, kept[0], whole, f"from a snapshot after step {step}")
+    told = difference(dict(leaves(_plain(loaded))), dict(leaves(_plain(kept[0]))))
+    if told:
+        raise Broken(f"a snapshot changes while the run goes on: {told}; {IN_STATE}")
+
+
+def _goes_on(trial: Trial, changes: tuple[str, ...], snapshot: dict[str, Any], whole: Ends, how: str) -> None:
+    torch.rand(7)
+    resumed = trial.ready(*changes)
+    resumed.restore(snapshot)
+    trial.train(resumed)
+    told = _unlike(whole, ends(resumed))
+    if told:
+        raise Broken(f"a run that goes on {how} ends elsewhere: {told}; {IN_STATE}")
+
+
+def _plain(snapshot: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in snapshot.items() if name in ("learner", "chain")}
+
+
+def _sizes(trial: Trial, *changes: str) -> list[tuple[int, int]]:
+    """Bytes of all parts' state at the end of each experience."""
+    run: Run = trial.ready(*changes)
+    found: list[tuple[int, int]] = []
+
+    def note(experience: int) -> None:
+        found.append((experience, sum(size(part.state) for part in run.chain.parts)))
+
+    trial.train(run, looks=Noting(Blind(), note))
+    return found

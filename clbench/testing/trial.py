@@ -1,0 +1,255 @@
+"""Small runs of the strategy under test, and what they leave behind."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, cast
+from unittest import SkipTest
+
+import torch
+
+from clbench.cell import Given, Run, Skip, prepare
+from clbench.learner import Diverged
+from clbench.parameters import Refused
+from clbench.plan import Cell, plan
+from clbench.strategies import STRATEGIES
+from clbench.strategies import text as strategy_text
+from clbench.strategies.part import Part
+from clbench.testing.compare import leaves
+from clbench.types import Kind, Trace
+
+BENCHMARK: Mapping[str, Any] = {
+    "name": "contract",
+    "stream": {"scenario": "split", "dataset": {"name": "digits", "train_rows": 200}, "setting": "class"},
+    "model": {"name": "mlp", "hidden": [12]},
+    "training": {"optimizer": "sgd", "lr": 0.05, "batch_size": 10, "epochs": 1},
+    "memory": {"size": 30},
+    "evaluation": {"every": 1, "rows_per_task": 10},
+}
+"""Digits in 5 experiences of about 40 rows: 20 steps, a few hundredths of a second."""
+
+MEETS = {
+    "task_labels": ("stream.setting=task", "model.heads=separate"),
+    "augmentation": ("training.augment=crop-flip",),
+    "length": ("reveal=[length]",),
+}
+"""What a part may declare as needed -> how the small benchmark provides it; the rest it provides always, or never."""
+
+Written = str | Mapping[str, Any] | Sequence[Any]
+Tick = Callable[[int, float], Any]
+
+
+class Broken(AssertionError):
+    """A strategy breaks a property; the message says which, what was seen, and where to look."""
+
+
+class Skipped(SkipTest):
+    """A property cannot be asked of a strategy; the message says why. Test runners show it as a skipped test."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a run leaves behind.
+
+    Args:
+        kept: Everything that was trained or that draws, by name: weights, optimiser, memory, what parts keep.
+        trace: What the evaluator saw.
+        cost: What the run spent, times left out.
+        at: Weights (P,) at the end of each experience.
+    """
+
+    kept: dict[str, Any]
+    trace: Trace
+    cost: dict[str, float]
+    at: list[torch.Tensor]
+
+
+class Blind:
+    """An evaluator that is switched off, but for telling when an experience has ended."""
+
+    def __init__(self, ended: Callable[[int], None] | None = None) -> None:
+        self.ended = ended
+
+    def look(self, learner: Any, kind: Kind, experience: int, step: int) -> None:
+        """See nothing."""
+        if kind is Kind.END and self.ended is not None:
+            self.ended(experience)
+
+
+class Noting(Blind):
+    """An evaluator that looks as before, and then tells when an experience has ended."""
+
+    def __init__(self, looks: Any, ended: Callable[[int], None]) -> None:
+        super().__init__(ended)
+        self.looks = looks
+
+    def look(self, learner: Any, kind: Kind, experience: int, step: int) -> None:
+        """Look, then tell."""
+        self.looks.look(learner, kind, experience, step)
+        super().look(learner, kind, experience, step)
+
+
+class Stop(Exception):
+    """A run was stopped on purpose."""
+
+
+@dataclass
+class Trial:
+    """A strategy under test.
+
+    Args:
+        strategy: As it is written in a benchmark.
+        defaults: Values for parameters without a default, by name, as in a benchmark's ``defaults``.
+        seed: Of all runs.
+    """
+
+    strategy: Written
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seed: int = 0
+
+    @cached_property
+    def name(self) -> str:
+        """How the strategy is called in messages."""
+        return strategy_text.label(self.strategy)
+
+    @cached_property
+    def items(self) -> list[dict[str, Any]]:
+        """The strategy in canonical form; refused where it cannot be read."""
+        return strategy_text.canonical(self.strategy, self.defaults)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """Its parts, for what they declare."""
+        return strategy_text.parts(self.items)
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """What its parts declare as needed."""
+        return frozenset().union(*(part.needs for part in self.parts))
+
+    @cached_property
+    def home(self) -> tuple[str, ...]:
+        """Changes of the small benchmark that meet the strategy's needs."""
+        return tuple(change for need in sorted(self.needs) for change in MEETS.get(need, ()))
+
+    def cell(self, *changes: str, strategy: Written | None = None) -> Cell:
+        """The cell of the small benchmark, at home and then changed, for this strategy or another."""
+        known = {name: values for name, values in self.defaults.items() if name in STRATEGIES}
+        benchmark = {**BENCHMARK, "defaults": known}
+        chosen: Any = self.strategy if strategy is None else strategy
+        return plan(benchmark, strategies=[chosen], seeds=[self.seed], overrides=[*self.home, *changes]).cells[0]
+
+    def ready(
+        self, *changes: str, strategy: Written | None = None, given: Given | None = None, device: str = "cpu"
+    ) -> Run:
+        """A run that has not begun.
+
+        Raises:
+            Skipped: The strategy needs what the benchmark, so changed, hides.
+            Broken: It cannot be built.
+        """
+        cell = self.cell(*changes, strategy=strategy)
+        try:
+            return prepare(cell, given=given, device=device)
+        except Skip as reason:
+            raise Skipped(str(reason)) from None
+        except Refused:
+            raise
+        except Exception as error:
+            raise Broken(f"a run cannot be prepared: {story(error)}") from error
+
+    def train(self, run: Run, tick: Tick | None = None, *, looks: Any = None) -> Run:
+        """Train a run to its end, or until ``tick`` or ``looks`` raise :class:`Stop`.
+
+        Raises:
+            Broken: The strategy raised, or diverged.
+        """
+        evaluator = run.evaluator
+        if looks is not None:
+            run.evaluator = cast(Any, looks)
+        try:
+            run.train(tick)
+        except Stop:
+            pass
+        except (Broken, Skipped):
+            raise
+        except Diverged as error:
+            raise Broken(f"{error}; the check needs parameters with which a small run trains") from error
+        except Exception as error:
+            raise Broken(f"a run raised {story(error)}") from error
+        finally:
+            run.evaluator = evaluator
+        return run
+
+    def trained(self, *changes: str, strategy: Written | None = None, **given: Any) -> Ends:
+        """What a fresh run leaves behind."""
+        run, at = self.ready(*changes, strategy=strategy, **given), list[torch.Tensor]()
+        self.train(run, looks=Noting(run.evaluator, lambda _: at.append(run.learner.w.detach().clone())))
+        return ends(run, at)
+
+    def reference(self, *changes: str, strategy: Written | None = None) -> Ends:
+        """The same, remembered: many properties compare with one undisturbed run."""
+        cell = self.cell(*changes, strategy=strategy)
+        code = tuple(type(part) for part in strategy_text.parts(cell.config["strategy"]))
+        return _reference(_Question(self, changes, strategy, (cell.key, code)))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Equal where cell and code are."""
+
+    trial: Trial = field(compare=False)
+    changes: tuple[str, ...] = field(compare=False)
+    strategy: Written | None = field(compare=False)
+    key: tuple[str, tuple[type[Part], ...]]
+
+
+@lru_cache(maxsize=16)
+def _reference(question: _Question) -> Ends:
+    return question.trial.trained(*question.changes, strategy=question.strategy)
+
+
+NAMES = {
+    "w": "the weights",
+    "torch": "torch's generator",
+    "order": "the generator of orders",
+    "masks": "frozen weights",
+}
+TIMES = ("seconds",)
+
+
+def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
+    """What a run has left behind so far."""
+    learner, chain = run.learner.snapshot(), run.chain.snapshot()
+    kept = {NAMES.get(name, f"the learner's {name}"): v for name, v in learner.items() if name not in ("cost", "probe")}
+    for part, saved in zip(run.chain.parts, chain["parts"], strict=True):
+        name = type(part).__name__
+        kept |= {f"the state of {name}": saved["state"], f"the generator of {name}": saved["generator"]}
+    cost = {name: value for name, value in learner["cost"].items() if not name.endswith(TIMES)}
+    return Ends(dict(leaves(kept)), run.evaluator.trace(), cost, at or [])
+
+
+@contextmanager
+def as_found() -> Iterator[None]:
+    """One thread, and afterwards torch's threads and generator as they were for whoever called us."""
+    threads, generator = torch.get_num_threads(), torch.random.get_rng_state()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.random.set_rng_state(generator)
+
+
+def story(error: Exception) -> str:
+    """What was raised and where, in the innermost code that is not part of the check."""
+    here = Path(__file__).parent
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != here]
+    own = [f for f in frames if "site-packages" not in f.filename] or frames
+    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"

@@ -1,0 +1,212 @@
+"""Parts that each break one property of the contract, and honest ones; named in tests as FILE.py:NAME."""
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+import clbench
+from clbench.batch import Y
+
+NOTHING = 3
+
+
+def recipe(*, strength: float = 0.01):
+    return [Honest(strength=strength)]
+
+
+@dataclass(kw_only=True)
+class Honest(clbench.Part):
+    """Noise of its own on the gradient, and a pull to a running mean: state, draws and an identity."""
+
+    strength: float = 0.01
+    identity: ClassVar = {"strength": 0}
+
+    def gradient(self, learner, batch):
+        w, n = learner.w.detach(), self.state.get("steps", 0) + 1
+        mean = self.state.get("mean", w.clone())
+        self.state["mean"], self.state["steps"] = mean + (w - mean) / n, n
+        noise = torch.from_numpy(self.generator.uniform(len(w))).to(w)
+        learner.g.add_(w - self.state["mean"] + noise, alpha=self.strength)
+
+
+class Act(clbench.Part):
+    def gradient(self, learner, batch):
+        learner.g.mul_(1 + self.by(learner, batch))
+
+
+class Counts(Act):  # on the class, from run to run
+    calls = 0
+
+    def by(self, learner, batch):
+        Counts.calls += 1
+        return 1e-4 * Counts.calls
+
+
+class Forgets(Act):  # outside of state
+    def by(self, learner, batch):
+        self.calls = getattr(self, "calls", 0) + 1
+        return 0.01 * self.calls
+
+
+class Aliases(clbench.Part):  # a view of the weights, in state
+    def gradient(self, learner, batch):
+        old = self.state.setdefault("old", learner.w.detach())
+        learner.g.add_(old - self.state.setdefault("first", learner.w.detach().clone()), alpha=0.1)
+
+
+class Unsaveable(clbench.Part):
+    def gradient(self, learner, batch):
+        self.state["classes"] = set(batch.y.tolist())
+
+
+class Looks(Act):  # looking moves what training reads
+    def by(self, learner, batch):
+        return 0.1 * float(self.generator.uniform(1)[0])
+
+    def predict(self, learner, output, task, scores):
+        self.generator.uniform(1)
+        return scores
+
+
+@dataclass(kw_only=True)
+class Leaks(Act):
+    strength: float = 1.0
+    identity: ClassVar = {"strength": 0}
+
+    def by(self, learner, batch):
+        return self.strength + 1e-3
+
+
+class Draws(clbench.Part):
+    def gradient(self, learner, batch):
+        learner.g.add_(torch.randn(len(learner.g)), alpha=1e-3)
+
+
+class DrawsInPlace(clbench.Part):
+    def gradient(self, learner, batch):
+        learner.g.add_(torch.empty_like(learner.g).normal_(), alpha=1e-3)
+
+
+class Seeds(clbench.Part):
+    def gradient(self, learner, batch):
+        random.seed(0)
+
+
+class DrawsFromNumpy(Act):
+    def by(self, learner, batch):
+        return 1e-3 * np.random.standard_normal()  # noqa: NPY002
+
+
+class Moves(clbench.Part):
+    def after_step(self, learner, batch):
+        os.environ["CLBENCH_TEST_MOVES"] = "1"
+
+
+class Writes(clbench.Part):
+    def after_step(self, learner, batch):
+        Path("log.txt").touch()
+
+
+class SetsThreads(clbench.Part):
+    def after_step(self, learner, batch):
+        torch.set_num_threads(2)
+
+
+class PeeksAtTests(Act):
+    def by(self, learner, batch):
+        return float(learner._stream.dataset.test.x.mean()) / 100
+
+
+class PeeksAtTasks(Act):
+    def by(self, learner, batch):
+        return float(np.mean(learner._stream[learner.experience].task)) / 10
+
+
+class PeeksAhead(Act):
+    def by(self, learner, batch):
+        stream = learner._stream
+        return float(stream.dataset.train.x[stream[min(4, learner.experience + 1)].rows].mean()) / 100
+
+
+class PeeksAtLabels(Act):
+    def by(self, learner, batch):
+        stream = learner._stream
+        return float(stream.dataset.train.y[stream[min(4, learner.experience + 1)].rows][0]) / 100
+
+
+class WantsBoundaries(Act):
+    def begin_experience(self, learner, experience):
+        self.state["rows"] = len(experience)
+
+    def by(self, learner, batch):
+        return 0.01 / self.state["rows"]
+
+
+class WantsMemory(Act):
+    def by(self, learner, batch):
+        return 0.0 if len(learner.memory) >= 10 * (learner.cost.steps > 0) else 1 / 0
+
+
+class Hoards(clbench.Part):
+    def after_step(self, learner, batch):
+        memory = learner.memory
+        memory.index = torch.cat([memory.index, memory.index[:, :1]], dim=1)
+        memory.size += 1
+
+
+class Relabels(clbench.Part):
+    def after_step(self, learner, batch):
+        memory = learner.memory
+        memory.index[Y] = (memory.index[Y] + 1) % 10
+
+
+class Lists(clbench.Part):
+    def after_step(self, learner, batch):
+        self.state.setdefault("losses", []).append(0.5)
+
+
+class Collects(clbench.Part):
+    def end_experience(self, learner, experience):
+        self.state[str(experience.id)] = learner.w.detach().clone()
+
+
+class OnlyMLP(clbench.Part):
+    def gradient(self, learner, batch):
+        assert batch.x.shape[0] == 0 or not any("Conv" in type(m).__name__ for m in learner.modules)
+
+
+class OnlyNewClasses(clbench.Part):
+    def begin_experience(self, learner, experience):
+        if len(experience.index[Y].unique()) > 2:
+            raise RuntimeError("more than two classes")
+
+
+class OnlyOneHead(clbench.Part):
+    def begin_experience(self, learner, experience):
+        if learner.separate_heads:
+            raise RuntimeError("several heads")
+
+
+class Elsewhere(clbench.Part):
+    def gradient(self, learner, batch):
+        self.state["far"] = torch.zeros(3, device="meta")
+
+
+@dataclass(kw_only=True)
+class Pair(clbench.Part):
+    sizes: tuple[int, int] = (1, 2)
+
+    def gradient(self, learner, batch):
+        hash(self.sizes)
+
+
+class WantsLabels(Act):
+    needs: ClassVar = frozenset({"task_labels"})
+
+    def by(self, learner, batch):
+        return float(batch.task[0]) / 100

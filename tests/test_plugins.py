@@ -1,0 +1,244 @@
+"""Strategies from outside: entry points of installed packages, sound and broken, and files given by ``--plugin``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+
+import pytest
+from command_line import call
+
+import clbench
+from clbench import api
+from clbench.registry import Registry
+from clbench.strategies import STRATEGIES
+from clbench.strategies.text import canonical, plugin, snake_case
+
+IDEA = '''
+from dataclasses import dataclass
+
+import clbench
+from clbench import Part
+
+
+@dataclass(kw_only=True)
+class PullBack(Part):
+    """Pull towards zero."""
+
+    strength: float = 0.01
+
+    def gradient(self, learner, batch):
+        learner.g.add_(learner.w.detach(), alpha=self.strength)
+
+
+class MyEWC(PullBack):
+    """Another."""
+
+
+class _Hidden(Part):
+    pass
+'''
+
+TINY = ("training.epochs=1", "stream.dataset.train_rows=100", "evaluation.every=0")
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+
+
+@pytest.fixture
+def idea(tmp_path, monkeypatch):
+    (tmp_path / "idea.py").write_text(IDEA, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return "idea.py"
+
+
+def install(folder, package, entry_points, **modules):
+    """A package as pip would leave it: modules, and a dist-info folder with entry points."""
+    info = folder / f"{package.replace('-', '_')}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(textwrap.dedent(entry_points), encoding="utf-8")
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """An empty site-packages on ``sys.path``; entry points are read anew, now and afterwards."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    modules = set(sys.modules)
+    STRATEGIES.__dict__.pop("_known", None)
+    yield folder
+    STRATEGIES.__dict__.pop("_known", None)
+    for name in set(sys.modules) - modules:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+# --------------------------------------------------------------------------------------------------- entry points
+
+SOUND = """
+[clbench.strategies]
+pulled = pulled_module:PullBack
+"""
+
+
+def test_an_installed_strategy_is_listed_shown_run_and_ranked(site, tmp_path):
+    install(site, "clbench-pulled", SOUND, pulled_module=IDEA)
+    listed = call("list", "strategies").out
+    assert "Pull towards zero  [clbench-pulled 1.2]" in listed
+    assert "strategy pulled, from clbench-pulled 1.2" in call("show", "pulled").out
+    clbench.run("split-digits", strategies="er + pulled(strength=0.001)", seeds=1, overrides=TINY, out=tmp_path / "out")
+    board = json.loads(call("board", tmp_path / "out", "--format", "json").out)
+    assert '"er + pulled(strength=0.001)"' in json.dumps(board)
+
+
+def test_a_plugin_that_does_not_import_is_listed_with_its_error_and_harms_nobody_else(site):
+    points = """
+    [clbench.strategies]
+    ill = ill_module:Ill
+    gone = pulled_module:NotThere
+    pulled = pulled_module:PullBack
+    """
+    install(site, "clbench-ill", points, ill_module="import nowhere_to_be_found", pulled_module=IDEA)
+    listed = call("list", "strategies")
+    assert listed.code == 0
+    sentence = "the strategy 'ill' from clbench-ill 1.2 does not import: ModuleNotFoundError: No module named"
+    assert sentence in listed.out
+    assert "'gone' from clbench-ill 1.2 does not import: AttributeError" in listed.out
+    assert "Pull towards zero" in listed.out
+    used = call("check", "ill")
+    assert used.code == 2
+    assert sentence in used.err
+    doctor = call("doctor")
+    assert doctor.code == 1
+    assert sentence in doctor.out
+    assert "strategy pulled, from clbench-ill 1.2" in doctor.out
+
+
+def test_two_plugins_of_one_name_are_refused_where_the_name_is_used_and_only_there(site):
+    install(site, "clbench-pulled", SOUND, pulled_module=IDEA)
+    install(site, "clbench-second", SOUND.replace("pulled_module", "second_module"), second_module=IDEA)
+    with pytest.raises(clbench.Refused) as caught:
+        STRATEGIES.get("pulled")
+    sentence = str(caught.value)
+    assert "two strategy plugins are called 'pulled'" in sentence
+    assert "clbench-pulled 1.2" in sentence
+    assert "clbench-second 1.2" in sentence
+    assert STRATEGIES.get("er")
+    assert call("list", "strategies").code == 0
+    assert sentence in call("list", "strategies").out
+    assert sentence in call("doctor").out
+    assert call("run", "split-digits", "--strategies", "naive, er", "--dry-run").code == 0
+    assert call("run", "split-digits", "--strategies", "pulled", "--dry-run").code == 2
+
+
+def test_a_plugin_that_takes_the_name_of_a_built_in_never_replaces_it_in_silence(site):
+    install(site, "clbench-usurper", SOUND.replace("pulled =", "er ="), pulled_module=IDEA)
+    with pytest.raises(clbench.Refused, match="one from clbench, one from clbench-usurper"):
+        canonical("er")
+    assert canonical("naive")
+
+
+def test_a_plugin_that_is_no_part_is_listed_all_the_same(site):
+    points = """
+    [clbench.strategies]
+    odd = odd_module:odd
+    """
+    install(site, "clbench-odd", points, odd_module="class odd:\n    def __init__(self, *, x: 'Nowhere'): ...")
+    listed = call("list", "strategies")
+    assert listed.code == 0
+    assert "cannot be described: NameError: name 'Nowhere' is not defined  [clbench-odd 1.2]" in listed.out
+
+
+# --------------------------------------------------------------------------------------------------- --plugin FILE.py
+
+
+def test_names_of_a_file_are_its_public_parts_in_snake_case(idea):
+    assert plugin(idea) == {"pull_back": "idea.py:PullBack", "my_ewc": "idea.py:MyEWC"}
+    names = {"Shrink": "shrink", "MyEWC": "my_ewc", "L2Norm": "l2_norm", "ERAce": "er_ace", "Part2b": "part2b"}
+    assert {name: snake_case(name) for name in names} == names
+
+
+def test_list_show_and_check_know_a_file_for_one_command_only(idea):
+    assert "pull_back" in call("list", "strategies", "--plugin", idea).out
+    assert "[idea.py]" in call("list", "strategies", "--plugin", idea).out
+    assert "Pull towards zero" in call("show", "pull_back", "--plugin", idea).out
+    assert call("show", "pull_back").code == 2
+    assert "pull_back" not in [entry.name for entry in STRATEGIES]
+
+
+def test_a_short_name_runs_in_workers_resumes_and_keeps_its_label(idea, tmp_path):
+    settings = [word for text in TINY for word in ("--set", text)]
+    run = ("run", "split-digits", *settings, "--plugin", idea, "--seeds", "1", "--out", tmp_path / "out")
+    run = (*run, "--jobs", "2", "--strategies", "pull_back, er + my_ewc(strength=0.1)")
+    assert call(*run).code == 0
+    assert "2 cells: 2 finished, 0 to do" in call(*run, "--dry-run").out
+    records = {record.label: record for record in api.records(tmp_path / "out")}
+    assert set(records) == {"pull_back", "er + my_ewc(strength=0.1)"}
+    (item,) = records["pull_back"].cell["strategy"]
+    assert item["name"] == "idea.py:PullBack"
+    assert item["source"]
+    in_full = clbench.run("split-digits", strategies=["idea.py:PullBack"], seeds=1, overrides=TINY)
+    assert in_full[0].key == records["pull_back"].key
+
+
+def test_a_benchmark_file_may_use_short_names_and_give_them_defaults(idea, tmp_path):
+    text = """
+    name: mine
+    stream: {scenario: split, dataset: digits, setting: class}
+    model: {name: mlp}
+    defaults: {pull_back: {strength: 0.5}}
+    strategies: [er + pull_back]
+    seeds: 1
+    """
+    (tmp_path / "mine.yaml").write_text(textwrap.dedent(text), encoding="utf-8")
+    assert call("run", "mine.yaml", "--dry-run").code == 2
+    shown = call("run", "mine.yaml", "--dry-run", "--plugin", idea)
+    assert shown.code == 0
+    assert "er + pull_back" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("class EWC(Part): pass", "mine.py:EWC would be called 'ewc', and a strategy of that name is there already"),
+        ("x = 1", "mine.py defines no part"),
+        ("class EWC(:", "mine.py does not import: SyntaxError"),
+    ],
+)
+def test_a_file_that_cannot_serve_is_refused_with_a_sentence(text, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(f"from clbench import Part\n{text}\n", encoding="utf-8")
+    answer = call("list", "strategies", "--plugin", "mine.py")
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert "mine.txt is no Python file" in call("list", "--plugin", "mine.txt").err
+    assert "cannot be read" in call("list", "--plugin", "absent.py").err
+
+
+def test_two_files_with_one_name_are_refused_and_the_same_file_twice_is_not(idea, tmp_path):
+    (tmp_path / "other.py").write_text(IDEA, encoding="utf-8")
+    assert call("list", "strategies", "--plugin", idea, "--plugin", idea).code == 0
+    answer = call("list", "strategies", "--plugin", idea, "--plugin", "other.py")
+    assert answer.code == 2
+    assert "'pull_back'" in answer.err
+    assert "pull_back" not in [entry.name for entry in STRATEGIES]
+
+
+def test_an_alias_is_forgotten_and_never_hides_a_name():
+    registry = Registry("strategy", "clbench.none", {"er": ("clbench.strategies.replay:er", "")})
+    registry.alias("mine", "mine.py:Mine")
+    assert registry.resolve("mine") == "mine.py:Mine"
+    assert "mine" in registry
+    with pytest.raises(clbench.Refused, match="exists already"):
+        registry.add("mine", object())
+    registry.unalias("mine")
+    assert "mine" not in registry
+    with pytest.raises(clbench.Refused, match="from clbench"):
+        registry.alias("er", "mine.py:ER")
