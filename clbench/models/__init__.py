@@ -19,6 +19,7 @@ MODELS = Registry(
         "mlp": ("clbench.models.builders:mlp", "fully connected layers of any widths; none makes it linear"),
         "cnn": ("clbench.models.builders:cnn", "four convolutions with group norm, sized for CPUs"),
         "resnet": ("clbench.models.builders:resnet", "slim ResNet-18 for small images, group or batch norm"),
+        "vit": ("clbench.models.builders:vit", "small vision transformer, sized for CPUs"),
         "torchvision": ("clbench.models.builders:torchvision", "any torchvision classifier: torchvision:resnet18"),
     },
 )

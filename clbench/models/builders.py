@@ -103,6 +103,57 @@ def resnet(
     return SlimResNet18(shape, n_outputs, width=width, norm=norm)
 
 
+def vit(
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    patch: int = 4,
+    width: int = 64,
+    depth: int = 4,
+    attention_heads: int = 4,
+    mlp_ratio: float = 2.0,
+) -> Any:
+    """A small vision transformer: patches, learned positions, norms in front, mean over tokens, no class token.
+
+    Query, key, value and output are layers of their own, so that methods can choose among them. Sizes are ours, for
+    CPUs; a patch of 2 suits images of 8x8, 4 or 7 those of 28x28, 4 those of 32x32.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        n_outputs: Number of output units C.
+        patch: Height and width of a patch; divides those of the image.
+        width: Of a token (H), a multiple of ``attention_heads``.
+        depth: Number of blocks, at least 1.
+        attention_heads: Heads of the attention, at least 1 (``heads`` says whether tasks share the last layer).
+        mlp_ratio: Hidden units of a block's two-layer network, as a multiple of ``width``; above 0.
+
+    Returns:
+        A :class:`clbench.models.vit.ViT`.
+
+    Raises:
+        Refused: Rows that are not images, a patch that does not divide them, a width that heads do not divide, or a
+            size out of range.
+
+    Source: Dosovitskiy et al. 2021, arXiv 2010.11929; the mean over tokens after Zhai et al. 2022, arXiv 2106.04560.
+    """
+    from clbench.models.vit import ViT
+
+    for setting, value in (("patch", patch), ("width", width), ("depth", depth), ("attention_heads", attention_heads)):
+        _at_least_one("vit", setting, value)
+    _images("vit", shape, smallest=patch)
+    if shape[1] % patch or shape[2] % patch:
+        raise Refused(
+            f"model 'vit': patch = {patch} does not divide images of {shape[1]}x{shape[2]}; choose one that does"
+        )
+    if width % attention_heads:
+        raise Refused(
+            f"model 'vit': width = {width} is no multiple of attention_heads = {attention_heads}; choose one that is"
+        )
+    if round(mlp_ratio * width) < 1:
+        raise Refused(f"model 'vit': mlp_ratio = {mlp_ratio} leaves no hidden unit; give a number above 0")
+    return ViT(shape, n_outputs, patch=patch, width=width, depth=depth, heads=attention_heads, mlp_ratio=mlp_ratio)
+
+
 def torchvision(
     shape: tuple[int, ...],
     n_outputs: int,

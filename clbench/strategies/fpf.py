@@ -1,0 +1,275 @@
+"""Forgetting-prioritised fine-tuning: a few modules of the model, trained on memory at the end or now and then."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from clbench.parameters import Count, NonNegative, Refused
+from clbench.strategies.norm_statistics import norm_modes, recompute
+from clbench.strategies.part import Part
+from clbench.strategies.sensitivity import change, snapshot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Output, Shown
+    from clbench.models.groups import Group
+
+Steps = Annotated[int, Field(ge=0)]
+Loss = Literal["ce", "kd"]
+Statistics = Literal["update", "hold", "recompute"]
+MEASURED = re.compile(r"(in)?sensitive\s*:\s*([qp])\s*=\s*(\d+(?:\.\d+)?)")
+
+
+@dataclass(kw_only=True)
+class FPF(Part):
+    """Freeze all modules but some, take ``iters`` steps of fresh SGD on memory, unfreeze.
+
+    Arguments as in :func:`fpf` and :func:`k_fpf`; ``loss_form`` is their ``loss``.
+
+    Args:
+        when: At the ``end`` of the stream, at every visible ``boundary``, or ``periodic``.
+        k, every: Where ``when`` is ``periodic``: how often, or after how many steps each.
+    """
+
+    when: Literal["end", "boundary", "periodic"] = "end"
+    k: Count | None = None
+    every: Count | None = None
+    modules: str = "head+norm"
+    iters: Steps = 300
+    lr: NonNegative | None = None
+    batch_size: Count = 32
+    loss_form: Loss = "ce"
+    alpha: NonNegative | None = None
+    statistics: Statistics = "update"
+
+    needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+
+    def __post_init__(self) -> None:
+        measured = _measured(self.modules)
+        if (self.loss_form == "kd") != (self.alpha is not None):
+            raise Refused(
+                f"loss = {self.loss_form} with alpha = {self.alpha}: the weight alpha of the stored logits belongs to "
+                "loss = kd and has no published value; write loss=kd, alpha=..., or neither"
+            )
+        if self.k is not None and self.every is not None:
+            raise Refused(f"k_fpf: k = {self.k} and every = {self.every} both say when; keep one of them")
+        needs = {"boundaries"} if measured or self.when == "boundary" else set()
+        needs |= {"length"} if self.when == "periodic" and self.every is None else set()
+        self.__dict__["needs"] = type(self).needs | needs  # needs of this instance, not of the class
+
+    # ------------------------------------------------------------------ when
+
+    def after_step(self, learner: Learner, batch: Batch) -> None:
+        state = self._account(learner)
+        state["steps"] += 1
+        if self.when == "periodic":
+            period, most = self._period(learner)
+            if state["steps"] % period == 0 and (most is None or state["rounds"] < most - 1):
+                self._round(learner)
+
+    def _account(self, learner: Learner) -> dict[str, Any]:
+        """Steps of the stream, rounds, the step of the last one, and what was trained in it; unknown names are refused
+        here, at the first step."""
+        if "steps" not in self.state:
+            modules = "" if _measured(self.modules) else "+".join(group.name for group in self._chosen(learner))
+            self.state.update(steps=0, rounds=0, at=-1, modules=modules)
+        return self.state
+
+    def _period(self, learner: Learner) -> tuple[int, int | None]:
+        """Steps between rounds, and how many rounds there are, the last at the end of the stream."""
+        if self.every is not None:
+            return self.every, None
+        k = self.k or learner.length or 1
+        return max(1, (learner.total_steps or 1) // k), k
+
+    def end_experience(self, learner: Learner, experience: Shown) -> None:
+        if _measured(self.modules):
+            if "before" in self.state:
+                share = change(learner, self.state["before"])[2]
+                self.state["share"] = self.state.get("share", 0.0) + share
+            self.state["before"] = snapshot(learner)
+        if self.when == "boundary":
+            self._round(learner)
+
+    def end_stream(self, learner: Learner) -> None:
+        state = self._account(learner)
+        if self.when == "end" or (self.when == "periodic" and state["at"] != state["steps"]):
+            self._round(learner)
+
+    # ------------------------------------------------------------------ what
+
+    def _round(self, learner: Learner) -> None:
+        from clbench.models import groups
+
+        state, memory = self._account(learner), learner.memory
+        state["rounds"], state["at"] = state["rounds"] + 1, state["steps"]
+        if not len(memory):
+            return
+        chosen = self._chosen(learner)
+        if not chosen:
+            return
+        state["modules"] = "+".join(group.name for group in chosen)
+        rows = memory.draw(len(memory), generator=self.generator)
+        learner.freeze("fpf", ~groups.mask(chosen, learner.w))
+        try:
+            if self.statistics == "recompute":
+                recompute(learner, chosen, rows.index)
+            with norm_modes(learner, chosen if self.statistics == "update" else ()):
+                learner.fit(
+                    rows,
+                    steps=self.iters,
+                    lr=learner.lr if self.lr is None else self.lr,
+                    batch_size=self.batch_size,
+                    generator=self.generator,
+                    rate=lambda step: 0.5 * (1.0 + math.cos(math.pi * step / self.iters)),
+                    loss=None if self.loss_form == "ce" else lambda batch: self._distil(learner, batch),
+                )
+        finally:
+            learner.freeze("fpf", None)
+
+    def _chosen(self, learner: Learner) -> tuple[Group, ...]:
+        from clbench.models import groups
+
+        found = groups.groups(groups.layers(learner.model, learner.slices))
+        measured = _measured(self.modules)
+        if not measured:
+            return groups.select(found, self.modules)
+        least, unit, amount = measured
+        if "share" not in self.state:
+            return ()  # nothing can be told apart before the second experience has ended
+        share = self.state["share"][: len(found)].tolist()
+        ranked = sorted(range(len(found)), key=lambda i: share[i], reverse=not least)
+        if unit == "p":
+            sizes = [found[i].size for i in ranked]
+            wanted = amount / 100 * sum(sizes)
+            amount = next(n for n in range(1, len(sizes) + 1) if sum(sizes[:n]) >= wanted or n == len(sizes))
+        return tuple(found[i] for i in sorted(ranked[: int(amount)]))
+
+    def _distil(self, learner: Learner, batch: Batch) -> Tensor:
+        from clbench.objective import classification_loss
+
+        logits = learner.model(batch.x).logits  # (B, C)
+        return classification_loss(logits, batch) + self.alpha * (logits - batch.stream.side["logits"]).square().mean()
+
+
+@dataclass(kw_only=True)
+class KeepLogits(Part):
+    """Store with every row that memory takes the logits (C,) of the step in which it was offered."""
+
+    memory_admit: ClassVar[str | None] = "every_pass"
+
+    def loss(self, learner: Learner, batch: Batch, output: Output) -> None:
+        batch.stream.side["logits"] = output.logits[batch.stream.span].detach()
+
+
+def fpf(
+    *,
+    modules: str = "head+norm",
+    iters: Steps = 300,
+    lr: NonNegative | None = None,
+    batch_size: Count = 32,
+    loss: Loss = "ce",
+    alpha: NonNegative | None = None,
+    statistics: Statistics = "update",
+    when: Literal["end", "boundary"] = "end",
+) -> list[Part]:
+    """Fine-tune a few modules on memory once the stream has ended; joins with any strategy: ``er + fpf``.
+
+    Args:
+        modules: What is trained: names (``conv2``), kinds (``head``, ``norm``, ``conv``, ``fc``, ``attention``, ...) or
+            ``all``, joined by +; or chosen by their measured share of the change from experience to experience:
+            ``sensitive: q=2`` the two that change most, ``sensitive: p=10`` those until 10 % of the weights are
+            reached, ``insensitive: ...`` from the other end.
+        iters: SGD steps, without momentum, at a rate that falls to 0 along half a cosine. With 0,
+            only ``statistics`` acts.
+        lr: Learning rate at their start; ``None`` takes the rate that the stream is learned with, which is too small
+            where that is Adam's.
+        batch_size: Rows of memory per step.
+        loss: ``ce``, or ``kd``: cross-entropy + ``alpha`` · mean (h(x) - z)², z the logits of the step in which the row
+            was offered to memory, over all output units.
+        alpha: That weight; has no published value.
+        statistics: Running statistics of batch norms among ``modules``: ``update`` trains in training mode, ``hold``
+            with the statistics of the stream, ``recompute`` with those of memory, computed before the first step.
+            Those of all other norms are held.
+        when: At the ``end`` of the stream, or at every visible ``boundary`` as well.
+
+    Modules, steps and rates of the authors could not be read; the defaults are ours.
+
+    Source: Zhao et al. 2023, arXiv 2304.04158 (FPF).
+
+    Expected:
+        class: far above naive (the head favours the last classes, and balanced rows mend that); above er by less.
+        task: a little above what it is joined with; heads are balanced there without it.
+        domain: less is gained by the head alone than by all modules.
+        recurring: near what it is joined with; memory and last experience differ less.
+    """
+    part = FPF(
+        when=when, modules=modules, iters=iters, lr=lr, batch_size=batch_size, loss_form=loss, alpha=alpha,
+        statistics=statistics,
+    )  # fmt: skip
+    return [part, *([KeepLogits()] if loss == "kd" else [])]
+
+
+def k_fpf(
+    *,
+    k: Count | None = None,
+    every: Count | None = None,
+    modules: str = "head+norm",
+    iters: Steps = 300,
+    lr: NonNegative | None = None,
+    batch_size: Count = 32,
+    loss: Loss = "ce",
+    alpha: NonNegative | None = None,
+    statistics: Statistics = "update",
+) -> list[Part]:
+    """Plain training on the stream, and fine-tuning of a few modules on memory k times, the last time at the very end.
+
+    Args:
+        k: How often: after every floor(steps of the stream / k) steps, and at the end. ``None`` is once per experience
+            of the stream on average. Needs the length of the stream.
+        every: In place of ``k``: after every so many steps, and at the end; needs no length.
+        modules, iters, lr, batch_size, loss, alpha, statistics: As in :func:`fpf`; ``iters`` is of each time.
+
+    Times are steps and have nothing to do with boundaries. Between them old classes are forgotten as by ``naive``, so
+    that anytime accuracy is far below the final one.
+
+    Source: Zhao et al. 2023, arXiv 2304.04158 (k-FPF-CE, k-FPF-KD).
+
+    Expected:
+        class: final accuracy as with fpf, well above naive; anytime accuracy near naive between its rounds.
+        task: near naive, which forgets little of the head there.
+        domain: little is gained by the head alone; try modules=all.
+        recurring: near naive or above; what comes back is rehearsed by the stream itself.
+    """
+    part = FPF(
+        when="periodic", k=k, every=every, modules=modules, iters=iters, lr=lr, batch_size=batch_size, loss_form=loss,
+        alpha=alpha, statistics=statistics,
+    )  # fmt: skip
+    return [part, *([KeepLogits()] if loss == "kd" else [])]
+
+
+# --------------------------------------------------------------------------------------------------- details
+
+
+def _measured(modules: str) -> tuple[bool, str, float] | None:
+    """Whether the least sensitive are asked for, by number (q) or percentage of weights (p), and how many.
+
+    Raises:
+        Refused: It begins like such a choice and is none.
+    """
+    found = MEASURED.fullmatch(modules.strip())
+    if found is None:
+        if "sensitive" in modules:
+            raise Refused(f"modules = {modules!r} cannot be read; write 'sensitive: q=2' or 'insensitive: p=10'")
+        return None
+    amount = float(found[3])
+    if amount <= 0 or (found[2] == "q" and amount != int(amount)) or (found[2] == "p" and amount > 100):
+        raise Refused(f"modules = {modules!r}: q counts modules, from 1, and p is a percentage above 0")
+    return bool(found[1]), found[2], amount

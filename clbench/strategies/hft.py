@@ -1,0 +1,182 @@
+"""Half fine-tuning: in every round a random half of the weights is trained, the other half stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from clbench.parameters import Count
+from clbench.rng import Generator
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.learner import Learner, Shown
+    from clbench.models.groups import Layer, Place
+
+Mask = NDArray[np.bool_]
+ALWAYS = ("head", "embedding")
+"""Kinds that are trained in every round."""
+POOLS = {
+    "query": "attention", "key": "attention", "value": "attention", "output": "attention",
+    "up": "feed-forward", "gate": "feed-forward", "down": "feed-forward", "stem": "conv",
+}  # fmt: skip
+WIDE = ("fc", "norm", "other", "shortcut")
+"""Kinds that are halved over the whole model; of all others half is taken in each block."""
+
+
+@dataclass(kw_only=True)
+class HFT(Part):
+    """Train ϑ and hold ψ, θ = ϑ ∪ ψ drawn anew in every round: ϑ <- ϑ - lr ∇_ϑ L(θ), ψ as it is.
+
+    The last layer and embeddings are always trained. What is held keeps its momentum, its moments and its value; weight
+    decay does not move it.
+
+    Args:
+        granularity: What is drawn. ``category``: in each transformer block so many of query, key, value and output, and
+            of the feed-forward matrices; of the convolutions of each block; over the whole model of the norm layers, of
+            fully connected layers and of biases. ``layer``: whole blocks. ``model``: layers of any kind. ``unit``:
+            output units of every layer, with their biases. ``element``: single weights of every tensor.
+        fraction: Share that is trained, in (0, 1]. A number of tensors that is not whole is rounded up or down at
+            random, so that the totals fit; 1 is plain training.
+        redraw: When a round ends: with the ``experience``, with every pass (``epoch``), or ``never``.
+        start_experience: The first experience with a held part, from 1. The default trains all weights on the first
+            one, in place of the pre-trained weights that the paper begins with; 1 is the plain form.
+        statistics: Running statistics of held norm layers: ``update`` lets them follow the batches, ``hold`` puts such
+            layers into evaluation mode. Without a batch norm there is no difference.
+
+    The share of the model's weights that the last draw left free is kept as ``state["trainable"]``.
+
+    Source: Hui et al. 2024, arXiv 2404.18466 (category, layer and model level, half of them, a draw per task); the
+    rules for networks without attention, units and elements are ours.
+
+    Expected:
+        class: near naive; the head is trained in full and old classes end near zero, which is what it does there.
+        task: near naive; less of the shared layers moves.
+        domain: lower learning accuracy than naive; from random initial weights no gain in final accuracy is to be
+            expected, the published one is with pre-trained language models.
+        recurring: near naive; what is held now is trained in another round.
+    """
+
+    granularity: Literal["category", "layer", "model", "unit", "element"] = "category"
+    fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    redraw: Literal["experience", "epoch", "never"] = "experience"
+    start_experience: Count = 2
+    statistics: Literal["update", "hold"] = "update"
+
+    identity: ClassVar[Mapping[str, Any] | None] = {"fraction": 1}
+
+    def __post_init__(self) -> None:
+        if self.redraw == "experience" or self.start_experience > 1:  # a need of this instance, not of the class
+            self.__dict__["needs"] = frozenset({"boundaries"})
+
+    def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
+        begun = experience.id is None or experience.id + 1 >= self.start_experience
+        due = {"experience": epoch == 0, "epoch": True, "never": "draws" not in self.state}[self.redraw]
+        if begun and due:
+            self._draw(learner)
+        return order
+
+    def _draw(self, learner: Learner) -> None:
+        import torch
+
+        from clbench.models import groups
+
+        layers = groups.layers(learner.model, learner.slices)
+        free = np.ones(learner.w.numel(), dtype=bool)
+        _close(free, (place for layer in layers if layer.kind not in ALWAYS for place in layer.places))
+        draw = _by_place if self.granularity in ("unit", "element") else _by_tensor
+        draw(free, [layer for layer in layers if layer.kind not in ALWAYS], self.generator, self)
+        held = torch.from_numpy(~free).to(learner.device)
+        learner.freeze("hft", None if free.all() else held)
+        self.state["draws"] = self.state.get("draws", 0) + 1
+        self.state["trainable"] = float(free.mean())
+        if self.statistics == "hold":
+            for layer in layers:
+                still = not any(free[place.start : place.stop].any() for place in layer.places)
+                for module in groups.norms(learner.model, [layer]):
+                    module.train(not still)
+
+
+# --------------------------------------------------------------------------------------------------- what is drawn
+
+
+def _by_tensor(free: Mask, layers: Sequence[Layer], generator: Generator, hft: HFT) -> None:
+    """Open whole tensors: pools of sets of them, each pool halved on its own."""
+    pools: dict[str, dict[int, list[list[Place]]]] = {}
+    for layer in layers:
+        for pool, block, places in _sets(layer, hft.granularity):
+            pools.setdefault(pool, {}).setdefault(block, []).append(places)
+    for blocks in pools.values():
+        sets = list(blocks.values())
+        if hft.granularity == "layer":  # a block is one set
+            sets = [[[place for places in own for place in places]] for own in sets]
+        for own, k in zip(sets, shares([len(own) for own in sets], hft.fraction, generator), strict=True):
+            for i in generator.sample(len(own), k).tolist():
+                _open(free, own[i])
+
+
+def _sets(layer: Layer, granularity: str) -> Iterable[tuple[str, int, list[Place]]]:
+    """Pool, block in it, and tensors that are drawn together, of a layer."""
+    if granularity == "layer":
+        yield "layers", layer.block, list(layer.places)
+    elif granularity == "model":
+        yield "layers", 0, list(layer.places)
+    elif layer.kind in ("fc", "conv", "stem", "shortcut"):
+        block = 0 if layer.kind in WIDE else layer.block
+        yield POOLS.get(layer.kind, layer.kind), block, [place for place in layer.places if not place.bias]
+        biases = [place for place in layer.places if place.bias]
+        if biases:
+            yield "bias", 0, biases
+    else:
+        yield POOLS.get(layer.kind, layer.kind), 0 if layer.kind in WIDE else layer.block, list(layer.places)
+
+
+def _by_place(free: Mask, layers: Sequence[Layer], generator: Generator, hft: HFT) -> None:
+    """Open units of layers, the same ones of weights and bias, or elements of tensors."""
+    for layer in layers:
+        if hft.granularity == "element":
+            for place in layer.places:
+                k = shares([place.size], hft.fraction, generator)[0]
+                free[place.start + generator.sample(place.size, k)] = True
+            continue
+        chosen: dict[int, NDArray[np.int64]] = {}  # by number of units: those of a layer's tensors are the same ones
+        for place in layer.places:
+            if place.units not in chosen:
+                chosen[place.units] = generator.sample(place.units, shares([place.units], hft.fraction, generator)[0])
+            free[place.start : place.stop].reshape(place.units, -1)[chosen[place.units]] = True
+
+
+def shares(sizes: Sequence[int], fraction: float, generator: Generator) -> list[int]:
+    """How many to take out of each of several sets: fraction · size rounded up or down at random, as is their sum.
+
+    Systematic sampling in random order: every set has the right expectation, and the sum is within one of
+    fraction · Σ sizes. Out of three matrices in every block, half are two in half of the blocks and one in the others.
+
+    Args:
+        sizes: (n,) sizes of the sets.
+        fraction: In (0, 1].
+        generator: Whose randomness.
+    """
+    order = generator.permutation(len(sizes))
+    ends = np.cumsum(fraction * np.array(sizes, dtype=np.float64)[order]) + generator.uniform(1)
+    counts = np.diff(np.floor(ends + 1e-9), prepend=0.0).astype(np.int64)
+    result = np.empty(len(sizes), dtype=np.int64)
+    result[order] = np.minimum(counts, np.array(sizes)[order])
+    return result.tolist()
+
+
+def _open(free: Mask, places: Iterable[Place]) -> None:
+    for place in places:
+        free[place.start : place.stop] = True
+
+
+def _close(free: Mask, places: Iterable[Place]) -> None:
+    for place in places:
+        free[place.start : place.stop] = False

@@ -1,0 +1,59 @@
+"""Running statistics of batch norms in a part's own loop: which of them move, and computing them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.learner import Learner
+    from clbench.models.groups import Group
+
+CHUNK = 512
+"""Most rows that a batch norm sees at a time where its statistics are computed anew."""
+
+
+@contextmanager
+def norm_modes(learner: Learner, training: tuple[Group, ...]) -> Iterator[None]:
+    """Norm layers with running statistics in evaluation mode, but for those of some groups."""
+    from clbench.models import groups
+
+    table = groups.groups(groups.layers(learner.model, learner.slices))
+    moving = groups.norms(learner.model, training)
+    kept = [(module, module.training) for module in groups.norms(learner.model, table)]
+    for module, _ in kept:
+        module.train(any(module is other for other in moving))
+    try:
+        yield
+    finally:
+        for module, mode in kept:
+            module.train(mode)
+
+
+def recompute(learner: Learner, chosen: tuple[Group, ...], index: Tensor) -> None:
+    """Give the norm layers of some groups the statistics of rows (5, N): averages over chunks of equal size."""
+    import torch
+
+    from clbench.models import groups
+
+    own = groups.norms(learner.model, chosen)
+    modes = [(module, module.training) for module in learner.modules]
+    momenta = [module.momentum for module in own]
+    for module, _ in modes:
+        module.__dict__["training"] = any(module is other for other in own)
+    for module in own:
+        module.reset_running_stats()  # type: ignore[operator]
+        module.momentum = None  # type: ignore[assignment]  # cumulative averages
+    try:
+        with torch.no_grad():
+            for rows in index.tensor_split(-(-index.shape[1] // CHUNK), dim=1):
+                learner.model(learner.batch(rows).x)
+                learner.cost.extra_forward_rows += rows.shape[1]
+    finally:
+        for module, mode in modes:
+            module.__dict__["training"] = mode
+        for module, momentum in zip(own, momenta, strict=True):
+            module.momentum = momentum
