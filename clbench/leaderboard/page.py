@@ -15,6 +15,7 @@ from clbench.leaderboard.board import Board, Row, Table, group_problems
 from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric
 from clbench.parameters import Refused
+from clbench.strategies.expected import sentences
 
 SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 
@@ -64,6 +65,7 @@ def _table(table: Table, names: Sequence[str], place: int) -> dict[str, Any]:
         "notes": table.notes,
         "settings": _settings(table),
         "rows": [_row(table, row, best) for row in table.rows],
+        "expected": _expected(table),
         "costs": _costs(table),
         "environments": _environments(table),
         "cells": [(row.strategy, record) for row in table.rows for record in row.records],
@@ -117,6 +119,14 @@ def _flat(settings: Mapping[str, Any]) -> str:
         text = f"({_flat(value)})" if isinstance(value, Mapping) else str(value)
         pairs.append(f"{key} {text}")
     return ", ".join(pairs)
+
+
+def _expected(table: Table) -> list[tuple[str, str]]:
+    """What to expect of each recipe that occurs, on a stream of this kind."""
+    pairs = [
+        pair for row in table.rows for pair in sentences(row.records[0].cell["strategy"], row.records[0].cell["stream"])
+    ]
+    return list(dict.fromkeys(pairs))
 
 
 def _costs(table: Table) -> dict[str, Any]:

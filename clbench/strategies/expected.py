@@ -1,0 +1,60 @@
+"""What to expect of a strategy in a kind of stream, so that correct behaviour is not taken for a bug.
+
+It stands in the docstring of a recipe or part, plugins included::
+
+    Expected:
+        class: near naive; zero accuracy on old classes is what it does there.
+        task: well above naive.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clbench.parameters import Refused
+from clbench.strategies import STRATEGIES
+
+KINDS = ("class", "task", "domain", "recurring")
+RECURRING = frozenset({"scole", "cir", "power_law", "blurry", "gaussian", "online"})
+"""Scenarios in which classes or tasks come back."""
+
+
+def expected(thing: Any) -> dict[str, str]:
+    """Kind of stream -> sentence, as the docstring of a recipe or part has them; empty where it has none."""
+    text = inspect.getdoc(thing) or ""
+    block = re.search(r"^Expected:\n((?:[ \t]+\S.*\n?|\s*\n)+)", text, flags=re.MULTILINE)
+    if block is None:
+        return {}
+    lines, found, kind = block.group(1).splitlines(), {}, ""
+    for line in lines:
+        name, colon, sentence = line.strip().partition(":")
+        if colon and name in KINDS:
+            kind, found[name] = name, sentence.strip()
+        elif kind and line.strip():
+            found[kind] += " " + line.strip()
+    return {kind: sentence.replace("``", "") for kind, sentence in found.items()}
+
+
+def kind(stream: Mapping[str, Any]) -> str:
+    """The kind of a ``stream`` section of a benchmark: one of :data:`KINDS`."""
+    if stream.get("scenario") in RECURRING:
+        return "recurring"
+    setting = stream.get("setting", "class")
+    return setting if setting in KINDS else "class"
+
+
+def sentences(strategy: Sequence[Mapping[str, Any]], stream: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and sentence of each recipe of a strategy in canonical form on a stream; those that say nothing left out."""
+    told = []
+    for item in strategy:
+        try:
+            found = expected(STRATEGIES.get(item["name"]))
+        except Refused:  # a plugin that is not installed here
+            continue
+        sentence = found.get(kind(stream)) or found.get(str(stream.get("setting", "")))
+        if sentence:
+            told.append((str(item["name"]), sentence))
+    return told

@@ -1,0 +1,61 @@
+"""What to expect of a strategy: read off docstrings, told per kind of stream, on the page."""
+
+from __future__ import annotations
+
+import pytest
+from support import ready, trained
+
+from clbench.cell import record
+from clbench.leaderboard import board, render
+from clbench.plan import plan, shipped
+from clbench.strategies import STRATEGIES
+from clbench.strategies.expected import KINDS, expected, kind, sentences
+
+
+def method() -> None:
+    """Does something.
+
+    Args: none.
+
+    Expected:
+        class: near ``naive``; zero on old classes
+            is what it does.
+        task: above it.
+
+    Source: nobody.
+    """
+
+
+def test_lines_are_read_from_the_block_in_a_docstring_and_may_go_on():
+    assert expected(method) == {"class": "near naive; zero on old classes is what it does.", "task": "above it."}
+    assert expected(lambda: None) == {}
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in STRATEGIES])
+def test_every_built_in_strategy_says_what_to_expect_in_each_setting(name):
+    told = expected(STRATEGIES.get(name))
+    assert {"class", "task", "domain"} <= set(told) <= set(KINDS)
+    assert all(20 < len(sentence) < 300 for sentence in told.values())
+
+
+@pytest.mark.parametrize("name", list(shipped()))
+def test_every_shipped_benchmark_is_of_some_kind(name):
+    stream = plan(name, seeds=1).cells[0].config["stream"]
+    assert kind(stream) in KINDS
+    if stream["scenario"] in ("scole", "cir", "gaussian", "blurry", "power_law"):
+        assert kind(stream) == "recurring"
+
+
+def test_a_board_tells_what_to_expect_of_the_strategies_on_it_in_its_setting():
+    runs = [trained(strategy, "stream.setting=task") for strategy in ("naive", "er")]
+    records = [record(run.cell, run, status="done", reason="", device="cpu") for run in runs]
+    page = render(board(records), "html")
+    for name in ("naive", "er"):
+        told = expected(STRATEGIES.get(name))
+        assert told["task"] in page.replace("&#39;", "'").replace("&gt;", ">").replace("&lt;", "<")
+        assert told["class"] not in page
+
+
+def test_a_strategy_that_is_not_installed_here_is_passed_over():
+    config = ready("er").cell.config
+    assert sentences([{"name": "gone", "parameters": {}}, *config["strategy"]], config["stream"])[0][0] == "er"
