@@ -46,6 +46,8 @@ class Batch:
         sources: Where the rows came from; the first is the stream.
         allowed: Classes that compete: ``None`` for all, (C,) bool for every row alike, or (B, C) bool.
         first_pass: Whether these stream rows are met for the first time in this experience.
+        trains: (C,) bool, output units that a part's terms train beside those that compete; ``None`` for none.
+        offered: Which of the stream's rows are offered to memory, positions (k,); ``None`` for all.
         skip: Set by a part's ``batch`` hook where nothing is to be learned from it; its rows are still offered to
             memory.
     """
@@ -54,7 +56,7 @@ class Batch:
         self,
         index: Tensor,
         *,
-        gather: Callable[[Tensor], Tensor],
+        gather: Callable[..., Tensor],
         allow: Callable[[Tensor], Tensor | None],
         first_pass: bool = True,
         task_labels: bool = False,
@@ -63,8 +65,11 @@ class Batch:
         self.sources = [Source(0, index.shape[1])]
         self.first_pass = first_pass
         self.skip = False
+        self.trains: Tensor | None = None
+        self.offered: Tensor | None = None
         self._kept: dict[int, dict[str, Any]] = {}
         self._changes: list[Callable[[Tensor], Tensor]] = []
+        self._augments: list[Callable[[Tensor, Tensor], Tensor]] = []
         self._gather = gather
         self._allow = allow
         self._task_labels = task_labels
@@ -96,7 +101,7 @@ class Batch:
     def x(self) -> Tensor:
         """(B, ...) inputs, scaled, transformed and augmented; made once, on first use."""
         if self._x is None:
-            x = self._gather(self.index)
+            x = self._gather(self.index, *self._augments)
             for change in self._changes:
                 x = change(x)
             self._x = x
@@ -134,6 +139,13 @@ class Batch:
         if self._x is not None:
             raise AssertionError("inputs are changed in the 'batch' hook, before they are read")
         self._changes.append(how)
+
+    def augment(self, how: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Have the last word on augmentation: from raw inputs and augmented ones, both (B, ...) in [0, 1] and not
+        normalised yet, to what is shown."""
+        if self._x is not None:
+            raise AssertionError("inputs are changed in the 'batch' hook, before they are read")
+        self._augments.append(how)
 
     def keep(self, part: object, **things: Any) -> None:
         """What a part wants to find again in a later hook of the same step, by name."""

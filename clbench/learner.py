@@ -152,6 +152,8 @@ class Learner(SideWork):
         """With separate heads: hold those that no row of the batch may use, against momentum left from before."""
         if self.separate_heads:
             used = None if batch.allowed is None else batch.allowed.reshape(-1, self.n_outputs).any(0)
+            if used is not None and batch.trains is not None:
+                used = used | batch.trains
             self.freeze("idle heads", None if used is None else self._head_rows(~used))
 
     def order(self, n: int, *, shuffled: bool = True) -> Tensor:

@@ -84,7 +84,10 @@ class Memory:
         """Offer a batch's stream rows, after the draw and the step; raw rows, with the side tensors that parts gave
         the stream's source."""
         if self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass):
-            self.offer(batch.index[:, batch.stream.span], batch.stream.side)
+            index, side, chosen = batch.index[:, batch.stream.span], batch.stream.side, batch.offered
+            if chosen is not None:
+                index, side = index[:, chosen], {name: values[chosen] for name, values in side.items()}
+            self.offer(index, side)
 
     def admit_shuffled(self, index: Tensor) -> None:
         """Offer the rows (5, n) of an experience at its end, in an order of the memory's own."""

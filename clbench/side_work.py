@@ -69,14 +69,17 @@ class SideWork:
 
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """The loss of a step, a scalar: the objective, whoever sets it, and the terms that parts add."""
-        hooks = self.hooks
-        if hooks is None:
-            return classification_loss(output.logits, batch)
-        loss = hooks.objective(self, batch, output) if hooks.objective else classification_loss(output.logits, batch)
-        for term in hooks.loss:
+        loss = self.objective(batch, output)
+        for term in self.hooks.loss if self.hooks else ():
             value = term(self, batch, output)
             loss = loss if value is None else loss + value
         return loss
+
+    def objective(self, batch: Batch, output: Output) -> Tensor:
+        """The objective on a batch, a scalar: a part's, where one sets it, or that of the family of tasks."""
+        if self.hooks is not None and self.hooks.objective is not None:
+            return self.hooks.objective(self, batch, output)
+        return classification_loss(output.logits, batch)
 
     @contextmanager
     def _extra(self) -> Iterator[None]:
@@ -89,25 +92,31 @@ class SideWork:
 
     @contextmanager
     def undisturbed(self, *, training: bool) -> Iterator[None]:
-        """Side work in a given mode; modes, buffers and torch's generators are as before afterwards."""
+        """Side work in evaluation mode, or in ``training`` mode, where layers held in evaluation mode stay in it.
+
+        Modes, buffers and torch's generators are as before afterwards.
+        """
         modes = [m.training for m in self.modules]
-        buffers = [b.clone() for b in self.buffers]
+        buffers = [b.data for b in self.buffers]
+        for buffer in self.buffers:  # a copy, put aside later: writing back would break a backward pass under way
+            buffer.data = buffer.clone()
         generators, augment = generator_states(self.device), self._train.generator.get_state()
-        for module in self.modules:
-            module.__dict__["training"] = training
+        for module, mode in zip(self.modules, modes, strict=True):
+            module.__dict__["training"] = training and mode
         try:
             yield
         finally:
             for module, mode in zip(self.modules, modes, strict=True):
                 module.__dict__["training"] = mode
             for buffer, old in zip(self.buffers, buffers, strict=True):
-                buffer.copy_(old)
+                buffer.data = old
             set_generators(generators, self.device)
             self._train.generator.set_state(augment)
 
     def grad(self, batch: Batch) -> Tensor:
-        """Gradient (P,) of the objective on a batch with its allowed classes; no trace in g, modes or buffers."""
-        return self._gradient(batch, lambda output: classification_loss(output.logits, batch))
+        """Gradient (P,) of the objective, whoever sets it, on a batch with its allowed classes, without parts' terms;
+        no trace in g, modes or buffers."""
+        return self._gradient(batch, lambda output: self.objective(batch, output))
 
     def whole_gradient(self, batch: Batch) -> Tensor:
         """Gradient (P,) that the step to come would see before it is bent: objective, terms and penalties of all parts;
@@ -155,10 +164,11 @@ class SideWork:
             named = {name: source[place].view(p.shape) for (name, place), p in pieces}
             return functional_call(self.model, {**named, **(buffers or {})}, (x,))
 
-    def features(self, index: Tensor) -> Output:
-        """The model's output on the rows of an index matrix (5, N), un-augmented, in evaluation mode, in chunks."""
+    def features(self, index: Tensor, *, w: Tensor | None = None, training: bool = False) -> Output:
+        """The model's output on the rows of an index matrix (5, N), un-augmented, in chunks; the rest as in
+        :meth:`forward`."""
         chunks = index.split(512, dim=1)
-        made = [self.forward(self._train.present(rows[ROW], rows[VIEW])) for rows in chunks]
+        made = [self.forward(self._train.present(r[ROW], r[VIEW]), w=w, training=training) for r in chunks]
         return Output(torch.cat([m.logits for m in made]), torch.cat([m.features for m in made]))
 
     def per_row(self, index: Tensor, scalar: Callable[[Tensor], Tensor], *, power: Power) -> Tensor:
@@ -219,6 +229,7 @@ class SideWork:
         generator: Generator,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        clip_norm: float | None = None,
         rate: Callable[[int], float] | None = None,
         loss: Callable[[Batch], Tensor] | None = None,
     ) -> None:
@@ -231,6 +242,7 @@ class SideWork:
             batch_size: Rows per step; fewer where a pass ends.
             generator: Where orders come from.
             momentum, weight_decay: Of SGD.
+            clip_norm: Longest gradient of this loop, by Euclidean norm; ``None`` for no limit but the benchmark's.
             rate: From a step (from 0) to a factor of ``lr``.
             loss: From a batch to the loss, a scalar; it runs the model itself. Cross-entropy by default.
         """
@@ -250,6 +262,8 @@ class SideWork:
                     optimizer.param_groups[0]["lr"] = lr * rate(step)
                 self.g.zero_()
                 value.backward()
+                if clip_norm is not None:
+                    self.g.mul_((clip_norm / self.g.norm().clamp(min=1e-12)).clamp(max=1.0))
                 self.hold_idle_heads(batch)
                 self.apply(optimizer)
                 self.cost.extra_forward_rows += len(batch)

@@ -48,7 +48,9 @@ class Chain:
         self.loss = self._hooks("loss", watch=TERM)
         self.gradient = self._hooks("gradient", key=lambda part: part.gradient_order, watch=GRADIENT)
         self.adds: tuple[Callable[..., None], ...] = tuple(
-            part.gradient for part in self._defining("gradient") if part.gradient_order == ADDS
+            part.gradient
+            for part in sorted(self._defining("gradient"), key=lambda part: part.gradient_order)
+            if part.gradient_order <= ADDS  # readers add their own penalty behind their reading
         )
         self.after_step = self._hooks("after_step")
         self.end_experience = self._hooks("end_experience")
