@@ -14,12 +14,13 @@ ROOT = Path(clbench.__file__).parent
 
 LEVELS = (
     "types rng registry parameters compat",
-    "data metrics cost store rates config batch admission",
-    "memory resident models scenarios per_row fisher objective side_work probe",
+    "data metrics cost peak store rates look_schedule config batch admission",
+    "memory resident models scenarios per_row fisher flops objective side_work probe",
     "strategies learner train evaluate leaderboard plots stream_plots",
-    "adapters testing",
-    "alarms plan cell executors matrix track api identity snapshots environment",
-    "cli progress doctor __main__",
+    "adapters",
+    "alarms plan cell executors matrix track api identity snapshots environment sensitivity forecast",
+    "testing",
+    "cli progress doctor scaffold __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 
