@@ -28,6 +28,12 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _width_of_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output as wide as where it goes into a pipe, whatever the terminal that started the tests."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder with ``mnist/`` and ``cifar10/``; where it is missing, a failure on CI and a skip elsewhere."""

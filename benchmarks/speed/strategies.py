@@ -1,0 +1,168 @@
+"""Each strategy's time per iteration as a ratio to its arithmetic floor: ``python benchmarks/speed/strategies.py``.
+
+The floor is what the formula cannot do without, timed as bare PyTorch in the same run: one forward and backward pass
+with its optimiser step over the rows of the stream and of memory, and the further rows that the method sends forward
+(and backward), as its own account of cost counts them, taken at the price per row of large passes, without any overhead
+of a pass. Work at boundaries (Fisher information, herding) is in both. Target: at most 1.3.
+
+Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from itertools import pairwise
+from time import perf_counter
+
+import numpy as np
+import torch
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional as F
+
+from clbench.cell import Given, Run, prepare
+from clbench.data.arrays import from_arrays
+from clbench.plan import plan
+
+STRATEGIES = [
+    "naive",
+    "er",
+    "er_ace",
+    "er_aml",
+    "der(alpha=0.3)",
+    "derpp(alpha=0.1, beta=0.5)",
+    "mir",
+    "pcr(views=1)",
+    "hpcr(views=1)",
+    "icarl",
+    "agem",
+    "gem",
+    "l2(strength=0.01)",
+    "ewc(strength=1, rows=200)",
+    "si(strength=0.001)",
+    "mas(strength=0.001, rows=200)",
+    "lwf",
+    "pred_kd",
+    "feat_kd",
+    "refresh(strength=1e-5, form=code)",
+    "hft",
+    "er + group_mask",
+]
+TARGET = 1.3
+BATCH = 128
+
+
+def made_up() -> Given:
+    """6000 random 28 x 28 images of ten classes."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (6000, 1, 28, 28), dtype=np.uint8)
+    y = np.arange(6000) % 10
+    return Given(dataset=from_arrays("made-up", x, y, x[:200], y[:200]))
+
+
+def ready(strategy: str, given: Given) -> Run:
+    """A run of the job that has not begun."""
+    benchmark = {
+        "name": "speed-strategies",
+        "stream": {"scenario": "split", "setting": "class", "order": "fixed"},
+        "model": {"name": "mlp", "hidden": [400, 400]},
+        "training": {"optimizer": "sgd", "lr": 0.01, "batch_size": BATCH, "iterations": 40, "drop_last": True},
+        "memory": {"size": 500},
+        "evaluation": {"every": 0, "rows_per_task": 1},
+    }
+    cell = plan(benchmark, strategies=[strategy], seeds=1, dataset={"name": "made-up"}).cells[0]
+    return prepare(cell, given=given)
+
+
+def seconds(run: Run) -> float:
+    """Wall time of a whole run."""
+    began = perf_counter()
+    run.train()
+    return perf_counter() - began
+
+
+class Bare:
+    """The passes of the floor in plain PyTorch, with their prices in seconds."""
+
+    def __init__(self) -> None:
+        sizes = (784, 400, 400, 10)
+        layers = [m for a, b in pairwise(sizes) for m in (torch.nn.Linear(a, b), torch.nn.ReLU())]
+        self.model = torch.nn.Sequential(*layers[:-1])
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
+        self.x = torch.randint(0, 256, (6000, 784), dtype=torch.uint8)
+        self.y = torch.randint(0, 10, (6000,))
+
+    def rows(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A gathered and scaled batch."""
+        index = torch.randint(0, 6000, (n,))
+        return self.x[index].float().mul_(1 / 255), self.y[index]
+
+    def step(self, n: int) -> None:
+        """Forward, backward, optimiser step."""
+        x, y = self.rows(n)
+        self.optimizer.zero_grad(set_to_none=False)
+        F.cross_entropy(self.model(x), y).backward()
+        self.optimizer.step()
+
+    def forward(self, n: int) -> None:
+        """Forward only."""
+        with torch.no_grad():
+            self.model(self.rows(n)[0])
+
+    def both(self, n: int) -> None:
+        """Forward and backward, no step."""
+        x, y = self.rows(n)
+        torch.autograd.grad(F.cross_entropy(self.model(x), y), list(self.model.parameters()))
+
+    def price(self, what: str, n: int, repeats: int = 30) -> float:
+        """Median seconds of one pass over n rows."""
+        function, taken = getattr(self, what), []
+        for _ in range(repeats):
+            began = perf_counter()
+            function(n)
+            taken.append(perf_counter() - began)
+        return statistics.median(taken)
+
+
+def floor(run: Run, bare: Bare) -> float:
+    """Seconds that the counted rows of a finished run take in bare PyTorch."""
+    cost = run.learner.cost
+    steps = max(1, run.cursor.step)
+    main = round((cost.stream_rows + cost.replay_rows) / steps)
+    backward, forward = cost.extra_backward_rows, cost.extra_forward_rows - cost.extra_backward_rows
+    extra = backward * bare.price("both", 512, 8) / 512 + max(0, forward) * bare.price("forward", 512, 8) / 512
+    return steps * bare.price("step", max(1, main)) + extra
+
+
+def main() -> None:
+    """Time every strategy and its floor in turn, and print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--strategies", nargs="*", default=STRATEGIES)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    given, bare = made_up(), Bare()
+    seconds(ready("naive", given)), bare.price("step", 256)  # first imports and caches
+    ratios: dict[str, list[float]] = {name: [] for name in options.strategies}
+    each: dict[str, list[float]] = {name: [] for name in options.strategies}
+    for _ in range(options.rounds):
+        for name in options.strategies:
+            run = ready(name, given)
+            taken = seconds(run)
+            ratios[name].append(taken / floor(run, bare))
+            each[name].append(1000 * taken / run.cursor.step)
+    table = Table("strategy", "ms per iteration", "ratio to floor", "rounds", box=SIMPLE)
+    for name, found in ratios.items():
+        middle = statistics.median(found)
+        mark = "" if middle <= TARGET else " *"
+        spread = f"{min(found):.2f} to {max(found):.2f}"
+        table.add_row(name, f"{statistics.median(each[name]):.2f}", f"{middle:.2f}{mark}", spread)
+    Console().print(table)
+    print(f"* above the target of {TARGET}")
+
+
+if __name__ == "__main__":
+    main()
