@@ -11,6 +11,7 @@ from clbench.batch import ROW, VIEW
 from clbench.types import Dataset, Rows, Transform
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
+Change = Callable[[Tensor, Tensor], Tensor]
 
 
 class Resident:
@@ -56,9 +57,18 @@ class Resident:
         """Bytes of one raw row."""
         return self.x[0].numel() * self.x.element_size()
 
-    def gather(self, index: Tensor) -> Tensor:
-        """Training inputs of an index matrix (5, B): float32, (B, ...)."""
-        return self.present(index[ROW], index[VIEW], augment=self.augment)
+    def gather(self, index: Tensor, *changes: Change) -> Tensor:
+        """Training inputs of an index matrix (5, B): float32, (B, ...); ``changes`` as in ``Batch.augment``."""
+        if not changes:
+            return self.present(index[ROW], index[VIEW], augment=self.augment)
+
+        def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+            shown = x if self.augment is None else self.augment(x, generator)
+            for change in changes:
+                shown = change(x, shown)
+            return shown
+
+        return self.present(index[ROW], index[VIEW], augment=augment)
 
     def present(self, rows: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
         """Inputs of rows (B,) under their views (B,); float32, (B, ...)."""

@@ -37,7 +37,7 @@ SMALL = {
         "k_fpf": {"iters": 5, "every": 8},
         "pcr": {"views": 1},
         "hpcr": {"views": 1},
-        "view_batch": {"views": 2, "strong": "none"},
+        "view_batch": {"views": 2, "strong": None},
     },
 }
 """Split digits, 5 experiences of about 60 rows: a run takes a few hundredths of a second."""

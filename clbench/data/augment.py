@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from clbench.data.augment_color import jitter
+from clbench.data.augment_warp import affine_cutout, resized_crop_flip
+from clbench.data.auto_augment import auto_augment, rand_augment
 from clbench.parameters import Refused, did_you_mean
 
 if TYPE_CHECKING:
@@ -34,11 +37,30 @@ def crop_flip(x: Tensor, generator: Generator) -> Tensor:
     return _crop(x, generator, flip=True)
 
 
-AUGMENTERS: dict[str, Augmenter] = {"none": none, "crop": crop, "crop-flip": crop_flip}
+def contrastive(x: Tensor, generator: Generator) -> Tensor:
+    """What contrastive methods train with: a resized crop, mirrored or not, with its colours changed or taken away.
+
+    Source: Khosla et al. 2020, arXiv 2004.11362; see :func:`clbench.data.augment_warp.resized_crop_flip` and
+    :func:`clbench.data.augment_color.jitter`.
+    """
+    return jitter(resized_crop_flip(x, generator), generator)
+
+
+AUGMENTERS: dict[str, Augmenter] = {
+    "none": none,
+    "crop": crop,
+    "crop-flip": crop_flip,
+    "contrastive": contrastive,
+    "affine-cutout": affine_cutout,
+    "auto-augment": auto_augment,
+    "rand-augment": rand_augment,
+}
+COLORED = frozenset({"contrastive", "auto-augment", "rand-augment"})
+"""Those that change brightness and colours, and therefore have to know what the channels are."""
 
 
 def augmenter(name: str) -> Augmenter:
-    """The function ``(x, generator) -> x`` behind a name.
+    """The function ``(x, generator) -> x`` behind a name, or behind several joined by ``+``, applied in their order.
 
     It takes images (B, C, H, W) in [0, 1] and a torch generator, the only source of its draws, and returns images of
     the same shape; what it was given stays as it was.
@@ -46,19 +68,41 @@ def augmenter(name: str) -> Augmenter:
     Raises:
         Refused: There is none of that name; or, when it is called, rows are not images.
     """
-    if name not in AUGMENTERS:
-        raise Refused(f"there is no augmentation called {name!r}; {did_you_mean(name, AUGMENTERS)}")
-    return AUGMENTERS[name]
+    names = [each.strip() for each in name.split("+")]
+    for each in names:
+        if each not in AUGMENTERS:
+            raise Refused(f"there is no augmentation called {each!r}; {did_you_mean(each, AUGMENTERS)}")
+    if names == ["none"]:
+        return none
+
+    def apply(x: Tensor, generator: Generator) -> Tensor:
+        for each in names:
+            _check(x, each)
+            x = AUGMENTERS[each](x, generator)
+        return x
+
+    return apply
+
+
+def _check(x: Tensor, name: str) -> None:
+    if name == "none":
+        return
+    if x.ndim != 4:
+        raise Refused(
+            f"rows of shape {tuple(x.shape[1:])} are not images (C, H, W), so {name} cannot change them; set augment: "
+            "none"
+        )
+    if name in COLORED and x.shape[1] not in (1, 3):
+        raise Refused(
+            f"{name} changes colours, and images of {x.shape[1]} channels are neither grey nor red, green and blue; "
+            "take crop, crop-flip or affine-cutout"
+        )
 
 
 def _crop(x: Tensor, generator: Generator, *, flip: bool) -> Tensor:
     import torch
     from torch.nn.functional import pad
 
-    if x.ndim != 4:
-        raise Refused(
-            f"rows of shape {tuple(x.shape[1:])} are not images (C, H, W), so they cannot be cropped; set augment: none"
-        )
     batch, channels, height, width = x.shape
     margin = max(1, height // 8)
     home = generator.device

@@ -112,7 +112,7 @@ def _refuse_uneven(looks: StepLooks, every: int) -> None:
     the count starts again).
     """
     if every < 1:
-        raise Undefined("looks are uneven (evaluation.schedule), so a window of looks means no fixed number of iterations")
+        raise Undefined("looks are uneven (evaluation.schedule), so a window of looks means no fixed time")
     gap = np.diff(looks.step)
     inside = np.diff(looks.experience) == 0
     last = np.append(~inside[1:], True)

@@ -1,0 +1,114 @@
+"""Random changes of where pixels lie: crops that are resized, turns, shears, shifts, and squares cut out.
+
+Pictures are (n, C, H, W). torch is imported only when something is called.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+AREA = (0.2, 1.0)
+ASPECT = (3 / 4, 4 / 3)
+TURN, SHEAR, ZOOM, SHIFT, HOLE = 15.0, 0.15, 0.15, 0.125, 0.25
+"""Limits of :func:`affine_cutout`: degrees, slope, fraction of the scale, and fractions of the side."""
+
+
+def uniform(generator: Generator, like: Tensor, *shape: int) -> Tensor:
+    """Numbers in [0, 1), drawn where the generator lives, on the device of ``like``."""
+    import torch
+
+    return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
+
+
+def warp(x: Tensor, matrix: Tensor, *, mode: str, padding: str = "zeros") -> Tensor:
+    """Fetch the value of each pixel from the place that an affine map gives for it.
+
+    Args:
+        x: (n, C, H, W).
+        matrix: (n, 2, 3), from the place (x, y) of a pixel of the result, in pixels from the picture's middle, to where
+            its value is fetched.
+        mode: ``nearest`` or ``bilinear``.
+        padding: What lies outside: ``zeros``, or the ``border`` going on.
+    """
+    from torch.nn.functional import affine_grid, grid_sample
+
+    height, width = x.shape[2:]
+    half = matrix.new_tensor([width / 2, height / 2, 1.0])
+    theta = matrix * half / half[:2, None]  # the same map between coordinates in [-1, 1]
+    grid = affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
+    return grid_sample(x, grid, mode=mode, padding_mode=padding, align_corners=False)
+
+
+def resized_crop_flip(x: Tensor, generator: Generator) -> Tensor:
+    """Cut a box of 20 % to 100 % of the area, sides 3:4 to 4:3, resize it to the picture, mirror it with probability ½.
+
+    Source: Szegedy et al. 2015 for the box; limits of the area as in Khosla et al. 2020. A side that would be longer
+    than the picture's is cut to it, and boxes need not lie on whole pixels.
+    """
+    import torch
+
+    n, _, height, width = x.shape
+    area, aspect, right, down, coin = uniform(generator, x, 5, n)
+    area = AREA[0] + (AREA[1] - AREA[0]) * area
+    ratio = torch.exp(math.log(ASPECT[0]) + math.log(ASPECT[1] / ASPECT[0]) * aspect)
+    shape = (height * width) * area
+    w, h = (shape * ratio).sqrt().clamp(max=width), (shape / ratio).sqrt().clamp(max=height)
+    matrix = x.new_zeros(n, 2, 3)
+    matrix[:, 0, 0] = torch.where(coin < 0.5, -w, w) / width
+    matrix[:, 1, 1] = h / height
+    matrix[:, 0, 2] = (right - 0.5) * (width - w)
+    matrix[:, 1, 2] = (down - 0.5) * (height - h)
+    return warp(x, matrix, mode="bilinear", padding="border")
+
+
+def affine_cutout(x: Tensor, generator: Generator) -> Tensor:
+    """Turn by up to 15°, shear by up to 0.15, scale by up to 15 %, shift by up to an eighth, then black out a square.
+
+    The square has a quarter of the shorter side and lies anywhere within the picture. Nothing is mirrored and no colour
+    is changed, so it suits digits and letters. The mixture is ours; the square is the cutout of DeVries and Taylor
+    2017, arXiv 1708.04552.
+    """
+    import torch
+
+    n, _, height, width = x.shape
+    draws = uniform(generator, x, 7, n)
+    angle, shear, zoom, right, down = 2 * draws[:5] - 1
+    angle, shear, scale = angle * math.radians(TURN), shear * SHEAR, 1 / (1 + zoom * ZOOM)
+    matrix = turn(angle)
+    matrix[:, :, 1] += shear[:, None] * matrix[:, :, 0]
+    matrix = matrix * scale[:, None, None]
+    matrix[:, :, 2] = torch.stack([right * SHIFT * width, down * SHIFT * height], dim=1)
+    shown = warp(x, matrix, mode="bilinear")
+    side = max(1, round(HOLE * min(height, width)))
+    left, top = (draws[5] * (width - side + 1)).long(), (draws[6] * (height - side + 1)).long()
+    rows, columns = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+    inside_rows = (rows >= top[:, None]) & (rows < top[:, None] + side)  # (n, H)
+    inside_columns = (columns >= left[:, None]) & (columns < left[:, None] + side)  # (n, W)
+    return shown.masked_fill((inside_rows[:, :, None] & inside_columns[:, None, :])[:, None], 0.0)
+
+
+def turn(angle: Tensor) -> Tensor:
+    """Matrices (n, 2, 3) that turn pictures about their middle by angles (n,) in radians."""
+    import torch
+
+    cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    return torch.stack([cosine, sine, zero, -sine, cosine, zero], dim=1).view(-1, 2, 3)
+
+
+def shear(slope: Tensor, shape: tuple[int, int], *, axis: int) -> Tensor:
+    """Matrices (n, 2, 3) that shear pictures of a shape (H, W) along x (0) or y (1), the first row or column still."""
+    matrix = turn(slope * 0)
+    matrix[:, axis, 1 - axis] = slope
+    matrix[:, axis, 2] = slope * shape[axis] / 2  # from the edge and not from the middle
+    return matrix
+
+
+def shift(pixels: Tensor, *, axis: int) -> Tensor:
+    """Matrices (n, 2, 3) that fetch from so many pixels (n,) further along x (0) or y (1)."""
+    matrix = turn(pixels * 0)
+    matrix[:, axis, 2] = pixels
+    return matrix

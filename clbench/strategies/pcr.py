@@ -1,0 +1,190 @@
+"""Proxy-based contrastive replay: rows are contrasted with the head's weight vectors of the classes at hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from clbench.parameters import Count, Refused
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.learner import Learner, Output, Shown
+
+Positive = Annotated[float, Field(gt=0)]
+Pairs = Literal["off", "on"] | Count
+
+
+@dataclass(kw_only=True)
+class ProxyContrast(Part):
+    """Replaces the objective by a contrast of rows with proxies, the weight vectors w_c of the head, bias left out.
+
+    A are all rows of the joint batch: the stream's, a draw from memory, and a second view of either. With scores
+    s_ic = cos(z_i, w_c) / T the loss is
+
+        factor · mean over i in A of -log [exp(s_i,y_i) / Σ_{j in A} exp(s_i,y_j)]
+
+    so only classes of the joint batch compete, each as often as it occurs there. Classes that the benchmark lets not
+    compete on a row are left out of its sum. Predictions are read from the scores.
+
+    Args:
+        rows: Rows of the draw from memory; ``None`` draws as many as the batch has.
+        temperature: T, above 0.
+        views: 2 learns every row raw and once more as the benchmark augments it; 1 learns it once, as the benchmark
+            shows it.
+        empty: What is done with a batch while memory is empty: ``learn`` it, or ``skip`` it.
+        sample_pairs: Whether rows are contrasted with the other rows too, see :func:`contrast`: ``off``, ``on``, or
+            from so many rows of the stream per step on.
+        factor_min, factor_max, period: The factor of the loss swings from the smallest to the largest and back within
+            so many steps of an experience (of the stream, where boundaries are hidden).
+
+    Raises:
+        Refused: The model has no linear head to read proxies from.
+    """
+
+    rows: Count | None = None
+    temperature: Positive = 0.09
+    views: Literal[1, 2] = 2
+    empty: Literal["learn", "skip"] = "learn"
+    sample_pairs: Pairs = "off"
+    factor_min: Positive = 1.0
+    factor_max: Positive = 1.0
+    period: Count = 500
+
+    needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    owns: ClassVar[frozenset[str]] = frozenset({"objective", "stream coefficient"})
+
+    def __post_init__(self) -> None:
+        if self.views > 1:
+            self.__dict__["needs"] = self.needs | {"augmentation"}
+
+    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+        self.state["step"] = -1
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        import torch
+
+        self.state["step"] = self.state.get("step", -1) + 1
+        memory = learner.memory
+        if len(memory):
+            draw = memory.draw(self.rows or len(batch.stream), generator=self.generator)
+            batch.append(draw.index, side=draw.side)
+        elif self.empty == "skip":
+            batch.skip = True
+            return
+        if self.views > 1:
+            raw = len(batch)
+            for source in tuple(batch.sources):
+                batch.append(batch.index[:, source.span], side=source.side)
+            batch.augment(lambda plain, shown: torch.cat([plain[:raw], shown[raw:]]))
+
+    def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
+        scores = cosine_scores(output, learner, self.temperature)
+        pairs = self.sample_pairs
+        if pairs == "on" or (pairs != "off" and len(batch.stream) >= pairs):
+            features, temperature = output.features, self.temperature
+        else:
+            features, temperature = None, 1.0
+        loss = contrast(scores, batch.y, allowed=batch.allowed, features=features, temperature=temperature)
+        factor = swing(self.state.get("step", 0), self.factor_min, self.factor_max, self.period)
+        return loss if factor == 1 else factor * loss
+
+    def predict(self, learner: Learner, output: Output, task: Tensor | None, scores: Tensor) -> Tensor:
+        return cosine_scores(output, learner, self.temperature)
+
+
+def pcr(
+    *,
+    rows: Count | None = None,
+    temperature: Positive = 0.09,
+    views: Literal[1, 2] = 2,
+    empty: Literal["learn", "skip"] = "learn",
+) -> list[Part]:
+    """PCR: replay in which rows are contrasted with the proxies of the classes in the joint batch, and predicted by the
+    nearest proxy. Settings as in :class:`ProxyContrast`.
+
+    Source: Lin et al. 2023, arXiv 2304.04408, and the authors' code, whose first batch changes no weights: ``empty:
+    skip``. Here stream and memory pass through the model together, there one after the other, which matters for batch
+    normalisation. The initial head is the benchmark's. Parts that are joined and measure with logits, such as ewc with
+    its Fisher information, see the linear head.
+
+    Expected:
+        class: above er in one pass with small batches, since classes absent from a batch are not pushed away; the
+            newest classes take fewer of the old ones' rows.
+        task: at or above er; classes of other tasks compete in neither.
+        domain: at or above er; every class is in most batches, so what differs is the cosine head and its scale.
+        recurring: above er where few classes are shown at a time; the lead shrinks as classes come back more often.
+    """
+    return [ProxyContrast(rows=rows, temperature=temperature, views=views, empty=empty)]
+
+
+def cosine_scores(output: Output, learner: Learner, temperature: float) -> Tensor:
+    """Cosine of features and proxies over a temperature, (B, C).
+
+    Raises:
+        Refused: The model has no linear head to read proxies from.
+    """
+    from torch.nn.functional import normalize
+
+    proxies = getattr(getattr(learner.model, "head", None), "weight", None)
+    if proxies is None or tuple(proxies.shape) != (learner.n_outputs, output.features.shape[1]):
+        raise Refused(
+            f"model {type(learner.model).__name__} has no linear layer 'head' from its features to the "
+            f"{learner.n_outputs} outputs, whose weights a proxy method could read; give it one, or return logits alone"
+        )
+    return normalize(output.features) @ normalize(proxies).T / temperature
+
+
+def contrast(
+    scores: Tensor,
+    y: Tensor,
+    *,
+    allowed: Tensor | None = None,
+    features: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Mean over rows of -log of the share that a row's own proxy has among those of all rows, a scalar.
+
+    With ``features``, the other rows stand among the proxies, and the logarithms of all that is of the row's class, its
+    proxy as often as the class occurs and the other rows, are averaged.
+
+    Args:
+        scores: (A, C) of rows and proxies.
+        y: (A,) labels; a class is in the sum as often as it occurs here.
+        allowed: Classes that compete, (C,) or (A, C) bool; ``None`` for all.
+        features: (A, H) of the rows, for pairs of rows.
+        temperature: Of the cosines of features.
+
+    Source: Lin et al. 2023, arXiv 2304.04408; Khosla et al. 2020, eq. 2, for the form with pairs of rows.
+    """
+    import torch
+    from torch.nn.functional import normalize
+
+    n, classes = scores.shape
+    counts = scores.new_zeros(classes).index_add_(0, y, scores.new_ones(n))
+    below = scores + counts.log()  # n_c equal terms are one with log n_c; an absent class has none
+    if allowed is not None:
+        below = below.masked_fill(~allowed, -torch.inf)
+    own = scores.gather(1, y[:, None])[:, 0]  # (A,)
+    if features is None:
+        return (below.logsumexp(1) - own).mean()
+    unit = normalize(features)
+    others = unit @ unit.T / temperature  # (A, A)
+    alone = torch.eye(n, dtype=torch.bool, device=y.device)
+    hidden = alone if allowed is None else alone | ~allowed.expand(n, classes)[:, y]
+    total = torch.cat([below, others.masked_fill(hidden, -torch.inf)], dim=1).logsumexp(1)
+    same = (y[:, None] == y) & ~alone
+    times = counts[y]
+    above = (times * own + (others * same).sum(1)) / (times + same.sum(1))
+    return (total - above).mean()
+
+
+def swing(step: int, low: float, high: float, period: int) -> float:
+    """Where a cosine stands that leaves ``low`` at step 0, is at ``high`` half a period later, and comes back."""
+    return low + (high - low) * (1 - math.cos(2 * math.pi * step / period)) / 2

@@ -1,0 +1,166 @@
+"""View-batch: fewer rows per batch, each in several views, so that longer passes before a row is met again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from clbench.parameters import Count, NonNegative
+from clbench.strategies.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clbench.batch import Batch
+    from clbench.data.augment import Augmenter
+    from clbench.learner import Learner, Output, Shown
+
+
+@dataclass(kw_only=True)
+class ViewBatch(Part):
+    """A batch of B rows becomes B / V rows in V views; a true pass over an experience takes V of the benchmark's.
+
+    In every pass of N rows, the loop learns the next N places of the list that holds each row V times in a row, in the
+    order drawn at the pass in which the list began. So there are as many steps as without, and V times as many of them
+    lie between two visits of a row. View 1 is what the benchmark shows; the others are changed further by ``strong``.
+    The loss gains a term, over all pairs of a view j > 1 and the view 1 of the same visit in the same batch,
+
+        strength · mean over pairs of KL(p_1 || p_j),  p the softmax over the classes that compete, p_1 a constant
+
+    Rows merged from memory into an experience are repeated as its own are; rows drawn for a single step are not.
+
+    Args:
+        views: V; 1 does nothing.
+        strong: Augmentation of views 2 to V on top of the benchmark's, a name as in ``training.augment`` (with ``_``
+            for ``-``, so that it needs no quotes in text); ``none`` leaves it out.
+        strength: Factor of the divergence, at least 0.
+        start_epoch: The benchmark's pass over each experience, from 0, with which the divergence sets in.
+        over_classes: ``sum`` of the divergence's terms, or their ``mean`` over the classes that compete.
+
+    The number of passes should be a multiple of V: after fewer than V, rows remain that were never learned, and in
+    single-pass streams all but 1 / V of them. The batch size should be one too: of a visit that falls into two
+    batches, views in the second have no view 1. Memory is offered every row once in a true pass, as view 1 comes up.
+
+    Source: Kang et al. 2025, "Do Your Best and Get Enough Rest for Continual Learning", arXiv 2503.18371, and its code.
+    There a visit is taken to go on as long as labels are equal; permutations do not depend on the run or the
+    experience; rows beyond a multiple of 256 are left out; and the divergence is a mean over classes too.
+
+    Expected:
+        class: above its host where passes are many, clearest with icarl; alone it is as naive, zero on old classes.
+        task: above its host by some points where passes are many; below it in one pass.
+        domain: above its host where passes are many; below it in one pass, which leaves most rows unlearned.
+        recurring: near its host where rows seldom come back; compare with strong augmentation in both.
+    """
+
+    views: Count = 4
+    strong: str | None = "auto_augment"
+    strength: NonNegative = 1.0
+    start_epoch: int = 5
+    over_classes: Literal["sum", "mean"] = "sum"
+
+    owns: ClassVar[frozenset[str]] = frozenset({"order"})
+    conflicts: ClassVar[dict[str, str]] = {"ProxyContrast": "both decide how the views of a row look"}
+    identity: ClassVar[Mapping[str, Any] | None] = {"views": 1}
+
+    def __post_init__(self) -> None:
+        strong = self._augmenter()  # an unknown name is refused before anything runs
+        if self.views > 1 and strong is not None:
+            self.__dict__["needs"] = self.needs | {"augmentation"}
+
+    def _augmenter(self) -> Augmenter | None:
+        from clbench.data.augment import augmenter
+
+        name = (self.strong or "none").replace("_", "-")
+        return None if name == "none" else augmenter(name)
+
+    # ------------------------------------------------------------------ which rows
+
+    def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
+        if self.views == 1:
+            return order
+        if epoch % self.views == 0:
+            self.state["order"] = order
+        self.state.update(epoch=epoch, own=len(experience), at=0)
+        return self.state["order"][self._places(0, len(order)) // self.views]
+
+    def _places(self, start: int, stop: int) -> Tensor:
+        """Places in the list of all views for positions of the running pass."""
+        import torch
+
+        order = self.state["order"]
+        begin = self.state["epoch"] % self.views * len(order)
+        return torch.arange(begin + start, begin + stop, device=order.device)
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        import torch
+
+        if self.views == 1:
+            return
+        state, order, at = self.state, self.state["order"], self.state["at"]
+        place = self._places(at, min(at + learner.batch_size, len(order)))
+        state["at"] = at + len(place)
+        visit, view = place // self.views, place % self.views
+        own = order[visit] < state["own"]
+        spans = [batch.stream.span] if len(order) == state["own"] else [s.span for s in batch.sources[:2]]
+        if [s.stop - s.start for s in spans[:1]] != [int(own.sum())]:
+            raise AssertionError("the batch holds other rows than the order that view_batch gave")
+        batch.first_pass = state["epoch"] < self.views
+        batch.offered = (view[own] == 0).nonzero()[:, 0]
+        visit, view = (torch.cat([v[own], v[~own]]) for v in (visit, view))  # merged rows lie behind the stream's
+        rows = torch.cat([torch.arange(s.start, s.stop, device=place.device) for s in spans])  # in the batch
+        batch.keep(self, rows=rows, visit=visit, view=view)
+        strong = self._augmenter()
+        if strong is not None:
+            self._strengthen(batch, rows[view > 0], strong)
+
+    def _strengthen(self, batch: Batch, rows: Tensor, strong: Augmenter) -> None:
+        import torch
+
+        seed = int(self.generator.words(1)[0]) >> 1
+
+        def change(_: Tensor, shown: Tensor) -> Tensor:
+            made = shown.clone()
+            made[rows] = strong(shown[rows], torch.Generator().manual_seed(seed))
+            return made
+
+        if len(rows):
+            batch.augment(change)
+
+    # ------------------------------------------------------------------ what views teach each other
+
+    def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
+        if not batch.kept(self) or not self.strength or self.state["epoch"] < self.start_epoch:
+            return None
+        first, later = self._pairs(batch)
+        if not len(later):
+            return None
+        logits = output.logits
+        wide = logits.new_ones(logits.shape).bool() if batch.allowed is None else batch.allowed.expand(logits.shape)
+        each = divergence(logits[first].detach(), logits[later], wide[later])  # (pairs,)
+        if self.over_classes == "mean":
+            each = each / wide[later].sum(1)
+        return self.strength * each.mean()
+
+    def _pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Rows of the batch that are views 1, and the further views of the same visits, (pairs,) each."""
+        import torch
+
+        rows, visit, view = (batch.kept(self)[name] for name in ("rows", "visit", "view"))
+        _, visit = torch.unique(visit, return_inverse=True)
+        first = torch.full_like(rows, -1)  # by visit
+        first[visit[view == 0]] = rows[view == 0]
+        first = first[visit]
+        paired = (view > 0) & (first >= 0)
+        return first[paired], rows[paired]
+
+
+def divergence(teacher: Tensor, pupil: Tensor, allowed: Tensor) -> Tensor:
+    """KL(softmax(teacher) || softmax(pupil)) over the classes that compete, (n,), from logits (n, C)."""
+    import torch
+
+    p, q = (
+        logits.masked_fill(~allowed, -torch.inf).log_softmax(1).masked_fill(~allowed, 0.0)
+        for logits in (teacher, pupil)
+    )
+    return (p.exp() * allowed * (p - q)).sum(1)
