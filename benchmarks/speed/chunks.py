@@ -23,7 +23,7 @@ JOBS = {
 }
 """Model, shape of a row, rows of a look."""
 SIZES = tuple(1 << power for power in range(15, 25))
-"""Input values per chunk."""
+"""Values per chunk, of the input."""
 REPEATS = 3
 
 

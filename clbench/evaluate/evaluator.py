@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from clbench import look_schedule
 from clbench.evaluate.panels import Panel, Panels
@@ -22,7 +22,7 @@ from clbench.models.output import Output
 from clbench.types import Index, Kind, Stream, Trace
 
 CHUNK_VALUES = 1 << 19
-"""Input values per chunk: with weights and activations of small models, this stays inside a core's cache.
+"""Values per chunk in the widest place of a model, its input or behind a layer: this stays near a core's cache.
 
 It is the same on every machine: another size takes sums in another order, and where two classes are nearly tied that
 turns a prediction round, so a size measured on each machine would make traces depend on it."""
@@ -84,6 +84,7 @@ class Evaluator(Panels):
         self._per_unit: list[Tensor] = []  # (C,) accuracy
         self._sums: list[Tensor] = []
         self._switch = 0
+        self._chunk: int | None = None
         self._started = perf_counter()
         self.seconds = 0.0
 
@@ -120,10 +121,13 @@ class Evaluator(Panels):
 
     def _pass(self, learner: Learner, panel: Panel) -> Tensor:
         """Write down what a forward pass shows; the sum of all outputs, which is finite only if each of them is."""
-        u, chunk = len(panel.x), max(64, CHUNK_VALUES // max(1, panel.x[0].numel()))
+        u = len(panel.x)
         predicted, kept, total = [], [], torch.zeros((), device=self._device)
         learner.scratch.clear()
         with learner.undisturbed(training=False):
+            if self._chunk is None:
+                self._chunk = max(64, CHUNK_VALUES // self._widest(learner, panel.x[:1]))
+            chunk = self._chunk
             for start in range(0, u, chunk):
                 span = slice(start, start + chunk)
                 hidden = panel.hidden[span] if panel.hidden is not None and panel.hidden.dim() == 2 else panel.hidden
@@ -145,6 +149,22 @@ class Evaluator(Panels):
             units = torch.zeros_like(panel.per_unit).index_add_(0, panel.y, right.long())
             self._per_unit.append(units.double() / panel.per_unit)  # 0 / 0 is NaN: no such row
         return total
+
+    def _widest(self, learner: Learner, row: Tensor) -> int:
+        """Most values that one row (1, ...) has anywhere: as input, or behind a layer."""
+        found = [row.numel()]
+
+        def note(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: object) -> None:
+            if isinstance(output, Tensor):
+                found.append(output.numel())
+
+        handles = [m.register_forward_hook(note) for m in learner.modules if not list(m.children())]
+        try:
+            self._output(learner, row)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return max(found)
 
     def _output(self, learner: Learner, x: Tensor) -> Output:
         if not self._halved:
