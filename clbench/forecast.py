@@ -139,6 +139,11 @@ def forecast(
     return found
 
 
+def warm_up() -> None:
+    """Import what the first cell of a process imports: torch's first optimiser brings its compiler along."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+
+
 def matrix_seconds(forecasts: Iterable[Forecast], *, jobs: int) -> float:
     """Wall time of all cells, each given in turn to whichever of ``jobs`` workers is free first; what cannot be told
     counts as nothing."""

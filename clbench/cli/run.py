@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -236,11 +237,15 @@ def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str
     from rich.table import Table
     from rich.text import Text
 
-    from clbench.api import choose_device
-    from clbench.forecast import forecast, matrix_seconds
-    from clbench.matrix import jobs_for
     from clbench.progress import clock_text
 
+    began = perf_counter()
+    from clbench.api import choose_device
+    from clbench.forecast import forecast, matrix_seconds, warm_up
+    from clbench.matrix import jobs_for
+
+    warm_up()
+    start = perf_counter() - began  # a process that runs cells starts with the same imports
     workers = jobs_for(todo, jobs)
     found = forecast(todo, data_dir=data_dir, device=choose_device(device))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
@@ -254,8 +259,9 @@ def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str
         if each.reason:
             console.print(f"{each.label}: {each.reason}", soft_wrap=True)
     console.print(
-        f"Predicted: {clock_text(matrix_seconds(found, jobs=workers))} with {count(workers, 'job')}, from a few "
-        "iterations of each strategy timed here just now; on a busy machine both it and the run are noisy.",
+        f"Predicted: {clock_text(start + matrix_seconds(found, jobs=workers))} with {count(workers, 'job')}, "
+        f"{start:.0f} s of it to start, from a few iterations of each strategy timed here just now; on a busy machine "
+        "both it and the run are noisy.",
         soft_wrap=True,
     )
 
