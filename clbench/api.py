@@ -61,8 +61,8 @@ def run(
     Raises:
         Refused: Anything wrong with what was asked, before anything runs.
     """
-    from clbench.cell import Given
     from clbench.identity import describe_model
+    from clbench.prepare import Given
 
     given = Given(dataset=_dataset(dataset), model=model)
     settings = overrides.items() if isinstance(overrides, Mapping) else ()

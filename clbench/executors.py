@@ -22,7 +22,7 @@ from clbench.types import Record
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from clbench.cell import Given
+    from clbench.prepare import Given
 
 TICK_SECONDS = 0.2
 """How often a running cell tells where it stands."""

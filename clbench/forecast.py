@@ -9,7 +9,7 @@ or with the experiences behind them, parts that change how many rows an experien
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -17,11 +17,10 @@ import numpy as np
 import torch
 
 from clbench import look_schedule
-from clbench.cell import Skip, prepare
 from clbench.config import Evaluation, Training
-from clbench.evaluate import Evaluator
-from clbench.learner import Learner
+from clbench.evaluate import Evaluator, Subject
 from clbench.plan import Cell
+from clbench.prepare import Skip, prepare_job
 from clbench.types import Index, Kind, Stream, content_hash
 
 PILOT = 6
@@ -74,7 +73,7 @@ class Clock:
     end_looks: list[float] = field(default_factory=list)
     since: float = field(default_factory=perf_counter)
 
-    def look(self, learner: Learner, kind: Kind, number: int, step: int) -> None:
+    def look(self, learner: Subject, kind: Kind, number: int, step: int) -> None:
         """Take notice of what happened since the last call, and look."""
         self.wait()
         now = perf_counter()
@@ -237,7 +236,7 @@ class _Sample:
 def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, device: str) -> _Sample:
     training, evaluation = Training(**cell.config["training"]), Evaluation(**cell.config["evaluation"])
     began = perf_counter()
-    run = prepare(cell, data_dir=data_dir, device=device)
+    run = prepare_job(cell, data_dir=data_dir, device=device)
     setup = perf_counter() - began
     whole = run.stream
     there = _iterations(whole, training, run.share)
@@ -245,13 +244,10 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     places = sorted({learned[0], learned[min(1, len(learned) - 1)], learned[-1]})[:visits]
     # two at least, also where there is one: the first of an experience holds what its beginning takes
     iterations = max(2, min(iterations, *(int(there[place]) for place in places)))
-    settings = {**cell.config["training"], "iterations": iterations}
-    run.cell, run.share = replace(cell, config={**cell.config, "training": settings}), 1
-    run.stream = replace(whole, length=len(places), build=lambda number: whole.build(places[number]))
     clock = Clock(run.evaluator, places, iterations, _waiter(device))
     inputs = _inputs(run.evaluator)
     looks = _looks(there, look_schedule.due(evaluation.schedule, evaluation.every))
-    run.evaluator = clock  # type: ignore[assignment]
+    run.cut(places, iterations, clock)
     clock.since = perf_counter()
     run.train()
     return _Sample(setup, clock, there, looks, inputs)

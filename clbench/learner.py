@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clbench.batch import TASK, Batch
+from clbench.batch import ROW, TASK, VIEW, Batch
 from clbench.cost import Cost
 from clbench.memory import Memory
 from clbench.models.flat import flatten
@@ -79,6 +79,8 @@ class Learner(SideWork):
         length: Experiences of the stream, and ``total_steps`` its optimiser steps; ``None`` where that is not revealed.
         probe: Takes the gradient apart at chosen steps, where that was asked for.
         hooks: The strategy at work, for :meth:`loss`.
+        reader: What reads out in the model's place, where a part does so.
+        steps_itself: Whether a part takes the steps, with gradients of its own.
         scratch: What parts worked out for the look that is running, such as class means; every look begins with none.
     """
 
@@ -98,7 +100,10 @@ class Learner(SideWork):
         self.model = model
         self.flat = flatten(model)
         self.w, self.g, self.slices = self.flat.w, self.flat.g, self.flat.slices
+        self._optimizer = optimizer
         self.optimizer = optimizer([self.w])
+        self.steps_itself = False
+        self._others: list[torch.optim.Optimizer] = []
         self.separate_heads = separate_heads
         self.clip_norm = clip_norm
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -112,6 +117,7 @@ class Learner(SideWork):
         self.total_steps: int | None = None
         self.hooks: Terms | None = None
         self.predictors: tuple[Any, ...] = ()
+        self.reader: Callable[[Learner, Tensor, Tensor | None], Output] | None = None
         self.scratch: dict[str, Any] = {}
         self.probe: Probe | None = None
         self._losses: list[tuple[int, Tensor]] = []
@@ -140,7 +146,7 @@ class Learner(SideWork):
         self.seen[list(experience.classes)] = True
         self._compete = None if stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
         self.freeze("unseen heads", self._unseen_heads())
-        self.flat.check(self.model)
+        self.flat.check(self.model, gradients=not self.steps_itself)
         return Shown(torch.stack(columns).to(self.device), self.experience)
 
     def _unseen_heads(self) -> Tensor | None:
@@ -171,6 +177,15 @@ class Learner(SideWork):
             first_pass=first_pass,
             task_labels=self._by_task is not None,
         )
+
+    def raw(self, index: Tensor) -> Tensor:
+        """Inputs (n, ...) of the rows of an index matrix (5, n), un-augmented."""
+        return self._train.present(index[ROW], index[VIEW])
+
+    @property
+    def task_labels(self) -> bool:
+        """Whether the stream reveals the task of a row."""
+        return self._by_task is not None
 
     def allowed(self, index: Tensor) -> Tensor | None:
         """Classes that compete on the rows of an index matrix (5, B): ``None`` for all, else (C,) or (B, C) bool."""
@@ -238,12 +253,21 @@ class Learner(SideWork):
 
     def scale_lr(self, factor: float) -> None:
         """Set the learning rate to so many times the benchmark's."""
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = factor * rate
+        for optimizer in (self.optimizer, *self._others):
+            for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = factor * rate
 
     def reset_optimizer(self) -> None:
         """Forget momentum and moments."""
-        self.optimizer.state.clear()
+        for optimizer in (self.optimizer, *self._others):
+            optimizer.state.clear()
+
+    def another_optimizer(self) -> torch.optim.Optimizer:
+        """The benchmark's optimiser over the model's parameters one by one, for a part with a step of its own; its
+        learning rate follows the benchmark's schedule."""
+        made = self._optimizer(list(self.flat.parameters))
+        self._others.append(made)
+        return made
 
     def apply(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """One optimiser step; frozen weights, their momentum and their moments stay as they are."""
@@ -267,6 +291,15 @@ class Learner(SideWork):
         return [(name, t) for name, t in state.items() if isinstance(t, Tensor) and t.shape == self.w.shape]
 
     # ------------------------------------------------------------------ prediction
+
+    def output(self, x: Tensor, task: Tensor | None) -> Output:
+        """What it makes of inputs (B, ...): the model's output, or that of a part that reads out by itself.
+
+        Args:
+            x: The inputs.
+            task: (B,) task labels where the stream reveals them.
+        """
+        return self.model(x) if self.reader is None else self.reader(self, x, task)
 
     def predict(self, output: Output, task: Tensor | None, *, hidden: Tensor | None) -> Tensor:
         """Scores (B, C) in evaluation: what parts make of the logits, then only the classes that compete.

@@ -3,7 +3,8 @@
 Built-ins are listed as import paths, so that listing them imports nothing heavy. Other packages add theirs through
 the entry points ``clbench.datasets``, ``clbench.scenarios``, ``clbench.models``, ``clbench.strategies`` and
 ``clbench.metrics``; a running program adds its own with :meth:`Registry.add`; ``FILE.py:NAME`` is a thing in a file,
-and :meth:`Registry.alias` gives it a short name.
+and :meth:`Registry.alias` gives it a short name. ``SCHEME:REST`` is a thing of another library, such as
+``sklearn:SGDClassifier``, which the scheme's adapter finds.
 """
 
 from __future__ import annotations
@@ -40,24 +41,43 @@ class Registry:
         kind: Singular, as used in messages: ``"strategy"``.
         group: Entry-point group, such as ``"clbench.strategies"``.
         builtins: name -> (``"module:attribute"``, one line of what it is).
+        schemes: scheme -> (``"module:attribute"``, one line of what it is): a function from what follows the colon to
+            the thing, whose ``source`` identifies its code.
     """
 
-    def __init__(self, kind: str, group: str, builtins: dict[str, tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        builtins: dict[str, tuple[str, str]],
+        schemes: dict[str, tuple[str, str]] | None = None,
+    ) -> None:
         self.kind = kind
         self.group = group
+        self.schemes = schemes or {}
         self._builtins = builtins
         self._added: dict[str, Entry] = {}
         self._aliases: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         short = {
-            name: Entry(name, "", target.rpartition(":")[0], lambda target=target: _from_file(target, self.kind))  # type: ignore[misc]
+            name: Entry(name, "", target.rpartition(":")[0], lambda target=target: from_file(target, self.kind))  # type: ignore[misc]
             for name, target in self._aliases.items()
         }
         return iter(sorted({**self._known, **self._added, **short}.values(), key=lambda entry: entry.name))
 
     def __contains__(self, name: str) -> bool:
-        return ".py:" in name or name in self._added or name in self._known or name in self._aliases
+        known = name in self._added or name in self._known or name in self._aliases
+        return known or ".py:" in name or self._scheme(name) != ""
+
+    def _scheme(self, name: str) -> str:
+        """The scheme of ``SCHEME:REST``, or nothing."""
+        scheme, colon, _ = name.partition(":")
+        return scheme if colon and scheme in self.schemes else ""
+
+    def _of_scheme(self, name: str) -> Any:
+        scheme, _, rest = name.partition(":")
+        return _load(self.schemes[scheme][0])(rest)
 
     @cached_property
     def _known(self) -> dict[str, Entry]:
@@ -117,6 +137,8 @@ class Registry:
     def source(self, name: str) -> str:
         """What identifies code that comes from a file, for the hash of a cell; empty for what is installed."""
         name = self.resolve(name)
+        if self._scheme(name):
+            return str(self._of_scheme(name).source)
         return _read(name)[1] if ".py:" in name else ""
 
     def get(self, name: str) -> Any:
@@ -126,8 +148,10 @@ class Registry:
             Refused: No such name (with the nearest one), its plugin does not import, or two plugins share it.
         """
         name = self.resolve(name)
+        if self._scheme(name):
+            return self._of_scheme(name)
         if ".py:" in name:
-            return _from_file(name, self.kind)
+            return from_file(name, self.kind)
         entry = self._added.get(name) or self._known.get(name)
         if entry is None:
             raise Refused(f"there is no {self.kind} called {name!r}; {did_you_mean(name, [e.name for e in self])}")
@@ -139,6 +163,15 @@ class Registry:
             raise Refused(
                 f"the {self.kind} {name!r} from {entry.origin} does not import: {type(error).__name__}: {error}"
             ) from error
+
+
+def checksum(name: str) -> str:
+    """The checksum of the text of a ``FILE.py:NAME``.
+
+    Raises:
+        Refused: The file cannot be read.
+    """
+    return _read(name)[1]
 
 
 def _read(name: str) -> tuple[Path, str]:
@@ -167,7 +200,12 @@ def open_file(name: str) -> ModuleType:
         raise Refused(f"{path.name} does not import: {type(error).__name__}: {error}") from error
 
 
-def _from_file(name: str, kind: str) -> Any:
+def from_file(name: str, kind: str) -> Any:
+    """The NAME of a ``FILE.py:NAME``.
+
+    Raises:
+        Refused: The file cannot be read or does not import, or has no such name.
+    """
     module, attribute = open_file(name), name.rpartition(":")[2]
     file = Path(name.rpartition(":")[0]).name
     if not hasattr(module, attribute):

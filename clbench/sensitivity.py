@@ -96,8 +96,8 @@ def measure(
     Raises:
         Refused: Anything wrong with what was asked; a strategy that cannot run is left out with the reason.
     """
-    from clbench.cell import Skip
     from clbench.learner import Diverged
+    from clbench.prepare import Skip
 
     made = plan(benchmark, strategies=list(strategies), seeds=seeds, overrides=[*overrides, "evaluation.every=0"])
     found: dict[str, list[tuple[dict[str, Any], list[int]]]] = {}
@@ -120,8 +120,8 @@ def measure(
 
 def _run(cell: Cell, data_dir: str | None) -> tuple[dict[str, Any], list[int]]:
     """State of the measuring part after the run of a cell with that part behind its own, and sizes of modules."""
-    from clbench.cell import prepare
     from clbench.models import groups
+    from clbench.prepare import prepare
 
     measured = {**cell.config, "strategy": [*cell.config["strategy"], *strategy_text.canonical("sensitivity")]}
     with _threads(cell.config["training"]["threads"]):

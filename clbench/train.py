@@ -18,10 +18,12 @@ from clbench.types import Kind, Stream
 class Hooks(Protocol):
     """What the loop calls of a strategy: for each place, the methods of the parts that act there."""
 
+    attach: tuple[Callable[[Learner], None], ...]
     begin_experience: tuple[Callable[[Learner, Shown], None], ...]
     merge: tuple[Callable[[Learner, Shown], Tensor | None], ...]
     order: tuple[Callable[[Learner, Shown, int, Tensor], Tensor], ...]
     batch: tuple[Callable[[Learner, Batch], None], ...]
+    observe: Callable[[Learner, Batch], Tensor | None] | None
     before_step: tuple[Callable[[Learner, Batch], None], ...]
     objective: Callable[..., Tensor] | None
     loss: tuple[Callable[..., Tensor | None], ...]
@@ -96,6 +98,8 @@ def train(
     size, memory = learner.batch_size, learner.memory
     learner.hooks = hooks
     learner.model.train()
+    for attach in hooks.attach:
+        attach(learner)
     if at.step == 0 and not at.begun:
         looks.look(learner, Kind.START, -1, 0)
     for number in range(at.experience, len(stream)):
@@ -160,6 +164,13 @@ def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
         extend(learner, batch)
     if batch.skip:
         return
+    if hooks.observe is not None:  # a learner with a step of its own
+        own = hooks.observe(learner, batch)
+        if own is not None:
+            learner.note_loss(own, number)
+        learner.cost.steps += 1
+        _count(learner, batch)
+        return
     for move in hooks.before_step:
         move(learner, batch)
     output = learner.model(batch.x)
@@ -176,6 +187,10 @@ def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
     learner.apply()
     for act in hooks.after_step:
         act(learner, batch)
+    _count(learner, batch)
+
+
+def _count(learner: Learner, batch: Batch) -> None:
     learner.cost.stream_rows += len(batch.stream)
     learner.cost.replay_rows += len(batch) - len(batch.stream)
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clbench.cell import Run
 from clbench.models import make
+from clbench.prepare import Run
 from clbench.rng import Generator
 from clbench.types import Experience
 

@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 from support import SMALL
 
-from clbench.cell import prepare
 from clbench.plan import plan
+from clbench.prepare import prepare
 from clbench.types import Dataset, Rows
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clbench.batch import Batch
-from clbench.cell import Given, Run, prepare
 from clbench.plan import plan
+from clbench.prepare import Given, Run, prepare
 from clbench.strategies import STRATEGIES
 
 EVERY_STRATEGY = tuple(entry.name for entry in STRATEGIES)

@@ -9,12 +9,13 @@ from support import SMALL
 from torch import nn
 
 from clbench import peak
-from clbench.cell import Given, run_cell
+from clbench.cell import run_cell
 from clbench.flops import per_row
 from clbench.leaderboard import board
 from clbench.leaderboard.frame import frame
 from clbench.models.output import Output
 from clbench.plan import plan
+from clbench.prepare import Given
 
 FORWARD, BACKWARD = 2368, 2688
 """Of one row through 64-16-10: 2 (64·16 + 16·10); twice that, without the 2·64·16 of a gradient for the inputs."""
@@ -77,12 +78,12 @@ def test_counting_leaves_the_model_as_it_was():
 
 
 def test_a_model_that_cannot_be_counted_still_gets_its_record(monkeypatch):
-    from clbench import cell
+    from clbench import prepare
 
     def refuse(*_, **__):
         raise RuntimeError("no counting here")
 
-    monkeypatch.setattr(cell, "per_row", refuse)
+    monkeypatch.setattr(prepare, "per_row", refuse)
     spent = cost("naive")
     assert "train_flops" not in spent
     assert spent["stream_rows"] == 300

@@ -10,10 +10,10 @@ from command_line import call
 from support import SMALL
 
 from clbench import forecast
-from clbench.cell import prepare as prepare_run
 from clbench.cell import run_cell
 from clbench.forecast import Forecast, cell_seconds, matrix_seconds
 from clbench.plan import plan
+from clbench.prepare import prepare as prepare_run
 
 FIRST_STEP, LATER_STEP, BEGIN, END, INPUT, FIXED, FINISH = 1.0, 2.0, 30.0, 70.0, 0.01, 0.5, 11.0
 
@@ -42,14 +42,14 @@ def machine(monkeypatch) -> list[float]:
         return run
 
     monkeypatch.setattr(forecast, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(forecast, "prepare", prepare)
+    monkeypatch.setattr(forecast, "prepare_job", prepare)
     return now
 
 
 def truth(machine, cell):
     """What the whole cell takes on that machine."""
     began = machine[0]
-    forecast.prepare(cell).train()
+    forecast.prepare_job(cell).train()
     return machine[0] - began
 
 
@@ -84,14 +84,14 @@ def test_where_everything_takes_a_known_time_the_prediction_is_exact(name, machi
 
 
 def test_steps_that_take_longer_from_experience_to_experience_are_seen_as_far_as_a_line_goes(machine, monkeypatch):
-    inner = forecast.prepare
+    inner = forecast.prepare_job
 
     def prepare(cell, **where):
         run = inner(cell, **where)
         run.chain.after_step += (lambda learner, _: machine.__setitem__(0, machine[0] + 0.5 * learner.experience),)
         return run
 
-    monkeypatch.setattr(forecast, "prepare", prepare)
+    monkeypatch.setattr(forecast, "prepare_job", prepare)
     cell = cell_of("naive", "training.epochs=4")
     assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=1e-6)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from support import EVERY_STRATEGY, SMALL, everything
 
-from clbench.cell import prepare
 from clbench.plan import plan
+from clbench.prepare import prepare
 
 pytestmark = [
     pytest.mark.gpu,

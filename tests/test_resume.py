@@ -12,9 +12,9 @@ import torch
 
 import clbench
 from clbench import store
-from clbench.cell import Given, prepare
 from clbench.parameters import Refused
 from clbench.plan import plan
+from clbench.prepare import Given, prepare
 from clbench.snapshots import Snapshots
 
 MATRIX = {"strategies": "naive, er", "seeds": 2, "overrides": {"training.epochs": 1}}

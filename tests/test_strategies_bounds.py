@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import batches, joined, ready, stream_rows, trained
 
-from clbench.cell import Skip
+from clbench.prepare import Skip
 
 
 @pytest.mark.parametrize("epochs", [1, 3])

@@ -7,9 +7,9 @@ import torch
 from support import batches, ready, same_trace, trained
 from torch.nn import functional as F
 
-from clbench.cell import Skip
 from clbench.models import make
 from clbench.parameters import Refused
+from clbench.prepare import Skip
 from clbench.rng import Generator
 
 

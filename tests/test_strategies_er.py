@@ -9,9 +9,9 @@ from support import batches, ready, trained
 from torch.nn import functional as F
 
 from clbench.batch import EXPERIENCE, ROW, Batch
-from clbench.cell import Skip
 from clbench.learner import classification_loss
 from clbench.models import make
+from clbench.prepare import Skip
 from clbench.rng import Generator
 from clbench.strategies.chain import Chain
 from clbench.strategies.replay import Replay

@@ -10,8 +10,8 @@ import torch
 from support import ready, train_until, trained
 from torch.nn import functional as F
 
-from clbench.cell import Skip
 from clbench.parameters import Refused
+from clbench.prepare import Skip
 from clbench.rng import Generator
 from clbench.strategies.er_aml import contrastive_loss, draw_partners
 

@@ -183,7 +183,7 @@ def test_the_estimators_give_importances_of_different_scale():
 
 
 def test_ewc_is_skipped_where_boundaries_are_hidden():
-    from clbench.cell import Skip
+    from clbench.prepare import Skip
 
     with pytest.raises(Skip, match="needs visible boundaries"):
         ready("ewc", "stream.boundaries=false")

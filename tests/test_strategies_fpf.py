@@ -12,10 +12,10 @@ from support import assert_same, everything, ready, same_trace, train_until, tra
 from torch.nn import functional as F
 
 from clbench.batch import ROW, Y
-from clbench.cell import Skip, prepare
 from clbench.models.groups import groups, layers, mask
 from clbench.parameters import Refused
 from clbench.plan import plan
+from clbench.prepare import Skip, prepare
 from clbench.rng import Generator
 
 RESNET = ("model={name: resnet, width: 2, norm: batch}", "stream.dataset.train_rows=100", "evaluation.every=0")

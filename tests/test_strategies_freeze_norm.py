@@ -85,7 +85,7 @@ def test_a_resnet_with_batch_normalisation_keeps_all_its_statistics():
 
 
 def test_freeze_norm_needs_boundaries():
-    from clbench.cell import Skip
+    from clbench.prepare import Skip
 
     with pytest.raises(Skip, match="needs visible boundaries"):
         ready("freeze_norm", "stream.boundaries=false")

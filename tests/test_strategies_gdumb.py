@@ -9,10 +9,10 @@ from support import Disturbable, ready, trained
 from torch.nn import functional as F
 
 from clbench.batch import Batch
-from clbench.cell import Skip
 from clbench.models import make
 from clbench.models.output import Output
 from clbench.parameters import Refused
+from clbench.prepare import Skip
 from clbench.rng import Generator
 from clbench.strategies.gdumb import cutmix_loss, warm_restarts
 

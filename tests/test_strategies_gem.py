@@ -10,7 +10,7 @@ from support import ready, trained
 
 from clbench.alarms import alarms
 from clbench.batch import EXPERIENCE, ROW
-from clbench.cell import Skip
+from clbench.prepare import Skip
 from clbench.strategies.gem import dual
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from support import Disturbable, batches, ready, same_trace, train_until, trained
 
-from clbench.cell import Skip
 from clbench.models.groups import layers
 from clbench.parameters import Refused
+from clbench.prepare import Skip
 from clbench.rng import Generator
 from clbench.strategies.hft import shares
 

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from clbench.alarms import alarms
 from clbench.batch import EXPERIENCE, ROW, Y
-from clbench.cell import Skip
 from clbench.models.output import Output
+from clbench.prepare import Skip
 from clbench.strategies.icarl import herd
 
 # ------------------------------------------------------------------------- herding

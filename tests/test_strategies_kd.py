@@ -242,7 +242,7 @@ def test_the_order_in_which_parts_are_joined_does_not_matter(other):
 
 @pytest.mark.parametrize("method", ["pred_kd", "feat_kd"])
 def test_both_need_boundaries_and_no_memory(method):
-    from clbench.cell import Skip
+    from clbench.prepare import Skip
 
     with pytest.raises(Skip, match="needs visible boundaries"):
         ready(method, "stream.boundaries=false")

@@ -124,7 +124,7 @@ def test_strength_zero_is_the_identity_bit_for_bit(method, without, optimizer):
 
 
 def test_lwf_needs_boundaries_and_no_memory():
-    from clbench.cell import Skip
+    from clbench.prepare import Skip
 
     with pytest.raises(Skip, match="needs visible boundaries"):
         ready("lwf", "stream.boundaries=false")

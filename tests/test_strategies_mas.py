@@ -107,7 +107,7 @@ def test_strength_zero_is_the_identity_bit_for_bit(optimizer):
 
 
 def test_mas_is_skipped_where_boundaries_are_hidden():
-    from clbench.cell import Skip
+    from clbench.prepare import Skip
 
     with pytest.raises(Skip, match="needs visible boundaries"):
         ready("mas", "stream.boundaries=false")

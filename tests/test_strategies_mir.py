@@ -8,10 +8,10 @@ from support import Disturbable, batches, ready, same_trace, train_until, traine
 from torch.nn import functional as F
 
 from clbench.batch import EXPERIENCE
-from clbench.cell import Skip
 from clbench.memory import Draw
 from clbench.models import make
 from clbench.parameters import Refused
+from clbench.prepare import Skip
 from clbench.rng import Generator
 from clbench.strategies.mir import interference
 

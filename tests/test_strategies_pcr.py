@@ -11,9 +11,9 @@ from support import batches, ready, train_until, trained
 from torch import nn
 from torch.nn import functional as F
 
-from clbench.cell import Skip
 from clbench.models.output import Output
 from clbench.parameters import Refused
+from clbench.prepare import Skip
 from clbench.strategies.hpcr import score_distance, similarity_loss
 from clbench.strategies.pcr import contrast, swing
 from clbench.testing import check_strategy

@@ -132,7 +132,7 @@ def test_the_first_experience_feels_no_penalty_and_later_ones_do():
 
 
 def test_si_is_skipped_where_boundaries_are_hidden():
-    from clbench.cell import Skip
+    from clbench.prepare import Skip
 
     with pytest.raises(Skip, match="needs visible boundaries"):
         ready("si", "stream.boundaries=false")

@@ -11,10 +11,10 @@ import torch
 from support import batches, joined, ready, same_trace, stream_rows, train_until, trained
 from torch.nn import functional as F
 
-from clbench.cell import Skip
 from clbench.data.augment import AUGMENTERS
 from clbench.learner import Shown
 from clbench.parameters import Refused
+from clbench.prepare import Skip
 from clbench.strategies.view_batch import ViewBatch, divergence
 from clbench.testing import check_strategy
 

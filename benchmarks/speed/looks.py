@@ -26,9 +26,9 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from clbench.cell import Given, Run, prepare
 from clbench.data.arrays import from_arrays
 from clbench.plan import plan
+from clbench.prepare import Given, Run, prepare
 from clbench.types import Kind
 
 JOBS = {

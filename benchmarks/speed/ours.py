@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from clbench.cell import prepare
 from clbench.executors import Options, execute
 from clbench.plan import Cell, plan
+from clbench.prepare import prepare
 from clbench.types import Record
 
 

@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
-from clbench.cell import Given, Run, prepare
 from clbench.data.arrays import from_arrays
 from clbench.plan import plan
+from clbench.prepare import Given, Run, prepare
 
 STRATEGIES = [
     "naive",

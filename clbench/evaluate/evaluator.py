@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from clbench import look_schedule
 from clbench.evaluate.panels import Panel, Panels
-from clbench.learner import Diverged, Learner
+from clbench.evaluate.subject import Subject
+from clbench.learner import Diverged
 from clbench.models.output import Output
 from clbench.types import Index, Kind, Stream, Trace
 
@@ -90,7 +91,7 @@ class Evaluator(Panels):
 
     # ------------------------------------------------------------------ looking
 
-    def look(self, learner: Learner, kind: Kind, experience: int, step: int) -> None:
+    def look(self, learner: Subject, kind: Kind, experience: int, step: int) -> None:
         """Look, if this moment counts; the training clock stands still meanwhile.
 
         Raises:
@@ -102,7 +103,7 @@ class Evaluator(Panels):
             return
         self.take(learner, kind, experience, step)
 
-    def take(self, learner: Learner, kind: Kind, experience: int, step: int) -> None:
+    def take(self, learner: Subject, kind: Kind, experience: int, step: int) -> None:
         """Look, whatever the schedule says; otherwise as :meth:`look`."""
         began, cost = perf_counter(), learner.cost
         panel = self.panel(learner, kind, experience)
@@ -119,20 +120,21 @@ class Evaluator(Panels):
             self._check()
         self.seconds += perf_counter() - began
 
-    def _pass(self, learner: Learner, panel: Panel) -> Tensor:
+    def _pass(self, learner: Subject, panel: Panel) -> Tensor:
         """Write down what a forward pass shows; the sum of all outputs, which is finite only if each of them is."""
         u = len(panel.x)
         predicted, kept, total = [], [], torch.zeros((), device=self._device)
         learner.scratch.clear()
         with learner.undisturbed(training=False):
             if self._chunk is None:
-                self._chunk = max(64, CHUNK_VALUES // self._widest(learner, panel.x[:1]))
+                first = panel.task[:1] if self._stream.task_labels else None
+                self._chunk = max(64, CHUNK_VALUES // self._widest(learner, panel.x[:1], first))
             chunk = self._chunk
             for start in range(0, u, chunk):
                 span = slice(start, start + chunk)
                 hidden = panel.hidden[span] if panel.hidden is not None and panel.hidden.dim() == 2 else panel.hidden
                 task = panel.task[span] if self._stream.task_labels else None
-                output = self._output(learner, panel.x[span])
+                output = self._output(learner, panel.x[span], task)
                 total += output.logits.sum()
                 scores = learner.predict(output, task, hidden=None)
                 predicted.append((scores if hidden is None else scores.masked_fill(hidden, -torch.inf)).argmax(1))
@@ -150,7 +152,7 @@ class Evaluator(Panels):
             self._per_unit.append(units.double() / panel.per_unit)  # 0 / 0 is NaN: no such row
         return total
 
-    def _widest(self, learner: Learner, row: Tensor) -> int:
+    def _widest(self, learner: Subject, row: Tensor, task: Tensor | None) -> int:
         """Most values that one row (1, ...) has anywhere: as input, or behind a layer."""
         found = [row.numel()]
 
@@ -160,17 +162,17 @@ class Evaluator(Panels):
 
         handles = [m.register_forward_hook(note) for m in learner.modules if not list(m.children())]
         try:
-            self._output(learner, row)
+            self._output(learner, row, task)
         finally:
             for handle in handles:
                 handle.remove()
         return max(found)
 
-    def _output(self, learner: Learner, x: Tensor) -> Output:
+    def _output(self, learner: Subject, x: Tensor, task: Tensor | None) -> Output:
         if not self._halved:
-            return learner.model(x)
+            return learner.output(x, task)
         with torch.autocast(self._device.type, dtype=torch.bfloat16):
-            output = learner.model(x)
+            output = learner.output(x, task)
         return Output(output.logits.float(), output.features.float())
 
     def _per_task(self, right: Tensor, panel: Panel) -> Tensor:

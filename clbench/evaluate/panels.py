@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clbench.learner import Learner
+from clbench.evaluate.subject import Subject
 from clbench.resident import Resident
 from clbench.rng import Generator
 from clbench.types import Index, Kind, Stream
@@ -123,7 +123,7 @@ class Panels:
 
     # ------------------------------------------------------------------ panels
 
-    def panel(self, learner: Learner, kind: Kind, experience: int) -> Panel:
+    def panel(self, learner: Subject, kind: Kind, experience: int) -> Panel:
         """What a look takes in; remade when the experience or the kind of look changes."""
         key = (experience, kind is Kind.STEP)
         if key != self._panel_key or self._panel is None:
@@ -182,14 +182,14 @@ class Panels:
         place[order] = np.arange(len(order))
         return first[order], self._tensor(place[inverse.reshape(-1)])
 
-    def _first(self, k: int, learner: Learner) -> Panel:
+    def _first(self, k: int, learner: Subject) -> Panel:
         """The first k tasks of the block."""
         n = sum(len(self._rows[t]) for t in self._order[:k])
         index = None if self._index is None else self._index[:n]
         u = n if index is None else int(index.max()) + 1 if n else 0
         return self._made(self._order[:k], self._x[:u], index, self._y[:n], self._place[:n], learner)
 
-    def _chosen(self, tasks: Index, learner: Learner) -> Panel:
+    def _chosen(self, tasks: Index, learner: Subject) -> Panel:
         """Any tasks of the block, in its order."""
         order = [t for t in self._order if t in set(tasks.tolist())]
         of_task = self._tensor(np.array([self._order.index(t) for t in order]))
@@ -201,7 +201,7 @@ class Panels:
         return self._made(order, self._x[inputs], index, self._y[rows], place, learner)
 
     def _made(
-        self, tasks: list[int], x: Tensor, index: Tensor | None, y: Tensor, place: Tensor, learner: Learner
+        self, tasks: list[int], x: Tensor, index: Tensor | None, y: Tensor, place: Tensor, learner: Subject
     ) -> Panel:
         task = self._tensor(np.array(tasks, dtype=np.int64))[place]
         units = torch.bincount(y, minlength=self._stream.n_outputs) if self._classes else None

@@ -26,11 +26,12 @@ class Flat:
     slices: dict[str, slice]
     parameters: tuple[nn.Parameter, ...]
 
-    def check(self, module: nn.Module) -> None:
+    def check(self, module: nn.Module, *, gradients: bool = True) -> None:
         """Raise where a parameter of a module or its gradient no longer lives in the flat storage.
 
         Args:
             module: The one that was flattened; another one, such as a copy, has other parameters.
+            gradients: Whether gradients have to live there too.
 
         Raises:
             Refused: ``zero_grad``, ``.to(dtype)``, ``deepcopy`` or the like severed a view.
@@ -39,8 +40,11 @@ class Flat:
         whole = self.w.grad is not None and self.w.grad.data_ptr() == self.g.data_ptr()
         for (name, place), parameter in zip(self.slices.items(), self.parameters, strict=True):
             offset = place.start * item
-            severed = not whole or id(parameter) not in live or parameter.data_ptr() != self.w.data_ptr() + offset
-            if severed or parameter.grad is None or parameter.grad.data_ptr() != self.g.data_ptr() + offset:
+            severed = id(parameter) not in live or parameter.data_ptr() != self.w.data_ptr() + offset
+            if gradients and not severed:
+                gradient = parameter.grad
+                severed = not whole or gradient is None or gradient.data_ptr() != self.g.data_ptr() + offset
+            if severed:
                 raise Refused(
                     f"parameter {name!r} no longer shares storage with the flat weights; clear gradients with "
                     "learner.g.zero_() and change weights in place, never with zero_grad(), .to() or assignment"

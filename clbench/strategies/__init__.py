@@ -1,4 +1,5 @@
-"""Strategies by name: the table of recipes, each a part or a function that returns parts. No torch is imported here."""
+"""Strategies by name: the table of recipes, each a part or a function that returns parts; learners of
+other libraries are found through their adapters. No torch is imported here."""
 
 from __future__ import annotations
 
@@ -50,6 +51,20 @@ STRATEGIES = Registry(
         "freeze_norm": (
             "clbench.strategies.freeze_norm:FreezeNorm",
             "batch statistics held still after the first experience",
+        ),
+    },
+    {
+        "avalanche": (
+            "clbench.adapters.avalanche.recipes:recipe",
+            "a template or plugin of avalanche-lib, in its own loop: avalanche:Replay(mem_size=500)",
+        ),
+        "sklearn": (
+            "clbench.adapters.sklearn.estimators:recipe",
+            "an estimator with partial_fit: sklearn:SGDClassifier(loss=log_loss)",
+        ),
+        "observe": (
+            "clbench.adapters.observe:recipe",
+            "a class of yours with observe(x, y): observe:FILE.py:NAME(alpha=0.5)",
         ),
     },
 )

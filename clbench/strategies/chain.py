@@ -7,7 +7,7 @@ from typing import Any
 
 from clbench.parameters import Refused
 from clbench.rng import Generator
-from clbench.strategies.part import ADDS, Part
+from clbench.strategies.part import ADDS, HOOKS, Part
 from clbench.strategies.watch import GRADIENT, TERM, WEIGHTS, Effect, Watch
 
 MEANING = {
@@ -39,10 +39,13 @@ class Chain:
             twins = sum(type(p) is type(part) for p in self.parts[:number])
             part.generator = Generator(seed, f"part/{type(part).__name__}/{twins}")
         self.watches: list[Watch] = []
+        self.attach = self._hooks("attach")
         self.begin_experience = self._hooks("begin_experience")
         self.merge = self._hooks("merge")
         self.order = self._hooks("order")
         self.batch = self._hooks("batch", key=lambda part: part.narrows)
+        self.observe = next(iter(self._hooks("observe")), None)
+        self.answer = next(iter(self._hooks("answer")), None)
         self.before_step = self._hooks("before_step", watch=WEIGHTS)
         self.objective = next(iter(self._hooks("objective")), None)
         self.loss = self._hooks("loss", watch=TERM)
@@ -58,7 +61,7 @@ class Chain:
         self.predict = self._hooks("predict")
 
     def _defining(self, name: str) -> list[Part]:
-        return [part for part in self.parts if getattr(type(part), name) is not getattr(Part, name)]
+        return [part for part in self.parts if _defines(part, name)]
 
     def _hooks(
         self, name: str, key: Callable[[Part], int] | None = None, watch: Effect | None = None
@@ -74,14 +77,13 @@ class Chain:
 
     def snapshot(self) -> dict[str, Any]:
         """State and generator of every part, and what was noticed of their effects."""
-        parts = [{"state": _copy(part.state), "generator": part.generator.state} for part in self.parts]
+        parts = [{"state": part.save(), "generator": part.generator.state} for part in self.parts]
         return {"parts": parts, "watches": [watch.state for watch in self.watches]}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Return to a snapshot."""
         for part, saved in zip(self.parts, snapshot["parts"], strict=True):
-            part.state.clear()
-            part.state.update(_copy(saved["state"]))
+            part.load(saved["state"])
             part.generator.state = saved["generator"]
         for watch, counts in zip(self.watches, snapshot["watches"], strict=True):
             watch.state = counts
@@ -89,7 +91,7 @@ class Chain:
     @property
     def bytes(self) -> int:
         """Bytes of tensors that the parts keep."""
-        return sum(_bytes(part.state) for part in self.parts)
+        return sum(_bytes(part.save()) for part in self.parts)
 
 
 def check(parts: Sequence[Part]) -> None:
@@ -98,7 +100,7 @@ def check(parts: Sequence[Part]) -> None:
     Raises:
         Refused: Two owners of one thing, two memory policies, two views of the stream, or a declared conflict.
     """
-    names = [type(part).__name__ for part in parts]
+    names = [part.title for part in parts]
     owner: dict[str, str] = {}
     for part, name in zip(parts, names, strict=True):
         for thing in part.owns:
@@ -108,6 +110,9 @@ def check(parts: Sequence[Part]) -> None:
         for other, why in part.conflicts.items():
             if other in names:
                 raise Refused(f"{name} and {other} cannot be joined: {why}")
+        for other_part, other in zip(parts, names, strict=True):
+            if other_part is not part and {hook for hook in HOOKS if _defines(other_part, hook)} - part.allows:
+                raise Refused(f"{name} and {other} cannot be joined: {_why_not(part, other_part)}")
     for attribute, what in (("memory_policy", "memory policies"), ("memory_admit", "moments of admission")):
         wanted = {value for part in parts if (value := getattr(part, attribute)) is not None}
         if len(wanted) > 1:
@@ -119,11 +124,24 @@ def check(parts: Sequence[Part]) -> None:
         raise Refused("'joint' and 'cumulative' cannot be joined: one merges the stream, the other accumulates it")
 
 
+def _defines(part: Part, hook: str) -> bool:
+    return getattr(type(part), hook) is not getattr(Part, hook)
+
+
+def _why_not(part: Part, other: Part) -> str:
+    if part.engine:
+        return f"the first is run by the loop of {part.engine}, where only parts of its own act"
+    return (
+        "the first has a step of its own, beside which only parts act that arrange rows, as er does; "
+        f"{other.title} does more"
+    )
+
+
 def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
     """Why a chain cannot run on a stream that reveals these things; empty where it can."""
     for part in parts:
         for need in sorted(part.needs - revealed):
-            return f"{type(part).__name__} needs {MEANING[need]}"
+            return f"{part.title} needs {MEANING[need]}"
     return ""
 
 
@@ -131,20 +149,6 @@ def declared(parts: Sequence[Part], attribute: str, default: str) -> str:
     """What the chain declares for ``memory_policy``, ``memory_admit`` or ``sees``, else the default."""
     ignored = (None, "stream") if attribute == "sees" else (None,)
     return next((v for part in parts if (v := getattr(part, attribute)) not in ignored), default)
-
-
-def _copy(value: Any) -> Any:
-    if hasattr(value, "detach"):
-        return value.detach().clone()
-    if isinstance(value, dict):
-        return {k: _copy(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_copy(v) for v in value]
-    if isinstance(value, int | float | str | bool | None):
-        return value
-    raise Refused(
-        f"a part's state holds a {type(value).__name__}; allowed are tensors, numbers, strings, lists and dicts of them"
-    )
 
 
 def _bytes(value: Any) -> int:

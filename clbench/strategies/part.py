@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from clbench.parameters import Refused
 from clbench.rng import Generator
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ READS, ADDS, BENDS = 0, 1, 2
 
 HOOKS = frozenset(
     {
+        "attach",
         "begin_experience",
         "merge",
         "order",
         "batch",
+        "observe",
         "before_step",
         "objective",
         "loss",
@@ -36,9 +39,12 @@ HOOKS = frozenset(
         "after_step",
         "end_experience",
         "end_stream",
+        "answer",
         "predict",
     }
 )
+ROWS = frozenset({"merge", "order", "batch"})
+"""The hooks that arrange rows, and leave alone what is made of them."""
 
 
 @dataclass(kw_only=True)
@@ -67,6 +73,12 @@ class Part:
     sees: ClassVar[str] = "stream"
     """What it trains on: the ``stream`` as it comes, or, for upper bounds that break its rules, experiences ``merged``
     into one or ``accumulated`` from the first to the current."""
+    engine: ClassVar[str] = ""
+    """The library whose own loop runs the part, such as ``avalanche``; none for clbench's."""
+    allows: ClassVar[frozenset[str]] = HOOKS
+    """The hooks in which other parts of a chain may act; a learner with a step of its own allows :data:`ROWS`."""
+    uses_model: ClassVar[bool] = True
+    """Whether the benchmark's model is used."""
     identity: ClassVar[Mapping[str, Any] | None] = None
     """The parameters at which the part does nothing, such as ``{"strength": 0}``; ``None`` where it always acts."""
 
@@ -76,6 +88,11 @@ class Part:
             raise TypeError(
                 f"{cls.__name__} has a field called {hidden[0]!r}, which is the name of a hook; rename the field"
             )
+
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return type(self).__name__
 
     generator: Generator = field(init=False, repr=False, compare=False)
     """The part's own randomness, given when the chain is built; its state is saved with the part's."""
@@ -87,6 +104,19 @@ class Part:
         It is saved, restored, moved between devices and counted without further code.
         """
         return self.__dict__.setdefault("_state", {})
+
+    def save(self) -> dict[str, Any]:
+        """A copy of the state, to go on from; for learners whose state is of another kind to override."""
+        saved: dict[str, Any] = _copy(self.state)
+        return saved
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Return to what :meth:`save` gave."""
+        self.state.clear()
+        self.state.update(_copy(saved))
+
+    def attach(self, learner: Learner) -> None:
+        """Before anything, and again where a run goes on from a snapshot: make what needs the learner to be made."""
 
     def begin_experience(self, learner: Learner, experience: Shown) -> None:
         """Before the first batch of an experience whose boundary is visible."""
@@ -106,6 +136,11 @@ class Part:
     def batch(self, learner: Learner, batch: Batch) -> None:
         """Append rehearsed rows, narrow the classes that compete, or say ``batch.skip`` where nothing is to be learned.
         Never rewrite rows of others."""
+
+    def observe(self, learner: Learner, batch: Batch) -> Tensor | None:
+        """Learn the batch in a step of its own, in place of forward pass, loss, backward pass and optimiser step
+        (declare ``owns = {"step"}``); the loss, a scalar, where there is one."""
+        raise NotImplementedError
 
     def before_step(self, learner: Learner, batch: Batch) -> None:
         """Move the weights before the gradient is taken."""
@@ -132,6 +167,11 @@ class Part:
     def end_stream(self, learner: Learner) -> None:
         """After the last experience."""
 
+    def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
+        """What it makes of inputs (B, ...) in the model's place (declare ``owns = {"answer"}``), as logits and
+        features; ``task`` (B,) are their task labels where the stream reveals them."""
+        raise NotImplementedError
+
     def predict(self, learner: Learner, output: Output, task: Tensor | None, scores: Tensor) -> Tensor:
         """Scores (B, C) in, scores (B, C) out; the class with the highest is predicted.
 
@@ -139,3 +179,17 @@ class Part:
         What is worked out once for a whole look goes into ``learner.scratch``, which every look begins empty.
         """
         return scores
+
+
+def _copy(value: Any) -> Any:
+    if hasattr(value, "detach"):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {k: _copy(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_copy(v) for v in value]
+    if isinstance(value, int | float | str | bool | None):
+        return value
+    raise Refused(
+        f"a part's state holds a {type(value).__name__}; allowed are tensors, numbers, strings, lists and dicts of them"
+    )

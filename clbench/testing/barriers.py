@@ -16,8 +16,8 @@ from unittest import mock
 import numpy as np
 import torch
 
-from clbench import cell
-from clbench.cell import Given
+from clbench import prepare as preparing
+from clbench.prepare import Given
 from clbench.rng import Generator
 from clbench.testing.compare import difference
 from clbench.testing.trial import Blind, Broken, Skipped, Stop, Trial, ends
@@ -99,8 +99,8 @@ def hidden_labels(trial: Trial) -> None:
 
         return replace(stream, build=build)
 
-    make = cell.make_stream
-    with mock.patch.object(cell, "make_stream", shuffled):
+    make = preparing.make_stream
+    with mock.patch.object(preparing, "make_stream", shuffled):
         run = trial.ready()
     trial.train(run, looks=Blind())
     told = difference(trial.reference().kept, ends(run).kept)

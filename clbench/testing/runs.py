@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from clbench.batch import ROW, Y
-from clbench.cell import Run, run_cell
+from clbench.cell import run_cell
 from clbench.plan import Cell
+from clbench.prepare import Run
 from clbench.strategies import STRATEGIES
 from clbench.testing.compare import difference, leaves, size, trace_difference
 from clbench.testing.trial import Blind, Broken, Ends, Noting, Skipped, Trial, ends

@@ -13,10 +13,10 @@ from unittest import SkipTest
 
 import torch
 
-from clbench.cell import Given, Run, Skip, prepare
 from clbench.learner import Diverged
 from clbench.parameters import Refused
 from clbench.plan import Cell, plan
+from clbench.prepare import Given, Run, Skip, prepare
 from clbench.strategies import STRATEGIES
 from clbench.strategies import text as strategy_text
 from clbench.strategies.part import Part

@@ -1,0 +1,32 @@
+"""Other people's learners behind our evaluator, and our streams in their libraries.
+
+A learner that takes one batch after another is a part that owns the step (``guest``): our loop runs it. A library with
+a loop of its own is an engine: it runs what it is given, and our evaluator looks on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from clbench.adapters.world import Job, World
+from clbench.strategies.part import Part
+
+ENGINES = {"avalanche": "clbench.adapters.avalanche.host:Hosted"}
+"""Name of an engine -> the class whose objects run what it is given, ``(parts, world) -> Job``."""
+
+
+def engine(parts: Sequence[Part]) -> str:
+    """Whose loop runs a strategy: the name of an engine, or nothing for ours."""
+    return next((part.engine for part in parts if part.engine), "")
+
+
+def host(parts: Sequence[Part], world: World) -> Job:
+    """A run by another library's loop.
+
+    Raises:
+        Refused: The library cannot do what is asked.
+    """
+    module, _, name = ENGINES[engine(parts)].partition(":")
+    made: Job = getattr(import_module(module), name)(parts, world)
+    return made

@@ -1,0 +1,63 @@
+"""Constructors of other libraries read as recipes: their plain settings become a strategy's parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from clbench.strategies.part import Part
+
+PLAIN = (bool, int, float, str, type(None))
+
+
+def recipe_of(
+    name: str,
+    constructor: Callable[..., Any],
+    make: Callable[[Mapping[str, Any]], Part],
+    *,
+    source: str,
+    leave_out: Collection[str] = (),
+) -> Callable[..., Part]:
+    """A recipe, as strategies' tables hold them: a function whose keyword parameters are the constructor's settings.
+
+    Args:
+        name: How messages call it.
+        constructor: A class or function of another library.
+        make: From all settings to the part.
+        source: What identifies the code, such as a version; part of a cell's key.
+        leave_out: Parameters that clbench gives by itself.
+    """
+
+    def recipe(**parameters: Any) -> Part:
+        return make(parameters)
+
+    settings = _settings(constructor, leave_out)
+    recipe.__name__ = recipe.__qualname__ = name
+    recipe.__doc__ = inspect.getdoc(constructor)
+    recipe.__annotations__ = {setting.name: setting.annotation for setting in settings}
+    recipe.__signature__ = inspect.Signature(settings)  # type: ignore[attr-defined]
+    recipe.source = source  # type: ignore[attr-defined]
+    return recipe
+
+
+def _settings(constructor: Callable[..., Any], leave_out: Collection[str]) -> list[inspect.Parameter]:
+    """Keyword-only parameters for those that can be written in a benchmark file: required, or with a plain default."""
+    found = []
+    for parameter in inspect.signature(constructor).parameters.values():
+        variable = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        needed = parameter.default is inspect.Parameter.empty
+        if variable or parameter.name in leave_out or not (needed or is_plain(parameter.default)):
+            continue
+        hint = parameter.annotation if parameter.annotation in PLAIN[:4] else Any
+        found.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint))
+    return found
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value can stand in a benchmark file."""
+    if isinstance(value, list | tuple):
+        return all(is_plain(each) for each in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
+    return type(value) in PLAIN

@@ -1,0 +1,43 @@
+"""Whatever is looked at: our learner, or one of another library behind an adapter."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from clbench.cost import Cost
+from clbench.models.output import Output
+
+
+class Subject(Protocol):
+    """What an evaluator needs of a learner.
+
+    Attributes:
+        cost: The account of the run, in which looks are entered.
+        scratch: What was worked out for the look that is running; every look begins with none.
+        modules: Of its model, the places where values may be wide; they set how many rows go through at a time.
+    """
+
+    cost: Cost
+    scratch: dict[str, Any]
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]: ...
+
+    def undisturbed(self, *, training: bool) -> AbstractContextManager[None]:
+        """In evaluation mode; modes, buffers and generators are as before afterwards."""
+        ...
+
+    def output(self, x: Tensor, task: Tensor | None) -> Output:
+        """What it makes of inputs (B, ...); ``task`` (B,) are their labels where the stream reveals them."""
+        ...
+
+    def predict(self, output: Output, task: Tensor | None, *, hidden: Tensor | None) -> Tensor:
+        """Scores (B, C) of an output; the class with the highest is predicted."""
+        ...
+
+    def hidden(self, task: Tensor) -> Tensor | None:
+        """Classes that do not compete on rows of tasks (B,): ``None``, (C,) or (B, C) bool."""
+        ...

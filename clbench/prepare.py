@@ -1,0 +1,307 @@
+"""One run: everything of a cell made ready to train, by our loop or by another library's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from clbench import adapters, models, rates
+from clbench.adapters.world import Job, World
+from clbench.alarms import alarms
+from clbench.config import Evaluation, Training
+from clbench.cost import Cost
+from clbench.data.augment import augmenter
+from clbench.evaluate import Evaluator
+from clbench.flops import per_row
+from clbench.learner import Learner
+from clbench.memory import Memory
+from clbench.models.blank import Blank
+from clbench.parameters import Refused
+from clbench.plan import Cell, make_stream
+from clbench.probe import Probe
+from clbench.resident import Resident
+from clbench.rng import derive
+from clbench.scenarios import bounds
+from clbench.snapshots import Tick
+from clbench.strategies import text as strategy_text
+from clbench.strategies.chain import Chain, check, declared, unmet
+from clbench.strategies.part import Part
+from clbench.train import Cursor, train
+from clbench.types import Dataset, Stream, Trace
+
+
+@dataclass
+class Given:
+    """What a program hands over in place of names: its own arrays and its own module.
+
+    Args:
+        dataset: In place of the one named in the benchmark.
+        model: A module, whose weights are every run's initial weights, or a function ``(shape, n_outputs) -> module``.
+    """
+
+    dataset: Dataset | None = None
+    model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None
+
+
+@dataclass
+class Run:
+    """Everything of one run, ready to train.
+
+    A run goes on bit for bit from :meth:`snapshot`, also in another process.
+    """
+
+    cell: Cell
+    stream: Stream
+    chain: Chain
+    learner: Learner
+    evaluator: Evaluator
+    cursor: Cursor
+    share: int = 1
+    """Experiences of the benchmark in one of this run's: all of them where the strategy sees the stream merged."""
+    resumable: bool = True
+
+    def train(self, tick: Tick | None = None) -> None:
+        """Learn from where the cursor stands to the end of the stream."""
+        if self.cursor.step == 0 and not self.cursor.begun:
+            torch.manual_seed(derive(self.cell.seed, "dropout"))
+        training = Training(**self.cell.config["training"])
+        per_experience = training.iterations
+        train(
+            self.learner,
+            self.stream,
+            self.chain,
+            self.evaluator,
+            epochs=training.epochs,
+            iterations=per_experience and per_experience * self.share,
+            drop_last=training.drop_last,
+            rate=rates.rate(training.lr_schedule),
+            reset_optimizer=training.optimizer_state == "reset",
+            cursor=self.cursor,
+            tick=None if tick is None else lambda cursor, done: tick(cursor.step, done),
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Weights, buffers, optimiser, generators, memory, part state, trace and cursor."""
+        return {
+            "key": self.cell.key,
+            "learner": self.learner.snapshot(),
+            "chain": self.chain.snapshot(),
+            "evaluator": self.evaluator.snapshot(),
+            "cursor": dict(vars(self.cursor)),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Return to a snapshot of the same cell.
+
+        Raises:
+            Refused: The snapshot is another cell's.
+        """
+        if snapshot["key"] != self.cell.key:
+            raise Refused(f"this snapshot belongs to cell {snapshot['key']}, not to {self.cell.key}; remove it")
+        self.learner.restore(snapshot["learner"])
+        self.chain.restore(snapshot["chain"])
+        self.evaluator.restore(snapshot["evaluator"])
+        vars(self.cursor).update(snapshot["cursor"])
+
+    def account(self) -> Cost:
+        """What has been spent."""
+        cost = self.learner.cost
+        cost.memory_bytes, cost.state_bytes = self.learner.memory.bytes, self.chain.bytes
+        if isinstance(self.learner.model, Blank):
+            cost.weights = 0
+            return cost
+        with suppress(Exception), self.learner.undisturbed(training=True):  # a program's own model may not be countable
+            cost.count_flops(*per_row(self.learner.model, self.stream.dataset.shape, device=self.learner.device))
+        return cost
+
+    def trace(self) -> Trace:
+        """What has been seen, at looks and by the probe."""
+        trace, probe = self.evaluator.trace(), self.learner.probe
+        if probe is None:
+            return trace
+        return replace(trace, probe_step=np.array(probe.steps, dtype=np.int64), probe=probe.columns().numpy())
+
+    def alarms(self) -> tuple[str, ...]:
+        """What looks wrong although nothing failed."""
+        return alarms(self.chain, self.learner, self.stream, self.evaluator.trace())
+
+    def weights(self) -> dict[str, Any]:
+        """The state dict of the model."""
+        return self.learner.model.state_dict()
+
+    def cut(self, places: list[int], iterations: int, evaluator: Any) -> None:
+        """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
+        training = {**self.cell.config["training"], "iterations": iterations}
+        self.cell, self.share = replace(self.cell, config={**self.cell.config, "training": training}), 1
+        self.stream, self.evaluator = part_of(self.stream, places), evaluator
+
+
+def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: Given | None = None) -> Run:
+    """Build everything of a run by our loop; see :func:`prepare_job`.
+
+    Raises:
+        Refused: As there, and where another library's loop runs the strategy.
+    """
+    job = prepare_job(cell, data_dir=data_dir, device=device, given=given)
+    if not isinstance(job, Run):
+        raise Refused(f"{cell.label} is run by another library's loop, which cannot do this; choose another")
+    return job
+
+
+def prepare_job(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: Given | None = None) -> Job:
+    """Build everything of a run; stream, order and initial weights depend on benchmark and seed only.
+
+    Args:
+        cell: What to run.
+        data_dir: Where data sets lie.
+        device: ``cpu`` or ``cuda``.
+        given: Arrays or a module in place of names.
+
+    Raises:
+        Refused: The data is missing or damaged, or the cell is impossible.
+        Skip: The strategy needs what the stream hides.
+    """
+    given, settings, seed = given or Given(), cell.config, cell.seed
+    shown = make_stream(settings["stream"], seed, data_dir=data_dir, dataset=given.dataset)
+    parts = strategy_text.parts(settings["strategy"])
+    check(parts)
+    reason = unmet(parts, _revealed(shown, settings))
+    if reason:
+        raise Skip(reason)
+    seen = {"stream": shown, "merged": bounds.merged(shown), "accumulated": bounds.accumulated(shown)}
+    stream = seen[declared(parts, "sees", "stream")]
+    training, dataset = Training(**settings["training"]), stream.dataset
+    augment = None if training.augment == "none" else augmenter(training.augment)
+    if all(part.uses_model for part in parts):
+        model = _model(settings["model"], dataset, stream.n_outputs, seed, given)
+    else:
+        model = Blank(stream.n_outputs)
+    world = World(
+        settings=settings,
+        seed=seed,
+        shown=shown,
+        stream=stream,
+        rows=Resident(
+            dataset.train,
+            dataset,
+            transform=stream.transform,
+            augment=augment,
+            seed=derive(seed, "augment"),
+            device=device,
+        ),
+        model=model.to(device),
+        training=training,
+        evaluator=_evaluator(Evaluation(**settings["evaluation"]), shown, stream, seed, device),
+        device=device,
+    )
+    if adapters.engine(parts):
+        return adapters.host(parts, world)
+    return _run(cell, parts, world)
+
+
+def _run(cell: Cell, parts: list[Part], world: World) -> Run:
+    """A run by our own loop."""
+    settings, stream, training = world.settings, world.stream, world.training
+    chain = Chain(parts, seed=world.seed)
+    memory = Memory(
+        **settings["memory"],
+        classes=stream.n_outputs,
+        seed=world.seed,
+        device=world.device,
+        row_bytes=world.rows.row_bytes,
+    )
+    learner = Learner(
+        world.model,
+        stream=stream,
+        train=world.rows,
+        memory=memory,
+        optimizer=partial(optimizer, training),
+        batch_size=training.batch_size,
+        seed=world.seed,
+        separate_heads=settings["model"]["heads"] == "separate",
+        clip_norm=training.clip_norm,
+    )
+    learner.predictors, learner.reader = chain.predict, chain.answer
+    learner.steps_itself = chain.observe is not None
+    if "length" in settings.get("reveal", ()):
+        learner.length, learner.total_steps = len(stream), _total_steps(stream, training, world.share)
+    if settings["evaluation"].get("probe"):
+        learner.probe = Probe(settings["evaluation"]["probe"])
+    return Run(cell, stream, chain, learner, world.evaluator, Cursor(), world.share)
+
+
+def _evaluator(evaluation: Evaluation, shown: Stream, stream: Stream, seed: int, device: str) -> Evaluator:
+    return Evaluator(
+        stream,
+        every=evaluation.every,
+        schedule=evaluation.schedule,
+        tasks=evaluation.tasks,
+        rows_per_task=None if evaluation.rows_per_task == "all" else evaluation.rows_per_task,
+        masked=evaluation.masked,
+        classes=evaluation.classes,
+        precision=evaluation.precision,
+        seed=seed,
+        device=device,
+        presence=shown if len(shown) == len(stream) else stream,
+    )
+
+
+def part_of(stream: Stream, places: list[int]) -> Stream:
+    """A stream of some of the experiences of another."""
+    return replace(stream, length=len(places), build=lambda number: stream.build(places[number]))
+
+
+class Skip(Exception):
+    """The cell cannot run on this stream; the message says why."""
+
+
+def _revealed(stream: Stream, settings: Mapping[str, Any]) -> frozenset[str]:
+    given = {
+        "task_labels": stream.task_labels,
+        "boundaries": stream.build(0).boundary,
+        "memory": settings["memory"]["size"] > 0,
+        "length": "length" in settings.get("reveal", ()),
+        "augmentation": settings["training"]["augment"] != "none",
+        "pretrained": settings["model"].get("weights") is not None,
+    }
+    return frozenset(name for name, there in given.items() if there)
+
+
+def _total_steps(stream: Stream, training: Training, share: int) -> int:
+    if training.iterations is not None:
+        return training.iterations * share * len(stream)
+    size, up = training.batch_size, 0 if training.drop_last else training.batch_size - 1
+    return training.epochs * sum((len(experience) + up) // size for experience in stream)
+
+
+def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: int, given: Given) -> nn.Module:
+    """A model with the run's initial weights; torch's generator is as before afterwards."""
+    import copy
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "init"))
+        if given.model is None:
+            return models.make({k: v for k, v in config.items() if k != "heads"}, dataset.shape, n_outputs)
+        from clbench.models.wrap import wrap
+
+        module = (
+            copy.deepcopy(given.model) if isinstance(given.model, nn.Module) else given.model(dataset.shape, n_outputs)
+        )
+        return wrap(module, n_outputs, shape=dataset.shape)
+
+
+def optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The benchmark's optimiser over some weights."""
+    lr, decay = training.lr, training.weight_decay
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(weights, lr=lr, momentum=training.momentum, weight_decay=decay)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer](
+        weights, lr=lr, weight_decay=decay
+    )
