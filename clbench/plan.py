@@ -137,7 +137,8 @@ def plan(
 
 def _stream(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
     settings = dict(benchmark.stream)
-    dataset = settings.pop("dataset", None) if own is None else own
+    named = settings.pop("dataset", None)
+    dataset = named if own is None else own
     dataset = {"name": dataset} if isinstance(dataset, str | list) else dataset
     if isinstance(dataset, Mapping) and isinstance(dataset.get("name"), list):
         dataset = {**dataset, "name": "+".join(map(str, dataset["name"]))}

@@ -350,3 +350,11 @@ def test_whatever_determines_a_run_is_in_its_hash():
     changes += ["model.hidden=[100]", "version=2", "stream.output=all", "stream.dataset.normalize=mean-std"]
     found = {cell.key for cell in cells} | {key for change in changes for key in keys("er", overrides=[change])}
     assert len(found) == len(cells) + len(changes)
+
+
+def test_own_arrays_stand_in_place_of_a_benchmark_files_data_set(small_dataset):
+    own = clbench.run(
+        "split-digits", dataset=small_dataset, strategies="naive", seeds=1, overrides={"training.epochs": 1}
+    )
+    assert [record.status for record in own] == ["done"]
+    assert own[0].cell["stream"]["dataset"] == {"name": "given:small", "checksum": small_dataset.checksum}
