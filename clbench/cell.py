@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,8 +108,11 @@ def _story(error: Exception) -> str:
     """A user's mistake in its own words; anything else with the place where it happened."""
     if isinstance(error, Refused):
         return str(error)
-    import traceback
+    return f"{type(error).__name__}: {error}{place(error)}"
 
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+
+def place(error: Exception, *, beside: Path | None = None) -> str:
+    """`` (FILE, line N)`` of the innermost code that is neither a library's nor in the folder ``beside``."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != beside]
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

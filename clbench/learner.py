@@ -81,6 +81,7 @@ class Learner(SideWork):
         hooks: The strategy at work, for :meth:`loss`.
         reader: What reads out in the model's place, where a part does so.
         steps_itself: Whether a part takes the steps, with gradients of its own.
+        others: Optimisers that were given out to a part with a step of its own.
         scratch: What parts worked out for the look that is running, such as class means; every look begins with none.
     """
 
@@ -103,7 +104,7 @@ class Learner(SideWork):
         self._optimizer = optimizer
         self.optimizer = optimizer([self.w])
         self.steps_itself = False
-        self._others: list[torch.optim.Optimizer] = []
+        self.others: list[torch.optim.Optimizer] = []
         self.separate_heads = separate_heads
         self.clip_norm = clip_norm
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -253,20 +254,20 @@ class Learner(SideWork):
 
     def scale_lr(self, factor: float) -> None:
         """Set the learning rate to so many times the benchmark's."""
-        for optimizer in (self.optimizer, *self._others):
+        for optimizer in (self.optimizer, *self.others):
             for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = factor * rate
 
     def reset_optimizer(self) -> None:
         """Forget momentum and moments."""
-        for optimizer in (self.optimizer, *self._others):
+        for optimizer in (self.optimizer, *self.others):
             optimizer.state.clear()
 
     def another_optimizer(self) -> torch.optim.Optimizer:
         """The benchmark's optimiser over the model's parameters one by one, for a part with a step of its own; its
         learning rate follows the benchmark's schedule."""
         made = self._optimizer(list(self.flat.parameters))
-        self._others.append(made)
+        self.others.append(made)
         return made
 
     def apply(self, optimizer: torch.optim.Optimizer | None = None) -> None:
@@ -331,6 +332,7 @@ class Learner(SideWork):
             "buffers": [b.clone() for b in self.buffers],
             "modes": [m.training for m in self.modules],
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "others": [copy.deepcopy(other.state_dict()) for other in self.others],
             "memory": self.memory.state,
             "order": self._order.state,
             "augment": self._train.generator.get_state(),
@@ -349,6 +351,9 @@ class Learner(SideWork):
         for module, mode in zip(self.modules, state["modes"], strict=True):
             module.__dict__["training"] = mode
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.others = []
+        for other in state["others"]:
+            self.another_optimizer().load_state_dict(copy.deepcopy(other))
         self.memory.state = state["memory"]
         self._order.state = state["order"]
         self._train.generator.set_state(state["augment"])

@@ -68,9 +68,9 @@ class Registry:
 
     def __contains__(self, name: str) -> bool:
         known = name in self._added or name in self._known or name in self._aliases
-        return known or ".py:" in name or self._scheme(name) != ""
+        return known or ".py:" in name or self.scheme(name) != ""
 
-    def _scheme(self, name: str) -> str:
+    def scheme(self, name: str) -> str:
         """The scheme of ``SCHEME:REST``, or nothing."""
         scheme, colon, _ = name.partition(":")
         return scheme if colon and scheme in self.schemes else ""
@@ -89,6 +89,13 @@ class Registry:
             here = Entry(point.name, "", _origin(point), point.load)
             known[point.name] = _clash(self.kind, known[point.name], here) if point.name in known else here
         return known
+
+    def entry(self, name: str) -> Entry:
+        """What is known of a name, or of ``SCHEME:REST``, without loading it."""
+        scheme = self.scheme(name)
+        if scheme:
+            return Entry(name, self.schemes[scheme][1], "clbench", lambda: self._of_scheme(name))
+        return next(entry for entry in self if entry.name == name)
 
     def problems(self) -> list[tuple[Entry, str]]:
         """Plugins that cannot be used, each with the sentence that says why."""
@@ -137,7 +144,7 @@ class Registry:
     def source(self, name: str) -> str:
         """What identifies code that comes from a file, for the hash of a cell; empty for what is installed."""
         name = self.resolve(name)
-        if self._scheme(name):
+        if self.scheme(name):
             return str(self._of_scheme(name).source)
         return _read(name)[1] if ".py:" in name else ""
 
@@ -148,7 +155,7 @@ class Registry:
             Refused: No such name (with the nearest one), its plugin does not import, or two plugins share it.
         """
         name = self.resolve(name)
-        if self._scheme(name):
+        if self.scheme(name):
             return self._of_scheme(name)
         if ".py:" in name:
             return from_file(name, self.kind)

@@ -40,7 +40,8 @@ def test_list_tells_every_registered_name() -> None:
     text = call("list").out
     assert names_under(text, "benchmarks") == list(shipped())
     for heading, registry in (("scenarios", SCENARIOS), ("models", MODELS), ("strategies", STRATEGIES)):
-        assert names_under(text, heading) == [entry.name for entry in registry]
+        schemes = [f"{scheme}:NAME" for scheme in registry.schemes]
+        assert names_under(text, heading) == [*(entry.name for entry in registry), *schemes]
     assert set(names_under(text, "metrics")) == {entry.name for entry in METRICS}
     assert {entry.name for entry in DATASETS} <= set(names_under(text, "datasets"))
 

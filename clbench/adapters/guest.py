@@ -1,17 +1,21 @@
 """Learners that take one batch after another: parts that own the step, whatever they are made of.
 
-A guest is any object; it is made when its run begins, and saved by pickling it, the learner's model and weights being
-named and not copied, so that a run goes on bit for bit.
+A guest is any object; it is made when its run begins, and saved by pickling it, the learner's own things (model,
+weights, optimisers) being named and not copied, so that a run goes on bit for bit.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import cloudpickle
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,16 +57,17 @@ class Guest(Part):
             raise Refused(
                 f"{self.name} steps by itself, and training.clip_norm is for clbench's own step; leave it out"
             )
-        things = (learner.model, *learner.model.modules(), *learner.model.parameters(), *learner.model.buffers())
-        self._things = {id(thing): number for number, thing in enumerate(things)}
-        self._by_number = things
         saved = self.__dict__.pop("_saved", None)
-        if saved is None:
-            seed_globals(int(self.generator.integers(1, 2**31)[0]), "guest")
-            self.guest = self.make(learner)
-        else:
-            self.guest = _Unpickler(io.BytesIO(saved["guest"].numpy().tobytes()), things).load()
+        if saved is not None:
+            self._things = Things(learner)
+            self.guest = Unpickler(saved["guest"], self._things).load()
             set_global_states(saved["generators"])
+        elif "guest" not in self.__dict__:
+            with _kept_torch():  # the run has seeded it, and dropout in the model draws what it does for others
+                seed_globals(int(self.generator.integers(1, 2**31)[0]), "guest")
+            self.guest = self.make(learner)
+            self._things = Things(learner)
+            self.save()  # what cannot be saved is refused now, and not after minutes
 
     def rows(self, batch: Batch) -> Batch:
         """The batch, if its rows count alike.
@@ -77,11 +82,21 @@ class Guest(Part):
         return batch
 
     def save(self) -> dict[str, Any]:
-        """The guest as pickled, and where the global generators stand."""
+        """The guest as pickled, and where the global generators stand.
+
+        Raises:
+            Refused: Something in it cannot be pickled.
+        """
         if "guest" not in self.__dict__:
             return {}
         buffer = io.BytesIO()
-        _Pickler(buffer, self._things).dump(self.guest)
+        try:
+            Pickler(buffer, self._things).dump(self.guest)
+        except Exception as error:
+            raise Refused(
+                f"{self.name} holds something that cannot be saved ({type(error).__name__}: {error}), so its run could "
+                "not go on after an interruption; keep open files, iterators and locks out of its attributes"
+            ) from error
         pickled = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
         return {"guest": pickled, "generators": global_states()}
 
@@ -89,34 +104,108 @@ class Guest(Part):
         """Return to what :meth:`save` gave; the guest is made of it when the run goes on."""
         if saved:
             self._saved = saved
+        else:
+            self.__dict__.pop("guest", None)
 
-    def scores(self, answer: Tensor, n_outputs: int) -> Tensor:
-        """Scores (B, C) of an answer: the same, or 1 for each predicted output unit of (B,)."""
-        if answer.dim() == 1:
+    @property
+    def state_bytes(self) -> int:
+        """Size of the guest as pickled; 0 where it can no longer be."""
+        try:
+            return int(self.save()["guest"].numel())
+        except (Refused, KeyError):
+            return 0
+
+    def scores(self, answer: Tensor, n_outputs: int, rows: int | None = None) -> Tensor:
+        """Scores (B, C) of an answer: the same, or 1 for each predicted output unit of (B,).
+
+        Raises:
+            Refused: It is of another shape, or a label is none of the output units.
+        """
+        right = rows in (None, len(answer)) if answer.dim() else False
+        if right and answer.dim() == 1 and not answer.is_floating_point():
+            if len(answer) and not 0 <= int(answer.min()) <= int(answer.max()) < n_outputs:
+                raise Refused(
+                    f"{self.name} predicts labels from {int(answer.min())} to {int(answer.max())}; they are output "
+                    f"units, from 0 to {n_outputs - 1}"
+                )
             return torch.nn.functional.one_hot(answer.long(), n_outputs).float()
-        if answer.shape[1:] != (n_outputs,):
+        if not right or answer.dim() != 2 or answer.shape[1] != n_outputs:
             raise Refused(
-                f"{self.name} predicts values of shape {tuple(answer.shape)}; allowed are scores of shape (rows, "
-                f"{n_outputs}) and labels of shape (rows,)"
+                f"{self.name} predicts {str(answer.dtype).removeprefix('torch.')} values of shape "
+                f"{tuple(answer.shape)}{f' for {rows} rows' if rows else ''}; allowed are scores of shape (rows, "
+                f"{n_outputs}) and whole-numbered labels of shape (rows,)"
             )
-        return answer
+        return answer.float()
 
 
-class _Pickler(cloudpickle.Pickler):
+@contextmanager
+def _kept_torch() -> Iterator[None]:
+    state = torch.random.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(state)
+
+
+@contextmanager
+def unmoved() -> Iterator[None]:
+    """Python's and NumPy's global generators are as before afterwards; torch's are the evaluator's care."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 the legacy generator is what they use
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+class Things:
+    """The learner's own things, which a pickled guest names: by number, or as a view of the weights or gradients."""
+
+    def __init__(self, learner: Learner) -> None:
+        model = learner.model
+        self.by_number: tuple[Any, ...] = (
+            model, *model.modules(), *model.parameters(), *model.buffers(), *learner.others,
+        )  # fmt: skip
+        self.numbers = {id(thing): number for number, thing in enumerate(self.by_number)}
+        self.flat = (learner.w.detach(), learner.g)
+
+    def name(self, thing: Any) -> int | tuple[Any, ...] | None:
+        """What stands for a thing; nothing where it is not the learner's."""
+        number = self.numbers.get(id(thing))
+        if number is None and isinstance(thing, Tensor) and thing.layout is torch.strided:
+            for place, flat in enumerate(self.flat):
+                same = thing.device == flat.device and thing.dtype == flat.dtype
+                if same and thing.untyped_storage().data_ptr() == flat.untyped_storage().data_ptr():
+                    return place, tuple(thing.shape), thing.stride(), thing.storage_offset()
+        return number
+
+    def thing(self, name: int | tuple[Any, ...]) -> Any:
+        """What a name stands for."""
+        if isinstance(name, int):
+            return self.by_number[name]
+        place, shape, stride, offset = name
+        return self.flat[place].as_strided(shape, stride, offset)
+
+
+class Pickler(cloudpickle.Pickler):
     """Names the learner's own things in place of copying them."""
 
-    def __init__(self, file: io.BytesIO, things: dict[int, int]) -> None:
+    def __init__(self, file: io.BytesIO, things: Things) -> None:
         super().__init__(file)
         self._things = things
 
-    def persistent_id(self, obj: Any) -> int | None:
-        return self._things.get(id(obj))
+    def persistent_id(self, obj: Any) -> Any:
+        """The name of a thing of the learner's."""
+        return self._things.name(obj)
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, things: tuple[Any, ...]) -> None:
-        super().__init__(file)
+class Unpickler(pickle.Unpickler):
+    """Puts the learner's own things where they are named."""
+
+    def __init__(self, pickled: Tensor, things: Things) -> None:
+        super().__init__(io.BytesIO(pickled.numpy().tobytes()))
         self._things = things
 
-    def persistent_load(self, number: int) -> Any:
-        return self._things[number]
+    def persistent_load(self, name: Any) -> Any:
+        """The thing of a name."""
+        return self._things.thing(name)

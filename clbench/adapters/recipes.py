@@ -44,7 +44,7 @@ def recipe_of(
 def _settings(constructor: Callable[..., Any], leave_out: Collection[str]) -> list[inspect.Parameter]:
     """Keyword-only parameters for those that can be written in a benchmark file: required, or with a plain default."""
     found = []
-    for parameter in inspect.signature(constructor).parameters.values():
+    for parameter in _signature(constructor).parameters.values():
         variable = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         needed = parameter.default is inspect.Parameter.empty
         if variable or parameter.name in leave_out or not (needed or is_plain(parameter.default)):
@@ -52,6 +52,14 @@ def _settings(constructor: Callable[..., Any], leave_out: Collection[str]) -> li
         hint = parameter.annotation if parameter.annotation in PLAIN[:4] else Any
         found.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint))
     return found
+
+
+def _signature(constructor: Callable[..., Any]) -> inspect.Signature:
+    """With annotations that a file keeps as text looked up, where they can be."""
+    try:
+        return inspect.signature(constructor, eval_str=True)
+    except Exception:  # an annotation may name what only a type checker imports
+        return inspect.signature(constructor)
 
 
 def is_plain(value: Any) -> bool:

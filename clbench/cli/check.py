@@ -81,6 +81,8 @@ def _kind(target: str) -> Kind:
 
     if is_benchmark(target):
         return Kind.benchmark
+    if STRATEGIES.scheme(target):
+        return Kind.strategy
     if ".py:" in target and not set(target) & set("(+"):
         thing = SCENARIOS.get(target)
         if isinstance(thing, type) and issubclass(thing, Part):

@@ -72,7 +72,7 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
         if parameters and kind != "datasets":
             text.append(f"\n{parameters}", style="dim")
         lines.append((name, text))
-    return lines
+    return lines + [(f"{scheme}:NAME", Text(summary)) for scheme, (_, summary) in registry(kind).schemes.items()]
 
 
 def _dataset_settings() -> str:

@@ -152,12 +152,12 @@ def _show_name(console: Console, name: str, *, after: bool = False) -> bool:
         name: The name.
         after: Whether something was shown before.
     """
-    from clbench.cli.kinds import KINDS, names
+    from clbench.cli.kinds import KINDS, names, registry
     from clbench.data.torchvision_source import SPLITS
 
     found = False
     for kind in KINDS[1:]:
-        if name in names(kind):
+        if name in names(kind) or registry(kind).scheme(name):
             if found or after:
                 console.print()
             _show_entry(console, kind, name)
@@ -175,7 +175,7 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
     from clbench.metrics import get
 
     found = registry(kind)
-    entry, thing = next(entry for entry in found if entry.name == name), found.get(name)
+    entry, thing = found.entry(name), found.get(name)
     title = f"{found.kind} {name}" + ("" if entry.origin == "clbench" else f", from {entry.origin}")
     console.print(Text(title, style="bold"))
     if kind == "metrics":

@@ -91,7 +91,7 @@ class Chain:
     @property
     def bytes(self) -> int:
         """Bytes of tensors that the parts keep."""
-        return sum(_bytes(part.save()) for part in self.parts)
+        return sum(part.state_bytes for part in self.parts)
 
 
 def check(parts: Sequence[Part]) -> None:
@@ -149,13 +149,3 @@ def declared(parts: Sequence[Part], attribute: str, default: str) -> str:
     """What the chain declares for ``memory_policy``, ``memory_admit`` or ``sees``, else the default."""
     ignored = (None, "stream") if attribute == "sees" else (None,)
     return next((v for part in parts if (v := getattr(part, attribute)) not in ignored), default)
-
-
-def _bytes(value: Any) -> int:
-    if hasattr(value, "element_size"):
-        return value.numel() * value.element_size()
-    if isinstance(value, dict):
-        return sum(_bytes(v) for v in value.values())
-    if isinstance(value, list):
-        return sum(_bytes(v) for v in value)
-    return 0

@@ -115,6 +115,11 @@ class Part:
         self.state.clear()
         self.state.update(_copy(saved))
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of tensors that the part keeps."""
+        return _bytes(self.state)
+
     def attach(self, learner: Learner) -> None:
         """Before anything, and again where a run goes on from a snapshot: make what needs the learner to be made."""
 
@@ -193,3 +198,13 @@ def _copy(value: Any) -> Any:
     raise Refused(
         f"a part's state holds a {type(value).__name__}; allowed are tensors, numbers, strings, lists and dicts of them"
     )
+
+
+def _bytes(value: Any) -> int:
+    if hasattr(value, "element_size"):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        return sum(_bytes(v) for v in value.values())
+    if isinstance(value, list):
+        return sum(_bytes(v) for v in value)
+    return 0

@@ -49,6 +49,7 @@ LAST = 1
 
 def randomness(trial: Trial) -> None:
     """No global generator (random, numpy, torch) is drawn from, seeded or moved."""
+    trial.ask_no_guest("may draw from them: they are seeded for it, saved, and restored when the run is over")
     run, poison = trial.ready(), _Poison()
     with _guarded():
         trial.train(run, poison)

@@ -132,6 +132,7 @@ def memory(trial: Trial) -> None:
 
 def state(trial: Trial) -> str | None:
     """What a part keeps does not grow with steps, nor with experiences once every class is known."""
+    trial.ask_no_guest("keeps objects of its own, which are counted (state_bytes in its record) and not bounded")
     few, many = ([s for _, s in _sizes(trial, f"training.epochs={epochs}")] for epochs in (1, 3))
     if few[-1] != many[-1]:
         raise Broken(

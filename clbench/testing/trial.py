@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,8 @@ from unittest import SkipTest
 
 import torch
 
+from clbench.adapters.guest import Guest
+from clbench.cell import place
 from clbench.learner import Diverged
 from clbench.parameters import Refused
 from clbench.plan import Cell, plan
@@ -132,6 +133,16 @@ class Trial:
         """What its parts declare as needed."""
         return frozenset().union(*(part.needs for part in self.parts))
 
+    def ask_no_guest(self, why: str) -> None:
+        """Ask no more where a learner with a step of its own is under test.
+
+        Raises:
+            Skipped: With the reason.
+        """
+        for part in self.parts:
+            if isinstance(part, Guest):
+                raise Skipped(f"{part.title} {why}")
+
     @cached_property
     def home(self) -> tuple[str, ...]:
         """Changes of the small benchmark that meet the strategy's needs."""
@@ -229,7 +240,10 @@ def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
     kept = {NAMES.get(name, f"the learner's {name}"): v for name, v in learner.items() if name not in ("cost", "probe")}
     for part, saved in zip(run.chain.parts, chain["parts"], strict=True):
         name = type(part).__name__
-        kept |= {f"the state of {name}": saved["state"], f"the generator of {name}": saved["generator"]}
+        # Equal objects need not pickle to equal bytes; what a guest has learned shows in its looks.
+        left_out = {"guest"} if isinstance(part, Guest) else set()
+        state = {what: value for what, value in saved["state"].items() if what not in left_out}
+        kept |= {f"the state of {name}": state, f"the generator of {name}": saved["generator"]}
     cost = {name: value for name, value in learner["cost"].items() if not name.endswith(TIMES)}
     return Ends(dict(leaves(kept)), run.evaluator.trace(), cost, at or [])
 
@@ -248,8 +262,4 @@ def as_found() -> Iterator[None]:
 
 def story(error: Exception) -> str:
     """What was raised and where, in the innermost code that is not part of the check."""
-    here = Path(__file__).parent
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != here]
-    own = [f for f in frames if "site-packages" not in f.filename] or frames
-    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place(error, beside=Path(__file__).parent)}"
