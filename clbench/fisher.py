@@ -13,7 +13,7 @@ Letters: B rows, C classes, P weights.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,20 @@ from clbench.rng import Generator
 Estimator = Literal["exact", "sampled", "empirical", "batch"]
 
 
+class Estimate(NamedTuple):
+    """An estimate, and what it took.
+
+    Args:
+        total: (P,) the sum over rows.
+        forward: Rows sent forward.
+        backward: Rows sent backward.
+    """
+
+    total: Tensor
+    forward: int
+    backward: int
+
+
 def estimate(
     model: nn.Module,
     flat: Flat,
@@ -34,8 +48,8 @@ def estimate(
     estimator: Estimator,
     hidden: Tensor | None,
     generator: Generator | None,
-) -> tuple[Tensor, int]:
-    """The sum over rows of an estimator (over one batch for ``batch``), (P,), and the rows sent backward for it.
+) -> Estimate:
+    """The sum over rows of an estimator (over one batch for ``batch``).
 
     Args:
         model: In evaluation mode; its output has ``logits`` (B, C).
@@ -46,12 +60,14 @@ def estimate(
         hidden: Classes that do not compete, (C,) or (B, C) bool.
         generator: Where labels are drawn from, for ``sampled``.
     """
+    n = len(y)
     if estimator == "batch":
         loss = -log_likelihood(model(x).logits, y, hidden).mean()
-        return flat.concatenate(torch.autograd.grad(loss, flat.parameters, materialize_grads=True)).square(), len(y)
-    ones = torch.ones(len(y), device=x.device)
+        mean = flat.concatenate(torch.autograd.grad(loss, flat.parameters, materialize_grads=True))
+        return Estimate(mean.square(), n, n)
+    ones = torch.ones(n, device=x.device)
     if estimator == "empirical":
-        return squared_gradients(model, flat, x, y, weight=ones, hidden=hidden), len(y)
+        return Estimate(squared_gradients(model, flat, x, y, weight=ones, hidden=hidden), n, n)
     with torch.no_grad():
         logits = model(x).logits
         p = (logits if hidden is None else logits.masked_fill(hidden, -torch.inf)).softmax(1)  # (B, C)
@@ -60,7 +76,7 @@ def estimate(
             raise ValueError("the 'sampled' estimator draws labels; give it a generator")
         u = torch.from_numpy(generator.uniform(len(y))).to(p)
         drawn = (p.cumsum(1) < u[:, None]).sum(1).clamp(max=p.shape[1] - 1)
-        return squared_gradients(model, flat, x, drawn, weight=ones, hidden=hidden), len(y)
+        return Estimate(squared_gradients(model, flat, x, drawn, weight=ones, hidden=hidden), 2 * n, n)
     total, backward = torch.zeros_like(flat.g), 0
     for c in range(p.shape[1]):
         live = p[:, c] > 0  # hidden classes have probability 0
@@ -68,7 +84,7 @@ def estimate(
             mask = hidden if hidden is None or hidden.dim() == 1 else hidden[live]
             total += squared_gradients(model, flat, x[live], y[live].fill_(c), weight=p[live, c], hidden=mask)
             backward += int(live.sum())
-    return total, backward
+    return Estimate(total, n + backward, backward)
 
 
 def squared_gradients(

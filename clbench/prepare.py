@@ -113,7 +113,9 @@ class Run:
     def account(self) -> Cost:
         """What has been spent."""
         cost = self.learner.cost
-        cost.memory_bytes, cost.state_bytes = self.learner.memory.bytes, self.chain.bytes
+        memory = self.learner.memory
+        used = memory.draws > 0 or any("memory" in part.needs for part in self.chain.parts)
+        cost.memory_bytes, cost.state_bytes = memory.bytes if used else 0, self.chain.bytes
         if isinstance(self.learner.model, Blank):
             cost.weights = 0
             return cost

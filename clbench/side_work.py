@@ -211,11 +211,11 @@ class SideWork:
                 x = self._train.present(rows[ROW], rows[VIEW])
                 allowed = self.allowed(rows)
                 hidden = None if allowed is None else ~allowed
-                part, backward = estimate(
+                part, forward, backward = estimate(
                     self.model, self.flat, x, rows[Y], estimator=estimator, hidden=hidden, generator=generator
                 )
                 total += part
-                self.cost.extra_forward_rows += len(x)
+                self.cost.extra_forward_rows += forward
                 self.cost.extra_backward_rows += backward
         return total / (len(chunks) if estimator == "batch" else index.shape[1])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support import SMALL
+from support import EVERY_STRATEGY, SMALL, ready
 from torch import nn
 
 from clbench import peak
@@ -53,6 +53,39 @@ def test_operations_of_a_run_are_those_of_its_rows():
     assert agem["extra_backward_rows"] > 0
     extra = agem["extra_forward_rows"] * FORWARD + agem["extra_backward_rows"] * BACKWARD
     assert agem["train_flops"] == 300 * (FORWARD + BACKWARD) + extra
+
+
+PARTS_OF_THE_MODEL = {"pcr", "hpcr"}
+"""They run the body of the model and a head of their own, so that no hook of the whole model sees their rows."""
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY_STRATEGY if name not in PARTS_OF_THE_MODEL])
+def test_every_row_that_goes_forward_is_booked(name):
+    seen, told, _ = booked(name)
+    assert seen == told
+
+
+@pytest.mark.parametrize("fisher", ["exact", "sampled", "empirical", "batch"])
+def test_every_row_of_a_fisher_estimate_is_booked(fisher):
+    seen, told, cost = booked(f"ewc(fisher={fisher})")
+    assert seen == told
+    assert cost.extra_backward_rows == 300 if fisher != "exact" else cost.extra_backward_rows > 300
+
+
+def booked(strategy):
+    """Rows that went through the model in a run, rows in its account, and the account."""
+    run, rows = ready(strategy, "training.epochs=1"), []
+    run.learner.model.register_forward_hook(lambda _, inputs, output: rows.append(len(inputs[0])))
+    run.train()
+    cost = run.learner.cost
+    widths = 1  # the evaluator's first look sends one row ahead, to see how wide the model is
+    told = cost.stream_rows + cost.replay_rows + cost.extra_forward_rows + cost.evaluation_rows + widths
+    return sum(rows), told, cost
+
+
+def test_memory_is_booked_where_it_is_used():
+    assert cost("naive")["memory_bytes"] == cost("ewc")["memory_bytes"] == 0
+    assert cost("er")["memory_bytes"] == cost("icarl")["memory_bytes"] == 40 * 64  # rows of 8x8 bytes
 
 
 def test_counts_do_not_depend_on_evaluation_and_are_the_same_twice():

@@ -48,7 +48,8 @@ def row_by_row(model, x, y, estimator, hidden=None):
 
 def ours(model, x, y, estimator, hidden=None, generator=None):
     flat = flatten(model)
-    return estimate(model.eval(), flat, x, y, estimator=estimator, hidden=hidden, generator=generator)
+    made = estimate(model.eval(), flat, x, y, estimator=estimator, hidden=hidden, generator=generator)
+    return made.total, made.backward
 
 
 class Functional(nn.Module):
