@@ -6,22 +6,17 @@ never drawn from, a projection that never projects.
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
+from clbench.evaluate.alarms import of_trace
 from clbench.learner import Learner
 from clbench.strategies.chain import Chain
 from clbench.strategies.watch import Effect
-from clbench.types import Kind, Stream, Trace
+from clbench.types import Stream, Trace
 
 MEANING = {
     Effect.TERM: "added a term to the loss other than 0",
     Effect.GRADIENT: "changed the gradient",
     Effect.WEIGHTS: "moved the weights",
 }
-DEVIATIONS = 3.0
-"""How many standard errors below chance an accuracy has to be."""
 
 
 def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> tuple[str, ...]:
@@ -30,7 +25,7 @@ def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> tupl
     memory = learner.memory
     if memory.size and memory.draws == 0 and len(stream) > 1 and any("memory" in part.needs for part in chain.parts):
         found.append(f"the memory of {memory.size} rows was never drawn from")
-    return (*found, *_below_chance(stream, trace), *_masked_below(trace))
+    return (*found, *of_trace(stream, trace))
 
 
 def _idle(chain: Chain) -> list[str]:
@@ -46,35 +41,3 @@ def _idle(chain: Chain) -> list[str]:
                 "is its strength 0, or does it never get what it needs?"
             )
     return found
-
-
-def _below_chance(stream: Stream, trace: Trace) -> list[str]:
-    """Whether the final accuracy is lower than that of guessing among the classes that compete."""
-    ends = np.flatnonzero(trace.kind == Kind.END)
-    if not len(ends):
-        return []
-    score = trace.score[ends[-1]]
-    known = np.isfinite(score) & (trace.first_visit <= trace.experience[ends[-1]])
-    if not known.any():
-        return []
-    each = len(set(stream.tasks[0].classes)) if stream.task_labels else stream.n_outputs
-    chance, rows = 1 / each, float(trace.rows[known].sum())
-    mean = float(np.average(score[known], weights=trace.rows[known]))
-    if mean < chance - DEVIATIONS * math.sqrt(chance * (1 - chance) / rows):
-        return [f"the final accuracy is {100 * mean:.1f} %, below the {100 * chance:.1f} % of guessing"]
-    return []
-
-
-def _masked_below(trace: Trace) -> list[str]:
-    """Whether the read-out that is told the task is anywhere worse than the one that is not: one is wrong then."""
-    if not trace.masked.size:
-        return []
-    with np.errstate(invalid="ignore"):
-        lower = trace.masked < trace.score - 1e-9
-    if not lower.any():
-        return []
-    look = int(np.flatnonzero(lower.any(axis=1))[0])
-    return [
-        f"accuracy among a task's own classes is below accuracy among all classes at {int(lower.sum())} scores, the "
-        f"first after step {int(trace.step[look])}: the read-out is not what it should be"
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         cost = account.as_dict()
         if status in ("done", "diverged"):
             trace, alarms = run.trace(), run.alarms()
-    return Record(
+    made = Record(
         key=cell.key,
         cell=cell.config,
         label=cell.label,
@@ -87,9 +88,9 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         fingerprint=run.stream.fingerprint if run is not None else "",
         cost=cost,
         alarms=alarms,
-        environment=environment(device),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    return replace(made, environment=environment(device, made.engine))
 
 
 @contextmanager

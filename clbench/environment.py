@@ -11,15 +11,19 @@ from typing import Any
 
 import torch
 
+LIBRARIES = {"avalanche": "avalanche-lib"}
+"""Engine -> the package behind it."""
+
 
 @cache
-def environment(device: str) -> dict[str, Any]:
-    """Versions, hardware and commit of this process."""
+def environment(device: str, engine: str = "clbench") -> dict[str, Any]:
+    """Versions, hardware and commit of this process; that of the library, where one runs the strategy."""
     hardware = (
         torch.cuda.get_device_name(0) if device.startswith("cuda") else platform.processor() or platform.machine()
     )
     return {
         "clbench": version("clbench"),
+        **({LIBRARIES[engine]: version(LIBRARIES[engine])} if engine in LIBRARIES else {}),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),

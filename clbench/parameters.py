@@ -72,7 +72,8 @@ def validate(
     """All parameters of ``target``: the given ones checked, the others at their defaults.
 
     Args:
-        target: A function with keyword-only parameters, or a dataclass with keyword-only fields.
+        target: A function with keyword-only parameters, or a dataclass with keyword-only fields; names in its attribute
+            ``given``, where it has one, are refused as the benchmark's.
         given: What the user wrote.
         where: How the thing is called in messages, such as ``"strategy 'ewc'"``.
         fill: Values for parameters that have no default and were not given (a benchmark's ``defaults``).
@@ -82,6 +83,12 @@ def validate(
     """
     model = schema(target)
     for name in given:
+        if name in getattr(target, "given", ()):
+            raise Refused(
+                f"{where}: {name} is given by the benchmark, alike for all strategies; leave it out and set what you "
+                "want in the benchmark file",
+                name,
+            )
         if name not in model.model_fields:
             raise Refused(f"{where} has no parameter {name!r}; {did_you_mean(name, model.model_fields)}", name)
     values = dict(given)

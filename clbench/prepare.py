@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from clbench import adapters, models, rates
-from clbench.adapters.world import Job, World
+from clbench.adapters.world import Job, Skip, World
 from clbench.alarms import alarms
 from clbench.config import Evaluation, Training
 from clbench.cost import Cost
@@ -23,6 +23,7 @@ from clbench.flops import per_row
 from clbench.learner import Learner
 from clbench.memory import Memory
 from clbench.models.blank import Blank
+from clbench.optimizers import optimizer
 from clbench.parameters import Refused
 from clbench.plan import Cell, make_stream
 from clbench.probe import Probe
@@ -142,7 +143,7 @@ class Run:
         """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
         training = {**self.cell.config["training"], "iterations": iterations}
         self.cell, self.share = replace(self.cell, config={**self.cell.config, "training": training}), 1
-        self.stream, self.evaluator = part_of(self.stream, places), evaluator
+        self.stream, self.evaluator = bounds.only(self.stream, places), evaluator
 
 
 def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: Given | None = None) -> Run:
@@ -170,6 +171,16 @@ def prepare_job(cell: Cell, *, data_dir: str | None = None, device: str = "cpu",
         Refused: The data is missing or damaged, or the cell is impossible.
         Skip: The strategy needs what the stream hides.
     """
+    parts, world = parts_and_world(cell, data_dir=data_dir, device=device, given=given)
+    if adapters.engine(parts):
+        return adapters.host(parts, world)
+    return _run(cell, parts, world)
+
+
+def parts_and_world(
+    cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: Given | None = None
+) -> tuple[list[Part], World]:
+    """A cell's strategy, and all that it meets, whoever's loop runs it; the rest as in :func:`prepare_job`."""
     given, settings, seed = given or Given(), cell.config, cell.seed
     shown = make_stream(settings["stream"], seed, data_dir=data_dir, dataset=given.dataset)
     parts = strategy_text.parts(settings["strategy"])
@@ -203,9 +214,7 @@ def prepare_job(cell: Cell, *, data_dir: str | None = None, device: str = "cpu",
         evaluator=_evaluator(Evaluation(**settings["evaluation"]), shown, stream, seed, device),
         device=device,
     )
-    if adapters.engine(parts):
-        return adapters.host(parts, world)
-    return _run(cell, parts, world)
+    return parts, world
 
 
 def _run(cell: Cell, parts: list[Part], world: World) -> Run:
@@ -255,15 +264,6 @@ def _evaluator(evaluation: Evaluation, shown: Stream, stream: Stream, seed: int,
     )
 
 
-def part_of(stream: Stream, places: list[int]) -> Stream:
-    """A stream of some of the experiences of another."""
-    return replace(stream, length=len(places), build=lambda number: stream.build(places[number]))
-
-
-class Skip(Exception):
-    """The cell cannot run on this stream; the message says why."""
-
-
 def _revealed(stream: Stream, settings: Mapping[str, Any]) -> frozenset[str]:
     given = {
         "task_labels": stream.task_labels,
@@ -297,13 +297,3 @@ def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: in
             copy.deepcopy(given.model) if isinstance(given.model, nn.Module) else given.model(dataset.shape, n_outputs)
         )
         return wrap(module, n_outputs, shape=dataset.shape)
-
-
-def optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The benchmark's optimiser over some weights."""
-    lr, decay = training.lr, training.weight_decay
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(weights, lr=lr, momentum=training.momentum, weight_decay=decay)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer](
-        weights, lr=lr, weight_decay=decay
-    )

@@ -349,6 +349,9 @@ class Trace:
 
 # --------------------------------------------------------------------------------------------------- records
 
+HOSTS = ("avalanche",)
+"""Libraries whose own loops run strategies, by the scheme in the strategies' names."""
+
 STATUSES = ("done", "skipped", "diverged", "failed")
 
 
@@ -390,3 +393,9 @@ class Record:
     @property
     def seed(self) -> int:
         return int(self.cell["seed"])
+
+    @property
+    def engine(self) -> str:
+        """Whose loop ran it: ``clbench``, or the library of a hosted strategy, such as ``avalanche``."""
+        schemes = {str(item.get("name", "")).partition(":")[0] for item in self.cell.get("strategy", ())}
+        return next((engine for engine in HOSTS if engine in schemes), "clbench")

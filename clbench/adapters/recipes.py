@@ -38,6 +38,7 @@ def recipe_of(
     recipe.__annotations__ = {setting.name: setting.annotation for setting in settings}
     recipe.__signature__ = inspect.Signature(settings)  # type: ignore[attr-defined]
     recipe.source = source  # type: ignore[attr-defined]
+    recipe.given = tuple(leave_out)  # type: ignore[attr-defined]
     return recipe
 
 
@@ -50,6 +51,8 @@ def _settings(constructor: Callable[..., Any], leave_out: Collection[str]) -> li
         if variable or parameter.name in leave_out or not (needed or is_plain(parameter.default)):
             continue
         hint = parameter.annotation if parameter.annotation in PLAIN[:4] else Any
+        if not needed and hint is not Any and not isinstance(parameter.default, hint):
+            hint = Any  # a default that its own annotation does not allow: None, or 0.1 for an int
         found.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint))
     return found
 

@@ -52,6 +52,10 @@ class World:
         return int(self.settings["memory"]["size"])
 
 
+class Skip(Exception):
+    """The cell cannot run on this stream; the message says why."""
+
+
 class Job(Protocol):
     """A run, whoever's loop it is.
 

@@ -101,7 +101,10 @@ def _show_record(console: Console, record: Record) -> None:
 
     status = f"{record.status}: {record.reason}" if record.reason else record.status
     console.print(Text(f"{record.benchmark}, {record.label}, seed {record.seed}: {status}", style="bold"))
-    section("record", {"key": record.key, "stream": record.fingerprint or "-", "created": record.created})
+    section(
+        "record",
+        {"key": record.key, "run by": record.engine, "stream": record.fingerprint or "-", "created": record.created},
+    )
     section("metrics", _metrics(record))
     section("cost", {name.replace("_", " "): _amount(value) for name, value in record.cost.items()})
     section("cell", {name: _flat(value) for name, value in record.cell.items() if name not in ("benchmark", "seed")})

@@ -73,6 +73,11 @@ class Row:
     records: tuple[Record, ...]
 
     @property
+    def engine(self) -> str:
+        """Whose loop ran it."""
+        return self.records[0].engine
+
+    @property
     def finished(self) -> tuple[int, ...]:
         """Seeds with a result, ascending."""
         return tuple(record.seed for record in self.records if is_finished(record))
@@ -119,6 +124,11 @@ class Board:
     tables: tuple[Table, ...]
     metrics: tuple[str, ...]
     shown: tuple[str, ...]
+
+    @property
+    def hosted(self) -> bool:
+        """Whether any row was run by another library's loop."""
+        return any(row.engine != "clbench" for table in self.tables for row in table.rows)
 
 
 def board(records: Iterable[Record], metrics: Sequence[str] | None = None) -> Board:

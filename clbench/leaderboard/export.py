@@ -39,11 +39,13 @@ def heading(name: str) -> str:
 
 
 def cells(board: Board, table: Table, *, decimals: int = 2) -> list[list[str]]:
-    """The body of a table as text: rank, strategy, finished of all seeds, and the metrics shown."""
+    """The body of a table as text: rank, strategy, finished of all seeds, and the metrics shown; where any row was
+    run by another library's loop, also by whose."""
     return [
         [
             str(row.rank or NOTHING),
             row.strategy,
+            *([row.engine] if board.hosted else []),
             f"{len(row.finished)}/{len(table.seeds)}",
             *(
                 number(row.metrics[name], name, expected=len(row.finished), decimals=decimals)
@@ -64,7 +66,12 @@ def footnotes(table: Table) -> list[str]:
 
 
 def _header(board: Board) -> list[str]:
-    return ["#", "Strategy", "Seeds", *(heading(name) for name in board.shown)]
+    return ["#", "Strategy", *(["Run by"] if board.hosted else []), "Seeds", *(heading(name) for name in board.shown)]
+
+
+def _left(board: Board) -> tuple[int, ...]:
+    """Columns of words; all others are numbers."""
+    return (1, 2) if board.hosted else (1,)
 
 
 LEGEND = "mean ± half-width of the 95 % Student-t interval over seeds; accuracies in percent"
@@ -87,7 +94,7 @@ def rich_tables(board: Board) -> list[RichTable]:
             title=title, title_justify="left", caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
         )
         for position, words in enumerate(_header(board)):
-            view.add_column(Text(words), justify="left" if position == 1 else "right", overflow="fold")
+            view.add_column(Text(words), justify="left" if position in _left(board) else "right", overflow="fold")
         for row, texts in zip(table.rows, cells(board, table, decimals=1), strict=True):
             style = "bold" if row.rank == 1 else "dim" if row.rank is None else ""
             view.add_row(*(Text(text, style=style) for text in texts))
@@ -110,7 +117,7 @@ def markdown(board: Board) -> str:
     """A GitHub-flavoured table per benchmark."""
     parts = []
     for table in board.tables:
-        align = ["---:", ":---", "---:", *("---:" for _ in board.shown)]
+        align = [":---" if place in _left(board) else "---:" for place in range(len(_header(board)))]
         lines = [_header(board), align, *([_escape_markdown(text) for text in texts] for texts in cells(board, table))]
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         notes = "\n".join(f"- {_escape_markdown(text)}" for text in [LEGEND, *footnotes(table)])
@@ -143,7 +150,7 @@ def latex(board: Board) -> str:
         caption = "; ".join([f"{table.benchmark}: {LEGEND}", *footnotes(table)])
         parts.append(
             "\\begin{table}\n\\centering\n"
-            f"\\begin{{tabular}}{{rlr{'r' * len(board.shown)}}}\n\\toprule\n"
+            f"\\begin{{tabular}}{{r{'l' * len(_left(board))}r{'r' * len(board.shown)}}}\n\\toprule\n"
             + " & ".join(_escape_latex(text) for text in _header(board))
             + " \\\\\n\\midrule\n"
             + "\n".join(lines)
@@ -160,14 +167,14 @@ def comma_separated(board: Board) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = [column for name in board.metrics for column in (name, f"{name}_half", f"{name}_n")]
-    writer.writerow(["benchmark", "rank", "strategy", "seeds", "finished", *columns, "problems"])
+    writer.writerow(["benchmark", "rank", "strategy", "engine", "seeds", "finished", *columns, "problems"])
     for table in board.tables:
         for row in table.rows:
             values: list[Any] = []
             for name in board.metrics:
                 summary = row.metrics[name]
                 values += [_or(summary.mean, ""), _or(summary.half, ""), summary.n]
-            lead = [table.benchmark, row.rank or "", row.strategy, len(table.seeds), len(row.finished)]
+            lead = [table.benchmark, row.rank or "", row.strategy, row.engine, len(table.seeds), len(row.finished)]
             writer.writerow([*lead, *values, count_problems(row.problems)])
     return out.getvalue()
 
@@ -195,6 +202,7 @@ def json_text(board: Board) -> str:
 def _json_row(row: Row) -> dict[str, Any]:
     return {
         "strategy": row.strategy,
+        "engine": row.engine,
         "rank": row.rank,
         "acc_over_common_seeds": _or(row.ranking, None),
         "finished_seeds": row.finished,

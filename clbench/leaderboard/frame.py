@@ -20,9 +20,10 @@ def frame(records: Iterable[Record]) -> DataFrame:
         records: Any records, of one benchmark or several.
 
     Returns:
-        Columns ``benchmark strategy seed status reason``, a column per metric (fractions in [0, 1]; NaN where undefined
-        and in cells that are not done), ``cost_*``, ``key fingerprint created alarms``, ``environment_*`` and ``trace``
-        (a :class:`clbench.types.Trace` or None). Sorted by benchmark, strategy and seed.
+        Columns ``benchmark strategy engine seed status reason`` (``engine`` is whose loop ran it), a column per metric
+        (fractions in [0, 1]; NaN where undefined and in cells that are not done), ``cost_*``, ``key fingerprint created
+        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.types.Trace` or None). Sorted by benchmark, strategy
+        and seed.
     """
     import pandas
 
@@ -31,7 +32,7 @@ def frame(records: Iterable[Record]) -> DataFrame:
     rows = [_row(record, names, joint) for record in sorted(records, key=lambda r: (r.benchmark, r.label, r.seed))]
     costs = sorted({name for row in rows for name in row if name.startswith("cost_")})
     environment = sorted({name for row in rows for name in row if name.startswith("environment_")})
-    first = ["benchmark", "strategy", "seed", "status", "reason"]
+    first = ["benchmark", "strategy", "engine", "seed", "status", "reason"]
     provenance = ["key", "fingerprint", "created", "alarms"]
     return pandas.DataFrame(rows, columns=[*first, *names, *costs, *provenance, *environment, "trace"])
 
@@ -44,6 +45,7 @@ def _row(record: Record, names: list[str], joint: list[Record]) -> dict[str, Any
     return {
         "benchmark": record.benchmark,
         "strategy": record.label,
+        "engine": record.engine,
         "seed": record.seed,
         "status": record.status,
         "reason": record.reason,

@@ -91,6 +91,7 @@ def _row(table: Table, row: Row, best: Mapping[str, float]) -> dict[str, Any]:
     return {
         "rank": row.rank,
         "strategy": row.strategy,
+        "engine": "" if row.engine == "clbench" else row.engine,
         "finished": len(row.finished),
         "complete": len(row.finished) == len(table.seeds),
         "cells": cells,

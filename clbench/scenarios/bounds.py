@@ -1,4 +1,5 @@
-"""What upper bounds see of a stream: all of it at once, or all of it so far. Evaluation tasks stay the same."""
+"""What is seen of a stream: by upper bounds all of it at once or all of it so far, else some of its experiences.
+Evaluation tasks stay the same."""
 
 from __future__ import annotations
 
@@ -29,6 +30,11 @@ def merged(stream: Stream) -> Stream:
 def accumulated(stream: Stream) -> Stream:
     """Experience i holds the rows of experiences 0 to i."""
     return replace(stream, build=lambda i: _union(i, stream[: i + 1]), description=_note(stream, "accumulated"))
+
+
+def only(stream: Stream, places: list[int]) -> Stream:
+    """A stream of some of the experiences of another."""
+    return replace(stream, length=len(places), build=lambda number: stream.build(places[number]))
 
 
 def _note(stream: Stream, sees: str) -> dict[str, Any]:

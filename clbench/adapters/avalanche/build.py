@@ -1,0 +1,237 @@
+"""From a strategy and its world to a strategy of avalanche-lib: most templates alike, a small builder for each that
+asks for a model of its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clbench.adapters.avalanche import modules
+from clbench.adapters.avalanche.benchmark import Facts, facts_of
+from clbench.adapters.avalanche.library import BaseTemplate, EvaluationPlugin, SCRModel, plugins, storage, supervised
+from clbench.adapters.avalanche.recipes import MEMORIES, QUOTAS, Hosted, Template
+from clbench.adapters.world import Skip, World
+from clbench.optimizers import optimizer
+from clbench.parameters import Refused, did_you_mean
+
+EVALUATION_ROWS = 256
+"""Rows at a time where a template goes through rows of its own, for class means and herding."""
+PROJECTION = 128
+"""Units of SCR's projection, as in its paper (arXiv 2103.13885)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A strategy of avalanche-lib, ready to train.
+
+    Args:
+        strategy: An object of its template.
+        facts: What its method has to know of the whole stream, if anything.
+    """
+
+    strategy: Any
+    facts: Facts | None = None
+
+
+def build(parts: Sequence[Hosted], world: World) -> Built:
+    """Make the template with its plugins.
+
+    Raises:
+        Refused: A constructor does not take these parameters.
+        Skip: The method cannot learn this stream.
+    """
+    template = next((part for part in parts if isinstance(part, Template)), None)
+    template = template or Template(name="avalanche:Naive", parameters={})
+    constructor = template.constructor
+    special = next((make for kind, make in SPECIAL.items() if issubclass(constructor, kind)), _usual)
+    special_inputs, facts = special(world)
+    model = special_inputs.get("model")
+    if model is None:
+        model = next(v for v in special_inputs.values() if isinstance(v, nn.Module))
+    weights = {id(w): w for v in special_inputs.values() if isinstance(v, nn.Module) for w in v.parameters()}
+    offered = {
+        "criterion": nn.CrossEntropyLoss(),
+        "optimizer": optimizer(world.training, list(weights.values())),
+        "train_mb_size": world.training.batch_size,
+        "train_epochs": world.training.epochs,
+        "eval_mb_size": EVALUATION_ROWS,
+        "device": world.device,
+        "plugins": [_plugin(part, world, model) for part in parts if part is not template],
+        "evaluator": EvaluationPlugin(loggers=[]),
+        "eval_every": -1,
+        **special_inputs,
+    }
+    strategy: BaseTemplate = _call(template, constructor, offered, world)
+    _without_quadprog(strategy)
+    return Built(strategy, facts)
+
+
+def _plugin(part: Hosted, world: World, model: nn.Module) -> Any:
+    return _call(part, part.constructor, {"model": model, "n_classes": world.stream.n_outputs}, world)
+
+
+def _call(part: Hosted, constructor: Any, offered: dict[str, Any], world: World) -> Any:
+    """An object of a class, given what its constructor asks for and the part's parameters."""
+    asked = inspect.signature(constructor).parameters
+    given = {name: value for name, value in offered.items() if name in asked}
+    open_sizes = {name for name, value in part.parameters.items() if value is None and name in given}
+    parameters = {n: _sized(n, value, world) for n, value in part.parameters.items() if n not in open_sizes}
+    policy = parameters.get("storage_policy")
+    if isinstance(policy, str):
+        parameters["storage_policy"] = _policy(policy, parameters.get("mem_size", world.memory_size))
+    try:
+        return constructor(**given, **parameters)
+    except (TypeError, ValueError, AssertionError, AttributeError) as error:
+        raise Refused(f"{part.name} does not take these parameters: {type(error).__name__}: {error}") from error
+
+
+def _sized(name: str, value: Any, world: World) -> Any:
+    if value is None and name in MEMORIES:
+        return world.memory_size
+    if value is None and name in QUOTAS:
+        return max(1, world.memory_size // len(world.stream))
+    return value
+
+
+def _policy(name: str, size: int) -> Any:
+    known = {each: thing for each, thing in vars(storage).items() if each.endswith("Buffer")}
+    if name not in known:
+        raise Refused(f"avalanche-lib has no storage policy {name!r}; {did_you_mean(name, known)}")
+    return known[name](max_size=size)
+
+
+# --------------------------------------------------------------------------------------------------- what they get
+
+Inputs = tuple[dict[str, Any], Facts | None]
+
+
+def _usual(world: World) -> Inputs:
+    return {"model": _head(world)}, None
+
+
+def _head(world: World, *, trains_only: bool = False) -> nn.Module:
+    """The benchmark's model with the classes that compete."""
+    stream = world.stream
+    if stream.task_labels:
+        by_task = torch.zeros(len(stream.tasks), stream.n_outputs, dtype=torch.bool)
+        for task in stream.tasks:
+            by_task[task.id, list(task.classes)] = True
+        return modules.PerTask(world.model, by_task.to(world.device))
+    grows = stream.output == "seen"
+    return modules.SharedHead(world.model, stream.n_outputs, grows=grows, trains_only=trains_only).to(world.device)
+
+
+def _der(world: World) -> Inputs:
+    """Logits that are stored, which it computes in evaluation mode, are of all classes: one hidden then would pull its
+    logit to -1000 as soon as it competes."""
+    return {"model": _head(world, trains_only=True)}, None
+
+
+def _icarl(world: World) -> Inputs:
+    facts = facts_of(world.stream)
+    if facts is None:
+        raise Skip("avalanche:ICaRL needs every class in one experience only, and this stream's return")
+    inputs = {
+        "feature_extractor": modules.Features(world.model),
+        "classifier": _last_layer(world.model, "ICaRL"),
+        "buffer_transform": None,
+        "memory_size": _rounded_up(world.memory_size, world.stream.n_outputs),
+    }
+    return inputs, facts
+
+
+def _rounded_up(budget: int, classes: int) -> int:
+    """The largest size that stays within a budget although its share per class, of 1 to all classes, is rounded up."""
+    return min(seen * (budget // seen) for seen in range(1, classes + 1))
+
+
+def _scr(world: World) -> Inputs:
+    """Two layers project, as in the paper; without augmentations, the second view of a row is the row itself."""
+    features = modules.width(world.model, _row(world))
+    projection = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTION))
+    return {"model": SCRModel(modules.Features(world.model), projection.to(world.device))}, None
+
+
+def _slda(world: World) -> Inputs:
+    inputs = {
+        "slda_model": modules.Features(world.model),
+        "input_size": modules.width(world.model, _row(world)),
+        "num_classes": world.stream.n_outputs,
+    }
+    return inputs, None
+
+
+def _cwr(world: World) -> Inputs:
+    head = _last_layer(world.model, "CWRStar")
+    name = next(name for name, module in world.model.named_modules() if module is head)
+    return {"model": _head(world), "cwr_layer_name": f"model.{name}"}, None
+
+
+def _gss(world: World) -> Inputs:
+    return {"model": _head(world), "input_size": list(world.stream.dataset.shape)}, None
+
+
+def _metric(world: World) -> Inputs:
+    return {"model": _head(world), "feature_extractor": modules.Features(world.model)}, None
+
+
+def _prototypes(world: World) -> Inputs:
+    return {"model": _head(world), "n_classes": world.stream.n_outputs}, None
+
+
+SPECIAL: dict[type, Callable[[World], Inputs]] = {
+    supervised.DER: _der,
+    supervised.ICaRL: _icarl,
+    supervised.SCR: _scr,
+    supervised.StreamingLDA: _slda,
+    supervised.CWRStar: _cwr,
+    supervised.GSS_greedy: _gss,
+    supervised.ER_AML: _metric,
+    supervised.CoPE: _prototypes,
+}
+"""Template -> what its constructor is given beside the benchmark's settings, by name of the parameter."""
+
+
+def _row(world: World) -> Tensor:
+    return world.rows.present(
+        torch.zeros(1, dtype=torch.int64, device=world.device), torch.zeros(1, dtype=torch.int64, device=world.device)
+    )
+
+
+def _last_layer(model: nn.Module, name: str) -> nn.Module:
+    head = getattr(model, "head", None)
+    if not isinstance(head, nn.Linear):
+        raise Refused(f"avalanche:{name} needs a model with a linear last layer called head; choose another model")
+    return head
+
+
+# --------------------------------------------------------------------------------------------------- GEM's solver
+
+
+def _without_quadprog(strategy: Any) -> None:
+    """Solve GEM's quadratic programme by our own exact solver where the ``quadprog`` it names is not installed."""
+    import qpsolvers
+
+    if "quadprog" in qpsolvers.available_solvers:
+        return
+    for plugin in strategy.plugins:
+        if isinstance(plugin, plugins.GEMPlugin):
+            plugin.solve_quadprog = _Solver(plugin)
+
+
+class _Solver:
+    """minimise ½ vᵀ(GGᵀ + 0.001) v + (Gg)ᵀv with v >= memory_strength; the projected gradient is g + Gᵀv."""
+
+    def __init__(self, plugin: Any) -> None:
+        self.plugin = plugin
+
+    def __call__(self, g: Tensor) -> Tensor:
+        from clbench.strategies.gem import dual
+
+        past = self.plugin.G
+        return g + dual(g, past, margin=self.plugin.memory_strength, damping=1e-3) @ past

@@ -1,0 +1,77 @@
+"""The one door to avalanche-lib: what is used of it, imported once (it takes seconds), its own warnings silenced."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+from clbench.compat import import_torchvision
+
+PACKAGES = ("avalanche", "torchvision", "wandb", "qpsolvers", "torchmetrics", "pytorchcv", "tensorboard", "pycocotools")
+OWN = re.compile(rf"[/\\]({'|'.join(PACKAGES)})[/\\]")
+"""Files whose warnings are not about the user's run: those of avalanche-lib and of what it brings along."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the warnings that avalanche-lib and what it imports raise about themselves; all others stay as they are.
+
+    Filters alone would not do: its own annotations put theirs in front whenever they warn.
+    """
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_others(message: Any, category: Any, filename: str, *rest: Any) -> None:
+            if not OWN.search(filename):
+                show(message, category, filename, *rest)
+
+        warnings.showwarning = show_others  # type: ignore[assignment]
+        for package in PACKAGES:
+            warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
+        yield
+
+
+VERSION = version("avalanche-lib")
+
+with quiet():
+    import_torchvision()
+    import avalanche.models as models
+    import avalanche.training.plugins as plugins
+    import avalanche.training.storage_policy as storage
+    import avalanche.training.supervised as supervised
+    from avalanche.benchmarks.scenarios.dataset_scenario import DatasetExperience
+    from avalanche.benchmarks.utils import AvalancheDataset, _make_taskaware_classification_dataset
+    from avalanche.core import BasePlugin, SupervisedPlugin
+    from avalanche.models import DynamicModule, MultiTaskModule, NCMClassifier, SCRModel
+    from avalanche.models.base_model import BaseModel
+    from avalanche.training.plugins import EvaluationPlugin
+    from avalanche.training.storage_policy import ExemplarsBuffer
+    from avalanche.training.templates.base import BaseTemplate
+    from avalanche.training.utils import ParamData
+
+__all__ = [
+    "VERSION",
+    "AvalancheDataset",
+    "BaseModel",
+    "BasePlugin",
+    "BaseTemplate",
+    "DatasetExperience",
+    "DynamicModule",
+    "EvaluationPlugin",
+    "ExemplarsBuffer",
+    "MultiTaskModule",
+    "NCMClassifier",
+    "ParamData",
+    "SCRModel",
+    "SupervisedPlugin",
+    "_make_taskaware_classification_dataset",
+    "models",
+    "plugins",
+    "quiet",
+    "storage",
+    "supervised",
+]
