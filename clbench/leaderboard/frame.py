@@ -22,8 +22,8 @@ def frame(records: Iterable[Record]) -> DataFrame:
     Returns:
         Columns ``benchmark strategy engine seed status reason`` (``engine`` is whose loop ran it), a column per metric
         (fractions in [0, 1]; NaN where undefined and in cells that are not done), ``cost_*``, ``key fingerprint created
-        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.types.Trace` or None). Sorted by benchmark, strategy
-        and seed.
+        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.types.Trace` or None). Sorted by benchmark,
+        strategy and seed.
     """
     import pandas
 

@@ -106,8 +106,19 @@ class Joint(Template):
 
 
 @dataclass(kw_only=True)
+class Accumulating(Template):
+    """A template that accumulates experiences by itself."""
+
+    conflicts: ClassVar[dict[str, str]] = {"Accumulated": "both accumulate the stream; leave 'cumulative' out"}
+
+
+@dataclass(kw_only=True)
 class Plugin(Hosted):
     """A plugin: a subclass of avalanche-lib's ``BasePlugin``."""
+
+
+UNUSUAL = {supervised.JointTraining: Joint, supervised.Cumulative: Accumulating}
+"""Templates that do not take the stream as it comes."""
 
 
 def recipe(rest: str) -> Callable[..., Part]:
@@ -124,7 +135,7 @@ def _recipe(rest: str, source: str) -> Callable[..., Part]:
     name, constructor = f"avalanche:{rest}", find(rest)
     kind: type[Hosted] = Plugin
     if issubclass(constructor, BaseTemplate):
-        kind = Joint if issubclass(constructor, supervised.JointTraining) else Template
+        kind = next((kind for base, kind in UNUSUAL.items() if issubclass(constructor, base)), Template)
 
     def make(parameters: Mapping[str, Any]) -> Part:
         return kind(name=name, parameters=dict(parameters))
