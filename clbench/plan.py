@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from clbench import config, data, models, scenarios
+from clbench import config, data, features, models, scenarios
 from clbench.config import Benchmark, Source
 from clbench.parameters import Refused, did_you_mean, validate
 from clbench.strategies import STRATEGIES
@@ -151,8 +152,10 @@ def _stream(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None)
             return {**scenarios.canonical(settings), "dataset": dict(own)}
         name = dataset["name"]
         data.check_name(name)
-        options = {k: v for k, v in dataset.items() if k != "name"}
+        options = {k: v for k, v in dataset.items() if k not in ("name", "features")}
         filled = {"name": name, **validate(data.load, options, where="dataset")}
+        if dataset.get("features") is not None:  # only there, so that cells from before it existed keep their keys
+            filled["features"] = features.canonical(dataset["features"])
     except Refused as error:
         raise source.refuse(error, "stream", "dataset") from None
     try:
@@ -212,8 +215,8 @@ def _strategy(
 
 
 @cache
-def _dataset(name: str, data_dir: str | None, options: tuple[tuple[str, Any], ...]) -> Dataset:
-    return data.load(name, data_dir, **dict(options))
+def _dataset(data_dir: str | None, written: str) -> Dataset:
+    return features.load(data_dir=data_dir, **json.loads(written))
 
 
 def make_stream(
@@ -231,7 +234,7 @@ def make_stream(
         Refused: The data is missing or damaged, or the stream is impossible on it.
     """
     settings = dict(config)
-    named = dict(settings.pop("dataset"))
+    named = settings.pop("dataset")
     if dataset is None:
-        dataset = _dataset(named.pop("name"), data_dir, tuple(sorted(named.items())))
+        dataset = _dataset(data_dir, json.dumps(named, sort_keys=True))
     return scenarios.make(settings, dataset, seed)

@@ -76,7 +76,7 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
 
 
 def _dataset_settings() -> str:
-    from clbench import data
+    from clbench import data, features
     from clbench.parameters import signature_text
 
-    return signature_text(data.load)
+    return f"{signature_text(data.load)}, features: {{{signature_text(features.settings)}}}"

@@ -16,7 +16,7 @@ from clbench.data.roots import data_root
 from clbench.data.splits import prepare
 from clbench.types import Dataset
 
-__all__ = ["DATASETS", "check_name", "from_arrays", "join", "load", "prepare"]
+__all__ = ["DATASETS", "check_name", "finish", "from_arrays", "join", "load", "prepare", "read"]
 
 
 def load(
@@ -48,10 +48,34 @@ def load(
     Raises:
         Refused: Unknown name, missing or damaged files, unusable contents, or impossible settings.
     """
+    return finish(
+        read(name, data_dir, size=size),
+        name,
+        normalize=normalize,
+        validation=validation,
+        train_rows=train_rows,
+        evaluate_on=evaluate_on,
+    )
+
+
+def read(name: str, data_dir: str | PathLike[str] | None = None, *, size: int | None = None) -> Dataset:
+    """The whole data set of a name, before anything is held out: the first half of :func:`load`."""
     check_name(name)
     loaded = [resolve(part)(data_root(data_dir), size=size) for part in parts(name)]
-    dataset = loaded[0] if len(loaded) == 1 else join(loaded, names=parts(name))
+    return loaded[0] if len(loaded) == 1 else join(loaded, names=parts(name))
+
+
+def finish(
+    whole: Dataset,
+    name: str,
+    *,
+    normalize: Literal["none", "mean-std"] = "none",
+    validation: float = 0.0,
+    train_rows: int | None = None,
+    evaluate_on: Literal["test", "validation"] = "test",
+) -> Dataset:
+    """What :func:`load` makes of a whole data set: the second half of it."""
     prepared = prepare(
-        dataset, normalize=normalize, validation=validation, train_rows=train_rows, evaluate_on=evaluate_on, name=name
+        whole, normalize=normalize, validation=validation, train_rows=train_rows, evaluate_on=evaluate_on, name=name
     )
     return replace(prepared, origins=located(prepared))

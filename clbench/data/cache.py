@@ -33,7 +33,9 @@ ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 ATTEMPTS = 5
 
 
-def cached(name: str, files: Sequence[Path], decode: Callable[[], Dataset], *, size: int | None = None) -> Dataset:
+def cached(
+    name: str, files: Sequence[Path], decode: Callable[[], Dataset], *, size: int | None = None, identity: str = ""
+) -> Dataset:
     """The data set that ``decode`` makes of ``files``, from the cache where it is there and whole.
 
     Args:
@@ -41,12 +43,13 @@ def cached(name: str, files: Sequence[Path], decode: Callable[[], Dataset], *, s
         files: What ``decode`` reads; a change of a path, length or time of change makes a new entry.
         decode: Makes the data set, checked.
         size: The setting of that name, part of the entry's identity.
+        identity: What else it is made of.
 
     Returns:
         The data set with arrays mapped copy-on-write; in plain memory, with a warning, where the cache cannot be
         written.
     """
-    folder = _entry(name, files, size)
+    folder = _entry(name, files, size, identity)
     found = _read(folder)
     if found is not None:
         return found
@@ -62,9 +65,9 @@ def cached(name: str, files: Sequence[Path], decode: Callable[[], Dataset], *, s
         return fresh
 
 
-def _entry(name: str, files: Sequence[Path], size: int | None) -> Path:
+def _entry(name: str, files: Sequence[Path], size: int | None, more: str) -> Path:
     state = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    identity = json.dumps([CACHE_VERSION, size, state])
+    identity = json.dumps([CACHE_VERSION, size, state, *([more] if more else [])])
     digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
     return cache_root() / "datasets" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)[-60:]}-{digest}"
 

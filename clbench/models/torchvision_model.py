@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clbench.compat import import_torchvision
+from clbench.data.roots import may_download
 from clbench.models.wrap import wrap
 from clbench.parameters import Refused, did_you_mean
 
@@ -38,19 +39,35 @@ def build(
 ) -> nn.Module:
     """A torchvision classifier; arguments as in :func:`clbench.models.builders.torchvision`."""
     models = import_torchvision().models
-    known = models.list_models(module=models)
-    if architecture not in known:
-        raise Refused(f"torchvision has no classifier {architecture!r}; {did_you_mean(architecture, known)}")
+    _known(models, architecture)
     if shape[0] not in (1, 3):
         raise Refused(
             f"torchvision models take images of 1 or 3 channels, but rows have {shape[0]}; choose model 'cnn'"
         )
-    model = _load(models, architecture, weights)
+    model = load(models, architecture, weights)
     _replace_last_linear(model, architecture, n_outputs)
     return wrap(Images(model, resize), n_outputs, shape=shape)
 
 
-def _load(models: Any, architecture: str, weights: str | None) -> nn.Module:
+def _known(models: Any, architecture: str) -> None:
+    known = models.list_models(module=models)
+    if architecture not in known:
+        raise Refused(f"torchvision has no classifier {architecture!r}; {did_you_mean(architecture, known)}")
+
+
+def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
+    """A classifier of 1000 classes.
+
+    Args:
+        models: ``torchvision.models``.
+        architecture: A name in it.
+        weights: Name of published weights, the path of a file, or ``None`` for random ones.
+
+    Raises:
+        Refused: No such architecture or weights, weights of another one, or weights that would have to be downloaded
+            and cannot be.
+    """
+    _known(models, architecture)
     extra = {"aux_logits": False, "init_weights": weights is None} if architecture in AUXILIARY else {}
     if weights is None:
         return models.get_model(architecture, weights=None, **extra)
@@ -72,21 +89,49 @@ def _load(models: Any, architecture: str, weights: str | None) -> nn.Module:
             f"weights = {weights!r} is neither a file nor published for {architecture}; known: "
             f"{', '.join(['DEFAULT', *names])}"
         )
-    model = models.get_model(architecture, weights=weights)
+    model = _published(models, architecture, weights)
     if architecture in AUXILIARY:
-        model.aux_logits = False
+        setattr(model, "aux_logits", False)  # noqa: B010 not declared for modules in general
         for name in ("AuxLogits", "aux1", "aux2"):
             setattr(model, name, None)
     return model
 
 
-def _replace_last_linear(model: nn.Module, architecture: str, n_outputs: int) -> None:
+def _published(models: Any, architecture: str, weights: str) -> nn.Module:
+    """A classifier with published weights, downloaded where they are not there yet."""
+    url = str(models.get_model_weights(architecture)[weights].url)
+    place = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    why = "downloads are switched off by CLBENCH_OFFLINE"
+    if place.is_file() or may_download():
+        try:
+            model: nn.Module = models.get_model(architecture, weights=weights)
+            return model
+        except (OSError, RuntimeError) as error:
+            why = f"the download failed ({type(error).__name__}: {error})"
+    raise Refused(
+        f"the weights {weights} of torchvision's {architecture} are not at {place}, and {why}; put the file there, or "
+        f"give the path of a file as weights; it is published as {url}"
+    )
+
+
+def last_linear(model: nn.Module, architecture: str) -> str:
+    """Name of the linear layer in which a classifier of 1000 classes ends.
+
+    Raises:
+        Refused: It ends in something else.
+    """
     linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear or linear[-1][1].out_features != 1000:
         raise Refused(
             f"torchvision's {architecture} does not end in a linear layer, which a classifier of other classes needs; "
             "choose another architecture, such as resnet18"
         )
-    name, last = linear[-1]
+    return linear[-1][0]
+
+
+def _replace_last_linear(model: nn.Module, architecture: str, n_outputs: int) -> None:
+    name = last_linear(model, architecture)
+    last = model.get_submodule(name)
+    assert isinstance(last, nn.Linear)
     parent, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(parent), attribute, nn.Linear(last.in_features, n_outputs))

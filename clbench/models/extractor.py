@@ -1,0 +1,127 @@
+"""A frozen torchvision model as a function from images to feature vectors."""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from clbench.compat import import_torchvision
+from clbench.models.torchvision_model import Images, last_linear, load
+from clbench.parameters import Refused, did_you_mean
+
+ROWS = 64
+"""Rows in a forward pass: always the same, since the number of rows may change the last bits of a sum."""
+
+QUIET_SECONDS = 10.0
+"""Extraction that takes longer says so, and how far it is about as often."""
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's colours in [0, 1], by which all published classifiers of torchvision want their input normalised."""
+
+
+class Extractor(nn.Module):
+    """Images in [0, 1] to feature vectors, frozen.
+
+    Args:
+        architecture: Name in ``torchvision.models``.
+        weights: Name of published weights, or the path of a file with a state dict of the 1000-class model.
+        resize: Height and width that images are brought to first, bilinearly.
+        layer: Name of a module (``named_modules``) whose output is the feature, averaged over places; by default the
+            feature is what the last linear layer reads.
+
+    Raises:
+        Refused: An unknown architecture, layer or weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, architecture: str, weights: str, *, resize: int | None, layer: str | None) -> None:
+        super().__init__()
+        model = load(import_torchvision().models, architecture, weights)
+        self._caught: Tensor | None = None
+        self._layer = layer
+        if layer is None:
+            name = last_linear(model, architecture)
+            parent, _, attribute = name.rpartition(".")
+            setattr(model.get_submodule(parent), attribute, nn.Identity())
+        else:
+            known = [name for name, _ in model.named_modules() if name]
+            if layer not in known:
+                raise Refused(f"torchvision's {architecture} has no module {layer!r}; {did_you_mean(layer, known)}")
+            model.get_submodule(layer).register_forward_hook(self._catch)
+        self.images = Images(model, resize)
+        self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).reshape(1, 3, 1, 1))
+        self.eval()
+
+    def _catch(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        self._caught = output if isinstance(output, Tensor) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (B, H) of images (B, 1 or 3, height, width) in [0, 1]."""
+        out: Tensor | None = self.images((x.expand(-1, 3, -1, -1) - self.mean) / self.std)
+        if self._layer is not None:
+            out = self._caught
+        if not isinstance(out, Tensor) or out.dim() < 2:
+            raise Refused(f"the module {self._layer!r} gives no tensor of a row per image; choose another layer")
+        if out.dim() == 4:
+            out = out.mean(dim=(2, 3))  # (B, channels, places, places)
+        return out.mean(dim=1) if out.dim() == 3 else out.flatten(1)  # tokens (B, places, H)
+
+
+def extract(
+    x: NDArray[Any],
+    scale: float,
+    *,
+    architecture: str,
+    weights: str,
+    resize: int | None,
+    layer: str | None,
+    what: str,
+) -> NDArray[np.float32]:
+    """Features (N, H) float32 of images (N, C, height, width), on a GPU where there is one.
+
+    Args:
+        x: Images as stored.
+        scale: Factor that brings them to [0, 1].
+        architecture, weights, resize, layer: As for :class:`Extractor`.
+        what: How the line that tells of a long extraction calls the rows.
+
+    Raises:
+        Refused: As there, images that the architecture does not take, or features that are not finite.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = Extractor(architecture, weights, resize=resize, layer=layer).to(device)
+    parts, began, told = [], perf_counter(), perf_counter()
+    with torch.inference_mode():
+        for start in range(0, len(x), ROWS):
+            images = torch.from_numpy(np.ascontiguousarray(x[start : start + ROWS])).to(device).float() * scale
+            try:
+                parts.append(model(images).float().cpu().numpy())
+            except (RuntimeError, AssertionError, ValueError) as error:
+                if isinstance(error, Refused):
+                    raise
+                raise Refused(
+                    f"torchvision's {architecture} does not take images of shape {x.shape[1:]} "
+                    f"({str(error).splitlines()[0]}); set resize to a size that it takes, such as 224"
+                ) from error
+            now, done = perf_counter(), start + len(images)
+            if now - told > QUIET_SECONDS and done < len(x):
+                told, left = now, (now - began) * (len(x) / done - 1)
+                print(
+                    f"features of {what} by {architecture}: {done} of {len(x)} rows, about {left:.0f} s left "
+                    "(computed once, then kept in the cache)",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    features = np.concatenate(parts)
+    if not np.isfinite(features).all():
+        raise Refused(f"the features of {what} by {architecture} are not finite; these weights cannot be used")
+    return features
