@@ -21,7 +21,9 @@ def board(
     *,
     format: Annotated[
         str | None,
-        typer.Option(help="table, md, csv, json, latex or html.", show_default="by the file's name, else table"),
+        typer.Option(
+            help="table, md, csv, json, latex, html, or hub (a folder).", show_default="by the file's name, else table"
+        ),
     ] = None,
     metrics: Annotated[
         str | None, typer.Option(help="Which to show, like acc,aaa (clbench list metrics).", show_default=False)
@@ -34,6 +36,9 @@ def board(
     from clbench import api
     from clbench.leaderboard import render
 
+    if format == "hub":
+        _export(directories, metrics, output)
+        return
     names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
     made = api.board(*directories, metrics=names)
     chosen = format or (SUFFIXES.get(output.suffix.lower(), "table") if output else "table")
@@ -46,6 +51,17 @@ def board(
     else:
         write_file(output, text.encode())
         typer.echo(f"{output} written")
+
+
+def _export(directories: list[Path], metrics: str | None, folder: Path | None) -> None:
+    from clbench import api
+    from clbench.leaderboard.hub import export
+    from clbench.parameters import Refused
+
+    if folder is None or metrics is not None:
+        raise Refused("--format hub writes a folder with all metrics: add -o FOLDER, and leave out --metrics")
+    for path in export(api.records(*directories), folder):
+        typer.echo(f"{path} written")
 
 
 def plot(

@@ -103,10 +103,11 @@ def _read(files: Sequence[Path], size: int | None) -> tuple[NDArray[np.uint8], N
         k = int(np.searchsorted(ends, i, side="right"))
         return f"{files[k]}, row {i - int(ends[k]) + len(labels[k])}"
 
-    return decode_all(len(encoded), lambda i: _open(encoded[i]), where=where, size=size), y, names
+    return decode_all(len(encoded), lambda i: open_bytes(encoded[i]), where=where, size=size), y, names
 
 
-def _open(data: bytes | None) -> Image:
+def open_bytes(data: bytes | None) -> Image:
+    """The image that some bytes encode."""
     from PIL import Image
 
     if data is None:

@@ -42,6 +42,7 @@ DATASETS = Registry(
         "cifar100": (f"{_TV}:cifar100", "CIFAR-100: 60000 images 3x32x32, 100 classes"),
         "folder:PATH": ("clbench.data.folder:from_folder", "images in train/<class>/* and test/<class>/* (or val)"),
         "npz:PATH": ("clbench.data.npz:from_npz", ".npz file with x_train, y_train, x_test, y_test"),
+        "hf:PATH": ("clbench.data.hub:from_hub", "owner/name on the Hugging Face hub, through the package datasets"),
         "parquet:PATH": ("clbench.data.parquet:from_parquet", "parquet files as on public hubs: train-*, test-*"),
     },
 )
