@@ -186,7 +186,7 @@ def test_two_workers_run_it_as_one_does(tmp_path):
         (ours("Strict"), "needs a value for 'alpha'"),
         (f"{ours('Strict')}(alpha=much)", "alpha = 'much' is not allowed"),
         (f"{ours('Strict')}(alpha=1, step=2)", "no parameter 'step'; did you mean 'steps'"),
-        (f"{ours('Plain')}(model=3)", "no parameter 'model'"),
+        (f"{ours('Plain')}(model=3)", "model is given by the benchmark, alike for all strategies"),
         (ours("Asks"), "observe asks for 'not_aug_inputs'.*by name there is raw_x, task, allowed"),
         (ours("AsksLittle"), r"observe\(self, batch\) takes too little"),
         (ours("WrongNeeds"), "declares to need 'boundary'; did you mean 'boundaries'"),
