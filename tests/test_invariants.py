@@ -160,7 +160,8 @@ def test_no_strategy_gathers_anything_but_rows_of_experiences_up_to_the_running_
 def test_stream_order_and_initial_weights_are_the_same_for_every_strategy_at_a_seed(strategy):
     naive, other = (ready(s, "training.epochs=2", seed=3) for s in ("naive", strategy))
     assert other.stream.fingerprint == naive.stream.fingerprint
-    assert torch.equal(other.learner.w, naive.learner.w)
+    if all(part.uses_model for part in other.chain.parts):
+        assert torch.equal(other.learner.w, naive.learner.w)
     if other.chain.merge or other.chain.order:  # which is what these are for: then only what is met stays the same
         met = [sorted(joined(stream_rows(run))) for run in (other, naive)]
         assert met[0] == met[1]

@@ -34,6 +34,8 @@ STRATEGIES = Registry(
         "gem": ("clbench.strategies.gem:GEM", "project the gradient so that no past experience's loss rises"),
         "refresh": ("clbench.strategies.refresh:Refresh", "unlearn a little before every step of another strategy"),
         "icarl": ("clbench.strategies.icarl:icarl", "nearest mean of herded exemplars, distilled sigmoid outputs"),
+        "ncm": ("clbench.strategies.ncm:ncm", "nearest class mean, of pixels or of a frozen model's features"),
+        "slda": ("clbench.strategies.slda:slda", "streaming linear discriminant analysis, likewise"),
         "hft": ("clbench.strategies.hft:HFT", "train a random half of the weights in every experience"),
         "fpf": ("clbench.strategies.fpf:fpf", "fine-tune a few modules on memory at the end of the stream"),
         "k_fpf": ("clbench.strategies.fpf:k_fpf", "plain training, and k times fine-tuning of a few modules on memory"),

@@ -1,0 +1,203 @@
+"""Estimators with ``partial_fit`` in our loop: ``sklearn:SGDClassifier(loss=log_loss)``.
+
+A classifier is asked for probabilities, else for its decision function, else for labels. A clusterer is labelled by
+what fell into its clusters so far. Rows are what the benchmark shows, flattened.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clbench.adapters.guest import Guest
+from clbench.adapters.recipes import recipe_of
+from clbench.batch import Batch
+from clbench.learner import Learner, Output
+from clbench.parameters import Refused, did_you_mean
+from clbench.registry import checksum, from_file
+from clbench.rng import derive
+from clbench.strategies.part import Part
+
+MODULES = {
+    "linear_model": ("SGDClassifier", "Perceptron", "PassiveAggressiveClassifier"),
+    "naive_bayes": ("GaussianNB", "MultinomialNB", "ComplementNB", "BernoulliNB", "CategoricalNB"),
+    "neural_network": ("MLPClassifier",),
+    "cluster": ("MiniBatchKMeans",),
+}
+"""Where scikit-learn keeps its classifiers and clusterers with ``partial_fit``."""
+NAMES = {name: module for module, names in MODULES.items() for name in names}
+Array = NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class Taught:
+    """An estimator, and what is known of its answers.
+
+    Args:
+        estimator: Of scikit-learn, or shaped like it.
+        classes: C.
+        begun: Whether it has been taught.
+        votes: (clusters, C) rows of each class in each cluster so far, for clusterers.
+    """
+
+    estimator: Any
+    classes: int
+    begun: bool = False
+    votes: NDArray[np.int64] | None = None
+
+    def teach(self, x: Array, y: NDArray[np.int64]) -> None:
+        """Learn rows (B, F) with labels (B,)."""
+        if hasattr(self.estimator, "predict") and not _classifies(self.estimator):
+            self.estimator.partial_fit(x)
+            self._vote(self.estimator.predict(x), y)
+        elif "classes" in inspect.signature(self.estimator.partial_fit).parameters:
+            self.estimator.partial_fit(x, y, classes=np.arange(self.classes))
+        else:
+            self.estimator.partial_fit(x, y)
+        self.begun = True
+
+    def _vote(self, cluster: NDArray[np.int64], y: NDArray[np.int64]) -> None:
+        most = int(cluster.max()) + 1
+        held = np.zeros((0, self.classes), dtype=np.int64) if self.votes is None else self.votes
+        self.votes = np.concatenate([held, np.zeros((max(0, most - len(held)), self.classes), dtype=np.int64)])
+        np.add.at(self.votes, (cluster, y), 1)
+
+    def ask(self, x: Array) -> Array:
+        """Scores (B, C) of rows (B, F); zeros before it has been taught."""
+        if not self.begun:
+            return np.zeros((len(x), self.classes))
+        if self.votes is not None:
+            cluster = np.minimum(self.estimator.predict(x), len(self.votes) - 1)
+            return self.votes[cluster].astype(np.float64)
+        for method in ("predict_proba", "decision_function"):
+            if hasattr(self.estimator, method):
+                return self._wide(np.asarray(getattr(self.estimator, method)(x), dtype=np.float64))
+        return np.eye(self.classes)[np.asarray(self.estimator.predict(x), dtype=np.int64)]
+
+    def _wide(self, told: Array) -> Array:
+        """(B, C) of what may be one column for two classes, or columns of the classes met so far."""
+        if told.ndim == 1:
+            told = np.stack([-told, told], axis=1)
+        known = np.asarray(self.estimator.classes_, dtype=np.int64)
+        wide = np.full((len(told), self.classes), np.min(told, initial=0.0) - 1.0)
+        wide[:, known] = np.nan_to_num(told, nan=0.0, neginf=-1e300, posinf=1e300)
+        return wide
+
+
+@dataclass(kw_only=True)
+class Estimator(Guest):
+    """An estimator of scikit-learn behind the loop's step; the benchmark's model is not used."""
+
+    uses_model: ClassVar[bool] = False
+
+    def attach(self, learner: Learner) -> None:
+        """Make the estimator, or go on from what was saved."""
+        with _quiet():
+            super().attach(learner)
+
+    def make(self, learner: Learner) -> Taught:
+        """The estimator, new; its randomness is the run's."""
+        constructor, settings = _find(self.name.removeprefix("sklearn:")), dict(self.parameters)
+        if "random_state" in inspect.signature(constructor).parameters and settings.get("random_state") is None:
+            settings["random_state"] = derive(int(self.generator.integers(1, 2**31)[0]), "sklearn") % 2**32
+        return Taught(constructor(**settings), learner.n_outputs)
+
+    def observe(self, learner: Learner, batch: Batch) -> None:
+        """One call of ``partial_fit``."""
+        rows = self.rows(batch)
+        with _quiet():
+            self.guest.teach(_array(rows.x), rows.y.cpu().numpy())
+
+    def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
+        """Its scores for inputs (B, ...)."""
+        with _quiet():
+            told = torch.from_numpy(self.guest.ask(_array(x))).to(learner.device, torch.float32)
+        return Output(told, told)
+
+
+def _array(x: Tensor) -> Array:
+    flat: Array = x.detach().flatten(1).cpu().numpy().astype(np.float64)
+    return flat
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Its advice (that a single pass has not converged, that a class is gone in a later version) is for other uses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _classifies(thing: Any) -> bool:
+    return hasattr(thing, "predict_proba") or hasattr(thing, "decision_function") or _kind(thing) == "classifier"
+
+
+def _kind(thing: Any) -> str:
+    try:
+        from sklearn.utils import get_tags
+
+        return str(get_tags(thing).estimator_type or "")
+    except Exception:  # shaped like an estimator, and no more than that
+        return "classifier"
+
+
+def _find(rest: str) -> Any:
+    if ".py:" in rest:
+        return from_file(rest, "estimator")
+    if rest in NAMES:
+        return getattr(import_module(f"sklearn.{NAMES[rest]}"), rest)
+    module, _, name = rest.rpartition(".")
+    if not module:
+        raise Refused(f"sklearn:{rest} is not there; {did_you_mean(rest, NAMES)}, or write its import path")
+    for prefix in ("", "sklearn."):
+        try:
+            return getattr(import_module(prefix + module), name)
+        except (ImportError, AttributeError):
+            continue
+    raise Refused(
+        f"sklearn:{rest} is not there: no module {module!r} has a {name!r}; write sklearn:package.module.NAME"
+    )
+
+
+def recipe(rest: str) -> Callable[..., Part]:
+    """The recipe of ``sklearn:REST``.
+
+    Raises:
+        Refused: No such estimator, or one that cannot learn step by step.
+    """
+    return _recipe(rest, checksum(rest) if ".py:" in rest else "")
+
+
+@cache
+def _recipe(rest: str, of_file: str) -> Callable[..., Part]:
+    name, constructor = f"sklearn:{rest}", _find(rest)
+    kinds = ", ".join(sorted(NAMES))
+    if not hasattr(constructor, "partial_fit"):
+        raise Refused(f"{name} has no partial_fit, so that it cannot learn one batch after another; known: {kinds}")
+
+    def make(parameters: Mapping[str, Any]) -> Part:
+        with _quiet():
+            estimator = constructor(**parameters)
+            try:
+                getattr(estimator, "_validate_params", lambda: None)()
+            except ValueError as error:
+                raise Refused(f"{name}: {' '.join(str(error).split())}") from None
+        if _kind(estimator) == "regressor" or not hasattr(estimator, "predict"):
+            raise Refused(f"{name} predicts no classes; choose a classifier or clusterer with partial_fit: {kinds}")
+        return Estimator(name=name, parameters=dict(parameters))
+
+    return recipe_of(
+        name, constructor, make, source=f"scikit-learn {version('scikit-learn')}{of_file and f' {of_file}'}"
+    )
