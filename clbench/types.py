@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -242,6 +243,14 @@ class Stream(Sequence[Experience]):
         """Output unit of each of ``rows[index]`` under its view, shape (n,)."""
         y = np.asarray(rows.y[index])
         return y if self.label_map is None else self.label_map[view, y]
+
+    def to_avalanche(self) -> Any:
+        """This stream as a benchmark of avalanche-lib, with ``train_stream`` and ``test_stream``.
+
+        Imports avalanche-lib, which takes seconds; see :func:`clbench.adapters.avalanche.streams.to_avalanche`.
+        """
+        # by name: the vocabulary knows nobody above it, and this is a user's short way up
+        return import_module("clbench.adapters.avalanche.streams").to_avalanche(self)
 
 
 def content_hash(value: Any) -> str:
