@@ -289,6 +289,8 @@ class Trace:
             row that several tasks share counts for each of them.
         probe_step: (J,) steps at which the gradient was taken apart; none where that was not asked for.
         probe: (J, 6) what was found then, columns as in ``clbench.probe.COLUMNS``.
+        units: (T, C) int8, output units at looks at each task: 2 for those of its own classes, 1 for others that
+            compete with them at some look, 0 for the rest; (0, 0) in older records.
         population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
     """
 
@@ -305,6 +307,7 @@ class Trace:
     probe_step: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     probe: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
     population: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    units: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int8))
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape
@@ -320,6 +323,7 @@ class Trace:
             "masked": (looks, tasks),
             "class_score": (looks, *self.class_score.shape[1:]),
             "population": (tasks,),
+            "units": (tasks, *self.units.shape[1:]),
         }
         for name, shape in optional.items():
             held = getattr(self, name)
@@ -349,11 +353,14 @@ class Trace:
 
         Source: W. G. Cochran 1977, Sampling Techniques, section 3.2.
         """
-        n = self.rows
-        left = np.ones(len(n))
+        return self.error_of(self.score)
+
+    def error_of(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same for any accuracies (..., T) on the evaluation rows of each task."""
+        n, left = self.rows, np.ones(self.n_tasks)
         if self.population.size:
             left = np.where(n < self.population, (self.population - n) / np.maximum(self.population - 1, 1), 0.0)
-        return np.sqrt(self.score * (1 - self.score) / np.maximum(n, 1) * left)
+        return np.sqrt(np.maximum(score * (1 - score), 0.0) / np.maximum(n, 1) * left)
 
 
 # --------------------------------------------------------------------------------------------------- records

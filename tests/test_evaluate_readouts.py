@@ -11,6 +11,7 @@ import torch
 from support import Disturbable, ready, trained
 
 from clbench.evaluate import Evaluator
+from clbench.metrics import compute
 from clbench.resident import Resident
 from clbench.train import train
 from clbench.types import Kind, Trace
@@ -56,6 +57,45 @@ def test_masked_scores_are_read_from_what_parts_made_of_the_logits():
     trace, y = run.evaluator.trace(), run.stream.dataset.test.y
     for task, rows in zip(run.stream.tasks, run.evaluator._rows, strict=True):
         assert trace.masked[-1, task.id] == pytest.approx((y[rows] == min(task.classes)).mean())
+
+
+# --------------------------------------------------------------------------------------------------- units
+
+
+def test_a_trace_tells_which_units_are_a_tasks_own_and_which_compete_with_them():
+    every = "evaluation.every=0"
+    own = np.zeros((5, 10), dtype=np.int8)
+    for task in ready().stream.tasks:
+        own[task.id, list(task.classes)] = 1
+    np.testing.assert_array_equal(trained("naive", every).evaluator.trace().units, 1 + own)
+    np.testing.assert_array_equal(trained("naive", every, "stream.setting=task").evaluator.trace().units, 2 * own)
+    shared = trained("naive", every, "stream.setting=domain").evaluator.trace().units
+    np.testing.assert_array_equal(shared, np.full((5, 2), 2))
+
+
+def test_forward_transfer_needs_no_masked_read_out_where_classes_are_shared_or_labels_revealed():
+    found = {
+        setting: compute(trained("naive", "evaluation.every=0", f"stream.setting={setting}").evaluator.trace(), ["fwt"])
+        for setting in ("domain", "task", "class")
+    }
+    assert found["domain"]["fwt"].defined
+    assert found["task"]["fwt"].defined
+    assert "class-incremental" in found["class"]["fwt"].reason
+
+
+def test_units_whose_labels_drift_are_the_tasks_own_from_then_on():
+    """All labels are unit 0 under view 0 and unit 2 under view 1; task 1 is under view 1 from experience 1 on."""
+    run = ready("naive", "evaluation.every=0")
+    tasks = run.stream.tasks[:2]
+    label_map = np.repeat([[0], [2]], 10, axis=1)
+    drifting = replace(
+        run.stream, tasks=tasks, label_map=label_map, views_at=lambda e: np.array([0, int(e > 0)]), n_outputs=10,
+        length=2,
+    )  # fmt: skip
+    looks = Evaluator(drifting, every=0)
+    for experience in (0, 1):
+        looks.look(run.learner, Kind.END, experience, experience + 1)
+    assert looks.trace().units[:, :4].tolist() == [[2, 1, 1, 1], [2, 1, 2, 1]]
 
 
 # --------------------------------------------------------------------------------------------------- per output unit

@@ -17,38 +17,48 @@ START = [0.1, 0.2, 0.3]
 ENDS = [[0.9, 0.5, 0.4], [0.8, 0.95, 0.7], [0.6, 0.8, 1.0]]
 
 
-def three_tasks(ends=ENDS, *, start=START, present=None, masked=None):
+SHARED, SPLIT = np.full((3, 2), 2, dtype=np.int8), np.eye(3, dtype=np.int8) + 1
+"""Units of three tasks with the same two classes, and with one class each under a shared head."""
+
+
+def three_tasks(ends=ENDS, *, start=START, present=None, units=None):
     """Three experiences of two iterations, with the given accuracies at the start and when they end."""
     present = np.eye(3) if present is None else present
     trace = trace_from(present, [2] * len(present), lambda _, e: np.array(start if e < 0 else ends[e]))
-    return trace if masked is None else replace(trace, masked=masked(trace.score))
+    return trace if units is None else replace(trace, units=units)
 
 
 # ---------------------------------------------------------------------------------------------------- FWT
 
 
 def test_forward_transfer_is_the_accuracy_before_a_first_visit_above_that_at_the_start():
-    trace = three_tasks(masked=lambda score: score)
+    trace = three_tasks(units=SHARED)
     assert compute(trace, ["fwt"])["fwt"].value == pytest.approx(((0.5 - 0.2) + (0.7 - 0.3)) / 2)
 
 
 def test_forward_transfer_uses_the_end_before_the_first_of_several_visits():
-    trace = three_tasks(present=[[1, 0, 0], [1, 1, 0], [0, 1, 1]], masked=lambda score: score)
+    trace = three_tasks(present=[[1, 0, 0], [1, 1, 0], [0, 1, 1]], units=SHARED)
     assert fwt(trace) == pytest.approx(((0.5 - 0.2) + (0.7 - 0.3)) / 2)
 
 
 def test_forward_transfer_of_a_class_incremental_stream_is_undefined_because_future_classes_are_never_predicted():
-    trace = three_tasks(masked=lambda score: np.minimum(1, score + 0.3))
-    value = compute(trace, ["fwt"])["fwt"]
+    value = compute(three_tasks(units=SPLIT), ["fwt"])["fwt"]
     assert math.isnan(value.value)
     assert value.reason.startswith("class-incremental with a shared head")
 
 
+def test_forward_transfer_is_defined_where_tasks_have_heads_of_their_own_or_share_classes_among_idle_units():
+    heads = 2 * np.eye(3, dtype=np.int8)
+    idle = np.repeat(np.array([[2, 2, 1]], dtype=np.int8), 3, axis=0)
+    for units in (heads, idle):
+        assert fwt(three_tasks(units=units)) == pytest.approx(0.35)
+
+
 def test_forward_transfer_is_undefined_where_the_trace_cannot_tell_and_defined_where_the_caller_can():
-    assert "evaluation.masked" in compute(three_tasks(), ["fwt"])["fwt"].reason
+    assert "the record is older" in compute(three_tasks(), ["fwt"])["fwt"].reason
     assert fwt(three_tasks(), shared_classes=True) == pytest.approx(0.35)
     with pytest.raises(Undefined, match="class-incremental"):
-        fwt(three_tasks(masked=lambda score: score), shared_classes=False)
+        fwt(three_tasks(units=SHARED), shared_classes=False)
 
 
 def test_forward_transfer_needs_a_task_that_comes_later_and_a_look_at_the_start():

@@ -194,6 +194,7 @@ def with_extras(trace):
         masked=np.linspace(0, 1, looks * tasks).reshape(looks, tasks),
         class_score=np.where(np.arange(looks * 4).reshape(looks, 4) % 3, 0.5, np.nan),
         population=np.full(tasks, 900),
+        units=np.full((tasks, 3), 2, dtype=np.int8),
         probe_step=np.array([1, 5]),
         probe=np.arange(12.0).reshape(2, 6),
     )

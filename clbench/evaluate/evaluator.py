@@ -204,6 +204,7 @@ class Evaluator(Panels):
             every=self.every,
             seconds=column[3].astype(np.float64),
             masked=self._scores(self._masked_counts, rows) if self._masked else np.zeros((0, 0)),
+            units=self._units.copy(),
             class_score=np.array(per_unit).reshape(-1, self._stream.n_outputs) if self._classes else np.zeros((0, 0)),
         )
 
@@ -230,6 +231,7 @@ class Evaluator(Panels):
             "counts": [c.cpu() for c in self._counts],
             "masked": [c.cpu() for c in self._masked_counts],
             "per_unit": [c.cpu() for c in self._per_unit],
+            "units": self._units.copy(),
             "switch": self._switch,
             "seconds": self.seconds,
             "elapsed": perf_counter() - self._started,
@@ -241,6 +243,6 @@ class Evaluator(Panels):
         self._counts, self._masked_counts, self._per_unit = (
             [c.to(self._device) for c in state[name]] for name in ("counts", "masked", "per_unit")
         )
-        self._switch = state["switch"]
+        self._switch, self._units = state["switch"], state["units"].copy()
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
         self._present[:], self._visited, self._panel_key, self._sums = False, 0, None, []

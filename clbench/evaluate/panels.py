@@ -15,7 +15,7 @@ from torch import Tensor
 from clbench.evaluate.subject import Subject
 from clbench.resident import Resident
 from clbench.rng import Generator
-from clbench.types import Index, Kind, Stream
+from clbench.types import Index, Kind, Mask, Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,8 @@ class Panels:
         self._rows = [self._draw(task.id, rows_per_task, generator) for task in stream.tasks]
         self._order: list[int] = []
         self._views: Index = np.zeros(0, dtype=np.int64)
+        self._own = np.zeros((len(stream.tasks), stream.n_outputs), dtype=bool)
+        self._units = np.zeros(self._own.shape, dtype=np.int8)
         self._panel: Panel | None = None
         self._panel_key: tuple[int, bool] | None = None
         self._present = np.zeros((len(stream), len(stream.tasks)), dtype=bool)
@@ -153,6 +155,8 @@ class Panels:
         drifts = in_order and self._stream.transform is None  # then labels change and inputs do not
         if not in_order:
             self._order = seen + [t.id for t in self._stream.tasks if t.id not in set(seen)]
+        if not np.array_equal(views, self._views):
+            self._own = self._own_units(views)
         self._views = views
         test = self._stream.dataset.test
         y = [self._stream.labels(test, self._rows[t], int(views[t])) for t in self._order]
@@ -205,16 +209,27 @@ class Panels:
     ) -> Panel:
         task = self._tensor(np.array(tasks, dtype=np.int64))[place]
         units = torch.bincount(y, minlength=self._stream.n_outputs) if self._classes else None
-        own = self._own(tasks) if self._masked else None
-        return Panel(tasks, x, index, y, place, task, learner.hidden(task), own, units)
+        own = torch.from_numpy(self._own[tasks]).to(self._device) if self._masked else None
+        hidden = learner.hidden(task)
+        self._note(tasks, place, hidden)
+        return Panel(tasks, x, index, y, place, task, hidden, own, units)
 
-    def _own(self, tasks: list[int]) -> Tensor:
-        """(tasks, C) bool: the units of all labels that a task has at this time, looked at or not."""
-        own = np.zeros((len(tasks), self._stream.n_outputs), dtype=bool)
-        for place, t in enumerate(tasks):
-            rows = self._stream.tasks[t].rows
-            own[place, self._stream.labels(self._stream.dataset.test, rows, int(self._views[t]))] = True
-        return torch.from_numpy(own).to(self._device)
+    def _own_units(self, views: Index) -> Mask:
+        """(T, C) the units of all labels that a task has under its view, looked at or not."""
+        own = np.zeros_like(self._own)
+        for task, view in zip(self._stream.tasks, views, strict=True):
+            own[task.id, self._stream.labels(self._stream.dataset.test, task.rows, int(view))] = True
+        return own
+
+    def _note(self, tasks: list[int], place: Tensor, hidden: Tensor | None) -> None:
+        """Write down which units compete at looks at some tasks, as :attr:`clbench.types.Trace.units` has them."""
+        competes = np.ones((len(tasks), self._stream.n_outputs), dtype=bool)
+        if hidden is not None and hidden.dim() == 1:
+            competes &= ~hidden.cpu().numpy()
+        elif hidden is not None:  # the rows of a task are alike
+            competes[place.cpu().numpy()] = ~hidden.cpu().numpy()
+        here = np.where(self._own[tasks], 2, competes).astype(np.int8)
+        self._units[tasks] = np.maximum(self._units[tasks], here)
 
     def _tensor(self, array: Index) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -6,8 +6,10 @@ import numpy as np
 
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_scores, visited
-from clbench.metrics.readout import masked_scores
 from clbench.types import Kind, Trace
+
+OWN = 2
+"""The value of ``trace.units`` where a unit is one of the task's own classes."""
 
 
 def start_scores(trace: Trace) -> Scores:
@@ -22,17 +24,17 @@ def start_scores(trace: Trace) -> Scores:
     return trace.score[at[0]]
 
 
-def only_own_classes_compete(trace: Trace) -> bool:
-    """Whether only a task's own classes competed, at every look: tasks share their classes, or have heads of their own.
-
-    Told by the task-masked accuracy, which then is the accuracy.
+def solvable_before(trace: Trace) -> bool:
+    """Whether tasks can be solved before their visit: all share their classes, or only their own ever compete.
 
     Raises:
-        Undefined: The trace holds none.
+        Undefined: The trace does not hold the output units of its tasks.
     """
-    masked = masked_scores(trace)
-    both = ~np.isnan(masked) & ~np.isnan(trace.score)
-    return bool(np.allclose(masked[both], trace.score[both], rtol=0, atol=1e-9))
+    if not trace.units.size:
+        raise Undefined("the record is older than the entry that tells whether tasks share their classes; run it again")
+    units = trace.units[visited(trace)]  # (n, C)
+    own = units == OWN
+    return bool((own == own[0]).all() or (own == (units > 0)).all())
 
 
 def fwt(trace: Trace, *, shared_classes: bool | None = None) -> float:
@@ -44,7 +46,7 @@ def fwt(trace: Trace, *, shared_classes: bool | None = None) -> float:
     Args:
         trace: Of a finished run, with a look at the start.
         shared_classes: Whether all tasks have the same classes (or heads of their own), so that a task can be solved
-            before its visit. ``None`` asks the trace, which knows where it holds task-masked accuracies.
+            before its visit. ``None`` asks the trace, which knows unless its record is an old one.
 
     Raises:
         Undefined: Tasks have different classes under one head, or the trace cannot tell; or no task came later.
@@ -57,13 +59,7 @@ def fwt(trace: Trace, *, shared_classes: bool | None = None) -> float:
     if not len(later):
         raise Undefined("every task was first visited in the first experience")
     if shared_classes is None:
-        try:
-            shared_classes = only_own_classes_compete(trace)
-        except Undefined:
-            raise Undefined(
-                "the trace does not tell whether tasks share their classes: it holds no task-masked accuracy; set "
-                "evaluation.masked to true"
-            ) from None
+        shared_classes = solvable_before(trace)
     if not shared_classes:
         raise Undefined(
             "class-incremental with a shared head: a task's classes are never predicted before its first visit"
@@ -111,7 +107,7 @@ FWT = Metric(
     high=1,
     higher_is_better=True,
     source="Lopez-Paz and Ranzato 2017, over later tasks only; the baseline is the run's own initialisation",
-    needs="start and end looks, task-masked accuracy; streams whose tasks share their classes",
+    needs="start and end looks; streams whose tasks share their classes, or have heads of their own",
 )
 INTRANSIGENCE = Metric(
     name="intransigence",
