@@ -26,7 +26,6 @@ from clbench.metrics import (
     intransigence,
     la,
     switches,
-    wc_acc,
     wf,
     wp,
 )
@@ -63,16 +62,25 @@ def recurring(draw):
     return random_trace(draw(SEEDS), present, every=draw(st.sampled_from([0, 1, 3])))
 
 
+def thinned(trace, seed):
+    """The trace with about half of its step looks, as an uneven schedule would have given it."""
+    kept = (trace.kind != Kind.STEP) | (np.random.default_rng(seed).random(len(trace.step)) < 0.5)
+    columns = {name: getattr(trace, name)[kept] for name in ("step", "kind", "experience", "score")}
+    return replace(trace, **columns, every=0)
+
+
 def with_readouts(trace, seed):
-    """The trace with random task-masked accuracies and accuracies of 3 classes at every look."""
+    """The trace with random task-masked accuracies, accuracies of 3 classes at every look, and shared classes."""
     rng = np.random.default_rng(seed)
+    units = np.full((trace.n_tasks, 3), 2, dtype=np.int8)
     masked = np.where(np.isnan(trace.score), np.nan, rng.random(trace.score.shape))
-    return replace(trace, masked=masked, class_score=rng.random((len(trace.step), 3)))
+    return replace(trace, masked=masked, class_score=rng.random((len(trace.step), 3)), units=units)
 
 
 @given(recurring())
 def test_worst_case_accuracy_never_exceeds_accuracy(trace):
-    assert wc_acc(trace) <= acc(trace) + 1e-12
+    value = compute(trace, ["wc_acc"])["wc_acc"].value
+    assert math.isnan(value) or value <= acc(trace) + 1e-12
 
 
 @given(recurring(), SEEDS)
@@ -109,12 +117,14 @@ def test_last_visit_forgetting_is_minus_backward_transfer_where_tasks_are_visite
     assert forgetting_last(trace) == pytest.approx(-bwt(trace), abs=1e-12)
 
 
-@given(recurring())
-def test_weighing_rows_or_tasks_is_the_same_where_tasks_have_equally_many_rows(trace):
-    values = compute(trace, ["acc", "acc_seen", "aia", "aia_seen", "aaa", "a_auc"])
-    assert values["acc_seen"].value == pytest.approx(values["acc"].value)
-    assert values["aia_seen"].value == pytest.approx(values["aia"].value)
-    assert values["a_auc"].value == pytest.approx(values["aaa"].value, nan_ok=True)
+@given(recurring(), SEEDS)
+def test_weighing_rows_or_tasks_is_the_same_where_tasks_have_equally_many_rows(trace, seed):
+    uneven = thinned(trace, seed)
+    for looked in (trace, uneven):
+        values = compute(looked, ["acc", "acc_seen", "aia", "aia_seen", "aaa", "a_auc"])
+        assert values["acc_seen"].value == pytest.approx(values["acc"].value)
+        assert values["aia_seen"].value == pytest.approx(values["aia"].value)
+        assert values["a_auc"].value == pytest.approx(values["aaa"].value, nan_ok=True)
 
 
 @given(SEEDS, SEEDS, st.integers(1, 6))
@@ -190,7 +200,9 @@ def by_the_published_pseudocode(trace, window):
 @given(SEEDS, st.integers(1, 6), st.sampled_from([1, 2, 3]), st.sampled_from([2, 3, 4, 10, 100]))
 def test_metrics_agree_with_the_published_pseudocode_where_tasks_are_visited_once(seed, tasks, every, window):
     trace = random_trace(seed, np.eye(tasks), every=every)
-    expected = by_the_published_pseudocode(trace, window)
+    expected = list(by_the_published_pseudocode(trace, window))
+    if tasks > 1 and not (trace.kind == Kind.STEP).any():
+        expected[:2] = math.nan, math.nan  # the pseudocode takes ends for a worst case, ours wants looks between them
     values = [*compute(trace, ["min_acc", "wc_acc"]).values(), wf(window)(trace), wp(window)(trace)]
     np.testing.assert_allclose([value.value for value in values], expected, atol=1e-12)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def learning_curves(trace: Trace, beta: int) -> Scores:
     Raises:
         Undefined: A first visit is shorter than that, or a look is missing.
     """
-    looks = step_looks(trace)
+    looks = step_looks(trace, all_seen=False)
     tasks = visited(trace)
     first = trace.first_visit[tasks]
     before = _at_switches(trace)[first]
@@ -42,14 +42,15 @@ def learning_curves(trace: Trace, beta: int) -> Scores:
         raise Undefined(f"task {tasks[np.isnan(zero)][0]} was not looked at just before its first visit")
     wanted = _began(trace)[first][:, None] + np.arange(1, beta + 1)  # (n, beta)
     at = np.minimum(np.searchsorted(looks.step, wanted), len(looks.step) - 1)
-    there = (looks.step[at] == wanted) & (looks.experience[at] == first[:, None])
+    score = looks.score[at, tasks[:, None]]
+    there = (looks.step[at] == wanted) & (looks.experience[at] == first[:, None]) & ~np.isnan(score)
     if not there.all():
         short = int(np.argmin(there.all(axis=1)))
         raise Undefined(
             f"the first visit of task {tasks[short]} has looks after {there[short].sum()} of its first {beta} batches; "
             "it needs all, as with evaluation.every at 1"
         )
-    return np.column_stack([zero, looks.score[at, tasks[:, None]]])
+    return np.column_stack([zero, score])
 
 
 def lca(beta: int = 10, *, zero_shot: bool = True) -> Metric:
@@ -77,7 +78,7 @@ def lca(beta: int = 10, *, zero_shot: bool = True) -> Metric:
         high=1,
         higher_is_better=True,
         source="Chaudhry et al. 2019 (A-GEM)" + ("" if zero_shot else ", without the zero-shot accuracy"),
-        needs="looks after every iteration, start and end looks",
+        needs="looks at the task being visited after each of its batches, start and end looks",
     )
 
 
@@ -111,16 +112,18 @@ def first_visits(trace: Trace, *, criterion: float = 0.9) -> FirstVisits:
 
     Raises:
         Refused: ``criterion`` is outside.
-        Undefined: There are no step looks, or the run stopped early.
+        Undefined: There are no step looks, one left out the task being visited, or the run stopped early.
     """
     if not 0 < criterion <= 1:
         raise Refused(f"an accuracy of {criterion} is no criterion; use one above 0 and at most 1")
-    step_looks(trace)
+    step_looks(trace, all_seen=False)
     tasks, began, before = visited(trace), _began(trace), _at_switches(trace)
     iterations, censored = np.zeros(len(tasks), dtype=np.int64), np.zeros(len(tasks), dtype=bool)
     for place, task in enumerate(tasks):
         experience = trace.first_visit[task]
         looks = np.flatnonzero(trace.experience == experience)
+        if np.isnan(trace.score[looks, task]).any():
+            raise Undefined(f"task {task} was not looked at all along its first visit")
         since = np.append(0, trace.step[looks] - began[experience])
         score = np.append(
             trace.score[before[experience], task] if before[experience] >= 0 else np.nan, trace.score[looks, task]
@@ -160,19 +163,30 @@ def facilitation_censored(trace: Trace, *, criterion: float = 0.9) -> float:
     return float(first_visits(trace, criterion=criterion).censored.mean())
 
 
+def facilitation_at(percent: int) -> Metric:
+    """The metric of :func:`facilitation` at a criterion in percent.
+
+    Raises:
+        Refused: It is not in 1 to 100.
+    """
+    if not 1 <= percent <= 100:
+        raise Refused(f"an accuracy of {percent} % is no criterion; use one from 1 to 100")
+    return Metric(
+        name=f"facilitation{percent}",
+        title=f"Facilitation ({percent} %)",
+        function=lambda trace: facilitation(trace, criterion=percent / 100),
+        formula=f"minus Spearman's correlation of the experience of first visit and its iterations to {percent} %",
+        low=-1,
+        high=1,
+        higher_is_better=True,
+        source="our definition; facilitation proper subtracts the same of a network trained on each task from scratch",
+        needs="step looks at the task being visited, start and end looks",
+        unit="correlation",
+    )
+
+
 LCA10 = lca(10)
-FACILITATION = Metric(
-    name="facilitation",
-    title="Facilitation",
-    function=facilitation,
-    formula="minus Spearman's correlation of the experience of first visit and its iterations to 90 % accuracy",
-    low=-1,
-    high=1,
-    higher_is_better=True,
-    source="our definition; for facilitation proper subtract the same of a network trained on each task from scratch",
-    needs="step and end looks",
-    unit="correlation",
-)
+FACILITATION = replace(facilitation_at(90), name="facilitation", title="Facilitation")
 FACILITATION_CENSORED = Metric(
     name="facilitation_censored",
     title="Below criterion",
@@ -182,5 +196,5 @@ FACILITATION_CENSORED = Metric(
     high=1,
     higher_is_better=False,
     source="our definition",
-    needs="step and end looks",
+    needs="step looks at the task being visited, start and end looks",
 )

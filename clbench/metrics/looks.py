@@ -16,6 +16,9 @@ from clbench.metrics.ends import Scores, end_looks, end_scores, visited
 from clbench.parameters import Refused
 from clbench.types import Index, Kind, Mask, Trace
 
+ENDS_ONLY = "there are no looks between ends; set evaluation.every to 1 or more"
+SEEN = "set evaluation.tasks to seen"
+
 
 @dataclass(frozen=True, eq=False)
 class StepLooks:
@@ -24,7 +27,7 @@ class StepLooks:
     Args:
         step: (k,) iterations done before each.
         experience: (k,) experience that was running.
-        score: (k, T) scores; NaN only where ``seen`` is false.
+        score: (k, T) scores; NaN only where ``seen`` is false, or where not all seen tasks were asked for.
         seen: (k, T) whether the task had been visited by then.
     """
 
@@ -34,19 +37,20 @@ class StepLooks:
     seen: Mask
 
 
-def step_looks(trace: Trace, *, with_ends: bool = False) -> StepLooks:
+def step_looks(trace: Trace, *, with_ends: bool = False, all_seen: bool = True) -> StepLooks:
     """The looks taken after steps.
 
     Args:
         trace: Of a finished run.
         with_ends: Whether looks at ends count too, so that every experience is closed by one.
+        all_seen: Whether each has to be a look at all tasks seen by then.
 
     Raises:
-        Undefined: There is none, the run stopped early, or a look left out a task seen by then.
+        Undefined: There is none, the run stopped early, or a look left out a task seen by then and must not.
     """
     end_looks(trace)
     if not (trace.kind == Kind.STEP).any():
-        raise Undefined("there are no looks between ends; set evaluation.every to 1 or more")
+        raise Undefined(ENDS_ONLY)
     at = np.flatnonzero((trace.kind == Kind.STEP) | (with_ends & (trace.kind == Kind.END)))
     looks = StepLooks(
         step=trace.step[at],
@@ -55,9 +59,9 @@ def step_looks(trace: Trace, *, with_ends: bool = False) -> StepLooks:
         seen=trace.first_visit <= trace.experience[at][:, None],
     )
     left_out = np.argwhere(np.isnan(looks.score) & looks.seen)
-    if len(left_out):
+    if all_seen and len(left_out):
         look, task = left_out[0]
-        raise Undefined(f"task {task} was not looked at after iteration {looks.step[look]}")
+        raise Undefined(f"task {task} was not looked at after iteration {looks.step[look]}; {SEEN}")
     return looks
 
 
@@ -81,28 +85,59 @@ def absent_minima(trace: Trace) -> Scores:
         Values in [0, 1]; infinity for a task that never was absent.
     """
     running = np.maximum(trace.experience, 0)
-    looked = (trace.kind != Kind.START)[:, None] & ~np.isnan(trace.score)
-    absent = looked & (trace.first_visit < trace.experience[:, None]) & ~trace.present[running]  # (K, T)
-    return np.where(absent, trace.score, np.inf).min(axis=0, initial=np.inf)
+    after = (trace.kind != Kind.START)[:, None]
+    absent = after & (trace.first_visit < trace.experience[:, None]) & ~trace.present[running]  # (K, T)
+    return np.where(absent & ~np.isnan(trace.score), trace.score, np.inf).min(axis=0, initial=np.inf)
+
+
+def _minima(trace: Trace, tasks: Index) -> Scores:
+    """The lowest scores of some tasks while absent, of which there have to be looks between ends at all of them.
+
+    Raises:
+        Undefined: There is no look between ends, or one left out such a task: the minimum would be that of ends alone.
+    """
+    end_looks(trace)
+    if not len(tasks):
+        return np.zeros(0)
+    looks = step_looks(trace, all_seen=False)
+    absent = (trace.first_visit < looks.experience[:, None]) & ~trace.present[looks.experience]  # (k, T)
+    left_out = np.argwhere((absent & np.isnan(looks.score))[:, tasks])
+    if len(left_out):
+        look, place = left_out[0]
+        raise Undefined(
+            f"task {tasks[place]} was absent and not looked at after iteration {looks.step[look]}, so its lowest "
+            f"accuracy is not known; {SEEN}"
+        )
+    return absent_minima(trace)[tasks]
 
 
 def min_acc(trace: Trace) -> float:
-    """min-ACC: the mean over tasks of their lowest accuracy while absent."""
+    """min-ACC: the mean over tasks of their lowest accuracy while absent.
+
+    Raises:
+        Undefined: No task was ever absent, or there are no looks between ends at the absent tasks.
+    """
     end_looks(trace)
-    lowest = absent_minima(trace)
-    if not np.isfinite(lowest).any():
+    absent = np.flatnonzero(np.isfinite(absent_minima(trace)))
+    if not len(absent):
         raise Undefined("no task was ever absent after its first visit")
-    return float(lowest[np.isfinite(lowest)].mean())
+    return float(_minima(trace, absent).mean())
 
 
 def wc_acc(trace: Trace) -> float:
     """WC-ACC: worst-case accuracy, the present tasks as they ended and the absent ones at their lowest.
 
     The last end look is a look at the absent tasks too, so the value never exceeds ACC.
+
+    Raises:
+        Undefined: A task is absent at the end, and there are no looks between ends at the absent tasks: what ends alone
+            show is no worst case.
     """
-    tasks = visited(trace)
-    final = end_scores(trace)[-1, tasks]
-    return float(np.where(trace.present[-1, tasks], final, absent_minima(trace)[tasks]).mean())
+    tasks, final = visited(trace), end_scores(trace)[-1]
+    worst = final.copy()
+    absent = tasks[~trace.present[-1, tasks]]
+    worst[absent] = _minima(trace, absent)
+    return float(worst[tasks].mean())
 
 
 def _refuse_uneven(looks: StepLooks, every: int) -> None:
@@ -217,7 +252,7 @@ MIN_ACC = Metric(
     high=1,
     higher_is_better=True,
     source="De Lange et al. 2023; per visit, so that it is defined under recurrence",
-    needs="step and end looks",
+    needs="step looks at all tasks seen, end looks",
 )
 WC_ACC = Metric(
     name="wc_acc",
@@ -228,6 +263,6 @@ WC_ACC = Metric(
     high=1,
     higher_is_better=True,
     source="De Lange et al. 2023; per visit, so that it is defined under recurrence",
-    needs="step and end looks",
+    needs="step looks at all tasks seen, end looks",
 )
 WF10, WF100, WP10, WP100 = wf(10), wf(100), wp(10), wp(100)

@@ -41,9 +41,10 @@ def a_auc(trace: Trace) -> float:
     """A_AUC: area under the curve of the accuracy on what was exposed so far, over the samples of the stream.
 
     A query is a step look. It stands for the iterations since the one before it, hence for their samples, as batches
-    are equally large; what follows the last step look is in no query.
+    are equally large; what follows the last step look is in no query. Under an uneven schedule the look at an
+    experience's end closes it, as in AAA.
     """
-    looks = step_looks(trace)
+    looks = step_looks(trace, with_ends=trace.every < 1)
     accuracy = _over_rows(trace, looks.score, looks.seen)
     begun = ~np.isnan(accuracy)
     return float(np.average(accuracy[begun], weights=np.diff(looks.step, prepend=0)[begun]))
