@@ -191,6 +191,7 @@ def plot(
     benchmark: str | None = None,
     strategies: Sequence[str] | None = None,
     cost: str = "rows",
+    since: str = "last",
 ) -> Figure:
     """A picture of some result directories; ``clbench.plots.save`` writes it to a file.
 
@@ -200,6 +201,7 @@ def plot(
         benchmark: Name and version, needed only where there are several.
         strategies: Labels to draw; by default all.
         cost: Of the kind ``cost``: ``rows``, ``seconds``, ``memory``, ``steps``, or any entry of a record's cost.
+        since: Of the kind ``lag``: whether it is counted from the ``last`` or the ``first`` visit.
 
     Raises:
         Refused: An unknown kind, nothing to draw, or records that cannot give this kind.
@@ -209,7 +211,7 @@ def plot(
     found = plots.get(kind)
     if kind == "spark":
         raise Refused("kind 'spark' is text; clbench.plots.sparklines(records) gives it, the other kinds are figures")
-    settings = {"cost": cost} if kind == "cost" else {}
+    settings = {"cost": {"cost": cost}, "lag": {"since": since}}.get(kind, {})
     figure: Figure = found.function(records(*directories), benchmark=benchmark, strategies=strategies, **settings)
     return figure
 

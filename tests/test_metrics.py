@@ -11,14 +11,18 @@ from synthetic import dipping, trace_from
 from clbench.metrics import (
     CANONICAL,
     COLUMNS,
+    FAMILIES,
     METRICS,
     Metric,
     Undefined,
     board_names,
     compute,
+    first_visits,
     get,
+    lca,
     metric_names,
     min_acc,
+    split_number,
     switches,
     wf,
     wp,
@@ -226,10 +230,40 @@ def test_a_stream_of_one_experience_has_accuracy_but_no_old_tasks():
 
 def test_metrics_of_step_looks_are_undefined_with_the_reason_where_only_ends_were_looked_at():
     values = compute(dipping(0, tasks=3, length=10, every=0))
-    for name in ("aaa", "wf10", "wp100", "gap_depth", "recovery"):
+    for name in ("aaa", "wf10", "wp100", "gap_depth", "recovery", "min_acc", "wc_acc"):
         assert "no looks between ends" in values[name].reason
     assert values["acc"].defined
-    assert values["wc_acc"].defined
+
+
+def test_worst_case_accuracy_of_ends_alone_is_the_accuracy_where_every_task_is_present_at_the_end():
+    looks = [look for look in RETURNING if look[1] != Kind.STEP]
+    values = compute(written(looks, [[1, 0], [0, 1], [1, 1]], every=0), ["wc_acc", "min_acc"])
+    assert values["wc_acc"].value == pytest.approx((0.8 + 0.4) / 2)
+    assert "no looks between ends" in values["min_acc"].reason
+
+
+def test_looks_at_current_tasks_give_learning_curves_and_no_minima():
+    """Task 0 is not looked at in experience 1, task 1 not in experience 0, but at ends."""
+    looks = [
+        (step, kind, e, [s if kind != Kind.STEP or t == e else NAN for t, s in enumerate(scores)])
+        for step, kind, e, scores in TWO_TASKS
+    ]
+    trace = written(looks, [[1, 0], [0, 1]])
+    assert lca(2)(trace).value == lca(2)(two_tasks()).value == pytest.approx((1.4 / 3 + 0.9 / 3) / 2)
+    assert first_visits(trace).iterations.tolist() == [2, 4]
+    assert first_visits(trace).censored.tolist() == [True, False]
+    for name in ("min_acc", "wc_acc"):
+        reason = compute(trace, [name])[name].reason
+        assert reason.startswith("task 0 was absent and not looked at after iteration 3")
+    for name in ("aaa", "wf10", "gap_depth"):
+        assert "task 0 was not looked at after iteration 3" in compute(trace, [name])[name].reason
+
+
+def test_a_task_that_is_not_looked_at_along_its_own_visit_has_no_time_to_a_criterion():
+    looks = [(step, kind, e, [s, NAN] if kind == Kind.STEP else [s, o]) for step, kind, e, (s, o) in TWO_TASKS]
+    with pytest.raises(Undefined, match="task 1 was not looked at all along its first visit"):
+        first_visits(written(looks, [[1, 0], [0, 1]]))
+    assert "task 1 has looks after 0 of its first 2 batches" in lca(2)(written(looks, [[1, 0], [0, 1]])).reason
 
 
 def test_a_run_that_stopped_early_has_no_metrics_at_all():
@@ -323,6 +357,39 @@ def test_half_width_agrees_with_scipy_and_one_seed_has_none():
     np.testing.assert_allclose(half_width(values), (high - low) / 2)
     assert np.isnan(half_width([0.5]))
     assert half_width([0.5, 0.5]) == 0
+
+
+@pytest.mark.parametrize("name", ["wf10", "wp100", "lca10", "acc_last20"])
+def test_a_registered_metric_with_a_number_is_the_member_of_its_family(name):
+    registered, made = get(name), FAMILIES[split_number(name)[0]](split_number(name)[1])
+    assert {**vars(made), "function": None} == {**vars(registered), "function": None}
+
+
+def test_any_number_makes_a_metric_of_a_family():
+    trace = dipping(0, tasks=3, length=12)
+    names = ["wf3", "wp7", "lca4", "acc_last2", "facilitation80", "facilitation90"]
+    values = compute(trace, names)
+    assert [get(name).name for name in names] == names
+    assert values["wf3"] == wf(3)(trace)
+    assert values["wp7"] == wp(7)(trace)
+    assert values["lca4"] == lca(4)(trace)
+    assert values["facilitation90"] == compute(trace, ["facilitation"])["facilitation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("wf1", "use 2 or more"),
+        ("acc_last0", "use 1 or more"),
+        ("facilitation101", "from 1 to 100"),
+        ("wf050", "did you mean"),
+        ("wg50", "there is no metric called"),
+        ("wf", "did you mean"),
+    ],
+)
+def test_a_number_that_means_nothing_and_an_unknown_family_are_refused(name, sentence):
+    with pytest.raises(Refused, match=sentence):
+        get(name)
 
 
 def test_the_docs_tell_of_every_metric():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import trace_from
 
-from clbench.metrics import ByLag, Undefined, acc_last, accumulation, all_accuracy, by_lag, compute, retention
+from clbench.metrics import ByLag, Undefined, acc_last, accumulation, all_accuracy, by_lag, compute, lags, retention
 from clbench.parameters import Refused
 
 ENDS = [[0.9, 0.0], [0.5, 0.8], [0.7, 0.4], [0.6, 0.3]]
@@ -38,6 +38,53 @@ def test_accuracy_by_lag_of_one_task_leaves_the_others_out():
     np.testing.assert_allclose(table.accuracy, [0.8, 0.4, 0.3])
     with pytest.raises(Undefined, match="task 1 was never visited"):
         by_lag(trace_from([[1, 0]], [2], lambda *_: np.array([0.5, 0.5])), task=1)
+
+
+def test_the_standard_error_of_a_lag_counts_a_tasks_rows_once():
+    present = [[1, 0], [0, 1], [1, 0], [0, 1]]
+    ends = [[0.9, 0.0], [0.6, 0.8], [0.7, 0.5], [0.4, 0.9]]
+    table = by_lag(trace_from(present, [5] * 4, lambda _, e: np.array(ends[e]), every=0))
+    np.testing.assert_allclose(table.accuracy, [(0.9 + 0.8 + 0.7 + 0.9) / 4, (0.6 + 0.5 + 0.4) / 3])
+    p0, p1 = (0.6 + 0.4) / 2, 0.5  # task 0 is absent twice, task 1 once
+    expected = np.sqrt((2 / 3) ** 2 * p0 * (1 - p0) / 100 + (1 / 3) ** 2 * p1 * (1 - p1) / 100)
+    assert table.error[1] == pytest.approx(expected)
+
+
+def test_lags_are_counted_from_the_last_or_from_the_first_visit():
+    trace = trace_from([[1, 0], [0, 1], [0, 1], [1, 0]], [2, 3, 4, 5], lambda *_: np.array([0.5, 0.5]))
+    assert lags(trace).T.tolist() == [[0, 1, 2, 0], [-1, 0, 0, 1]]
+    assert lags(trace, since="first").T.tolist() == [[0, 1, 2, 3], [-1, 0, 1, 2]]
+    assert lags(trace, since="first", unit="iterations").T.tolist() == [[0, 3, 7, 12], [-1, 0, 4, 9]]
+
+
+def test_accuracy_since_introduction_follows_a_task_through_its_later_visits():
+    table = by_lag(returning(), since="first")
+    assert table.lag.tolist() == [0, 1, 2, 3]
+    assert table.pairs.tolist() == [2, 2, 2, 1]
+    np.testing.assert_allclose(table.accuracy, [(0.9 + 0.8) / 2, (0.5 + 0.4) / 2, (0.7 + 0.3) / 2, 0.6])
+
+
+def test_rates_of_loss_since_the_first_visit_exist_where_every_old_task_is_rehearsed():
+    def accuracy(_, experience):
+        age = max(experience, 0) - np.arange(5)
+        return np.where(age >= 0, 0.8 * (1.0 + np.maximum(age, 0)) ** -0.4, 0.1)
+
+    trace = trace_from(np.tril(np.ones((5, 5))), [2] * 5, accuracy, every=0)
+    names = [f"retention_{form}_{since}" for form in ("power", "exponential") for since in ("first", "last")]
+    values = compute(trace, names)
+    assert values["retention_power_first"].value == pytest.approx(0.4)
+    assert values["retention_exponential_first"].defined
+    for form in ("power", "exponential"):
+        assert "three lags, here are 1" in values[f"retention_{form}_last"].reason
+
+
+def test_a_fit_that_wanders_off_raises_no_warning():
+    """On the way to its fit an exponential of such lags overflows."""
+    lag = np.array([0, 400, 900, 5000])
+    try:
+        retention(ByLag(lag, np.array([0.1, 0.9, 0.2, 0.9]), np.ones(4, dtype=int)))
+    except Undefined as why:
+        assert "does not fit" in str(why)  # noqa: PT017
 
 
 def table_of(law, lags=12, pairs=None):

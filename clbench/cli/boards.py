@@ -89,6 +89,10 @@ def plot(
             show_default="rows",
         ),
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="With --kind lag: counted since the last or the first visit.", show_default="last"),
+    ] = None,
 ) -> None:
     """Draw results: the stability gap, tasks, switches, a matrix, lags, costs, or lines of text in the terminal."""
     from clbench import api, plots
@@ -102,6 +106,8 @@ def plot(
         raise Refused("--kind spark is text for the terminal: leave out -o, or choose another --kind")
     if cost is not None and chosen != "cost":
         raise Refused(f"--cost says what --kind cost draws; leave it out with --kind {chosen}")
+    if since is not None and chosen != "lag":
+        raise Refused(f"--since says what --kind lag counts from; leave it out with --kind {chosen}")
     labels = api.split_strategies(strategies)
     names = None if labels is None else [str(label) for label in labels]
     if output is None:
@@ -112,7 +118,9 @@ def plot(
         )  # fmt: skip
         console.print(text, soft_wrap=True)
         return
-    figure = api.plot(*directories, kind=chosen, benchmark=benchmark, strategies=names, cost=cost or "rows")
+    figure = api.plot(
+        *directories, kind=chosen, benchmark=benchmark, strategies=names, cost=cost or "rows", since=since or "last"
+    )
     picture(figure, output)
     typer.echo(f"{output} written")
 

@@ -155,8 +155,11 @@ def _show_name(console: Console, name: str, *, after: bool = False) -> bool:
         name: The name.
         after: Whether something was shown before.
     """
+    from rich.text import Text
+
     from clbench.cli.kinds import KINDS, names, registry
     from clbench.data.torchvision_source import SPLITS
+    from clbench.metrics import FAMILIES, split_number
 
     found = False
     for kind in KINDS[1:]:
@@ -165,6 +168,10 @@ def _show_name(console: Console, name: str, *, after: bool = False) -> bool:
                 console.print()
             _show_entry(console, kind, name)
             found = True
+    if not found and split_number(name)[0] in FAMILIES:
+        console.print(Text(f"metric {name}", style="bold"))
+        _show_metric(console, name, "one of a family by its number")
+        found = True
     if not found and name in SPLITS:
         console.print(f"{name} is a classification data set of torchvision; write dataset: {name} in a benchmark file")
         found = True
@@ -175,28 +182,13 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
     from rich.text import Text
 
     from clbench.cli.kinds import documentation, registry
-    from clbench.metrics import get
 
     found = registry(kind)
     entry, thing = found.entry(name), found.get(name)
     title = f"{found.kind} {name}" + ("" if entry.origin == "clbench" else f", from {entry.origin}")
     console.print(Text(title, style="bold"))
     if kind == "metrics":
-        metric = get(name)
-        direction = "higher is better" if metric.higher_is_better else "lower is better"
-        unit = "" if metric.unit == "fraction" else f" {metric.unit}"
-        console.print(
-            pairs(
-                {
-                    "title": metric.title,
-                    "what": entry.summary or "-",
-                    "formula": metric.formula,
-                    "range": f"{metric.low:g} to {metric.high:g}{unit}, {direction}",
-                    "needs": metric.needs,
-                    "source": metric.source,
-                }
-            )
-        )
+        _show_metric(console, name, entry.summary)
         return
     if entry.summary:
         console.print(entry.summary)
@@ -204,6 +196,23 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
     console.print(_settings_table(kind, thing))
     console.print()
     console.print(documentation(thing))
+
+
+def _show_metric(console: Console, name: str, summary: str) -> None:
+    from clbench.metrics import get
+
+    metric = get(name)
+    direction = "higher is better" if metric.higher_is_better else "lower is better"
+    unit = "" if metric.unit == "fraction" else f" {metric.unit}"
+    lines = {
+        "title": metric.title,
+        "what": summary or "-",
+        "formula": metric.formula,
+        "range": f"{metric.low:g} to {metric.high:g}{unit}, {direction}",
+        "needs": metric.needs,
+        "source": metric.source,
+    }
+    console.print(pairs(lines))
 
 
 def _settings_table(kind: str, thing: Any) -> Any:

@@ -6,7 +6,8 @@ numbers are functions too: ``switches``, ``by_lag``, ``first_visits``, ``class_e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 
 from clbench.metrics.accumulation import acc_last, accumulation, all_accuracy
 from clbench.metrics.core import Metric, Undefined, Value
@@ -24,6 +25,7 @@ from clbench.metrics.gap import (
 from clbench.metrics.learning import (
     FirstVisits,
     facilitation,
+    facilitation_at,
     facilitation_censored,
     first_visits,
     lca,
@@ -31,7 +33,7 @@ from clbench.metrics.learning import (
 )
 from clbench.metrics.looks import aaa, absent_minima, min_acc, wc_acc, wf, wp
 from clbench.metrics.readout import acc_class, class_end_scores, forgetting_global, forgetting_local, masked_acc
-from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, retention
+from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, lags, retention
 from clbench.metrics.rows import a_auc, acc_seen, aia_seen, seen_accuracy
 from clbench.metrics.transfer import fwt, intransigence
 from clbench.parameters import Refused
@@ -41,6 +43,7 @@ from clbench.types import Trace
 __all__ = [
     "CANONICAL",
     "COLUMNS",
+    "FAMILIES",
     "METRICS",
     "ByLag",
     "FirstVisits",
@@ -70,6 +73,7 @@ __all__ = [
     "compute",
     "end_scores",
     "facilitation",
+    "facilitation_at",
     "facilitation_censored",
     "first_visits",
     "forgetting",
@@ -84,6 +88,7 @@ __all__ = [
     "get",
     "intransigence",
     "la",
+    "lags",
     "lca",
     "learning_curves",
     "masked_acc",
@@ -93,6 +98,7 @@ __all__ = [
     "recovery_censored",
     "retention",
     "seen_accuracy",
+    "split_number",
     "switches",
     "wc_acc",
     "wf",
@@ -129,6 +135,22 @@ _ON_DEMAND = {
         _HERE + "retention:ACC_ABSENT",
         "mean accuracy on earlier tasks that are absent, when experiences end",
     ),
+    "retention_power_first": (
+        _HERE + "retention:RETENTION_POWER_FIRST",
+        "exponent of the power law of accuracy by time since first introduction",
+    ),
+    "retention_power_last": (
+        _HERE + "retention:RETENTION_POWER_LAST",
+        "exponent of the power law of accuracy by time since the last visit",
+    ),
+    "retention_exponential_first": (
+        _HERE + "retention:RETENTION_EXPONENTIAL_FIRST",
+        "rate of the exponential of accuracy by time since first introduction",
+    ),
+    "retention_exponential_last": (
+        _HERE + "retention:RETENTION_EXPONENTIAL_LAST",
+        "rate of the exponential of accuracy by time since the last visit",
+    ),
     "acc_last20": (_HERE + "accumulation:ACC_LAST20", "accuracy on everything, mean over the last 20 experiences"),
     "accumulation": (_HERE + "accumulation:ACCUMULATION", "accuracy on everything gained per experience"),
     "accumulation_log": (
@@ -158,6 +180,15 @@ _ON_DEMAND = {
 
 METRICS = Registry("metric", "clbench.metrics", {**_BOARD, **_ON_DEMAND})
 
+FAMILIES: dict[str, Callable[[int], Metric]] = {
+    "wf": wf,
+    "wp": wp,
+    "lca": lca,
+    "acc_last": acc_last,
+    "facilitation": facilitation_at,
+}
+"""Names that a whole number makes a metric of: ``wf50``, ``lca3``, ``facilitation80`` (percent)."""
+
 COLUMNS = tuple(_BOARD)
 """The built-in metrics that boards show unless others are asked for, in their order."""
 
@@ -180,17 +211,26 @@ def _plugins() -> list[str]:
 
 
 def get(name: str) -> Metric:
-    """The metric called ``name``.
+    """The metric called ``name``: a registered one, or one of :data:`FAMILIES` with its number.
 
     Raises:
-        Refused: There is none, or what a plugin registered under the name is not a metric.
+        Refused: There is none, the number means nothing, or what a plugin registered is not a metric.
     """
+    family, number = split_number(name)
+    if name not in METRICS and family in FAMILIES:
+        return FAMILIES[family](number)
     metric = METRICS.get(name)
     if not isinstance(metric, Metric):
         raise Refused(
             f"metric {name!r} is registered as {type(metric).__name__}; it has to be a clbench.metrics.Metric"
         )
     return metric
+
+
+def split_number(name: str) -> tuple[str, int]:
+    """``wf50`` as ``("wf", 50)``; a name without a whole number at its end is no member of a family: ``("", 0)``."""
+    found = re.fullmatch(r"([a-z_]+)(0|[1-9][0-9]{0,8})", name)
+    return (found[1], int(found[2])) if found else ("", 0)
 
 
 def compute(trace: Trace, names: Iterable[str] | None = None, *, reference: Trace | None = None) -> dict[str, Value]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from clbench.types import Record, content_hash
 
@@ -32,17 +34,47 @@ def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Label -> records of one benchmark, a seed each.
 
     Records whose cells differ in more than the seed are never put together: where they share a label, each group's
-    label gets a ``#`` and the beginning of the hash of its settings.
+    label gets the settings in which they differ, ``er [degrees=0,10]``, or, where these are too many to read, a ``#``
+    and the beginning of their hash.
     """
     groups: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         settings = content_hash({name: value for name, value in record.cell.items() if name != "seed"})
         groups.setdefault(record.label, {}).setdefault(settings, []).append(record)
-    return {
-        label if len(found) == 1 else f"{label} #{settings[:6]}": members
-        for label, found in groups.items()
-        for settings, members in found.items()
-    }
+    made = {}
+    for label, found in groups.items():
+        differing = _differing([members[0].cell for members in found.values()])
+        for (settings, members), text in zip(found.items(), differing, strict=True):
+            made[label + (f" [{text}]" if 0 < len(text) <= READABLE else f" #{settings[:6]}" * (len(found) > 1))] = (
+                members
+            )
+    return made
+
+
+READABLE = 60
+"""Characters of settings up to which they are part of a label."""
+
+
+def _differing(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each of some cells its settings in which they do not all agree, ``lr=0.1, degrees=0,10``; the seed aside."""
+    flat = [dict(_leaves({name: value for name, value in cell.items() if name != "seed"})) for cell in cells]
+    keys = [k for k in dict.fromkeys(k for each in flat for k in each) if len({each.get(k) for each in flat}) > 1]
+    short = Counter(key[-1] for key in keys)
+    names = {key: key[-1] if short[key[-1]] == 1 else ".".join(key) for key in keys}
+    return [", ".join(f"{names[key]}={each[key]}" for key in keys if key in each) for each in flat]
+
+
+def _leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Path and text of each setting; a list of plain values is one."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            yield from _leaves(value, (*path, str(name)))
+    elif isinstance(settings, (list, tuple)) and any(isinstance(value, (Mapping, list, tuple)) for value in settings):
+        for place, value in enumerate(settings):
+            yield from _leaves(value, (*path, str(place)))
+    else:
+        values = settings if isinstance(settings, (list, tuple)) else [settings]
+        yield path, ",".join(str(value).removesuffix(".0") for value in values)
 
 
 REFERENCES = ("cumulative", "joint")

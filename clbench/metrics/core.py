@@ -40,7 +40,7 @@ class Metric:
         higher_is_better: The direction.
         source: Who defined it, with our deviation if any.
         needs: The looks it is computed from, for people.
-        unit: ``"fraction"`` (printed as percent), ``"iterations"`` or ``"correlation"``.
+        unit: ``"fraction"`` (printed as percent), ``"iterations"``, ``"correlation"`` or ``"rate"``.
         reference: Whether ``function`` compares with a second trace, that of joint training on the same stream, and
             takes it as its second argument.
     """
@@ -54,7 +54,7 @@ class Metric:
     higher_is_better: bool
     source: str
     needs: str
-    unit: Literal["fraction", "iterations", "correlation"] = "fraction"
+    unit: Literal["fraction", "iterations", "correlation", "rate"] = "fraction"
     reference: bool = False
 
     def __call__(self, trace: Trace, reference: Trace | None = None) -> Value:

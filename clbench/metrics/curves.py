@@ -1,4 +1,4 @@
-"""Curves of accuracy over iterations, switches and lags, and their means over seeds: what pictures are drawn from."""
+"""Curves of accuracy over iterations and after switches, and their means over seeds: what pictures are drawn from."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.metrics.core import Undefined
-from clbench.metrics.ends import Scores, end_looks, end_scores
+from clbench.metrics.ends import end_looks, end_scores
 from clbench.metrics.interval import half_width
 from clbench.metrics.looks import step_looks
-from clbench.types import Index, Kind, Trace
+from clbench.types import Kind, Trace
 
 Curve = NDArray[np.float64]
 Tasks = Literal["first", "seen"]
@@ -64,7 +64,7 @@ def series(trace: Trace, tasks: NDArray[np.bool_]) -> Series:
     count = tasks.sum(axis=1)
     with np.errstate(invalid="ignore"):
         mean = np.where(tasks, trace.score, 0.0).sum(axis=1) / count
-        error = np.sqrt((np.where(tasks, _variance(trace.score, trace.rows), 0.0)).sum(axis=1)) / count
+        error = np.sqrt((np.where(tasks, np.square(trace.standard_error), 0.0)).sum(axis=1)) / count
     known = ~np.isnan(mean)
     step, mean, error = trace.step[known], mean[known], error[known]
     last = np.diff(step, append=step[-1:] + 1) > 0
@@ -86,38 +86,6 @@ def one_task(trace: Trace, task: int) -> Series:
     if first < trace.n_experiences:
         shown[begun, task] = True
     return series(trace, shown)
-
-
-def by_lag(trace: Trace) -> Series:
-    """Mean end-of-experience accuracy by lag: how many experiences ago a task was last visited, 0 while it is present.
-
-    The mean over pairs of an experience and a task seen by its end. In the standard error, looks of one task at one lag
-    count as one, since they share their rows.
-
-    Raises:
-        Undefined: An experience has no end look, or it left out a task seen by then.
-
-    Source: our definition; accuracy by time since last seen, as in Lesort et al. 2022 (SCoLe).
-    """
-    scores, lag = end_scores(trace), lags_at_ends(trace)  # (E, T)
-    lags = np.unique(lag[lag >= 0])
-    mean, error = np.empty(len(lags)), np.empty(len(lags))
-    for at, value in enumerate(lags):
-        pairs = lag == value
-        count = pairs.sum(axis=0)  # (T,)
-        own = np.where(pairs, scores, 0.0).sum(axis=0) / np.maximum(count, 1)
-        weight = count / count.sum()
-        mean[at] = weight @ own
-        error[at] = np.sqrt(weight**2 @ _variance(own, trace.rows))
-    return Series(lags.astype(float), mean, error)
-
-
-def lags_at_ends(trace: Trace) -> Index:
-    """Experiences since each task was last present, (E, T); -1 before its first visit."""
-    experience = np.arange(trace.n_experiences)[:, None]
-    last = np.maximum.accumulate(np.where(trace.present, experience, -1), axis=0)
-    lag: Index = np.where(last >= 0, experience - last, -1)
-    return lag
 
 
 def since_switch(trace: Trace, *, before: int, after: int) -> Series:
@@ -144,7 +112,8 @@ def since_switch(trace: Trace, *, before: int, after: int) -> Series:
         change = (trace.score[np.ix_(looks, old)] - scores[experience - 1, old]).sum(axis=1)
         found.append((trace.step[looks] - start[experience], change, len(old)))
     offsets = np.unique(np.concatenate([x for x, _, _ in found]))
-    x = offsets[(offsets >= -before) & (offsets <= after)].astype(float)
+    inside = offsets[(offsets >= -before) & (offsets <= after)]
+    x = np.unique([-before, *inside, after]).astype(float)  # where looks are sparse the curve still fills its window
     total = np.sum([np.interp(x, own, change) for own, change, _ in found], axis=0)
     return Series(x, total / sum(n for _, _, n in found), np.full(len(x), np.nan))
 
@@ -167,8 +136,3 @@ def over_seeds(seeds: Sequence[Series]) -> Line:
     values = np.array([np.interp(x, each.x, each.y) for each in seeds])  # (seeds, n)
     half = half_width(values) if len(seeds) > 1 else np.interp(x, seeds[0].x, seeds[0].error)
     return Line(x, values.mean(axis=0), half, len(seeds))
-
-
-def _variance(score: Scores, rows: Index) -> Scores:
-    """Variance of an accuracy measured on ``rows`` independent rows, p (1 - p) / n."""
-    return np.maximum(score * (1 - score), 0.0) / np.maximum(rows, 1)

@@ -1,11 +1,11 @@
-"""Accuracy by the time since a task was last seen, and the laws by which it is lost."""
+"""Accuracy by the time since a task was last seen or first introduced, and the laws by which it is lost."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -15,51 +15,78 @@ from clbench.metrics.ends import Scores, end_looks, end_scores
 from clbench.types import Index, Trace
 
 Unit = Literal["experiences", "iterations"]
+Since = Literal["last", "first"]
+"""What a lag is counted from: the end of the task's last visit, or of its first one, its introduction."""
+Form = Literal["power", "exponential"]
 
 
 @dataclass(frozen=True, eq=False)
 class ByLag:
-    """Accuracy by time since last seen; n distinct lags, arrays of shape (n,).
+    """Accuracy by time since last seen or first introduced; n distinct lags, arrays of shape (n,).
 
     Args:
-        lag: Experiences (or iterations) since the task's last visit ended, ascending; 0 is when it ends.
+        lag: Experiences (or iterations) since the task's last (or first) visit ended, ascending; 0 is when it ends.
         accuracy: Mean over the pairs of a task and an end of an experience at that lag, in [0, 1].
         pairs: How many.
+        error: Standard error of the accuracy that the number of evaluation rows implies; looks of one task at one lag
+            count as one, since they share their rows. (0,) if unknown.
     """
 
     lag: Index
     accuracy: Scores
     pairs: Index
+    error: Scores = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.lag)
 
 
-def by_lag(trace: Trace, *, unit: Unit = "experiences", task: int | None = None) -> ByLag:
-    """Mean accuracy when experiences end, by how long ago the task was last seen.
+def lags(trace: Trace, *, since: Since = "last", unit: Unit = "experiences") -> Index:
+    """Time since the last or the first visit of each task when each experience ends, (E, T); -1 before the first.
+
+    Raises:
+        Undefined: The run stopped early.
+    """
+    experience = np.arange(trace.n_experiences)[:, None]
+    visit = np.maximum.accumulate(np.where(trace.present, experience, -1), axis=0)  # (E, T)
+    if since == "first":
+        visit = np.where(visit >= 0, trace.first_visit, -1)
+    clock = experience if unit == "experiences" else trace.step[end_looks(trace)][:, None]
+    lag: Index = np.where(visit >= 0, clock - clock[visit, 0], -1)
+    return lag
+
+
+def by_lag(trace: Trace, *, since: Since = "last", unit: Unit = "experiences", task: int | None = None) -> ByLag:
+    """Mean accuracy when experiences end, by how long ago the task was last seen or first introduced.
 
     Long lags belong to tasks that came early: where that matters, look at one ``task``.
 
     Args:
         trace: Of a finished run.
+        since: What lags are counted from: the end of the ``last`` visit, 0 while the task is present; or of the
+            ``first`` one, for streams that rehearse every task again and again.
         unit: What lags are counted in.
         task: One task; all of them by default.
 
     Raises:
-        Undefined: The run stopped early, or the task was never visited.
+        Undefined: The run stopped early, an end look left out a task, or the task was never visited.
+
+    Source: our definition; time since last seen as in Lesort et al. 2022 (SCoLe), since first introduction as in the
+    power-law environments of Gandhi et al. 2024.
     """
-    scores = end_scores(trace)
-    experience = np.arange(trace.n_experiences)[:, None]
-    last = np.maximum.accumulate(np.where(trace.present, experience, -1), axis=0)  # (E, T)
-    pairs = last >= 0
+    scores, lag = end_scores(trace), lags(trace, since=since, unit=unit)  # (E, T)
     if task is not None:
-        pairs = pairs & (np.arange(trace.n_tasks) == task)
-    if not pairs.any():
+        lag = np.where(np.arange(trace.n_tasks) == task, lag, -1)
+    found = np.unique(lag[lag >= 0])
+    if not len(found):
         raise Undefined(f"task {task} was never visited")
-    clock = experience if unit == "experiences" else trace.step[end_looks(trace)][:, None]
-    lags = (clock - clock[last, 0])[pairs]
-    lag, place, count = np.unique(lags, return_inverse=True, return_counts=True)
-    return ByLag(lag, np.bincount(place, weights=scores[pairs]) / count, count)
+    mean, error, pairs = np.empty(len(found)), np.empty(len(found)), np.empty(len(found), dtype=np.int64)
+    for at, value in enumerate(found):
+        count = (lag == value).sum(axis=0)  # (T,)
+        own = np.where(lag == value, scores, 0.0).sum(axis=0) / np.maximum(count, 1)
+        pairs[at], weight = count.sum(), count / count.sum()
+        mean[at], error[at] = weight @ own, np.sqrt(np.square(weight) @ np.square(trace.error_of(own)))
+    return ByLag(found, mean, pairs, error)
 
 
 def _mean_over(trace: Trace, *, present: bool) -> float:
@@ -95,7 +122,7 @@ class Law:
             pairs, relative to their mean, and three parameters are counted, the variance being one.
     """
 
-    form: Literal["power", "exponential"]
+    form: Form
     a: float
     b: float
     floor: float
@@ -151,7 +178,7 @@ def retention(table: ByLag, *, floor: float = 0.0) -> Retention:
     return Retention(table, power, exponential, "power" if power.aic < exponential.aic else "exponential")
 
 
-def _fit(form: Literal["power", "exponential"], table: ByLag, floor: float) -> Law:
+def _fit(form: Form, table: ByLag, floor: float) -> Law:
     from scipy.optimize import OptimizeWarning, curve_fit
 
     lag, y = table.lag.astype(float), table.accuracy - floor
@@ -161,11 +188,16 @@ def _fit(form: Literal["power", "exponential"], table: ByLag, floor: float) -> L
     b = -np.polyfit(axis[above], np.log(y[above]), 1)[0] if above.sum() > 1 else 1.0
     start = (max(float(y[0]), float(y[above].max()) / 2), float(b))
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            np.errstate(over="ignore", invalid="ignore"),
+        ):  # far from the fit a law overflows
             warnings.simplefilter("ignore", OptimizeWarning)  # only the covariance, which is not used, is in doubt
             (a, b), _ = curve_fit(LAWS[form], lag, y, p0=start, sigma=1 / np.sqrt(weight))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise Undefined(f"the {form} law does not fit: {error}") from None
+    if not np.isfinite([a, b]).all():
+        raise Undefined(f"the {form} law does not fit: its parameters grow without bound")
     residuals = y - LAWS[form](lag, a, b)
     squares = max(float((weight * np.square(residuals)).sum()), np.finfo(float).tiny)
     aic = len(lag) * math.log(squares / len(lag)) + 6
@@ -194,3 +226,25 @@ ACC_ABSENT = Metric(
     source="our definition: accuracy at all times since last seen, in one number",
     needs="end looks",
 )
+
+
+def _rate(form: Form, since: Since) -> Metric:
+    """The parameter b of a law, fitted to accuracy by lag since the first or the last visit."""
+    law, per = {"power": ("(1 + lag)^−b", ""), "exponential": ("exp(−b lag)", " per experience")}[form]
+    visit = {"first": "first introduction", "last": "last visit"}[since]
+    return Metric(
+        name=f"retention_{form}_{since}",
+        title=f"Loss rate ({form}, since {since})",
+        function=lambda trace: getattr(retention(by_lag(trace, since=since)), form).b,
+        formula=f"b{per} of a {law}, least squares on accuracy by experiences since a task's {visit}",
+        low=-math.inf,
+        high=math.inf,
+        higher_is_better=False,
+        source="Wixted and Ebbesen 1991 with 1 + lag for their delay; no floor",
+        needs="end looks at three or more lags",
+        unit="rate",
+    )
+
+
+RETENTION_POWER_FIRST, RETENTION_POWER_LAST = _rate("power", "first"), _rate("power", "last")
+RETENTION_EXPONENTIAL_FIRST, RETENTION_EXPONENTIAL_LAST = _rate("exponential", "first"), _rate("exponential", "last")
