@@ -3,13 +3,15 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from synthetic import dipping, matrix, record, trace_from
 
-from clbench.leaderboard import board, frame
+from clbench.leaderboard import FORMATS, board, frame, render
 from clbench.metrics import COLUMNS, compute, intransigence, metric_names
+from clbench.metrics.cells import by_strategy
 from clbench.parameters import Refused
 from clbench.types import Trace
 
@@ -96,8 +98,43 @@ def test_seeds_of_one_label_under_different_settings_are_never_averaged():
     records = [flat("er", 0, 0.9), flat("er", 1, 0.5, training={"lr": 0.1})]
     table = only_table(records)
     assert [row.metrics["acc"].n for row in table.rows] == [1, 1]
-    assert all(row.strategy.startswith("er #") for row in table.rows)
+    assert sorted(row.strategy for row in table.rows) == ["er [lr=0.05]", "er [lr=0.1]"]
     assert any("training.lr" in note for note in table.notes)
+
+
+def test_rows_of_one_label_are_told_apart_by_their_settings_or_by_a_hash_where_these_are_too_long():
+    by_list = [flat("er", 0, 0.9, training={"lr": lr, "milestones": [1, lr]}) for lr in (1, 2)]
+    assert list(by_strategy(by_list)) == ["er [lr=1, milestones=1,1]", "er [lr=2, milestones=1,2]"]
+    absent = [flat("er", 0, 0.9, training={"clip": 1}), flat("er", 1, 0.9)]
+    first, second = by_strategy(absent)
+    assert first == "er [clip=1]"
+    assert second.startswith("er #")
+    many = [flat("er", 0, 0.9, training={f"setting_{i}": i * k for i in range(1, 9)}) for k in (1, 2)]
+    assert all(label.startswith("er #") for label in by_strategy(many))
+    assert list(by_strategy([flat("er", seed, 0.9) for seed in (0, 1)])) == ["er"]
+
+
+def test_a_board_says_when_and_at_how_many_rows_was_looked():
+    def looked(label, **evaluation):
+        made = flat(label, 0, 0.9)
+        return replace(made, cell={**made.cell, "evaluation": evaluation}, key=label)
+
+    def note(*records):
+        return [text for text in only_table(list(records)).notes if text.startswith("looks: ")]
+
+    every = looked("er", every=10, rows_per_task=1000, tasks="seen", schedule="every")
+    assert note(every) == ["looks: every 10; rows per task: 1000"]
+    assert note(every, looked("naive", every=0, rows_per_task="all")) == [
+        "looks: every 10; rows per task: 1000 or ends only; rows per task: all"
+    ]
+    dense = looked("er", every=1, rows_per_task=9, schedule={"dense": {"steps": 20, "growth": 1.1}}, tasks="all")
+    assert note(dense) == ["looks: dense steps 20, growth 1.1; tasks: all; rows per task: 9"]
+    at = looked("er", every=1, rows_per_task=9, schedule={"at": list(range(1, 9))})
+    assert note(at) == ["looks: at 1, 2, 3, 4, 5, … (8 iterations); rows per task: 9"]
+    assert note(flat("er", 0, 0.9)) == []
+    for format in FORMATS:
+        text = render(board([every]), format).replace("\\_", "_")
+        assert "every 10; rows per task: 1000" in text
 
 
 def test_a_strategy_on_another_stream_is_named():

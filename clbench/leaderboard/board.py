@@ -83,6 +83,11 @@ class Row:
         return tuple(record.seed for record in self.records if is_finished(record))
 
     @property
+    def looks(self) -> str:
+        """When and at what its cells were looked at: ``every 1; rows per task: 1000``; several are joined by ``or``."""
+        return " or ".join(dict.fromkeys(_looks(record.cell.get("evaluation") or {}) for record in self.records))
+
+    @property
     def alarms(self) -> list[str]:
         """Distinct alarms of its cells, each with the seeds that raised it."""
         seeds: dict[str, list[int]] = {}
@@ -221,7 +226,8 @@ def _problems(records: Iterable[Record], seeds: Iterable[int]) -> tuple[Problem,
 
 
 def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...]) -> tuple[str, ...]:
-    notes = []
+    looks = " or ".join(dict.fromkeys(row.looks for row in rows))
+    notes = [f"looks: {looks}"] if looks else []
     finished = [row for row in rows if row.finished]
     if finished and not common:
         notes.append("no seed is finished for every strategy, so none is ranked")
@@ -235,9 +241,31 @@ def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...])
     differing = _differing_settings([record.cell for row in rows for record in row.records])
     if differing:
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
-    if any(" #" in row.strategy for row in rows):
-        notes.append("rows marked # share a name but not their settings")
+    if any(row.strategy != record.label for row in rows for record in row.records):
+        notes.append("rows that share a name and not their settings have these in brackets, or a # where they are many")
     return tuple(notes)
+
+
+def _looks(evaluation: Mapping[str, Any]) -> str:
+    """The settings of looks that minima and windows depend on; empty where a record says nothing of them."""
+    if not evaluation:
+        return ""
+    schedule, every = evaluation.get("schedule", "every"), evaluation.get("every", 1)
+    when = f"every {every}" if schedule == "every" and every else "ends only" if schedule in ("every", "ends") else ""
+    if not when:  # dense, or {dense: {..}}, {at: [..]}
+        named = schedule if isinstance(schedule, Mapping) else {schedule: {}}
+        when = ", ".join(f"{name} {text}".strip() for name, of in named.items() for text in [_short(of)])
+    tasks = evaluation.get("tasks", "seen")
+    which = "" if tasks == "seen" else f"; tasks: {tasks}"
+    return f"{when}{which}; rows per task: {evaluation.get('rows_per_task', 'all')}"
+
+
+def _short(settings: Any) -> str:
+    """``steps 20, growth 1.1``, or the first of a long list of iterations and their number."""
+    if isinstance(settings, Mapping):
+        return ", ".join(f"{name} {value}" for name, value in settings.items())
+    listed = [str(value) for value in settings]
+    return ", ".join(listed) if len(listed) <= 6 else f"{', '.join(listed[:5])}, … ({len(listed)} iterations)"
 
 
 def _on_other_streams(rows: Iterable[Row]) -> list[str]:
