@@ -1,13 +1,16 @@
 """What is in the picture of a stability gap, read off its artists."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from synthetic import dipping, matrix, record, trace_from
 
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
-from clbench.plots import save, stability_gap, svg
-from clbench.plots.style import styles
+from clbench.plots import save, stability_gap, svg, switch_gaps
+from clbench.plots.style import plain, styles
 
 
 def drawn(axes, label):
@@ -125,9 +128,52 @@ def test_many_switches_are_ticks_above_the_axes_and_not_lines_through_the_curves
     assert "ticks above: switches" in caption(axes)
 
 
-def test_twenty_nine_strategies_differ_in_black_and_white():
-    found = styles(str(i) for i in range(29)).values()
-    assert len({(style.dash, style.marker) for style in found}) == 29
+def test_seventy_strategies_differ_in_black_and_white_and_seven_by_their_dashes():
+    found = list(styles(str(i) for i in range(70)).values())
+    assert len({(style.dash, style.marker) for style in found}) == 70
+    assert len({style.dash for style in found[:7]}) == 7
+
+
+def test_a_strategy_looks_the_same_in_every_picture_of_a_result_set():
+    def look(figure, label):
+        line = drawn(figure.axes[0], label)
+        return line.get_color(), line.get_marker(), line._dash_pattern
+
+    records = matrix([0])
+    expected = look(stability_gap(records), "naive")
+    assert look(stability_gap(records, strategies=["naive"]), "naive") == expected
+    assert look(switch_gaps(records, strategies=["naive", "er"]), "naive") == expected
+
+
+def test_ticks_tell_each_other_apart_in_percent():
+    axes = Figure().add_subplot()
+    plain(axes)
+    for low, high, expected in ((0.91, 0.925, "91.2%"), (0.0, 1.0, "20%"), (0.9101, 0.9103, "91.015%")):
+        axes.set_ylim(low, high)
+        texts = [axes.yaxis.get_major_formatter()(value, None) for value in axes.get_yticks()]
+        assert len(set(texts)) == len(texts)
+        assert expected in texts
+
+
+def test_magnified_panels_hold_their_bands_and_lines_reach_their_edges_between_sparse_looks():
+    figure = stability_gap([record("er", s, dipping(s, tasks=3, length=60, noise=0.06, every=7)) for s in range(3)])
+    for panel in figure.axes[1:]:
+        line = drawn(panel, "er")
+        left, right = panel.get_xlim()
+        assert line.get_xdata()[0] <= left
+        assert line.get_xdata()[-1] >= right
+        (band,) = panel.collections
+        assert panel.get_ylim()[0] < band.get_paths()[0].vertices[:, 1].min()
+
+
+def test_captions_tell_the_standard_error_that_the_record_carries():
+    known = replace(dipping(0, tasks=2, length=6), population=np.full(2, 400))
+    largest = 100 * np.nanmax(known.standard_error)
+    assert f"100 rows a task: standard error at most {largest:.1f} points" in caption(
+        stability_gap([record("er", 0, known)]).axes[0]
+    )
+    every_row = replace(known, population=np.full(2, 100))
+    assert "standard error at most" not in caption(stability_gap([record("er", 0, every_row)]).axes[0])
 
 
 def test_strategies_differ_in_more_than_colour():

@@ -122,3 +122,16 @@ def test_the_axis_is_logarithmic_only_where_costs_spread_widely():
 
 def test_seconds_come_with_the_warning_that_machines_differ():
     assert "one machine only" in heading(cost_and_accuracy([run("a", 0.5, train_seconds=3.0)], cost="seconds"))
+
+
+def test_the_caption_speaks_of_a_front_only_where_one_is_drawn():
+    joint = [run("joint", 0.9)]
+    assert "ringed" not in heading(cost_and_accuracy(joint))
+    assert "ringed" in heading(cost_and_accuracy([*joint, run("er", 0.8)]))
+
+
+def test_a_panel_without_points_says_why():
+    trace = trace_from(np.eye(2), [5, 5], lambda *_: np.array([0.8, 0.8]), every=0)
+    figure = cost_and_accuracy([replace(record("er", 0, trace), cost=ROWS)])
+    assert points(figure.axes[0]) == {"er": (200, 0.8)}
+    assert "no looks between" in figure.axes[1].texts[0].get_text()

@@ -76,20 +76,6 @@ def test_more_tasks_than_fit_are_drawn_and_only_some_named_the_first_and_the_las
 # ---------------------------------------------------------------------------------------------------- by lag
 
 
-def test_accuracy_by_lag_worked_by_hand():
-    x, y, error = curves.by_lag(alternating())
-    np.testing.assert_array_equal(x, [0, 1])
-    np.testing.assert_allclose(y, [(0.9 + 0.8 + 0.7 + 0.9) / 4, (0.6 + 0.5 + 0.4) / 3])
-    p0, p1 = (0.6 + 0.4) / 2, 0.5  # task 0 is absent twice, task 1 once
-    expected = np.sqrt((2 / 3) ** 2 * p0 * (1 - p0) / 100 + (1 / 3) ** 2 * p1 * (1 - p1) / 100)
-    assert error[1] == pytest.approx(expected)
-
-
-def test_lags_are_counted_from_the_last_visit():
-    trace = trace_from([[1, 0], [0, 1], [0, 1], [1, 0]], [2] * 4, lambda *_: np.array([0.5, 0.5]))
-    assert curves.lags_at_ends(trace).T.tolist() == [[0, 1, 2, 0], [-1, 0, 0, 1]]
-
-
 def test_the_lag_picture_has_the_interval_over_seeds_and_counts_its_pairs():
     figure = accuracy_by_lag([record("er", seed, alternating(0.05 * seed)) for seed in range(3)])
     (axes,) = figure.axes
@@ -98,6 +84,35 @@ def test_the_lag_picture_has_the_interval_over_seeds_and_counts_its_pairs():
     half = half_width([0.0, 0.05, 0.1])
     np.testing.assert_allclose(np.unique(edges[edges[:, 0] == 1][:, 1].round(9)), [0.55 - half, 0.55 + half])
     assert "pairs per seed: 4 at lag 0, 3 at lag 1" in heading(figure)
+
+
+def rehearsed(seed, law):
+    """Every task is present in every experience from its own on, and is known as the law says of its age."""
+
+    def accuracy(_, experience):
+        age = np.maximum(experience, 0) - np.arange(6)
+        return np.where(age >= 0, law(np.maximum(age, 0)), 0.1)
+
+    return record("er", seed, trace_from(np.tril(np.ones((6, 6))), [3] * 6, accuracy, every=0))
+
+
+def test_a_stream_that_rehearses_every_task_has_lags_since_the_first_visit_with_both_laws_drawn():
+    records = [rehearsed(0, lambda age: 0.9 * np.exp(-0.25 * age))]
+    with pytest.raises(Refused, match="or --since first"):
+        accuracy_by_lag(records)
+    (axes,) = accuracy_by_lag(records, since="first").axes
+    line = drawn(axes, "er\nexponential, b = 0.25")
+    np.testing.assert_allclose(line.get_ydata(), 0.9 * np.exp(-0.25 * np.arange(6)))
+    exponential = drawn(axes, "_exponential er")
+    np.testing.assert_allclose(exponential.get_ydata(), 0.9 * np.exp(-0.25 * exponential.get_xdata()), atol=1e-6)
+    power = drawn(axes, "_power er")
+    assert np.abs(np.interp(np.arange(6), power.get_xdata(), power.get_ydata()) - line.get_ydata()).max() > 0.02
+    assert "introduced" in axes.get_xlabel()
+
+
+def test_lags_are_counted_since_first_or_last_and_nothing_else():
+    with pytest.raises(Refused, match="choose first or last"):
+        accuracy_by_lag([record("er", 0, alternating())], since="then")
 
 
 def test_only_lags_that_all_seeds_have_are_drawn():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from clbench.metrics import Metric, get
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused, did_you_mean
 from clbench.plots.runs import choose, on_other_streams
-from clbench.plots.style import INK, SEEDS_FOR_BAND, Style, averaged, canvas, legend, plain, styles
+from clbench.plots.style import INK, MUTED, SEEDS_FOR_BAND, Style, averaged, canvas, legend, plain, styles
 from clbench.types import Mask, Record, Trace
 
 if TYPE_CHECKING:
@@ -74,18 +75,25 @@ def cost_and_accuracy(
     title, weights = _account(cost, [record for own in found.values() for record in own])
     spent = {label: [_spend(record, weights) for record in own] for label, own in found.items()}
     outside = on_other_streams(found)
-    looks = styles(found)
+    metrics = (get("acc"), get("wc_acc"))
+    points = [_points(runs.traces, spent, metric) for metric in metrics]
+    ringed = any(label not in outside for shown in points for label in shown)
+    looks = styles(runs.labels)
     figure = canvas(
-        11, 4.8, title=f"{runs.benchmark}: what accuracy costs", caption=_caption(runs.seeds, cost, outside, spent)
-    )
+        11, 4.8, title=f"{runs.benchmark}: what accuracy costs",
+        caption=_caption(runs.seeds, cost, outside, spent, ringed=ringed),
+    )  # fmt: skip
     panels = [figure.add_subplot(1, 2, place) for place in (1, 2)]
-    for axes, metric in zip(panels, (get("acc"), get("wc_acc")), strict=True):
-        points = {
-            label: _point([value for value in spent[label] if value is not None], own, metric)
-            for label, own in runs.traces.items()
-            if None not in spent[label]
-        }
-        _draw(axes, points, looks=looks, outside=outside)
+    for axes, metric, shown in zip(panels, metrics, points, strict=True):
+        _draw(axes, shown, looks=looks, outside=outside)
+        if not shown:
+            why = next(
+                (value.reason for own in runs.traces.values() if (value := metric(own[0])).reason), "no cost known"
+            )
+            axes.text(
+                0.5, 0.5, textwrap.fill(why, 44), transform=axes.transAxes, ha="center", va="center", color=MUTED,
+                fontsize=9.5,
+            )  # fmt: skip
         axes.set_title(metric.title, loc="left", fontsize=10.5, color=INK)
         axes.set_xlabel(title, color=INK)
     panels[0].set_ylabel("accuracy", color=INK)
@@ -126,6 +134,15 @@ def _spend(record: Record, weights: Mapping[str, int]) -> float | None:
     return float(sum(times * record.cost[name] for name, times in weights.items()))
 
 
+def _points(
+    runs: Mapping[str, Sequence[Trace]], spent: Mapping[str, Sequence[float | None]], metric: Metric
+) -> dict[str, Point]:
+    """Strategies whose cost is known in every seed and whose metric has a value."""
+    known = {label: [value for value in values if value is not None] for label, values in spent.items()}
+    made = {label: _point(known[label], own, metric) for label, own in runs.items() if None not in spent[label]}
+    return {label: point for label, point in made.items() if np.isfinite(point.score)}
+
+
 def _point(spent: Sequence[float], traces: Sequence[Trace], metric: Metric) -> Point:
     score = [metric(trace).value for trace in traces]
     return Point(
@@ -142,8 +159,7 @@ def _draw(axes: Axes, points: Mapping[str, Point], *, looks: Mapping[str, Style]
     from matplotlib.ticker import EngFormatter
 
     plain(axes, grid="both")
-    shown = {label: point for label, point in points.items() if np.isfinite(point.score)}
-    shown = dict(sorted(shown.items(), key=lambda item: -item[1].score))
+    shown = dict(sorted(points.items(), key=lambda item: -item[1].score))
     _draw_front(axes, [point for label, point in shown.items() if label not in outside])
     for label, point in shown.items():
         style, bars = looks[label], bool(np.isfinite(point.score_half)) and point.seeds >= SEEDS_FOR_BAND
@@ -180,10 +196,15 @@ def _draw_front(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _caption(
-    seeds: Collection[int], cost: str, outside: Collection[str], spent: Mapping[str, Sequence[float | None]]
+    seeds: Collection[int],
+    cost: str,
+    outside: Collection[str],
+    spent: Mapping[str, Sequence[float | None]],
+    *,
+    ringed: bool,
 ) -> str:
     text = averaged(seeds, band=False) + ", bars: 95 % interval" * (max(seeds) >= SEEDS_FOR_BAND)
-    text += " · ringed: Pareto front" + " · hollow: another stream, not on the front" * bool(outside)
+    text += " · ringed: Pareto front" * ringed + " · hollow: another stream, not on the front" * bool(outside)
     unknown = [label for label, values in spent.items() if None in values]
     text += f" · cost unknown: {', '.join(unknown)}" * bool(unknown)
     return text + " · seconds compare on one machine only" * ("seconds" in cost)

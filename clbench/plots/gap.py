@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clbench.metrics import curves
-from clbench.plots.runs import Runs, choose, default_window, has_step_looks, median_bounds
+from clbench.plots.runs import Runs, choose, default_window, has_step_looks, median_bounds, rows_error
 from clbench.plots.style import (
     INK,
     MUTED,
@@ -65,7 +65,7 @@ def stability_gap(
     streams = runs.following()
     bounds = median_bounds(streams)
     switches = _choose_switches(len(bounds) - 1) if has_step_looks(streams) else []
-    looks = styles(runs.records)
+    looks = styles(runs.labels)
 
     figure = Figure(figsize=(11.5, 6.9 if switches else 4.2), facecolor="white")
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.03))
@@ -141,7 +141,9 @@ def _draw_switch(
             old = np.broadcast_to(trace.first_visit < switch, trace.score.shape)
             own = curves.series(trace, old & (trace.kind != Kind.START)[:, None])
             x = own.x - curves.bounds(trace)[switch]
-            shown = (x >= -before) & (x <= window)
+            # one look beyond each edge, so that lines between sparse looks do not stop short of it
+            first, last = np.searchsorted(x, -before), np.searchsorted(x, window, side="right")
+            shown = slice(max(0, first - 1), last + 1)
             series.append(curves.Series(x[shown], own.y[shown], own.error[shown]))
         draw_line(axes, curves.over_seeds(series), looks[label], label=label, place=place / len(runs))
     axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
@@ -152,7 +154,7 @@ def _draw_switch(
 
 def _headline(axes: Axes, runs: Runs, *, tasks: curves.Tasks, marked: str) -> None:
     what = "the first task" if tasks == "first" else "the tasks seen so far"
-    how = " · ".join(filter(None, [averaged(runs.seeds), marked]))
+    how = " · ".join(filter(None, [averaged(runs.seeds), rows_error(runs.traces), marked]))
     axes.set_title(
         f"{runs.benchmark}: accuracy on {what} along the stream",
         loc="left", pad=38, fontsize=13, color=INK, weight="bold",

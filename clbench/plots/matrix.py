@@ -15,7 +15,7 @@ from clbench.metrics.core import Undefined
 from clbench.metrics.ends import acc, end_scores
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
-from clbench.plots.runs import choose
+from clbench.plots.runs import Runs, choose, rows_error
 from clbench.plots.style import GRID, INK, MUTED, SEEDS_FOR_BAND, averaged, canvas
 from clbench.types import Mask, Record, Trace
 
@@ -80,12 +80,14 @@ def end_matrix(
     rows = math.ceil(len(found) / columns)
     names = {label: textwrap.fill(label, 96 // columns) for label in found}
     square = 9.6 / columns * tasks / experiences
-    height = float(np.clip(0.26 * tasks + 0.3 if experiences > WIDE else square, 1.2, 3.6))
+    height = float(np.clip(0.26 * tasks + 0.3 if experiences > WIDE else square, 1.2, 4.4 if len(found) == 1 else 3.6))
     over = 0.75 + 0.16 * max(name.count("\n") for name in names.values())
+    title = f"{runs.benchmark}: accuracy at the end of each experience"
+    width = max(columns * (height * experiences / tasks + 0.6) + 1.2, 0.112 * len(title), 6.5)
     figure = canvas(
-        11, 1.1 + rows * (over + height),
-        title=f"{runs.benchmark}: accuracy at the end of each experience",
-        caption=averaged(runs.seeds, band=False) + _explained(found.values(), experiences),
+        11 if experiences > WIDE else min(width, 11), 1.1 + rows * (over + height),
+        title=title,
+        caption=_explained(runs, found.values(), experiences),
     )  # fmt: skip
     panels = []
     for place, (label, cells) in enumerate(found.items()):
@@ -125,15 +127,16 @@ def _cells(label: str, traces: Sequence[Trace]) -> Cells:
     )
 
 
-def _explained(found: Iterable[Cells], experiences: int) -> str:
-    """What frames and numbers mean, for the caption."""
+def _explained(runs: Runs, found: Iterable[Cells], experiences: int) -> str:
+    """What is averaged, and what frames and numbers mean, for the caption: in two lines, for narrow pictures."""
     cells = list(found)
+    numbered = max(max(each.mean.shape) for each in cells) <= NUMBERED
+    numbers = "numbers in percent" + ", ± 95 % interval" * any(map(_with_half, cells))
+    above = [averaged(runs.seeds, band=False), numbers * numbered]
     framed = experiences <= WIDE and any(each.same for each in cells)
-    text = " · numbers in percent" if max(max(each.mean.shape) for each in cells) <= NUMBERED else ""
-    if text and any(map(_with_half, cells)):
-        text += ", ± 95 % interval"
     unseen = any(not each.seen.all() for each in cells)
-    return text + " · hatched: not seen yet" * unseen + " · frame: present" * framed
+    below = [rows_error(runs.traces), "hatched: not seen yet" * unseen, "frame: present" * framed]
+    return "\n".join(filter(None, (" · ".join(filter(None, line)) for line in (above, below))))
 
 
 def _with_half(cells: Cells) -> bool:

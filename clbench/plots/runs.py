@@ -11,7 +11,7 @@ import numpy as np
 from clbench.metrics import curves
 from clbench.metrics.cells import by_benchmark, by_strategy, is_finished, joint_runs
 from clbench.metrics.core import Undefined
-from clbench.metrics.ends import end_looks
+from clbench.metrics.ends import end_looks, visited
 from clbench.parameters import Refused, did_you_mean
 from clbench.types import Kind, Record, Trace
 
@@ -23,10 +23,13 @@ class Runs:
     Args:
         benchmark: Name and version.
         records: Label -> a record per seed, in the order asked for or else sorted.
+        labels: All labels of the result set, sorted, those of other benchmarks and those not asked for among them:
+            a strategy's style goes by its place here, so that it is the same in all pictures of the set.
     """
 
     benchmark: str
     records: dict[str, list[Record]]
+    labels: tuple[str, ...]
 
     @property
     def traces(self) -> dict[str, list[Trace]]:
@@ -60,10 +63,11 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     if chosen not in found:
         raise Refused(f"no cell of benchmark {chosen!r} is done; {did_you_mean(chosen, found)}")
     runs = by_strategy(found[chosen])
+    everyone = tuple(sorted({label for members in found.values() for label in by_strategy(members)}))
     for label in strategies or ():
         if label not in runs:
             raise Refused(f"no cell of strategy {label!r} is done on {chosen}; {did_you_mean(label, runs)}")
-    made = Runs(chosen, {label: runs[label] for label in (strategies or runs)})
+    made = Runs(chosen, {label: runs[label] for label in (strategies or runs)}, everyone)
     try:
         for traces in made.traces.values():
             list(map(end_looks, traces))
@@ -81,6 +85,19 @@ def median_bounds(runs: Mapping[str, Sequence[Trace]]) -> curves.Curve:
 def has_step_looks(runs: Mapping[str, Sequence[Trace]]) -> bool:
     """Whether any run was looked at between ends."""
     return any((trace.kind == Kind.STEP).any() for traces in runs.values() for trace in traces)
+
+
+def rows_error(runs: Mapping[str, Sequence[Trace]]) -> str:
+    """What a caption says about the error that the number of evaluation rows implies; empty where it is 0."""
+    largest, sizes = 0.0, set()
+    for trace in (trace for traces in runs.values() for trace in traces):
+        seen = visited(trace)
+        largest = max(largest, float(np.nanmax(trace.standard_error[:, seen], initial=0.0)))
+        sizes |= set(trace.rows[seen].tolist())
+    if not largest:
+        return ""
+    count = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
+    return f"{count} rows a task: standard error at most {100 * largest:.1f} points"
 
 
 def default_window(lengths: Sequence[float]) -> int:

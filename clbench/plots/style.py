@@ -20,12 +20,21 @@ from clbench.parameters import Refused
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#1f2430", "#687080", "#e3e6ec"
 # Okabe and Ito's colours that keep their contrast on white and on dark grounds, and three that fit them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#c99700", "#7a5195", "#56a4d9", "#7f7f7f")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.4)), (0, (1.4, 1)), (0, (6, 1.3, 1.4, 1.3)))
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.4)),
+    (0, (1.4, 1)),
+    (0, (6, 1.3, 1.4, 1.3)),
+    (0, (10, 4)),
+    (0, (3, 2.6)),
+    (0, (6, 1.3, 1.4, 1.3, 1.4, 1.3)),
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 BAND_POINTS = 1000
 SEEDS_FOR_BAND = 3
@@ -34,6 +43,8 @@ MANY_EXPERIENCES = 40
 """Above this number, lines at all switches would cover the curves."""
 LABEL = 26
 """Characters of a legend's line."""
+LINE = 9.5 * 1.2 / 72
+"""Height of a legend's line, in inches."""
 SUFFIXES = (".png", ".svg", ".pdf")
 ROWS_ERROR = "± 1 standard error of the evaluation rows"
 
@@ -48,13 +59,9 @@ class Style:
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-    """A style for each name; up to 29 of them differ in dash and marker alone, without colour."""
+    """A style for each name; up to 70 of them differ in dash and marker alone, without colour."""
     return {
-        name: Style(
-            COLOURS[i % len(COLOURS)],
-            DASHES[(i + i // len(COLOURS)) % len(DASHES)],
-            MARKERS[(i + i // 16) % len(MARKERS)],  # the shift puts off the first repetition from 16 to 29
-        )
+        name: Style(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
         for i, name in enumerate(names)
     }
 
@@ -68,7 +75,7 @@ def canvas(width: float, height: float, *, title: str, caption: str = "") -> Fig
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure = Figure(figsize=(width, height), facecolor="white")
-    head = (0.66 if caption else 0.4) / height
+    head = ((0.66 if caption else 0.4) + 0.18 * caption.count("\n")) / height
     figure.set_layout_engine(
         ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, hspace=0.03, wspace=0.03, rect=(0, 0, 1, 1 - head))
     )
@@ -80,16 +87,28 @@ def canvas(width: float, height: float, *, title: str, caption: str = "") -> Fig
 
 def plain(axes: Axes, *, percent: bool = True, grid: str = "y") -> None:
     """Quiet axes; the y axis in percent of a fraction."""
-    from matplotlib.ticker import PercentFormatter
-
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
     if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        in_percent(axes.yaxis)
     axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
+
+
+def in_percent(axis: Axis, *, change: bool = False) -> None:
+    """Label ticks of fractions in percent, with as many decimals as tell them apart; changes signed, in points."""
+
+    def label(value: float, _: object) -> str:
+        ticks = 100 * axis.get_majorticklocs()
+        decimals = next((n for n in range(4) if np.allclose(ticks, ticks.round(n), atol=1e-6)), 4)
+        text = f"{100 * value:{'+' if change else ''}.{decimals}f}".replace("-", "\u2212")
+        if float(f"{100 * value:.{decimals}f}") == 0:
+            text = "0"
+        return text if change else f"{text}%"
+
+    axis.set_major_formatter(label)
 
 
 def draw_line(
@@ -159,9 +178,13 @@ def name_experiences(axes: Axes, bounds: Curve, *, short: bool = False) -> None:
 
 
 def limits(panels: Sequence[Axes]) -> tuple[float, float]:
-    """Limits that fit the labelled lines; bands may leave the panel, since with two seeds they fill it."""
+    """Limits that fit the labelled lines and their bands."""
+    from matplotlib.collections import PolyCollection
+
     lines = [line for axes in panels for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    values = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in lines])
+    bands = [band for axes in panels for band in axes.collections if isinstance(band, PolyCollection)]
+    edges = [np.asarray(path.vertices, dtype=float)[:, 1] for band in bands for path in band.get_paths()]
+    values = np.concatenate([*(np.asarray(line.get_ydata(), dtype=float) for line in lines), *edges])
     margin = 0.06 * (values.max() - values.min()) + 0.01
     return float(values.min() - margin), float(values.max() + margin)
 
@@ -173,9 +196,14 @@ def legend(figure: Figure, axes: Axes, *, by_end: bool = True) -> None:
     if by_end:
         final = [float(np.asarray(handle.get_ydata())[-1]) for handle in handles]  # type: ignore[attr-defined]
         order = np.argsort(final, kind="stable")[::-1].tolist()
+    engine = figure.get_layout_engine()
+    top = 1 - engine.get().get("rect", (0, 0, 1, 1))[3] if engine is not None else 0.0
+    blank = round(top * figure.get_figheight() / LINE)  # a heading may be as wide as the figure: begin below it
+    folded = ["\n".join(textwrap.fill(line, LABEL) for line in label.split("\n")) for label in labels]
     figure.legend(
-        [handles[i] for i in order], [textwrap.fill(labels[i], LABEL) for i in order],
+        [handles[i] for i in order], [folded[i] for i in order],
         loc="outside right upper", frameon=False, fontsize=9.5, labelcolor=INK, handlelength=3.2, labelspacing=0.7,
+        title="\n" * blank or None, title_fontsize=9.5,
     )  # fmt: skip
 
 

@@ -13,15 +13,26 @@ from clbench.metrics.gap import switches as gaps
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
 from clbench.plots.runs import choose, default_window
-from clbench.plots.style import INK, MUTED, Style, averaged, canvas, draw_line, has_band, legend, limits, plain, styles
+from clbench.plots.style import (
+    INK,
+    MUTED,
+    Style,
+    averaged,
+    canvas,
+    draw_line,
+    has_band,
+    in_percent,
+    legend,
+    limits,
+    plain,
+    styles,
+)
 from clbench.types import Record, Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.container import ErrorbarContainer
     from matplotlib.figure import Figure
-
-
-TINY = 1e-9
 
 
 def switch_gaps(
@@ -57,7 +68,7 @@ def switch_gaps(
     lengths = [length for traces in shown.values() for trace in traces for length in _lengths(trace)]
     window = min(window or default_window(lengths), int(min(lengths)))
     before = max(1, window // 6)
-    looks = styles(runs.records)
+    looks = styles(runs.labels)
     without = [label for label in runs.records if label not in shown]
     caption = averaged([len(traces) for traces in shown.values()], rows_error=False)
     caption += f" · no task is ever absent under {', '.join(without)}" * bool(without)
@@ -115,13 +126,22 @@ def _dress(left: Axes, right: Axes, *, before: int, window: int) -> None:
     left.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     left.set_xlim(-before, window)
     low, high = limits([left])
-    depths = [float(np.min(container.lines[0].get_ydata())) for container in right.containers]  # type: ignore[attr-defined]
-    left.set_ylim(min([low, *(depth - 0.03 for depth in depths)]), max(high, 0.02))
+    ends = [_ends(container) for container in right.containers]  # type: ignore[arg-type]
+    left.set_ylim(
+        min([low, *(lowest - 0.03 for lowest, _ in ends)]), max([high, 0.02, *(top + 0.01 for _, top in ends)])
+    )
     left.set_xlabel("iterations since the switch", color=INK)
     left.set_ylabel("change of accuracy, percentage points", color=INK)
-    left.yaxis.set_major_formatter(
-        lambda value, _: f"{100 * value:+.0f}".replace("-", "−") if abs(value) > TINY else "0"
-    )
+    in_percent(left.yaxis, change=True)
     right.tick_params(labelleft=False)
     right.set_xlim(-0.5, 1.5)
     right.set_xticks([0, 1], ["lowest\n(gap depth)", "end of the\nexperience"])
+
+
+def _ends(drawn: ErrorbarContainer) -> tuple[float, float]:
+    """The lowest and the highest place of points and their bars."""
+    points, _, bars = drawn.lines
+    values = [np.asarray(points.get_ydata(), dtype=float)] if points is not None else []
+    values += [segment[:, 1] for bar in bars for segment in bar.get_segments() if np.isfinite(segment).all()]
+    every = np.concatenate(values)
+    return float(every.min()), float(every.max())

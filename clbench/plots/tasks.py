@@ -10,7 +10,7 @@ import numpy as np
 
 from clbench.metrics import curves
 from clbench.metrics.ends import visited
-from clbench.plots.runs import Runs, choose, median_bounds
+from clbench.plots.runs import Runs, choose, median_bounds, rows_error
 from clbench.plots.style import (
     INK,
     Style,
@@ -62,7 +62,9 @@ def task_curves(
     figure = canvas(
         11, 0.9 + (2.5 if columns == 1 else 2.2) * max(rows, 1.4),
         title=f"{runs.benchmark}: accuracy on each task along the stream",
-        caption=" · ".join(filter(None, [averaged(runs.seeds, band=bands), how_marked(_experiences(runs))])),
+        caption=" · ".join(
+            filter(None, [averaged(runs.seeds, band=bands), rows_error(runs.traces), how_marked(_experiences(runs))])
+        ),
     )  # fmt: skip
     panels: list[Axes] = []
     for place, (label, traces) in enumerate(runs.traces.items()):
