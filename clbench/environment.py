@@ -18,9 +18,7 @@ LIBRARIES = {"avalanche": "avalanche-lib"}
 @cache
 def environment(device: str, engine: str = "clbench") -> dict[str, Any]:
     """Versions, hardware and commit of this process; that of the library, where one runs the strategy."""
-    hardware = (
-        torch.cuda.get_device_name(0) if device.startswith("cuda") else platform.processor() or platform.machine()
-    )
+    hardware = torch.cuda.get_device_name(0) if device.startswith("cuda") else processor()
     return {
         "clbench": version("clbench"),
         **({LIBRARIES[engine]: version(LIBRARIES[engine])} if engine in LIBRARIES else {}),
@@ -31,6 +29,30 @@ def environment(device: str, engine: str = "clbench") -> dict[str, Any]:
         "hardware": hardware,
         "commit": _commit(),
     }
+
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def processor() -> str:
+    """The model of the processor, ``Intel(R) Xeon(R) Gold 6248``; its architecture where the system does not tell it.
+
+    Linux tells it in a file (not on every ARM board), macOS by ``sysctl``, Windows by ``platform.processor``.
+    """
+    generic = platform.processor() or platform.machine()
+    try:
+        if platform.system() == "Linux":
+            lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+            pairs = (line.partition(":") for line in lines)
+            named = [value.strip() for key, _, value in pairs if key.strip() in ("model name", "Model", "cpu model")]
+        elif platform.system() == "Darwin":
+            asked = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+            named = [subprocess.run(asked, capture_output=True, text=True, check=True, timeout=5).stdout.strip()]
+        else:
+            named = []
+    except (OSError, subprocess.SubprocessError):
+        named = []
+    return next(filter(None, named), generic)
 
 
 def _commit() -> str:
