@@ -8,13 +8,15 @@ P3. How much of the gap a coarser period of looks misses: replay on Split-MNIST,
     after every step; looks change nothing in training, so coarser periods are read off the same traces. That WC-ACC
     does not fall with the period is an identity then; its size is what is measured.
 
-Records go to folders beside this file; ``results.md`` is written from them, mean and half-width of the 95 % Student-t
-interval over seeds, differences paired by seed.
+Records go to folders beside this file. ``results.md`` and the pictures are written from them: mean and half-width of
+the 95 % Student-t interval over seeds, differences paired by seed. ``--from-records`` writes them again from the
+records that are there and runs nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,8 @@ import numpy as np
 import typer
 
 import clbench
+from clbench import plots
+from clbench.api import records
 from clbench.metrics import acc, min_acc, switches, wc_acc
 from clbench.metrics.interval import half_width
 from clbench.types import Kind, Record, Trace
@@ -29,17 +33,33 @@ from clbench.types import Kind, Record, Trace
 HERE = Path(__file__).parent
 ANGLES = (10, 30, 60, 80)
 PERIODS = (1, 10, 100)
+COMMAND = "python baselines/stability-gap/run.py"
+RUNS = {
+    "rotated": ("rotated-mnist", "cumulative", {}),
+    **{
+        f"angle-{angle}": ("rotated-mnist", "er", {"stream.degrees": f"[0, {angle}]", "evaluation.rows_per_task": 1000})
+        for angle in ANGLES
+    },
+    "periods": (
+        "split-mnist",
+        "er",
+        {"training.iterations": 500, "evaluation.every": 1, "evaluation.rows_per_task": 300},
+    ),
+}
+"""Folder -> benchmark, strategy and settings of its runs."""
 
 
-def traces(records: list[Record]) -> list[Trace]:
-    """Traces by seed; every run has to be finished."""
-    assert all(record.status == "done" and record.trace is not None for record in records)
-    return [record.trace for record in sorted(records, key=lambda record: record.seed) if record.trace is not None]
+def traces(folder: str) -> list[Trace]:
+    """Traces of a folder by seed; every run has to be finished."""
+    found = records(HERE / folder)
+    assert all(record.status == "done" and record.trace is not None for record in found)
+    return [record.trace for record in sorted(found, key=lambda record: record.seed) if record.trace is not None]
 
 
-def interval(values: list[float], scale: float = 100) -> str:
+def interval(values: list[float], *, signed: bool = False) -> str:
     """``12.3 ± 0.4``, in percent."""
-    return f"{scale * float(np.mean(values)):.1f} ± {scale * float(half_width(values)):.1f}"
+    mean = f"{100 * float(np.mean(values)):{'+' if signed else ''}.1f}"
+    return f"{mean} ± {100 * float(half_width(values)):.1f}"
 
 
 def thinned(trace: Trace, period: int) -> Trace:
@@ -49,17 +69,15 @@ def thinned(trace: Trace, period: int) -> Trace:
     return replace(trace, **columns, every=period)
 
 
-def joint_dip(seeds: int, common: dict[str, object]) -> list[str]:
+def joint_dip() -> list[str]:
     """P1 as a table."""
-    found = clbench.run(
-        "rotated-mnist", strategies="cumulative", seeds=seeds, out=HERE / "rotated", overrides={}, **common
-    )
+    found = traces("rotated")
     lines = [
         "| switch | before | depth | back within a point | end minus before |",
         "|---|---|---|---|---|",
     ]
     for experience in (1, 2):
-        rows = [switches(trace) for trace in traces(found)]
+        rows = [switches(trace) for trace in found]
         first = [(s, int(np.flatnonzero((s.experience == experience) & (s.task == 0))[0])) for s in rows]
         before = [float(s.before[i]) for s, i in first]
         depth = [float(s.depth[i]) for s, i in first]
@@ -72,27 +90,26 @@ def joint_dip(seeds: int, common: dict[str, object]) -> list[str]:
     return lines
 
 
-def angles(seeds: int, common: dict[str, object]) -> list[str]:
-    """P2 as a table."""
-    lines = ["| angle | ACC | min-ACC of the first task | gap depth | WC-ACC |", "|---|---|---|---|---|"]
+def angles() -> list[str]:
+    """P2 as two tables: each angle, and what changes from one to the next, paired by seed."""
+    columns = {}
     for angle in ANGLES:
-        overrides = {"stream.degrees": f"[0, {angle}]", "evaluation.rows_per_task": 1000}
-        out = HERE / f"angle-{angle}"
-        found = traces(
-            clbench.run("rotated-mnist", strategies="er", seeds=seeds, out=out, overrides=overrides, **common)
-        )
+        found = traces(f"angle-{angle}")
         depth = [float(switches(t).depth.mean()) for t in found]
-        columns = [[acc(t) for t in found], [min_acc(t) for t in found], depth, [wc_acc(t) for t in found]]
-        lines.append(f"| {angle} | " + " | ".join(interval(column) for column in columns) + " |")
+        columns[angle] = [[acc(t) for t in found], [min_acc(t) for t in found], depth, [wc_acc(t) for t in found]]
+    names = "| ACC | min-ACC of the first task | gap depth | WC-ACC |"
+    lines = [f"| angle {names}", "|---|---|---|---|---|"]
+    lines += [f"| {angle} | " + " | ".join(map(interval, columns[angle])) + " |" for angle in ANGLES]
+    lines += ["", "Differences paired by seed:", "", f"| from, to {names}", "|---|---|---|---|---|"]
+    for one, other in pairwise(ANGLES):
+        paired = [np.subtract(b, a).tolist() for a, b in zip(columns[one], columns[other], strict=True)]
+        lines.append(f"| {one}, {other} | " + " | ".join(interval(each, signed=True) for each in paired) + " |")
     return lines
 
 
-def periods(seeds: int, common: dict[str, object]) -> list[str]:
+def periods() -> list[str]:
     """P3 as a table."""
-    overrides = {"training.iterations": 500, "evaluation.every": 1, "evaluation.rows_per_task": 300}
-    found = traces(
-        clbench.run("split-mnist", strategies="er", seeds=seeds, out=HERE / "periods", overrides=overrides, **common)
-    )
+    found = traces("periods")
     lines = ["| looks every | WC-ACC | missed of the gap ACC - WC-ACC | min-ACC |", "|---|---|---|---|"]
     full = [acc(t) - wc_acc(t) for t in found]
     for period in PERIODS:
@@ -103,22 +120,57 @@ def periods(seeds: int, common: dict[str, object]) -> list[str]:
     return [*lines, "", f"ACC {interval([acc(t) for t in found])}; at period 1 the gap is {interval(full)}."]
 
 
+def coarser(record: Record, period: int) -> Record:
+    """A record as looks every so many iterations would have given it."""
+    assert record.trace is not None
+    evaluation = {**record.cell["evaluation"], "every": period}
+    cell = {**record.cell, "evaluation": evaluation}
+    return replace(record, key=f"{record.key}-{period}", cell=cell, trace=thinned(record.trace, period))
+
+
+def pictures() -> None:
+    """A picture for each claim."""
+    by_angle = records(*(HERE / f"angle-{angle}" for angle in ANGLES))
+    by_period = [coarser(record, period) for record in records(HERE / "periods") for period in PERIODS]
+    plots.save(plots.stability_gap(records(HERE / "rotated")), HERE / "rotated.png")
+    plots.save(plots.stability_gap(by_angle), HERE / "angles.png")
+    plots.save(plots.switch_gaps(by_period), HERE / "periods.png")
+
+
 def main(
     data_dir: Annotated[str | None, typer.Option(help="Where data sets lie.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of every claim.")] = 5,
     jobs: Annotated[str, typer.Option(help="Cells at a time.")] = "auto",
+    *,
+    from_records: Annotated[
+        bool, typer.Option("--from-records", help="Run nothing: tables and pictures from the records that are there.")
+    ] = False,
 ) -> None:
-    """Run what is not finished and write the tables."""
-    common = {"jobs": jobs, "data_dir": data_dir}
-    parts = [f"{seeds} seeds; percent; clbench {clbench.__version__}."]
-    for title, made in (
-        ("P1: joint training dips at a switch", joint_dip(seeds, common)),
-        ("P2: the gap grows with the angle", angles(seeds, common)),
-        ("P3: what a coarser period misses", periods(seeds, common)),
+    """Run what is not finished, and write the tables and pictures."""
+    if not from_records:
+        for folder, (benchmark, strategy, overrides) in RUNS.items():
+            clbench.run(
+                benchmark, strategies=strategy, seeds=seeds, out=HERE / folder, overrides=overrides, jobs=jobs,
+                data_dir=data_dir,
+            )  # fmt: skip
+    counts = sorted({len(traces(folder)) for folder in RUNS})
+    versions = sorted({str(r.environment["clbench"]) for folder in RUNS for r in records(HERE / folder)})
+    parts = [
+        f"{' to '.join(map(str, counts))} seeds; percent, mean ± half-width of the 95 % Student-t interval; clbench "
+        f"{', '.join(versions)}.",
+        "",
+        f"Runs: `{COMMAND} --data-dir DATA --seeds {counts[-1]}`; these tables and pictures from the records: "
+        f"`{COMMAND} --from-records`.",
+    ]
+    for title, made, picture in (
+        ("P1: joint training dips at a switch", joint_dip(), "rotated.png"),
+        ("P2: the gap grows with the angle", angles(), "angles.png"),
+        ("P3: what a coarser period misses", periods(), "periods.png"),
     ):
-        parts += ["", f"## {title}", "", *made]
+        parts += ["", f"## {title}", "", *made, "", f"![{title}]({picture})"]
     (HERE / "results.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
     print("\n".join(parts))
+    pictures()
 
 
 if __name__ == "__main__":
