@@ -256,6 +256,18 @@ def test_plot_without_a_file_prints_a_line_per_strategy_that_fits_the_terminal(
     assert f" {100 * np.mean(finals):.1f} " in naive
 
 
+def test_plot_counts_lags_since_the_first_visit_where_asked(finished: tuple[Path, Answer], tmp_path: Path) -> None:
+    assert call("plot", finished[0], "--kind", "lag", "--since", "first", "-o", tmp_path / "lag.svg").code == 0
+    assert "since the first visit" in (tmp_path / "lag.svg").read_text(encoding="utf-8")
+
+
+def test_board_and_show_know_metrics_of_a_family_by_their_number(finished: tuple[Path, Answer]) -> None:
+    (table,) = json.loads(call("board", finished[0], "--format", "json", "--metrics", "wf7,lca3").out)["tables"]
+    assert table["rows"][0]["metrics"]["wf7"]["mean"] is not None
+    assert table["rows"][0]["metrics"]["lca3"]["mean"] is not None
+    assert "at most 6 apart" in call("show", "wf7").out
+
+
 def test_blocks_are_printed_only_where_the_encoding_has_them() -> None:
     assert can_print("▁█", "utf-8")
     assert not can_print("▁█", "ascii")
@@ -269,6 +281,8 @@ def test_blocks_are_printed_only_where_the_encoding_has_them() -> None:
         (["--kind", "matrix"], "--kind matrix is a picture: add -o FILE.png"),
         (["--kind", "spark", "-o", "x.png"], "--kind spark is text for the terminal: leave out -o"),
         (["--kind", "gap", "-o", "x.png", "--cost", "steps"], "--cost says what --kind cost draws"),
+        (["--kind", "gap", "-o", "x.png", "--since", "first"], "--since says what --kind lag counts from"),
+        (["--kind", "lag", "-o", "x.png", "--since", "ever"], "choose first or last"),
         (["--kind", "cost", "-o", "x.png", "--cost", "second"], "did you mean 'seconds'?"),
         (["--kind", "lag", "-o", "x.png", "--benchmark", "split-digit@1"], "did you mean 'split-digits@1'?"),
     ],
