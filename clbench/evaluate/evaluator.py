@@ -231,7 +231,7 @@ class Evaluator(Panels):
             "counts": [c.cpu() for c in self._counts],
             "masked": [c.cpu() for c in self._masked_counts],
             "per_unit": [c.cpu() for c in self._per_unit],
-            "units": self._units.copy(),
+            "units": torch.from_numpy(self._units.copy()),
             "switch": self._switch,
             "seconds": self.seconds,
             "elapsed": perf_counter() - self._started,
@@ -243,6 +243,6 @@ class Evaluator(Panels):
         self._counts, self._masked_counts, self._per_unit = (
             [c.to(self._device) for c in state[name]] for name in ("counts", "masked", "per_unit")
         )
-        self._switch, self._units = state["switch"], state["units"].copy()
+        self._switch, self._units = state["switch"], state["units"].numpy().copy()
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
         self._present[:], self._visited, self._panel_key, self._sums = False, 0, None, []
