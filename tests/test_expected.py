@@ -32,9 +32,9 @@ def test_lines_are_read_from_the_block_in_a_docstring_and_may_go_on():
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in STRATEGIES])
-def test_every_built_in_strategy_says_what_to_expect_in_each_setting(name):
+def test_every_built_in_strategy_says_what_to_expect_in_each_setting_and_where_things_recur(name):
     told = expected(STRATEGIES.get(name))
-    assert {"class", "task", "domain"} <= set(told) <= set(KINDS)
+    assert {"class", "task", "domain", "recurring"} <= set(told) <= set(KINDS)
     assert all(20 < len(sentence) < 300 for sentence in told.values())
 
 
@@ -54,6 +54,16 @@ def test_a_board_tells_what_to_expect_of_the_strategies_on_it_in_its_setting():
         told = expected(STRATEGIES.get(name))
         assert told["task"] in page.replace("&#39;", "'").replace("&gt;", ">").replace("&lt;", "<")
         assert told["class"] not in page
+
+
+def test_on_a_stream_whose_labels_drift_nothing_is_told_of_classes_to_come():
+    stream = plan("drift-mnist-short", seeds=1).cells[0].config["stream"]
+    assert kind(stream) == "drift"
+    strategy = [{"name": name, "parameters": {}} for name in ("naive", "er", "ewc")]
+    told = dict(sentences(strategy, stream))
+    assert set(told) == {"naive", "er"}
+    assert "1 / experiences" not in told["naive"]
+    assert "no longer true" in told["er"]
 
 
 def test_a_strategy_that_is_not_installed_here_is_passed_over():

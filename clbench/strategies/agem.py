@@ -28,6 +28,8 @@ class AGEM(Part):
             single old classes, so zero accuracy on them is what it does there.
         task: above naive, near er.
         domain: between naive and er; below gem, which holds every past experience by itself.
+        recurring: between naive and er where a few classes are shown at a time; little is left of its lead where the
+            stream itself rehearses.
 
     Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. Memory is the run's, not one quota per task.
     """

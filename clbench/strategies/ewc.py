@@ -38,6 +38,8 @@ class EWC(Part):
         class: near naive, that is near 1 / experiences: zero accuracy on old classes is what it does there.
         task: above naive where naive forgets, once the strength fits the estimator.
         domain: somewhat above naive at best, and sensitive to the strength.
+        recurring: as naive where tasks come back often; over many experiences the penalties pile up, so that a strength
+            that suits a few experiences ends far below naive or diverges. ``mode=online`` with ``gamma`` below 1 forgets.
     """
 
     strength: NonNegative

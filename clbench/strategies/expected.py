@@ -17,7 +17,8 @@ from typing import Any
 from clbench.parameters import Refused
 from clbench.strategies import STRATEGIES
 
-KINDS = ("class", "task", "domain", "recurring")
+KINDS = ("class", "task", "domain", "recurring", "drift")
+"""Drift, where labels change their meaning, is told of few strategies; each built-in one tells of all others."""
 RECURRING = frozenset({"scole", "cir", "power_law", "blurry", "gaussian", "online"})
 """Scenarios in which classes or tasks come back."""
 
@@ -42,6 +43,8 @@ def kind(stream: Mapping[str, Any]) -> str:
     """The kind of a ``stream`` section of a benchmark: one of :data:`KINDS`."""
     if stream.get("scenario") in RECURRING:
         return "recurring"
+    if stream.get("scenario") == "drift":
+        return "drift"
     setting = stream.get("setting", "class")
     return setting if setting in KINDS else "class"
 
@@ -56,7 +59,7 @@ def sentences(strategy: Sequence[Mapping[str, Any]], stream: Mapping[str, Any]) 
             found = expected(STRATEGIES.get(item["name"]))
         except Refused:  # a plugin that is not installed here
             continue
-        sentence = found.get(kind(stream)) or found.get(str(stream.get("setting", "")))
+        sentence = found.get(kind(stream))
         if sentence:
             told.append((str(item["name"]), sentence))
     return told

@@ -31,6 +31,8 @@ class FreezeNorm(Part):
         class: alone still near naive; it keeps distillation and penalties from being undone by drifting statistics.
         task: often above naive, whose statistics follow the newest task and spoil the old ones.
         domain: helps where experiences share their statistics, harms where inputs change much.
+        recurring: the statistics stay those of the first experience, however little of the stream it held; naive, bit
+            for bit, on a model without batch normalisation.
     """
 
     affine: bool = False

@@ -36,6 +36,8 @@ class GEM(Part):
             below it on natural images; with margin 0 a little above naive.
         task: above naive; the setting of the paper.
         domain: well above naive and above agem, near er.
+        recurring: with the published margin at or above er on small benchmarks; each experience counts as a past one of
+            its own, so that its cost grows with every one and the memory is cut into ever smaller shares.
 
     Source: Lopez-Paz and Ranzato 2017, arXiv 1706.08840, section 3; ``margin`` and ``damping``: authors' code.
     """

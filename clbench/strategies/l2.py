@@ -32,6 +32,7 @@ class L2(Part):
             classes for less forgetting.
         task: between naive and ewc: all weights are held alike, so what protects old tasks costs new ones.
         domain: somewhat above naive at best, and sensitive to the strength.
+        recurring: at or below naive: the anchor is the last boundary only, and what it holds back is relearned anyway.
     """
 
     strength: NonNegative

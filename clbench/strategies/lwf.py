@@ -48,6 +48,8 @@ class LwF(Part):
             all the same; not a bug. Above naive with ``compete=experience``, with a wide spread over seeds.
         task: above naive where tasks look alike; gains little or harms where they do not.
         domain: above naive where the new rows resemble the old ones; the term holds back what must be learned anew.
+        recurring: near naive to a little above it with ``compete=seen``; where classes come back, labels and the old
+            model both teach them.
     """
 
     strength: NonNegative = 1.0

@@ -40,6 +40,8 @@ class MAS(Part):
         class: near naive, that is near 1 / experiences: zero accuracy on old classes is what it does there.
         task: above naive where naive forgets, once the strength fits.
         domain: somewhat above naive at best, and sensitive to the strength.
+        recurring: from naive to well above it where the strength fits, below it where the penalty, which grows with
+            every experience, no longer lets the model learn.
     """
 
     strength: NonNegative

@@ -51,6 +51,7 @@ class Refresh(Part):
             paper's form the noise acts long before the ascent does: compare with the controls.
         task: at the code's 1e-5 within seed noise of the strategy it is joined to.
         domain: at the code's 1e-5 within seed noise of the strategy it is joined to.
+        recurring: at the code's 1e-5 within seed noise of the strategy it is joined to.
 
     Source: Wang et al. 2024, arXiv 2403.13249, and its released code. Deviations from the code: F is not estimated in
     training mode one row at a time, which batch norm does not survive, nor on the weights before the last step.

@@ -87,5 +87,6 @@ def er(
         task: near joint with a few rows per class; the step to larger memories is small.
         domain: well above naive with small memories; a dip after each switch remains.
         recurring: its lead over naive shrinks as classes come back more often.
+        drift: may end below naive: memory rehearses labels that are no longer true.
     """
     return [Replay(rows=rows, loss_form=loss, new_weight=new_weight, start=start)]

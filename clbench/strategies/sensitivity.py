@@ -37,6 +37,7 @@ class Sensitivity(Part):
         class: naive, bit for bit; it measures only.
         task: naive, bit for bit; it measures only.
         domain: naive, bit for bit; it measures only.
+        recurring: naive, bit for bit; it measures only.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
