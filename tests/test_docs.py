@@ -11,7 +11,7 @@ import pytest
 from clbench.plan import plan, shipped
 
 ROOT = Path(__file__).parent.parent
-PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "baselines").rglob("*.md")])
+PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "baselines").rglob("*.md")])
 
 
 def blocks(paper: str, language: str) -> list[str]:
@@ -45,10 +45,26 @@ def test_the_benchmark_file_in_the_docs_is_the_contract(tmp_path):
     ]
 
 
+def links(paper: Path) -> list[Path]:
+    """What a paper links to in this repository."""
+    found = re.findall(r"\]\(([^)#]+)", paper.read_text(encoding="utf-8"))
+    return [(paper.parent / link).resolve() for link in found if "://" not in link]
+
+
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_between_papers_lead_somewhere(paper):
-    links = re.findall(r"\]\(([^)#]+)", paper.read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (paper.parent / link).exists()] == []
+    assert [link for link in links(paper) if not link.exists()] == []
+
+
+def test_every_page_of_the_docs_is_reached_from_the_readme_by_links():
+    reached, ahead = set(), [(ROOT / "README.md").resolve()]
+    while ahead:
+        page = ahead.pop()
+        if page not in reached and page.suffix == ".md" and page.is_file():
+            reached.add(page)
+            ahead += links(page)
+    pages = {page.resolve() for page in (ROOT / "docs").rglob("*.md")}
+    assert sorted(page.relative_to(ROOT).as_posix() for page in pages - reached) == []
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
