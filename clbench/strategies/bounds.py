@@ -60,7 +60,7 @@ def naive() -> list[Part]:
         task: far above chance, yet earlier tasks lose much of what they had.
         domain: earlier domains lose what they do not share with the latest.
         recurring: grows over a long stream; how far naive gets is the point of such streams.
-        drift: loses accuracy at a change of labels and relearns; not a weak bound there, since it rehearses nothing old.
+        drift: loses accuracy at a change of labels and relearns; no weak bound there, since it rehearses nothing old.
     """
     return []
 

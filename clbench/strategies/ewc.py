@@ -39,7 +39,7 @@ class EWC(Part):
         task: above naive where naive forgets, once the strength fits the estimator.
         domain: somewhat above naive at best, and sensitive to the strength.
         recurring: as naive where tasks come back often; over many experiences the penalties pile up, so that a strength
-            that suits a few experiences ends far below naive or diverges. ``mode=online`` with ``gamma`` below 1 forgets.
+            that suits few ends far below naive or diverges. ``mode=online`` with ``gamma`` below 1 forgets.
     """
 
     strength: NonNegative

@@ -35,7 +35,7 @@ class FeatKD(Part):
             ``pred_kd + feat_kd``.
         task: above naive: heads of earlier tasks find their features again.
         domain: above naive where old features serve the new rows; holds back learning where they do not.
-        recurring: near naive on its own, as the last layer is free; the model that teaches is that of the last boundary.
+        recurring: near naive alone, as the last layer is free; the model that teaches is that of the last boundary.
     """
 
     strength: NonNegative = 5.0
