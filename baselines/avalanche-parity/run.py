@@ -54,7 +54,7 @@ PAIRS: dict[str, tuple[dict[str, Any], str, str, dict[str, Any], str]] = {
     "agem": (
         CLASS,
         "agem(rows=100)",
-        "avalanche:AGEM(patterns_per_experience=100, sample_size=100)",
+        "avalanche:AGEM(patterns_per_exp=100, sample_size=100)",
         {},
         "reference rows drawn from one memory here, as many from each experience there",
     ),
