@@ -18,7 +18,9 @@ def blocks(paper: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / paper).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("paper", ["README.md", "docs/python.md", "docs/strategies.md", "docs/scenarios.md"])
+@pytest.mark.parametrize(
+    "paper", ["README.md", "docs/python.md", "docs/strategies.md", "docs/scenarios.md", "docs/scikit-learn.md"]
+)
 def test_python_in_the_docs_runs(paper, tmp_path, monkeypatch):
     from clbench.strategies import STRATEGIES
 
