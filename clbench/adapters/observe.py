@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,9 @@ class Observer(Guest):
     (B, C) bool); ``begin_task`` and ``end_task`` get ``x`` and ``y`` of the whole experience and its number ``task``.
     """
 
+    constructor: ClassVar[Callable[..., Any]]
+    """What makes the object; each recipe's parts have their own."""
+
     def attach(self, learner: Learner) -> None:
         """Make the object, or go on from what was saved, and read off what its methods ask for."""
         super().attach(learner)
@@ -81,8 +84,7 @@ class Observer(Guest):
 
     def make(self, learner: Learner) -> Any:
         """The object, given what its constructor asks for."""
-        constructor = _find(self.name.removeprefix("observe:"))
-        asked = inspect.signature(constructor).parameters
+        asked = inspect.signature(self.constructor).parameters
         given: dict[str, Callable[[], Any]] = {
             "model": lambda: Logits(learner.model),
             "optimizer": learner.another_optimizer,
@@ -91,7 +93,7 @@ class Observer(Guest):
             "batch_size": lambda: learner.batch_size,
             "device": lambda: learner.device,
         }
-        return constructor(**{name: give() for name, give in given.items() if name in asked}, **self.parameters)
+        return self.constructor(**{name: give() for name, give in given.items() if name in asked}, **self.parameters)
 
     def begin_experience(self, learner: Learner, experience: Shown) -> None:
         """Tell it that a task begins."""
@@ -237,7 +239,7 @@ def _recipe(rest: str, source: str) -> Callable[..., Part]:
 
     def make(parameters: Mapping[str, Any]) -> Part:
         part = Observer(name=name, parameters=dict(parameters))
-        part.__dict__["needs"] = needs
+        part.__dict__.update(needs=needs, constructor=constructor)
         return part
 
     return recipe_of(name, constructor, make, source=source, leave_out=GIVEN)
