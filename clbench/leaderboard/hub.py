@@ -33,6 +33,7 @@ MARK = "<!-- written by clbench board --format hub; a later export replaces this
 COLUMNS = {
     "benchmark": "name and version of the benchmark",
     "strategy": "what learned, as boards call it",
+    "engine": "whose loop ran it: clbench, or the library of a hosted strategy",
     "seed": "decides stream, order and initial weights, alike for all strategies",
     "status": "done, skipped, diverged or failed",
     "reason": "why, where it is not done",
