@@ -18,6 +18,7 @@ _PUBLIC = {
     "Task": "clbench.types",
     "Trace": "clbench.types",
     "board": "clbench.api",
+    "from_avalanche": "clbench.adapters.avalanche.taken",
     "load": "clbench.api",
     "plot": "clbench.api",
     "run": "clbench.api",

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import clbench
-from clbench.data import from_arrays
+from clbench.data import from_arrays, load
 from clbench.resident import Resident
 
 STREAMS = [
@@ -39,7 +39,7 @@ def vectors():
     """60 training and 30 test rows of 5 floats, 6 classes."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(90, 5)).astype("float32")
-    return from_arrays("vectors", x[:60], np.arange(60) % 6, x[60:], np.arange(30) % 6)
+    return from_arrays("vectors", x[:60], np.arange(60) % 6, x[60:], np.arange(0, 11000, 400) % 6)
 
 
 def ours(stream, split, rows, view):
@@ -166,3 +166,80 @@ def test_its_icarl_finds_the_order_of_classes(library):
     assert benchmark.n_classes_per_exp == [2] * 5
     assert sorted(benchmark.classes_order) == list(range(10))
     assert benchmark.train_stream[0].benchmark is benchmark
+
+
+ROUND = [*STREAMS[:4], STREAMS[5], *STREAMS[6:9]]
+
+
+@pytest.mark.parametrize(("scenario", "settings"), ROUND)
+def test_there_and_back_again_is_the_same_stream(scenario, settings):
+    stream = clbench.stream(scenario, load("digits", train_rows=120), **settings)
+    back = clbench.from_avalanche(stream.to_avalanche())
+    assert (len(back), len(back.tasks), back.task_labels) == (len(stream), len(stream.tasks), stream.task_labels)
+    for ours_, theirs_ in zip(stream, back, strict=True):
+        n = len(ours_)
+        assert torch.equal(ours(back, "train", theirs_.rows, 0), ours(stream, "train", ours_.rows, ours_.view))
+        own = stream.labels(stream.dataset.train, ours_.rows, ours_.view)
+        assert np.array_equal(back.labels(back.dataset.train, theirs_.rows, 0), own)
+        assert np.array_equal(theirs_.task, np.broadcast_to(ours_.task, n))
+        assert theirs_.classes == tuple(sorted(ours_.classes))
+    for task, other in zip(stream.tasks, back.tasks, strict=True):
+        assert torch.equal(ours(back, "test", other.rows, 0), ours(stream, "test", task.rows, task.view))
+
+
+def test_rows_that_come_back_are_stored_once_and_repetition_is_noticed():
+    stream = clbench.stream("scole", "digits", experiences=20)
+    back = clbench.from_avalanche(stream.to_avalanche())
+    shown = {int(row) for experience in stream for row in experience.rows}
+    assert len(back.dataset.train) <= len(shown) < sum(map(len, stream))
+    assert back.description["repeated_classes"]
+    assert back.description["repeated_tasks"]
+    assert not clbench.from_avalanche(clbench.stream("split", "digits").to_avalanche()).description["repeated_classes"]
+
+
+def test_the_fingerprint_is_that_of_the_content():
+    twice = [clbench.from_avalanche(clbench.stream("split", "digits").to_avalanche()) for _ in range(2)]
+    other = clbench.from_avalanche(clbench.stream("split", "digits", seed=1).to_avalanche())
+    assert twice[0].fingerprint == twice[1].fingerprint != other.fingerprint
+
+
+def by_hand(library, groups, tests):
+    """A benchmark of label lists: row of label c is the one pixel c, task label 0."""
+    from avalanche.benchmarks import benchmark_from_datasets
+    from avalanche.benchmarks.utils import _make_taskaware_tensor_classification_dataset as tensors
+
+    def make(labels):
+        x = torch.tensor(labels, dtype=torch.float32).reshape(-1, 1, 1, 1)
+        return tensors(x, torch.tensor(labels), task_labels=0)
+
+    return benchmark_from_datasets(train=[make(g) for g in groups], test=[make(t) for t in tests])
+
+
+def test_tasks_are_found_by_class_by_position_or_asked_for(library):
+    by_class = clbench.from_avalanche(by_hand(library, [[0, 1], [2, 0], [3]], [[0, 1], [2, 3]]))
+    assert [e.task.tolist() for e in by_class] == [[0, 0], [1, 0], [1]]
+    by_position = clbench.from_avalanche(by_hand(library, [[0, 1], [0, 1]], [[0, 1], [1, 0]]))
+    assert [e.tasks for e in by_position] == [(0,), (1,)]
+    ambiguous = by_hand(library, [[0, 1], [0, 1], [0, 1]], [[0, 1], [1, 0]])
+    with pytest.raises(clbench.Refused, match=r"experience 0 .* give tasks="):
+        clbench.from_avalanche(ambiguous)
+    assert [e.tasks for e in clbench.from_avalanche(ambiguous, tasks=[1, 0, 1])] == [(1,), (0,), (1,)]
+
+
+def test_its_own_split_mnist_is_taken_offline(library, shared_data):
+    from avalanche.benchmarks.classic import SplitMNIST
+
+    with library.quiet():
+        classic = SplitMNIST(5, fixed_class_order=list(range(10)), dataset_root=shared_data / "mnist")
+        small = import_module("avalanche.benchmarks").benchmark_from_datasets(
+            train=[e.dataset.subset(range(0, 11000, 400)) for e in classic.train_stream],
+            test=[e.dataset.subset(range(0, 1800, 90)) for e in classic.test_stream],
+        )
+    stream = clbench.from_avalanche(small)
+    assert [t.classes for t in stream.tasks] == [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
+    assert [e.tasks for e in stream] == [(0,), (1,), (2,), (3,), (4,)]
+    mine = load("mnist", str(shared_data)).train
+    for row in stream[0].rows[[0, 5, -1]]:  # its default transform subtracts 0.1307 and divides by 0.3081
+        pixels = (stream.dataset.train.x[row] * 0.3081 + 0.1307) * 255
+        candidates = mine.x[mine.y == stream.dataset.train.y[row]]
+        assert (np.abs(candidates - pixels).max(axis=(1, 2, 3)) < 0.01).sum() == 1

@@ -7,7 +7,7 @@ T tasks, K looks, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal
 
@@ -63,7 +63,7 @@ class Evaluator(Panels):
         precision: Literal["float32", "bfloat16"] = "float32",
         seed: int = 0,
         device: torch.device | str = "cpu",
-        presence: Stream | None = None,
+        presence: Sequence[Any] | None = None,
     ) -> None:
         self.every = every if schedule == "every" else 0
         self._due = look_schedule.due(schedule, every)
@@ -245,4 +245,4 @@ class Evaluator(Panels):
         )
         self._switch, self._units = state["switch"], state["units"].numpy().copy()
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
-        self._present[:], self._visited, self._panel_key, self._sums = False, 0, None, []
+        self._present, self._visited, self._panel_key, self._sums = self._present[:0], 0, None, []

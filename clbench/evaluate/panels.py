@@ -5,8 +5,9 @@ Letters: n rows of the tasks looked at, u inputs that go through the model for t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,14 +70,14 @@ class Panels:
         rows_per_task: int | None,
         seed: int,
         device: torch.device | str,
-        presence: Stream | None,
+        presence: Sequence[Any] | None,
         masked: bool,
         classes: bool,
         dtype: torch.dtype,
     ) -> None:
         self._looked_at = tasks
         self._stream = stream
-        self._presence = presence or stream
+        self._presence: Sequence[Any] = stream if presence is None else presence
         self._device = torch.device(device)
         self._masked, self._classes, self._dtype = masked, classes, dtype
         self._test = Resident(stream.dataset.test, stream.dataset, transform=stream.transform, device=device)
@@ -88,7 +89,7 @@ class Panels:
         self._units = np.zeros(self._own.shape, dtype=np.int8)
         self._panel: Panel | None = None
         self._panel_key: tuple[int, bool] | None = None
-        self._present = np.zeros((len(stream), len(stream.tasks)), dtype=bool)
+        self._present = np.zeros((0, len(stream.tasks)), dtype=bool)
         self._visited = 0
 
     def _draw(self, task: int, n: int | None, generator: Generator) -> Index:
@@ -130,7 +131,8 @@ class Panels:
         key = (experience, kind is Kind.STEP)
         if key != self._panel_key or self._panel is None:
             while self._visited <= experience:
-                self._present[self._visited, list(self._presence[self._visited].tasks)] = True
+                row = np.isin(np.arange(len(self._rows)), self._presence[self._visited].tasks)
+                self._present = np.concatenate([self._present, row[None]])
                 self._visited += 1
             seen = np.flatnonzero(self._present.any(axis=0)).tolist()
             self._arrange(seen, experience)
