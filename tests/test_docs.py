@@ -34,6 +34,13 @@ def test_python_in_the_docs_runs(paper, tmp_path, monkeypatch):
         STRATEGIES._added.clear()
 
 
+def test_the_page_for_users_of_avalanche_runs(tmp_path, monkeypatch):
+    from clbench.adapters.avalanche.library import quiet
+
+    with quiet():
+        test_python_in_the_docs_runs("docs/coming-from-avalanche.md", tmp_path, monkeypatch)
+
+
 def test_the_benchmark_file_in_the_docs_is_the_contract(tmp_path):
     path = tmp_path / "split-digits.yaml"
     path.write_text(blocks("docs/benchmark-files.md", "yaml")[0], encoding="utf-8")
