@@ -10,12 +10,13 @@ import pytest
 import torch
 from support import SMALL, NoLooks, trained
 
+from clbench.adapters.avalanche.host import Hosted
 from clbench.adapters.globals import global_states
 from clbench.adapters.world import Job
 from clbench.cell import run_cell
 from clbench.parameters import Refused
 from clbench.plan import Cell, plan
-from clbench.prepare import Skip, prepare, prepare_job
+from clbench.prepare import Skip, parts_and_world, prepare, prepare_job
 from clbench.types import Kind, Record
 
 TEMPLATES = {
@@ -94,6 +95,19 @@ def test_looks_leave_the_run_as_it_is_bit_for_bit(strategy):
     assert same(weights(watched), weights(alone))
 
 
+def test_looks_leave_running_statistics_alone():
+    document = copy.deepcopy(SMALL)
+    document["model"] = {"name": "resnet", "width": 2, "norm": "batch"}
+    document["training"] |= {"batch_size": 32}
+    watched, alone = (prepare_job(plan(document, strategies=["avalanche:Replay"], seeds=[0]).cells[0]) for _ in "ab")
+    alone.evaluator = NoLooks()  # type: ignore[assignment]
+    for job in (watched, alone):
+        job.cut([0, 1], 2, job.evaluator)
+        job.train()
+    assert any("running_mean" in name for name in weights(alone))
+    assert same(weights(watched), weights(alone))
+
+
 def test_another_period_of_looks_gives_the_same_weights_and_the_same_scores_where_both_look():
     strategy = "avalanche:Replay(mem_size=40)"
     often, seldom = hosted(strategy), hosted(strategy, "evaluation.every=3")
@@ -164,6 +178,16 @@ def test_naive_begins_with_our_initial_weights_and_takes_our_number_of_steps():
     assert job.account().stream_rows == ours.account().stream_rows == 300
     np.testing.assert_array_equal(job.trace().step, ours.trace().step)
     np.testing.assert_array_equal(job.trace().score[0], ours.trace().score[0])  # the start look is the same model
+
+
+def test_in_our_order_of_rows_naive_takes_our_steps_up_to_rounding():
+    ours = trained("naive")
+    job = Hosted(*parts_and_world(cell("avalanche:Naive")), ordered=True)
+    job.train()
+    theirs = torch.cat([w.detach().flatten() for w in job.strategy.model.parameters()])
+    torch.testing.assert_close(theirs, ours.learner.w.detach(), rtol=1e-4, atol=1e-6)
+    with pytest.raises(Refused, match="more than one pass"):
+        Hosted(*parts_and_world(cell("avalanche:Naive", "training.epochs=2")), ordered=True)
 
 
 @pytest.mark.parametrize("strategy", ["avalanche:ICaRL(fixed_memory=true)", "avalanche:SCR(batch_size_mem=8)"])
@@ -329,3 +353,9 @@ def test_gems_projection_without_quadprog_solves_the_same_programme():
     )
     expected = g + torch.from_numpy(best.x).float() @ past
     torch.testing.assert_close(plugin.solve_quadprog(g), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_er_aml_is_refused_where_its_loader_would_wait_for_ever():
+    with pytest.raises(Refused, match="would never end"):
+        hosted("avalanche:ER_AML(batch_size_mem=8)")
+    assert done("avalanche:ER_AML(batch_size_mem=8)", "training.batch_size=4").cost["steps"] > 0

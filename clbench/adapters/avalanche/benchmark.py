@@ -136,6 +136,8 @@ class Experiences:
         rows = experience.rows[place]
         y = stream.labels(stream.dataset.train, rows, view).tolist()
         labels: Any = _column(experience.task, n)[place].tolist() if stream.task_labels else 0
+        if stream.task_labels and len(experience.tasks) == 1:
+            labels = experience.tasks[0]  # one number: its ICaRL cannot join memory to labels in a list
         held = Rows(self.resident, torch.from_numpy(rows), torch.from_numpy(view), y, experience.id, self.meter)
         dataset = _make_taskaware_classification_dataset(held, targets=y, task_labels=labels)
         told = sorted({int(task) for task in experience.tasks}) if stream.task_labels else None

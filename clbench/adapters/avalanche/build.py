@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any
 
 import torch
@@ -67,6 +69,7 @@ def build(parts: Sequence[Hosted], world: World) -> Built:
         **special_inputs,
     }
     strategy: BaseTemplate = _call(template, constructor, offered, world)
+    _refuse_endless(strategy, world)
     _without_quadprog(strategy)
     return Built(strategy, facts)
 
@@ -85,7 +88,8 @@ def _call(part: Hosted, constructor: Any, offered: dict[str, Any], world: World)
     if isinstance(policy, str):
         parameters["storage_policy"] = _policy(policy, parameters.get("mem_size", world.memory_size))
     try:
-        return constructor(**given, **parameters)
+        with redirect_stdout(StringIO()):  # some greet
+            return constructor(**given, **parameters)
     except (TypeError, ValueError, AssertionError, AttributeError) as error:
         raise Refused(f"{part.name} does not take these parameters: {type(error).__name__}: {error}") from error
 
@@ -208,6 +212,16 @@ def _last_layer(model: nn.Module, name: str) -> nn.Module:
     if not isinstance(head, nn.Linear):
         raise Refused(f"avalanche:{name} needs a model with a linear last layer called head; choose another model")
     return head
+
+
+def _refuse_endless(strategy: Any, world: World) -> None:
+    """ER_AML waits for a full batch of every class in memory, and goes on waiting where there is none."""
+    share = getattr(strategy, "mem_size", 0) // world.stream.n_outputs
+    if isinstance(strategy, supervised.ER_AML) and share < world.training.batch_size:
+        raise Refused(
+            f"avalanche:ER_AML would never end: it needs a batch of {world.training.batch_size} rows of every class in "
+            f"memory, where {share} have room; raise mem_size or lower training.batch_size"
+        )
 
 
 # --------------------------------------------------------------------------------------------------- GEM's solver

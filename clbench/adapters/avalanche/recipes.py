@@ -54,6 +54,13 @@ QUOTAS = frozenset({"patterns_per_exp", "patterns_per_experience"})
 """Parameters that say how many rows are kept of each experience; without a value, that shared out evenly."""
 
 
+NOTE = (
+    f"Run by the loop of avalanche-lib {VERSION}. Model, optimiser, batch size, epochs and device are the benchmark's. "
+    "A size of memory that is None is the benchmark's memory.size, shared out evenly where it is per experience."
+)
+"""What is added to the documentation of each."""
+
+
 @dataclass(kw_only=True)
 class Hosted(Part):
     """A template or plugin that avalanche-lib's own loop runs.
@@ -142,6 +149,7 @@ def _recipe(rest: str, source: str) -> Callable[..., Part]:
 
     made = recipe_of(name, constructor, make, source=source, leave_out=GIVEN)
     _open_sizes(made)
+    made.__doc__ = f"{made.__doc__ or ''}\n\n{NOTE}"
     return made
 
 
