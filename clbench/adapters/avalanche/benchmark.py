@@ -12,11 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from clbench.adapters.avalanche.library import (
-    AvalancheDataset,
-    DatasetExperience,
-    _make_taskaware_classification_dataset,
-)
+from clbench.adapters.avalanche.library import _make_taskaware_classification_dataset
+from clbench.adapters.avalanche.streams import ShownBenchmark, ShownExperience, to_avalanche
 from clbench.resident import Resident
 from clbench.types import Experience, Index, Stream
 
@@ -75,41 +72,6 @@ class Rows(Dataset[tuple[Tensor, int]]):
         return self.resident.present(self.rows[one], self.view[one])[0], self.y[place]
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What avalanche-lib's ICaRL reads off a benchmark.
-
-    Args:
-        n_classes_per_exp: Classes of each experience.
-        classes_order: Their labels, experience after experience.
-    """
-
-    n_classes_per_exp: tuple[int, ...]
-    classes_order: tuple[int, ...]
-
-
-class Given(DatasetExperience):
-    """One experience for ``strategy.train``.
-
-    Args:
-        dataset: Its rows.
-        experience: What it is made of.
-        task_labels: Labels of its tasks, where the stream reveals them.
-        benchmark: What is known of the whole, for those who ask.
-    """
-
-    def __init__(
-        self, dataset: AvalancheDataset, experience: Experience, task_labels: list[int] | None, benchmark: Facts | None
-    ) -> None:
-        super().__init__(dataset=dataset, current_experience=experience.id)
-        self.classes_in_this_experience = list(experience.classes)
-        self.benchmark = benchmark
-        if task_labels is not None:  # its loops balance batches over tasks as soon as there is such an attribute
-            self.task_labels = task_labels
-            if len(task_labels) == 1:
-                self.task_label = task_labels[0]
-
-
 class Experiences:
     """The experiences of a stream, made when they are asked for.
 
@@ -117,13 +79,15 @@ class Experiences:
         stream: What is learned.
         resident: The training rows, on the CPU.
         meter: Counts what is fetched of them.
-        facts: What is known of the whole, for methods that have to know.
+        benchmark: The whole, for methods that ask an experience for it.
     """
 
-    def __init__(self, stream: Stream, resident: Resident, meter: Meter, facts: Facts | None = None) -> None:
-        self.stream, self.resident, self.meter, self.facts = stream, resident, meter, facts
+    def __init__(
+        self, stream: Stream, resident: Resident, meter: Meter, benchmark: ShownBenchmark | None = None
+    ) -> None:
+        self.stream, self.resident, self.meter, self.benchmark = stream, resident, meter, benchmark
 
-    def make(self, experience: Experience, order: Tensor | None = None) -> tuple[Given, Rows]:
+    def make(self, experience: Experience, order: Tensor | None = None) -> tuple[ShownExperience, Rows]:
         """One experience, and its rows to be released (``rows.x = None``) when it is over.
 
         Args:
@@ -141,16 +105,16 @@ class Experiences:
         held = Rows(self.resident, torch.from_numpy(rows), torch.from_numpy(view), y, experience.id, self.meter)
         dataset = _make_taskaware_classification_dataset(held, targets=y, task_labels=labels)
         told = sorted({int(task) for task in experience.tasks}) if stream.task_labels else None
-        return Given(dataset, experience, told, self.facts), held
+        made = ShownExperience(dataset, experience.id, experience.classes, told)
+        if self.benchmark is not None:
+            made.origin_stream = self.benchmark.train_stream
+        return made, held
 
 
-def facts_of(stream: Stream) -> Facts | None:
-    """What is known of the whole where every class comes in one experience only; else nothing."""
-    classes = [experience.classes for experience in stream]
-    order = [c for each in classes for c in each]
-    if len(set(order)) < len(order):
-        return None
-    return Facts(tuple(len(each) for each in classes), tuple(order))
+def whole(stream: Stream) -> ShownBenchmark | None:
+    """The benchmark where every class comes in one experience only; else nothing."""
+    classes = [c for experience in stream for c in experience.classes]
+    return to_avalanche(stream) if len(set(classes)) == len(classes) else None
 
 
 def _column(value: int | Index, n: int) -> Index:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from clbench.adapters.avalanche import modules
-from clbench.adapters.avalanche.benchmark import Facts, facts_of
+from clbench.adapters.avalanche.benchmark import whole
 from clbench.adapters.avalanche.library import BaseTemplate, EvaluationPlugin, SCRModel, plugins, storage, supervised
 from clbench.adapters.avalanche.recipes import MEMORIES, QUOTAS, Hosted, Template
+from clbench.adapters.avalanche.streams import ShownBenchmark
 from clbench.adapters.world import Skip, World
 from clbench.optimizers import optimizer
 from clbench.parameters import Refused, did_you_mean
@@ -33,11 +34,11 @@ class Built:
 
     Args:
         strategy: An object of its template.
-        facts: What its method has to know of the whole stream, if anything.
+        benchmark: The whole, where its method asks for it.
     """
 
     strategy: Any
-    facts: Facts | None = None
+    benchmark: ShownBenchmark | None = None
 
 
 def build(parts: Sequence[Hosted], world: World) -> Built:
@@ -51,7 +52,7 @@ def build(parts: Sequence[Hosted], world: World) -> Built:
     template = template or Template(name="avalanche:Naive", parameters={})
     constructor = template.constructor
     special = next((make for kind, make in SPECIAL.items() if issubclass(constructor, kind)), _usual)
-    special_inputs, facts = special(world)
+    special_inputs, benchmark = special(world)
     model = special_inputs.get("model")
     if model is None:
         model = next(v for v in special_inputs.values() if isinstance(v, nn.Module))
@@ -71,7 +72,7 @@ def build(parts: Sequence[Hosted], world: World) -> Built:
     strategy: BaseTemplate = _call(template, constructor, offered, world)
     _refuse_endless(strategy, world)
     _without_quadprog(strategy)
-    return Built(strategy, facts)
+    return Built(strategy, benchmark)
 
 
 def _plugin(part: Hosted, world: World, model: nn.Module) -> Any:
@@ -111,7 +112,7 @@ def _policy(name: str, size: int) -> Any:
 
 # --------------------------------------------------------------------------------------------------- what they get
 
-Inputs = tuple[dict[str, Any], Facts | None]
+Inputs = tuple[dict[str, Any], ShownBenchmark | None]
 
 
 def _usual(world: World) -> Inputs:
@@ -137,8 +138,8 @@ def _der(world: World) -> Inputs:
 
 
 def _icarl(world: World) -> Inputs:
-    facts = facts_of(world.stream)
-    if facts is None:
+    benchmark = whole(world.stream)
+    if benchmark is None:
         raise Skip("avalanche:ICaRL needs every class in one experience only, and this stream's return")
     inputs = {
         "feature_extractor": modules.Features(world.model),
@@ -146,7 +147,7 @@ def _icarl(world: World) -> Inputs:
         "buffer_transform": None,
         "memory_size": _rounded_up(world.memory_size, world.stream.n_outputs),
     }
-    return inputs, facts
+    return inputs, benchmark
 
 
 def _rounded_up(budget: int, classes: int) -> int:

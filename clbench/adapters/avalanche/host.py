@@ -153,7 +153,7 @@ class Hosted:
         world.model.register_forward_pre_hook(self.meter)
         self.cost.weights = sum(w.numel() for w in self.strategy.model.parameters())
         self.subject = Watched(self.strategy, self.stream, world.device, self.cost, self.meter)
-        self._experiences = Experiences(self.stream, _on_cpu(world), self.meter, built.facts)
+        self._experiences = Experiences(self.stream, _on_cpu(world), self.meter, built.benchmark)
         self._order = Generator(world.seed, "order")
         self._most, self._last = Kept(), Kept()
         self._tick: Callable[[int, float], Any] | None = None
