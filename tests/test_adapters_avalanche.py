@@ -11,6 +11,7 @@ import torch
 from support import SMALL, NoLooks, trained
 
 from clbench.adapters.avalanche.host import Hosted
+from clbench.adapters.avalanche.library import SupervisedPlugin
 from clbench.adapters.globals import global_states
 from clbench.adapters.world import Job
 from clbench.cell import run_cell
@@ -207,6 +208,21 @@ def test_the_read_out_is_what_the_librarys_own_evaluation_predicts(strategy):
     tasks = torch.from_numpy(np.concatenate([np.full(len(task.rows), task.id) for task in stream.tasks]))
     theirs = [(chosen == y)[tasks == task.id].float().mean().item() for task in stream.tasks]
     np.testing.assert_allclose(job.trace().score[-1], theirs, atol=1e-6)
+
+
+def test_what_plugins_make_of_the_output_is_read_out_too():
+    class Turns(SupervisedPlugin):
+        def after_eval_forward(self, strategy, **kwargs):
+            strategy.mb_output = -strategy.mb_output
+
+    plain, turned = hosted("avalanche:Naive"), hosted("avalanche:Naive")
+    turned.strategy.plugins.append(Turns())
+    x = plain.world.rows.present(torch.arange(5), torch.zeros(5, dtype=torch.int64))
+    logits = []
+    for job in (plain, turned):
+        with torch.no_grad(), job.subject.undisturbed(training=False):
+            logits.append(job.subject.output(x, None).logits)
+    assert torch.equal(logits[1], -logits[0])
 
 
 def test_unseen_classes_are_out_of_the_loss_where_the_stream_says_so_and_in_it_otherwise():

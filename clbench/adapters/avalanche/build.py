@@ -186,7 +186,7 @@ def _metric(world: World) -> Inputs:
 
 
 def _prototypes(world: World) -> Inputs:
-    return {"model": _head(world), "n_classes": world.stream.n_outputs}, None
+    return {"model": _head(world), "n_classes": world.stream.n_outputs, "p_size": world.stream.n_outputs}, None
 
 
 SPECIAL: dict[type, Callable[[World], Inputs]] = {

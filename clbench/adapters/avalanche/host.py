@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from clbench.adapters.avalanche.benchmark import Experiences, Meter
 from clbench.adapters.avalanche.build import build
 from clbench.adapters.avalanche.kept import Kept, kept
-from clbench.adapters.avalanche.library import NCMClassifier, quiet
+from clbench.adapters.avalanche.library import Clock, EvaluationPlugin, NCMClassifier, plugins, quiet
 from clbench.adapters.avalanche.listener import Listener
 from clbench.adapters.avalanche.recipes import Hosted as HostedPart
 from clbench.adapters.globals import global_states, seed_globals, set_global_states
@@ -32,6 +32,9 @@ from clbench.scenarios import bounds
 from clbench.side_work import generator_states, set_generators
 from clbench.strategies.part import Part
 from clbench.types import Experience, Kind, Stream, Trace
+
+BOOKKEEPERS = (EvaluationPlugin, plugins.LRSchedulerPlugin, Clock, Listener)
+"""Plugins that count evaluations and change no prediction."""
 
 
 class Watched:
@@ -101,10 +104,15 @@ class Watched:
             classifier.init_missing_classes(range(self.n_outputs), width, classifier.class_means.device)
 
     def output(self, x: Tensor, task: Tensor | None) -> Output:
-        """What the strategy predicts for inputs (B, ...), by its own ``forward``."""
+        """What the strategy predicts for inputs (B, ...), by its own ``forward`` and what plugins make of it."""
         labels = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         self.strategy.mbatch = [x, labels, labels if task is None else task]
-        logits = self.strategy.forward()
+        self.strategy.mb_output = self.strategy.forward()
+        for plugin in self.strategy.plugins:
+            if not isinstance(plugin, BOOKKEEPERS):  # BiC corrects logits there, CoPE turns them into classes
+                for event in ("after_eval_forward", "after_eval_iteration"):
+                    getattr(plugin, event, lambda _: None)(self.strategy)
+        logits = self.strategy.mb_output
         return Output(logits, logits)
 
     def predict(self, output: Output, task: Tensor | None, *, hidden: Tensor | None) -> Tensor:

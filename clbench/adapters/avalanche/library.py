@@ -49,6 +49,7 @@ with quiet():
     from avalanche.models import DynamicModule, MultiTaskModule, NCMClassifier, SCRModel
     from avalanche.models.base_model import BaseModel
     from avalanche.training.plugins import EvaluationPlugin
+    from avalanche.training.plugins.clock import Clock
     from avalanche.training.storage_policy import ExemplarsBuffer
     from avalanche.training.templates.base import BaseTemplate
     from avalanche.training.utils import ParamData
@@ -59,6 +60,7 @@ __all__ = [
     "BaseModel",
     "BasePlugin",
     "BaseTemplate",
+    "Clock",
     "DatasetExperience",
     "DynamicModule",
     "EvaluationPlugin",

@@ -41,6 +41,7 @@ GIVEN = frozenset(
         "input_size",
         "num_classes",
         "n_classes",
+        "p_size",
         "buffer_transform",
         "augmentations",
         "verbose",
