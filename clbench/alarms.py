@@ -25,6 +25,11 @@ def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> tupl
     memory = learner.memory
     if memory.size and memory.draws == 0 and len(stream) > 1 and any("memory" in part.needs for part in chain.parts):
         found.append(f"the memory of {memory.size} rows was never drawn from")
+    if learner.probe is not None and not learner.probe.steps:
+        found.append(
+            "evaluation.probe found no step to take apart: none was due, or the strategy steps outside the loop, or it "
+            "replaces the objective and does not say which of it is plasticity"
+        )
     return (*found, *of_trace(stream, trace))
 
 

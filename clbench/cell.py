@@ -74,6 +74,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         seen = run.evaluator
         account = run.account()
         account.evaluation_seconds, account.train_seconds = seen.seconds, seen.elapsed - seen.seconds
+        account.train_seconds -= account.probe_seconds or 0.0
         account.peak_bytes = peak.peak_bytes(device)
         cost = account.as_dict()
         if status in ("done", "diverged"):

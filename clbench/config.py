@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from clbench import look_schedule, rates
 from clbench.parameters import Refused, did_you_mean
@@ -97,7 +97,8 @@ class Evaluation(Section):
         masked: Whether the accuracy among the task's own classes is recorded too.
         classes: Whether the accuracy per output unit is recorded too.
         precision: Of the model's matrix products at looks; ``bfloat16`` is meant for GPUs, and changes scores.
-        probe: Optimiser steps between probes of the gradient (``clbench.probe``); 0 for none.
+        probe: Optimiser steps between probes of the gradient (``clbench.probe``), 0 for none, or which steps those are:
+            ``dense`` after switches or ``{at: [..]}``, as in ``schedule``.
     """
 
     options: ClassVar[frozenset[str]] = frozenset({"probe", "schedule", "masked", "classes", "precision"})
@@ -105,7 +106,7 @@ class Evaluation(Section):
     every: Annotated[int, Field(ge=0)] = 1
     tasks: Literal["seen", "all", "current"] = "seen"
     rows_per_task: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    probe: Annotated[int, Field(ge=0)] = 0
+    probe: Annotated[int | str | dict[str, Any], BeforeValidator(look_schedule.probing)] = 0
     schedule: Annotated[str | dict[str, Any], AfterValidator(look_schedule.canonical)] = "every"
     masked: bool = False
     classes: bool = False

@@ -25,6 +25,8 @@ class Cost:
         extra_seconds: Wall time of parts' side work, inside ``train_seconds``.
         train_flops: Floating-point operations of all rows but those of looks; see ``clbench.flops``.
         evaluation_flops: Those of looks.
+        probe_rows: Rows that the probe sent backward; in no other entry. ``None`` where nothing was probed.
+        probe_seconds: Wall time of the probe, in no other entry; on a GPU only what the host waited for.
         peak_bytes: Most memory held at a time; see ``clbench.peak``. Depends on the machine, like seconds.
     """
 
@@ -43,6 +45,8 @@ class Cost:
     extra_seconds: float = 0.0
     train_flops: int | None = None
     evaluation_flops: int | None = None
+    probe_rows: int | None = None
+    probe_seconds: float | None = None
     peak_bytes: int | None = None
 
     def count_flops(self, forward: int, backward: int) -> None:

@@ -145,6 +145,8 @@ class Learner(SideWork):
         columns = [rows, y, *(torch.as_tensor(c).expand(n) for c in (task, experience.view, number))]
         self.experience = experience.id if experience.boundary else None
         self.seen[list(experience.classes)] = True
+        if self.probe is not None:
+            self.probe.enter(experience.id)
         self._compete = None if stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
         self.freeze("unseen heads", self._unseen_heads())
         self.flat.check(self.model, gradients=not self.steps_itself)

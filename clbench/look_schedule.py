@@ -89,6 +89,23 @@ def _iterations(given: Any) -> list[int]:
     return sorted(set(given))
 
 
+def probing(written: Any) -> int | dict[str, Any]:
+    """The steps to probe: a period, 0 for none, or a schedule that picks steps, with every setting written out.
+
+    Raises:
+        Refused: Anything else, or as :func:`canonical`.
+    """
+    if isinstance(written, int) and not isinstance(written, bool) and written >= 0:
+        return written
+    schedule = canonical(written) if isinstance(written, str | Mapping) else written
+    if isinstance(schedule, dict):
+        return schedule
+    raise Refused(
+        f"evaluation.probe {written!r} names no steps; write a whole number of steps between probes, 0 for none, "
+        "dense, or {at: [1, 10, 100]}"
+    )
+
+
 def due(written: str | Mapping[str, Any], period: int) -> Due:
     """The function behind a schedule.
 

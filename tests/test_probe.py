@@ -5,21 +5,38 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support import Disturbable, assert_same, everything, ready, trained
+from support import EVERY_STRATEGY, Disturbable, assert_same, everything, ready, trained
 from torch.nn import functional as F
 
 from clbench.cell import record
+from clbench.parameters import Refused
 from clbench.probe import COLUMNS
 
-STRATEGIES = ["naive", "er", "er(loss=weighted, new_weight=0.3)", "agem", "ewc(strength=100)", "er_ace"]
+NOT_PROBED = {"pcr", "hpcr", "gdumb", "ncm", "slda"}
+QUICK = ("evaluation.every=0", "evaluation.rows_per_task=1", "training.momentum=0.9", "training.iterations=3")
+OF_EVERY_KIND = ("naive", "er", "derpp", "agem", "ewc", "lwf", "pred_kd", "er_aml", "er(loss=weighted, new_weight=0.3)")
 
 
-@pytest.mark.parametrize("model", [None, Disturbable])
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_probing_leaves_training_as_it_is_bit_for_bit(strategy, model):
-    changes = ("training.momentum=0.9",)
-    probed = trained(strategy, *changes, "evaluation.probe=1", model=model)
-    assert_same(everything(probed), everything(trained(strategy, *changes, model=model)))
+def alarms(run):
+    return record(run.cell, run, status="done", reason="", device="cpu").alarms
+
+
+@pytest.mark.parametrize("strategy", EVERY_STRATEGY)
+def test_probing_leaves_training_as_it_is_bit_for_bit_and_says_so_where_nothing_was_probed(strategy):
+    probed, plain = trained(strategy, *QUICK, "evaluation.probe=1"), trained(strategy, *QUICK)
+    assert_same(everything(probed), everything(plain))
+    columns, without = probed.learner.probe.columns(), strategy in NOT_PROBED
+    assert (len(columns) == 0) == without
+    assert columns[:, 2].isfinite().all()
+    assert (probed.learner.cost.probe_rows or 0) == (0 if without else plain.learner.cost.stream_rows)
+    assert sum("evaluation.probe found no step" in alarm for alarm in alarms(probed)) == without
+    assert not any("evaluation.probe" in alarm for alarm in alarms(plain))
+
+
+@pytest.mark.parametrize("strategy", OF_EVERY_KIND)
+def test_probing_disturbs_neither_batch_statistics_nor_dropout(strategy):
+    probed = trained(strategy, *QUICK, "evaluation.probe=1", model=Disturbable)
+    assert_same(everything(probed), everything(trained(strategy, *QUICK, model=Disturbable)))
 
 
 def probed(strategy, *changes):
@@ -95,3 +112,75 @@ def test_no_probe_is_the_default_and_leaves_nothing_in_the_cell():
     run = ready("er")
     assert run.learner.probe is None
     assert "probe" not in run.cell.config["evaluation"]
+
+
+def test_after_a_switch_the_stability_of_distillation_begins_at_zero_since_the_teacher_is_the_model():
+    both, alone = trained("pred_kd", "evaluation.probe=1"), trained("pred_kd(strength=0)", "evaluation.probe=1")
+    switch = -(-len(both.stream[0]) // 16)  # the first step after it
+    ours, theirs = (run.learner.probe.columns() for run in (both, alone))
+    # up to and including the switch both take the same steps, so the weights are the same one step longer
+    assert ours[: switch + 2, 0] == pytest.approx(theirs[: switch + 2, 0], rel=1e-5)
+    assert ours[switch, 1] == pytest.approx(0, abs=1e-6)
+    assert ours[switch + 1, 1] > 1e-3
+    assert theirs[:, 1] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_two_gradients_of_distillation_are_those_worked_out_by_hand_from_the_sigmoids():
+    run = ready("pred_kd(strength=0.7)", "evaluation.probe=1")
+    expected, part = [], run.chain.parts[0]
+
+    def by_hand(learner, batch):
+        logits = learner.model(batch.x).logits
+        old = part.state.get("old", torch.zeros(10, dtype=torch.bool))
+        label = F.one_hot(batch.y, 10)
+        # d BCE(sigmoid(f), t) / df = sigmoid(f) - t; a mean over the rows of a sum over the classes
+        of_labels = (logits.sigmoid() - label) * ~old * (1 if batch.allowed is None else batch.allowed) / len(batch)
+        taught = 0.0 if not old.any() else learner.forward(batch.x, **part.state["previous"]).logits.sigmoid()
+        of_teacher = 0.7 * (logits.sigmoid() - taught) * old / len(batch)
+        norms = []
+        for signal in (of_labels, of_teacher):
+            parts = torch.autograd.grad(logits, learner.flat.parameters, signal.detach(), retain_graph=True)
+            norms.append(float(torch.cat([p.reshape(-1) for p in parts]).norm()))
+        expected.append(norms)
+
+    run.chain.before_step = (by_hand,)
+    run.train()
+    assert run.learner.probe.columns()[:, :2].numpy() == pytest.approx(np.array(expected), rel=1e-4, abs=1e-6)
+    assert sum(stability > 1e-3 for _, stability in expected) > 10
+
+
+def test_a_dense_probe_takes_the_steps_right_after_every_switch_and_goes_on_from_a_snapshot():
+    dense = "evaluation.probe={dense: {steps: 2, growth: 100}}"
+    whole = trained("er", dense)
+    starts = np.cumsum([0, *(-(-len(e) // 16) for e in whole.stream)])[:-1]
+    assert whole.learner.probe.steps == [int(s) + k for s in starts for k in (1, 2)]
+    hidden = trained("er", dense, "stream.boundaries=false")
+    assert hidden.learner.probe.steps == whole.learner.probe.steps
+    assert trained("er", "evaluation.probe={at: [3, 9]}").learner.probe.steps == [3, 9]
+    kept = []
+    run = ready("er", dense)
+    run.train(lambda step, _: kept.append(run.snapshot()) if step == starts[2] + 1 else None)
+    resumed = ready("er", dense)
+    resumed.restore(kept[0])
+    resumed.train()
+    assert resumed.learner.probe.steps == whole.learner.probe.steps
+
+
+def test_what_the_probe_takes_is_booked_apart():
+    plain, ours = trained("ewc").account(), trained("ewc", "evaluation.probe=1").account()
+    assert plain.probe_rows is None
+    assert ours.probe_rows == 300
+    for name in ("extra_backward_rows", "extra_forward_rows", "train_flops"):
+        assert getattr(plain, name) == getattr(ours, name)
+
+
+@pytest.mark.parametrize("written", ["ends", "every", "-1", "2.5", "true", "[1, 2]"])
+def test_what_names_no_steps_is_refused_in_one_sentence(written):
+    with pytest.raises(Refused, match=r"evaluation\.probe .* names no steps; write a whole number of steps"):
+        ready("er", f"evaluation.probe={written}")
+
+
+def test_a_period_stands_in_a_cell_as_it_was_written_and_a_schedule_with_all_its_settings():
+    assert ready("er", "evaluation.probe=5").cell.config["evaluation"]["probe"] == 5
+    written = ready("er", "evaluation.probe=dense").cell.config["evaluation"]["probe"]
+    assert written == {"dense": {"steps": 20, "growth": 1.1}}

@@ -79,14 +79,24 @@ class AsymmetricMetric(Part):
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
         from clbench.objective import classification_loss
 
-        loss, kept = classification_loss(output.logits, batch), batch.kept(self)
+        return classification_loss(output.logits, batch) + self._metric(batch, output)
+
+    def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
+        """The metric loss of the stream's rows, through their partners too; cross-entropy while memory is empty."""
+        from clbench.objective import classification_loss
+
+        return classification_loss(output.logits, batch, only=batch.stream) + self._metric(batch, output)
+
+    def _metric(self, batch: Batch, output: Output) -> Tensor | float:
+        """The metric loss with its factor, a scalar; 0 without an anchor."""
+        kept = batch.kept(self)
         if not kept or not len(kept["anchors"]):
-            return loss
+            return 0.0
         anchors, pairs, features = kept["anchors"], kept["pairs"], output.features
         metric = contrastive_loss(
             features[anchors], batch.y[anchors], features[pairs.span], batch.y[pairs.span], self.temperature
         )
-        return loss + self.temperature / self.base_temperature * metric
+        return self.temperature / self.base_temperature * metric
 
 
 def draw_partners(y: Tensor, pool: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -154,6 +154,13 @@ class Part:
         """Replace the task family's objective (declare ``owns = {"objective"}``): the loss, a scalar."""
         raise NotImplementedError
 
+    def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
+        """Of a replaced objective, the term that learns the stream's rows, for ``clbench.probe``: a scalar.
+
+        Not a hook of the loop. Draws nothing and sends nothing forward; ``None`` where no term can be told apart.
+        """
+        return None
+
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         """A term to add to the loss, a scalar; ``None`` adds nothing. May use ``learner.w`` (P,).
 

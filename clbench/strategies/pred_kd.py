@@ -80,6 +80,22 @@ class PredKD(Part):
         each = terms.sum(1) if self.over_classes == "sum" else terms.sum(1) / counted.sum(1)  # (B,)
         return self.scale * over_sources(each, batch)
 
+    def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
+        """The terms of labels: classes that are not old, on the stream's rows."""
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        logits, allowed = output.logits, batch.allowed  # (B, C)
+        targets = logits.new_zeros(logits.shape).scatter_(1, batch.y[:, None], 1.0)
+        counted = logits.new_ones(logits.shape) if allowed is None else allowed.expand(logits.shape).to(logits.dtype)
+        weight, old = counted, self.state.get("old")
+        if old is not None:
+            weight, counted = weight.masked_fill(old, 0.0), counted.masked_fill(old, 1.0)
+        terms = weight * binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        each = terms.sum(1) if self.over_classes == "sum" else terms.sum(1) / counted.sum(1)  # (B,)
+        stream = batch.stream
+        share = len(stream) / len(batch) if stream.coefficient is None else stream.coefficient
+        return self.scale * share * each[stream.span].mean()
+
     def end_experience(self, learner: Learner, experience: Shown) -> None:
         self.state["previous"] = learner.copy()
         self.state["known"] = learner.seen.clone()
