@@ -22,7 +22,8 @@ class Cost:
         state_bytes: Extra weights and statistics that parts keep.
         train_seconds: Wall time outside looks.
         evaluation_seconds: Wall time inside looks.
-        extra_seconds: Wall time of parts' side work, inside ``train_seconds``.
+        extra_seconds: Wall time of the side work that parts ask of the learner (gradients, forward passes, Fisher
+            information, own loops), inside ``train_seconds``; what they compute themselves in their hooks is not in it.
         train_flops: Floating-point operations of all rows but those of looks; see ``clbench.flops``.
         evaluation_flops: Those of looks.
         probe_rows: Rows that the probe sent backward; in no other entry. ``None`` where nothing was probed.
