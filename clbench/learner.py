@@ -152,6 +152,10 @@ class Learner(SideWork):
         self.flat.check(self.model, gradients=not self.steps_itself)
         return Shown(torch.stack(columns).to(self.device), self.experience)
 
+    def go_on(self, stream: Stream, train: Resident) -> None:
+        """From here on learn another stream with the same outputs, whose rows lie elsewhere; nothing else changes."""
+        self._stream, self._train = stream, train
+
     def _unseen_heads(self) -> Tensor | None:
         """Head weights of classes not seen so far, where weight decay would drift them."""
         decays = any(group.get("weight_decay") for group in self.optimizer.param_groups)
