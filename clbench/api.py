@@ -34,6 +34,7 @@ def run(
     data_dir: str | Path | None = None,
     overrides: Mapping[str, Any] | Iterable[str] = (),
     dataset: Dataset | tuple[Any, Any, Any, Any] | None = None,
+    stream: Stream | Callable[[int], Stream] | None = None,
     model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
     save_model: bool = False,
     watch: Callable[[Event], None] = ignore,
@@ -50,6 +51,8 @@ def run(
         data_dir: Where data sets lie and are downloaded to.
         overrides: Dotted keys and values, such as ``{"training.lr": 0.03}``.
         dataset: Own data in place of the benchmark's: a :class:`Dataset` or ``(x_train, y_train, x_test, y_test)``.
+        stream: Own stream in place of the benchmark's, such as one from :func:`clbench.from_avalanche`: the same for
+            every seed, or a function from a seed to its stream.
         model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or a
             function ``(shape, n_outputs) -> module``, initialised anew for each seed.
         save_model: Keep final weights as ``OUT/models/KEY.pt``.
@@ -64,7 +67,9 @@ def run(
     from clbench.identity import describe_model
     from clbench.prepare import Given
 
-    given = Given(dataset=_dataset(dataset), model=model)
+    if dataset is not None and stream is not None:
+        raise Refused("dataset= and stream= are both given; a stream brings its own data set, leave dataset= out")
+    given = Given(dataset=_dataset(dataset), stream=stream, model=model)
     settings = overrides.items() if isinstance(overrides, Mapping) else ()
     plan = make_plan(
         benchmark,
@@ -75,6 +80,7 @@ def run(
         if given.dataset is None
         else {"name": f"given:{given.dataset.name}", "checksum": given.dataset.checksum},
         model=None if model is None else describe_model(model),
+        stream=stream,
     )
     return execute_plan(
         plan, out=out, jobs=jobs, device=device, data_dir=data_dir, given=given, save_model=save_model, watch=watch
@@ -103,8 +109,9 @@ def execute_plan(
         raise Refused("save_model needs out: the folder in which models/KEY.pt is written")
     if any(where is None or finished(cell, where) is None for cell in plan.cells):
         first = plan.cells[0]
-        own = given.dataset if given is not None else None
-        make_stream(first.config["stream"], first.seed, data_dir=_text(data_dir), dataset=own)
+        if given is None or given.stream is None:
+            own = given.dataset if given is not None else None
+            make_stream(first.config["stream"], first.seed, data_dir=_text(data_dir), dataset=own)
     options = Options(
         data_dir=_text(data_dir),
         device=choose_device(device),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -80,6 +80,7 @@ def plan(
     overrides: Iterable[str] = (),
     dataset: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
+    stream: Callable[[int], Stream] | Stream | None = None,
 ) -> Plan:
     """The cells of a benchmark.
 
@@ -90,6 +91,7 @@ def plan(
         overrides: ``key=value`` with dotted keys.
         dataset: What identifies a program's own data, in place of the file's data set.
         model: What identifies a program's own model, in place of the file's.
+        stream: A program's own stream, or one for each seed, in place of the file's; its fingerprint is in the cell.
 
     Raises:
         Refused: The first mistake, with its place.
@@ -109,7 +111,7 @@ def plan(
     checked = config.check(document, source)
     common: dict[str, Any] = {
         "benchmark": {"name": checked.name, "version": checked.version},
-        "stream": _stream(checked, source, dataset),
+        "stream": _stream(checked, source, dataset) if stream is None else {},
         "model": _model(checked, source, model),
         "training": checked.training.canonical(),
         "memory": checked.memory.canonical(),
@@ -131,9 +133,33 @@ def plan(
             place = source if strategies is None else Source("strategies", {})
             raise place.refuse(error, "strategies", number) from None
         for seed in config.seeds(checked.seeds):
+            if stream is not None:
+                filled = {**filled, "stream": _identity(given_stream(stream, seed))}
             cell = Cell({**filled, "seed": seed}, label)
             cells.setdefault(cell.key, cell)
     return Plan(checked, list(cells.values()))
+
+
+def given_stream(stream: Callable[[int], Stream] | Stream, seed: int) -> Stream:
+    """A program's own stream for a seed.
+
+    Raises:
+        Refused: Its function gives something else.
+    """
+    made = stream if isinstance(stream, Stream) else stream(seed)
+    if not isinstance(made, Stream):
+        raise Refused(f"stream= gave a {type(made).__name__} for seed {seed}; allowed is a clbench.Stream")
+    return made
+
+
+def _identity(stream: Stream) -> dict[str, Any]:
+    setting = "task" if stream.task_labels else "domain" if len({t.classes for t in stream.tasks}) == 1 else "class"
+    return {
+        "scenario": f"given:{stream.name}",
+        "dataset": {"name": stream.dataset.name},
+        "setting": setting,
+        "fingerprint": stream.fingerprint,
+    }
 
 
 def _stream(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from clbench.memory import Memory
 from clbench.models.blank import Blank
 from clbench.optimizers import optimizer
 from clbench.parameters import Refused
-from clbench.plan import Cell, make_stream
+from clbench.plan import Cell, given_stream, make_stream
 from clbench.probe import Probe
 from clbench.resident import Resident
 from clbench.rng import derive
@@ -40,14 +40,16 @@ from clbench.types import Dataset, Stream, Trace
 
 @dataclass
 class Given:
-    """What a program hands over in place of names: its own arrays and its own module.
+    """What a program hands over in place of names: its own arrays, stream and module.
 
     Args:
         dataset: In place of the one named in the benchmark.
+        stream: In place of the benchmark's: one for all seeds, or a function from a seed to its stream.
         model: A module, whose weights are every run's initial weights, or a function ``(shape, n_outputs) -> module``.
     """
 
     dataset: Dataset | None = None
+    stream: Stream | Callable[[int], Stream] | None = None
     model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None
 
 
@@ -182,7 +184,10 @@ def parts_and_world(
 ) -> tuple[list[Part], World]:
     """A cell's strategy, and all that it meets, whoever's loop runs it; the rest as in :func:`prepare_job`."""
     given, settings, seed = given or Given(), cell.config, cell.seed
-    shown = make_stream(settings["stream"], seed, data_dir=data_dir, dataset=given.dataset)
+    if given.stream is None:
+        shown = make_stream(settings["stream"], seed, data_dir=data_dir, dataset=given.dataset)
+    else:
+        shown = given_stream(given.stream, seed)
     parts = strategy_text.parts(settings["strategy"])
     check(parts)
     reason = unmet(parts, _revealed(shown, settings))

@@ -358,3 +358,37 @@ def test_own_arrays_stand_in_place_of_a_benchmark_files_data_set(small_dataset):
     )
     assert [record.status for record in own] == ["done"]
     assert own[0].cell["stream"]["dataset"] == {"name": "given:small", "checksum": small_dataset.checksum}
+
+
+def own_stream(seed):
+    """Split digits made by a program: two classes an experience, another order for every seed."""
+    return clbench.stream("split", "digits", seed=seed, setting="class", experiences=5)
+
+
+def test_a_stream_made_by_a_program_stands_in_place_of_a_benchmarks(tmp_path):
+    usual = clbench.run("split-digits", strategies="er", seeds=2)
+    own = clbench.run("split-digits", stream=own_stream, strategies="er", seeds=2, jobs=2, out=tmp_path)
+    for theirs, ours in zip(usual, own, strict=True):
+        assert ours.fingerprint == theirs.fingerprint == ours.cell["stream"]["fingerprint"]
+        assert np.array_equal(ours.trace.score, theirs.trace.score, equal_nan=True)
+        assert ours.key != theirs.key
+    again = clbench.run("split-digits", stream=own_stream, strategies="er", seeds=2, out=tmp_path)
+    assert [record.created for record in again] == [record.created for record in own]
+
+
+def test_one_stream_serves_all_seeds_and_another_is_another_cell():
+    runs = [clbench.run("split-digits", stream=own_stream(s), strategies="naive", seeds=[5]) for s in (0, 1)]
+    assert runs[0][0].key != runs[1][0].key
+    assert runs[0][0].fingerprint == own_stream(0).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"stream": lambda seed: "digits"}, "gave a str for seed 0; allowed is a clbench.Stream"),
+        ({"stream": own_stream, "dataset": ([[0.0]], [0], [[0.0]], [0])}, "are both given"),
+    ],
+)
+def test_a_stream_that_cannot_be_is_refused(given, sentence):
+    with pytest.raises(clbench.Refused, match=sentence):
+        clbench.run("split-digits", strategies="naive", seeds=1, **given)
