@@ -79,6 +79,20 @@ def test_rehearsed_rows_are_taught_too():
     assert run.account().replay_rows > 0
 
 
+def test_an_impossible_class_has_a_finite_score():
+    from clbench.adapters.sklearn.estimators import Taught
+
+    class Sure:
+        classes_ = np.array([0, 2])
+
+        def decision_function(self, x):
+            return np.tile([-np.inf, 5.0], (len(x), 1))
+
+    told = Taught(Sure(), 3, begun=True).ask(np.zeros((2, 4))).astype(np.float32)
+    assert np.isfinite(told.sum())
+    assert told.argmax(1).tolist() == [2, 2]
+
+
 def test_its_randomness_is_the_runs_seed():
     coefficients = [trained("sklearn:SGDClassifier", seed=s).chain.parts[0].guest.estimator.coef_ for s in (0, 1)]
     assert not np.array_equal(*coefficients)

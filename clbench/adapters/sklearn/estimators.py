@@ -39,6 +39,8 @@ MODULES = {
 """Where scikit-learn keeps its classifiers and clusterers with ``partial_fit``."""
 NAMES = {name: module for module, names in MODULES.items() for name in names}
 Array = NDArray[np.float64]
+LARGEST = 1e30
+"""Largest score that is passed on: finite in float32, also as a sum over rows."""
 
 
 @dataclass(eq=False)
@@ -91,8 +93,9 @@ class Taught:
         if told.ndim == 1:
             told = np.stack([-told, told], axis=1)
         known = np.asarray(self.estimator.classes_, dtype=np.int64)
+        told = told.clip(-LARGEST, LARGEST)  # a class that is impossible has a score of -inf; NaN stays what it is
         wide = np.full((len(told), self.classes), np.min(told, initial=0.0) - 1.0)
-        wide[:, known] = np.nan_to_num(told, nan=0.0, neginf=-1e300, posinf=1e300)
+        wide[:, known] = told
         return wide
 
 
@@ -111,7 +114,8 @@ class Estimator(Guest):
         """The estimator, new; its randomness is the run's."""
         constructor, settings = _find(self.name.removeprefix("sklearn:")), dict(self.parameters)
         if "random_state" in inspect.signature(constructor).parameters and settings.get("random_state") is None:
-            settings["random_state"] = derive(int(self.generator.integers(1, 2**31)[0]), "sklearn") % 2**32
+            seed = derive(int(self.generator.integers(1, 2**31)[0]), "sklearn") % 2**32
+            settings["random_state"] = np.random.RandomState(seed)  # noqa: NPY002 one that goes on from call to call
         return Taught(constructor(**settings), learner.n_outputs)
 
     def observe(self, learner: Learner, batch: Batch) -> None:
