@@ -1,9 +1,11 @@
 """How long a matrix will take, from timing a few iterations and looks of each of its strategies on this machine.
 
-Of a strategy, a run over three experiences (the first, the second, the last) is timed, each cut to a few iterations; so
+Of a strategy, a run over four experiences (the first three and the last) is timed, each cut to a few iterations; so
 rehearsal has begun, boundaries have been crossed, and small and large looks were taken. Steps, boundaries and looks are
-then counted as the benchmark asks for them. Not foreseen: methods whose steps or boundaries grow with what is in memory
-or with the experiences behind them, parts that change how many rows an experience has, and other programs.
+then counted as the benchmark asks for them. A step that takes longer with every experience really learned before it, as
+gem's, is told from one that takes longer towards the end of the stream, and both are drawn on as lines. Not foreseen:
+boundaries that grow with the experiences behind them, steps that grow with how full the memory is, parts that change
+how many rows an experience has, and other programs.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ FEWEST, MOST = 8, 200
 """Iterations of each experience that are timed."""
 WARM_UP = 3
 """Iterations of the first experience that do not count: what is made on first use is made there."""
+VISITS = 4
+"""Experiences that are timed, where the stream has so many."""
 LOOKS = 4
 """Looks after steps that are timed in each experience, the first of which has to gather its rows."""
 
@@ -167,8 +171,8 @@ def cell_seconds(cell: Cell, *, data_dir: str | None = None, device: str = "cpu"
         torch.set_num_threads(cell.config["training"]["threads"])
         try:
             pilot = _timed(cell, PILOT, visits=1, data_dir=data_dir, device=device)
-            affordable = int(budget / 3 / max(pilot.iteration_seconds, 1e-6))
-            sample = _timed(cell, min(max(affordable, FEWEST), MOST), visits=3, data_dir=data_dir, device=device)
+            affordable = int(budget / VISITS / max(pilot.iteration_seconds, 1e-6))
+            sample = _timed(cell, min(max(affordable, FEWEST), MOST), visits=VISITS, data_dir=data_dir, device=device)
         finally:
             torch.set_num_threads(threads)
     return sample.whole_seconds
@@ -193,10 +197,30 @@ class _Sample:
     inputs: Index
 
     @property
+    def steps(self) -> list[list[float]]:
+        """Seconds of the usual steps, in each experience that was run."""
+        return [steps[1 if number else WARM_UP :] or steps[1:] for number, steps in self.clock.steps.items()]
+
+    @property
     def step_seconds(self) -> list[float]:
         """Of a usual step, in each experience that was run."""
-        known = self.clock.steps.items()
-        return [_mean(steps[1 if number else WARM_UP :] or steps[1:]) for number, steps in known]
+        return [_mean(steps) for steps in self.steps]
+
+    @property
+    def growth(self) -> float:
+        """Seconds that a step takes longer for every experience really learned before it; 0 where their scatter could
+        explain it.
+
+        From t = a + b · place + c · experiences learned, through all that were run but the first, which has no past.
+        """
+        places = np.array(self.clock.visits[1:], dtype=float)
+        if len(places) < 3 or np.ptp(np.diff(places)) == 0:  # every experience is run, or too few to tell b from c
+            return 0.0
+        weights = np.linalg.inv(np.stack([np.ones(3), places, np.arange(3)], axis=1))[2]
+        later = self.steps[1:]
+        noise = np.array([np.std(steps) / np.sqrt(len(steps)) for steps in later])
+        found = float(weights @ [_mean(steps) for steps in later])
+        return found if found > 2 * np.linalg.norm(weights * noise) else 0.0
 
     @property
     def iteration_seconds(self) -> float:
@@ -211,6 +235,8 @@ class _Sample:
         everywhere, usual = np.arange(len(self.iterations)), self.step_seconds
         first = [max(0.0, clock.steps[number][0] - usual[number]) for number in range(len(at))]  # begins in it
         step, begin, end = (np.interp(everywhere, at, known) for known in (usual, first, list(clock.ends.values())))
+        learned = np.cumsum(self.iterations > 0) - 1  # before each, in the whole run
+        step += self.growth * (learned - np.interp(everywhere, at, np.arange(len(at))))
         seconds = self.setup + (self.iterations * step + begin + end).sum() + clock.finish
         start, *ends = clock.end_looks
         after_the_stream = len(ends) - len(at)  # one more where parts act there
@@ -241,7 +267,7 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     whole = run.stream
     there = _iterations(whole, training, run.share)
     learned = np.flatnonzero(there).tolist()  # the others have no full batch
-    places = sorted({learned[0], learned[min(1, len(learned) - 1)], learned[-1]})[:visits]
+    places = sorted({*learned[: VISITS - 1], learned[-1]})[:visits]
     # two at least, also where there is one: the first of an experience holds what its beginning takes
     iterations = max(2, min(iterations, *(int(there[place]) for place in places)))
     clock = Clock(run.evaluator, places, iterations, _waiter(device))

@@ -83,17 +83,27 @@ def test_where_everything_takes_a_known_time_the_prediction_is_exact(name, machi
     assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=1e-6)
 
 
-def test_steps_that_take_longer_from_experience_to_experience_are_seen_as_far_as_a_line_goes(machine, monkeypatch):
+@pytest.mark.parametrize(("by_place", "by_past"), [(0.5, 0.0), (0.0, 0.25), (0.5, 0.25)])
+def test_steps_that_grow_along_the_stream_or_with_what_was_really_learned_are_told_apart_as_far_as_lines_go(
+    by_place, by_past, machine, monkeypatch
+):
     inner = forecast.prepare_job
 
     def prepare(cell, **where):
         run = inner(cell, **where)
-        run.chain.after_step += (lambda learner, _: machine.__setitem__(0, machine[0] + 0.5 * learner.experience),)
+        learned = []
+
+        def spend(learner, _):
+            machine[0] += by_place * learner.experience + by_past * len(learned)
+
+        run.chain.after_step += (spend,)
+        run.chain.end_experience += (lambda learner, _: learned.append(learner.experience),)
         return run
 
     monkeypatch.setattr(forecast, "prepare_job", prepare)
-    cell = cell_of("naive", "training.epochs=4")
-    assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=1e-6)
+    for changes in (("stream.experiences=5",), ("stream.dataset.train_rows=600", "stream.experiences=10")):
+        cell = cell_of("naive", "training.epochs=4", *changes)
+        assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=1e-6)
 
 
 def test_a_cell_that_is_skipped_takes_no_time_and_one_that_cannot_run_is_told_with_the_reason():
