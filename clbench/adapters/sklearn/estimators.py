@@ -115,7 +115,7 @@ class Estimator(Guest):
         constructor, settings = _find(self.name.removeprefix("sklearn:")), dict(self.parameters)
         if "random_state" in inspect.signature(constructor).parameters and settings.get("random_state") is None:
             seed = derive(int(self.generator.integers(1, 2**31)[0]), "sklearn") % 2**32
-            settings["random_state"] = np.random.RandomState(seed)  # noqa: NPY002 one that goes on from call to call
+            settings["random_state"] = np.random.RandomState(seed)
         return Taught(constructor(**settings), learner.n_outputs)
 
     def observe(self, learner: Learner, batch: Batch) -> None:
