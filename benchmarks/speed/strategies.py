@@ -5,11 +5,11 @@ with its optimiser step over the rows of the stream and of memory, and the furth
 (and backward), as its own account of cost counts them, taken at the price per row of large passes, without any overhead
 of a pass. Work at boundaries (Fisher information, herding) is in both. Target: at most 1.3.
 
-Steps in loops of a part's own (gdumb, fpf, k_fpf) are steps with their own number of rows. ncm and slda send nothing
-through the model: their floor is the sums per class, and for slda the scatter matrix, of the stream's pixels in double
-precision. Of fpf and k_fpf a whole backward pass is in the floor, although the formula needs that of the trained layers
-alone, so that theirs is generous. frozen's floor are the steps of the first experience, and freeze_norm's are those of
-naive, since this model has no layer to freeze.
+Steps in loops of a part's own (gdumb, fpf, k_fpf) are steps with their own number of rows; gdumb's have momentum, decay
+and clipping. ncm and slda send nothing through the model: their floor is the sums per class, and for slda the scatter
+matrix, of the stream's pixels in double precision. refresh draws a normal number for every weight. Of fpf and k_fpf a
+whole backward pass is in the floor, although the formula needs that of the trained layers alone: theirs is generous.
+frozen's floor is the steps of the first experience, and freeze_norm's is naive's, since this model has no layer to freeze.
 
 Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
 """
@@ -68,8 +68,10 @@ STRATEGIES = [
     "ncm",
     "slda",
 ]
-MAIN = {"ncm": "sums", "slda": "scatter"}
-"""What a step of the main loop is, by strategy, where it is no step of an optimiser."""
+MAIN = {"ncm": "sums", "slda": "scatter", "refresh": "noisy"}
+"""What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
+OWN = {"gdumb": "clipped"}
+"""The same for steps in a part's own loop."""
 TARGET = 1.3
 BATCH = 128
 
@@ -111,6 +113,7 @@ class Bare:
         layers = [m for a, b in pairwise(sizes) for m in (torch.nn.Linear(a, b), torch.nn.ReLU())]
         self.model = torch.nn.Sequential(*layers[:-1])
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
+        self.heavy = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-6)
         self.x = torch.randint(0, 256, (6000, 784), dtype=torch.uint8)
         self.y = torch.randint(0, 10, (6000,))
 
@@ -136,6 +139,20 @@ class Bare:
         x, y = self.rows(n)
         torch.autograd.grad(F.cross_entropy(self.model(x), y), list(self.model.parameters()))
 
+    def noisy(self, n: int) -> None:
+        """A step, and a normal number for every weight."""
+        self.step(n)
+        for parameter in self.model.parameters():
+            torch.empty_like(parameter).normal_()
+
+    def clipped(self, n: int) -> None:
+        """A step with momentum, weight decay and a clipped gradient."""
+        x, y = self.rows(n)
+        self.heavy.zero_grad(set_to_none=False)
+        F.cross_entropy(self.model(x), y).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
+        self.heavy.step()
+
     def sums(self, n: int) -> torch.Tensor:
         """Sums and counts of rows per class, in double precision."""
         x, y = self.rows(n)
@@ -159,8 +176,9 @@ class Bare:
         return statistics.median(taken)
 
 
-def floor(run: Run, bare: Bare, main: str = "step") -> float:
-    """Seconds that the counted rows of a finished run take in bare PyTorch; ``main`` is a step of the main loop."""
+def floor(run: Run, bare: Bare, name: str) -> float:
+    """Seconds that the counted rows of a finished run of a strategy take in bare PyTorch."""
+    main, own_step = MAIN.get(name, "step"), OWN.get(name, "step")
     cost = run.learner.cost
     rows = cost.stream_rows + cost.replay_rows
     steps = min(cost.steps, run.cursor.step) if rows else 0  # others were skipped
@@ -168,7 +186,7 @@ def floor(run: Run, bare: Bare, main: str = "step") -> float:
     backward, forward = cost.extra_backward_rows, cost.extra_forward_rows - cost.extra_backward_rows
     total = steps * bare.price(main, max(1, round(rows / max(1, steps)))) if steps else 0.0
     if own:
-        total += own * bare.price("step", max(1, round(backward / own)))
+        total += own * bare.price(own_step, max(1, round(backward / own)))
     elif backward:
         total += backward * bare.price("both", 512, 8) / 512
     return total + max(0, forward) * bare.price("forward", 512, 8) / 512
@@ -190,7 +208,7 @@ def main() -> None:
         for name in options.strategies:
             run = ready(name, given)
             taken = seconds(run)
-            ratios[name].append(taken / floor(run, bare, MAIN.get(name, "step")))
+            ratios[name].append(taken / floor(run, bare, name.partition("(")[0]))
             each[name].append(1000 * taken / run.cursor.step)
     table = Table("strategy", "ms per iteration", "ratio to floor", "rounds", box=SIMPLE)
     for name, found in ratios.items():
