@@ -9,7 +9,7 @@ Steps in loops of a part's own (gdumb, fpf, k_fpf) are steps with their own numb
 and clipping. ncm and slda send nothing through the model: their floor is the sums per class, and for slda the scatter
 matrix, of the stream's pixels in double precision. refresh draws a normal number for every weight. Of fpf and k_fpf a
 whole backward pass is in the floor, although the formula needs that of the trained layers alone: theirs is generous.
-frozen's floor is the steps of the first experience, and freeze_norm's is naive's, since this model has no layer to freeze.
+frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
 Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
 """
