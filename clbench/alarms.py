@@ -9,14 +9,17 @@ from __future__ import annotations
 from clbench.evaluate.alarms import of_trace
 from clbench.learner import Learner
 from clbench.strategies.chain import Chain
-from clbench.strategies.watch import Effect
+from clbench.strategies.part import BENDS
+from clbench.strategies.watch import GRADIENT, ROWS, TERM, WEIGHTS
 from clbench.types import Stream, Trace
 
 MEANING = {
-    Effect.TERM: "added a term to the loss other than 0",
-    Effect.GRADIENT: "changed the gradient",
-    Effect.WEIGHTS: "moved the weights",
+    TERM: "added a term to the loss other than 0",
+    GRADIENT: "changed the gradient",
+    WEIGHTS: "moved the weights",
 }
+FEWEST = 30
+"""Calls after which a projection that never bent is worth a word; in fewer, memory may well have agreed each time."""
 
 
 def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> tuple[str, ...]:
@@ -34,15 +37,18 @@ def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> tupl
 
 
 def _idle(chain: Chain) -> list[str]:
-    """Parts of whose hooks none had an effect."""
+    """Parts of whose hooks none had an effect; one that only arranges rows is not expected to at every step."""
     found = []
-    for part in dict.fromkeys(watch.part for watch in chain.watches):
-        own = [watch for watch in chain.watches if watch.part == part]
-        looked = sum(watch.looked for watch in own)
-        if looked and not any(watch.acted for watch in own):
-            what = " nor ".join(dict.fromkeys(MEANING[watch.effect] for watch in own))
+    for part in chain.parts:
+        own = [watch for watch in chain.watches if watch.part is part]
+        accused = [watch for watch in own if watch.effect is not ROWS]
+        looked = sum(watch.looked for watch in accused)
+        least = FEWEST if part.gradient_order == BENDS else 1
+        if looked >= least and not any(watch.acted for watch in own):
+            what = " nor ".join(dict.fromkeys(MEANING[watch.effect] for watch in accused))
+            twins = sum(type(other) is type(part) for other in chain.parts) > 1
             found.append(
-                f"{part} never {what} at the {looked} calls that were watched after the first experience; "
-                "is its strength 0, or does it never get what it needs?"
+                f"{part if twins else part.title} never {what} at the {looked} calls that were watched after the first "
+                "experience; is its strength 0, or does it never get what it needs?"
             )
     return found

@@ -42,6 +42,8 @@ class Batch:
 
     Attributes:
         y: (B,) int64 output units.
+        size: Rows that the loop brought, the stream's and those merged with them; never 0, and as many as a part draws
+            where nothing else is said.
         rows: (B,) int64 stable row indices, the same across epochs, experiences and memory.
         sources: Where the rows came from; the first is the stream.
         allowed: Classes that compete: ``None`` for all, (C,) bool for every row alike, or (B, C) bool.
@@ -63,6 +65,7 @@ class Batch:
     ) -> None:
         self.index = index  # (5, B)
         self.sources = [Source(0, index.shape[1])]
+        self.size = index.shape[1]
         self.first_pass = first_pass
         self.skip = False
         self.trains: Tensor | None = None
@@ -76,6 +79,7 @@ class Batch:
         self._x: Tensor | None = None
         self._allowed: Tensor | None = None
         self._allowed_known = False
+        self._narrowed = False
 
     def __len__(self) -> int:
         return self.index.shape[1]
@@ -108,6 +112,13 @@ class Batch:
         return self._x
 
     @property
+    def outline(self) -> tuple[object, ...]:
+        """What a ``batch`` hook may change of it; equal where nothing has been changed."""
+        weights = tuple(source.coefficient for source in self.sources)
+        narrowed = id(self._allowed) if self._narrowed else None
+        return len(self), weights, self.skip, narrowed, len(self._changes), len(self._augments)
+
+    @property
     def stream(self) -> Source:
         return self.sources[0]
 
@@ -133,6 +144,11 @@ class Batch:
         self.index = torch.cat([self.index, index], dim=1)
         self.sources.append(source)
         return source
+
+    def merge(self, index: Tensor) -> None:
+        """Add the rows (5, n) that lie among an experience's own, for the loop alone: a source behind the stream's."""
+        self.append(index)
+        self.size = len(self)
 
     def change(self, how: Callable[[Tensor], Tensor]) -> None:
         """Change inputs as they are made, (B, ...) to (B, ...): another augmentation, a mixture of rows."""
@@ -163,4 +179,4 @@ class Batch:
         else:
             wide = before.expand(len(self), n_outputs).clone()
         wide[source.span] &= classes
-        self._allowed = wide
+        self._allowed, self._narrowed = wide, True

@@ -80,10 +80,16 @@ class Memory:
 
     # ------------------------------------------------------------------ in
 
+    def takes(self, batch: Batch) -> bool:
+        """Whether the rows of a batch are offered at its step."""
+        return self.size > 0 and (
+            self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass)
+        )
+
     def admit(self, batch: Batch) -> None:
         """Offer a batch's stream rows, after the draw and the step; raw rows, with the side tensors that parts gave
         the stream's source."""
-        if self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass):
+        if self.takes(batch):
             index, side, chosen = batch.index[:, batch.stream.span], batch.stream.side, batch.offered
             if chosen is not None:
                 index, side = index[:, chosen], {name: values[chosen] for name, values in side.items()}
@@ -95,9 +101,19 @@ class Memory:
         self.offer(index[:, order])
 
     def offer(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
-        """Offer rows (5, n) in order to the policy."""
+        """Offer rows (5, n) in order to the policy.
+
+        Raises:
+            Refused: They come without side tensors that the rows kept have, or with others.
+        """
         if self.size == 0 or index.shape[1] == 0:
             return
+        side = side or {}
+        if self._count and side.keys() != self.side.keys():
+            raise Refused(
+                f"rows are offered to memory with side tensors {sorted(side)} and those kept have {sorted(self.side)}, "
+                "so that some would be stale; a part gives them to every row in its store hook"
+            )
         host = index.cpu().numpy()
         slots = self._admission.place(host[Y], host[EXPERIENCE])
         # a slot taken twice belongs to its last taker: scattering with duplicates has no defined order on a GPU
@@ -110,7 +126,7 @@ class Memory:
         self._count = max(self._count, int(slots[-1]) + 1)
         where, which = (torch.from_numpy(a).to(self.index.device) for a in (slots, taken))
         self.index[:, where] = index[:, which]
-        for name, values in (side or {}).items():
+        for name, values in side.items():
             if name not in self.side:
                 self.side[name] = values.new_zeros((self.size, *values.shape[1:]))
             self.side[name][where] = values[which]

@@ -190,7 +190,7 @@ def parts_and_world(
         shown = given_stream(given.stream, seed)
     parts = strategy_text.parts(settings["strategy"])
     check(parts)
-    reason = unmet(parts, _revealed(shown, settings))
+    reason = unmet(parts, _revealed(shown, settings, given))
     if reason:
         raise Skip(reason)
     seen = {"stream": shown, "merged": bounds.merged(shown), "accumulated": bounds.accumulated(shown)}
@@ -269,16 +269,19 @@ def _evaluator(evaluation: Evaluation, shown: Stream, stream: Stream, seed: int,
     )
 
 
-def _revealed(stream: Stream, settings: Mapping[str, Any]) -> frozenset[str]:
-    given = {
+def _revealed(stream: Stream, settings: Mapping[str, Any], given: Given) -> frozenset[str]:
+    memory = settings["memory"]
+    provided = {
         "task_labels": stream.task_labels,
         "boundaries": stream.build(0).boundary,
-        "memory": settings["memory"]["size"] > 0,
+        "memory": memory["size"] > 0,
         "length": "length" in settings.get("reveal", ()),
         "augmentation": settings["training"]["augment"] != "none",
-        "pretrained": settings["model"].get("weights") is not None,
+        # a function makes a model anew for each seed, a module brings its weights along
+        "pretrained": settings["model"].get("weights") is not None or isinstance(given.model, nn.Module),
+        "side_tensors": memory["admit"] != "end" and memory["policy"] != "herding",
     }
-    return frozenset(name for name, there in given.items() if there)
+    return frozenset(name for name, there in provided.items() if there)
 
 
 def _total_steps(stream: Stream, training: Training, share: int) -> int:

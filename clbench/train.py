@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clbench.batch import Batch
-from clbench.learner import Learner, Shown
+from clbench.learner import Learner, Output, Shown
 from clbench.rates import Rate
 from clbench.types import Kind, Stream
 
@@ -25,6 +25,7 @@ class Hooks(Protocol):
     batch: tuple[Callable[[Learner, Batch], None], ...]
     observe: Callable[[Learner, Batch], Tensor | None] | None
     before_step: tuple[Callable[[Learner, Batch], None], ...]
+    store: tuple[Callable[[Learner, Batch, Output], dict[str, Tensor]], ...]
     objective: Callable[..., Tensor] | None
     loss: tuple[Callable[..., Tensor | None], ...]
     gradient: tuple[Callable[[Learner, Batch], None], ...]
@@ -97,10 +98,12 @@ def train(
     at = cursor or Cursor()
     size, memory = learner.batch_size, learner.memory
     learner.hooks = hooks
-    learner.model.train()
+    begins = at.step == 0 and not at.begun
+    if begins:  # a run that goes on has the modes of its snapshot
+        learner.model.train()
     for attach in hooks.attach:
         attach(learner)
-    if at.step == 0 and not at.begun:
+    if begins:
         looks.look(learner, Kind.START, -1, 0)
     for number in range(at.experience, len(stream)):
         experience = stream[number]
@@ -132,7 +135,7 @@ def train(
                     batch = learner.batch(index[:, positions], first_pass=epoch == 0)
                 else:
                     batch = learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
-                    batch.append(index[:, positions[positions >= own]])
+                    batch.merge(index[:, positions[positions >= own]])
                 if rate is not None:
                     done = (epoch * per_pass + start // size + 1) / (iterations or passes * per_pass)
                     learner.scale_lr(rate(number, done, len(stream)))
@@ -163,6 +166,8 @@ def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
     for extend in hooks.batch:
         extend(learner, batch)
     if batch.skip:
+        if hooks.store and learner.memory.takes(batch):  # its rows are offered all the same
+            _store(learner, hooks, batch, learner.forward(batch.x, training=True))
         return
     if hooks.observe is not None:  # a learner with a step of its own
         own = hooks.observe(learner, batch)
@@ -174,6 +179,8 @@ def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
     for move in hooks.before_step:
         move(learner, batch)
     output = learner.model(batch.x)
+    if hooks.store and learner.memory.takes(batch):
+        _store(learner, hooks, batch, output)
     loss = learner.loss(batch, output)
     learner.note_loss(loss, number)
     probe = learner.probe if learner.probe and learner.probe.begin(learner, batch, output, number) else None
@@ -188,6 +195,11 @@ def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
     for act in hooks.after_step:
         act(learner, batch)
     _count(learner, batch)
+
+
+def _store(learner: Learner, hooks: Hooks, batch: Batch, output: Output) -> None:
+    for store in hooks.store:
+        batch.stream.side |= {name: values.detach() for name, values in store(learner, batch, output).items()}
 
 
 def _count(learner: Learner, batch: Batch) -> None:

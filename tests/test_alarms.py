@@ -33,19 +33,24 @@ def test_a_penalty_that_is_always_zero_raises_one(strategy):
     assert "strength 0" in alarm
 
 
-def test_the_watch_counts_only_behind_the_first_experience():
-    run = trained("ewc(strength=1)", "training.epochs=4")
-    (watch,) = run.chain.watches
-    steps = [-(-len(e) // 16) * 4 for e in run.stream]
-    assert watch.calls == sum(steps)
-    powers = [n for n in range(1, sum(steps) + 1) if n & (n - 1) == 0 or n % 32 == 0]
-    assert watch.looked == watch.acted == sum(n > steps[0] for n in powers)
+def test_the_watch_compares_every_call_behind_the_first_experience_until_the_hook_has_acted():
+    idle, active = (trained(f"ewc(strength={s})", "training.epochs=5") for s in (0, 1))
+    behind = sum(-(-len(e) // 16) * 5 for e in idle.stream if e.id)
+    (watch,) = idle.chain.watches
+    assert behind > 64
+    assert (watch.calls, watch.acted) == (behind, False)
+    assert watch.looked == 64 + sum(n % 32 == 0 for n in range(65, behind + 1))
+    (watch,) = active.chain.watches
+    assert watch.acted
+    assert watch.calls < 4  # at the boundary itself the weights are the old ones
 
 
 def test_a_projection_that_never_bends_raises_one(monkeypatch):
-    run = ready("agem")
-    monkeypatch.setattr(run.learner, "grad", lambda _: run.learner.g.clone())  # memory agrees with every step
-    run.train()
+    few, run = ready("agem"), ready("agem", "training.epochs=3")
+    for each in (few, run):  # memory agrees with every step
+        monkeypatch.setattr(each.learner, "grad", lambda _, learner=each.learner: learner.g.clone())
+        each.train()
+    assert raised(few) == ()  # in so few steps that may be true
     (alarm,) = raised(run)
     assert alarm.startswith("AGEM never changed the gradient")
 
@@ -55,6 +60,23 @@ def test_a_memory_that_is_never_drawn_from_raises_one(monkeypatch):
     monkeypatch.setattr(run.learner.memory, "has_earlier", lambda _: False)
     run.train()
     assert raised(run) == ("the memory of 40 rows was never drawn from",)
+
+
+@pytest.mark.parametrize(
+    "strategy", ["fpf(loss=kd, alpha=0.5, iters=2)", "view_batch(views=2, strong=none)", "icarl", "derpp"]
+)
+def test_a_part_that_only_keeps_side_tensors_or_arranges_rows_raises_none(strategy):
+    assert raised(trained(strategy)) == ()
+
+
+def test_views_of_which_there_is_one_raise_one():
+    (alarm,) = raised(trained("view_batch(views=1, strong=none)"))
+    assert alarm.startswith("ViewBatch never added a term")
+
+
+def test_of_two_parts_of_one_class_the_idle_one_is_told():
+    (alarm,) = raised(trained("ewc(strength=0) + ewc(strength=1, mode=online)"))
+    assert alarm.startswith("EWC(strength=0.0, mode='separate'")
 
 
 def test_a_loss_term_that_is_always_zero_raises_one():

@@ -261,7 +261,7 @@ def test_known_names_pass_the_check(name):
     [
         ("mnits", "did you mean 'mnist'"),
         ("FashonMNIST", "did you mean 'FashionMNIST'"),
-        ("zip:x", "write one of folder:PATH, npz:PATH, parquet:PATH"),
+        ("zip:x", "write one of folder:PATH, hf:PATH, npz:PATH, parquet:PATH"),
         ("npz:", "write one of folder:PATH"),
     ],
 )

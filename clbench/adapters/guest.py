@@ -36,7 +36,6 @@ class Guest(Part):
         parameters: Of its constructor.
     """
 
-    owns: ClassVar[frozenset[str]] = frozenset({"step", "answer"})
     allows: ClassVar[frozenset[str]] = ROWS
 
     name: str

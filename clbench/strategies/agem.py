@@ -44,7 +44,7 @@ class AGEM(Part):
         memory = learner.memory
         if not memory.has_earlier(learner.experience):
             return
-        draw = memory.draw(self.rows or len(batch.stream), before=learner.experience, generator=self.generator)
+        draw = memory.draw(self.rows or batch.size, before=learner.experience, generator=self.generator)
         reference = learner.grad(learner.batch(draw.index))
         dot = learner.g @ reference
         share = dot.clamp(max=0) / (reference @ reference).clamp(min=1e-30)

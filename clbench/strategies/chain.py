@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clbench.parameters import Refused
+from clbench.admission import POLICIES, Chosen
+from clbench.parameters import Refused, did_you_mean
 from clbench.rng import Generator
-from clbench.strategies.part import ADDS, HOOKS, Part
-from clbench.strategies.watch import GRADIENT, TERM, WEIGHTS, Effect, Watch
+from clbench.strategies.part import ADDS, HOOKS, NEEDS, Part
+from clbench.strategies.watch import WATCHED, Watch
 
 MEANING = {
     "task_labels": "task labels, which this stream hides",
@@ -17,7 +18,11 @@ MEANING = {
     "length": "the length of the stream, which is not revealed (reveal: [length] in the benchmark tells it)",
     "augmentation": "several views of a row, and the benchmark's training.augment is none",
     "pretrained": "a model with pretrained weights, and the benchmark's begins at random ones",
+    "side_tensors": "side tensors kept with rows of memory, which takes them only at steps (memory.admit first_pass or "
+    "every_pass, and a policy other than herding)",
 }
+SOLE = {"objective": "objective", "observe": "step", "answer": "answer"}
+"""Hooks that only one part may have -> what it owns by having one."""
 
 
 class Chain:
@@ -46,16 +51,17 @@ class Chain:
         self.batch = self._hooks("batch", key=lambda part: part.narrows)
         self.observe = next(iter(self._hooks("observe")), None)
         self.answer = next(iter(self._hooks("answer")), None)
-        self.before_step = self._hooks("before_step", watch=WEIGHTS)
+        self.before_step = self._hooks("before_step")
+        self.store = self._hooks("store")
         self.objective = next(iter(self._hooks("objective")), None)
-        self.loss = self._hooks("loss", watch=TERM)
-        self.gradient = self._hooks("gradient", key=lambda part: part.gradient_order, watch=GRADIENT)
+        self.loss = self._hooks("loss")
+        self.gradient = self._hooks("gradient", key=lambda part: part.gradient_order)
         self.adds: tuple[Callable[..., None], ...] = tuple(
             part.gradient
             for part in sorted(self._defining("gradient"), key=lambda part: part.gradient_order)
             if part.gradient_order <= ADDS  # readers add their own penalty behind their reading
         )
-        self.after_step = self._hooks("after_step")
+        self.after_step = self._hooks("after_step", key=lambda part: part.gradient_order)
         self.end_experience = self._hooks("end_experience")
         self.end_stream = self._hooks("end_stream")
         self.predict = self._hooks("predict")
@@ -63,15 +69,13 @@ class Chain:
     def _defining(self, name: str) -> list[Part]:
         return [part for part in self.parts if _defines(part, name)]
 
-    def _hooks(
-        self, name: str, key: Callable[[Part], int] | None = None, watch: Effect | None = None
-    ) -> tuple[Callable[..., Any], ...]:
+    def _hooks(self, name: str, key: Callable[[Part], int] | None = None) -> tuple[Callable[..., Any], ...]:
         parts = self._defining(name)
         if key:
             parts.sort(key=key)
-        if watch is None:
+        if name not in WATCHED:
             return tuple(getattr(part, name) for part in parts)
-        watched = [Watch(getattr(part, name), type(part).__name__, watch) for part in parts]
+        watched = [Watch(getattr(part, name), part, WATCHED[name]) for part in parts]
         self.watches += watched
         return tuple(watched)
 
@@ -98,12 +102,15 @@ def check(parts: Sequence[Part]) -> None:
     """Refuse a chain whose parts exclude each other.
 
     Raises:
-        Refused: Two owners of one thing, two memory policies, two views of the stream, or a declared conflict.
+        Refused: Two owners of one thing, two memory policies, two views of the stream, a declared conflict, or a need
+            that nothing can meet.
     """
     names = [part.title for part in parts]
     owner: dict[str, str] = {}
     for part, name in zip(parts, names, strict=True):
-        for thing in part.owns:
+        for need in part.needs - NEEDS:
+            raise Refused(f"{name} needs {need!r}, which nothing gives; {did_you_mean(need, NEEDS)}")
+        for thing in part.owns | {thing for hook, thing in SOLE.items() if _defines(part, hook)}:
             if thing in owner:
                 raise Refused(f"{owner[thing]} and {name} cannot be joined: both set the {thing}; keep one of them")
             owner[thing] = name
@@ -113,6 +120,11 @@ def check(parts: Sequence[Part]) -> None:
         for other_part, other in zip(parts, names, strict=True):
             if other_part is not part and {hook for hook in HOOKS if _defines(other_part, hook)} - part.allows:
                 raise Refused(f"{name} and {other} cannot be joined: {_why_not(part, other_part)}")
+            if _defines(other_part, "store") and part.memory_policy and POLICIES[part.memory_policy] is Chosen:
+                raise Refused(
+                    f"{name} and {other} cannot be joined: the first chooses itself what memory keeps, and the second "
+                    "needs side tensors that rows are given as memory takes them at steps; keep one of them"
+                )
     for attribute, what in (("memory_policy", "memory policies"), ("memory_admit", "moments of admission")):
         wanted = {value for part in parts if (value := getattr(part, attribute)) is not None}
         if len(wanted) > 1:
@@ -140,7 +152,8 @@ def _why_not(part: Part, other: Part) -> str:
 def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
     """Why a chain cannot run on a stream that reveals these things; empty where it can."""
     for part in parts:
-        for need in sorted(part.needs - revealed):
+        stores = {"side_tensors"} if _defines(part, "store") else set()
+        for need in sorted((part.needs | stores) - revealed):
             return f"{part.title} needs {MEANING[need]}"
     return ""
 

@@ -53,7 +53,7 @@ class DarkExperience(Part):
     identity: ClassVar[Mapping[str, Any] | None] = {"alpha": 0, "beta": 0}
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        memory, rows = learner.memory, self.rows or len(batch.stream)
+        memory, rows = learner.memory, self.rows or batch.size
         if not len(memory) or self.alpha == self.beta == 0:
             return
         batch.stream.coefficient = 1.0
@@ -64,9 +64,10 @@ class DarkExperience(Part):
             draw = memory.draw(rows, generator=self.generator)
             batch.append(draw.index, coefficient=self.beta, side=draw.side)
 
+    def store(self, learner: Learner, batch: Batch, output: Output) -> dict[str, Tensor]:
+        return {"logits": output.logits[batch.stream.span]} if self.alpha else {}
+
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-        if self.alpha:
-            batch.stream.side["logits"] = output.logits[batch.stream.span].detach()
         dark = batch.kept(self).get("dark")
         if dark is None:
             return None

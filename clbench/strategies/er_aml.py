@@ -60,7 +60,7 @@ class AsymmetricMetric(Part):
     start: Start = "any"
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
-    owns: ClassVar[frozenset[str]] = frozenset({"objective", "stream coefficient"})
+    owns: ClassVar[frozenset[str]] = frozenset({"stream coefficient"})
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         import torch
@@ -73,7 +73,7 @@ class AsymmetricMetric(Part):
         anchors, partners = draw_partners(own[1], pool[1], self.generator)
         stream.coefficient = 0.0
         batch.keep(self, anchors=anchors, pairs=batch.append(pool.index_select(1, partners), coefficient=0.0))
-        draw = memory.draw(self.rows or len(stream), generator=self.generator)
+        draw = memory.draw(self.rows or batch.size, generator=self.generator)
         batch.append(draw.index, coefficient=1.0, side=draw.side)
 
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:

@@ -45,7 +45,7 @@ class FeatKD(Part):
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-        if "previous" not in self.state or self.strength == 0:
+        if "previous" not in self.state or self.strength == 0 or not len(batch.stream):
             return None
         span = batch.stream.span
         taught = learner.forward(batch.x[span], **self.state["previous"]).features  # (B, H)

@@ -165,8 +165,8 @@ class KeepLogits(Part):
 
     memory_admit: ClassVar[str | None] = "every_pass"
 
-    def loss(self, learner: Learner, batch: Batch, output: Output) -> None:
-        batch.stream.side["logits"] = output.logits[batch.stream.span].detach()
+    def store(self, learner: Learner, batch: Batch, output: Output) -> dict[str, Tensor]:
+        return {"logits": output.logits[batch.stream.span]}
 
 
 def fpf(

@@ -46,7 +46,7 @@ class FreezeNorm(Part):
                 learner.freeze("batch normalisation", _weights(learner))
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        if "frozen" in self.state:  # at every step: a resumed run begins with every layer in training mode
+        if "frozen" in self.state:  # at every step: whatever another part has made of them since
             self._hold(learner)
 
     def end_experience(self, learner: Learner, experience: Shown) -> None:

@@ -46,20 +46,22 @@ class ProxyDistillation(Part):
     def _acts(self) -> bool:
         return self.form == "paper" and self.alpha + self.beta > 0
 
-    def batch(self, learner: Learner, batch: Batch) -> None:
-        if self._acts and batch.skip:  # no loss will be asked for, and the rows are kept all the same
-            self._note(learner, batch, learner.forward(batch.x, training=True))
+    def store(self, learner: Learner, batch: Batch, output: Output) -> dict[str, Tensor]:
+        if not self._acts:
+            return {}
+        own = batch.stream.span
+        own_output = output._replace(logits=output.logits[own], features=output.features[own])
+        return {"scores": cosine_scores(own_output, learner, self.temperature), "features": own_output.features}
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         import torch
 
         if not self._acts:
             return None
-        scores = self._note(learner, batch, output)
-        old = [source for source in batch.sources if "scores" in source.side]
-        old = [source for source in old if source is not batch.stream]
+        old = [s for s in batch.sources if "scores" in s.side and s is not batch.stream]
         if not old or not learner.memory.has_earlier(learner.experience):
             return None
+        scores = cosine_scores(output, learner, self.temperature)  # (B, C)
         now, before = (torch.cat(each) for each in zip(*((scores[s.span], s.side["scores"]) for s in old), strict=True))
         loss = self.alpha * score_distance(now, before, batch.y)
         if self.beta and len(now) > 1:
@@ -67,12 +69,6 @@ class ProxyDistillation(Part):
             kept = torch.cat([source.side["features"] for source in old])
             loss = loss + self.beta * similarity_loss(features, kept, self.temperature)
         return loss
-
-    def _note(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        """Give the stream's rows what memory keeps with them; the scores of all rows, (B, C)."""
-        scores, own = cosine_scores(output, learner, self.temperature), batch.stream.span
-        batch.stream.side |= {"scores": scores[own].detach(), "features": output.features[own].detach()}
-        return scores
 
 
 def hpcr(

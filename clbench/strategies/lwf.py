@@ -73,7 +73,7 @@ class LwF(Part):
             batch.narrow(batch.stream, self.state["classes"], learner.n_outputs)
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-        if "previous" not in self.state or self.strength == 0:
+        if "previous" not in self.state or self.strength == 0 or not len(batch.stream):
             return None
         span = batch.stream.span
         taught = learner.forward(batch.x[span], **self.state["previous"]).logits / self.temperature  # (B, C)

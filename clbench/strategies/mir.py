@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.batch import Batch
-    from clbench.learner import Learner
+    from clbench.learner import Learner, Output
     from clbench.memory import Draw
 
 RATIO = 5
@@ -23,7 +23,7 @@ RATIO = 5
 @dataclass(kw_only=True)
 class InterferedRetrieval(Part):
     """Of some candidates drawn from memory, rehearse those with the largest l(w') - l(w), where w' = w - lr · g is the
-    step that the stream's rows alone would take.
+    step that would be taken without rehearsal.
 
     Args:
         rows: Rows rehearsed per step; ``None`` takes as many as the batch has.
@@ -32,8 +32,8 @@ class InterferedRetrieval(Part):
         pool: Candidates from ``all`` of memory, or only from ``earlier`` experiences, where boundaries are visible.
         start: Draw as soon as memory holds a row of an ``earlier`` experience, or as soon as it holds ``any``.
 
-    The virtual step is plain SGD at the present learning rate, whatever the optimiser, with the cross-entropy of the
-    stream's rows. Losses of candidates are taken un-augmented, in training mode, with one dropout for both.
+    The virtual step is plain SGD at the present learning rate, whatever the optimiser. l is the objective, whoever sets
+    it. Losses of candidates are taken un-augmented, in training mode, with one dropout for both.
     """
 
     rows: Count | None = None
@@ -56,28 +56,51 @@ class InterferedRetrieval(Part):
         memory, before = learner.memory, learner.experience
         if not (len(memory) if self.start == "any" and self.pool == "all" else memory.has_earlier(before)):
             return
-        rows = self.rows or len(batch.stream)
+        rows = self.rows or batch.size
         wanted = max(rows, self.candidates or RATIO * rows)
         draw = memory.draw(wanted, before=before if self.pool == "earlier" else None, generator=self.generator)
-        rise = interference(learner, batch.index[:, batch.stream.span], draw)
+        rise = interference(learner, batch.index[:, : batch.size], draw)
         worst = rise.argsort(descending=True, stable=True)[:rows]
         chosen = worst.sort().values  # in the order drawn: with as many candidates as rows this is replay
         rehearse(batch, memory.take(draw.slots[chosen]), self.loss_form)
 
 
 def interference(learner: Learner, index: Tensor, draw: Draw) -> Tensor:
-    """How much a step on rows of the stream, index matrix (5, B), would raise the loss of each row of a draw, (n,)."""
-    from torch.nn.functional import cross_entropy
-
+    """How much a step on rows of an index matrix (5, B) would raise the objective of each row of a draw, (n,)."""
     stepped = learner.w.detach() - learner.lr * learner.grad(learner.batch(index))
-    rows = learner.batch(draw.index)
-    loss = []
-    for w in (None, stepped):
-        logits = learner.features(draw.index, w=w, training=True).logits
-        if rows.allowed is not None:
-            logits = logits.masked_fill(~rows.allowed, float("-inf"))
-        loss.append(cross_entropy(logits, rows.y, reduction="none"))
-    return loss[1] - loss[0]
+    before, after = (
+        each_objective(learner, draw.index, learner.features(draw.index, w=w, training=True)) for w in (None, stepped)
+    )
+    return after - before
+
+
+def each_objective(learner: Learner, index: Tensor, output: Output) -> Tensor:
+    """The objective of each row of an index matrix (5, n) at the model's output on it, un-augmented, (n,).
+
+    Raises:
+        Refused: A part replaces the objective by one that is no sum over the sources of a batch.
+    """
+    import torch
+
+    from clbench.batch import Source
+
+    rows = learner.batch(index)
+    if learner.hooks is None or learner.hooks.objective is None:
+        logits = output.logits if rows.allowed is None else output.logits.masked_fill(~rows.allowed, float("-inf"))
+        return torch.nn.functional.cross_entropy(logits, rows.y, reduction="none")
+    # as a source of its own, each row enters with a coefficient, whose derivative is the row's objective
+    weight = torch.ones(len(rows), device=rows.y.device, requires_grad=True)
+    rows.sources = [Source(i, i + 1, each) for i, each in enumerate(weight)]
+    rows.augment(lambda plain, _: plain)
+    with learner.undisturbed(training=True), torch.enable_grad():
+        total = learner.objective(rows, output)
+    if not total.requires_grad:
+        raise Refused(
+            "mir asks what every single row costs, which the objective of this strategy does not tell; join mir with a "
+            "part whose objective weighs each source by its coefficient"
+        )
+    (each,) = torch.autograd.grad(total, weight)
+    return each
 
 
 def mir(

@@ -6,12 +6,14 @@ nothing. Writing one imports no torch: tensors carry the operations a formula ne
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clbench.parameters import Refused
+from clbench.admission import POLICIES
+from clbench.parameters import Refused, did_you_mean
 from clbench.rng import Generator
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from clbench.learner import Learner, Output, Shown
 
 READS, ADDS, BENDS = 0, 1, 2
-"""When a part's ``gradient`` acts: it reads the task's gradient, adds to it, or bends the sum. Ties: chain order."""
+"""When a part's ``gradient`` acts: it reads the task's gradient, adds to it, or bends the sum; and, in the same order,
+its ``after_step``: what reads where the step has led comes before what moves the weights on. Ties: chain order."""
 
 
 HOOKS = frozenset(
@@ -33,6 +36,7 @@ HOOKS = frozenset(
         "batch",
         "observe",
         "before_step",
+        "store",
         "objective",
         "loss",
         "gradient",
@@ -45,6 +49,8 @@ HOOKS = frozenset(
 )
 ROWS = frozenset({"merge", "order", "batch"})
 """The hooks that arrange rows, and leave alone what is made of them."""
+NEEDS = frozenset({"task_labels", "boundaries", "memory", "length", "augmentation", "pretrained", "side_tensors"})
+"""What a part may declare to need."""
 
 
 @dataclass(kw_only=True)
@@ -58,14 +64,18 @@ class Part:
 
     needs: ClassVar[frozenset[str]] = frozenset()
     """What the scenario must reveal or the benchmark provide, of: task_labels, boundaries, memory, length (of the
-    stream), augmentation (several views of a row), pretrained (weights to begin with)."""
+    stream), augmentation (several views of a row), pretrained (weights to begin with), side_tensors (kept with rows of
+    memory; needed without saying by a part that has ``store``)."""
     owns: ClassVar[frozenset[str]] = frozenset()
-    """What only one part of a chain may set, such as ``"objective"`` or ``"stream coefficient"``."""
+    """What only one part of a chain may set, such as ``"stream coefficient"``. A part that has ``objective``,
+    ``observe`` or ``answer`` owns that without saying."""
     conflicts: ClassVar[dict[str, str]] = {}
     """Name of another part class -> why the two cannot be joined."""
     narrows: ClassVar[bool] = False
     """Whether its ``batch`` narrows the classes that compete: such hooks run behind those that append rows."""
     gradient_order: ClassVar[int] = ADDS
+    """When its ``gradient`` and ``after_step`` act among those of others: :data:`READS`, :data:`ADDS` or
+    :data:`BENDS`."""
     memory_policy: ClassVar[str | None] = None
     """The admission policy that the method's paper needs; ``None`` takes the benchmark's."""
     memory_admit: ClassVar[str | None] = None
@@ -88,6 +98,11 @@ class Part:
             raise TypeError(
                 f"{cls.__name__} has a field called {hidden[0]!r}, which is the name of a hook; rename the field"
             )
+        for name, value in vars(cls).items():
+            if inspect.isfunction(value) and not hasattr(Part, name):
+                _check_spelling(cls, name)
+            elif name in DECLARATIONS:
+                _check_declaration(cls, name, value)
 
     @property
     def title(self) -> str:
@@ -144,14 +159,22 @@ class Part:
 
     def observe(self, learner: Learner, batch: Batch) -> Tensor | None:
         """Learn the batch in a step of its own, in place of forward pass, loss, backward pass and optimiser step
-        (declare ``owns = {"step"}``); the loss, a scalar, where there is one."""
+        (only one part of a chain may); the loss, a scalar, where there is one."""
         raise NotImplementedError
 
     def before_step(self, learner: Learner, batch: Batch) -> None:
         """Move the weights before the gradient is taken."""
 
+    def store(self, learner: Learner, batch: Batch, output: Output) -> dict[str, Tensor]:
+        """Side tensors that memory is to keep with the stream's rows, (rows of the stream, ...) each, such as logits.
+
+        Asked with the output of the very step, before its update, wherever the rows are offered to memory; where a
+        step is skipped, with an output made for it. A part that has this hook needs a memory that takes rows at steps.
+        """
+        return {}
+
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        """Replace the task family's objective (declare ``owns = {"objective"}``): the loss, a scalar."""
+        """Replace the task family's objective: the loss, a scalar."""
         raise NotImplementedError
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
@@ -164,7 +187,7 @@ class Part:
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         """A term to add to the loss, a scalar; ``None`` adds nothing. May use ``learner.w`` (P,).
 
-        Side tensors for memory, such as logits, go into ``batch.stream.side`` here, (rows of the stream, ...) each.
+        Where rows of memory are merged into an experience, a batch may hold none of the stream's.
         """
 
     def gradient(self, learner: Learner, batch: Batch) -> None:
@@ -180,8 +203,8 @@ class Part:
         """After the last experience."""
 
     def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
-        """What it makes of inputs (B, ...) in the model's place (declare ``owns = {"answer"}``), as logits and
-        features; ``task`` (B,) are their task labels where the stream reveals them."""
+        """What it makes of inputs (B, ...) in the model's place, as logits and features; ``task`` (B,) are their task
+        labels where the stream reveals them."""
         raise NotImplementedError
 
     def predict(self, learner: Learner, output: Output, task: Tensor | None, scores: Tensor) -> Tensor:
@@ -191,6 +214,37 @@ class Part:
         What is worked out once for a whole look goes into ``learner.scratch``, which every look begins empty.
         """
         return scores
+
+
+DECLARATIONS: Mapping[str, tuple[bool, frozenset[Any]]] = {
+    "needs": (True, NEEDS),
+    "allows": (True, HOOKS),
+    "gradient_order": (False, frozenset({READS, ADDS, BENDS})),
+    "memory_policy": (False, frozenset({None, *POLICIES})),
+    "memory_admit": (False, frozenset({None, "first_pass", "every_pass", "end"})),
+    "sees": (False, frozenset({"stream", "merged", "accumulated"})),
+}
+"""Declaration -> whether it is a set of them, and what is allowed."""
+
+
+def _check_declaration(cls: type, name: str, value: Any) -> None:
+    several, allowed = DECLARATIONS[name]
+    if several and not isinstance(value, set | frozenset):
+        raise Refused(f"{cls.__name__}.{name} = {value!r} is no set; write it like frozenset({{{min(allowed)!r}}})")
+    for each in value if several else (value,):
+        if each not in allowed:
+            known = [str(known) for known in allowed if known is not None]
+            raise Refused(f"{cls.__name__}.{name}: {each!r} is not allowed; {did_you_mean(str(each), known)}")
+
+
+def _check_spelling(cls: type, name: str) -> None:
+    """Refuse a method that is nearly called like a hook: it would silently never be called."""
+    near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.85)
+    if near and not name.startswith("_"):
+        raise Refused(
+            f"{cls.__name__} has a method {name!r}, which nothing calls; did you mean the hook {near[0]!r}? A helper "
+            f"of your own may be called {'_' + name!r}"
+        )
 
 
 def _copy(value: Any) -> Any:

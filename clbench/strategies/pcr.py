@@ -58,7 +58,7 @@ class ProxyContrast(Part):
     period: Count = 500
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
-    owns: ClassVar[frozenset[str]] = frozenset({"objective", "stream coefficient"})
+    owns: ClassVar[frozenset[str]] = frozenset({"stream coefficient"})
 
     def __post_init__(self) -> None:
         if self.views > 1:
@@ -73,7 +73,7 @@ class ProxyContrast(Part):
         self.state["step"] = self.state.get("step", -1) + 1
         memory = learner.memory
         if len(memory):
-            draw = memory.draw(self.rows or len(batch.stream), generator=self.generator)
+            draw = memory.draw(self.rows or batch.size, generator=self.generator)
             batch.append(draw.index, side=draw.side)
         elif self.empty == "skip":
             batch.skip = True

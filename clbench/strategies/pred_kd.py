@@ -54,7 +54,6 @@ class PredKD(Part):
     scale: Annotated[float, Field(gt=0)] = 1.0
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
-    owns: ClassVar[frozenset[str]] = frozenset({"objective"})
 
     def begin_experience(self, learner: Learner, experience: Shown) -> None:
         if "known" in self.state:

@@ -65,7 +65,7 @@ class Replay(Part):
         memory = learner.memory
         if not (len(memory) if self.start == "any" else memory.has_earlier(learner.experience)):
             return
-        draw = memory.draw(self.rows or len(batch.stream), generator=self.generator)
+        draw = memory.draw(self.rows or batch.size, generator=self.generator)
         weight = 1 / (1 + (learner.experience or 0)) if isinstance(self.new_weight, str) else self.new_weight
         rehearse(batch, draw, self.loss_form, weight)
 
