@@ -13,6 +13,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -41,8 +42,8 @@ class Registry:
         kind: Singular, as used in messages: ``"strategy"``.
         group: Entry-point group, such as ``"clbench.strategies"``.
         builtins: name -> (``"module:attribute"``, one line of what it is).
-        schemes: scheme -> (``"module:attribute"``, one line of what it is): a function from what follows the colon to
-            the thing, whose ``source`` identifies its code.
+        schemes: scheme -> (``"module:attribute"``, how what follows the colon is mostly written, one line of what it
+            is): a function from what follows the colon to the thing, whose ``source`` identifies its code.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Registry:
         kind: str,
         group: str,
         builtins: dict[str, tuple[str, str]],
-        schemes: dict[str, tuple[str, str]] | None = None,
+        schemes: dict[str, tuple[str, str, str]] | None = None,
     ) -> None:
         self.kind = kind
         self.group = group
@@ -75,6 +76,29 @@ class Registry:
         scheme, colon, _ = name.partition(":")
         return scheme if colon and scheme in self.schemes else ""
 
+    def forms(self) -> list[str]:
+        """How things of other libraries are written: ``sklearn:NAME``."""
+        return [f"{scheme}:{form}" for scheme, (_, form, _) in self.schemes.items()]
+
+    def hint(self, name: str) -> str:
+        """What to write in place of a name that is not known."""
+        if name.endswith(".py"):
+            return f"write {name}:NAME for what is in that file"
+        near = did_you_mean(name, [entry.name for entry in self])
+        scheme, colon, rest = name.partition(":")
+        meant = get_close_matches(scheme.lower(), self.schemes, n=1, cutoff=0.6)
+        if meant and (colon or not near.startswith("did")):
+            return f"did you mean {meant[0]}:{rest or self.schemes[meant[0]][1]}?"
+        if colon and self.schemes and not near.startswith("did"):
+            return f"things of other libraries are written {', '.join(self.forms())}"
+        return near
+
+    def _of_file(self, name: str) -> Any:
+        scheme, _, rest = name.partition(":")
+        if self.schemes and len(scheme) > 1 and ".py:" in rest and not Path(name.rpartition(":")[0]).exists():
+            raise Refused(f"there is no scheme {scheme!r}, as in {name!r}; {self.hint(name)}")
+        return from_file(name, self.kind)
+
     def _of_scheme(self, name: str) -> Any:
         scheme, _, rest = name.partition(":")
         return _load(self.schemes[scheme][0])(rest)
@@ -94,7 +118,7 @@ class Registry:
         """What is known of a name, or of ``SCHEME:REST``, without loading it."""
         scheme = self.scheme(name)
         if scheme:
-            return Entry(name, self.schemes[scheme][1], "clbench", lambda: self._of_scheme(name))
+            return Entry(name, self.schemes[scheme][2], "clbench", lambda: self._of_scheme(name))
         return next(entry for entry in self if entry.name == name)
 
     def problems(self) -> list[tuple[Entry, str]]:
@@ -158,10 +182,10 @@ class Registry:
         if self.scheme(name):
             return self._of_scheme(name)
         if ".py:" in name:
-            return from_file(name, self.kind)
+            return self._of_file(name)
         entry = self._added.get(name) or self._known.get(name)
         if entry is None:
-            raise Refused(f"there is no {self.kind} called {name!r}; {did_you_mean(name, [e.name for e in self])}")
+            raise Refused(f"there is no {self.kind} called {name!r}; {self.hint(name)}")
         try:
             return entry.load()
         except Exception as error:
@@ -211,14 +235,32 @@ def from_file(name: str, kind: str) -> Any:
     """The NAME of a ``FILE.py:NAME``.
 
     Raises:
-        Refused: The file cannot be read or does not import, or has no such name.
+        Refused: The file cannot be read or does not import, has no such name, or it is neither class nor function.
     """
     module, attribute = open_file(name), name.rpartition(":")[2]
     file = Path(name.rpartition(":")[0]).name
     if not hasattr(module, attribute):
         known = [each for each in vars(module) if not each.startswith("_")]
-        raise Refused(f"{file} has no {attribute!r} to be a {kind}; {did_you_mean(attribute, known)}")
-    return getattr(module, attribute)
+        what = f"has no {attribute!r} to be a {kind}" if attribute else f"is to hold a {kind}; write {file}:NAME"
+        raise Refused(f"{file} {what}; {did_you_mean(attribute, known)}")
+    return makes(getattr(module, attribute), kind, f"{file}:{attribute}")
+
+
+def makes(thing: Any, kind: str, name: str) -> Any:
+    """The thing itself, if it can be called.
+
+    Raises:
+        Refused: It cannot.
+    """
+    if not callable(thing):
+        raise Refused(f"{name} is {a(thing)}; a {kind} is a class, or a function that makes one")
+    return thing
+
+
+def a(thing: Any) -> str:
+    """The type of a thing with its article: ``an int``."""
+    kind = type(thing).__name__
+    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 @cache

@@ -194,7 +194,12 @@ def test_two_workers_run_it_as_one_does(tmp_path):
         (f"{ours('Plain')} + {ours('Labels')}", "has a step of its own, .*Labels does more"),
         ("observe:nowhere.at.all.Plain", "nowhere.at.all does not import"),
         ("observe:collections.OrderdDict", "has no 'OrderdDict' to be a learner; did you mean 'OrderedDict'"),
-        ("observe:Plain", "names no module"),
+        ("observe:collections.Xylophone", r"has no 'Xylophone' to be a learner; write observe:FILE\.py:NAME"),
+        ("observe:Plain", r"names no module and no file; write observe:FILE\.py:NAME or observe:package\.module\.NAME"),
+        ("observe:", "observe: names no module and no file"),
+        ("observe:.Plain", "names no module and no file"),
+        ("observe:plain.py", r"names a file and nothing in it; write observe:plain\.py:NAME"),
+        (ours(""), r"observers\.py is to hold a learner; write observers\.py:NAME; known: "),
         ("observe:missing.py:Plain", "cannot be read"),
     ],
 )

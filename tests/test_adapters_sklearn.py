@@ -113,7 +113,12 @@ def test_before_it_is_taught_it_says_nothing():
         ("sklearn:linear_model.SGDRegressor", "predicts no classes"),
         ("sklearn:SGDClassifier(loss=logloss)", "The 'loss' parameter of SGDClassifier must be a str among"),
         ("sklearn:SGDClassifier(alfa=1)", "did you mean 'alpha'"),
-        ("sklearn:nowhere.Nothing", "no module 'nowhere' has a 'Nothing'"),
+        ("sklearn:nowhere.Nothing", r"nowhere does not import.*write sklearn:FILE\.py:NAME"),
+        ("sklearn:linear_model.SGDClassifer", "has no 'SGDClassifer' to be a learner; did you mean 'SGDClassifier'"),
+        ("sklearn:SVC", "sklearn:SVC is not there; known: BernoulliNB, .*; else write"),
+        ("sklearn:", "sklearn: is not there; known: BernoulliNB, "),
+        ("sklearn:mine.py", r"names a file and nothing in it; write sklearn:mine\.py:NAME"),
+        ("sklearn:sklearn.naive_bayes", "is a module; a learner is a class, or a function that makes one"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(written, sentence):

@@ -40,10 +40,36 @@ def test_list_tells_every_registered_name() -> None:
     text = call("list").out
     assert names_under(text, "benchmarks") == list(shipped())
     for heading, registry in (("scenarios", SCENARIOS), ("models", MODELS), ("strategies", STRATEGIES)):
-        schemes = [f"{scheme}:NAME" for scheme in registry.schemes]
-        assert names_under(text, heading) == [*(entry.name for entry in registry), *schemes]
+        assert names_under(text, heading) == [entry.name for entry in registry]
     assert set(names_under(text, "metrics")) == {entry.name for entry in METRICS}
     assert {entry.name for entry in DATASETS} <= set(names_under(text, "datasets"))
+
+
+def test_list_tells_how_learners_of_other_libraries_are_written() -> None:
+    text = call("list", "strategies").out
+    heading = "  of other libraries, and classes of yours, written SCHEME:NAME"
+    assert names_under(text, heading)[:3] == ["avalanche:NAME", "sklearn:NAME", "observe:FILE.py:NAME"]
+    assert "each also takes FILE.py:NAME and package.module.NAME" in text
+    assert "SCHEME" not in call("list", "models").out
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nope:X", "things of other libraries are written avalanche:NAME, sklearn:NAME, observe:FILE.py:NAME"),
+        ("Sklearn:GaussianNB", "did you mean sklearn:GaussianNB?"),
+        ("observe", "did you mean observe:FILE.py:NAME?"),
+        ("er:", "did you mean 'er'?"),
+        ("nothing", "`clbench list` tells what there is"),
+        ("mine.py:Mine", "write observe:mine.py:NAME for a class with observe(x, y), and add --plugin mine.py"),
+        ("sklearn:SGDClassifier(loss=hinge)", "show takes one name without settings; write clbench show sklearn:SGD"),
+        ("er + ewc(strength=1)", "write clbench show er\n"),
+    ],
+)
+def test_show_tells_what_to_write_in_place_of_a_name_that_stands_for_nothing(name: str, sentence: str) -> None:
+    answer = call("show", name)
+    assert answer.code == 2
+    assert sentence in answer.err
 
 
 def test_list_of_one_kind_tells_nothing_of_the_others() -> None:

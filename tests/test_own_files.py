@@ -9,6 +9,25 @@ from command_line import call
 import clbench
 from clbench.plan import plan
 
+NO_PARTS = """
+import numpy as np
+
+
+class Mine:
+    def __init__(self, model): ...
+    def observe(self, x, y): ...
+
+
+class Bare: ...
+
+
+def numbers():
+    return [1, 2]
+
+
+value = 3
+"""
+
 RING = '''
 from dataclasses import dataclass
 import numpy as np
@@ -112,6 +131,63 @@ def test_a_file_that_does_not_hold_it_is_refused_with_a_sentence(own, name, sent
     with pytest.raises(clbench.Refused) as caught:
         plan(benchmark(own, stream=stream))
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        (
+            "observ:{}:Mine",
+            "there is no scheme 'observ', as in 'observ:none.py:Mine'; did you mean observe:none.py:Mine?",
+        ),
+        ("nope:{}:Mine", "written avalanche:NAME, sklearn:NAME, observe:FILE.py:NAME"),
+        ("nope:Mine", "written avalanche:NAME, sklearn:NAME, observe:FILE.py:NAME"),
+        ("SKLEARN:GaussianNB", "did you mean sklearn:GaussianNB?"),
+        ("avalanche", "did you mean avalanche:NAME?"),
+        ("ewc:x", "did you mean 'ewc'?"),
+        ("{}", "write none.py:NAME for what is in that file"),
+        ("{}:", "'none.py:' names the file none.py, which cannot be read"),
+    ],
+)
+def test_a_name_that_is_no_strategy_is_answered_with_what_was_meant(written, sentence):
+    with pytest.raises(clbench.Refused) as caught:
+        plan("split-digits", strategies=[written.format("none.py")])
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "Mine",
+            "cannot be made from its settings (missing a required argument: 'model'); a strategy is a subclass of",
+        ),
+        ("Bare", "makes a Bare, which is no part"),
+        ("numbers", "makes a list, which is no part"),
+        ("value", "mine.py:value is an int; a strategy is a class, or a function that makes one"),
+        ("np", "mine.py:np is a module; a strategy is a class"),
+        ("", "mine.py is to hold a strategy; write mine.py:NAME; known: Bare, Mine, np, numbers, value"),
+    ],
+)
+def test_what_makes_no_part_is_refused_with_a_sentence(tmp_path, name, sentence):
+    file = tmp_path / "mine.py"
+    file.write_text(NO_PARTS, encoding="utf-8")
+    with pytest.raises(clbench.Refused) as caught:
+        plan("split-digits", strategies=[f"er + {file}:{name}"])
+    assert sentence in str(caught.value)
+
+
+def test_check_leads_a_class_with_observe_to_its_scheme(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(NO_PARTS, encoding="utf-8")
+    answer = call("check", f"{file}:Mine")
+    assert answer.code == 2
+    assert f"write clbench check observe:{file}:Mine" in answer.err
+
+
+def test_a_data_set_in_a_python_file_is_no_known_form(own):
+    with pytest.raises(clbench.Refused, match="not of a known form; write one of folder:PATH"):
+        plan(benchmark(own, stream={"scenario": "split", "dataset": f"{own}:ring"}))
 
 
 def test_check_says_that_a_good_stream_keeps_the_contract(own):

@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -19,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from clbench.adapters.guest import Guest, unmoved
-from clbench.adapters.recipes import recipe_of
+from clbench.adapters.recipes import find, recipe_of
 from clbench.batch import TASK, Batch, Y
 from clbench.learner import Learner, Output, Shown
 from clbench.parameters import Refused, did_you_mean
-from clbench.registry import checksum, from_file
+from clbench.registry import a, checksum
 from clbench.strategies.chain import MEANING
 from clbench.strategies.part import Part
 
@@ -150,7 +149,7 @@ class Observer(Guest):
 
 def _kind(value: Any) -> str:
     shape = getattr(value, "shape", None)
-    return f"a {type(value).__name__}" + (f" of shape {tuple(shape)}" if shape is not None else "")
+    return a(value) + (f" of shape {tuple(shape)}" if shape is not None else "")
 
 
 def _asks(thing: Any, where: str) -> dict[str, tuple[str, ...]]:
@@ -191,30 +190,6 @@ def _asked_by(method: Callable[..., Any], first: int, known: Collection[str], wh
     return tuple(asked)
 
 
-def _find(rest: str) -> Any:
-    """The class or function.
-
-    Raises:
-        Refused: It is not there, or its module does not import.
-    """
-    if ".py:" in rest:
-        return from_file(rest, "learner")
-    module, _, name = rest.rpartition(".")
-    if not module:
-        raise Refused(f"observe:{rest} names no module; write observe:FILE.py:NAME or observe:package.module.NAME")
-    try:
-        found = import_module(module)
-    except Exception as error:
-        raise Refused(
-            f"observe:{rest}: {module} does not import ({type(error).__name__}: {error}); write observe:FILE.py:NAME "
-            "or observe:package.module.NAME"
-        ) from error
-    if not hasattr(found, name):
-        known = [each for each in vars(found) if not each.startswith("_")]
-        raise Refused(f"{module} has no {name!r} to be a learner; {did_you_mean(name, known)}")
-    return getattr(found, name)
-
-
 def recipe(rest: str) -> Callable[..., Part]:
     """The recipe of ``observe:REST``.
 
@@ -227,9 +202,7 @@ def recipe(rest: str) -> Callable[..., Part]:
 @cache
 def _recipe(rest: str, source: str) -> Callable[..., Part]:
     name = f"observe:{rest}"
-    constructor = _find(rest)
-    if not callable(constructor):
-        raise Refused(f"{name} is {_kind(constructor)}; a learner is a class, or a function that makes one")
+    constructor = find("observe", rest, "learner")
     if isinstance(constructor, type):
         _asks(constructor, name)
     needs = frozenset(getattr(constructor, "needs", ()))

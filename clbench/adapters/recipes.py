@@ -4,11 +4,58 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
+from clbench.parameters import Refused, did_you_mean
+from clbench.registry import from_file, makes
 from clbench.strategies.part import Part
 
 PLAIN = (bool, int, float, str, type(None))
+
+
+def find(scheme: str, rest: str, kind: str, *, known: Collection[str] = (), within: str = "") -> Any:
+    """The class or function of ``SCHEME:FILE.py:NAME`` or ``SCHEME:package.module.NAME``.
+
+    Args:
+        scheme: Such as ``sklearn``.
+        rest: What follows it.
+        kind: Singular, as used in messages: ``"learner"``.
+        known: Names that the scheme knows without a module, of which this is none.
+        within: A package that may be left out of an import path.
+
+    Raises:
+        Refused: It is not there, or its module does not import.
+    """
+    if ".py:" in rest:
+        return from_file(rest, kind)
+    write = f"write {scheme}:FILE.py:NAME or {scheme}:package.module.NAME"
+    if rest.endswith(".py"):
+        raise Refused(f"{scheme}:{rest} names a file and nothing in it; write {scheme}:{rest}:NAME")
+    module, _, name = rest.rpartition(".")
+    if known and "." not in rest:
+        near = did_you_mean(rest, known)
+        raise Refused(f"{scheme}:{rest} is not there; {near if near.startswith('did') else f'{near}; else {write}'}")
+    if not (module and all(piece.isidentifier() for piece in rest.split("."))):
+        raise Refused(f"{scheme}:{rest} names no module and no file; {write}")
+    found = _module(module, within, f"{scheme}:{rest}", write)
+    if not hasattr(found, name):
+        near = did_you_mean(name, [each for each in vars(found) if not each.startswith("_")])
+        raise Refused(f"{module} has no {name!r} to be a {kind}; {near if near.startswith('did') else write}")
+    return makes(getattr(found, name), kind, f"{scheme}:{rest}")
+
+
+def _module(module: str, within: str, name: str, write: str) -> ModuleType:
+    if within:
+        try:
+            return import_module(f"{within}.{module}")
+        except ModuleNotFoundError:
+            pass  # then the path is a whole one
+    try:
+        return import_module(module)
+    except Exception as error:
+        raise Refused(f"{name}: {module} does not import ({type(error).__name__}: {error}); {write}") from error
 
 
 def recipe_of(

@@ -34,7 +34,8 @@ def board(
 ) -> None:
     """Rank the strategies of some results."""
     from clbench import api
-    from clbench.leaderboard import render
+    from clbench.leaderboard import FORMATS, render
+    from clbench.parameters import Refused, did_you_mean
 
     if format == "hub":
         _export(directories, metrics, output)
@@ -45,6 +46,8 @@ def board(
     if output is None and chosen == "table":
         print_board(make_console(), made, chosen=names is not None)
         return
+    if chosen not in FORMATS:
+        raise Refused(f"there is no board format {chosen!r}; {did_you_mean(chosen, [*FORMATS, 'hub'])}")
     text = render(made, chosen)
     if output is None:
         typer.echo(text, nl=False)

@@ -84,11 +84,11 @@ def _kind(target: str) -> Kind:
     if STRATEGIES.scheme(target):
         return Kind.strategy
     if ".py:" in target and not set(target) & set("(+"):
-        thing = SCENARIOS.get(target)
+        thing = STRATEGIES.get(target)
+        if isinstance(thing, type) and hasattr(thing, "observe") and not issubclass(thing, Part):
+            raise Refused(f"{target} is a class with observe(x, y), and no part; write clbench check observe:{target}")
         if isinstance(thing, type) and issubclass(thing, Part):
             return Kind.strategy
-        if not callable(thing):
-            raise Refused(f"{target} is neither a part, nor a recipe or scenario (functions); name another thing in it")
         # a scenario takes (dataset, seed, *, settings), a recipe settings alone
         positional = [p for p in inspect.signature(thing).parameters.values() if p.kind is not p.KEYWORD_ONLY]
         return Kind.scenario if positional else Kind.strategy

@@ -10,6 +10,7 @@ from clbench.cli.common import make_console
 from clbench.cli.plugins import Plugins
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
 
@@ -43,6 +44,7 @@ def list_names(
         for name, text in _lines(each):
             grid.add_row(Text(f"  {name}", style="cyan"), text)
         console.print(grid)
+        _print_schemes(console, each)
         if each == "datasets":
             console.print(Padding(Text(f"settings of each: {_dataset_settings()}", style="dim"), (0, 0, 0, 2)))
             console.print("  and any other classification data set of torchvision by its class name", style="dim")
@@ -72,7 +74,28 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
         if parameters and kind != "datasets":
             text.append(f"\n{parameters}", style="dim")
         lines.append((name, text))
-    return lines + [(f"{scheme}:NAME", Text(summary)) for scheme, (_, summary) in registry(kind).schemes.items()]
+    return lines
+
+
+def _print_schemes(console: Console, kind: str) -> None:
+    """How a kind's things of other libraries are written."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from clbench.cli.kinds import registry
+
+    schemes = {} if kind == "benchmarks" else registry(kind).schemes
+    if not schemes:
+        return
+    console.print(Text("\n  of other libraries, and classes of yours, written SCHEME:NAME", style="bold"))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for scheme, (_, form, summary) in schemes.items():
+        grid.add_row(Text(f"  {scheme}:{form}", style="cyan"), Text(summary))
+    console.print(grid)
+    console.print(
+        "  each also takes FILE.py:NAME and package.module.NAME; `clbench show SCHEME:NAME` tells the settings of one",
+        style="dim",
+    )
 
 
 def _dataset_settings() -> str:

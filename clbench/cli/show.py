@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,14 +53,26 @@ def show(
         return _show_record(console, store.load(path))
     if (path.parent / "records").is_dir() and not path.exists():
         return _show_folder(console, path.parent, path.name)
+    if set(name) & set("(+"):
+        first = re.split(r"[(+]", name)[0].strip()
+        raise Refused(f"show takes one name without settings; write clbench show {first or 'NAME'}")
     if not _show_name(console, name):
-        from clbench.cli.kinds import KINDS, names
-        from clbench.parameters import did_you_mean
-
-        near = did_you_mean(name, {each for kind in KINDS for each in names(kind)})
-        hint = near if near.startswith("did") else "`clbench list` tells what there is"
-        raise Refused(f"nothing is called {name!r}, and no record or benchmark file is there; {hint}")
+        raise Refused(f"nothing is called {name!r}, and no record or benchmark file is there; {_hint(name)}")
     return None
+
+
+def _hint(name: str) -> str:
+    """What to write in place of a name that stands for nothing."""
+    from clbench.cli.kinds import KINDS, names
+    from clbench.parameters import did_you_mean
+    from clbench.strategies import STRATEGIES
+
+    file, python, _ = name.partition(".py")
+    if python and ":" not in file:
+        return f"write observe:{file}.py:NAME for a class with observe(x, y), and add --plugin {file}.py for its parts"
+    near = did_you_mean(name, {each for kind in KINDS for each in names(kind)})
+    hint = near if near.startswith("did") else STRATEGIES.hint(name)
+    return "`clbench list` tells what there is" if hint.startswith("known") else hint
 
 
 # --------------------------------------------------------------------------------------------------- records

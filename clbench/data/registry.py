@@ -80,7 +80,7 @@ def check_name(name: str) -> None:
         return
     form, colon, path = name.partition(":")
     if colon:
-        if f"{form}:PATH" not in DATASETS or not path:
+        if form.endswith(".py") or f"{form}:PATH" not in DATASETS or not path:
             forms = ", ".join(entry.name for entry in DATASETS if entry.name.endswith(":PATH"))
             raise Refused(f"data set {name!r} is not of a known form; write one of {forms}")
     elif name not in DATASETS and name not in SPLITS:

@@ -58,14 +58,17 @@ STRATEGIES = Registry(
     {
         "avalanche": (
             "clbench.adapters.avalanche.recipes:recipe",
+            "NAME",
             "a template or plugin of avalanche-lib, in its own loop: avalanche:Replay(mem_size=500)",
         ),
         "sklearn": (
             "clbench.adapters.sklearn.estimators:recipe",
+            "NAME",
             "an estimator with partial_fit: sklearn:SGDClassifier(loss=log_loss)",
         ),
         "observe": (
             "clbench.adapters.observe:recipe",
+            "FILE.py:NAME",
             "a class of yours with observe(x, y): observe:FILE.py:NAME(alpha=0.5)",
         ),
     },

@@ -7,12 +7,13 @@ ways to write a strategy are one cell.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clbench.parameters import Refused, validate
-from clbench.registry import open_file
+from clbench.registry import a, open_file
 from clbench.strategies import STRATEGIES
 from clbench.strategies.part import Part
 
@@ -46,12 +47,33 @@ def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None
 
 
 def parts(items: Sequence[Item]) -> list[Part]:
-    """The parts of a strategy in canonical form."""
+    """The parts of a strategy in canonical form.
+
+    Raises:
+        Refused: Something makes no part.
+    """
     made: list[Part] = []
     for item in items:
-        result = STRATEGIES.get(item["name"])(**item["parameters"])
-        made.extend([result] if isinstance(result, Part) else result)
+        result = _called(item)
+        several = [result] if isinstance(result, Part) else result
+        if not (isinstance(several, list | tuple) and all(isinstance(part, Part) for part in several)):
+            raise Refused(f"{item['name']} makes {a(result)}, which is no part; {_written(item)}")
+        made.extend(several)
     return made
+
+
+def _called(item: Item) -> Any:
+    target = STRATEGIES.get(item["name"])
+    try:
+        inspect.signature(target).bind(**item["parameters"])
+    except TypeError as error:
+        raise Refused(f"{item['name']} cannot be made from its settings ({error}); {_written(item)}") from None
+    return target(**item["parameters"])
+
+
+def _written(item: Item) -> str:
+    known = "a strategy is a subclass of clbench.Part, or a function that returns parts"
+    return known + (f"; a class with observe(x, y) is written observe:{item['name']}" if ".py:" in item["name"] else "")
 
 
 def plugin(file: str) -> dict[str, str]:

@@ -10,13 +10,13 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import Any, ClassVar
 
 from clbench.adapters.avalanche.library import VERSION, BasePlugin, BaseTemplate, plugins, supervised
+from clbench.adapters.recipes import find as named
 from clbench.adapters.recipes import recipe_of
-from clbench.parameters import Refused, did_you_mean
-from clbench.registry import checksum, from_file
+from clbench.parameters import Count, Refused
+from clbench.registry import checksum
 from clbench.strategies.part import Part
 
 GIVEN = frozenset(
@@ -158,7 +158,7 @@ def _open_sizes(recipe: Any) -> None:
     """Let sizes of memory be left open, whatever default the constructor has for them."""
     signature = inspect.signature(recipe)
     settings = [
-        each.replace(default=None, annotation=int | None) if each.name in MEMORIES | QUOTAS else each
+        each.replace(default=None, annotation=Count | None) if each.name in MEMORIES | QUOTAS else each
         for each in signature.parameters.values()
     ]
     recipe.__signature__ = signature.replace(parameters=settings)
@@ -171,29 +171,14 @@ def find(rest: str) -> type:
     Raises:
         Refused: It is not there, or is neither a template nor a plugin.
     """
-    found = from_file(rest, "strategy") if ".py:" in rest else _named(rest)
+    known = shipped()
+    found = known[rest] if rest in known else named("avalanche", rest, "strategy", known=known)
     if not (isinstance(found, type) and (issubclass(found, BaseTemplate | BasePlugin))):
         raise Refused(
             f"avalanche:{rest} is neither a template nor a plugin; write a subclass of avalanche-lib's BaseTemplate or "
             "SupervisedPlugin"
         )
     return found
-
-
-def _named(rest: str) -> Any:
-    if "." not in rest:
-        known = shipped()
-        if rest not in known:
-            raise Refused(f"avalanche-lib has no template or plugin {rest!r}; {did_you_mean(rest, known)}")
-        return known[rest]
-    module, _, name = rest.rpartition(".")
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise Refused(
-            f"avalanche:{rest} is not there ({error}); write avalanche:NAME for what avalanche-lib has, "
-            "avalanche:package.module.NAME or avalanche:FILE.py:NAME"
-        ) from error
 
 
 @cache

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clbench.adapters.guest import Guest
-from clbench.adapters.recipes import recipe_of
+from clbench.adapters.recipes import find, recipe_of
 from clbench.batch import Batch
 from clbench.learner import Learner, Output
-from clbench.parameters import Refused, did_you_mean
-from clbench.registry import checksum, from_file
+from clbench.parameters import Refused
+from clbench.registry import checksum
 from clbench.rng import derive
 from clbench.strategies.part import Part
 
@@ -158,21 +158,9 @@ def _kind(thing: Any) -> str:
 
 
 def _find(rest: str) -> Any:
-    if ".py:" in rest:
-        return from_file(rest, "estimator")
     if rest in NAMES:
         return getattr(import_module(f"sklearn.{NAMES[rest]}"), rest)
-    module, _, name = rest.rpartition(".")
-    if not module:
-        raise Refused(f"sklearn:{rest} is not there; {did_you_mean(rest, NAMES)}, or write its import path")
-    for prefix in ("", "sklearn."):
-        try:
-            return getattr(import_module(prefix + module), name)
-        except (ImportError, AttributeError):
-            continue
-    raise Refused(
-        f"sklearn:{rest} is not there: no module {module!r} has a {name!r}; write sklearn:package.module.NAME"
-    )
+    return find("sklearn", rest, "learner", known=NAMES, within="sklearn")
 
 
 def recipe(rest: str) -> Callable[..., Part]:
