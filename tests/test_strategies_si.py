@@ -136,3 +136,9 @@ def test_si_is_skipped_where_boundaries_are_hidden():
 
     with pytest.raises(Skip, match="needs visible boundaries"):
         ready("si", "stream.boundaries=false")
+
+
+def test_paths_hold_the_stream_s_steps_alone_whatever_the_order_of_the_parts():
+    first, last = (trained(s, "stream.experiences=2") for s in ("si + k_fpf", "k_fpf + si"))
+    ours, theirs = (next(p for p in run.chain.parts if isinstance(p, SI)).state["importance"] for run in (first, last))
+    assert torch.equal(ours, theirs)

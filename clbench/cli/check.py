@@ -116,7 +116,7 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
     from clbench.testing import PROPERTIES, examine
 
     width = max(map(len, PROPERTIES))
-    broken = 0
+    broken = kept = 0
     for verdict in examine(strategy, seed=seed):
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(width=max(map(len, STYLES)))
@@ -129,8 +129,12 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
         grid.add_row(Text(verdict.status, style=STYLES[verdict.status]), verdict.property, text)
         console.print(grid)
         broken += verdict.status == "broken"
+        kept += verdict.status == "kept"
     if broken:
         console.print(f"The contract is broken in {broken} of {len(PROPERTIES)} properties.", style="red")
+        raise typer.Exit(1)
+    if not kept:
+        console.print("Nothing could be asked of it: every property was skipped, for the reasons above.", style="red")
         raise typer.Exit(1)
     console.print("The contract is kept.", style="green")
 

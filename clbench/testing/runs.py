@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from clbench.cell import run_cell
 from clbench.plan import Cell
 from clbench.prepare import Run
 from clbench.strategies import STRATEGIES
+from clbench.strategies import text as strategy_text
 from clbench.testing.compare import difference, leaves, size, trace_difference
 from clbench.testing.trial import Blind, Broken, Ends, Noting, Skipped, Trial, ends
 
@@ -70,7 +72,7 @@ def identity(trial: Trial) -> None:
     """At the parameters that a part declares as its identity, it changes nothing."""
     asked = 0
     for number, item in enumerate(trial.items):
-        neutral = getattr(STRATEGIES.get(item["name"]), "identity", None)
+        neutral = _neutral(item)
         if neutral is None:
             continue
         asked += 1
@@ -89,6 +91,18 @@ def identity(trial: Trial) -> None:
             )
     if not asked:
         raise Skipped("no part declares an identity, the parameters at which it does nothing")
+
+
+def _neutral(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The parameters at which a part, or the one part of a recipe, is declared to do nothing."""
+    made = STRATEGIES.get(item["name"])
+    if isinstance(made, type):
+        declared: Mapping[str, Any] | None = getattr(made, "identity", None)
+        return declared
+    parts = strategy_text.parts([dict(item)])
+    if len(parts) != 1 or parts[0].identity is None:
+        return None
+    return {name: value for name, value in parts[0].identity.items() if name in item["parameters"]} or None
 
 
 def needs(trial: Trial) -> None:
