@@ -242,3 +242,14 @@ def test_an_alias_is_forgotten_and_never_hides_a_name():
     assert "mine" not in registry
     with pytest.raises(clbench.Refused, match="from clbench"):
         registry.alias("er", "mine.py:ER")
+
+
+def test_a_declaration_may_depend_on_the_parameters_of_a_part_and_a_wrong_one_is_refused():
+    class Choosing(clbench.Part):
+        @property
+        def needs(self):
+            return frozenset({"memory"})
+
+    assert Choosing().needs == {"memory"}
+    with pytest.raises(clbench.Refused, match="'memorie' is not allowed; did you mean 'memory'"):
+        type("Wrong", (clbench.Part,), {"needs": frozenset({"memorie"})})

@@ -101,7 +101,7 @@ class Part:
         for name, value in vars(cls).items():
             if inspect.isfunction(value) and not hasattr(Part, name):
                 _check_spelling(cls, name)
-            elif name in DECLARATIONS and not isinstance(value, property):  # those of an instance are its own
+            elif name in DECLARATIONS and not isinstance(value, property):  # one that depends on the parameters
                 _check_declaration(cls, name, value)
 
     @property
