@@ -21,6 +21,7 @@ import torch
 from clbench import look_schedule
 from clbench.config import Evaluation, Training
 from clbench.evaluate import Evaluator, Subject
+from clbench.parameters import Refused
 from clbench.plan import Cell
 from clbench.prepare import Skip, prepare_job
 from clbench.types import Index, Kind, Stream, content_hash
@@ -137,7 +138,8 @@ def forecast(
         except Skip as error:
             seconds, reason = 0.0, f"skipped: {error}"
         except Exception as error:  # whatever a run would put into its record
-            reason = f"cannot be timed: {error}"
+            told = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            reason = f"cannot be timed: {told}"
         found.append(Forecast(group[0].label, len(group), seconds, reason))
     return found
 

@@ -126,6 +126,23 @@ def test_what_cannot_be_is_refused_with_a_sentence(written, sentence):
         parts(canonical(written))
 
 
+@pytest.mark.parametrize(
+    ("label", "sentence"),
+    [
+        ("'seven'", "predicts what is no array of numbers"),
+        ("99", "predicts labels from 99 to 99; they are output units, from 0 to 9"),
+    ],
+)
+def test_an_estimator_of_ones_own_that_predicts_no_output_unit_is_refused(tmp_path, label, sentence):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        f"class Mine:\n    def partial_fit(self, x, y): pass\n    def predict(self, x): return [{label}] * len(x)\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(Refused, match=sentence):
+        trained(f"sklearn:{file}:Mine")
+
+
 def test_rows_that_are_weighed_against_each_other_are_refused():
     with pytest.raises(Refused, match="learns all rows alike"):
         trained("er(loss=weighted) + sklearn:GaussianNB")

@@ -114,12 +114,19 @@ class Guest(Part):
         except (Refused, KeyError):
             return 0
 
-    def scores(self, answer: Tensor, n_outputs: int, rows: int | None = None) -> Tensor:
+    def scores(self, told: Any, n_outputs: int, rows: int | None = None) -> Tensor:
         """Scores (B, C) of an answer: the same, or 1 for each predicted output unit of (B,).
 
         Raises:
-            Refused: It is of another shape, or a label is none of the output units.
+            Refused: It is no array of numbers or of another shape, or a label is none of the output units.
         """
+        try:
+            answer = torch.as_tensor(told)
+        except (TypeError, ValueError, RuntimeError):
+            raise Refused(
+                f"{self.name} predicts what is no array of numbers ({getattr(told, 'dtype', type(told).__name__)}); "
+                f"allowed are scores of shape (rows, {n_outputs}) and whole-numbered labels of shape (rows,)"
+            ) from None
         right = rows in (None, len(answer)) if answer.dim() else False
         if right and answer.dim() == 1 and not answer.is_floating_point():
             if len(answer) and not 0 <= int(answer.min()) <= int(answer.max()) < n_outputs:

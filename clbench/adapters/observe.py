@@ -139,7 +139,7 @@ class Observer(Guest):
 
         with unmoved():
             told = self._call("predict", x, task=lambda: task, allowed=allowed)
-        scores = self.scores(torch.as_tensor(told, device=learner.device), learner.n_outputs, len(x))
+        scores = self.scores(told, learner.n_outputs, len(x)).to(learner.device)
         return Output(scores, scores)
 
     def _call(self, method: str, *first: Any, **named: Callable[[], Any]) -> Any:

@@ -17,7 +17,6 @@ from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -76,8 +75,8 @@ class Taught:
         self.votes = np.concatenate([held, np.zeros((max(0, most - len(held)), self.classes), dtype=np.int64)])
         np.add.at(self.votes, (cluster, y), 1)
 
-    def ask(self, x: Array) -> Array:
-        """Scores (B, C) of rows (B, F); zeros before it has been taught."""
+    def ask(self, x: Array) -> NDArray[Any]:
+        """Scores (B, C) or labels (B,) of rows (B, F); zeros (B, C) before it has been taught."""
         if not self.begun:
             return np.zeros((len(x), self.classes))
         if self.votes is not None:
@@ -86,7 +85,8 @@ class Taught:
         for method in ("predict_proba", "decision_function"):
             if hasattr(self.estimator, method):
                 return self._wide(np.asarray(getattr(self.estimator, method)(x), dtype=np.float64))
-        return np.eye(self.classes)[np.asarray(self.estimator.predict(x), dtype=np.int64)]
+        labels = np.asarray(self.estimator.predict(x))
+        return labels.astype(np.int64) if labels.dtype.kind == "f" else labels
 
     def _wide(self, told: Array) -> Array:
         """(B, C) of what may be one column for two classes, or columns of the classes met so far."""
@@ -127,7 +127,7 @@ class Estimator(Guest):
     def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
         """Its scores for inputs (B, ...)."""
         with _quiet():
-            told = torch.from_numpy(self.guest.ask(_array(x))).to(learner.device, torch.float32)
+            told = self.scores(self.guest.ask(_array(x)), learner.n_outputs, len(x)).to(learner.device)
         return Output(told, told)
 
 
