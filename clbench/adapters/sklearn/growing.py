@@ -67,7 +67,12 @@ class Growing:
         given, seed, classes = self.settings, self.settings["seed"], self.settings["classes"]
         self.training, budget = Training(**given["training"]), MemoryBudget(**given["memory"])
         parts = text.parts(text.canonical(given["strategy"]))
-        reason = unmet(parts, frozenset({"boundaries", *(["memory"] if budget.size else [])}))
+        policy = declared(parts, "memory_policy", budget.policy)
+        admit = declared(parts, "memory_admit", budget.admit)
+        kept = {"memory"} if budget.size else set()
+        if admit != "end" and policy != "herding":
+            kept.add("side_tensors")
+        reason = unmet(parts, frozenset({"boundaries", *kept}))
         if reason:
             raise Refused(f"strategy {given['strategy']!r} cannot be used here: {reason}")
         if declared(parts, "sees", "stream") != "stream" or any(part.engine for part in parts):
@@ -84,8 +89,8 @@ class Growing:
         torch.manual_seed(derive(seed, "dropout"))
         self.memory = Memory(
             budget.size,
-            policy=declared(parts, "memory_policy", budget.policy),
-            admit=declared(parts, "memory_admit", budget.admit),
+            policy=policy,
+            admit=admit,
             seed=seed,
             classes=classes,
         )
