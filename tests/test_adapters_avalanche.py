@@ -375,3 +375,8 @@ def test_er_aml_is_refused_where_its_loader_would_wait_for_ever():
     with pytest.raises(Refused, match="would never end"):
         hosted("avalanche:ER_AML(batch_size_mem=8)")
     assert done("avalanche:ER_AML(batch_size_mem=8)", "training.batch_size=4").cost["steps"] > 0
+
+
+def test_a_size_that_is_written_goes_before_the_budget():
+    run = hosted("avalanche:ICaRL(memory_size=20, fixed_memory=true)")
+    assert run.strategy.plugins[0].memory_size == 20

@@ -82,7 +82,8 @@ def _plugin(part: Hosted, world: World, model: nn.Module) -> Any:
 def _call(part: Hosted, constructor: Any, offered: dict[str, Any], world: World) -> Any:
     """An object of a class, given what its constructor asks for and the part's parameters."""
     asked = inspect.signature(constructor).parameters
-    given = {name: value for name, value in offered.items() if name in asked}
+    # a size that the user wrote goes before the one that fits the benchmark's budget
+    given = {name: value for name, value in offered.items() if name in asked and part.parameters.get(name) is None}
     open_sizes = {name for name, value in part.parameters.items() if value is None and name in given}
     parameters = {n: _sized(n, value, world) for n, value in part.parameters.items() if n not in open_sizes}
     policy = parameters.get("storage_policy")
