@@ -380,3 +380,9 @@ def test_er_aml_is_refused_where_its_loader_would_wait_for_ever():
 def test_a_size_that_is_written_goes_before_the_budget():
     run = hosted("avalanche:ICaRL(memory_size=20, fixed_memory=true)")
     assert run.strategy.plugins[0].memory_size == 20
+
+
+def test_synaptic_intelligence_without_importances_raises_an_alarm():
+    record = done("avalanche:SynapticIntelligence(si_lambda=1.0)")
+    assert record.alarms[0] == "its importances are all 0, so that its penalty never acted: this is naive training"
+    assert not any("importances" in alarm for alarm in done("avalanche:EWC(ewc_lambda=1)").alarms)

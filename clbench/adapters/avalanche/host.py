@@ -243,12 +243,20 @@ class Hosted:
             )
         if self._most.from_loaders and not self.listener.drawn and len(self.stream) > 1:
             found.append(f"its memory of {self._most.from_loaders} rows was never drawn from")
+        if len(self.stream) > 1 and any(_knows_nothing(plugin) for plugin in self.strategy.plugins):
+            found.append("its importances are all 0, so that its penalty never acted: this is naive training")
         return (*found, *of_trace(self.stream, self.evaluator.trace()))
 
     def weights(self) -> dict[str, Any]:
         """The state dict of the model that predicts."""
         state: dict[str, Any] = self.strategy.model.state_dict()
         return state
+
+
+def _knows_nothing(plugin: Any) -> bool:
+    """Whether it is synaptic intelligence without any importance, as it is on CPUs: see ``docs/avalanche.md``."""
+    kept = getattr(plugin, "ewc_data", None)
+    return kept is not None and not any(bool(importance.data.any()) for importance in kept[1].values())
 
 
 def _refuse(world: World, ordered: bool) -> None:
