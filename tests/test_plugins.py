@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import pytest
+import torch
 from command_line import call
 
 import clbench
@@ -253,3 +254,21 @@ def test_a_declaration_may_depend_on_the_parameters_of_a_part_and_a_wrong_one_is
     assert Choosing().needs == {"memory"}
     with pytest.raises(clbench.Refused, match="'memorie' is not allowed; did you mean 'memory'"):
         type("Wrong", (clbench.Part,), {"needs": frozenset({"memorie"})})
+
+
+def test_a_given_module_counts_as_pretrained_and_a_function_does_not(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import dataclass\nimport clbench\n\n@dataclass(kw_only=True)\nclass Tuned(clbench.Part):\n"
+        "    needs = frozenset({'pretrained'})\n"
+    )
+
+    def made(shape, n_outputs):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, n_outputs))
+
+    told = [
+        clbench.run("split-digits", strategies=f"{file}:Tuned", seeds=1, model=model)[0]
+        for model in (made((1, 8, 8), 10), made)
+    ]
+    assert [record.status for record in told] == ["done", "skipped"]
+    assert "pretrained weights" in told[1].reason

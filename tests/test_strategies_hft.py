@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from support import Disturbable, batches, ready, same_trace, train_until, trained
+from support import Disturbable, assert_same, batches, everything, ready, same_trace, train_until, trained
 
 from clbench.models.groups import layers
 from clbench.parameters import Refused
@@ -292,3 +292,14 @@ def test_hidden_boundaries_leave_only_the_plain_form_with_a_draw_per_pass_or_one
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(Refused, match="hft"):
         ready(f"hft({wrong})")
+
+
+def test_layers_whose_statistics_are_held_stay_so_in_a_run_that_goes_on():
+    settings = ("training.epochs=2",)
+    strategy = "hft(statistics=hold)"
+    whole = trained(strategy, *settings, model=Disturbable)
+    half = train_until(ready(strategy, *settings, model=Disturbable), 13)
+    resumed = ready(strategy, *settings, model=Disturbable)
+    resumed.restore(half.snapshot())
+    resumed.train()
+    assert_same(everything(whole), everything(resumed))
