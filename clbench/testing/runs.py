@@ -196,7 +196,7 @@ def device(trial: Trial) -> str | None:
 
 
 def workers(trial: Trial) -> None:
-    """The cell runs the same after a journey to a worker process and through a record's JSON."""
+    """The cell runs the same after the pickle that takes it to a worker, and after a record's JSON; in this process."""
     local = [entry.name for entry in STRATEGIES if entry.origin == "this program"]
     mine = next((item["name"] for item in trial.items if item["name"] in local), None)
     if mine is not None:
