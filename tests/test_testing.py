@@ -168,7 +168,7 @@ def test_check_tells_strategies_scenarios_and_benchmarks_apart(parts, monkeypatc
     for name in ("Honest", "recipe"):
         assert call("check", f"{parts}:{name}").code == 0
         assert asked[-1] == f"{parts}:{name}"
-    assert "is neither a part" in call("check", f"{parts}:NOTHING").err
+    assert "is an int; a strategy is a class" in call("check", f"{parts}:NOTHING").err
     assert "scenario" in call("check", "rotated").out
     assert "scenario" in call("check", "split-digits").out
     unknown = call("check", "rotted")
