@@ -22,8 +22,8 @@ FIXED = {
         "k_fpf(every=94, iters=100)", "er + group_mask",
     ],
     "split-cifar10-online": [
-        "naive", "joint", "cumulative", "frozen", "gdumb(passes=16)",
-        "er", "er_ace", "er_aml", "mir", "pcr", "hpcr", "agem", "gem", "hft", "er + hft", "er + fpf",
+        "naive", "joint", "cumulative", "frozen",
+        "er", "er_ace", "er_aml", "mir", "pcr(views=1)", "hpcr(views=1)", "agem", "gem", "hft", "er + hft", "er + fpf",
         "k_fpf(every=200, iters=100)", "er + group_mask",
     ],
 }  # fmt: skip

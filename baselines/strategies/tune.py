@@ -33,6 +33,8 @@ GRIDS = {
     "pred_kd": [f"pred_kd(over_classes={form})" for form in ("mean", "sum")],
     "fpf": [f"fpf(iters={n})" for n in (100, 300)],
 }
+OF_BENCHMARK = {"split-cifar10-online": {"gdumb": [f"gdumb(passes=16, lr={lr})" for lr in (0.05, 0.01, 0.002)]}}
+"""Grids that one benchmark has beside them: gdumb's published rate is for a ResNet."""
 SEEDS = "100,101"
 CHOSEN = Path(__file__).with_name("chosen.yaml")
 
@@ -42,10 +44,11 @@ def main(
     setting: Annotated[str, typer.Option(help="class, task or domain.")] = "class",
     data_dir: Annotated[str | None, typer.Option(help="Where data sets lie.")] = None,
     jobs: Annotated[str, typer.Option(help="Cells at a time.")] = "auto",
-    methods: Annotated[str | None, typer.Option(help="Only these keys of GRIDS, by commas.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Only these keys of the grids, by commas.")] = None,
 ) -> None:
-    """Tune every method of GRIDS on one benchmark in one setting."""
-    grids = {name: GRIDS[name] for name in (methods.split(",") if methods else GRIDS)}
+    """Tune every method of the grids on one benchmark in one setting."""
+    grids = GRIDS | OF_BENCHMARK.get(benchmark, {})
+    grids = {name: grids[name] for name in (methods.split(",") if methods else grids)}
     overrides = {
         "stream.setting": setting,
         "stream.dataset.validation": 0.1,
