@@ -120,8 +120,8 @@ def draw_partners(y: Tensor, pool: Tensor, generator: Generator) -> tuple[Tensor
     anchors = (positive.any(1) & negative.any(1)).nonzero()[:, 0]
     partners = []
     for u, may in zip(chance, (positive, negative), strict=True):
-        upto = may[anchors].cumsum(1)  # (k, m)
-        nth = (u[anchors] * upto[:, -1]).long() + 1
+        upto = may[anchors].cumsum(1, dtype=torch.int32)  # (k, m)
+        nth = (u[anchors] * upto[:, -1]).int() + 1
         partners.append(torch.searchsorted(upto, nth[:, None])[:, 0])
     return anchors, torch.cat(partners)
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from clbench.batch import Batch
     from clbench.learner import Learner
 
+PIECE = 8192
+"""Columns of the gradients that are multiplied at a time."""
+
 
 @dataclass(kw_only=True)
 class GEM(Part):
@@ -67,7 +70,7 @@ def dual(g: Tensor, past: Tensor, *, margin: float, damping: float) -> Tensor:
     """The weights v (T,) of the past gradients in the projected one, g + Gᵀv.
 
     With v = margin + u, u >= 0, the dual is the non-negative least squares problem min |Gᵀu + (g + Gᵀ margin)|²;
-    damping is √damping · 1 as further rows. A QR decomposition takes the P rows to T + 1 first.
+    damping is √damping · 1 as further rows. A factor of the Gram matrix of all gradients stands for their P rows.
 
     Args:
         g: (P,) gradient of the step.
@@ -79,9 +82,20 @@ def dual(g: Tensor, past: Tensor, *, margin: float, damping: float) -> Tensor:
     import torch
     from scipy.optimize import nnls
 
-    together = torch.cat([past, g[None]]).double().T  # (P, T + 1)
-    reduced = torch.linalg.qr(together, mode="r").R.cpu().numpy()  # (min(P, T + 1), T + 1)
+    values, vectors = torch.linalg.eigh(_gram(past, g))
+    reduced = (vectors * values.clamp(min=0.0).sqrt()).T.cpu().numpy()  # (T + 1, T + 1), reducedᵀ · reduced = gram
     n = len(past)
     rows = np.concatenate([reduced[:, :n], np.sqrt(damping) * np.eye(n)])
     target = -(np.concatenate([reduced[:, n], np.zeros(n)]) + margin * rows.sum(axis=1))
     return torch.from_numpy(margin + nnls(rows, target)[0]).to(g)
+
+
+def _gram(past: Tensor, g: Tensor) -> Tensor:
+    """Inner products (T + 1, T + 1) of past (T, P) and g (P,) in double precision, in pieces of P that fit a cache."""
+    import torch
+
+    total = torch.zeros(len(past) + 1, len(past) + 1, dtype=torch.float64, device=g.device)
+    for first in range(0, len(g), PIECE):
+        piece = torch.cat([past[:, first : first + PIECE], g[None, first : first + PIECE]]).double()
+        total.addmm_(piece, piece.T)
+    return total

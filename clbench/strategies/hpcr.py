@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from clbench.parameters import Count, NonNegative
 from clbench.strategies.part import Part
-from clbench.strategies.pcr import Pairs, Positive, ProxyContrast, cosine_scores
+from clbench.strategies.pcr import Pairs, Positive, ProxyContrast, step_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,8 +50,10 @@ class ProxyDistillation(Part):
         if not self._acts:
             return {}
         own = batch.stream.span
-        own_output = output._replace(logits=output.logits[own], features=output.features[own])
-        return {"scores": cosine_scores(own_output, learner, self.temperature), "features": own_output.features}
+        return {
+            "scores": step_scores(learner, batch, output, self.temperature)[own],
+            "features": output.features[own],
+        }
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         import torch
@@ -61,7 +63,7 @@ class ProxyDistillation(Part):
         old = [s for s in batch.sources if "scores" in s.side and s is not batch.stream]
         if not old or not learner.memory.has_earlier(learner.experience):
             return None
-        scores = cosine_scores(output, learner, self.temperature)  # (B, C)
+        scores = step_scores(learner, batch, output, self.temperature)  # (B, C)
         now, before = (torch.cat(each) for each in zip(*((scores[s.span], s.side["scores"]) for s in old), strict=True))
         loss = self.alpha * score_distance(now, before, batch.y)
         if self.beta and len(now) > 1:
@@ -115,7 +117,9 @@ def hpcr(
 
 def score_distance(now: Tensor, before: Tensor, y: Tensor) -> Tensor:
     """Mean squared distance of scores (R, C) in the columns of the labels (A,), one column per label."""
-    return (now - before)[:, y].square().mean()
+    apart = (now - before).square()
+    times = apart.new_zeros(apart.shape[1]).index_add_(0, y, apart.new_ones(len(y)))  # (C,) columns of each class
+    return (apart * times).sum() / (len(apart) * len(y))
 
 
 def similarity_loss(features: Tensor, kept: Tensor, temperature: float) -> Tensor:

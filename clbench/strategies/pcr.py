@@ -85,7 +85,7 @@ class ProxyContrast(Part):
             batch.augment(lambda plain, shown: torch.cat([plain[:raw], shown[raw:]]))
 
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        scores = cosine_scores(output, learner, self.temperature)
+        scores = step_scores(learner, batch, output, self.temperature)
         pairs = self.sample_pairs
         if pairs == "on" or (pairs != "off" and len(batch.stream) >= pairs):
             features, temperature = output.features, self.temperature
@@ -139,6 +139,17 @@ def cosine_scores(output: Output, learner: Learner, temperature: float) -> Tenso
             f"{learner.n_outputs} outputs, whose weights a proxy method could read; give it one, or return logits alone"
         )
     return normalize(output.features) @ normalize(proxies).T / temperature
+
+
+def step_scores(learner: Learner, batch: Batch, output: Output, temperature: float) -> Tensor:
+    """:func:`cosine_scores` of a step's output, (B, C), worked out once for all hooks of the step."""
+    kept = batch.kept(step_scores)
+    if kept.get("output") is not output or kept["temperature"] != temperature:
+        scores = cosine_scores(output, learner, temperature)
+        batch.keep(step_scores, output=output, temperature=temperature, scores=scores)
+        return scores
+    found: Tensor = kept["scores"]
+    return found
 
 
 def contrast(

@@ -9,10 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from clbench.learner import Learner, Shown
     from clbench.rng import Generator
+
+PIECE = 65536
+"""Weights that are worked on at a time on a CPU: what comes of one operation is still in the cache for the next."""
+
+
+def pieces(*vectors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Views of vectors (P,), one after the other; of whole ones where they do not lie on a CPU."""
+    size = PIECE if vectors[0].device.type == "cpu" else len(vectors[0])
+    return zip(*(vector.split(size) for vector in vectors), strict=True)
 
 
 def add_penalty_gradient(learner: Learner, importance: Tensor | None, anchor: Tensor, factor: float) -> None:
@@ -24,10 +35,10 @@ def add_penalty_gradient(learner: Learner, importance: Tensor | None, anchor: Te
         anchor: (P,) weights to stay near.
         factor: strength for a penalty with ½ in front, twice the strength without.
     """
-    difference = learner.w.detach() - anchor
-    if importance is not None:
-        difference.mul_(importance)
-    learner.g.add_(difference, alpha=factor)
+    weighed = () if importance is None else (importance,)
+    for g, w, old, *weight in pieces(learner.g, learner.w.detach(), anchor, *weighed):
+        difference = w - old
+        g.add_(difference.mul_(weight[0]) if weight else difference, alpha=factor)
 
 
 def drawn_rows(experience: Shown, rows: int | None, *, generator: Generator, mixed: bool = False) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from clbench.parameters import Count, Fraction, NonNegative
 from clbench.strategies.part import Part
+from clbench.strategies.quadratic import pieces
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,30 +73,42 @@ class Refresh(Part):
             return
         learner.hold_idle_heads(batch)  # what no row of the batch may use must not drift here either
         frozen = learner.frozen
-        slack = 1 / (1 + self.damping * self.state["fisher"]) if "fisher" in self.state else learner.g.new_ones(1)  # D
         for _ in range(self.steps):
-            move = self._uphill(learner, batch, slack)
+            move = self._uphill(learner, batch)
             if self.noise:
-                code = self.form == "code"
-                spread = CODE_NOISE * self.strength * slack if code else (2 * self.strength * slack).sqrt()
-                move += self.noise * spread * self._normal(move)
+                drawn = self._normal(move)
+                for noise, slack in self._with_slack(drawn):
+                    code = self.form == "code"
+                    spread = CODE_NOISE * self.strength * slack if code else (2 * self.strength * slack).sqrt_()
+                    noise.mul_(spread.mul_(self.noise))
+                move += drawn
             learner.w.data.add_(move if frozen is None else move.masked_fill_(frozen, 0.0))
 
-    def _uphill(self, learner: Learner, batch: Batch, slack: Tensor) -> Tensor:
+    def _with_slack(self, vector: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pieces of a vector (P,), each with its piece of D; a D of 1 has one element."""
+        if "fisher" not in self.state:
+            yield vector, vector.new_ones(1)
+            return
+        for piece, fisher in pieces(vector, self.state["fisher"]):
+            yield piece, (self.damping * fisher).add_(1).reciprocal_()
+
+    def _uphill(self, learner: Learner, batch: Batch) -> Tensor:
         """The move without its noise (P,), in the direction asked for."""
         if self.form == "paper":
-            move = self.strength * slack * learner.whole_gradient(batch)
+            move = learner.whole_gradient(batch)
         else:
             x, own = batch.x[batch.stream.span], learner.batch(batch.index[:, batch.stream.span])
             own.change(lambda _: x)  # the very inputs of the step, whatever their augmentation
-            ascent = learner.grad(own)
-            size = _norms(learner, learner.w.detach()) / (_norms(learner, ascent) + TINY)
-            move = self.strength * slack * size * ascent
+            move = learner.grad(own)
+            _rescale(learner, move, learner.w.detach())
+        for piece, slack in self._with_slack(move):
+            piece.mul_(slack.mul_(self.strength))
         if self.direction == "down":
             return move.neg_()
         if self.direction == "random":
             drawn = self._normal(move)
-            return drawn * (_norms(learner, move) / (_norms(learner, drawn) + TINY))
+            _rescale(learner, drawn, move)
+            return drawn
         return move
 
     def _normal(self, like: Tensor) -> Tensor:
@@ -140,9 +153,7 @@ def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:
     return total
 
 
-def _norms(learner: Learner, vector: Tensor) -> Tensor:
-    """For each weight, the norm of the piece of ``vector`` (P,) that belongs to its tensor; (P,)."""
-    import torch
-
-    pieces = (vector[place] for place in learner.slices.values())
-    return torch.cat([piece.norm().expand(len(piece)) for piece in pieces])
+def _rescale(learner: Learner, vector: Tensor, like: Tensor) -> None:
+    """Give the piece of ``vector`` (P,) that belongs to each tensor of the weights the norm that ``like`` has there."""
+    for place in learner.slices.values():
+        vector[place].mul_(like[place].norm() / (vector[place].norm() + TINY))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from clbench.parameters import NonNegative
 from clbench.strategies.part import READS, Part
-from clbench.strategies.quadratic import add_penalty_gradient
+from clbench.strategies.quadratic import add_penalty_gradient, pieces
 
 if TYPE_CHECKING:
     from clbench.batch import Batch
@@ -65,7 +65,8 @@ class SI(Part):
 
     def after_step(self, learner: Learner, batch: Batch) -> None:
         before = batch.kept(self)
-        self.state["path"].addcmul_(before["g"], learner.w.detach() - before["w"], value=-1.0)
+        for path, g, w, old in pieces(self.state["path"], before["g"], learner.w.detach(), before["w"]):
+            path.addcmul_(g, w - old, value=-1.0)
 
     def end_experience(self, learner: Learner, experience: Shown) -> None:
         w, state = learner.w.detach(), self.state

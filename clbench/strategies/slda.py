@@ -50,7 +50,7 @@ class Discriminants(Means):
         before = (count[y][:, None] * mean[y] + earlier @ z) / held.clamp(min=1)[:, None]  # (B, H) μ_y before the row
         t = seen + torch.arange(len(y), dtype=z.dtype, device=z.device)
         apart = z - before
-        self.state["scatter"] += apart.T @ (apart * (t / (t + 1))[:, None])  # so that t Σ only grows by Δ
+        self.state["scatter"].addmm_(apart.T, apart * (t / (t + 1))[:, None])  # so that t Σ only grows by Δ
         self.move(z, y)
 
     def read(self, learner: Learner, z: Tensor) -> Output:
