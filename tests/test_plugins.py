@@ -14,7 +14,9 @@ import clbench
 from clbench import api
 from clbench.registry import Registry
 from clbench.strategies import STRATEGIES
-from clbench.strategies.text import canonical, plugin, snake_case
+from clbench.strategies.text import canonical, parts, plugin, snake_case
+from clbench.testing import check_strategy
+from clbench.testing.compare import trace_difference
 
 IDEA = '''
 from dataclasses import dataclass
@@ -39,6 +41,38 @@ class MyEWC(PullBack):
 
 class _Hidden(Part):
     pass
+'''
+
+RECIPES = '''
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import clbench
+from clbench import Part
+from clbench.parameters import Count, NonNegative
+from clbench.strategies.replay import Replay, er
+
+
+@dataclass(kw_only=True)
+class _Pull(Part):
+    strength: float = 0.01
+
+    def gradient(self, learner, batch):
+        learner.g.add_(learner.w.detach(), alpha=self.strength)
+
+
+def mixed(*, strength: NonNegative, rows: Count | None = None) -> list[clbench.Part]:
+    """Replay and a pull."""
+    return [Replay(rows=rows), _Pull(strength=strength)]
+
+
+def helper(x) -> list[int]:
+    return [x]
+
+
+def _half() -> list[Part]:
+    return []
 '''
 
 TINY = ("training.epochs=1", "stream.dataset.train_rows=100", "evaluation.every=0")
@@ -157,6 +191,18 @@ def test_a_plugin_that_is_no_part_is_listed_all_the_same(site):
     assert "cannot be described: NameError: name 'Nowhere' is not defined  [clbench-odd 1.2]" in listed.out
 
 
+def test_a_recipe_of_an_installed_package_is_listed_with_its_settings_and_makes_its_parts(site):
+    install(site, "clbench-mixed", "[clbench.strategies]\nmixed = mixed_module:mixed\n", mixed_module=RECIPES)
+    listed = call("list", "strategies").out
+    assert "Replay and a pull  [clbench-mixed 1.2]" in listed
+    assert "strength: float, rows: int | None = None" in listed
+    made = parts(canonical("mixed(strength=0.5, rows=3)"))
+    assert [type(part).__name__ for part in made] == ["Replay", "_Pull"]
+    assert (made[0].rows, made[1].strength) == (3, 0.5)
+    with pytest.raises(clbench.Refused, match=r"strength = -1 is not allowed: input should be greater than or equal"):
+        canonical("mixed(strength=-1)")
+
+
 # --------------------------------------------------------------------------------------------------- --plugin FILE.py
 
 
@@ -164,6 +210,32 @@ def test_names_of_a_file_are_its_public_parts_in_snake_case(idea):
     assert plugin(idea) == {"pull_back": "idea.py:PullBack", "my_ewc": "idea.py:MyEWC"}
     names = {"Shrink": "shrink", "MyEWC": "my_ewc", "L2Norm": "l2_norm", "ERAce": "er_ace", "Part2b": "part2b"}
     assert {name: snake_case(name) for name in names} == names
+
+
+def test_names_of_a_file_are_also_its_public_functions_that_say_they_return_parts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in (RECIPES, RECIPES.replace("from __future__ import annotations", "")):
+        (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+        assert plugin("mine.py") == {"mixed": "mine.py:mixed"}
+
+
+def test_a_recipe_of_a_file_is_listed_shown_checked_and_run_in_workers_like_a_built_in_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(RECIPES, encoding="utf-8")
+    listed = call("list", "strategies", "--plugin", "mine.py").out
+    assert "Replay and a pull  [mine.py]" in listed
+    assert "strength: float, rows: int | None = None" in listed
+    assert "Replay and a pull" in call("show", "mixed", "--plugin", "mine.py").out
+    check_strategy("mine.py:mixed(strength=0.1)", "workers")
+    settings = [word for text in TINY for word in ("--set", text)]
+    run = ("run", "split-digits", *settings, "--plugin", "mine.py", "--seeds", "1", "--out", tmp_path / "out")
+    assert call(*run, "--jobs", "2", "--strategies", "mixed(strength=0), er").code == 0
+    mixed, er = (next(r for r in api.records(tmp_path / "out") if r.label.startswith(n)) for n in ("mixed", "er"))
+    assert mixed.cell["strategy"][0]["name"] == "mine.py:mixed"
+    assert trace_difference(mixed.trace, er.trace) == ""  # no pull
+    wrong = call(*run, "--strategies", "mixed(strength=0, row=3)")
+    assert wrong.code == 2
+    assert "strategy 'mixed' has no parameter 'row'; did you mean 'rows'?" in wrong.err
 
 
 def test_list_show_and_check_know_a_file_for_one_command_only(idea):
@@ -209,7 +281,11 @@ def test_a_benchmark_file_may_use_short_names_and_give_them_defaults(idea, tmp_p
     ("text", "sentence"),
     [
         ("class EWC(Part): pass", "mine.py:EWC would be called 'ewc', and a strategy of that name is there already"),
-        ("x = 1", "mine.py defines no part"),
+        ("x = 1", "mine.py defines no strategy"),
+        (
+            "class PullBack(Part): pass\ndef pull_back() -> list[Part]: return [PullBack()]",
+            "mine.py: PullBack and pull_back would both be called 'pull_back'; rename one, or begin",
+        ),
         ("class EWC(:", "mine.py does not import: SyntaxError"),
     ],
 )
@@ -221,6 +297,21 @@ def test_a_file_that_cannot_serve_is_refused_with_a_sentence(text, sentence, tmp
     assert sentence in answer.err
     assert "mine.txt is no Python file" in call("list", "--plugin", "mine.txt").err
     assert "cannot be read" in call("list", "--plugin", "absent.py").err
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("def mine(rows=3) -> list[Part]: return []", r"def mine\(\*, ...\)"),
+        ("@dataclass\nclass Mine(Part):\n    rows: int = 3", r"@dataclass\(kw_only=True\)"),
+    ],
+)
+def test_a_setting_that_is_not_keyword_only_is_refused_with_the_form_that_is(text, form, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"from dataclasses import dataclass\nfrom clbench import Part\n{text}\n", encoding="utf-8")
+    name = text.split()[1].partition("(")[0] if text.startswith("def") else "Mine"
+    with pytest.raises(clbench.Refused, match=f"'rows' is not keyword-only, as settings are; write {form}"):
+        canonical(f"{file}:{name}")
 
 
 def test_two_files_with_one_name_are_refused_and_the_same_file_twice_is_not(idea, tmp_path):

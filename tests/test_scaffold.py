@@ -14,6 +14,7 @@ from command_line import call
 
 from clbench import scaffold
 from clbench.parameters import Refused
+from clbench.strategies import text
 from clbench.testing import PROPERTIES, check_strategy
 
 ROOT = Path(__file__).parent.parent
@@ -65,6 +66,19 @@ def test_the_python_on_the_page_is_what_is_written():
     written = [line.split("  #")[0] for line in path.read_text(encoding="utf-8").splitlines()]
     assert [line for line in code if line not in written] == []
     assert blocks("toml")[0].strip() in Path("clbench-pull-back/pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_recipe_on_the_page_joins_replay_and_the_part_that_is_written(monkeypatch):
+    scaffold.strategy("pull_back")
+    monkeypatch.syspath_prepend("clbench-pull-back")
+    Path("recipes.py").write_text(blocks("python")[2], encoding="utf-8")
+    (name,) = text.plugin("recipes.py").values()
+    made = text.parts(text.canonical(f"{name}(strength=0.5, rows=3)"))
+    assert [type(part).__name__ for part in made] == ["Replay", "PullBack"]
+    assert made[1].strength == 0.5
+    with pytest.raises(Refused, match="needs a value for 'strength'"):
+        text.canonical(name)
+    sys.modules.pop("clbench_pull_back")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""``--plugin FILE.py``: the parts of a file, by short names, for one command."""
+"""``--plugin FILE.py``: the strategies of a file, by short names, for one command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 
 def _take(context: typer.Context, files: list[str] | None) -> list[str]:
-    """Name the parts of the files until the command ends; all of them, or none."""
+    """Name the strategies of the files until the command ends; all of them, or none."""
     from clbench.strategies import STRATEGIES, text
 
     named: list[str] = []
@@ -35,7 +35,7 @@ Plugins = Annotated[
         "--plugin",
         metavar="FILE.py",
         callback=_take,
-        help="A file of your own: each part in it is a strategy by its snake_case name; repeatable.",
+        help="A file of your own: its parts, by their snake_case names, and its functions -> list[Part]; repeatable.",
     ),
 ]
 """The option as a command declares it; its work is done before the command begins."""

@@ -69,7 +69,7 @@ def _hint(name: str) -> str:
 
     file, python, _ = name.partition(".py")
     if python and ":" not in file:
-        return f"write observe:{file}.py:NAME for a class with observe(x, y), and add --plugin {file}.py for its parts"
+        return f"write observe:{file}.py:NAME for a class with observe(x, y), and add --plugin {file}.py for strategies"
     near = did_you_mean(name, {each for kind in KINDS for each in names(kind)})
     hint = near if near.startswith("did") else STRATEGIES.hint(name)
     return "`clbench list` tells what there is" if hint.startswith("known") else hint

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,10 +41,21 @@ def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None
     for called, given in _items(written):
         name = STRATEGIES.resolve(called)
         target = STRATEGIES.get(name)
+        _keyword_only(target, called)
         filled = validate(target, given, where=f"strategy {called!r}", fill=(defaults or {}).get(called))
         source = STRATEGIES.source(name)
         items.append({"name": name, "parameters": filled, **({"source": source} if source else {})})
     return items
+
+
+def _keyword_only(target: Any, name: str) -> None:
+    """Refuse a part or recipe with a parameter that could never be set by name and checked."""
+    if not (_is_part(target) or inspect.isfunction(target)):
+        return  # no strategy at all: told where parts are made of it
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            form = "@dataclass(kw_only=True)" if isinstance(target, type) else f"def {target.__name__}(*, ...)"
+            raise Refused(f"strategy {name!r}: {parameter.name!r} is not keyword-only, as settings are; write {form}")
 
 
 def parts(items: Sequence[Item]) -> list[Part]:
@@ -77,21 +89,52 @@ def _written(item: Item) -> str:
 
 
 def plugin(file: str) -> dict[str, str]:
-    """The parts that a file defines: snake_case name -> ``FILE.py:CLASS``, as :meth:`Registry.alias` takes it.
+    """The strategies that a file defines: name -> ``FILE.py:NAME``, as :meth:`Registry.alias` takes it.
+
+    A public part is called by its snake_case name; a public function that says that it returns parts
+    (``-> list[Part]``) by its own.
 
     Raises:
-        Refused: No Python file, one that does not import, or one that defines no part.
+        Refused: No Python file, one that does not import, one that defines no strategy, or two of one name.
     """
     if not file.endswith(".py"):
-        raise Refused(
-            f"--plugin {file} is no Python file; give a FILE.py that defines parts (subclasses of clbench.Part)"
-        )
+        raise Refused(f"--plugin {file} is no Python file; give a FILE.py that defines strategies: {_DEFINED}")
     module = open_file(f"{file}:")
-    own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
-    names = [c.__name__ for c in own if issubclass(c, Part) and not c.__name__.startswith("_")]
-    if not names:
-        raise Refused(f"{file} defines no part; a strategy is a subclass of clbench.Part with the hooks it needs")
-    return {snake_case(name): f"{file}:{name}" for name in names}
+    named: dict[str, str] = {}
+    for what, thing in vars(module).items():
+        own = getattr(thing, "__module__", None) == module.__name__ and getattr(thing, "__name__", None) == what
+        if not own or what.startswith("_") or not (_is_part(thing) or _is_recipe(thing)):
+            continue
+        name = snake_case(what) if isinstance(thing, type) else what
+        if name in named:
+            raise Refused(
+                f"{file}: {named[name].rpartition(':')[2]} and {what} would both be called {name!r}; rename one, or "
+                "begin its name with an underscore"
+            )
+        named[name] = f"{file}:{what}"
+    if not named:
+        raise Refused(f"{file} defines no strategy; write {_DEFINED}")
+    return named
+
+
+_DEFINED = "a subclass of clbench.Part, or a function whose return annotation is list[Part]"
+
+
+def _is_part(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Part)
+
+
+def _is_recipe(thing: Any) -> bool:
+    """Whether a function says that it returns a list of parts, in an annotation that is Python or text."""
+    if not inspect.isfunction(thing):
+        return False
+    returned = inspect.get_annotations(thing).get("return")
+    if isinstance(returned, str):
+        try:
+            returned = eval(returned, thing.__globals__)
+        except Exception:  # names what only a type checker imports, and so no part of this program
+            return False
+    return typing.get_origin(returned) is list and all(map(_is_part, typing.get_args(returned)))
 
 
 def snake_case(name: str) -> str:
