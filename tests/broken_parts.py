@@ -82,6 +82,46 @@ class Leaks(Act):
         return self.strength + 1e-3
 
 
+@dataclass(kw_only=True)
+class Nudges(Act):
+    strength: float = 1.0
+    identity: ClassVar = {"strength": 0}
+
+    def by(self, learner, batch):
+        return self.strength
+
+
+@dataclass(kw_only=True)
+class Marks(Act):
+    strength: float = 0.1
+    identity: ClassVar = {"strength": 0}
+
+    def by(self, learner, batch):
+        learner.marked = True
+        return self.strength
+
+
+class Relies(Act):  # on another part of its recipe
+    def by(self, learner, batch):
+        return 0.1 * learner.marked
+
+
+def two(*, strength: float = 0.5):
+    return [Nudges(strength=strength), Leaks(strength=strength)]
+
+
+def relying(*, strength: float = 0.1):
+    return [Marks(strength=strength), Relies()]
+
+
+@dataclass(kw_only=True)
+class Misdeclares(Act):
+    identity: ClassVar = {"strengh": 0}
+
+    def by(self, learner, batch):
+        return 0.0
+
+
 class Draws(clbench.Part):
     def gradient(self, learner, batch):
         learner.g.add_(torch.randn(len(learner.g)), alpha=1e-3)
@@ -210,3 +250,13 @@ class WantsLabels(Act):
 
     def by(self, learner, batch):
         return float(batch.task[0]) / 100
+
+
+class WantsWeights(Act):
+    """Pulls to the weights it begins with."""
+
+    needs: ClassVar = frozenset({"pretrained"})
+
+    def by(self, learner, batch):
+        first = self.state.setdefault("first", learner.w.detach().clone())
+        return float((learner.w.detach() - first).norm()) / 100

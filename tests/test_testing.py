@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from importlib import import_module
 from pathlib import Path
 from unittest import SkipTest
@@ -15,6 +16,7 @@ from command_line import call
 import clbench
 from clbench.strategies import STRATEGIES
 from clbench.testing import PROPERTIES, Broken, Skipped, check_strategy, examine
+from clbench.testing.trial import Trial
 
 BREAKS = [
     ("Counts", "deterministic", "the weights (off by up to"),
@@ -23,6 +25,7 @@ BREAKS = [
     ("Unsaveable", "resumable", "a part's state holds a set"),
     ("Looks", "unwatched", "training is not the same with no looks"),
     ("Leaks", "identity", "Leaks(strength=0) is declared to do nothing and does: the weights (off by"),
+    ("Misdeclares", "identity", "Misdeclares declares the identity {'strengh': 0}, and cannot be made so"),
     ("Draws", "randomness", "torch.randn draws from the global generator"),
     ("DrawsInPlace", "randomness", "torch's global generator is drawn from or seeded in step 2"),
     ("Seeds", "randomness", "random's global generator is drawn from or seeded in step 2"),
@@ -77,6 +80,43 @@ def test_every_property_has_a_strategy_that_breaks_it():
 @pytest.mark.parametrize("text", ["{}:Honest", "er + {}:Honest(strength=0.1)"])
 def test_an_honest_strategy_of_a_file_keeps_every_property(parts, text, prop):
     check_strategy(text.format(parts), prop)
+
+
+@pytest.mark.parametrize("text", ["{}:two", "{}:two + er", "er + {}:two(strength=0.1)"])
+def test_each_part_of_a_recipe_is_asked_for_its_identity_in_its_place(parts, text):
+    with pytest.raises(Broken, match=r"Leaks\(strength=0\) is declared to do nothing and does: the weights \(off by"):
+        check_strategy(text.format(parts), "identity")
+
+
+def test_a_recipe_whose_parts_are_nothing_at_their_identities_keeps_that_property(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom broken_parts import Honest, Nudges\n\n"
+        "def both(*, pull: float = 0.5):\n    return [Nudges(strength=0.3), Honest(strength=pull)]\n"
+    )
+    check_strategy(f"er + {file}:both(pull=0.2)", "identity")
+    sys.path.remove(str(Path(__file__).parent))
+
+
+def test_an_identity_that_cannot_be_asked_says_why(parts):
+    with pytest.raises(Skipped, match=r"since the others do not run without it: a run raised AttributeError: .*marked"):
+        check_strategy(f"{parts}:relying", "identity")
+    for text, note in (
+        ("{0}:relying + {0}:Honest", "Marks(strength=0) cannot be compared, since the others do not run without it"),
+        ("{0}:Nudges + {0}:Nudges", "Nudges(strength=0) cannot be compared, since without it the other Nudges would"),
+    ):
+        (verdict,) = (v for v in examine(text.format(parts)) if v.property == "identity")
+        assert verdict.status == "kept"
+        assert verdict.text.startswith(note)
+
+
+def test_a_strategy_that_needs_pretrained_weights_keeps_every_property_on_weights_made_on_the_spot(parts):
+    assert set(check_strategy(f"er + {parts}:WantsWeights")) == {"identity"}
+    first, other = (Trial(f"{parts}:WantsWeights", seed=seed).ready().learner for seed in (0, 1))
+    head = first.slices["head.weight"]
+    same = first.w == other.w
+    assert same[: head.start].all()
+    assert not same[head].any()
 
 
 def test_a_part_that_breaks_one_property_is_not_accused_of_others(parts, tmp_path, monkeypatch):

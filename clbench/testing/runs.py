@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,12 @@ import torch
 
 from clbench.batch import ROW, Y
 from clbench.cell import run_cell
+from clbench.parameters import Refused
 from clbench.plan import Cell
 from clbench.prepare import Run
 from clbench.strategies import STRATEGIES
-from clbench.strategies import text as strategy_text
 from clbench.testing.compare import difference, leaves, size, trace_difference
-from clbench.testing.trial import Blind, Broken, Ends, Noting, Skipped, Trial, ends
+from clbench.testing.trial import Blind, Broken, Ends, Noting, Skipped, Trial, begun, ends
 
 RICH = ("training.epochs=2", "training.momentum=0.9", "model.dropout=0.2", "memory.admit=every_pass")
 """Whatever a snapshot might forget: passes, momentum, torch's generator, a memory that is written all the time."""
@@ -33,6 +33,8 @@ SECOND_SCENARIO = (
     "stream={scenario: rotated, setting: domain, degrees: [0, 70], dataset: {name: digits, train_rows: 80}}",
 )
 TASK_LABELS = ("stream.setting=task", "model.heads=separate", "training.momentum=0.5", "training.weight_decay=0.001")
+
+MOMENTUM = "training.momentum=0.9"
 
 IN_STATE = "keep what is learned in self.state, as copies (learner.w.detach().clone()) and nowhere else"
 
@@ -68,41 +70,38 @@ def unwatched(trial: Trial) -> None:
             )
 
 
-def identity(trial: Trial) -> None:
+def identity(trial: Trial) -> str | None:
     """At the parameters that a part declares as its identity, it changes nothing."""
-    asked = 0
-    for number, item in enumerate(trial.items):
-        neutral = _neutral(item)
-        if neutral is None:
-            continue
-        asked += 1
-        others = [{other["name"]: other["parameters"]} for i, other in enumerate(trial.items) if i != number]
-        still = [{other["name"]: other["parameters"]} for other in trial.items]
-        still[number] = {item["name"]: {**item["parameters"], **neutral}}
-        memory = trial.cell("training.momentum=0.9", strategy=still).config["memory"]
-        same = ("training.momentum=0.9", *(f"memory.{key}={memory[key]}" for key in ("policy", "admit")))
-        ours, theirs = (trial.reference(*same, strategy=s) for s in (still, others or "naive"))
-        told = difference({"the weights": ours.kept["the weights"]}, {"the weights": theirs.kept["the weights"]})
-        if told or (told := trace_difference(ours.trace, theirs.trace)):
-            values = ", ".join(f"{key}={value}" for key, value in neutral.items())
-            raise Broken(
-                f"{item['name']}({values}) is declared to do nothing and does: {told}; see that every term is "
-                f"multiplied by {next(iter(neutral))}, or take the declaration back"
-            )
-    if not asked:
+    declared = [number for number, part in enumerate(trial.parts) if part.identity is not None]
+    if not declared:
         raise Skipped("no part declares an identity, the parameters at which it does nothing")
+    undefined = [told for number in declared if (told := _identity(trial, number))]
+    if len(undefined) == len(declared):
+        raise Skipped("; ".join(undefined))
+    return "; ".join(undefined) or None
 
 
-def _neutral(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The parameters at which a part, or the one part of a recipe, is declared to do nothing."""
-    made = STRATEGIES.get(item["name"])
-    if isinstance(made, type):
-        declared: Mapping[str, Any] | None = getattr(made, "identity", None)
-        return declared
-    parts = strategy_text.parts([dict(item)])
-    if len(parts) != 1 or parts[0].identity is None:
-        return None
-    return {name: value for name, value in parts[0].identity.items() if name in item["parameters"]} or None
+def _identity(trial: Trial, number: int) -> str:
+    """Ask one part: the chain with it at its identity against the chain without it. Returns why it cannot be asked."""
+    part = trial.parts[number]
+    neutral, title = dict(part.identity or {}), type(part).__name__
+    written = f"{title}({', '.join(f'{key}={value}' for key, value in neutral.items())})"
+    if any(type(other) is type(part) for other in trial.parts[number + 1 :]):
+        return f"{written} cannot be compared, since without it the other {title} would draw other numbers"
+    try:
+        still = replace(part, **neutral)
+    except TypeError as error:
+        raise Broken(f"{title} declares the identity {neutral}, and cannot be made so: {error}") from None
+    ours = trial.trained(MOMENTUM, alter=lambda parts: [*parts[:number], replace(still), *parts[number + 1 :]])
+    try:
+        theirs = trial.trained(MOMENTUM, alter=lambda parts: [*parts[:number], *parts[number + 1 :]])
+    except (Broken, Refused) as error:
+        return f"{written} cannot be compared, since the others do not run without it: {error}"
+    told = difference({"the weights": ours.kept["the weights"]}, {"the weights": theirs.kept["the weights"]})
+    if told or (told := trace_difference(ours.trace, theirs.trace)):
+        look = f"see that every term is multiplied by {next(iter(neutral))}, or " if neutral else ""
+        raise Broken(f"{written} is declared to do nothing and does: {told}; {look}take the declaration back")
+    return ""
 
 
 def needs(trial: Trial) -> None:
@@ -168,7 +167,8 @@ def state(trial: Trial) -> str | None:
 
 def second_model(trial: Trial) -> None:
     """It works with a convolutional network, Adam and augmentation, and resumes there."""
-    _resumes(trial, *SECOND_MODEL, places=(0.5,))
+    pretrained = (begun("cnn"),) if "pretrained" in trial.needs else ()
+    _resumes(trial, *SECOND_MODEL, *pretrained, places=(0.5,))
 
 
 def second_scenario(trial: Trial) -> None:

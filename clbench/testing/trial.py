@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
-from unittest import SkipTest
+from unittest import SkipTest, mock
 
 import torch
 
@@ -34,15 +35,25 @@ BENCHMARK: Mapping[str, Any] = {
 }
 """Digits in 5 experiences of about 40 rows: 20 steps, a few hundredths of a second."""
 
+PRETRAINED = json.dumps(str(Path(__file__).with_name("pretrained.py")) + ":{}")
+
+
+def begun(model: str) -> str:
+    """The change to a small model, ``mlp`` or ``cnn``, that begins from given weights."""
+    return f"model={{name: {PRETRAINED.format(model)}, weights: made}}"
+
+
 MEETS = {
     "task_labels": ("stream.setting=task", "model.heads=separate"),
     "augmentation": ("training.augment=crop-flip",),
     "length": ("reveal=[length]",),
+    "pretrained": (begun("mlp"),),
 }
 """What a part may declare as needed -> how the small benchmark provides it; the rest it provides always, or never."""
 
 Written = str | Mapping[str, Any] | Sequence[Any]
 Tick = Callable[[int, float], Any]
+Alter = Callable[[list[Part]], list[Part]]
 
 
 class Broken(AssertionError):
@@ -148,25 +159,30 @@ class Trial:
         """Changes of the small benchmark that meet the strategy's needs."""
         return tuple(change for need in sorted(self.needs) for change in MEETS.get(need, ()))
 
-    def cell(self, *changes: str, strategy: Written | None = None) -> Cell:
-        """The cell of the small benchmark, at home and then changed, for this strategy or another."""
+    def cell(self, *changes: str) -> Cell:
+        """The cell of the small benchmark, at home and then changed."""
         known = {name: values for name, values in self.defaults.items() if name in STRATEGIES}
-        benchmark = {**BENCHMARK, "defaults": known}
-        chosen: Any = self.strategy if strategy is None else strategy
+        benchmark, chosen = {**BENCHMARK, "defaults": known}, cast(Any, self.strategy)
         return plan(benchmark, strategies=[chosen], seeds=[self.seed], overrides=[*self.home, *changes]).cells[0]
 
-    def ready(
-        self, *changes: str, strategy: Written | None = None, given: Given | None = None, device: str = "cpu"
-    ) -> Run:
+    def ready(self, *changes: str, alter: Alter | None = None, given: Given | None = None, device: str = "cpu") -> Run:
         """A run that has not begun.
+
+        Args:
+            changes: Of the small benchmark.
+            alter: From the strategy's parts to those that run in their place, in the same cell.
+            given: Arrays or a module in place of names.
+            device: Where it is to run.
 
         Raises:
             Skipped: The strategy needs what the benchmark, so changed, hides.
             Broken: It cannot be built.
         """
-        cell = self.cell(*changes, strategy=strategy)
+        cell, make = self.cell(*changes), strategy_text.parts
+        altered = make if alter is None else lambda items: alter(make(items))
         try:
-            return prepare(cell, given=given, device=device)
+            with mock.patch.object(strategy_text, "parts", altered):
+                return prepare(cell, given=given, device=device)
         except Skip as reason:
             raise Skipped(str(reason)) from None
         except Refused:
@@ -197,17 +213,15 @@ class Trial:
             run.evaluator = evaluator
         return run
 
-    def trained(self, *changes: str, strategy: Written | None = None, **given: Any) -> Ends:
-        """What a fresh run leaves behind."""
-        run, at = self.ready(*changes, strategy=strategy, **given), list[torch.Tensor]()
+    def trained(self, *changes: str, alter: Alter | None = None) -> Ends:
+        """What a fresh run leaves behind; arguments as in :meth:`ready`."""
+        run, at = self.ready(*changes, alter=alter), list[torch.Tensor]()
         self.train(run, looks=Noting(run.evaluator, lambda _: at.append(run.learner.w.detach().clone())))
         return ends(run, at)
 
-    def reference(self, *changes: str, strategy: Written | None = None) -> Ends:
+    def reference(self) -> Ends:
         """The same, remembered: many properties compare with one undisturbed run."""
-        cell = self.cell(*changes, strategy=strategy)
-        code = tuple(type(part) for part in strategy_text.parts(cell.config["strategy"]))
-        return _reference(_Question(self, changes, strategy, (cell.key, code)))
+        return _reference(_Question(self, (self.cell().key, tuple(type(part) for part in self.parts))))
 
 
 @dataclass(frozen=True)
@@ -215,14 +229,12 @@ class _Question:
     """Equal where cell and code are."""
 
     trial: Trial = field(compare=False)
-    changes: tuple[str, ...] = field(compare=False)
-    strategy: Written | None = field(compare=False)
     key: tuple[str, tuple[type[Part], ...]]
 
 
 @lru_cache(maxsize=16)
 def _reference(question: _Question) -> Ends:
-    return question.trial.trained(*question.changes, strategy=question.strategy)
+    return question.trial.trained()
 
 
 NAMES = {
