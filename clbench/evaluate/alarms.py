@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
-from clbench.types import Kind, Stream, Trace
+from clbench.types import Kind, Mask, Stream, Trace
 
 DEVIATIONS = 3.0
 """How many standard errors below chance an accuracy has to be."""
+OWN = 2
+"""A task's own classes in ``trace.units``."""
 
 
 def of_trace(stream: Stream, trace: Trace) -> list[str]:
@@ -19,7 +21,7 @@ def of_trace(stream: Stream, trace: Trace) -> list[str]:
         stream: The one that was learned.
         trace: What was seen of it.
     """
-    return [*_below_chance(stream, trace), *_masked_below(trace)]
+    return [*_below_chance(stream, trace), *_masked_below(stream, trace)]
 
 
 def _below_chance(stream: Stream, trace: Trace) -> list[str]:
@@ -39,16 +41,40 @@ def _below_chance(stream: Stream, trace: Trace) -> list[str]:
     return []
 
 
-def _masked_below(trace: Trace) -> list[str]:
-    """Whether the read-out that is told the task is anywhere worse than the one that is not: one is wrong then."""
-    if not trace.masked.size:
+def _masked_below(stream: Stream, trace: Trace) -> list[str]:
+    """Whether the read-out that is told the task is anywhere worse than the one that is not, where it cannot be.
+
+    Both choose by the same scores. Where all classes of a task compete anyway, a row whose own class has the highest
+    score of all that compete has the highest among those of the task too: only a wrong read-out loses it. Where some
+    class of the task does not compete yet, the masked read-out lets it in, and may rightly lose rows to it.
+    """
+    if not trace.masked.size or not trace.units.size:
         return []
     with np.errstate(invalid="ignore"):
         lower = trace.masked < trace.score - 1e-9
+    if lower.any():
+        lower &= _all_compete(stream, trace)
     if not lower.any():
         return []
     look = int(np.flatnonzero(lower.any(axis=1))[0])
     return [
-        f"accuracy among a task's own classes is below accuracy among all classes at {int(lower.sum())} scores, the "
-        f"first after step {int(trace.step[look])}: the read-out is not what it should be"
+        f"accuracy among a task's own classes is below accuracy among all that compete at {int(lower.sum())} scores, "
+        f"the first after step {int(trace.step[look])}: the read-out is not what it should be"
     ]
+
+
+def _all_compete(stream: Stream, trace: Trace) -> Mask:
+    """(K, T) whether all classes of a task compete at a look: in a task's own head, or among the classes seen."""
+    own = trace.units == OWN  # (T, C)
+    if stream.task_labels:
+        competes = np.zeros_like(own)
+        for task in stream.tasks:
+            competes[task.id, list(task.classes)] = True
+        return np.broadcast_to((own <= competes).all(axis=1), trace.score.shape)
+    if stream.output == "all":
+        return np.ones(trace.score.shape, dtype=bool)
+    seen = np.ones((len(stream) + 1, own.shape[1]), dtype=bool)  # the last is the start, when all compete
+    for position in range(len(stream)):
+        seen[position] = seen[position - 1] if position else False
+        seen[position, list(stream[position].classes)] = True
+    return (own <= seen[trace.experience][:, None]).all(axis=2)  # (K, T, C) -> (K, T)
