@@ -33,6 +33,7 @@ def test_two_parameters_by_hand():
     part = SI(strength=10, damping=1)
     two = walked(part, [([2.0, 4.0], [1.0, -1.0]), ([1.0, -3.0], [3.0, -2.0])])
     assert part.state["importance"].tolist() == pytest.approx([-0.4, 0.2])
+    part.begin_experience(two, None)
     assert part.state["anchor"].tolist() == [3.0, -2.0]
     assert part.state["path"].tolist() == [0.0, 0.0]
     # at (4, 0) the penalty's gradient is 2 · 10 · Ω · (1, 2) = (-8, 8)

@@ -62,7 +62,7 @@ class Chain:
             if part.gradient_order <= ADDS  # readers add their own penalty behind their reading
         )
         self.after_step = self._hooks("after_step", key=lambda part: part.gradient_order)
-        self.end_experience = self._hooks("end_experience")
+        self.end_experience = self._hooks("end_experience", key=lambda part: part.end_order)
         self.end_stream = self._hooks("end_stream")
         self.predict = self._hooks("predict")
 

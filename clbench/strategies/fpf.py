@@ -11,7 +11,7 @@ from pydantic import Field
 
 from clbench.parameters import Count, NonNegative, Refused
 from clbench.strategies.norm_statistics import norm_modes, recompute
-from clbench.strategies.part import Part
+from clbench.strategies.part import MOVES, Part
 from clbench.strategies.sensitivity import change, snapshot
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class FPF(Part):
     statistics: Statistics = "update"
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
+    end_order: ClassVar[int] = MOVES
 
     def __post_init__(self) -> None:
         measured = _measured(self.modules)
@@ -198,7 +199,8 @@ def fpf(
         statistics: Running statistics of batch norms among ``modules``: ``update`` trains in training mode, ``hold``
             with the statistics of the stream, ``recompute`` with those of memory, computed before the first step.
             Those of all other norms are held.
-        when: At the ``end`` of the stream, or at every visible ``boundary`` as well.
+        when: At the ``end`` of the stream, or at every visible ``boundary`` as well: then before other parts keep
+            importances, anchors or teachers of the model.
 
     Modules, steps and rates of the authors could not be read; the defaults are ours.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from clbench.parameters import Count, Fraction, NonNegative, Refused
-from clbench.strategies.part import Part
+from clbench.strategies.part import MOVES, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,6 +68,7 @@ class GDumb(Part):
     owns: ClassVar[frozenset[str]] = frozenset({"objective", "stream coefficient"})
     memory_policy: ClassVar[str | None] = "greedy_balanced"
     memory_admit: ClassVar[str | None] = "first_pass"
+    end_order: ClassVar[int] = MOVES
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         if "w" not in self.state:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from clbench.parameters import Refused
-from clbench.strategies.part import Part
+from clbench.strategies.part import CLOSES, Part
 from clbench.strategies.pred_kd import PredKD
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Exemplars(Part):
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory", "boundaries"})
     memory_policy: ClassVar[str | None] = "herding"
+    end_order: ClassVar[int] = CLOSES  # what trains on memory at a boundary finds the new exemplars there
 
     # ------------------------------------------------------------------ learning
 

@@ -26,6 +26,10 @@ READS, ADDS, BENDS = 0, 1, 2
 """When a part's ``gradient`` acts: it reads the task's gradient, adds to it, or bends the sum; and, in the same order,
 its ``after_step``: what reads where the step has led comes before what moves the weights on. Ties: chain order."""
 
+CLOSES, MOVES, KEEPS = 0, 1, 2
+"""When a part's ``end_experience`` acts: it closes the experience with the weights that training has led to, moves the
+weights on, or keeps what is needed of the model that goes on: importances, anchors, teachers. Ties: chain order."""
+
 
 HOOKS = frozenset(
     {
@@ -76,6 +80,8 @@ class Part:
     gradient_order: ClassVar[int] = ADDS
     """When its ``gradient`` and ``after_step`` act among those of others: :data:`READS`, :data:`ADDS` or
     :data:`BENDS`."""
+    end_order: ClassVar[int] = KEEPS
+    """When its ``end_experience`` acts among those of others: :data:`CLOSES`, :data:`MOVES` or :data:`KEEPS`."""
     memory_policy: ClassVar[str | None] = None
     """The admission policy that the method's paper needs; ``None`` takes the benchmark's."""
     memory_admit: ClassVar[str | None] = None
@@ -220,6 +226,7 @@ DECLARATIONS: Mapping[str, tuple[bool, frozenset[Any]]] = {
     "needs": (True, NEEDS),
     "allows": (True, HOOKS),
     "gradient_order": (False, frozenset({READS, ADDS, BENDS})),
+    "end_order": (False, frozenset({CLOSES, MOVES, KEEPS})),
     "memory_policy": (False, frozenset({None, *POLICIES})),
     "memory_admit": (False, frozenset({None, "first_pass", "every_pass", "end"})),
     "sees": (False, frozenset({"stream", "merged", "accumulated"})),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from clbench.parameters import NonNegative
-from clbench.strategies.part import READS, Part
+from clbench.strategies.part import CLOSES, READS, Part
 from clbench.strategies.quadratic import add_penalty_gradient, pieces
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class SI(Part):
     """Penalty strength · Σ Ω (w - w*)², without ½, w* being the weights of the last boundary.
 
     Along an experience ω <- ω - g · Δw at every step, with g the gradient of the task alone and Δw what the step did;
-    at its end Ω <- Ω + ω / ((w - w*)² + damping), then ω = 0 and w* = w.
+    at its end Ω <- Ω + ω / ((w - w*)² + damping), then ω = 0; w* = w when the next one begins.
 
     Args:
         strength: c, at least 0; the authors' values differ by benchmark.
@@ -51,12 +51,13 @@ class SI(Part):
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
     gradient_order: ClassVar[int] = READS
+    end_order: ClassVar[int] = CLOSES
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
 
     def begin_experience(self, learner: Learner, experience: Shown) -> None:
-        if "anchor" not in self.state:
-            self.state["anchor"] = learner.w.detach().clone()
+        if "path" not in self.state:
             self.state["path"] = learner.w.detach().new_zeros(learner.w.shape)  # ω
+        self.state["anchor"] = learner.w.detach().clone()  # w*, whatever has moved the weights at the boundary
 
     def gradient(self, learner: Learner, batch: Batch) -> None:
         batch.keep(self, g=learner.g.clone(), w=learner.w.detach().clone())
@@ -73,5 +74,4 @@ class SI(Part):
         gained = state["path"] / ((w - state["anchor"]).square() + self.damping)
         total = state["importance"] + gained if "importance" in state else gained
         state["importance"] = total.clamp(min=0) if self.negative == "clamp" else total
-        state["anchor"] = w.clone()
         state["path"].zero_()
