@@ -350,7 +350,7 @@ class Learner(SideWork):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Return to a snapshot."""
+        """Return to a snapshot, of this device or of another; see :meth:`clbench.prepare.Run.restore`."""
         self.w.data.copy_(state["w"])
         for buffer, old in zip(self.buffers, state["buffers"], strict=True):
             buffer.copy_(old)
@@ -362,7 +362,7 @@ class Learner(SideWork):
             self.another_optimizer().load_state_dict(copy.deepcopy(other))
         self.memory.state = state["memory"]
         self._order.state = state["order"]
-        self._train.generator.set_state(state["augment"])
+        self._train.go_on(state["augment"])
         set_generators(state["torch"], self.device)
         self.seen.copy_(state["seen"])
         self._masks = {name: mask.to(self.device).clone() for name, mask in state["masks"].items()}

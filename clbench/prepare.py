@@ -101,7 +101,10 @@ class Run:
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Return to a snapshot of the same cell.
+        """Return to a snapshot of the same cell, taken on this device or on another.
+
+        On another kind of device generators of the device itself (dropout, augmentation) cannot go on where they were:
+        they begin anew from the run's seed. All else goes on.
 
         Raises:
             Refused: The snapshot is another cell's.
@@ -109,9 +112,10 @@ class Run:
         if snapshot["key"] != self.cell.key:
             raise Refused(f"this snapshot belongs to cell {snapshot['key']}, not to {self.cell.key}; remove it")
         self.learner.restore(snapshot["learner"])
-        self.chain.restore(snapshot["chain"])
+        self.chain.restore(snapshot["chain"], self.learner.device)
         self.evaluator.restore(snapshot["evaluator"])
-        vars(self.cursor).update(snapshot["cursor"])
+        for name, value in snapshot["cursor"].items():
+            setattr(self.cursor, name, value.to(self.learner.device) if isinstance(value, torch.Tensor) else value)
 
     def account(self) -> Cost:
         """What has been spent."""

@@ -52,6 +52,14 @@ class Resident:
         )
         return mean, std
 
+    def go_on(self, state: Tensor) -> None:
+        """Put the augmentation's generator where it stood; that of another kind of device cannot be gone on from, and
+        this one begins anew from its seed."""
+        if state.shape == self.generator.get_state().shape:
+            self.generator.set_state(state)
+        else:
+            self.generator.manual_seed(self.generator.initial_seed())
+
     @property
     def row_bytes(self) -> int:
         """Bytes of one raw row."""

@@ -277,7 +277,10 @@ def generator_states(device: torch.device) -> list[Tensor]:
 
 
 def set_generators(states: list[Tensor], device: torch.device) -> None:
-    """Return to :func:`generator_states`."""
+    """Return to :func:`generator_states`; a GPU whose generator was not there begins anew, from the CPU's seed."""
     torch.random.set_rng_state(states[0])
     if device.type == "cuda" and len(states) > 1:
         torch.cuda.set_rng_state(states[1], device)
+    elif device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(torch.initial_seed())

@@ -45,7 +45,7 @@ class Snapshots:
     def train(self, tick: Tick | None = None) -> None:
         """Go on from the file where there is one, and remove it when the stream is learned."""
         if self.path.exists():
-            self.run.restore(torch.load(self.path, weights_only=True))
+            self.run.restore(torch.load(self.path, map_location="cpu", weights_only=True))
         last = perf_counter()
 
         def save_and_tick(step: int, done: float) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support import EVERY_STRATEGY, SMALL, everything
+from support import EVERY_STRATEGY, SMALL, everything, train_until
 
 from clbench.plan import plan
 from clbench.prepare import prepare
+from clbench.testing.compare import leaves
 
 pytestmark = [
     pytest.mark.gpu,
@@ -15,8 +16,8 @@ pytestmark = [
 ]
 
 
-def ready(strategy, *changes):
-    return prepare(plan(SMALL, strategies=[strategy], seeds=[0], overrides=changes).cells[0], device="cuda")
+def ready(strategy, *changes, device="cuda"):
+    return prepare(plan(SMALL, strategies=[strategy], seeds=[0], overrides=changes).cells[0], device=device)
 
 
 @pytest.mark.parametrize("strategy", EVERY_STRATEGY)
@@ -58,3 +59,27 @@ def test_a_run_on_the_gpu_goes_on_from_its_snapshot():
     rest.train()
     for name, value in everything(rest).items():
         torch.testing.assert_close(value, everything(whole)[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["er + ewc + lwf", "icarl", "view_batch"])
+@pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_a_run_goes_on_from_its_snapshot_on_the_other_kind_of_device(first, then, strategy):
+    whole, part, rest = ready(strategy, device=first), ready(strategy, device=first), ready(strategy, device=then)
+    whole.train()
+    train_until(part, 12)
+    rest.restore(part.snapshot())
+    rest.train()
+    kept = [v for p in rest.chain.parts for _, v in leaves(p.state) if isinstance(v, torch.Tensor)]
+    assert {v.device.type for v in kept} == {then}
+    for name, value in everything(rest).items():
+        torch.testing.assert_close(value.cpu(), everything(whole)[name].cpu(), rtol=0, atol=1e-3)
+
+
+def test_a_run_with_dropout_and_augmentation_goes_on_on_the_other_kind_of_device():
+    changes = ("training.augment=crop-flip", "model.dropout=0.3")
+    for first, then in (("cpu", "cuda"), ("cuda", "cpu")):
+        part, rest = ready("er", *changes, device=first), ready("er", *changes, device=then)
+        train_until(part, 12)
+        rest.restore(part.snapshot())
+        rest.train()
+        assert rest.cursor.step > 12

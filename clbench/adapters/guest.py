@@ -99,8 +99,9 @@ class Guest(Part):
         pickled = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
         return {"guest": pickled, "generators": global_states()}
 
-    def load(self, saved: dict[str, Any]) -> None:
-        """Return to what :meth:`save` gave; the guest is made of it when the run goes on."""
+    def load(self, saved: dict[str, Any], device: Any = None) -> None:
+        """Return to what :meth:`save` gave; the guest is made of it when the run goes on, on the device it was on."""
+        del device
         if saved:
             self._saved = saved
         else:

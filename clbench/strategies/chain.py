@@ -84,10 +84,10 @@ class Chain:
         parts = [{"state": part.save(), "generator": part.generator.state} for part in self.parts]
         return {"parts": parts, "watches": [watch.state for watch in self.watches]}
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Return to a snapshot."""
+    def restore(self, snapshot: dict[str, Any], device: Any = None) -> None:
+        """Return to a snapshot, what parts have learned being put on a device; by default where it was."""
         for part, saved in zip(self.parts, snapshot["parts"], strict=True):
-            part.load(saved["state"])
+            part.load(saved["state"], device)
             part.generator.state = saved["generator"]
         for watch, counts in zip(self.watches, snapshot["watches"], strict=True):
             watch.state = counts

@@ -131,10 +131,10 @@ class Part:
         saved: dict[str, Any] = _copy(self.state)
         return saved
 
-    def load(self, saved: dict[str, Any]) -> None:
-        """Return to what :meth:`save` gave."""
+    def load(self, saved: dict[str, Any], device: Any = None) -> None:
+        """Return to what :meth:`save` gave, its tensors on a device; by default where they were."""
         self.state.clear()
-        self.state.update(_copy(saved))
+        self.state.update(_copy(saved, device))
 
     @property
     def state_bytes(self) -> int:
@@ -254,13 +254,13 @@ def _check_spelling(cls: type, name: str) -> None:
         )
 
 
-def _copy(value: Any) -> Any:
+def _copy(value: Any, device: Any = None) -> Any:
     if hasattr(value, "detach"):
-        return value.detach().clone()
+        return value.detach().to(value.device if device is None else device, copy=True)
     if isinstance(value, dict):
-        return {k: _copy(v) for k, v in value.items()}
+        return {k: _copy(v, device) for k, v in value.items()}
     if isinstance(value, list):
-        return [_copy(v) for v in value]
+        return [_copy(v, device) for v in value]
     if isinstance(value, int | float | str | bool | None):
         return value
     raise Refused(

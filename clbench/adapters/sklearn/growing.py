@@ -189,7 +189,7 @@ class Growing:
             stream, resident = self._stream(np.arange(len(self.y)))
             self.learner.go_on(stream, resident)
             self.learner.restore(state["learner"])
-            self.chain.restore(state["chain"])
+            self.chain.restore(state["chain"], self.learner.device)
             if self.steps:
                 for attach in self.chain.attach:
                     attach(self.learner)
