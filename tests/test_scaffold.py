@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -153,3 +154,22 @@ def test_the_page_runs_as_written_in_a_fresh_environment_outside_the_repository(
     board = (work / "results" / "mine" / "leaderboard.csv").read_text(encoding="utf-8")
     assert [name for name in ("naive", "pull_back", "er + pull_back") if name not in board] == []
     assert "strategy pull_back, from idea.py" in done.stdout  # uninstalled by then
+
+
+def test_a_wheel_of_what_is_written_is_built_without_network_and_its_strategy_is_listed(tmp_path):
+    scaffold.strategy("pull_back")
+    fresh = environment(tmp_path / "fresh")
+
+    def do(*command):
+        done = subprocess.run(command, cwd=tmp_path, env=fresh, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    do("pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", "dist", "./clbench-pull-back")
+    (wheel,) = Path("dist").iterdir()
+    assert wheel.name == "clbench_pull_back-0.1.0-py3-none-any.whl"
+    do("pip", "install", "--quiet", "--no-deps", str(wheel))
+    shutil.rmtree("clbench-pull-back")  # what is listed comes from the wheel alone
+    assert "[clbench-pull-back 0.1.0]" in do("clbench", "list", "strategies")
+    code = "import clbench_pull_back; from clbench.strategies import STRATEGIES; print(STRATEGIES.get('pull_back'))"
+    assert do("python", "-c", code).strip() == "<class 'clbench_pull_back.PullBack'>"
