@@ -312,6 +312,7 @@ def test_a_setting_that_is_not_keyword_only_is_refused_with_the_form_that_is(tex
     name = text.split()[1].partition("(")[0] if text.startswith("def") else "Mine"
     with pytest.raises(clbench.Refused, match=f"'rows' is not keyword-only, as settings are; write {form}"):
         canonical(f"{file}:{name}")
+    assert "'rows' is not keyword-only" in call("check", f"{file}:{name}").err
 
 
 def test_two_files_with_one_name_are_refused_and_the_same_file_twice_is_not(idea, tmp_path):

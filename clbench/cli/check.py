@@ -76,8 +76,7 @@ def _kind(target: str) -> Kind:
     from clbench.parameters import Refused, did_you_mean
     from clbench.plan import shipped
     from clbench.scenarios import SCENARIOS
-    from clbench.strategies import STRATEGIES
-    from clbench.strategies.part import Part
+    from clbench.strategies import STRATEGIES, text
 
     if is_benchmark(target):
         return Kind.benchmark
@@ -85,9 +84,9 @@ def _kind(target: str) -> Kind:
         return Kind.strategy
     if ".py:" in target and not set(target) & set("(+"):
         thing = STRATEGIES.get(target)
-        if isinstance(thing, type) and hasattr(thing, "observe") and not issubclass(thing, Part):
+        if isinstance(thing, type) and hasattr(thing, "observe") and not text.is_part(thing):
             raise Refused(f"{target} is a class with observe(x, y), and no part; write clbench check observe:{target}")
-        if isinstance(thing, type) and issubclass(thing, Part):
+        if text.is_part(thing) or text.is_recipe(thing):
             return Kind.strategy
         # a scenario takes (dataset, seed, *, settings), a recipe settings alone
         positional = [p for p in inspect.signature(thing).parameters.values() if p.kind is not p.KEYWORD_ONLY]

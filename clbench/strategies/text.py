@@ -50,7 +50,7 @@ def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None
 
 def _keyword_only(target: Any, name: str) -> None:
     """Refuse a part or recipe with a parameter that could never be set by name and checked."""
-    if not (_is_part(target) or inspect.isfunction(target)):
+    if not (is_part(target) or inspect.isfunction(target)):
         return  # no strategy at all: told where parts are made of it
     for parameter in inspect.signature(target).parameters.values():
         if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -103,7 +103,7 @@ def plugin(file: str) -> dict[str, str]:
     named: dict[str, str] = {}
     for what, thing in vars(module).items():
         own = getattr(thing, "__module__", None) == module.__name__ and getattr(thing, "__name__", None) == what
-        if not own or what.startswith("_") or not (_is_part(thing) or _is_recipe(thing)):
+        if not own or what.startswith("_") or not (is_part(thing) or is_recipe(thing)):
             continue
         name = snake_case(what) if isinstance(thing, type) else what
         if name in named:
@@ -120,11 +120,12 @@ def plugin(file: str) -> dict[str, str]:
 _DEFINED = "a subclass of clbench.Part, or a function whose return annotation is list[Part]"
 
 
-def _is_part(thing: Any) -> bool:
+def is_part(thing: Any) -> bool:
+    """Whether a thing is a part's class."""
     return isinstance(thing, type) and issubclass(thing, Part)
 
 
-def _is_recipe(thing: Any) -> bool:
+def is_recipe(thing: Any) -> bool:
     """Whether a function says that it returns a list of parts, in an annotation that is Python or text."""
     if not inspect.isfunction(thing):
         return False
@@ -134,7 +135,7 @@ def _is_recipe(thing: Any) -> bool:
             returned = eval(returned, thing.__globals__)
         except Exception:  # names what only a type checker imports, and so no part of this program
             return False
-    return typing.get_origin(returned) is list and all(map(_is_part, typing.get_args(returned)))
+    return typing.get_origin(returned) is list and all(map(is_part, typing.get_args(returned)))
 
 
 def snake_case(name: str) -> str:
