@@ -46,11 +46,13 @@ class Given:
         dataset: In place of the one named in the benchmark.
         stream: In place of the benchmark's: one for all seeds, or a function from a seed to its stream.
         model: A module, whose weights are every run's initial weights, or a function ``(shape, n_outputs) -> module``.
+        alter: From the strategy's parts to those that run in their place.
     """
 
     dataset: Dataset | None = None
     stream: Stream | Callable[[int], Stream] | None = None
     model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None
+    alter: Callable[[list[Part]], list[Part]] | None = None
 
 
 @dataclass
@@ -193,6 +195,8 @@ def parts_and_world(
     else:
         shown = given_stream(given.stream, seed)
     parts = strategy_text.parts(settings["strategy"])
+    if given.alter is not None:
+        parts = given.alter(parts)
     check(parts)
     reason = unmet(parts, _revealed(shown, settings, given))
     if reason:

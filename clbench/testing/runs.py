@@ -15,7 +15,7 @@ from clbench.batch import ROW, Y
 from clbench.cell import run_cell
 from clbench.parameters import Refused
 from clbench.plan import Cell
-from clbench.prepare import Run
+from clbench.prepare import Given, Run
 from clbench.strategies import STRATEGIES
 from clbench.testing.compare import difference, leaves, size, trace_difference
 from clbench.testing.trial import Blind, Broken, Ends, Noting, Skipped, Trial, begun, ends
@@ -92,9 +92,11 @@ def _identity(trial: Trial, number: int) -> str:
         still = replace(part, **neutral)
     except TypeError as error:
         raise Broken(f"{title} declares the identity {neutral}, and cannot be made so: {error}") from None
-    ours = trial.trained(MOMENTUM, alter=lambda parts: [*parts[:number], replace(still), *parts[number + 1 :]])
+    with_it = Given(alter=lambda parts: [*parts[:number], replace(still), *parts[number + 1 :]])
+    without = Given(alter=lambda parts: [*parts[:number], *parts[number + 1 :]])
+    ours = trial.trained(MOMENTUM, given=with_it)
     try:
-        theirs = trial.trained(MOMENTUM, alter=lambda parts: [*parts[:number], *parts[number + 1 :]])
+        theirs = trial.trained(MOMENTUM, given=without)
     except (Broken, Refused) as error:
         return f"{written} cannot be compared, since the others do not run without it: {error}"
     told = difference({"the weights": ours.kept["the weights"]}, {"the weights": theirs.kept["the weights"]})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
-from unittest import SkipTest, mock
+from unittest import SkipTest
 
 import torch
 
@@ -53,7 +53,6 @@ MEETS = {
 
 Written = str | Mapping[str, Any] | Sequence[Any]
 Tick = Callable[[int, float], Any]
-Alter = Callable[[list[Part]], list[Part]]
 
 
 class Broken(AssertionError):
@@ -165,24 +164,21 @@ class Trial:
         benchmark, chosen = {**BENCHMARK, "defaults": known}, cast(Any, self.strategy)
         return plan(benchmark, strategies=[chosen], seeds=[self.seed], overrides=[*self.home, *changes]).cells[0]
 
-    def ready(self, *changes: str, alter: Alter | None = None, given: Given | None = None, device: str = "cpu") -> Run:
+    def ready(self, *changes: str, given: Given | None = None, device: str = "cpu") -> Run:
         """A run that has not begun.
 
         Args:
             changes: Of the small benchmark.
-            alter: From the strategy's parts to those that run in their place, in the same cell.
-            given: Arrays or a module in place of names.
+            given: Arrays, a module or parts in place of names.
             device: Where it is to run.
 
         Raises:
             Skipped: The strategy needs what the benchmark, so changed, hides.
             Broken: It cannot be built.
         """
-        cell, make = self.cell(*changes), strategy_text.parts
-        altered = make if alter is None else lambda items: alter(make(items))
+        cell = self.cell(*changes)
         try:
-            with mock.patch.object(strategy_text, "parts", altered):
-                return prepare(cell, given=given, device=device)
+            return prepare(cell, given=given, device=device)
         except Skip as reason:
             raise Skipped(str(reason)) from None
         except Refused:
@@ -213,9 +209,9 @@ class Trial:
             run.evaluator = evaluator
         return run
 
-    def trained(self, *changes: str, alter: Alter | None = None) -> Ends:
+    def trained(self, *changes: str, given: Given | None = None) -> Ends:
         """What a fresh run leaves behind; arguments as in :meth:`ready`."""
-        run, at = self.ready(*changes, alter=alter), list[torch.Tensor]()
+        run, at = self.ready(*changes, given=given), list[torch.Tensor]()
         self.train(run, looks=Noting(run.evaluator, lambda _: at.append(run.learner.w.detach().clone())))
         return ends(run, at)
 
