@@ -219,6 +219,30 @@ def test_names_of_a_file_are_also_its_public_functions_that_say_they_return_part
         assert plugin("mine.py") == {"mixed": "mine.py:mixed"}
 
 
+def test_a_recipe_whose_annotation_only_a_type_checker_can_read_is_found_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clbench.strategies.replay import Replay
+
+if TYPE_CHECKING:
+    import clbench
+
+
+def mine() -> list[clbench.Part]:
+    return [Replay()]
+
+
+def no_recipe() -> list[clbench.Parting]:
+    return []
+"""
+    (tmp_path / "checked.py").write_text(text, encoding="utf-8")
+    assert plugin("checked.py") == {"mine": "checked.py:mine"}
+
+
 def test_a_recipe_of_a_file_is_listed_shown_checked_and_run_in_workers_like_a_built_in_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(RECIPES, encoding="utf-8")
