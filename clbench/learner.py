@@ -290,7 +290,7 @@ class Learner(SideWork):
         before = {name: t.clone() for name, t in self._held(optimizer)}
         optimizer.step()
         for name, tensor in self._held(optimizer):  # a moment that this step created started at zero
-            tensor.copy_(torch.where(frozen, before.get(name, zero), tensor))
+            torch.where(frozen, before.get(name, zero), tensor, out=tensor)
 
     def _held(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
         """Weights and the optimiser's tensors of the same shape, by name."""

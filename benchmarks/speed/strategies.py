@@ -58,6 +58,7 @@ STRATEGIES = [
     "refresh(strength=1e-5)",
     "refresh(strength=1e-5, form=code)",
     "hft",
+    "hft(granularity=element)",
     "er + group_mask",
     "gdumb(passes=8)",
     "fpf(iters=40)",
