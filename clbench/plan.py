@@ -178,10 +178,12 @@ def _stream(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None)
             return {**scenarios.canonical(settings), "dataset": dict(own)}
         name = dataset["name"]
         data.check_name(name)
-        options = {k: v for k, v in dataset.items() if k not in ("name", "features")}
+        options = {k: v for k, v in dataset.items() if k not in ("name", "features", "source")}
         filled = {"name": name, **validate(data.load, options, where="dataset")}
         if dataset.get("features") is not None:  # only there, so that cells from before it existed keep their keys
             filled["features"] = features.canonical(dataset["features"])
+        if data.source(name):
+            filled["source"] = data.source(name)
     except Refused as error:
         raise source.refuse(error, "stream", "dataset") from None
     try:
@@ -242,7 +244,9 @@ def _strategy(
 
 @cache
 def _dataset(data_dir: str | None, written: str) -> Dataset:
-    return features.load(data_dir=data_dir, **json.loads(written))
+    named = json.loads(written)
+    named.pop("source", None)
+    return features.load(data_dir=data_dir, **named)
 
 
 def make_stream(

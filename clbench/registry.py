@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
@@ -166,11 +166,15 @@ class Registry:
         self._added[name] = Entry(name, summary, "this program", lambda: thing)
 
     def source(self, name: str) -> str:
-        """What identifies code that comes from a file, for the hash of a cell; empty for what is installed."""
+        """What identifies the code behind a name, for the hash of a cell: for a file or an installed plugin the
+        checksum of its text; empty for what comes with clbench, and for what this program has added."""
         name = self.resolve(name)
         if self.scheme(name):
             return str(self._of_scheme(name).source)
-        return _read(name)[1] if ".py:" in name else ""
+        if ".py:" in name:
+            return _read(name)[1]
+        entry = self._known.get(name)
+        return "" if entry is None or entry.origin == "clbench" else text_of(self.get(name))
 
     def get(self, name: str) -> Any:
         """The object called ``name``; ``FILE.py:NAME`` takes it from a file of the user's.
@@ -205,6 +209,28 @@ def checksum(name: str) -> str:
     return _read(name)[1]
 
 
+@cache
+def text_of(thing: Any) -> str:
+    """The checksum of the file of the module that defines a thing; empty where there is none, or it is clbench's.
+
+    It is read once for each thing: a file that is edited while a program runs changes nothing of what was imported.
+    """
+    while isinstance(thing, partial):
+        thing = thing.func
+    module = sys.modules.get(getattr(thing, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if module is None or file is None or module.__name__.partition(".")[0] == "clbench":
+        return ""
+    try:
+        return _digest(Path(file))
+    except OSError:  # in an archive
+        return ""
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def _read(name: str) -> tuple[Path, str]:
     """The file of a ``FILE.py:NAME``, and the checksum of its text.
 
@@ -213,7 +239,7 @@ def _read(name: str) -> tuple[Path, str]:
     """
     path = Path(name.rpartition(":")[0]).expanduser()
     try:
-        return path.resolve(), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return path.resolve(), _digest(path)
     except OSError as error:
         raise Refused(f"{name!r} names the file {path}, which cannot be read: {error.strerror}") from None
 

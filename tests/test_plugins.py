@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import textwrap
@@ -11,8 +12,13 @@ import torch
 from command_line import call
 
 import clbench
-from clbench import api
+from clbench import api, data, models, scenarios
+from clbench.data import DATASETS
+from clbench.models import MODELS
+from clbench.plan import make_stream, plan
 from clbench.registry import Registry
+from clbench.scenarios import SCENARIOS
+from clbench.scenarios.combinators import COMBINATORS
 from clbench.strategies import STRATEGIES
 from clbench.strategies.text import canonical, parts, plugin, snake_case
 from clbench.testing import check_strategy
@@ -201,6 +207,88 @@ def test_a_recipe_of_an_installed_package_is_listed_with_its_settings_and_makes_
     assert (made[0].rows, made[1].strength) == (3, 0.5)
     with pytest.raises(clbench.Refused, match=r"strength = -1 is not allowed: input should be greater than or equal"):
         canonical("mixed(strength=-1)")
+
+
+def imported_anew(module):
+    """What another process would import: the module's file as it is now."""
+    del sys.modules[module]
+    STRATEGIES.__dict__.pop("_known", None)
+
+
+def test_an_edit_of_an_installed_strategy_makes_other_cells(site):
+    install(site, "clbench-pulled", SOUND, pulled_module=IDEA)
+
+    def key(strategy):
+        return plan("split-digits", strategies=[strategy], seeds=1).cells[0].key
+
+    before, built_in = key("pulled"), key("naive")
+    imported_anew("pulled_module")
+    assert key("pulled") == before
+    (site / "pulled_module.py").write_text(IDEA.replace("0.01", "0.0123").replace("l: f", "l : f"), encoding="utf-8")
+    assert key("pulled") == before  # this program still runs the code that it has imported
+    imported_anew("pulled_module")
+    assert key("pulled") != before
+    assert key("naive") == built_in
+
+
+def test_the_text_that_counts_is_that_of_the_module_which_defines_the_thing(site):
+    points = SOUND.replace("pulled_module:PullBack", "front_module:PullBack") + "ours = front_module:er\n"
+    front = "from pulled_module import PullBack\nfrom clbench.strategies.replay import er"
+    install(site, "clbench-pulled", points, pulled_module=IDEA, front_module=front)
+    text = (site / "pulled_module.py").read_bytes()
+    assert canonical("pulled")[0]["source"] == hashlib.sha256(text).hexdigest()[:16]
+    assert "source" not in canonical("ours")[0]
+    assert all("source" not in canonical(name)[0] for name in ("naive", "er", "agem"))
+
+
+def test_installed_things_of_every_kind_that_runs_are_told_apart_by_their_text(site):
+    points = """
+    [clbench.scenarios]
+    slow = kinds_module:slow
+    [clbench.combinators]
+    twice = kinds_module:twice
+    [clbench.models]
+    small = kinds_module:small
+    [clbench.datasets]
+    figures = kinds_module:figures
+    mine:PATH = kinds_module:mine
+    """
+    text = """
+    from clbench.data import load
+    from clbench.models.builders import mlp
+    from clbench.scenarios.combinators import repeat
+    from clbench.scenarios.split import split
+
+    def slow(dataset, seed, *, setting: str = "class"): return split(dataset, seed, setting=setting)
+    def twice(stream): return repeat(stream, times=2)
+    def small(shape, n_outputs, *, width: int = 4): return mlp(shape, n_outputs, hidden=[width])
+
+    def figures(data_dir): return load("digits")
+    def mine(path, data_dir, *, size=None): return load("digits")
+
+    class Keeps:
+        def observe(self, x, y): ...
+    """
+    for registry in (SCENARIOS, COMBINATORS, MODELS, DATASETS):
+        registry.__dict__.pop("_known", None)
+    install(site, "clbench-kinds", points, kinds_module=text)
+    try:
+        stream = scenarios.canonical({"scenario": "slow", "apply": ["twice"]})
+        model = models.canonical({"name": "small"})
+        (watched,) = canonical("observe:kinds_module.Keeps")
+        found = {stream["source"], stream["apply"][0]["twice"]["source"], model["source"], watched["source"]}
+        assert found == {hashlib.sha256((site / "kinds_module.py").read_bytes()).hexdigest()[:16]}
+        assert scenarios.canonical(stream) == stream
+        assert models.canonical(model) == model
+        assert len(scenarios.make(stream, data.load("digits"), 0)) == 10
+        assert models.make(model, (1, 8, 8), 10)
+        whole = plan({"name": "b", "stream": {**stream, "dataset": "figures"}, "model": model}, seeds=1).cells[0].config
+        assert {whole["stream"]["dataset"]["source"]} == found == {data.source("mine:x"), data.source("digits+figures")}
+        assert len(make_stream(whole["stream"], 0)) == 10
+        assert data.source("digits") == data.source("npz:x.py:y") == ""
+    finally:
+        for registry in (SCENARIOS, COMBINATORS, MODELS, DATASETS):
+            registry.__dict__.pop("_known", None)
 
 
 # --------------------------------------------------------------------------------------------------- --plugin FILE.py

@@ -22,7 +22,7 @@ from clbench.adapters.recipes import find, recipe_of
 from clbench.batch import TASK, Batch, Y
 from clbench.learner import Learner, Output, Shown
 from clbench.parameters import Refused, did_you_mean
-from clbench.registry import a, checksum
+from clbench.registry import a, checksum, text_of
 from clbench.strategies.chain import MEANING
 from clbench.strategies.part import Part
 
@@ -196,7 +196,7 @@ def recipe(rest: str) -> Callable[..., Part]:
     Raises:
         Refused: No such class, or one that cannot be called as learners are.
     """
-    return _recipe(rest, checksum(rest) if ".py:" in rest else "")
+    return _recipe(rest, checksum(rest) if ".py:" in rest else text_of(find("observe", rest, "learner")))
 
 
 @cache

@@ -11,12 +11,12 @@ from typing import Literal
 
 from clbench.data.arrays import from_arrays
 from clbench.data.joined import join, located
-from clbench.data.registry import DATASETS, check_name, parts, resolve
+from clbench.data.registry import DATASETS, check_name, parts, resolve, source
 from clbench.data.roots import data_root
 from clbench.data.splits import prepare
 from clbench.types import Dataset
 
-__all__ = ["DATASETS", "check_name", "finish", "from_arrays", "join", "load", "prepare", "read"]
+__all__ = ["DATASETS", "check_name", "finish", "from_arrays", "join", "load", "prepare", "read", "source"]
 
 
 def load(

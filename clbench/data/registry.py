@@ -88,6 +88,12 @@ def check_name(name: str) -> None:
         raise Refused(f"there is no data set called {name!r}; {did_you_mean(name, known)}")
 
 
+def source(name: str) -> str:
+    """What identifies the code of the plugins behind a name, for the hash of a cell; empty where there is none."""
+    forms = [f"{form}:PATH" if colon else form for form, colon, _ in (part.partition(":") for part in parts(name))]
+    return "+".join(filter(None, map(DATASETS.source, forms)))
+
+
 def resolve(name: str) -> Source:
     """The source behind a name.
 

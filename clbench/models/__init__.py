@@ -42,15 +42,15 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
         names = ", ".join(entry.name for entry in MODELS)
         raise Refused(f"a model needs name: NAME, got {config.get('name')!r}; known: {names}")
     settings = {key: value for key, value in config.items() if key not in ("name", "source")}
-    from_file = MODELS.source(config["name"])
-    name, _, architecture = (config["name"], "", "") if from_file else config["name"].partition(":")
+    source = MODELS.source(config["name"])
+    name, _, architecture = (config["name"], "", "") if source else config["name"].partition(":")
     if architecture and (name != "torchvision" or settings.setdefault("architecture", architecture) != architecture):
         raise Refused(
             f"model {config['name']!r} with settings {settings} is not possible; only torchvision:ARCHITECTURE has two "
             "parts, and then architecture is not given a second time"
         )
     checked = {"name": name, **validate(MODELS.get(name), settings, where=f"model {name!r}")}
-    return {**checked, "source": from_file} if from_file else checked
+    return {**checked, "source": source} if source else checked
 
 
 def make(config: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int) -> Any:

@@ -53,7 +53,10 @@ def canonical(written: Any) -> list[dict[str, Any]]:
         name, settings = next(iter(single.items()))
         if not isinstance(settings or {}, Mapping):
             raise Refused(f"apply: the settings of {name!r} are {settings!r}, not a mapping", "apply")
-        checked = validate(COMBINATORS.get(name), settings or {}, where=f"combinator {name!r}")
+        given = {key: value for key, value in (settings or {}).items() if key != "source"}
+        checked = validate(COMBINATORS.get(name), given, where=f"combinator {name!r}")
+        if COMBINATORS.source(name):
+            checked["source"] = COMBINATORS.source(name)
         if name == "interleave":
             from clbench import scenarios
 
@@ -70,7 +73,7 @@ def applied(stream: Stream, steps: Sequence[Mapping[str, Any]]) -> Stream:
     """
     for step in steps:
         for name, settings in step.items():
-            stream = COMBINATORS.get(name)(stream, **settings)
+            stream = COMBINATORS.get(name)(stream, **{key: v for key, v in settings.items() if key != "source"})
     return stream
 
 
