@@ -90,12 +90,30 @@ def test_fully_connected_weights_and_biases_are_halved_apart_over_the_whole_mode
     assert all(whole[name] or not bool(free[place].any()) for name, place in learner.slices.items())
 
 
-def test_whole_blocks_are_drawn_at_the_level_of_layers():
-    learner, free = drawn("hft(granularity=layer)", VIT)
+@pytest.mark.parametrize("seed", range(4))
+def test_half_of_the_blocks_are_drawn_at_the_level_of_layers_and_the_last_norm_goes_with_the_last_of_them(seed):
+    learner, free = drawn("hft(granularity=layer)", VIT, seed=seed)
     found = states(learner, free)
     blocks = [{word for (_, b), words in found.items() if b == block for word in words} for block in range(4)]
     assert all(len(words) == 1 for words in blocks)
-    assert Counter(next(iter(words)) for words in blocks)["all"] in (2, 3)  # 2.5 of 4 blocks and the last norm
+    assert Counter(next(iter(words)) for words in blocks) == {"all": 2, "none": 2}
+    assert set(found["norm", 4]) == blocks[3]
+
+
+@pytest.mark.parametrize(
+    ("model", "seed", "blocks"),
+    [
+        ("model.hidden=[5, 6, 7, 8]", 0, {0, 1}),
+        ("model.hidden=[5, 6, 7, 8]", 1, {1, 3}),
+        ("model={name: cnn, width: 2, hidden: 6, norm: group}", 0, {2, 3}),
+        (RESNET, 0, {0, 1, 5, 6}),
+        (RESNET, 1, {0, 2, 3, 5}),
+    ],
+)
+def test_models_without_stray_norms_draw_the_blocks_that_they_always_drew(model, seed, blocks):
+    learner, free = drawn("hft(granularity=layer)", model, seed=seed)
+    found = states(learner, free)
+    assert {block for (kind, block), words in found.items() if words[0] == "all" and kind != "head"} == blocks
 
 
 def test_layers_of_any_kind_are_drawn_at_the_level_of_the_model():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -41,8 +41,9 @@ class HFT(Part):
     Args:
         granularity: What is drawn. ``category``: in each transformer block so many of query, key, value and output, and
             of the feed-forward matrices; of the convolutions of each block; over the whole model of the norm layers, of
-            fully connected layers and of biases. ``layer``: whole blocks. ``model``: layers of any kind. ``unit``:
-            output units of every layer, with their biases. ``element``: single weights of every tensor.
+            fully connected layers and of biases. ``layer``: whole blocks, and with the last one the norms behind it.
+            ``model``: layers of any kind. ``unit``: output units of every layer, with their biases. ``element``: single
+            weights of every tensor.
         fraction: Share that is trained, in (0, 1]. A number of tensors that is not whole is rounded up or down at
             random, so that the totals fit; 1 is plain training.
         redraw: When a round ends: with the ``experience``, with every pass (``epoch``), or ``never``.
@@ -110,7 +111,7 @@ class HFT(Part):
 def _by_tensor(free: Mask, layers: Sequence[Layer], generator: Generator, hft: HFT) -> None:
     """Open whole tensors: pools of sets of them, each pool halved on its own."""
     pools: dict[str, dict[int, list[list[Place]]]] = {}
-    for layer in layers:
+    for layer in _with_stray_norms(layers) if hft.granularity == "layer" else layers:
         for pool, block, places in _sets(layer, hft.granularity):
             pools.setdefault(pool, {}).setdefault(block, []).append(places)
     for blocks in pools.values():
@@ -120,6 +121,15 @@ def _by_tensor(free: Mask, layers: Sequence[Layer], generator: Generator, hft: H
         for own, k in zip(sets, shares([len(own) for own in sets], hft.fraction, generator), strict=True):
             for i in generator.sample(len(own), k).tolist():
                 _open(free, own[i])
+
+
+def _with_stray_norms(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers, those blocks joined with the one before them (the first with the one behind) that are nothing but norms,
+    such as a transformer's last: as blocks of their own they would make half of the blocks another number."""
+    blocks = list(dict.fromkeys(layer.block for layer in layers))
+    whole = [block for block in blocks if any(layer.kind != "norm" for layer in layers if layer.block == block)]
+    home = {block: max((w for w in whole if w <= block), default=min(whole, default=block)) for block in blocks}
+    return [replace(layer, block=home[layer.block]) for layer in layers]
 
 
 def _sets(layer: Layer, granularity: str) -> Iterable[tuple[str, int, list[Place]]]:
