@@ -255,8 +255,13 @@ class Learner(SideWork):
 
     @property
     def lr(self) -> float:
-        """The learning rate of the step to come."""
+        """The learning rate of the step to come, as the benchmark's schedule has it."""
         return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def base_lr(self) -> float:
+        """The benchmark's learning rate before its schedule: what a loop of a part's own begins with."""
+        return float(self._rates[0])
 
     def scale_lr(self, factor: float) -> None:
         """Set the learning rate to so many times the benchmark's."""

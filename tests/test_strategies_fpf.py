@@ -282,6 +282,44 @@ def test_a_period_in_steps_needs_no_length_and_does_not_end_with_two_rounds_in_o
     assert seen == [run.cursor.step]
 
 
+def test_where_memory_is_filled_at_the_ends_of_experiences_the_last_round_meets_the_newest_classes():
+    changes, newest = ("memory.admit=end", "training.epochs=2"), {}
+    total = trained("naive", *changes).cursor.step
+    for every in (8, total):  # 8 does not divide the steps of the stream; the other falls on the last of them
+        run = ready(f"k_fpf(every={every}, iters=1)", *changes)
+        fit = run.learner.fit
+
+        def note(rows, *args, every=every, run=run, fit=fit, **kwargs):
+            newest[every] = set(rows.index[Y].tolist()) & set(run.stream[4].classes)
+            fit(rows, *args, **kwargs)
+
+        run.learner.fit = note
+        run.train()
+    assert newest == {8: set(run.stream[4].classes), total: set(run.stream[4].classes)}
+
+
+def test_a_round_without_rows_to_train_on_is_none():
+    seen, run = rounds("k_fpf(k=5, every=none, iters=1)", "reveal=[length]", "memory.admit=end")
+    period, first = run.cursor.step // 5, -(-len(run.stream[0]) // 16)
+    due = [n * period for n in range(1, 5) if n * period > first]
+    assert seen == [*due, run.cursor.step]
+    assert len(due) < 4
+    assert run.chain.parts[0].state["rounds"] == len(seen)
+
+
+def test_a_round_begins_at_the_rate_of_the_benchmark_whatever_its_schedule_has_made_of_it():
+    began = []
+    for strategy in ("fpf(modules=head, iters=3)", "k_fpf(every=8, modules=head, iters=3)"):
+        run = ready(strategy, "training.lr_schedule={linear: {end: 0}}")
+        fit = run.learner.fit
+        run.learner.fit = lambda *args, fit=fit, **kwargs: (began.append(kwargs["lr"]), fit(*args, **kwargs))[1]
+        run.train()
+        assert run.learner.lr == 0.0
+        assert run.learner.base_lr == 0.1
+    assert len(began) > 2
+    assert set(began) == {0.1}
+
+
 def test_two_ways_to_say_when_are_refused():
     with pytest.raises(Refused, match="both say when"):
         ready("k_fpf(k=2, every=8)")

@@ -72,12 +72,12 @@ class FPF(Part):
         state["steps"] += 1
         if self.when == "periodic":
             period, most = self._period(learner)
-            if state["steps"] % period == 0 and (most is None or state["rounds"] < most - 1):
+            if state["steps"] % period == 0 and (most is None or state["steps"] < most * period):
                 self._round(learner)
 
     def _account(self, learner: Learner) -> dict[str, Any]:
-        """Steps of the stream, rounds, the step of the last one, and what was trained in it; unknown names are refused
-        here, at the first step."""
+        """Steps of the stream, rounds that had something to train and rows to train on, the step of the last one, and
+        what was trained in it; unknown names are refused here, at the first step."""
         if "steps" not in self.state:
             modules = "" if _measured(self.modules) else "+".join(group.name for group in self._chosen(learner))
             self.state.update(steps=0, rounds=0, at=-1, modules=modules)
@@ -101,7 +101,8 @@ class FPF(Part):
 
     def end_stream(self, learner: Learner) -> None:
         state = self._account(learner)
-        if self.when == "end" or (self.when == "periodic" and state["at"] != state["steps"]):
+        late = learner.memory.admit_when == "end"  # then a round after the last step met none of the last experience
+        if self.when == "end" or (self.when == "periodic" and (late or state["at"] != state["steps"])):
             self._round(learner)
 
     # ------------------------------------------------------------------ what
@@ -110,12 +111,10 @@ class FPF(Part):
         from clbench.models import groups
 
         state, memory = self._account(learner), learner.memory
-        state["rounds"], state["at"] = state["rounds"] + 1, state["steps"]
-        if not len(memory):
-            return
-        chosen = self._chosen(learner)
+        chosen = self._chosen(learner) if len(memory) else ()
         if not chosen:
             return
+        state["rounds"], state["at"] = state["rounds"] + 1, state["steps"]
         state["modules"] = "+".join(group.name for group in chosen)
         rows = memory.draw(len(memory), generator=self.generator)
         learner.freeze("fpf", ~groups.mask(chosen, learner.w))
@@ -126,7 +125,7 @@ class FPF(Part):
                 learner.fit(
                     rows,
                     steps=self.iters,
-                    lr=learner.lr if self.lr is None else self.lr,
+                    lr=learner.base_lr if self.lr is None else self.lr,
                     batch_size=self.batch_size,
                     generator=self.generator,
                     rate=lambda step: 0.5 * (1.0 + math.cos(math.pi * step / self.iters)),
@@ -190,8 +189,8 @@ def fpf(
             reached, ``insensitive: ...`` from the other end.
         iters: SGD steps, without momentum, at a rate that falls to 0 along half a cosine. With 0,
             only ``statistics`` acts.
-        lr: Learning rate at their start; ``None`` takes the rate that the stream is learned with, which is too small
-            where that is Adam's.
+        lr: Learning rate at their start; ``None`` takes the benchmark's ``training.lr``, whatever its schedule has
+            made of it by then; that is too small where it is Adam's.
         batch_size: Rows of memory per step.
         loss: ``ce``, or ``kd``: cross-entropy + ``alpha`` · mean (h(x) - z)², z the logits of the step in which the row
             was offered to memory, over all output units.
