@@ -68,7 +68,8 @@ class Learner(SideWork):
         seed: The run's seed.
         separate_heads: Whether a task's part of the head stands still while only other tasks are learned; matters for
             optimisers with memory, where task labels are revealed.
-        clip_norm: Longest gradient that :meth:`apply` takes, by Euclidean norm; ``None`` for no limit.
+        clip_norm: Longest gradient of the weights that move that :meth:`apply` takes, by Euclidean norm; ``None`` for no
+            limit.
 
     Attributes:
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat.Flat`.
@@ -283,15 +284,14 @@ class Learner(SideWork):
 
     def apply(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """One optimiser step; frozen weights, their momentum and their moments stay as they are."""
-        optimizer = optimizer or self.optimizer
+        optimizer, frozen = optimizer or self.optimizer, self.frozen
         self.cost.steps += 1
         if self.clip_norm is not None:
-            self.g.mul_((self.clip_norm / self.g.norm().clamp(min=1e-12)).clamp(max=1.0))
-        if not self._masks:
+            self.clip(self.clip_norm)
+        if frozen is None:
             optimizer.step()
             return
-        frozen, zero = self.frozen, self.w.new_zeros(())
-        assert frozen is not None
+        zero = self.w.new_zeros(())
         before = {name: t.clone() for name, t in self._held(optimizer)}
         optimizer.step()
         for name, tensor in self._held(optimizer):  # a moment that this step created started at zero

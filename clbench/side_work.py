@@ -67,6 +67,17 @@ class SideWork:
         """One optimiser step."""
         raise NotImplementedError
 
+    @property
+    def frozen(self) -> Tensor | None:
+        """(P,) bool, weights that a step must not move; ``None`` for none."""
+        raise NotImplementedError
+
+    def clip(self, longest: float) -> None:
+        """Shorten ``g`` where the gradient of the weights that move is longer than this, by Euclidean norm."""
+        frozen = self.frozen
+        moving = self.g if frozen is None else self.g.masked_fill(frozen, 0.0)
+        self.g.mul_((longest / moving.norm().clamp(min=1e-12)).clamp(max=1.0))
+
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """The loss of a step, a scalar: the objective, whoever sets it, and the terms that parts add."""
         loss = self.objective(batch, output)
@@ -242,7 +253,7 @@ class SideWork:
             batch_size: Rows per step; fewer where a pass ends.
             generator: Where orders come from.
             momentum, weight_decay: Of SGD.
-            clip_norm: Longest gradient of this loop, by Euclidean norm; ``None`` for no limit but the benchmark's.
+            clip_norm: Longest gradient of this loop, of the weights that move, by Euclidean norm; ``None`` for no limit but the benchmark's.
             rate: From a step (from 0) to a factor of ``lr``.
             loss: From a batch to the loss, a scalar; it runs the model itself. Cross-entropy by default.
         """
@@ -262,9 +273,9 @@ class SideWork:
                     optimizer.param_groups[0]["lr"] = lr * rate(step)
                 self.g.zero_()
                 value.backward()
-                if clip_norm is not None:
-                    self.g.mul_((clip_norm / self.g.norm().clamp(min=1e-12)).clamp(max=1.0))
                 self.hold_idle_heads(batch)
+                if clip_norm is not None:
+                    self.clip(clip_norm)
                 self.apply(optimizer)
                 self.cost.extra_forward_rows += len(batch)
                 self.cost.extra_backward_rows += len(batch)

@@ -117,6 +117,21 @@ def test_no_gradient_that_the_optimiser_takes_is_longer_than_the_clip():
     assert max(lengths) == pytest.approx(0.05, rel=1e-3)
 
 
+def test_weights_that_are_held_do_not_count_towards_the_clip():
+    run, lengths = ready("hft(granularity=element, start_experience=1)", "training.clip_norm=0.05", "training.lr=1"), []
+    before = {"w": run.learner.w.detach().clone()}
+
+    def watch(learner, _):
+        if float(learner.g.masked_fill(learner.frozen, 0.0).norm()) > 0.0499:  # it was clipped
+            lengths.append(float((learner.w.detach() - before["w"]).norm()))
+        before["w"] = learner.w.detach().clone()
+
+    run.chain.after_step += (watch,)
+    run.train()
+    assert len(lengths) > 5
+    assert lengths == pytest.approx([0.05] * len(lengths), rel=5e-3)
+
+
 def test_a_clip_that_nothing_reaches_changes_nothing():
     assert torch.equal(trained("naive", "training.clip_norm=1e9").learner.w, trained("naive").learner.w)
 
