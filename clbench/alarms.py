@@ -6,49 +6,106 @@ never drawn from, a projection that never projects.
 
 from __future__ import annotations
 
+import numpy as np
+
 from clbench.evaluate.alarms import of_trace
 from clbench.learner import Learner
 from clbench.strategies.chain import Chain
-from clbench.strategies.part import BENDS
-from clbench.strategies.watch import GRADIENT, ROWS, TERM, WEIGHTS
-from clbench.types import Stream, Trace
+from clbench.strategies.part import BENDS, HOOKS, Part
+from clbench.strategies.watch import ANY, ROWS, STEP, WATCHED
+from clbench.types import Kind, Stream, Trace
 
-MEANING = {
-    TERM: "added a term to the loss other than 0",
-    GRADIENT: "changed the gradient",
-    WEIGHTS: "moved the weights",
-}
 FEWEST = 30
 """Calls after which a projection that never bent is worth a word; in fewer, memory may well have agreed each time."""
+KEEPING = frozenset({"end_experience", "attach"})
+"""Hooks in which a part keeps something, whose effect is another hook's."""
+READING = frozenset({"answer", "predict"})
+"""Hooks that make scores."""
 
 
-def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> tuple[str, ...]:
-    """What looks wrong about a finished run, a sentence each."""
-    found = _idle(chain) if len(stream) > 1 else []
-    memory = learner.memory
-    if memory.size and memory.draws == 0 and len(stream) > 1 and any("memory" in part.needs for part in chain.parts):
+def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace, *, done: bool = True) -> tuple[str, ...]:
+    """What looks wrong about a finished run, a sentence each.
+
+    Args:
+        chain: The strategy.
+        learner: What learned.
+        stream: What was learned.
+        trace: What was seen of it.
+        done: Whether the run came to its end; of one that did not it cannot be said that something never happened.
+    """
+    found = _never(chain, learner, stream, trace) if done else []
+    return (*found, *of_trace(stream, trace))
+
+
+def _never(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> list[str]:
+    found, memory = [], learner.memory
+    unread = memory.size > 0 and memory.draws == 0 and any("memory" in part.needs for part in chain.parts)
+    for part in chain.parts:
+        found += [f"{_name(part, chain)} {doubt}" for doubt in part.doubts(learner)]
+        if not (unread and "memory" in part.needs):  # that says it all
+            found += _idle(part, chain, single=len(stream) == 1)
+    if unread:
         found.append(f"the memory of {memory.size} rows was never drawn from")
     if learner.probe is not None and not learner.probe.steps:
         found.append(
             "evaluation.probe found no step to take apart: none was due, or the strategy steps outside the loop, or it "
             "replaces the objective and does not say which of it is plasticity"
         )
-    return (*found, *of_trace(stream, trace))
+    return [*found, *_unseen_end(chain, trace)]
 
 
-def _idle(chain: Chain) -> list[str]:
-    """Parts of whose hooks none had an effect; one that only arranges rows is not expected to at every step."""
-    found = []
-    for part in chain.parts:
-        own = [watch for watch in chain.watches if watch.part is part]
-        accused = [watch for watch in own if watch.effect is not ROWS]
-        looked = sum(watch.looked for watch in accused)
-        least = FEWEST if part.gradient_order == BENDS else 1
-        if looked >= least and not any(watch.acted for watch in own):
-            what = " nor ".join(dict.fromkeys(MEANING[watch.effect] for watch in accused))
-            twins = sum(type(other) is type(part) for other in chain.parts) > 1
-            found.append(
-                f"{part if twins else part.title} never {what} at the {looked} calls that were watched after the first "
-                "experience; is its strength 0, or does it never get what it needs?"
-            )
-    return found
+def _name(part: Part, chain: Chain) -> str:
+    twins = sum(type(other) is type(part) for other in chain.parts) > 1
+    return repr(part) if twins else part.title
+
+
+def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
+    """Whether a part had no effect in any hook, as far as hooks are watched; one that only measures is to have none."""
+    own = [watch for watch in chain.watches if watch.part is part]
+    if not own or any(watch.acted for watch in own) or part.identity == {}:
+        return []
+    when = "" if single else " after the first experience"
+    steps = [watch for watch in own if watch.name in STEP]
+    if steps and not any(watch.calls for watch in steps):
+        return [
+            f"{_name(part, chain)} was never asked to act at a step{when}: another part leaves steps out or takes them "
+            "itself, so that this one does nothing beside it"
+        ]
+    accused = [watch for watch in own if watch.effect not in (ROWS, ANY)]
+    if not accused and _watched_through(part):
+        accused = own
+    looked = sum(watch.looked for watch in accused)
+    least = FEWEST if part.gradient_order == BENDS else 1
+    if looked < least:
+        return []
+    what = " nor ".join(dict.fromkeys(watch.effect.value for watch in accused))
+    calls = f"the {looked} calls that were" if looked > 1 else "the one call that was"
+    return [
+        f"{_name(part, chain)} never {what} at {calls} watched{when}; is its strength 0, or does it never get what it "
+        "needs?"
+    ]
+
+
+def _watched_through(part: Part) -> bool:
+    """Whether all hooks of a part are watched by their effect, but for those in which it keeps something."""
+    return all(WATCHED.get(name, ANY) is not ANY for name in _hooks(part) - KEEPING)
+
+
+def _unseen_end(chain: Chain, trace: Trace) -> list[str]:
+    """Whether what moved the model at the end of the stream changed none of the scores, which another part makes."""
+    moved = [watch.part for watch in chain.watches if watch.name == "end_stream" and watch.acted]
+    readers = [part for part in chain.parts if part not in moved and READING & _hooks(part)]
+    ends = np.flatnonzero(trace.kind == Kind.END)
+    if len(moved) != 1 or not readers or len(ends) < 2:
+        return []
+    before, after = trace.score[ends[-2:]]
+    if not np.array_equal(before, after, equal_nan=True):
+        return []
+    return [
+        f"what {_name(moved[0], chain)} did at the end of the stream changed no score: {_name(readers[0], chain)} "
+        "reads out past the weights that were trained there"
+    ]
+
+
+def _hooks(part: Part) -> set[str]:
+    return {name for name in HOOKS if getattr(type(part), name) is not getattr(Part, name)}

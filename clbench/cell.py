@@ -78,7 +78,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         account.peak_bytes = peak.peak_bytes(device)
         cost = account.as_dict()
         if status in ("done", "diverged"):
-            trace, alarms = run.trace(), run.alarms()
+            trace, alarms = run.trace(), run.alarms(done=status == "done")
     made = Record(
         key=cell.key,
         cell=cell.config,

@@ -25,6 +25,9 @@ from clbench.types import Experience, Stream
 
 __all__ = ["Diverged", "Learner", "Output", "Shown", "classification_loss"]
 
+OWN_MASKS = UNSEEN, IDLE = ("unseen heads", "idle heads")
+"""Names of the masks that the learner sets itself."""
+
 
 @dataclass(frozen=True, eq=False)
 class Shown:
@@ -68,8 +71,8 @@ class Learner(SideWork):
         seed: The run's seed.
         separate_heads: Whether a task's part of the head stands still while only other tasks are learned; matters for
             optimisers with memory, where task labels are revealed.
-        clip_norm: Longest gradient of the weights that move that :meth:`apply` takes, by Euclidean norm; ``None`` for no
-            limit.
+        clip_norm: Longest gradient that :meth:`apply` takes, by Euclidean norm over the weights that move; ``None``
+            for no limit.
 
     Attributes:
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat.Flat`.
@@ -149,7 +152,7 @@ class Learner(SideWork):
         if self.probe is not None:
             self.probe.enter(experience.id)
         self._compete = None if stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
-        self.freeze("unseen heads", self._unseen_heads())
+        self.freeze(UNSEEN, self._unseen_heads())
         self.flat.check(self.model, gradients=not self.steps_itself)
         return Shown(torch.stack(columns).to(self.device), self.experience)
 
@@ -168,7 +171,7 @@ class Learner(SideWork):
             used = None if batch.allowed is None else batch.allowed.reshape(-1, self.n_outputs).any(0)
             if used is not None and batch.trains is not None:
                 used = used | batch.trains
-            self.freeze("idle heads", None if used is None else self._head_rows(~used))
+            self.freeze(IDLE, None if used is None else self._head_rows(~used))
 
     def order(self, n: int, *, shuffled: bool = True) -> Tensor:
         """A fresh random order of n rows, (n,), from the generator for orders; else the order they have."""
@@ -233,6 +236,12 @@ class Learner(SideWork):
             self._masks.pop(name, None)
         else:
             self._masks[name] = mask
+
+    @property
+    def holds(self) -> tuple[object, ...]:
+        """What is held still, as an outline: equal where no mask and no module's mode has been changed."""
+        masks = tuple((name, id(mask)) for name, mask in self._masks.items() if name not in OWN_MASKS)
+        return (*masks, *(module.training for module in self.modules))
 
     @property
     def frozen(self) -> Tensor | None:

@@ -139,9 +139,9 @@ class Run:
             return trace
         return replace(trace, probe_step=np.array(probe.steps, dtype=np.int64), probe=probe.columns().numpy())
 
-    def alarms(self) -> tuple[str, ...]:
-        """What looks wrong although nothing failed."""
-        return alarms(self.chain, self.learner, self.stream, self.evaluator.trace())
+    def alarms(self, *, done: bool = True) -> tuple[str, ...]:
+        """What looks wrong although nothing failed; where it did, nothing is said to have never happened."""
+        return alarms(self.chain, self.learner, self.stream, self.evaluator.trace(), done=done)
 
     def weights(self) -> dict[str, Any]:
         """The state dict of the model."""
@@ -233,7 +233,7 @@ def parts_and_world(
 def _run(cell: Cell, parts: list[Part], world: World) -> Run:
     """A run by our own loop."""
     settings, stream, training = world.settings, world.stream, world.training
-    chain = Chain(parts, seed=world.seed)
+    chain = Chain(parts, seed=world.seed, single=len(stream) == 1)
     memory = Memory(
         **settings["memory"],
         classes=stream.n_outputs,

@@ -253,7 +253,8 @@ class SideWork:
             batch_size: Rows per step; fewer where a pass ends.
             generator: Where orders come from.
             momentum, weight_decay: Of SGD.
-            clip_norm: Longest gradient of this loop, of the weights that move, by Euclidean norm; ``None`` for no limit but the benchmark's.
+            clip_norm: Longest gradient of this loop, by Euclidean norm over the weights that move; ``None`` for no
+                limit but the benchmark's.
             rate: From a step (from 0) to a factor of ``lr``.
             loss: From a batch to the loss, a scalar; it runs the model itself. Cross-entropy by default.
         """

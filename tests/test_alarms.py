@@ -69,7 +69,61 @@ def test_a_memory_that_is_never_drawn_from_raises_one(monkeypatch):
     "strategy", ["fpf(loss=kd, alpha=0.5, iters=2)", "view_batch(views=2, strong=none)", "icarl", "derpp"]
 )
 def test_a_part_that_only_keeps_side_tensors_or_arranges_rows_raises_none(strategy):
-    assert raised(trained(strategy)) == ()
+    assert raised(trained(strategy, "training.epochs=2")) == ()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sentence"),
+    [
+        ("ncm + hft", "what is held still at the 4 calls that were watched after the first experience"),
+        ("ncm + hft(start_experience=1, redraw=never)", "what is held still at the 4 calls"),
+        ("joint + frozen", "never changed the rows that are learned"),
+        ("joint + er", "the memory of 40 rows was never drawn from"),
+        ("joint + ewc(strength=1)", "never changed the gradient at the 19 calls that were watched;"),
+        ("gdumb(passes=1) + refresh(strength=0.1)", "was never asked to act at a step"),
+        ("frozen + ewc(strength=1)", "was never asked to act at a step after the first experience"),
+        ("icarl + fpf", "did at the end of the stream changed no score"),
+        ("pred_kd(strength=0)", "never distilled anything: its strength is 0"),
+        ("fpf(iters=0)", "never moved the weights or running statistics"),
+        ("k_fpf(every=100000)", "acts after every 100000 steps, of which the stream has 20: only at its end"),
+        ("freeze_norm", "never changed the rows that are learned, the classes that compete, or what is held still"),
+        ("view_batch(views=4, strong=none)", "learned 1 / 4 of the rows of each experience"),
+    ],
+)
+def test_what_does_nothing_in_its_strategy_or_on_its_benchmark_raises_one(strategy, sentence):
+    (alarm,) = raised(trained(strategy))
+    assert sentence in alarm
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        "hft", "hft(start_experience=1, redraw=never)", "gdumb(passes=1) + hft", "joint + refresh(strength=0.1)",
+        "frozen", "sensitivity", "group_mask", "k_fpf(every=8)", "fpf(when=boundary)", "icarl + fpf(modules=all)",
+        "gdumb(passes=1)", "gdumb(passes=1, when=stream)",
+    ],
+)  # fmt: skip
+def test_what_acts_by_rows_masks_or_training_of_its_own_raises_none(strategy):
+    assert [alarm for alarm in raised(trained(strategy)) if "guessing" not in alarm] == []
+
+
+def test_batch_norm_held_still_is_an_effect():
+    model = "model={name: resnet, width: 2, norm: batch}"
+    assert raised(trained("freeze_norm", model, "stream.dataset.train_rows=100", "evaluation.every=0")) == ()
+
+
+def test_rounds_that_never_had_a_row_of_memory_raise_one(monkeypatch):
+    run = ready("k_fpf(every=8)")
+    monkeypatch.setattr(run.learner.memory, "offer", lambda *_: None)
+    run.train()
+    alarms = raised(run)
+    assert any("never found rows in memory" in alarm for alarm in alarms)
+
+
+def test_of_a_run_that_diverged_it_is_not_said_that_something_never_happened():
+    made = run_cell(ready("er + ewc(strength=1)", "training.lr=1e30", "evaluation.every=0").cell)
+    assert made.status == "diverged"
+    assert not any("never" in alarm for alarm in made.alarms)
 
 
 def test_views_of_which_there_is_one_raise_one():

@@ -11,6 +11,7 @@ from clbench.batch import Y
 from clbench.strategies.chain import Chain
 from clbench.strategies.mas import squared_norm
 from clbench.strategies.part import CLOSES, KEEPS, MOVES
+from clbench.strategies.watch import Watch
 from clbench.testing.trial import Blind, Stop
 
 FPF = "fpf(when=boundary, modules=all, iters=3, lr=0.2)"
@@ -80,6 +81,7 @@ def test_hooks_run_by_their_end_order_and_then_as_written():
 
     parts = [part("A"), part("B", MOVES), part("C", KEEPS), part("D", CLOSES), part("E", MOVES)]
     chain = Chain(parts, seed=0)
-    assert [type(hook.__self__).__name__ for hook in chain.end_experience] == ["D", "B", "E", "A", "C"]
+    owners = [hook.part if isinstance(hook, Watch) else hook.__self__ for hook in chain.end_experience]
+    assert [type(owner).__name__ for owner in owners] == ["D", "B", "E", "A", "C"]
     with pytest.raises(clbench.Refused, match="end_order: 7 is not allowed"):
         part("F", 7)

@@ -149,6 +149,16 @@ def test_so_many_elements_of_every_tensor_are_drawn(fraction, count):
     assert bool(free[learner.slices["head.weight"]].all())
 
 
+def test_of_two_draws_in_one_strategy_each_holds_its_own():
+    run = trained("hft(granularity=element) + hft(granularity=unit)")
+    masks = []
+    for part in run.chain.parts:
+        part._draw(run.learner)
+        masks.append(run.learner._masks[f"hft/{part.twin}"])
+    assert not torch.equal(*masks)
+    assert torch.equal(run.learner.frozen, masks[0] | masks[1])
+
+
 def test_the_realised_share_of_trained_weights_is_recorded():
     run = trained("hft(granularity=element)")
     free, own, head = run.chain.parts[0].state["trainable"], 64 * 16 + 16, 16 * 10 + 10

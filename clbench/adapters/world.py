@@ -86,8 +86,8 @@ class Job(Protocol):
         """What has been seen."""
         ...
 
-    def alarms(self) -> tuple[str, ...]:
-        """What looks wrong although nothing failed."""
+    def alarms(self, *, done: bool = True) -> tuple[str, ...]:
+        """What looks wrong although nothing failed; where it did, nothing is said to have never happened."""
         ...
 
     def weights(self) -> dict[str, Any]:

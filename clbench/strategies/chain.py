@@ -9,7 +9,7 @@ from clbench.admission import POLICIES, Chosen
 from clbench.parameters import Refused, did_you_mean
 from clbench.rng import Generator
 from clbench.strategies.part import ADDS, HOOKS, NEEDS, Part
-from clbench.strategies.watch import WATCHED, Watch
+from clbench.strategies.watch import Watch, watched
 
 MEANING = {
     "task_labels": "task labels, which this stream hides",
@@ -32,17 +32,19 @@ class Chain:
         parts: The strategy.
         seed: The run's seed; each part gets a generator of its own, named after its class, so that adding a part never
             moves another's draws.
+        single: Whether the stream has one experience only.
 
     Raises:
         Refused: Two parts exclude each other.
     """
 
-    def __init__(self, parts: Sequence[Part], *, seed: int) -> None:
+    def __init__(self, parts: Sequence[Part], *, seed: int, single: bool = False) -> None:
         self.parts = tuple(parts)
+        self._single = single
         check(self.parts)
         for number, part in enumerate(self.parts):
-            twins = sum(type(p) is type(part) for p in self.parts[:number])
-            part.generator = Generator(seed, f"part/{type(part).__name__}/{twins}")
+            part.__dict__["twin"] = sum(type(p) is type(part) for p in self.parts[:number])
+            part.generator = Generator(seed, f"part/{type(part).__name__}/{part.twin}")
         self.watches: list[Watch] = []
         self.attach = self._hooks("attach")
         self.begin_experience = self._hooks("begin_experience")
@@ -73,11 +75,14 @@ class Chain:
         parts = self._defining(name)
         if key:
             parts.sort(key=key)
-        if name not in WATCHED:
-            return tuple(getattr(part, name) for part in parts)
-        watched = [Watch(getattr(part, name), part, WATCHED[name]) for part in parts]
-        self.watches += watched
-        return tuple(watched)
+        hooks: list[Callable[..., Any]] = []
+        for part in parts:
+            hook = getattr(part, name)
+            if watched(part, name):
+                hook = Watch(hook, part, name, self._single)
+                self.watches.append(hook)
+            hooks.append(hook)
+        return tuple(hooks)
 
     def snapshot(self) -> dict[str, Any]:
         """State and generator of every part, and what was noticed of their effects."""

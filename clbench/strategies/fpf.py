@@ -105,6 +105,14 @@ class FPF(Part):
         if self.when == "end" or (self.when == "periodic" and (late or state["at"] != state["steps"])):
             self._round(learner)
 
+    def doubts(self, learner: Learner) -> list[str]:
+        state = self._account(learner)
+        if not state["rounds"]:
+            return ["never found rows in memory and modules to train on them"]
+        if self.every is not None and self.every > state["steps"]:
+            return [f"acts after every {self.every} steps, of which the stream has {state['steps']}: only at its end"]
+        return []
+
     # ------------------------------------------------------------------ what
 
     def _round(self, learner: Learner) -> None:

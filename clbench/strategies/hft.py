@@ -95,7 +95,7 @@ class HFT(Part):
         draw = _by_place if self.granularity in ("unit", "element") else _by_tensor
         draw(free, [layer for layer in layers if layer.kind not in ALWAYS], self.generator, self)
         held = torch.from_numpy(~free).to(learner.device)
-        learner.freeze("hft", None if free.all() else held)
+        learner.freeze(f"hft/{self.twin}", None if free.all() else held)
         self.state["draws"] = self.state.get("draws", 0) + 1
         self.state["trainable"] = float(free.mean())
         if self.statistics == "hold":

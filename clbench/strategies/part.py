@@ -118,6 +118,9 @@ class Part:
     generator: Generator = field(init=False, repr=False, compare=False)
     """The part's own randomness, given when the chain is built; its state is saved with the part's."""
 
+    twin: ClassVar[int] = 0
+    """How many parts of its class stand before it in the chain, given when the chain is built."""
+
     @property
     def state(self) -> dict[str, Any]:
         """What the part has learned: tensors, numbers, strings, generators, and lists and dicts of them.
@@ -189,6 +192,11 @@ class Part:
         Not a hook of the loop. Draws nothing and sends nothing forward; ``None`` where no term can be told apart.
         """
         return None
+
+    def doubts(self, learner: Learner) -> list[str]:
+        """What looks wrong of its own work although nothing failed, asked after a run; how its sentence goes on behind
+        its name: ``"had no round before the end of the stream"``. Not a hook of the loop."""
+        return []
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         """A term to add to the loss, a scalar; ``None`` adds nothing. May use ``learner.w`` (P,).

@@ -59,6 +59,14 @@ class PredKD(Part):
         if "known" in self.state:
             self.state["old"] = self.state["known"].clone()
             self.state["old"][experience.index[LABEL]] = False
+            taught = self.state.get("taught", False) or (self.strength > 0 and bool(self.state["old"].any()))
+            self.state["taught"] = taught
+
+    def doubts(self, learner: Learner) -> list[str]:
+        if self.state.get("taught"):
+            return []
+        why = "its strength is 0" if not self.strength else "no experience leaves out a class that came before"
+        return [f"never distilled anything: {why}; what is left is training with a sigmoid per class"]
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         if self.strength:

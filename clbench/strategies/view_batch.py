@@ -127,6 +127,15 @@ class ViewBatch(Part):
         if len(rows):
             batch.augment(change)
 
+    def doubts(self, learner: Learner) -> list[str]:
+        passes = self.state.get("epoch", 0) + 1
+        if passes >= self.views:
+            return []
+        return [
+            f"learned {passes} / {self.views} of the rows of each experience: {self.views} views take as many passes "
+            f"(training.epochs), and there {'was one' if passes == 1 else f'were {passes}'}"
+        ]
+
     # ------------------------------------------------------------------ what views teach each other
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:

@@ -1,7 +1,8 @@
 """Whether parts do anything: their hooks, watched as they are called, so that silence can be told from work.
 
-A watched hook is compared before and after until it has had an effect, the first experience left out where boundaries
-are visible: at each of its first calls, then at every 32nd. That costs little, draws nothing, and changes nothing.
+A watched hook is compared before and after until it has had an effect, at each of its first calls, then at every 32nd;
+the first experience is left out where it is not the only one and boundaries are visible, but for hooks whose comparison
+costs nothing. That costs little, draws nothing, and changes nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from clbench.strategies.part import MOVES
 
 if TYPE_CHECKING:
     from clbench.strategies.part import Part
@@ -21,22 +24,35 @@ EACH, EVERY = 64, 32
 class Effect(Enum):
     """What a hook may change."""
 
-    TERM = "adds a term to the loss"
-    GRADIENT = "changes the gradient"
-    WEIGHTS = "moves the weights"
-    ROWS = "arranges rows, or the classes that compete on them"
+    TERM = "added a term to the loss other than 0"
+    GRADIENT = "changed the gradient"
+    WEIGHTS = "moved the weights"
+    MODEL = "moved the weights or running statistics"
+    ROWS = "changed the rows that are learned, the classes that compete, or what is held still"
+    ANY = "acted"
 
 
-TERM, GRADIENT, WEIGHTS, ROWS = Effect
+TERM, GRADIENT, WEIGHTS, MODEL, ROWS, ANY = Effect
 WATCHED = {
     "loss": TERM,
     "gradient": GRADIENT,
     "before_step": WEIGHTS,
+    "begin_experience": ROWS,
     "order": ROWS,
     "merge": ROWS,
     "batch": ROWS,
+    "after_step": ANY,
+    "end_experience": MODEL,
+    "end_stream": MODEL,
 }
-"""The hooks that are watched, and what each may change."""
+"""The hooks that are watched, and what each may change; of ``after_step`` only calls are counted."""
+STEP = frozenset({"loss", "gradient", "before_step", "after_step"})
+"""Those that are called at every step."""
+
+
+def watched(part: Part, hook: str) -> bool:
+    """Whether a part's hook is watched; what only keeps something at the end of an experience is not."""
+    return hook in WATCHED and (hook != "end_experience" or part.end_order == MOVES)
 
 
 @dataclass(eq=False)
@@ -46,7 +62,8 @@ class Watch:
     Args:
         hook: A bound method of a part.
         part: Whose it is.
-        effect: What it may change.
+        name: What the hook is called.
+        single: Whether the stream has one experience only, which then counts.
         calls: How often it was called behind the first experience, before it had an effect.
         looked: How often it was compared.
         acted: Whether it had an effect then.
@@ -54,33 +71,49 @@ class Watch:
 
     hook: Callable[..., Any]
     part: Part
-    effect: Effect
+    name: str
+    single: bool = False
     calls: int = 0
     looked: int = 0
     acted: bool = False
 
+    @property
+    def effect(self) -> Effect:
+        """What it may change."""
+        return WATCHED[self.name]
+
     def __call__(self, learner: Any, *arguments: Any) -> Any:
-        if self.acted or learner.experience == 0:  # in the first nothing is kept yet that a method could act on
+        first = learner.experience == 0 and not self.single  # nothing is kept yet that a method could act on
+        if self.acted or (first and self.effect is not ROWS):
             return self.hook(learner, *arguments)
-        self.calls += 1
-        if self.calls > EACH and self.calls % EVERY:
+        self.calls += not first
+        if self.effect is ANY or (self.calls > EACH and self.calls % EVERY):
             return self.hook(learner, *arguments)
-        watched = {GRADIENT: learner.g, WEIGHTS: learner.w.data}.get(self.effect)
-        if watched is not None:
-            before: Any = watched.clone()
-        elif self.effect is ROWS:
-            before = getattr(arguments[-1], "outline", arguments[-1])  # of a batch, or an order
+        before = self._seen(learner, arguments)
         result = self.hook(learner, *arguments)
-        self.looked += 1
-        if watched is not None:
-            self.acted = bool((watched != before).any())
-        elif self.effect is TERM:
+        self.looked += not first
+        if self.effect is TERM:
             self.acted = result is not None and bool(result != 0)
-        elif result is None:
-            self.acted = getattr(arguments[-1], "outline", before) != before
         else:
-            self.acted = getattr(before, "shape", None) != result.shape or bool((result != before).any())
+            self.acted = _differ(before, self._seen(learner, arguments))
+        if self.effect is ROWS and result is not None and not self.acted:  # an order, or rows of memory to be merged
+            given = arguments[-1]
+            same = getattr(given, "shape", None) == result.shape and not bool((result != given).any())
+            self.acted = not same
         return result
+
+    def _seen(self, learner: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the hook may change, as it is now."""
+        if self.effect is GRADIENT:
+            return (learner.g.clone(),)
+        if self.effect is WEIGHTS:
+            return (learner.w.data.clone(),)
+        if self.effect is MODEL:
+            return (learner.w.data.clone(), *(buffer.clone() for buffer in learner.buffers))
+        if self.effect is not ROWS:
+            return ()
+        outline = getattr(arguments[-1], "outline", ()) if arguments else ()
+        return (outline, *(() if learner.steps_itself else (learner.holds,)))
 
     @property
     def state(self) -> list[int]:
@@ -90,3 +123,7 @@ class Watch:
     @state.setter
     def state(self, counts: list[int]) -> None:
         self.calls, self.looked, self.acted = counts[0], counts[1], bool(counts[2])
+
+
+def _differ(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:
+    return any(bool((a != b).any()) if hasattr(a, "any") else a != b for a, b in zip(before, after, strict=True))

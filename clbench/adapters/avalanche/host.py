@@ -233,7 +233,7 @@ class Hosted:
         """What has been seen."""
         return self.evaluator.trace()
 
-    def alarms(self) -> tuple[str, ...]:
+    def alarms(self, *, done: bool = True) -> tuple[str, ...]:
         """Memory beyond the benchmark's budget, memory that was never used, and what looks wrong about the trace."""
         found, budget = [], self.world.memory_size
         if self._most.rows > budget:
@@ -241,9 +241,10 @@ class Hosted:
                 f"it kept {self._most.rows} rows of memory, and the benchmark's budget is {budget}: budgets are not "
                 "equal"
             )
-        if self._most.from_loaders and not self.listener.drawn and len(self.stream) > 1:
+        more = done and len(self.stream) > 1
+        if more and self._most.from_loaders and not self.listener.drawn:
             found.append(f"its memory of {self._most.from_loaders} rows was never drawn from")
-        if len(self.stream) > 1 and any(_knows_nothing(plugin) for plugin in self.strategy.plugins):
+        if more and any(_knows_nothing(plugin) for plugin in self.strategy.plugins):
             found.append("its importances are all 0, so that its penalty never acted: this is naive training")
         return (*found, *of_trace(self.stream, self.evaluator.trace()))
 
