@@ -119,7 +119,7 @@ def mir(
 
     Expected:
         class: at or a little above er with the same loss, most with small batches; at several times the cost.
-        task: as er; within a head there is little to be interfered with.
+        task: as er with small batches; within a head there is little to be interfered with.
         domain: as er with small batches; with large ones far below it, since the rows chosen suffer together.
         recurring: as er; rows of classes that are present now are seldom chosen.
     """
