@@ -105,6 +105,7 @@ def main() -> None:
         above("B2", by_class, "er_ace", "er"),
         above("B2", small, "er_ace", "er"),
         above("B2", cifar, "er_ace", "er"),
+        above("PCR", cifar, "pcr", "er"),
         above("P3", cifar, "derpp", "er"),
         above("P4", cifar, "gdumb", "agem"),
         above("P4", cifar, "gdumb", "lwf"),
