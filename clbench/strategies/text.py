@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import keyword
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ from clbench.strategies import STRATEGIES
 from clbench.strategies.part import Part
 
 Item = dict[str, Any]
+WORDS = {"true": True, "false": False, "none": None, "null": None}
+"""Words that are values of their own; as a text they are quoted."""
 Written = str | Mapping[str, Any] | Sequence[Any]
 
 
@@ -144,10 +147,10 @@ def snake_case(name: str) -> str:
 
 
 def label(written: Written) -> str:
-    """How a strategy is called on boards: as it was written, with regular spaces."""
+    """How a strategy is called on boards: as it was written, with regular spaces, so that it can be read again."""
     names = []
     for name, given in _items(written):
-        inside = ", ".join(f"{key}={plain_number(value)}" for key, value in given.items())
+        inside = ", ".join(f"{key}={_value_text(value)}" for key, value in given.items())
         names.append(f"{name}({inside})" if inside else name)
     return " + ".join(names)
 
@@ -155,6 +158,17 @@ def label(written: Written) -> str:
 def plain_number(value: Any) -> str:
     """A value as people write it: 100, not 100.0."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _value_text(value: Any) -> str:
+    """A value as :func:`_value` reads it: quoted where it would be read as something else."""
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        bare = value.isidentifier() and not keyword.iskeyword(value) and value.lower() not in WORDS
+        return value if bare else repr(value)
+    short = plain_number(value)
+    return repr(value) if isinstance(value, float) and float(short) != value else short
 
 
 def _items(written: Written) -> list[tuple[str, dict[str, Any]]]:
@@ -204,12 +218,18 @@ def _call(text: str) -> tuple[str, dict[str, Any]]:
         assert not call.args
         return name, {str(k.arg): _value(k.value) for k in call.keywords}
     except (SyntaxError, ValueError, AssertionError):
-        raise Refused(
-            f"strategy {text!r} cannot be read; parameters are written name=value, like ewc(strength=100, fisher=exact)"
-        ) from None
+        raise Refused(f"strategy {text!r} cannot be read; {_how(rest)}") from None
+
+
+def _how(rest: str) -> str:
+    """What to write in place of settings that cannot be read."""
+    bare = re.search(r"(\w+)\s*=\s*(\w[^,'\"()=]*[^\w\s,'\"()=][^,'\"()]*)", rest)
+    if bare:
+        return f"a value with signs in it is quoted: {bare[1]}='{bare[2].strip()}'"
+    return "parameters are written name=value, like ewc(strength=100, fisher=exact)"
 
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Name):
-        return {"true": True, "false": False, "none": None, "null": None}.get(node.id.lower(), node.id)
+        return WORDS.get(node.id.lower(), node.id)
     return ast.literal_eval(node)
