@@ -56,7 +56,7 @@ def _never(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> list
 
 def _name(part: Part, chain: Chain) -> str:
     twins = sum(type(other) is type(part) for other in chain.parts) > 1
-    return repr(part) if twins else part.title
+    return part.title + (repr(part).removeprefix(type(part).__qualname__) if twins else "")
 
 
 def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:

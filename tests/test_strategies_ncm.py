@@ -69,5 +69,5 @@ def test_features_are_those_of_the_benchmarks_model_which_stays_as_it_was():
 
 def test_rehearsal_may_stand_beside_it_and_a_penalty_may_not():
     check(parts(canonical("er + ncm")))
-    with pytest.raises(Refused, match="ncm and EWC cannot be joined: the first has a step of its own"):
+    with pytest.raises(Refused, match="ncm and ewc cannot be joined: the first has a step of its own"):
         check(parts(canonical("ewc + ncm", SMALL["defaults"])))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import typing
 
 import pytest
-from support import EVERY_STRATEGY, SMALL
+from support import EVERY_STRATEGY, SMALL, ready
 
 from clbench.parameters import Refused, schema
+from clbench.prepare import Skip
 from clbench.strategies import STRATEGIES
-from clbench.strategies.text import canonical, label
+from clbench.strategies.chain import check
+from clbench.strategies.text import canonical, label, parts
 
 TEXTS = ("head", "head+norm", "sensitive: q=1", "two words", "a, b", "none", "True", "class", "it's", "1", "")
 
@@ -67,3 +69,19 @@ def test_a_value_that_should_have_been_quoted_is_told(text, told):
     with pytest.raises(Refused) as error:
         canonical(text)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sentence"),
+    [
+        ("er_ace + er_aml", "er_ace (Replay) and er_aml cannot be joined"),
+        ("pcr + view_batch", "view_batch and pcr cannot be joined: both decide how the views of a row look"),
+        ("gdumb(passes=1) + er", "gdumb and er cannot be joined: both set the stream coefficient"),
+    ],
+)
+def test_messages_call_a_part_as_it_was_written(strategy, sentence):
+    with pytest.raises(Refused) as error:
+        check(parts(canonical(strategy)))
+    assert sentence in str(error.value)
+    with pytest.raises(Skip, match="er needs a memory"):
+        ready("er", "memory.size=0")

@@ -110,7 +110,7 @@ def check(parts: Sequence[Part]) -> None:
         Refused: Two owners of one thing, two memory policies, two views of the stream, a declared conflict, or a need
             that nothing can meet.
     """
-    names = [part.title for part in parts]
+    names, classes = [part.title for part in parts], [type(part).__name__ for part in parts]
     owner: dict[str, str] = {}
     for part, name in zip(parts, names, strict=True):
         for need in part.needs - NEEDS:
@@ -120,8 +120,8 @@ def check(parts: Sequence[Part]) -> None:
                 raise Refused(f"{owner[thing]} and {name} cannot be joined: both set the {thing}; keep one of them")
             owner[thing] = name
         for other, why in part.conflicts.items():
-            if other in names:
-                raise Refused(f"{name} and {other} cannot be joined: {why}")
+            if other in classes:
+                raise Refused(f"{name} and {names[classes.index(other)]} cannot be joined: {why}")
         for other_part, other in zip(parts, names, strict=True):
             if other_part is not part and {hook for hook in HOOKS if _defines(other_part, hook)} - part.allows:
                 raise Refused(f"{name} and {other} cannot be joined: {_why_not(part, other_part)}")

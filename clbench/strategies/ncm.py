@@ -33,11 +33,6 @@ class Means(Part):
     def __post_init__(self) -> None:
         self.__dict__["uses_model"] = self.features == "model"  # of this instance, not of the class
 
-    @property
-    def title(self) -> str:
-        """How messages call it."""
-        return "ncm"
-
     def see(self, learner: Learner, x: Tensor) -> Tensor:
         """What means are taken of, (B, H) float64, from inputs (B, ...)."""
         if self.features == "pixels":

@@ -112,9 +112,11 @@ class Part:
 
     @property
     def title(self) -> str:
-        """How messages call it."""
-        return type(self).__name__
+        """How messages call it: as the user wrote it, where it came from a recipe."""
+        return self.written or type(self).__name__
 
+    written: ClassVar[str] = ""
+    """The recipe that the user wrote, and behind it the class where the recipe makes several parts; given with it."""
     generator: Generator = field(init=False, repr=False, compare=False)
     """The part's own randomness, given when the chain is built; its state is saved with the part's."""
 

@@ -31,11 +31,6 @@ class Discriminants(Means):
 
     shrinkage: Shrinkage = 1e-4
 
-    @property
-    def title(self) -> str:
-        """How messages call it."""
-        return "slda"
-
     def observe(self, learner: Learner, batch: Batch) -> None:
         import torch
 

@@ -73,6 +73,9 @@ def parts(items: Sequence[Item]) -> list[Part]:
         several = [result] if isinstance(result, Part) else result
         if not (isinstance(several, list | tuple) and all(isinstance(part, Part) for part in several)):
             raise Refused(f"{item['name']} makes {a(result)}, which is no part; {_written(item)}")
+        called = re.split(r"\.py:", item["name"])[-1]
+        for part in several:  # of this instance, not of the class
+            part.__dict__["written"] = called if len(several) == 1 else f"{called} ({type(part).__name__})"
         made.extend(several)
     return made
 
