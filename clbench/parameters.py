@@ -49,11 +49,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def schema(target: Callable[..., Any]) -> type[BaseModel]:
     """The pydantic model of a callable's keyword parameters; positional ones (data, generator) are not settings."""
     hints = typing.get_type_hints(target if inspect.isfunction(target) else _init_hints(target), include_extras=True)
+    made = {each.name: each.default_factory for each in dataclasses.fields(target)} if _is_dataclass(target) else {}
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(target).parameters.values():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        factory = made.get(parameter.name, dataclasses.MISSING)
+        if factory is not dataclasses.MISSING:
+            default = Field(default_factory=factory)
         fields[parameter.name] = (hints.get(parameter.name, Any), default)
     return create_model(
         getattr(target, "__name__", "Parameters"),
@@ -62,8 +66,12 @@ def schema(target: Callable[..., Any]) -> type[BaseModel]:
     )
 
 
+def _is_dataclass(target: Any) -> bool:
+    return isinstance(target, type) and dataclasses.is_dataclass(target)
+
+
 def _init_hints(target: Any) -> Any:
-    return target if dataclasses.is_dataclass(target) else target.__init__
+    return target if _is_dataclass(target) else target.__init__
 
 
 def validate(
@@ -116,7 +124,11 @@ def explain(error: ValidationError, where: str) -> str:
 def settings(target: Callable[..., Any]) -> list[tuple[str, str, str]]:
     """Name, type and default (empty where a value is needed) of each parameter, for people."""
     return [
-        (name, _type_text(info.annotation), "" if info.is_required() else str(info.default))
+        (
+            name,
+            _type_text(info.annotation),
+            "" if info.is_required() else str(info.get_default(call_default_factory=True)),
+        )
         for name, info in schema(target).model_fields.items()
     ]
 

@@ -427,6 +427,73 @@ def test_a_setting_that_is_not_keyword_only_is_refused_with_the_form_that_is(tex
     assert "'rows' is not keyword-only" in call("check", f"{file}:{name}").err
 
 
+UNUSUAL = """
+from dataclasses import dataclass, field
+from typing import ClassVar
+from clbench import Part
+
+
+@dataclass(kw_only=True)
+class Layered(Part):
+    layers: list[int] = field(default_factory=lambda: [1, 2])
+    needs: ClassVar = frozenset()
+
+    def gradient(self, learner, batch):
+        learner.g.mul_(sum(self.layers) / 3)
+
+
+@dataclass(kw_only=True)
+class Rule(Part):
+    rule: object = field(default_factory=lambda: (lambda: 1))
+
+
+class Own(Part):
+    def __init__(self, a=1):
+        self.a = a
+
+
+class Named(Part):
+    def __init__(self, *, a=1):
+        self.a = a
+
+
+class Bare(Part):
+    strength: float = 0.5
+"""
+
+
+def test_a_default_that_is_made_anew_is_filled_in_checked_listed_and_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(UNUSUAL, encoding="utf-8")
+    assert canonical("mine.py:Layered")[0]["parameters"] == {"layers": [1, 2]}
+    first, second = (canonical("mine.py:Layered") for _ in range(2))
+    assert first[0]["parameters"]["layers"] is not second[0]["parameters"]["layers"]
+    assert parts(canonical("mine.py:Layered(layers=[3])"))[0].layers == [3]
+    with pytest.raises(clbench.Refused, match=r"layers = 'x' is not allowed: input should be a valid list"):
+        canonical("mine.py:Layered(layers='x')")
+    assert "layers: list[int] = [1, 2]" in call("list", "strategies", "--plugin", "mine.py").out
+    assert "[1, 2]" in call("show", "layered", "--plugin", "mine.py").out
+    check_strategy("mine.py:Layered", "workers")
+    naive, layered = clbench.run("split-digits", strategies=["naive", "mine.py:Layered"], seeds=1, overrides=TINY)
+    assert trace_difference(naive.trace, layered.trace) == ""  # times (1 + 2) / 3
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("Rule", r"rule = <function .* cannot be written in a file; settings are numbers, texts, and lists"),
+        ("Own(a=2)", r"Own has an __init__ of its own, and parts are dataclasses.*write @dataclass\(kw_only=True\)"),
+        ("Named", r"Named has an __init__ of its own, and parts are dataclasses"),
+        ("Bare(strength=1)", r"'strength' is no setting, since Bare is no dataclass; write @dataclass\(kw_only=True\)"),
+    ],
+)
+def test_a_part_whose_settings_are_none_is_refused_with_the_form_that_has_some(written, sentence, tmp_path):
+    (tmp_path / "mine.py").write_text(UNUSUAL, encoding="utf-8")
+    with pytest.raises(clbench.Refused, match=sentence):
+        canonical(f"{tmp_path}/mine.py:{written}")
+    assert call("check", f"{tmp_path}/mine.py:{written}").code == 2
+
+
 def test_two_files_with_one_name_are_refused_and_the_same_file_twice_is_not(idea, tmp_path):
     (tmp_path / "other.py").write_text(IDEA, encoding="utf-8")
     assert call("list", "strategies", "--plugin", idea, "--plugin", idea).code == 0

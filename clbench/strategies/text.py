@@ -7,7 +7,9 @@ ways to write a strategy are one cell.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
+import json
 import keyword
 import re
 import typing
@@ -44,11 +46,44 @@ def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None
     for called, given in _items(written):
         name = STRATEGIES.resolve(called)
         target = STRATEGIES.get(name)
+        _dataclass(target, called)
         _keyword_only(target, called)
         filled = validate(target, given, where=f"strategy {called!r}", fill=(defaults or {}).get(called))
+        _plain(filled, called)
         source = STRATEGIES.source(name)
         items.append({"name": name, "parameters": filled, **({"source": source} if source else {})})
     return items
+
+
+def _dataclass(target: Any, name: str) -> None:
+    """Refuse a part whose settings are no fields: they would be unknown, and part of no cell."""
+    if not is_part(target):
+        return
+    maker = next(cls for cls in target.__mro__ if "__init__" in vars(cls))
+    if "__dataclass_fields__" not in vars(maker):
+        raise Refused(
+            f"strategy {name!r}: {maker.__name__} has an __init__ of its own, and parts are dataclasses, whose fields "
+            "are their settings; write @dataclass(kw_only=True) above the class, and fields in place of __init__"
+        )
+    fields = {each.name for each in dataclasses.fields(target)}
+    for what, hint in inspect.get_annotations(target).items():
+        if what not in fields and "ClassVar" not in str(hint):
+            raise Refused(
+                f"strategy {name!r}: {what!r} is no setting, since {target.__name__} is no dataclass; write "
+                "@dataclass(kw_only=True) above the class"
+            )
+
+
+def _plain(filled: Mapping[str, Any], name: str) -> None:
+    """Refuse a setting that no file and no record can hold."""
+    for what, value in filled.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            raise Refused(
+                f"strategy {name!r}: {what} = {value!r} cannot be written in a file; settings are numbers, texts, and "
+                "lists and mappings of them"
+            ) from None
 
 
 def _keyword_only(target: Any, name: str) -> None:
