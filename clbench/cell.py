@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
 import traceback
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +22,10 @@ from clbench.plan import Cell
 from clbench.prepare import Given, Run, Skip, prepare_job
 from clbench.snapshots import Snapshots, Tick
 from clbench.types import Record, Trace
+
+OURS = f"{Path(__file__).parent}{os.sep}"
+LIBRARIES = ("<", *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib", "platlib")))
+"""How names of files begin that hold nobody's own code: made by libraries, or theirs."""
 
 
 def run_cell(
@@ -114,7 +120,8 @@ def _story(error: Exception) -> str:
 
 
 def place(error: Exception, *, beside: Path | None = None) -> str:
-    """`` (FILE, line N)`` of the innermost code that is neither a library's nor in the folder ``beside``."""
+    """`` (FILE, line N)`` of the innermost code of the user's; else of clbench's, the folder ``beside`` left out."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != beside]
-    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    told = [f for f in frames if f.filename.startswith(OURS) or not f.filename.startswith(LIBRARIES)] or frames
+    own = [f for f in told if not f.filename.startswith(OURS)] or told
     return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

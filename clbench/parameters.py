@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -49,7 +49,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def schema(target: Callable[..., Any]) -> type[BaseModel]:
     """The pydantic model of a callable's keyword parameters; positional ones (data, generator) are not settings."""
     hints = typing.get_type_hints(target if inspect.isfunction(target) else _init_hints(target), include_extras=True)
-    made = {each.name: each.default_factory for each in dataclasses.fields(target)} if _is_dataclass(target) else {}
+    made = (
+        {each.name: each.default_factory for each in dataclasses.fields(cast(Any, target))}
+        if _is_dataclass(target)
+        else {}
+    )
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(target).parameters.values():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:

@@ -154,6 +154,15 @@ class Registry:
         """What a name stands for: the long form of an alias, any other name itself."""
         return self._aliases.get(name, name)
 
+    def located(self, name: str) -> str:
+        """What a name stands for, a file in it by its absolute path: the same in every working directory."""
+        name = self.resolve(name)
+        if ".py:" not in name:
+            return name
+        scheme = self.scheme(name)
+        path, _, attribute = name.removeprefix(f"{scheme}:").rpartition(":")
+        return f"{scheme}{scheme and ':'}{Path(path).expanduser().resolve()}:{attribute}"
+
     def add(self, name: str, thing: Any, summary: str = "") -> None:
         """Register an object for this process.
 

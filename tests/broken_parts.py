@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -62,6 +63,21 @@ class Aliases(clbench.Part):  # a view of the weights, in state
 class Unsaveable(clbench.Part):
     def gradient(self, learner, batch):
         self.state["classes"] = set(batch.y.tolist())
+
+
+class Calls(clbench.Part):
+    def gradient(self, learner, batch):
+        self.state["rules"] = [1, {"square": lambda x: x * x}]
+
+
+class Clocks(Act):
+    def by(self, learner, batch):
+        return (time.perf_counter_ns() % 1000) * 1e-6
+
+
+class Wanders(clbench.Part):
+    def begin_experience(self, learner, experience):
+        os.chdir(os.sep)
 
 
 class Looks(Act):  # looking moves what training reads
@@ -179,6 +195,31 @@ class PeeksAtLabels(Act):
         return float(stream.dataset.train.y[stream[min(4, learner.experience + 1)].rows][0]) / 100
 
 
+class PeeksAtClasses(Act):
+    def by(self, learner, batch):
+        stream, ahead = learner._stream, learner.experience + 1
+        return float(sum(stream[ahead].classes)) / 100 if ahead < len(stream) else 0.0
+
+
+class PeeksAtLength(Act):
+    def by(self, learner, batch):
+        return len(learner._stream) / 100
+
+
+class RunsAhead(Act):  # and over the end
+    def by(self, learner, batch):
+        return float(len(learner._stream[learner.experience + (learner.experience < 4)]) > 0)
+
+
+class WantsLength(PeeksAtLength):
+    needs: ClassVar = frozenset({"length"})
+
+
+class ReadsTasks(Act):
+    def by(self, learner, batch):
+        return float(batch.task[0])
+
+
 class WantsBoundaries(Act):
     def begin_experience(self, learner, experience):
         self.state["rows"] = len(experience)
@@ -197,6 +238,43 @@ class Hoards(clbench.Part):
         memory = learner.memory
         memory.index = torch.cat([memory.index, memory.index[:, :1]], dim=1)
         memory.size += 1
+
+
+class Buffers(clbench.Part):  # of a fixed size, four times the memory's
+    def after_step(self, learner, batch):
+        x = batch.x.detach()
+        kept = self.state.setdefault("x", x.new_zeros(120, *x.shape[1:]))
+        kept[: len(x)] = x
+        self.state["x"] = kept.roll(len(x), 0)
+
+
+class Box:
+    def __init__(self):
+        self.rows = {}
+
+
+class Pockets(clbench.Part):  # raw values, in an attribute
+    def after_step(self, learner, batch):
+        box = self.__dict__.setdefault("_box", Box())
+        raw = learner._stream.dataset.train.x
+        for row, label in zip(batch.rows.tolist(), batch.y.tolist(), strict=True):
+            box.rows.setdefault(label, []).append(raw[row].copy())
+
+
+class Notes(clbench.Part):  # what rows can be made of
+    def after_step(self, learner, batch):
+        self.__dict__.setdefault("_seen", []).append(batch.index)
+
+
+class Means(clbench.Part):  # of classes, of the running batch, and that batch itself: no hoard
+    def after_step(self, learner, batch):
+        self._last = batch
+        self.state["last"] = batch.x.detach().clone()
+        means = self.state.setdefault("means", batch.x.new_zeros(learner.n_outputs, *batch.x.shape[1:]))
+        counts = self.state.setdefault("counts", batch.x.new_zeros(learner.n_outputs))
+        for x, y in zip(batch.x.detach(), batch.y.tolist(), strict=True):
+            counts[y] += 1
+            means[y] += (x - means[y]) / counts[y]
 
 
 class Relabels(clbench.Part):

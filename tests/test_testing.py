@@ -18,11 +18,16 @@ from clbench.strategies import STRATEGIES
 from clbench.testing import PROPERTIES, Broken, Skipped, check_strategy, examine
 from clbench.testing.trial import Trial
 
+ALONE = {"randomness", "surroundings", "needs", "memory", "state", "device"}
+"""Properties that one run shows by itself."""
+
 BREAKS = [
     ("Counts", "deterministic", "the weights (off by up to"),
     ("Forgets", "resumable", "goes on from a file written after step"),
     ("Aliases", "resumable", "keep what is learned in self.state, as copies"),
-    ("Unsaveable", "resumable", "a part's state holds a set"),
+    ("Unsaveable", "deterministic", "Unsaveable keeps a set in state['classes']; allowed are tensors"),
+    ("Calls", "deterministic", "Calls keeps a function in state['rules'][1]['square']; allowed are tensors"),
+    ("ReadsTasks", "deterministic", "declares needs = {'task_labels'} (broken_parts.py, line"),
     ("Looks", "unwatched", "training is not the same with no looks"),
     ("Leaks", "identity", "Leaks(strength=0) is declared to do nothing and does: the weights (off by"),
     ("Misdeclares", "identity", "Misdeclares declares the identity {'strengh': 0}, and cannot be made so"),
@@ -37,9 +42,27 @@ BREAKS = [
     ("PeeksAtTasks", "hidden_labels", "training follows task labels that are hidden"),
     ("PeeksAhead", "future", "learned by the end of experience 1 follows rows of later ones"),
     ("PeeksAtLabels", "future", "learned by the end of experience 1 follows rows of later ones"),
+    ("PeeksAtClasses", "future", "learned by the end of experience 1 follows which experiences come later"),
+    (
+        "PeeksAtLength",
+        "future",
+        "learned by the end of experience 1 follows how many experiences come later: the weights",
+    ),
+    (
+        "RunsAhead",
+        "future",
+        "follows how many experiences come later: where they are other ones, a run raised IndexError",
+    ),
     ("WantsBoundaries", "needs", "without boundaries, a run raised KeyError: 'rows' (broken_parts.py, line"),
     ("WantsMemory", "needs", "without memory, a run raised ZeroDivisionError"),
     ("Hoards", "memory", "after step 1 memory holds 31 rows of a budget of 30"),
+    (
+        "Buffers",
+        "memory",
+        "rows of the stream outside memory, in state['x']; keep rows in the run's memory (side tensors",
+    ),
+    ("Pockets", "memory", "Pockets keeps 140 rows of the stream outside memory, in _box.rows"),
+    ("Notes", "memory", "Notes keeps 140 rows of the stream outside memory, in _seen"),
     ("Relabels", "memory", "or one under another label"),
     ("Lists", "state", "state grows with steps: 160 bytes after one pass over each experience, 480 after three"),
     ("Collects", "state", "state grows with every experience although no class is new"),
@@ -125,6 +148,53 @@ def test_a_part_that_breaks_one_property_is_not_accused_of_others(parts, tmp_pat
     assert verdicts.pop("surroundings") == "broken"
     assert verdicts.pop("identity") == "skipped"
     assert set(verdicts.values()) == {"kept"}
+
+
+@pytest.mark.parametrize(
+    ("part", "broken", "asked", "why"),
+    [
+        ("ReadsTasks", {"deterministic"}, set(), "it does not run, as 'deterministic' tells"),
+        ("Calls", {"deterministic"}, set(), "what it keeps cannot be saved, as 'deterministic' tells"),
+        ("Clocks", {"deterministic"}, ALONE - {"randomness"}, "two runs of it differ, as 'deterministic' tells"),
+        ("DrawsFromNumpy", {"deterministic", "randomness"}, ALONE - {"randomness"}, "two runs of it differ, as"),
+        ("Buffers", {"memory"}, set(PROPERTIES) - {"memory", "identity"}, "no part declares an identity"),
+        ("PeeksAtLength", {"future"}, set(PROPERTIES) - {"future", "identity"}, "no part declares an identity"),
+    ],
+)
+def test_one_fault_is_told_once_and_what_it_hides_is_not_asked(parts, part, broken, asked, why):
+    verdicts = list(examine(f"{parts}:{part}"))
+    assert {v.property for v in verdicts if v.status == "broken"} == broken
+    assert {v.property for v in verdicts if v.status == "kept"} == asked
+    assert all(v.text.startswith(why) for v in verdicts if v.status == "skipped")
+
+
+def test_the_line_that_is_told_is_the_authors(parts):
+    with pytest.raises(Broken, match=r"\(broken_parts.py, line (\d+)\)") as caught:
+        check_strategy(f"{parts}:ReadsTasks", "deterministic")
+    line = int(str(caught.value).rpartition("line ")[2].rstrip(")"))
+    assert parts.read_text().splitlines()[line - 1].strip() == "return float(batch.task[0])"
+
+
+def test_a_file_is_found_again_from_whatever_directory_a_part_goes_to(parts, monkeypatch):
+    monkeypatch.chdir(parts.parent.parent)
+    told = {v.property: v for v in examine("tests/broken_parts.py:Wanders")}
+    assert {name for name, v in told.items() if v.status == "broken"} == {"surroundings"}
+    assert "a run changes the working directory" in told["surroundings"].text
+    assert Path.cwd() == parts.parent.parent
+    answer = call("check", "wanders", "--plugin", "tests/broken_parts.py")
+    assert "broken   surroundings     a run changes the working directory" in answer.out
+    assert answer.code == 1
+
+
+def test_what_is_kept_of_the_running_batch_and_of_classes_is_no_hoard(parts):
+    check_strategy(f"{parts}:Means", "memory")
+    check_strategy(f"er + {parts}:Means", "memory")
+
+
+def test_a_part_that_needs_the_length_is_not_asked_whether_it_follows_it(parts):
+    (verdict,) = (v for v in examine(f"{parts}:WantsLength") if v.property == "future")
+    assert verdict.status == "kept"
+    assert verdict.text == "whether it follows the length of the stream is not asked, since it declares to need it"
 
 
 def test_what_cannot_be_asked_is_skipped_with_the_reason_and_counts_as_a_skipped_test(parts):

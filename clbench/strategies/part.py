@@ -133,7 +133,7 @@ class Part:
 
     def save(self) -> dict[str, Any]:
         """A copy of the state, to go on from; for learners whose state is of another kind to override."""
-        saved: dict[str, Any] = _copy(self.state)
+        saved: dict[str, Any] = _copy(self.state, of=self.title, where="state")
         return saved
 
     def load(self, saved: dict[str, Any], device: Any = None) -> None:
@@ -264,17 +264,18 @@ def _check_spelling(cls: type, name: str) -> None:
         )
 
 
-def _copy(value: Any, device: Any = None) -> Any:
+def _copy(value: Any, device: Any = None, *, of: str = "a part", where: str = "state") -> Any:
     if hasattr(value, "detach"):
         return value.detach().to(value.device if device is None else device, copy=True)
     if isinstance(value, dict):
-        return {k: _copy(v, device) for k, v in value.items()}
+        return {k: _copy(v, device, of=of, where=f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, list):
-        return [_copy(v, device) for v in value]
+        return [_copy(v, device, of=of, where=f"{where}[{i}]") for i, v in enumerate(value)]
     if isinstance(value, int | float | str | bool | None):
         return value
     raise Refused(
-        f"a part's state holds a {type(value).__name__}; allowed are tensors, numbers, strings, lists and dicts of them"
+        f"{of} keeps a {type(value).__name__} in {where}; allowed are tensors, numbers, strings, lists and dicts "
+        "of them"
     )
 
 

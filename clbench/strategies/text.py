@@ -184,6 +184,16 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
+def located(
+    written: Written, defaults: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[dict[str, dict[str, Any]]], dict[str, Mapping[str, Any]]]:
+    """A strategy and its defaults as mappings by name, files named by absolute paths, to be read from anywhere."""
+    return (
+        [{STRATEGIES.located(name): given} for name, given in _items(written)],
+        {STRATEGIES.located(name): values for name, values in defaults.items()},
+    )
+
+
 def label(written: Written) -> str:
     """How a strategy is called on boards: as it was written, with regular spaces, so that it can be read again."""
     names = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,10 +16,13 @@ import numpy as np
 import torch
 
 from clbench import prepare as preparing
-from clbench.prepare import Given
+from clbench.prepare import Given, Run
 from clbench.rng import Generator
+from clbench.scenarios import bounds
 from clbench.testing.compare import difference
-from clbench.testing.trial import Blind, Broken, Skipped, Stop, Trial, ends
+from clbench.testing.runs import ask_sound
+from clbench.testing.surroundings import surrounding
+from clbench.testing.trial import Blind, Broken, Halted, Skipped, Stop, Trial, ends
 from clbench.types import Dataset, Rows, Stream
 
 DRAWS = (
@@ -54,6 +56,7 @@ def randomness(trial: Trial) -> None:
     with _guarded():
         trial.train(run, poison)
         poison.look("the last step")
+    ask_sound(trial)
     told = difference(trial.reference().kept, ends(run).kept | poison.innocent(trial))
     if told:
         raise Broken(f"the result follows the state of a global generator: {told}; {OWN}")
@@ -63,9 +66,9 @@ def surroundings(trial: Trial) -> None:
     """The working directory, its files, the environment and torch's settings stay as they were."""
     run = trial.ready()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        before = _surroundings()
+        before = surrounding()
         trial.train(run, looks=Blind())
-        after = _surroundings()
+        after = surrounding()
         written = sorted(path.name for path in Path(folder).iterdir())
     for what, value in before.items():
         if after[what] != value:
@@ -112,8 +115,8 @@ def hidden_labels(trial: Trial) -> None:
         )
 
 
-def future(trial: Trial) -> None:
-    """Other rows in later experiences change nothing of what is learned before them."""
+def future(trial: Trial) -> str | None:
+    """Neither the rows nor the classes nor the number of later experiences change what is learned before them."""
     if any(part.sees == "merged" for part in trial.parts):
         raise Skipped("it is declared to see the whole stream at once")
     stream = trial.ready().stream
@@ -129,19 +132,40 @@ def future(trial: Trial) -> None:
         return replace(data, train=Rows(x, y))
 
     dataset = change(stream.dataset)
-    run = trial.ready(given=Given(dataset=dataset))
+    _early(trial, trial.ready(given=Given(dataset=dataset)), "rows of later ones")
+    places = [*range(LAST + 1), *range(LAST + 2, len(stream)), LAST + 1]
+    _early(trial, _cut(trial, places), "which experiences come later")
+    if "length" in trial.needs:
+        return "whether it follows the length of the stream is not asked, since it declares to need it"
+    _early(trial, _cut(trial, places[: LAST + 1]), "how many experiences come later")
+    return None
+
+
+def _cut(trial: Trial, places: list[int]) -> Run:
+    """A run that is made like any other, and meets some of the stream's experiences only, in this order."""
+    run = trial.ready()
+    run.stream = bounds.only(run.stream, places)
+    run.learner.go_on(run.stream, run.learner._train)
+    return run
+
+
+def _early(trial: Trial, run: Run, what: str) -> None:
+    """Whether a run has the weights of the undisturbed one at the end of experience :data:`LAST`."""
 
     def stop(experience: int) -> None:
         if experience == LAST:
             raise Stop
 
-    trial.train(run, looks=Blind(stop))
-    before = {"the weights": trial.reference().at[LAST]}
-    told = difference(before, {"the weights": run.learner.w.detach()})
+    told, before = "", trial.reference()
+    try:
+        trial.train(run, looks=Blind(stop))
+    except Halted as error:
+        told = f"where they are other ones, {error}"
+    told = told or difference({"the weights": before.at[LAST]}, {"the weights": run.learner.w.detach()})
     if told:
         raise Broken(
-            f"what is learned by the end of experience {LAST} follows rows of later ones: {told}; train on the batch, "
-            "the memory and the running experience only"
+            f"what is learned by the end of experience {LAST} follows {what}: {told}; train on the batch, the memory "
+            "and the running experience only"
         )
 
 
@@ -216,15 +240,3 @@ def _with(trial: Trial, change: Callable[[Dataset], Dataset]) -> Any:
 def _other(x: Any) -> Any:
     """Other images of the same kind and shape: the negatives."""
     return (x.max() - x).astype(x.dtype) if x.size else x
-
-
-def _surroundings() -> dict[str, Any]:
-    return {
-        "the working directory": os.getcwd(),
-        "the environment variables": dict(os.environ),
-        "torch's number of threads": torch.get_num_threads(),
-        "torch's default type": torch.get_default_dtype(),
-        "whether torch records gradients": torch.is_grad_enabled(),
-        "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "numpy's handling of errors": np.geterr(),
-    }

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from clbench.parameters import Refused, did_you_mean
-from clbench.testing import barriers, runs
-from clbench.testing.trial import Broken, Skipped, Trial, Written, as_found
+from clbench.testing import barriers, budgets, runs
+from clbench.testing.surroundings import as_found
+from clbench.testing.trial import Broken, Skipped, Trial, Written
 
 _ASKED: tuple[Callable[[Trial], str | None], ...] = (
     runs.deterministic,
@@ -22,14 +23,16 @@ _ASKED: tuple[Callable[[Trial], str | None], ...] = (
     barriers.hidden_labels,
     barriers.future,
     runs.needs,
-    runs.memory,
-    runs.state,
+    budgets.memory,
+    budgets.state,
     runs.second_model,
     runs.second_scenario,
     runs.task_labels,
     runs.device,
     runs.workers,
 )
+_ALONE = {"randomness", "surroundings", "needs", "memory", "state", "device"}
+"""What a run shows by itself; the others compare two."""
 _BY_NAME = {ask.__name__: ask for ask in _ASKED}
 
 PROPERTIES: Mapping[str, str] = MappingProxyType({ask.__name__: str(ask.__doc__).removesuffix(".") for ask in _ASKED})
@@ -118,11 +121,14 @@ def check_strategy(
 
 def _trial(strategy: Written, defaults: Mapping[str, Mapping[str, Any]] | None, seed: int) -> Trial:
     trial = Trial(strategy, defaults or {}, seed)
-    trial.cell()  # what cannot be read is refused here
+    _ = trial.items, trial.cell()  # what cannot be read is refused here
     return trial
 
 
 def _ask(trial: Trial, name: str) -> str | None:
+    if name != runs.deterministic.__name__:
+        with as_found():
+            runs.ask_sound(trial, compares=name not in _ALONE)
     with as_found():
         return _BY_NAME[name](trial)
 

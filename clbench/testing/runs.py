@@ -6,19 +6,18 @@ import io
 import json
 import pickle
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 
-from clbench.batch import ROW, Y
 from clbench.cell import run_cell
 from clbench.parameters import Refused
 from clbench.plan import Cell
-from clbench.prepare import Given, Run
+from clbench.prepare import Given
 from clbench.strategies import STRATEGIES
-from clbench.testing.compare import difference, leaves, size, trace_difference
-from clbench.testing.trial import Blind, Broken, Ends, Noting, Skipped, Trial, begun, ends
+from clbench.testing.compare import difference, leaves, trace_difference
+from clbench.testing.trial import Blind, Broken, Ends, Halted, Question, Skipped, Trial, begun, ends
 
 RICH = ("training.epochs=2", "training.momentum=0.9", "model.dropout=0.2", "memory.admit=every_pass")
 """Whatever a snapshot might forget: passes, momentum, torch's generator, a memory that is written all the time."""
@@ -49,6 +48,31 @@ def deterministic(trial: Trial) -> None:
             f"two runs of one cell are not the same: {told}; draw from self.generator, and let nothing depend on time, "
             "on the order of sets, or on what an earlier run left in a class or module"
         )
+
+
+@lru_cache(maxsize=16)
+def _fault(question: Question) -> tuple[bool, str]:
+    try:
+        deterministic(question.trial)
+    except Halted as error:
+        return True, f"{error.why}, as 'deterministic' tells"
+    except Broken:
+        return False, "two runs of it differ, as 'deterministic' tells"
+    except Skipped:
+        pass  # each property has its own reason for that
+    return False, ""
+
+
+def ask_sound(trial: Trial, *, compares: bool = True) -> None:
+    """Ask no more of a strategy that does not run, nor what ``compares`` two runs where two of a kind differ already:
+    the same fault would be told again, and blamed on something else.
+
+    Raises:
+        Skipped: With the reason.
+    """
+    halted, why = _fault(trial.question)
+    if why and (halted or compares):
+        raise Skipped(why)
 
 
 def resumable(trial: Trial) -> None:
@@ -119,52 +143,6 @@ def needs(trial: Trial) -> None:
                 ) from error
     if undeclared.keys() <= trial.needs:
         raise Skipped("it declares to need boundaries and a memory")
-
-
-def memory(trial: Trial) -> None:
-    """Memory stays within its budget and holds rows that the stream has shown, under their own labels."""
-    run = trial.ready("training.epochs=2", "memory.admit=every_pass")
-    if not run.learner.memory.size:
-        raise Skipped("the benchmark has no memory")
-    stream, budget = run.stream, run.learner.memory.size
-    unit = np.full(len(stream.dataset.train), -1)
-
-    def watch(step: int, _: float) -> None:
-        kept = run.learner.memory
-        own = stream[run.cursor.experience]
-        unit[own.rows] = stream.labels(stream.dataset.train, own.rows, own.view)
-        index = kept.all().index.cpu().numpy()
-        if len(kept) > budget or kept.size != budget or any(len(side) > budget for side in kept.side.values()):
-            raise Broken(f"after step {step} memory holds {max(len(kept), kept.size)} rows of a budget of {budget}")
-        if (unit[index[ROW]] != index[Y]).any():
-            raise Broken(
-                f"after step {step} memory holds a row that the stream has not shown yet, or one under another label; "
-                "offer rows of batch.stream or of the experience only"
-            )
-
-    trial.train(run, watch, looks=Blind())
-
-
-def state(trial: Trial) -> str | None:
-    """What a part keeps does not grow with steps, nor with experiences once every class is known."""
-    trial.ask_no_guest("keeps objects of its own, which are counted (state_bytes in its record) and not bounded")
-    few, many = ([s for _, s in _sizes(trial, f"training.epochs={epochs}")] for epochs in (1, 3))
-    if few[-1] != many[-1]:
-        raise Broken(
-            f"state grows with steps: {few[-1]} bytes after one pass over each experience, {many[-1]} after three; "
-            "give windows and sums a fixed size"
-        )
-    try:
-        later = _sizes(trial, *SECOND_SCENARIO, "stream.degrees=[0, 20, 40, 60, 80]", "stream.dataset.train_rows=40")
-    except Skipped as reason:
-        return f"seen on one stream only: {reason}"
-    told = [s for _, s in later]
-    if len(set(told[2:])) > 1:
-        raise Broken(
-            f"state grows with every experience although no class is new: {', '.join(map(str, told))} bytes; merge "
-            "what is kept of old experiences, so that a long stream fits"
-        )
-    return None
 
 
 def second_model(trial: Trial) -> None:
@@ -263,15 +241,3 @@ def _goes_on(trial: Trial, changes: tuple[str, ...], snapshot: dict[str, Any], w
 
 def _plain(snapshot: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in snapshot.items() if name in ("learner", "chain")}
-
-
-def _sizes(trial: Trial, *changes: str) -> list[tuple[int, int]]:
-    """Bytes of all parts' state at the end of each experience."""
-    run: Run = trial.ready(*changes)
-    found: list[tuple[int, int]] = []
-
-    def note(experience: int) -> None:
-        found.append((experience, sum(size(part.state) for part in run.chain.parts)))
-
-    trial.train(run, looks=Noting(Blind(), note))
-    return found

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -57,6 +56,18 @@ Tick = Callable[[int, float], Any]
 
 class Broken(AssertionError):
     """A strategy breaks a property; the message says which, what was seen, and where to look."""
+
+
+class Halted(Broken):
+    """A run cannot be had, so that nothing further can be asked; ``why`` says it in a few words."""
+
+    why = "it does not run"
+
+
+class Unsaved(Halted):
+    """A run cannot be saved, and so not compared."""
+
+    why = "what it keeps cannot be saved"
 
 
 class Skipped(SkipTest):
@@ -134,6 +145,11 @@ class Trial:
         return strategy_text.canonical(self.strategy, self.defaults)
 
     @cached_property
+    def located(self) -> tuple[Any, dict[str, Mapping[str, Any]]]:
+        """Strategy and defaults with the files of their names found once, wherever a part may lead the process."""
+        return strategy_text.located(self.strategy, self.defaults)
+
+    @cached_property
     def parts(self) -> list[Part]:
         """Its parts, for what they declare."""
         return strategy_text.parts(self.items)
@@ -160,8 +176,9 @@ class Trial:
 
     def cell(self, *changes: str) -> Cell:
         """The cell of the small benchmark, at home and then changed."""
-        known = {name: values for name, values in self.defaults.items() if name in STRATEGIES}
-        benchmark, chosen = {**BENCHMARK, "defaults": known}, cast(Any, self.strategy)
+        chosen, defaults = self.located
+        known = {name: values for name, values in defaults.items() if name in STRATEGIES}
+        benchmark = {**BENCHMARK, "defaults": known}
         return plan(benchmark, strategies=[chosen], seeds=[self.seed], overrides=[*self.home, *changes]).cells[0]
 
     def ready(self, *changes: str, given: Given | None = None, device: str = "cpu") -> Run:
@@ -174,7 +191,7 @@ class Trial:
 
         Raises:
             Skipped: The strategy needs what the benchmark, so changed, hides.
-            Broken: It cannot be built.
+            Halted: It cannot be built.
         """
         cell = self.cell(*changes)
         try:
@@ -184,13 +201,13 @@ class Trial:
         except Refused:
             raise
         except Exception as error:
-            raise Broken(f"a run cannot be prepared: {story(error)}") from error
+            raise Halted(f"a run cannot be prepared: {story(error)}") from error
 
     def train(self, run: Run, tick: Tick | None = None, *, looks: Any = None) -> Run:
         """Train a run to its end, or until ``tick`` or ``looks`` raise :class:`Stop`.
 
         Raises:
-            Broken: The strategy raised, or diverged.
+            Halted: The strategy raised, or diverged.
         """
         evaluator = run.evaluator
         if looks is not None:
@@ -201,10 +218,12 @@ class Trial:
             pass
         except (Broken, Skipped):
             raise
+        except Refused as error:
+            raise Halted(str(error)) from error
         except Diverged as error:
-            raise Broken(f"{error}; the check needs parameters with which a small run trains") from error
+            raise Halted(f"{error}; the check needs parameters with which a small run trains") from error
         except Exception as error:
-            raise Broken(f"a run raised {story(error)}") from error
+            raise Halted(f"a run raised {story(error)}") from error
         finally:
             run.evaluator = evaluator
         return run
@@ -217,11 +236,16 @@ class Trial:
 
     def reference(self) -> Ends:
         """The same, remembered: many properties compare with one undisturbed run."""
-        return _reference(_Question(self, (self.cell().key, tuple(type(part) for part in self.parts))))
+        return _reference(self.question)
+
+    @cached_property
+    def question(self) -> Question:
+        """What answers are remembered under."""
+        return Question(self, (self.cell().key, tuple(type(part) for part in self.parts)))
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """Equal where cell and code are."""
 
     trial: Trial = field(compare=False)
@@ -229,7 +253,7 @@ class _Question:
 
 
 @lru_cache(maxsize=16)
-def _reference(question: _Question) -> Ends:
+def _reference(question: Question) -> Ends:
     return question.trial.trained()
 
 
@@ -243,8 +267,15 @@ TIMES = ("seconds",)
 
 
 def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
-    """What a run has left behind so far."""
-    learner, chain = run.learner.snapshot(), run.chain.snapshot()
+    """What a run has left behind so far.
+
+    Raises:
+        Unsaved: A part keeps what cannot be saved.
+    """
+    try:
+        learner, chain = run.learner.snapshot(), run.chain.snapshot()
+    except Refused as error:
+        raise Unsaved(str(error)) from error
     kept = {NAMES.get(name, f"the learner's {name}"): v for name, v in learner.items() if name not in ("cost", "probe")}
     for part, saved in zip(run.chain.parts, chain["parts"], strict=True):
         name = type(part).__name__
@@ -254,18 +285,6 @@ def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
         kept |= {f"the state of {name}": state, f"the generator of {name}": saved["generator"]}
     cost = {name: value for name, value in learner["cost"].items() if not name.endswith(TIMES)}
     return Ends(dict(leaves(kept)), run.evaluator.trace(), cost, at or [])
-
-
-@contextmanager
-def as_found() -> Iterator[None]:
-    """One thread, and afterwards torch's threads and generator as they were for whoever called us."""
-    threads, generator = torch.get_num_threads(), torch.random.get_rng_state()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.random.set_rng_state(generator)
 
 
 def story(error: Exception) -> str:
