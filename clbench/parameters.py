@@ -108,10 +108,28 @@ def validate(
         if name not in model.model_fields:
             raise Refused(f"defaults for {where}: no parameter {name!r}; {did_you_mean(name, model.model_fields)}")
         values.setdefault(name, value)
+    for name, value in values.items():
+        if isinstance(value, bool) and _only_numbers(model.model_fields[name].annotation):
+            raise Refused(f"{where}: {name} = {value} is not allowed: it is a number; write one", name)
     try:
         return model.model_validate(values).model_dump()
     except ValidationError as error:
         raise Refused(explain(error, where), str(error.errors()[0]["loc"][0])) from None
+
+
+def _only_numbers(kind: Any) -> bool:
+    """Whether a type has numbers and no truth values: pydantic takes ``True`` for 1."""
+    leaves = _leaves(kind)
+    return bool(leaves & {int, float}) and not leaves & {bool, Any}
+
+
+def _leaves(kind: Any) -> set[Any]:
+    if typing.get_origin(kind) is typing.Literal:
+        return {type(choice) for choice in typing.get_args(kind)}
+    inside = typing.get_args(kind)[:1] if typing.get_origin(kind) is Annotated else typing.get_args(kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType, Annotated):
+        return set().union(*map(_leaves, inside))
+    return {kind} if not inside else set()
 
 
 def explain(error: ValidationError, where: str) -> str:

@@ -63,12 +63,14 @@ class Measured:
 
     Args:
         benchmark: Name and version.
+        model: What the model is called.
         seeds: What was averaged over.
         changes: A strategy each, in the order asked for.
         left_out: Label -> why a strategy has no numbers.
     """
 
     benchmark: str
+    model: str
     seeds: tuple[int, ...]
     changes: tuple[Changes, ...]
     left_out: dict[str, str] = field(default_factory=dict)
@@ -115,7 +117,8 @@ def measure(
     if not changes:
         raise Refused(f"nothing was measured: {'; '.join(f'{label}: {why}' for label, why in left_out.items())}")
     name = f"{made.benchmark.name}@{made.benchmark.version}"
-    return Measured(name, tuple(dict.fromkeys(cell.seed for cell in made.cells)), changes, left_out)
+    model = str(made.cells[0].config["model"]["name"])
+    return Measured(name, model, tuple(dict.fromkeys(cell.seed for cell in made.cells)), changes, left_out)
 
 
 def _run(cell: Cell, data_dir: str | None) -> tuple[dict[str, Any], list[int]]:
@@ -169,11 +172,12 @@ def picture(measured: Measured) -> Figure:
     levels = [level for level in LEVELS if any(np.isfinite(each.mean(level, "raw")).any() for each in measured.changes)]
     looks = style.styles([each.label for each in measured.changes])
     seeds = len(measured.seeds)
+    named = measured.changes[0].label + ", " if len(measured.changes) == 1 else ""
     figure = style.canvas(
         11.0,
         1.0 + len(levels) * (0.9 + 0.24 * len(modules)),
-        title=f"How much each module changes: {measured.benchmark}",
-        caption=f"mean of {seeds} seeds, bars: 95 % interval" if seeds > 1 else "1 seed",
+        title=f"How much each module changes: {named}{measured.model} on {measured.benchmark}",
+        caption=f"mean of {seeds} seeds, bars: 95 % interval; an arrow: it reaches further" if seeds > 1 else "1 seed",
     )
     panels = figure.subplots(len(levels), 2, sharex="col", squeeze=False)
     for row, level in zip(panels, levels, strict=True):
@@ -195,8 +199,10 @@ def picture(measured: Measured) -> Figure:
 def _points(axes: Axes, each: Changes, level: str, form: str, modules: Sequence[str], shift: float, look: Any) -> None:
     y = np.array([modules.index(name) for name in each.modules]) + shift
     mean, half = each.mean(level, form), each.half(level, form)
-    low = np.minimum(half, 0.999 * mean)  # a logarithmic axis has no 0
-    bars = np.stack([low, half]) if np.isfinite(half).all() else None
+    low = np.maximum(mean - half, 0.1 * mean)  # a logarithmic axis has no 0, which an interval may reach
+    bars = np.stack([mean - low, half]) if np.isfinite(half).all() else None
     axes.errorbar(
         mean, y, xerr=bars, fmt=look.marker, color=look.colour, markersize=5, elinewidth=1.2, label=each.label
     )
+    cut = mean - half < low
+    axes.plot(low[cut], y[cut], "<", color=look.colour, markersize=4, label="_cut")

@@ -186,13 +186,17 @@ def test_a_failing_download_is_refused_naming_the_folder_and_leaves_nothing_behi
     class Unreachable:
         def __init__(self, root, split, download=False):
             (Path(root) / "half.mat").write_bytes(b"half")
-            raise OSError("no route to host")
+            raise OSError("Error downloading half.mat:\nTried a mirror, got:\nno route to host\n")
 
     monkeypatch.setattr(import_torchvision().datasets, "SVHN", Unreachable)
     monkeypatch.setenv("CLBENCH_OFFLINE", "")
     with pytest.raises(Refused, match=r"download failed \(OSError: no route to host\); place torchvision's files in"):
-        load("svhn", tmp_path)
+        load("svhn", tmp_path / "new" / "data")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(Refused, match="download failed"):
+        load("svhn", tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-7], lambda data: data + b"x", lambda data: b"", gzip.compress])

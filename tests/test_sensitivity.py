@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import call
+from matplotlib.text import Text
 from support import SMALL, assert_same, everything, ready, trained
 
 from clbench.metrics.interval import half_width
@@ -98,7 +99,7 @@ def test_a_single_experience_has_passes_and_no_experience_level():
     (joint,) = measure(SMALL, strategies=["joint"], seeds=1).changes
     assert np.isfinite(joint.mean("pass", "raw")).all()
     assert np.isnan(joint.mean("experience", "raw")).all()
-    assert len(picture(Measured("small@1", (0,), (joint,))).axes) == 2
+    assert len(picture(Measured("small@1", "mlp", (0,), (joint,))).axes) == 2
 
 
 def made(label, factor):
@@ -107,8 +108,13 @@ def made(label, factor):
     return Changes(label, ("conv1", "head"), np.array([5, 7]), values)
 
 
+def texts(figure):
+    """All that is written on a figure but in its panels."""
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
 def test_the_picture_has_a_point_at_the_mean_of_every_module_and_its_interval(tmp_path):
-    figure = picture(Measured("b@1", (0, 1, 2), (made("naive", 1.0), made("er", 2.0))))
+    figure = picture(Measured("b@1", "cnn", (0, 1, 2), (made("naive", 1.0), made("er", 2.0))))
     assert len(figure.axes) == 4
     for axes in figure.axes:
         naive, er = axes.containers
@@ -116,7 +122,12 @@ def test_the_picture_has_a_point_at_the_mean_of_every_module_and_its_interval(tm
         np.testing.assert_allclose(er.lines[0].get_xdata(), [0.4, 40.0])
         ends = naive.lines[2][0].get_segments()[1][:, 0]
         half = half_width([10.0, 20.0, 30.0])
-        np.testing.assert_allclose(ends, [max(20 - half, 20 * 0.001), 20 + half])
+        assert half > 20  # an interval that reaches below 0 is cut at a tenth of the mean, and an arrow says so
+        np.testing.assert_allclose(ends, [2, 20 + half])
+        assert sum(list(line.get_xdata()) == pytest.approx([0.02, 2.0]) for line in axes.get_lines()) == 1
+        assert axes.get_xlim()[0] > 0.005
+    assert "cnn on b@1" in texts(figure)
+    assert "naive, cnn on b@1" in texts(picture(Measured("b@1", "cnn", (0,), (made("naive", 1.0),))))
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["conv1", "head"]
     assert save(figure, tmp_path / "x.png").stat().st_size > 10_000
 
@@ -130,6 +141,7 @@ def test_the_command_prints_a_row_per_module_and_draws(tmp_path):
     for module, weights in (("fc1", "6,500"), ("fc2", "10,100"), ("head", "1,010")):
         assert sum(line.split()[:2] == [module, weights] for line in answer.out.splitlines()) == 2
     assert answer.out.count("±") > 30
+    assert "Mean over 2 seeds ± half" in answer.out
     assert "relative" in (tmp_path / "x.svg").read_text(encoding="utf-8")
 
 

@@ -303,3 +303,8 @@ def test_the_loss_of_a_step_is_the_contrast_times_its_factor_plus_both_distillat
 @pytest.mark.parametrize("strategy", ["pcr", "hpcr(empty=skip, sample_pairs=10)"])
 def test_with_two_views_the_contract_is_kept_too(strategy, prop):
     check_strategy(strategy, prop)
+
+
+def test_a_factor_that_swings_from_more_to_less_is_refused():
+    with pytest.raises(Refused, match="factor_min = 2 is above factor_max = 1"):
+        ready("hpcr(factor_min=2, factor_max=1)")

@@ -85,3 +85,18 @@ def test_messages_call_a_part_as_it_was_written(strategy, sentence):
     assert sentence in str(error.value)
     with pytest.raises(Skip, match="er needs a memory"):
         ready("er", "memory.size=0")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("view_batch(start_epoch=-3)", "start_epoch = -3 is not allowed: input should be greater than or equal to 0"),
+        ("ewc(strength=True)", "strength = True is not allowed: it is a number"),
+        ("ewc(strength=1, rows=true)", "rows = True is not allowed: it is a number"),
+    ],
+)
+def test_a_value_without_a_meaning_is_refused_before_anything_runs(text, told):
+    with pytest.raises(Refused) as error:
+        canonical(text)
+    assert told in str(error.value)
+    assert canonical("freeze_norm(affine=true)")[0]["parameters"] == {"affine": True}

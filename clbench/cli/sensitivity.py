@@ -48,8 +48,9 @@ def sensitivity(
         )
     for each in measured.changes:
         console.print(_table(each, title=f"{measured.benchmark}, {each.label}"))
-    spread = " ± half the 95 % interval" if len(measured.seeds) > 1 else ""
-    console.print(f"Mean over {len(measured.seeds)} seed(s){spread}; share is of the sum over weights.", style="dim")
+    n = len(measured.seeds)
+    mean = f"Mean over {n} seeds ± half the 95 % interval" if n > 1 else f"Seed {measured.seeds[0]} alone"
+    console.print(f"{mean}; share is of the sum over weights.", style="dim")
     for label, why in measured.left_out.items():
         console.print(f"left out: {label}: {why}", style="yellow")
     if output is not None:

@@ -9,7 +9,8 @@ import inspect
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,8 @@ def _downloaded(class_name: str, data_dir: Path, size: int | None, found: str) -
         except (_Absent, OSError, RuntimeError, ValueError) as error:
             if isinstance(error, Refused):
                 raise
-            reason = f"the download failed ({type(error).__name__}: {error})"
+            told = str(error).strip().splitlines() or [""]  # torchvision lists all mirrors, a line each
+            reason = f"the download failed ({type(error).__name__}: {told[-1]})"
     raise Missing(
         f"data set {class_name}: {found}, and {reason}; place torchvision's files in {root}, or name the folder of "
         f"data sets that has them with --data-dir or CLBENCH_DATA"
@@ -124,13 +126,26 @@ def _download(class_name: str, root: Path) -> None:
     if root.exists():
         _open_splits(class_name, root, download=True)
         return
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
+    with _made(root.parent), tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as temporary:
         fresh = Path(temporary) / root.name
         fresh.mkdir()
         _open_splits(class_name, fresh, download=True)
         if not root.exists():
             os.rename(fresh, root)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder, with those around it; those that are new and empty are gone again where something fails in it."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # somebody else has put something there
+            for each in new:
+                each.rmdir()
+        raise
 
 
 def _open_splits(class_name: str, root: Path, *, download: bool) -> list[Any]:

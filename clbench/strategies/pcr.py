@@ -61,6 +61,11 @@ class ProxyContrast(Part):
     owns: ClassVar[frozenset[str]] = frozenset({"stream coefficient"})
 
     def __post_init__(self) -> None:
+        if self.factor_min > self.factor_max:
+            raise Refused(
+                f"factor_min = {self.factor_min:g} is above factor_max = {self.factor_max:g}, and the factor swings "
+                "from the first up to the second; exchange them"
+            )
         if self.views > 1:
             self.__dict__["needs"] = self.needs | {"augmentation"}
 

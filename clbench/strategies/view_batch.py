@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from clbench.parameters import Count, NonNegative
 from clbench.strategies.part import Part
@@ -56,7 +58,7 @@ class ViewBatch(Part):
     views: Count = 4
     strong: str | None = "auto_augment"
     strength: NonNegative = 1.0
-    start_epoch: int = 5
+    start_epoch: Annotated[int, Field(ge=0)] = 5
     over_classes: Literal["sum", "mean"] = "sum"
 
     owns: ClassVar[frozenset[str]] = frozenset({"order"})
