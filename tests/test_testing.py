@@ -80,8 +80,9 @@ def parts():
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(monkeypatch):
+def _surroundings(monkeypatch, tmp_path):
     monkeypatch.setenv("CLBENCH_TEST_MOVES", "0")
+    monkeypatch.chdir(tmp_path)
     yield
     STRATEGIES._added.clear()
 
