@@ -159,6 +159,7 @@ def test_a_part_that_breaks_one_property_is_not_accused_of_others(parts, tmp_pat
         ("Clocks", {"deterministic"}, ALONE - {"randomness"}, "two runs of it differ, as 'deterministic' tells"),
         ("DrawsFromNumpy", {"deterministic", "randomness"}, ALONE - {"randomness"}, "two runs of it differ, as"),
         ("Buffers", {"memory"}, set(PROPERTIES) - {"memory", "identity"}, "no part declares an identity"),
+        ("Looks", {"unwatched"}, set(PROPERTIES) - {"unwatched", "identity"}, "no part declares an identity"),
         ("PeeksAtLength", {"future"}, set(PROPERTIES) - {"future", "identity"}, "no part declares an identity"),
     ],
 )

@@ -228,15 +228,19 @@ class Trial:
             run.evaluator = evaluator
         return run
 
-    def trained(self, *changes: str, given: Given | None = None) -> Ends:
-        """What a fresh run leaves behind; arguments as in :meth:`ready`."""
+    def trained(self, *changes: str, given: Given | None = None, blind: bool = False) -> Ends:
+        """What a fresh run leaves behind, without looks where it is ``blind``; other arguments as in :meth:`ready`."""
         run, at = self.ready(*changes, given=given), list[torch.Tensor]()
-        self.train(run, looks=Noting(run.evaluator, lambda _: at.append(run.learner.w.detach().clone())))
+
+        def ended(_: int) -> None:
+            at.append(run.learner.w.detach().clone())
+
+        self.train(run, looks=Blind(ended) if blind else Noting(run.evaluator, ended))
         return ends(run, at)
 
-    def reference(self) -> Ends:
+    def reference(self, *, blind: bool = False) -> Ends:
         """The same, remembered: many properties compare with one undisturbed run."""
-        return _reference(self.question)
+        return _reference(self.question, blind)
 
     @cached_property
     def question(self) -> Question:
@@ -253,8 +257,8 @@ class Question:
 
 
 @lru_cache(maxsize=16)
-def _reference(question: Question) -> Ends:
-    return question.trial.trained()
+def _reference(question: Question, blind: bool) -> Ends:
+    return question.trial.trained(blind=blind)
 
 
 NAMES = {
