@@ -94,6 +94,7 @@ def main() -> None:
     one_pass = "split-mnist-online"
     by_class, by_task = Table(f"{one_pass}/class"), Table(f"{one_pass}/task")
     small, cifar = Table(f"{one_pass}/memory-100"), Table("split-cifar10-online/class")
+    ten = Table("split-cifar10-online/ten-seeds")
     chance = [level("P1", by_class, strategy, 0.18, 0.22) for strategy in ("naive", "ewc", "si")]
     rows = [
         *chance,
@@ -105,7 +106,9 @@ def main() -> None:
         above("B2", by_class, "er_ace", "er"),
         above("B2", small, "er_ace", "er"),
         above("B2", cifar, "er_ace", "er"),
+        above("B2", ten, "er_ace", "er"),
         above("PCR", cifar, "pcr", "er"),
+        above("PCR", ten, "pcr", "er"),
         above("P3", cifar, "derpp", "er"),
         above("P4", cifar, "gdumb", "agem"),
         above("P4", cifar, "gdumb", "lwf"),
