@@ -85,6 +85,19 @@ class Generator:
             drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
         return drawn[:k]
 
+    def subset(self, n: int, k: int) -> NDArray[np.bool_]:
+        """Which of ``range(n)`` :meth:`sample` would draw, shape (n,), without working out their order.
+
+        Raises:
+            ValueError: ``k`` exceeds ``n``.
+        """
+        chosen = np.zeros(n, dtype=bool)
+        if 0 < k <= n <= 4 * k:
+            chosen[np.argpartition(self.words(n), k - 1)[:k]] = True
+        else:
+            chosen[self.sample(n, k)] = True
+        return chosen
+
     def weighted(self, weights: NDArray[np.float64], k: int = 1, *, replace: bool = True) -> Index:
         """``k`` indices drawn with probability proportional to ``weights``, shape (k,).
 

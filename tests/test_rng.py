@@ -112,6 +112,14 @@ def test_a_sample_holds_different_numbers_of_the_range(n, share, seed):
     assert all(0 <= i < n for i in drawn)
 
 
+@given(n=st.integers(0, 60), share=st.floats(0, 1), seed=st.integers(0, 2**16))
+def test_a_subset_is_the_set_of_a_sample_and_leaves_the_generator_at_the_same_place(n, share, seed):
+    k = int(share * n)
+    subset, sample = Generator(seed, "s"), Generator(seed, "s")
+    assert np.flatnonzero(subset.subset(n, k)).tolist() == sorted(sample.sample(n, k).tolist())
+    assert subset.words(1).tolist() == sample.words(1).tolist()
+
+
 def test_a_dense_sample_is_the_head_of_a_permutation_and_a_sparse_one_the_first_different_integers():
     assert Generator(2, "s").sample(16, 4).tolist() == Generator(2, "s").permutation(16)[:4].tolist()
     drawn = list(dict.fromkeys(Generator(2, "s").integers(8, 17).tolist()))

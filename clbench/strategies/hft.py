@@ -154,7 +154,7 @@ def _by_place(free: Mask, layers: Sequence[Layer], generator: Generator, hft: HF
         if hft.granularity == "element":
             for place in layer.places:
                 k = shares([place.size], hft.fraction, generator)[0]
-                free[place.start + generator.sample(place.size, k)] = True
+                free[place.start : place.stop] |= generator.subset(place.size, k)
             continue
         chosen: dict[int, NDArray[np.int64]] = {}  # by number of units: those of a layer's tensors are the same ones
         for place in layer.places:
