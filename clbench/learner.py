@@ -27,6 +27,8 @@ __all__ = ["Diverged", "Learner", "Output", "Shown", "classification_loss"]
 
 OWN_MASKS = UNSEEN, IDLE = ("unseen heads", "idle heads")
 """Names of the masks that the learner sets itself."""
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""By the bytes of a floating number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +132,7 @@ class Learner(SideWork):
         self._stream = stream
         self._train = train
         self._masks: dict[str, Tensor] = {}
+        self._bits = (torch.empty(0), 0, torch.empty(0))
         self.modules = tuple(model.modules())
         self.buffers = tuple(model.buffers())
         self.seen = torch.zeros(self.n_outputs, dtype=torch.bool, device=self.device)
@@ -300,11 +303,21 @@ class Learner(SideWork):
         if frozen is None:
             optimizer.step()
             return
-        zero = self.w.new_zeros(())
         before = {name: t.clone() for name, t in self._held(optimizer)}
         optimizer.step()
-        for name, tensor in self._held(optimizer):  # a moment that this step created started at zero
-            torch.where(frozen, before.get(name, zero), tensor, out=tensor)
+        for name, tensor in self._held(optimizer):
+            kept = self._all_bits(frozen, INTEGERS[tensor.element_size()])
+            now = tensor.view(kept.dtype)
+            old = before[name].view(kept.dtype) if name in before else 0  # a moment that this step created
+            now.bitwise_xor_((now ^ old).bitwise_and_(kept))  # far quicker than a choice by a mask without order
+
+    def _all_bits(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
+        """All bits where a mask (P,) is true and none elsewhere, as integers; made anew where the mask is another."""
+        known, version, bits = self._bits
+        if known is not mask or version != mask._version or bits.dtype != dtype:
+            bits = mask.to(dtype).neg_()
+            self._bits = (mask, mask._version, bits)
+        return bits
 
     def _held(self, optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
         """Weights and the optimiser's tensors of the same shape, by name."""

@@ -147,6 +147,23 @@ def test_frozen_weights_are_held_in_inner_loops_with_another_optimiser_too():
     assert torch.equal(learner.w.detach()[~mask], before[~mask] - 0.5)
 
 
+def test_a_mask_that_changes_in_place_or_gives_way_to_another_holds_what_it_says_now():
+    learner = ready("naive").learner
+    even = torch.arange(learner.w.numel()) % 2 == 0
+    mask = even.clone()
+    learner.freeze("test", mask)
+    held = []
+    for change in (lambda: None, mask.logical_not_, lambda: learner.freeze("test", even)):
+        change()
+        before = learner.w.detach().clone()
+        learner.g.fill_(1.0)
+        learner.apply()
+        held.append(learner.w.detach() == before)
+    assert torch.equal(held[0], even)
+    assert torch.equal(held[1], ~even)
+    assert torch.equal(held[2], even)
+
+
 # --------------------------------------------------------------------------------------------------- heads
 
 
