@@ -25,6 +25,17 @@ def classification_loss(logits: Tensor, batch: Batch, only: Source | None = None
     if only is None and all(source.coefficient is None for source in batch.sources):
         return F.cross_entropy(logits, batch.y)
     losses = F.cross_entropy(logits, batch.y, reduction="none")  # (B,)
+    return over_sources(losses, batch, only=only)
+
+
+def over_sources(losses: Tensor, batch: Batch, *, only: Source | None = None) -> Tensor:
+    """Σ over sources of coefficient · mean over the source's rows, a scalar.
+
+    Args:
+        losses: (B,) a loss per row.
+        batch: Its sources; one without a coefficient counts with its share of the rows.
+        only: Leave out the terms of all other sources.
+    """
     total = losses.new_zeros(())
     for source in batch.sources if only is None else (only,):
         if len(source):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from clbench.parameters import NonNegative
 from clbench.strategies.part import BENDS, Part
+from clbench.strategies.quadratic import pieces
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +96,7 @@ def _gram(past: Tensor, g: Tensor) -> Tensor:
     import torch
 
     total = torch.zeros(len(past) + 1, len(past) + 1, dtype=torch.float64, device=g.device)
-    for first in range(0, len(g), PIECE):
-        piece = torch.cat([past[:, first : first + PIECE], g[None, first : first + PIECE]]).double()
+    for each in pieces(*past, g, size=PIECE):
+        piece = torch.stack(each).double()
         total.addmm_(piece, piece.T)
     return total

@@ -73,22 +73,21 @@ class PredKD(Part):
             batch.trains = self.state.get("old")
 
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        from torch.nn.functional import binary_cross_entropy_with_logits
+        from clbench.objective import over_sources
 
-        logits, allowed = output.logits, batch.allowed  # (B, C)
-        targets = logits.new_zeros(logits.shape).scatter_(1, batch.y[:, None], 1.0)
-        counted = logits.new_ones(logits.shape) if allowed is None else allowed.expand(logits.shape).to(logits.dtype)
-        weight, old = counted, self.state.get("old")
-        if old is not None:
+        taught = None
+        if "old" in self.state:
             taught = learner.forward(batch.x, **self.state["previous"]).logits.sigmoid()
-            targets = taught.where(old, targets)
-            weight, counted = weight.masked_fill(old, self.strength), counted.masked_fill(old, 1.0)
-        terms = weight * binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        each = terms.sum(1) if self.over_classes == "sum" else terms.sum(1) / counted.sum(1)  # (B,)
-        return self.scale * over_sources(each, batch)
+        return self.scale * over_sources(self._each(batch, output, taught), batch)
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
         """The terms of labels: classes that are not old, on the stream's rows."""
+        from clbench.objective import over_sources
+
+        return self.scale * over_sources(self._each(batch, output, None), batch, only=batch.stream)
+
+    def _each(self, batch: Batch, output: Output, taught: Tensor | None) -> Tensor:
+        """The loss of each row (B,), with targets ``taught`` (B, C) for old classes, or without their terms."""
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         logits, allowed = output.logits, batch.allowed  # (B, C)
@@ -96,28 +95,12 @@ class PredKD(Part):
         counted = logits.new_ones(logits.shape) if allowed is None else allowed.expand(logits.shape).to(logits.dtype)
         weight, old = counted, self.state.get("old")
         if old is not None:
-            weight, counted = weight.masked_fill(old, 0.0), counted.masked_fill(old, 1.0)
+            targets = targets if taught is None else taught.where(old, targets)
+            weight = weight.masked_fill(old, 0.0 if taught is None else self.strength)
+            counted = counted.masked_fill(old, 1.0)
         terms = weight * binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        each = terms.sum(1) if self.over_classes == "sum" else terms.sum(1) / counted.sum(1)  # (B,)
-        stream = batch.stream
-        share = len(stream) / len(batch) if stream.coefficient is None else stream.coefficient
-        return self.scale * share * each[stream.span].mean()
+        return terms.sum(1) if self.over_classes == "sum" else terms.sum(1) / counted.sum(1)
 
     def end_experience(self, learner: Learner, experience: Shown) -> None:
         self.state["previous"] = learner.copy()
         self.state["known"] = learner.seen.clone()
-
-
-def over_sources(each: Tensor, batch: Batch) -> Tensor:
-    """Σ over sources of coefficient · mean over the source's rows, a scalar, as the task family's objective has it.
-
-    Args:
-        each: (B,) a loss per row.
-        batch: Its sources; one without a coefficient counts with its share of the rows.
-    """
-    total = each.new_zeros(())
-    for source in batch.sources:
-        if len(source):
-            share = len(source) / len(batch) if source.coefficient is None else source.coefficient
-            total = total + share * each[source.span].mean()
-    return total

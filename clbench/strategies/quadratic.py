@@ -20,9 +20,9 @@ PIECE = 65536
 """Weights that are worked on at a time on a CPU: what comes of one operation is still in the cache for the next."""
 
 
-def pieces(*vectors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of vectors (P,), one after the other; of whole ones where they do not lie on a CPU."""
-    size = PIECE if vectors[0].device.type == "cpu" else len(vectors[0])
+def pieces(*vectors: Tensor, size: int = PIECE) -> Iterator[tuple[Tensor, ...]]:
+    """Views of ``size`` elements of vectors (P,), one after the other; of whole ones where they do not lie on a CPU."""
+    size = size if vectors[0].device.type == "cpu" else len(vectors[0])
     return zip(*(vector.split(size) for vector in vectors), strict=True)
 
 
