@@ -10,10 +10,11 @@ import numpy as np
 
 from clbench.evaluate.alarms import of_trace
 from clbench.learner import Learner
+from clbench.record import Kind, Trace
 from clbench.strategies.chain import Chain
 from clbench.strategies.part import BENDS, HOOKS, Part
 from clbench.strategies.watch import ANY, ROWS, STEP, WATCHED
-from clbench.types import Kind, Stream, Trace
+from clbench.types import Stream
 
 FEWEST = 30
 """Calls after which a projection that never bent is worth a word; in fewer, memory may well have agreed each time."""

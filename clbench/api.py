@@ -11,7 +11,8 @@ from clbench.matrix import finished, run_matrix
 from clbench.parameters import Refused
 from clbench.plan import Plan, make_stream
 from clbench.plan import plan as make_plan
-from clbench.types import Dataset, Record, Stream
+from clbench.record import Record
+from clbench.types import Dataset, Stream
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,8 +20,8 @@ from clbench.learner import Diverged
 from clbench.parameters import Refused
 from clbench.plan import Cell
 from clbench.prepare import Given, Run, Skip, prepare_job
+from clbench.record import Record, Trace
 from clbench.snapshots import Snapshots, Tick
-from clbench.types import Record, Trace
 
 OURS = f"{Path(__file__).parent}{os.sep}"
 LIBRARIES = ("<", *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib", "platlib")))

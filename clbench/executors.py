@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clbench.plan import Cell
-from clbench.types import Record
+from clbench.record import Record
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

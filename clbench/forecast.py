@@ -24,7 +24,8 @@ from clbench.evaluate import Evaluator, Subject
 from clbench.parameters import Refused
 from clbench.plan import Cell
 from clbench.prepare import Skip, prepare_job
-from clbench.types import Index, Kind, Stream, content_hash
+from clbench.record import Kind
+from clbench.types import Index, Stream, content_hash
 
 PILOT = 6
 """Iterations that show how many can be afforded."""

@@ -11,7 +11,7 @@ from clbench import store
 from clbench.executors import Event, Options, execute, ignore
 from clbench.parameters import Refused
 from clbench.plan import Cell
-from clbench.types import Record
+from clbench.record import Record
 
 FINISHED = ("done", "skipped", "diverged")
 """Statuses that running again would only repeat; a failed cell is tried again."""

@@ -27,6 +27,7 @@ from clbench.optimizers import optimizer
 from clbench.parameters import Refused
 from clbench.plan import Cell, given_stream, make_stream
 from clbench.probe import Probe
+from clbench.record import Trace
 from clbench.resident import Resident
 from clbench.rng import derive
 from clbench.scenarios import bounds
@@ -35,7 +36,7 @@ from clbench.strategies import text as strategy_text
 from clbench.strategies.chain import Chain, check, declared, unmet
 from clbench.strategies.part import Part
 from clbench.train import Cursor, train
-from clbench.types import Dataset, Stream, Trace
+from clbench.types import Dataset, Stream
 
 
 @dataclass

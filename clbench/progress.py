@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from clbench.executors import Event, Progress, Started
 from clbench.matrix import FINISHED
-from clbench.types import Record
+from clbench.record import Record
 
 if TYPE_CHECKING:
     from rich.console import Console

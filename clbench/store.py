@@ -19,14 +19,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clbench.parameters import Refused
-from clbench.types import Record, Trace
+from clbench.record import Record, Trace
 
 FORMAT = 1
 """Version of the layout of a record file."""
 
 
 class RecordFile(BaseModel):
-    """The JSON of a record: the fields of :class:`clbench.types.Record`, with the trace beside it."""
+    """The JSON of a record: the fields of :class:`clbench.record.Record`, with the trace beside it."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -16,7 +16,7 @@ import numpy as np
 from clbench.metrics import board_names, compute, get
 from clbench.metrics.cells import distinct, is_finished
 from clbench.parameters import Refused
-from clbench.types import Kind, Record, Trace
+from clbench.record import Kind, Record, Trace
 
 Mode = Literal["online", "offline", "disabled"]
 

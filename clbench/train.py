@@ -12,7 +12,8 @@ from torch import Tensor
 from clbench.batch import Batch
 from clbench.learner import Learner, Output, Shown
 from clbench.rates import Rate
-from clbench.types import Kind, Stream
+from clbench.record import Kind
+from clbench.types import Stream
 
 
 class Hooks(Protocol):

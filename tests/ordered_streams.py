@@ -14,8 +14,9 @@ from ruamel.yaml import YAML
 import clbench
 from clbench.parameters import schema
 from clbench.plan import make_stream, plan
+from clbench.record import Record
 from clbench.scenarios import SCENARIOS, make
-from clbench.types import Dataset, Record, Rows, Stream
+from clbench.types import Dataset, Rows, Stream
 
 
 def rows_of(sizes: list[int], *, name: str = "made", mixed: bool = True) -> Dataset:

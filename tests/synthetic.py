@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from clbench.types import Kind, Record, Trace, content_hash
+from clbench.record import Kind, Record, Trace
+from clbench.types import content_hash
 
 
 def trace_from(present, lengths, accuracy, *, every=1):

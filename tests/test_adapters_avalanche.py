@@ -18,7 +18,7 @@ from clbench.cell import run_cell
 from clbench.parameters import Refused
 from clbench.plan import Cell, plan
 from clbench.prepare import Skip, parts_and_world, prepare, prepare_job
-from clbench.types import Kind, Record
+from clbench.record import Kind, Record
 
 TEMPLATES = {
     "Naive": "",

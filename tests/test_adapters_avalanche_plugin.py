@@ -13,7 +13,7 @@ from torch import nn
 
 import clbench
 from clbench.adapters.globals import seed_globals
-from clbench.types import Kind
+from clbench.record import Kind
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import clbench
 ROOT = Path(clbench.__file__).parent
 
 LEVELS = (
-    "types rng registry parameters compat",
+    "types record rng registry parameters compat",
     "data metrics cost peak store rates look_schedule config batch admission",
     "memory resident models features optimizers scenarios per_row fisher flops objective side_work probe",
     "strategies learner train evaluate leaderboard plots stream_plots",
@@ -132,7 +132,7 @@ def test_wandb_is_imported_by_the_tracker_alone_and_only_when_it_sends():
 
 def test_the_tracker_reads_records_and_nothing_that_trains():
     ours = {room(name) for name in imports("clbench.track") if name.startswith("clbench.")}
-    assert ours <= {"types", "parameters", "metrics", "leaderboard", "plots", "store"}
+    assert ours <= {"types", "record", "parameters", "metrics", "leaderboard", "plots", "store"}
 
 
 def test_terminal_libraries_are_used_by_the_command_line_and_the_board_alone():

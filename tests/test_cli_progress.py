@@ -10,7 +10,7 @@ from rich.console import Console
 from clbench.executors import Progress, Started
 from clbench.plan import Cell, plan
 from clbench.progress import Bars, Lines, Tally, clock_text, display
-from clbench.types import Record
+from clbench.record import Record
 
 
 class Clock:

@@ -10,9 +10,9 @@ import torch
 from support import Disturbable, assert_same, everything, ready, trained
 
 from clbench.evaluate import Diverged, Evaluator, evaluator
+from clbench.record import Kind
 from clbench.resident import Resident
 from clbench.train import train
-from clbench.types import Kind
 
 # --------------------------------------------------------------------------------------------------- scores
 

@@ -12,9 +12,9 @@ from support import Disturbable, ready, trained
 
 from clbench.evaluate import Evaluator
 from clbench.metrics import compute
+from clbench.record import Kind, Trace
 from clbench.resident import Resident
 from clbench.train import train
-from clbench.types import Kind, Trace
 
 BOTH = ("evaluation.masked=true", "evaluation.classes=true", "evaluation.every=7", "training.epochs=2")
 

@@ -13,7 +13,7 @@ from clbench import look_schedule
 from clbench.metrics import gap_depth, wf
 from clbench.parameters import Refused
 from clbench.plan import plan
-from clbench.types import Kind
+from clbench.record import Kind
 
 DENSE = "evaluation.schedule={dense: {steps: 3, growth: 1.5}}"
 

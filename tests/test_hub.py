@@ -25,7 +25,7 @@ from clbench.data import load
 from clbench.leaderboard.hub import COLUMNS, MARK, export
 from clbench.metrics import metric_names
 from clbench.parameters import Refused
-from clbench.types import Kind
+from clbench.record import Kind
 
 # --------------------------------------------------------------------------------------------------- data sets by name
 

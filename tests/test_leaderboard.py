@@ -13,7 +13,7 @@ from clbench.leaderboard import FORMATS, board, frame, render
 from clbench.metrics import COLUMNS, compute, intransigence, metric_names
 from clbench.metrics.cells import by_strategy
 from clbench.parameters import Refused
-from clbench.types import Trace
+from clbench.record import Trace
 
 
 def flat(label, seed, accuracy, **options):

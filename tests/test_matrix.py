@@ -15,7 +15,7 @@ from clbench.cell import run_cell
 from clbench.executors import Started
 from clbench.parameters import Refused
 from clbench.plan import plan
-from clbench.types import Record
+from clbench.record import Record
 
 STRATEGIES = ["naive", "er", "er + ewc(strength=1)", "agem", "cumulative"]
 SHORT = {"training.epochs": 1}

@@ -29,7 +29,7 @@ from clbench.metrics import (
 )
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
-from clbench.types import Kind, Trace
+from clbench.record import Kind, Trace
 
 NAN = math.nan
 TWO_TASKS = [  # step, kind, experience, scores: the dip of task 0 after the switch at 2 is 0.6 deep

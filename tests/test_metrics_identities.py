@@ -29,7 +29,7 @@ from clbench.metrics import (
     wf,
     wp,
 )
-from clbench.types import Kind
+from clbench.record import Kind
 
 SEEDS = st.integers(0, 2**32 - 1)
 GAP = [

@@ -9,7 +9,7 @@ from synthetic import trace_from
 
 from clbench import metrics
 from clbench.metrics import a_auc, class_end_scores, compute, forgetting_local, seen_accuracy
-from clbench.types import Kind, Trace
+from clbench.record import Kind, Trace
 
 NAN = math.nan
 

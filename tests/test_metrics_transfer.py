@@ -11,7 +11,7 @@ from synthetic import trace_from
 
 from clbench.metrics import Undefined, compute, facilitation, first_visits, fwt, intransigence, lca, learning_curves
 from clbench.parameters import Refused
-from clbench.types import Kind
+from clbench.record import Kind
 
 START = [0.1, 0.2, 0.3]
 ENDS = [[0.9, 0.5, 0.4], [0.8, 0.95, 0.7], [0.6, 0.8, 1.0]]

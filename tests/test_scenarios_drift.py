@@ -13,9 +13,9 @@ from support import trained
 
 from clbench.batch import EXPERIENCE, ROW, VIEW, Y
 from clbench.parameters import Refused
+from clbench.record import Kind
 from clbench.scenarios import make
 from clbench.scenarios.drift import drift
-from clbench.types import Kind
 
 
 def starts(stream) -> list[int]:

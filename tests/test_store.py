@@ -9,7 +9,7 @@ from synthetic import dipping, record
 
 from clbench import store
 from clbench.parameters import Refused
-from clbench.types import Record, Trace
+from clbench.record import Record, Trace
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from synthetic import dipping, record, trace_from
 from clbench import track
 from clbench.metrics import board_names, compute
 from clbench.parameters import Refused
-from clbench.types import Kind
+from clbench.record import Kind
 
 
 @pytest.fixture(autouse=True)

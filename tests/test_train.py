@@ -11,9 +11,9 @@ from support import NoLooks, assert_same, batches, everything, joined, ready, sa
 from torch.nn import functional as F
 
 from clbench.models import make
+from clbench.record import Kind
 from clbench.rng import Generator
 from clbench.train import train
-from clbench.types import Kind
 
 # --------------------------------------------------------------------------------------------------- bare PyTorch
 

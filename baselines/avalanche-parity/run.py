@@ -24,7 +24,7 @@ import clbench
 import clbench.metrics
 from clbench import data
 from clbench.metrics.interval import half_width
-from clbench.types import Record
+from clbench.record import Record
 
 HERE = Path(__file__).parent
 POINTS = 2.0

@@ -17,7 +17,7 @@ from clbench.cell import run_cell
 from clbench.metrics import compute
 from clbench.parameters import Refused
 from clbench.plan import plan
-from clbench.types import Record
+from clbench.record import Record
 
 HERE = Path(__file__).parent
 BENCHMARK: dict[str, Any] = {

@@ -28,7 +28,7 @@ from clbench import plots
 from clbench.api import records
 from clbench.metrics import acc, min_acc, switches, wc_acc
 from clbench.metrics.interval import half_width
-from clbench.types import Kind, Record, Trace
+from clbench.record import Kind, Record, Trace
 
 HERE = Path(__file__).parent
 ANGLES = (10, 30, 60, 80)

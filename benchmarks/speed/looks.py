@@ -30,7 +30,7 @@ from rich.table import Table
 from clbench.data.arrays import from_arrays
 from clbench.plan import plan
 from clbench.prepare import Given, Run, prepare
-from clbench.types import Kind
+from clbench.record import Kind
 
 JOBS = {
     "mlp": ({"name": "mlp", "hidden": [400, 400]}, (1, 28, 28), 1000),

@@ -13,7 +13,7 @@ import torch
 from clbench.executors import Options, execute
 from clbench.plan import Cell, plan
 from clbench.prepare import prepare
-from clbench.types import Record
+from clbench.record import Record
 
 
 def data_dir() -> str:

@@ -11,8 +11,9 @@ from torch import nn
 from clbench.config import Training
 from clbench.cost import Cost
 from clbench.evaluate import Evaluator
+from clbench.record import Trace
 from clbench.resident import Resident
-from clbench.types import Stream, Trace
+from clbench.types import Stream
 
 
 @dataclass

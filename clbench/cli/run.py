@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from clbench.plan import Cell, Plan
     from clbench.progress import Tally
-    from clbench.types import Record
+    from clbench.record import Record
 
 
 class Wandb(StrEnum):

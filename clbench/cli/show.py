@@ -16,7 +16,7 @@ from clbench.cli.plugins import Plugins
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clbench.types import Record
+    from clbench.record import Record
 
 
 def show(

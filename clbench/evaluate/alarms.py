@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from clbench.types import Kind, Mask, Stream, Trace
+from clbench.record import Kind, Trace
+from clbench.types import Mask, Stream
 
 DEVIATIONS = 3.0
 """How many standard errors below chance an accuracy has to be."""

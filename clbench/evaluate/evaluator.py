@@ -20,7 +20,8 @@ from clbench.evaluate.panels import Panel, Panels
 from clbench.evaluate.subject import Subject
 from clbench.learner import Diverged
 from clbench.models.output import Output
-from clbench.types import Index, Kind, Stream, Trace
+from clbench.record import Kind, Trace
+from clbench.types import Index, Stream
 
 CHUNK_VALUES = 1 << 19
 """Values per chunk in the widest place of a model, its input or behind a layer: this stays near a core's cache.

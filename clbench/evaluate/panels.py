@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from clbench.evaluate.subject import Subject
+from clbench.record import Kind
 from clbench.resident import Resident
 from clbench.rng import Generator
-from clbench.types import Index, Kind, Mask, Stream
+from clbench.types import Index, Mask, Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +225,7 @@ class Panels:
         return own
 
     def _note(self, tasks: list[int], place: Tensor, hidden: Tensor | None) -> None:
-        """Write down which units compete at looks at some tasks, as :attr:`clbench.types.Trace.units` has them."""
+        """Write down which units compete at looks at some tasks, as :attr:`clbench.record.Trace.units` has them."""
         competes = np.ones((len(tasks), self._stream.n_outputs), dtype=bool)
         if hidden is not None and hidden.dim() == 1:
             competes &= ~hidden.cpu().numpy()

@@ -14,7 +14,7 @@ from clbench.metrics import Value, board_names, compute
 from clbench.metrics import get as get_metric
 from clbench.metrics.cells import by_benchmark, by_strategy, is_finished, joint_runs, reference
 from clbench.metrics.interval import half_width
-from clbench.types import Record
+from clbench.record import Record
 
 HEADLINE = ("acc", "aaa", "min_acc", "wc_acc", "gap_depth", "forgetting")
 """The metrics shown where width is short and none were asked for."""

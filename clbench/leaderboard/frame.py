@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.metrics import Value, compute, metric_names
 from clbench.metrics.cells import is_finished, joint_runs, reference
-from clbench.types import Record
+from clbench.record import Record
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,7 +22,7 @@ def frame(records: Iterable[Record]) -> DataFrame:
     Returns:
         Columns ``benchmark strategy engine seed status reason`` (``engine`` is whose loop ran it), a column per metric
         (fractions in [0, 1]; NaN where undefined and in cells that are not done), ``cost_*``, ``key fingerprint created
-        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.types.Trace` or None). Sorted by benchmark,
+        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.record.Trace` or None). Sorted by benchmark,
         strategy and seed.
     """
     import pandas

@@ -22,7 +22,7 @@ from clbench.leaderboard.frame import frame
 from clbench.metrics import get as get_metric
 from clbench.metrics import metric_names
 from clbench.parameters import Refused
-from clbench.types import Kind, Record, Trace
+from clbench.record import Kind, Record, Trace
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -37,8 +37,8 @@ from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_pre
 from clbench.metrics.rows import a_auc, acc_seen, aia_seen, seen_accuracy
 from clbench.metrics.transfer import fwt, intransigence
 from clbench.parameters import Refused
+from clbench.record import Trace
 from clbench.registry import Registry
-from clbench.types import Trace
 
 __all__ = [
     "CANONICAL",

@@ -7,7 +7,7 @@ import numpy as np
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_scores, visited
 from clbench.parameters import Refused
-from clbench.types import Trace
+from clbench.record import Trace
 
 
 def all_accuracy(trace: Trace, *, last: int = 1) -> Scores:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from clbench.types import Record, content_hash
+from clbench.record import Record
+from clbench.types import content_hash
 
 
 def is_finished(record: Record) -> bool:

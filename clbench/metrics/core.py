@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from clbench.types import Trace
+from clbench.record import Trace
 
 
 class Undefined(Exception):

@@ -13,7 +13,7 @@ from clbench.metrics.core import Undefined
 from clbench.metrics.ends import end_looks, end_scores
 from clbench.metrics.interval import half_width
 from clbench.metrics.looks import step_looks
-from clbench.types import Kind, Trace
+from clbench.record import Kind, Trace
 
 Curve = NDArray[np.float64]
 Tasks = Literal["first", "seen"]

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.metrics.core import Metric, Undefined
-from clbench.types import Index, Kind, Trace
+from clbench.record import Kind, Trace
+from clbench.types import Index
 
 Scores = NDArray[np.float64]
 

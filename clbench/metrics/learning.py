@@ -10,7 +10,8 @@ from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_looks, visited
 from clbench.metrics.looks import step_looks
 from clbench.parameters import Refused
-from clbench.types import Index, Kind, Mask, Trace
+from clbench.record import Kind, Trace
+from clbench.types import Index, Mask
 
 # Accuracies are multiples of 1/rows: this forgives the rounding of a criterion that one of them should reach exactly.
 TOLERANCE = 1e-9

@@ -14,7 +14,8 @@ import numpy as np
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_looks, end_scores, visited
 from clbench.parameters import Refused
-from clbench.types import Index, Kind, Mask, Trace
+from clbench.record import Kind, Trace
+from clbench.types import Index, Mask
 
 ENDS_ONLY = "there are no looks between ends; set evaluation.every to 1 or more"
 SEEN = "set evaluation.tasks to seen"

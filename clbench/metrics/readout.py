@@ -10,7 +10,7 @@ import numpy as np
 
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, at_ends, end_looks, end_scores, visited
-from clbench.types import Trace
+from clbench.record import Trace
 
 
 def masked_scores(trace: Trace) -> Scores:

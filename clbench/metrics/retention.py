@@ -12,7 +12,8 @@ import numpy as np
 
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_looks, end_scores
-from clbench.types import Index, Trace
+from clbench.record import Trace
+from clbench.types import Index
 
 Unit = Literal["experiences", "iterations"]
 Since = Literal["last", "first"]

@@ -11,7 +11,8 @@ import numpy as np
 from clbench.metrics.core import Metric
 from clbench.metrics.ends import Scores, end_scores
 from clbench.metrics.looks import step_looks
-from clbench.types import Mask, Trace
+from clbench.record import Trace
+from clbench.types import Mask
 
 
 def _over_rows(trace: Trace, scores: Scores, seen: Mask) -> Scores:

@@ -6,7 +6,7 @@ import numpy as np
 
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_scores, visited
-from clbench.types import Kind, Trace
+from clbench.record import Kind, Trace
 
 OWN = 2
 """The value of ``trace.units`` where a unit is one of the task's own classes."""

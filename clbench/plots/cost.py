@@ -15,7 +15,8 @@ from clbench.metrics.interval import half_width
 from clbench.parameters import Refused, did_you_mean
 from clbench.plots.runs import choose, on_other_streams
 from clbench.plots.style import INK, MUTED, SEEDS_FOR_BAND, Style, averaged, canvas, legend, plain, styles
-from clbench.types import Mask, Record, Trace
+from clbench.record import Record, Trace
+from clbench.types import Mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,7 +23,7 @@ from clbench.plots.style import (
     plain,
     styles,
 )
-from clbench.types import Kind, Record, Trace
+from clbench.record import Kind, Record, Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from clbench.metrics.retention import ByLag, Retention, Since, by_lag, retention
 from clbench.parameters import Refused
 from clbench.plots.runs import choose, rows_error
 from clbench.plots.style import INK, Style, averaged, canvas, draw_line, legend, plain, styles
-from clbench.types import Record, Trace
+from clbench.record import Record, Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,8 @@ from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
 from clbench.plots.runs import Runs, choose, rows_error
 from clbench.plots.style import GRID, INK, MUTED, SEEDS_FOR_BAND, averaged, canvas
-from clbench.types import Mask, Record, Trace
+from clbench.record import Record, Trace
+from clbench.types import Mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

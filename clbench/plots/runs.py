@@ -13,7 +13,7 @@ from clbench.metrics.cells import by_benchmark, by_strategy, is_finished, joint_
 from clbench.metrics.core import Undefined
 from clbench.metrics.ends import end_looks, visited
 from clbench.parameters import Refused, did_you_mean
-from clbench.types import Kind, Record, Trace
+from clbench.record import Kind, Record, Trace
 
 
 @dataclass(frozen=True, eq=False)

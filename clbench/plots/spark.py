@@ -11,7 +11,7 @@ from clbench.metrics.cells import is_finished
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
 from clbench.plots.runs import choose, median_bounds
-from clbench.types import Record, Trace
+from clbench.record import Record, Trace
 
 BLOCKS, DIGITS = "▁▂▃▄▅▆▇█", "0123456789"
 NARROWEST, LABEL = 10, 32

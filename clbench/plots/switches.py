@@ -27,7 +27,7 @@ from clbench.plots.style import (
     plain,
     styles,
 )
-from clbench.types import Record, Trace
+from clbench.record import Record, Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

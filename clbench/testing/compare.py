@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clbench.types import Trace
+from clbench.record import Trace
 
 COLUMNS = ("step", "kind", "experience", "score", "rows", "present")
 """Columns of a trace that a cell determines; seconds are not among them."""

@@ -18,11 +18,11 @@ from clbench.learner import Diverged
 from clbench.parameters import Refused
 from clbench.plan import Cell, plan
 from clbench.prepare import Given, Run, Skip, prepare
+from clbench.record import Kind, Trace
 from clbench.strategies import STRATEGIES
 from clbench.strategies import text as strategy_text
 from clbench.strategies.part import Part
 from clbench.testing.compare import leaves
-from clbench.types import Kind, Trace
 
 BENCHMARK: Mapping[str, Any] = {
     "name": "contract",

@@ -26,12 +26,13 @@ from clbench.evaluate.alarms import of_trace
 from clbench.flops import per_row
 from clbench.models.output import Output
 from clbench.parameters import Refused
+from clbench.record import Kind, Trace
 from clbench.resident import Resident
 from clbench.rng import Generator
 from clbench.scenarios import bounds
 from clbench.side_work import generator_states, set_generators
 from clbench.strategies.part import Part
-from clbench.types import Experience, Kind, Stream, Trace
+from clbench.types import Experience, Stream
 
 BOOKKEEPERS = (EvaluationPlugin, plugins.LRSchedulerPlugin, Clock, Listener)
 """Plugins that count evaluations and change no prediction."""

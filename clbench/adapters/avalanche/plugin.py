@@ -31,8 +31,9 @@ from clbench.learner import Diverged
 from clbench.metrics import Value
 from clbench.models.output import Output
 from clbench.parameters import Refused
+from clbench.record import Kind, Record, Trace
 from clbench.rng import derive
-from clbench.types import Dataset, Kind, Record, Rows, Stream, Trace, content_hash
+from clbench.types import Dataset, Rows, Stream, content_hash
 
 
 @dataclass(frozen=True)

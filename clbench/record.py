@@ -1,0 +1,171 @@
+"""What was observed of a run, and the record of a cell: small, pure data. No torch is imported here.
+
+Letters in shape comments: T tasks, E experiences, K looks, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.types import Index, Mask
+
+
+class Kind(IntEnum):
+    """Why a look was taken: before anything, after a step, or at the end of an experience (or of the stream)."""
+
+    START = 0
+    STEP = 1
+    END = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The raw observation of one run; every metric is a pure function of it.
+
+    Args:
+        step: (K,) optimiser steps done before each look, ascending.
+        kind: (K,) values of :class:`Kind`.
+        experience: (K,) experience that was running; -1 at the start look.
+        score: (K, T) accuracy in [0, 1] of each task, NaN where it was not looked at.
+        rows: (T,) evaluation rows behind each score.
+        present: (E, T) whether a task had rows in an experience.
+        every: Optimiser steps between step looks; 0 where there is no one such number: where only ends were looked at,
+            or looks are uneven by their schedule.
+        seconds: (K,) training seconds before each look, the evaluator's clock stopped.
+        masked: (K, T) accuracy when only the task's own classes compete, NaN where not looked; (0, 0) if not recorded.
+        class_score: (K, C) accuracy per output unit over the rows looked at, NaN where none; (0, 0) if not recorded. A
+            row that several tasks share counts for each of them.
+        probe_step: (J,) steps at which the gradient was taken apart; none where that was not asked for.
+        probe: (J, 6) what was found then, columns as in ``clbench.probe.COLUMNS``.
+        units: (T, C) int8, output units at looks at each task: 2 for those of its own classes, 1 for others that
+            compete with them at some look, 0 for the rest; (0, 0) in older records.
+        population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
+    """
+
+    step: Index
+    kind: Index
+    experience: Index
+    score: NDArray[np.float64]
+    rows: Index
+    present: Mask
+    every: int = 1
+    seconds: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    masked: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    class_score: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    probe_step: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    probe: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
+    population: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    units: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int8))
+
+    def __post_init__(self) -> None:
+        looks, tasks = self.score.shape
+        for name in ("step", "kind", "experience"):
+            if getattr(self, name).shape != (looks,):
+                raise ValueError(f"trace.{name} has shape {getattr(self, name).shape}; score asks for ({looks},)")
+        if self.rows.shape != (tasks,) or self.present.ndim != 2 or self.present.shape[1] != tasks:
+            raise ValueError(
+                f"trace.rows has shape {self.rows.shape} and trace.present {self.present.shape}; "
+                f"score asks for ({tasks},) and (experiences, {tasks})"
+            )
+        optional = {
+            "masked": (looks, tasks),
+            "class_score": (looks, *self.class_score.shape[1:]),
+            "population": (tasks,),
+            "units": (tasks, *self.units.shape[1:]),
+        }
+        for name, shape in optional.items():
+            held = getattr(self, name)
+            if held.size and held.shape != shape:
+                raise ValueError(f"trace.{name} has shape {held.shape}; score asks for {shape}")
+
+    @property
+    def n_tasks(self) -> int:
+        return self.score.shape[1]
+
+    @property
+    def n_experiences(self) -> int:
+        return self.present.shape[0]
+
+    @cached_property
+    def first_visit(self) -> Index:
+        """(T,) experience in which each task first had rows; the number of experiences where it never had."""
+        return np.where(self.present.any(axis=0), self.present.argmax(axis=0), self.n_experiences)
+
+    @cached_property
+    def standard_error(self) -> NDArray[np.float64]:
+        """(K, T) standard error of each score as an estimate of the accuracy on all N test rows of its task.
+
+        For a score p of n rows drawn without replacement, sqrt(p (1 - p) / n · (N - n) / (N - 1)): 0 where all rows are
+        looked at, NaN where none. Where N is unknown, the last factor is left out. Rows are drawn stratified by label,
+        so this is rather too large than too small.
+
+        Source: W. G. Cochran 1977, Sampling Techniques, section 3.2.
+        """
+        return self.error_of(self.score)
+
+    def error_of(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same for any accuracies (..., T) on the evaluation rows of each task."""
+        n, left = self.rows, np.ones(self.n_tasks)
+        if self.population.size:
+            left = np.where(n < self.population, (self.population - n) / np.maximum(self.population - 1, 1), 0.0)
+        return np.sqrt(np.maximum(score * (1 - score), 0.0) / np.maximum(n, 1) * left)
+
+
+# --------------------------------------------------------------------------------------------------- records
+
+HOSTS = ("avalanche",)
+"""Libraries whose own loops run strategies, by the scheme in the strategies' names."""
+
+STATUSES = ("done", "skipped", "diverged", "failed")
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Everything about one cell (benchmark, strategy, seed). Metrics are not stored: they are computed from the trace.
+
+    Args:
+        key: Content hash of the cell, 16 hex digits.
+        cell: The cell itself: benchmark, strategy and seed in canonical form.
+        label: The strategy's name on boards, with overrides.
+        status: One of ``done skipped diverged failed``.
+        reason: Why, where the status is not ``done``.
+        trace: The observation; ``None`` where nothing was observed.
+        fingerprint: The stream's.
+        cost: What the run spent; see ``clbench.cost``.
+        alarms: Sentences about things that look wrong although nothing failed.
+        environment: Versions, hardware, device, commit.
+        created: Time of writing, ISO 8601, UTC.
+    """
+
+    key: str
+    cell: dict[str, Any]
+    label: str
+    status: str
+    reason: str = ""
+    trace: Trace | None = None
+    fingerprint: str = ""
+    cost: dict[str, float] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
+    environment: dict[str, Any] = field(default_factory=dict)
+    created: str = ""
+
+    @property
+    def benchmark(self) -> str:
+        """Name and version, such as ``split-digits@1``."""
+        return f"{self.cell['benchmark']['name']}@{self.cell['benchmark']['version']}"
+
+    @property
+    def seed(self) -> int:
+        return int(self.cell["seed"])
+
+    @property
+    def engine(self) -> str:
+        """Whose loop ran it: ``clbench``, or the library of a hosted strategy, such as ``avalanche``."""
+        schemes = {str(item.get("name", "")).partition(":")[0] for item in self.cell.get("strategy", ())}
+        return next((engine for engine in HOSTS if engine in schemes), "clbench")
