@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from clbench import config, data, features, models, scenarios
 from clbench.config import Benchmark, Source
 from clbench.parameters import Refused, did_you_mean, validate
+from clbench.shipped import find
 from clbench.strategies import STRATEGIES
 from clbench.strategies import text as strategy_text
 from clbench.strategies.chain import check as check_chain
@@ -48,28 +48,6 @@ class Plan:
 
     benchmark: Benchmark
     cells: list[Cell] = field(repr=False)
-
-
-def shipped() -> dict[str, Path]:
-    """Name -> path of the benchmark files that come with the package."""
-    inside = Path(str(resources.files("clbench"))) / "shipped"
-    folder = inside if inside.is_dir() else inside.parent.parent / "benchmarks"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def find(benchmark: str | Path) -> Path:
-    """The file of a shipped name or a path.
-
-    Raises:
-        Refused: Neither exists.
-    """
-    known = shipped()
-    if str(benchmark) in known:
-        return known[str(benchmark)]
-    path = Path(benchmark)
-    if path.exists():
-        return path
-    raise Refused(f"there is no benchmark {str(benchmark)!r}, shipped or as a file; {did_you_mean(path.stem, known)}")
 
 
 def plan(

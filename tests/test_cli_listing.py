@@ -13,8 +13,9 @@ from clbench import api
 from clbench.data import DATASETS
 from clbench.metrics import METRICS, compute
 from clbench.models import MODELS
-from clbench.plan import plan, shipped
+from clbench.plan import plan
 from clbench.scenarios import SCENARIOS
+from clbench.shipped import shipped
 from clbench.strategies import STRATEGIES
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clbench.plan import plan, shipped
+from clbench.plan import plan
+from clbench.shipped import shipped
 
 ROOT = Path(__file__).parent.parent
 PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "baselines").rglob("*.md")])

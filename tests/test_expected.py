@@ -7,7 +7,8 @@ from support import ready, trained
 
 from clbench.cell import record
 from clbench.leaderboard import board, render
-from clbench.plan import plan, shipped
+from clbench.plan import plan
+from clbench.shipped import shipped
 from clbench.strategies import STRATEGIES
 from clbench.strategies.expected import KINDS, expected, kind, sentences
 

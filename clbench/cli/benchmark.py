@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def is_benchmark(name: str) -> bool:
-    """Whether a name is a shipped benchmark's or a benchmark file's."""
-    from clbench.plan import shipped
+    """Whether a name is a shipped benchmark's, with its version or without, or a benchmark file's."""
+    from clbench.shipped import earlier, shipped
 
-    return name in shipped() or (Path(name).is_file() and Path(name).suffix in (".yaml", ".yml"))
+    return name in shipped() or name in earlier() or (Path(name).is_file() and Path(name).suffix in (".yaml", ".yml"))
 
 
 def show_benchmark(
@@ -28,7 +28,8 @@ def show_benchmark(
     """
     from rich.text import Text
 
-    from clbench.plan import find, plan
+    from clbench.plan import plan
+    from clbench.shipped import find
 
     path, made = find(name), plan(name, overrides=settings)
     first = made.cells[0]

@@ -74,8 +74,8 @@ def _kind(target: str) -> Kind:
         Refused: It is several things, or nothing that is known.
     """
     from clbench.parameters import Refused, did_you_mean
-    from clbench.plan import shipped
     from clbench.scenarios import SCENARIOS
+    from clbench.shipped import shipped
     from clbench.strategies import STRATEGIES, text
 
     if is_benchmark(target):

@@ -43,7 +43,7 @@ def registry(kind: str) -> Registry:
 def names(kind: str) -> list[str]:
     """What there is of a kind; metrics in the order of boards, all else by name."""
     if kind == "benchmarks":
-        from clbench.plan import shipped
+        from clbench.shipped import shipped
 
         return list(shipped())
     if kind == "metrics":

@@ -55,7 +55,7 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
     from rich.text import Text
 
     from clbench.cli.kinds import benchmark_summary, describe, names, registry
-    from clbench.plan import shipped
+    from clbench.shipped import shipped
 
     if kind == "benchmarks":
         return [(name, Text(benchmark_summary(path))) for name, path in shipped().items()]
