@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clbench.executors import Event, Options, ignore
 from clbench.matrix import finished, run_matrix
 from clbench.parameters import Refused
-from clbench.plan import Plan, make_stream
+from clbench.plan import Plan, check_batches, make_stream
 from clbench.plan import plan as make_plan
 from clbench.record import Record
 from clbench.types import Dataset, Stream
@@ -113,6 +113,7 @@ def execute_plan(
         if given is None or given.stream is None:
             own = given.dataset if given is not None else None
             make_stream(first.config["stream"], first.seed, data_dir=_text(data_dir), dataset=own)
+            check_batches(plan.cells, data_dir=_text(data_dir), dataset=own)
     options = Options(
         data_dir=_text(data_dir),
         device=choose_device(device),

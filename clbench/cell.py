@@ -18,12 +18,19 @@ from clbench.adapters.world import Job
 from clbench.environment import environment
 from clbench.learner import Diverged
 from clbench.parameters import Refused
+from clbench.passes import OTHER_NORM, REASON
 from clbench.plan import Cell
 from clbench.prepare import Given, Run, Skip, prepare_job
 from clbench.record import Record, Trace
 from clbench.snapshots import Snapshots, Tick
 
 OURS = f"{Path(__file__).parent}{os.sep}"
+ONE_ROW = "Expected more than 1 value per channel when training"
+"""In torch's message where batch normalisation is given a single row."""
+CURE = (
+    "choose a training.batch_size that leaves no batch with a single row, set training.drop_last: true or a larger "
+    f"memory.size, or {OTHER_NORM}"
+)
 LIBRARIES = ("<", *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib", "platlib")))
 """How names of files begin that hold nobody's own code: made by libraries, or theirs."""
 
@@ -116,6 +123,8 @@ def _story(error: Exception) -> str:
     """A user's mistake in its own words; anything else with the place where it happened."""
     if isinstance(error, Refused):
         return str(error)
+    if ONE_ROW in str(error):
+        return f"{REASON}, and a step had one: {CURE}{place(error)}"
     return f"{type(error).__name__}: {error}{place(error)}"
 
 

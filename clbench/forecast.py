@@ -22,8 +22,9 @@ from clbench import look_schedule
 from clbench.config import Evaluation, Training
 from clbench.evaluate import Evaluator, Subject
 from clbench.parameters import Refused
+from clbench.passes import Cut
 from clbench.plan import Cell
-from clbench.prepare import Skip, prepare_job
+from clbench.prepare import Run, Skip, prepare_job
 from clbench.record import Kind
 from clbench.types import Index, Stream, content_hash
 
@@ -268,8 +269,9 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     run = prepare_job(cell, data_dir=data_dir, device=device)
     setup = perf_counter() - began
     whole = run.stream
-    there = _iterations(whole, training, run.share)
-    learned = np.flatnonzero(there).tolist()  # the others have no full batch
+    fewest = run.learner.fewest if isinstance(run, Run) else 1
+    there = _iterations(whole, training, run.share, fewest)
+    learned = np.flatnonzero(there).tolist()  # the others have no rows
     places = sorted({*learned[: VISITS - 1], learned[-1]})[:visits]
     # two at least, also where there is one: the first of an experience holds what its beginning takes
     iterations = max(2, min(iterations, *(int(there[place]) for place in places)))
@@ -282,12 +284,11 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     return _Sample(setup, clock, there, looks, inputs)
 
 
-def _iterations(stream: Stream, training: Training, share: int) -> Index:
+def _iterations(stream: Stream, training: Training, share: int, fewest: int) -> Index:
     if training.iterations is not None:
         return np.full(len(stream), training.iterations * share)
-    up = 0 if training.drop_last else training.batch_size - 1
-    rows = np.array([len(experience) for experience in stream])
-    return training.epochs * ((rows + up) // training.batch_size)
+    cut = Cut(training.batch_size, training.drop_last, fewest)
+    return training.epochs * np.array([cut.count(len(experience)) for experience in stream])
 
 
 def _looks(iterations: Index, due: look_schedule.Due) -> Index:

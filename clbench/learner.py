@@ -17,6 +17,7 @@ from clbench.memory import Memory
 from clbench.models.flat import flatten
 from clbench.models.output import Output
 from clbench.objective import classification_loss
+from clbench.passes import fewest_rows
 from clbench.probe import Probe
 from clbench.resident import Resident
 from clbench.rng import Generator
@@ -85,6 +86,7 @@ class Learner(SideWork):
         length: Experiences of the stream, and ``total_steps`` its optimiser steps; ``None`` where that is not revealed.
         probe: Takes the gradient apart at chosen steps, where that was asked for.
         hooks: The strategy at work, for :meth:`loss`.
+        fewest: Fewest rows that a step of the model can learn from; see ``clbench.passes``.
         reader: What reads out in the model's place, where a part does so.
         steps_itself: Whether a part takes the steps, with gradients of its own.
         others: Optimisers that were given out to a part with a step of its own.
@@ -139,6 +141,7 @@ class Learner(SideWork):
         self._by_task = _classes_by_task(stream).to(self.device) if stream.task_labels else None
         self._compete: Tensor | None = None
         self._head = getattr(model, "head", None)
+        self.fewest = fewest_rows(model, stream.dataset.shape, self.device)
 
     # ------------------------------------------------------------------ experiences and batches
 

@@ -12,6 +12,7 @@ from typing import Any
 from clbench import config, data, features, models, scenarios
 from clbench.config import Benchmark, Source
 from clbench.parameters import Refused, did_you_mean, validate
+from clbench.passes import Cut
 from clbench.shipped import find
 from clbench.strategies import STRATEGIES
 from clbench.strategies import text as strategy_text
@@ -218,6 +219,31 @@ def _strategy(
     }
     name = label or strategy_text.label(written)
     return {**filled, "strategy": items}, f"{name} [{', '.join(shown)}]" if shown else name
+
+
+def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset: Dataset | None = None) -> None:
+    """Refuse cells in which leaving out incomplete batches would leave out whole experiences. Imports no torch.
+
+    Args:
+        cells: Those to be run; only those that leave out a last batch are looked at.
+        data_dir, dataset: As in :func:`make_stream`.
+
+    Raises:
+        Refused: With the first experience that nothing could be learned from.
+    """
+    done = set()
+    for cell in cells:
+        training = cell.config["training"]
+        if (
+            not training["drop_last"]
+            or declared(strategy_text.parts(cell.config["strategy"]), "sees", "stream") != "stream"
+        ):
+            continue
+        what = (json.dumps(cell.config["stream"], sort_keys=True), cell.seed, training["batch_size"])
+        if what not in done:
+            done.add(what)
+            stream = make_stream(cell.config["stream"], cell.seed, data_dir=data_dir, dataset=dataset)
+            Cut(training["batch_size"], drop_last=True).check(len(experience) for experience in stream)
 
 
 @cache

@@ -25,6 +25,7 @@ from clbench.memory import Memory
 from clbench.models.blank import Blank
 from clbench.optimizers import optimizer
 from clbench.parameters import Refused
+from clbench.passes import Cut
 from clbench.plan import Cell, given_stream, make_stream
 from clbench.probe import Probe
 from clbench.record import Trace
@@ -253,10 +254,12 @@ def _run(cell: Cell, parts: list[Part], world: World) -> Run:
         separate_heads=settings["model"]["heads"] == "separate",
         clip_norm=training.clip_norm,
     )
+    cut = Cut(training.batch_size, training.drop_last, learner.fewest)
+    cut.check(len(experience) for experience in stream)
     learner.predictors, learner.reader = chain.predict, chain.answer
     learner.steps_itself = chain.observe is not None
     if "length" in settings.get("reveal", ()):
-        learner.length, learner.total_steps = len(stream), _total_steps(stream, training, world.share)
+        learner.length, learner.total_steps = len(stream), _total_steps(stream, training, world.share, cut)
     if settings["evaluation"].get("probe"):
         learner.probe = Probe(settings["evaluation"]["probe"])
     return Run(cell, stream, chain, learner, world.evaluator, Cursor(), world.share)
@@ -293,11 +296,10 @@ def _revealed(stream: Stream, settings: Mapping[str, Any], given: Given) -> froz
     return frozenset(name for name, there in provided.items() if there)
 
 
-def _total_steps(stream: Stream, training: Training, share: int) -> int:
+def _total_steps(stream: Stream, training: Training, share: int, cut: Cut) -> int:
     if training.iterations is not None:
         return training.iterations * share * len(stream)
-    size, up = training.batch_size, 0 if training.drop_last else training.batch_size - 1
-    return training.epochs * sum((len(experience) + up) // size for experience in stream)
+    return training.epochs * sum(cut.count(len(experience)) for experience in stream)
 
 
 def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: int, given: Given) -> nn.Module:

@@ -22,6 +22,8 @@ from clbench.memory import Draw
 from clbench.models.flat import Flat
 from clbench.models.output import Output
 from clbench.objective import classification_loss
+from clbench.parameters import Refused
+from clbench.passes import OTHER_NORM, REASON, Cut
 from clbench.per_row import Power, accumulate
 from clbench.resident import Resident
 from clbench.rng import Generator
@@ -47,6 +49,7 @@ class SideWork:
     buffers: tuple[Tensor, ...]
     device: torch.device
     batch_size: int
+    fewest: int
     cost: Cost
     hooks: Terms | None
     _train: Resident
@@ -250,23 +253,35 @@ class SideWork:
             rows: What to learn, shuffled anew on every pass; batches carry its side tensors in ``batch.stream.side``.
             steps: Optimiser steps.
             lr: Learning rate.
-            batch_size: Rows per step; fewer where a pass ends.
+            batch_size: Rows per step; fewer where a pass ends, or one more where a single row could not be learned.
             generator: Where orders come from.
             momentum, weight_decay: Of SGD.
             clip_norm: Longest gradient of this loop, by Euclidean norm over the weights that move; ``None`` for no
                 limit but the benchmark's.
             rate: From a step (from 0) to a factor of ``lr``.
             loss: From a batch to the loss, a scalar; it runs the model itself. Cross-entropy by default.
+
+        Raises:
+            Refused: There are too few rows, or they are too few in a batch, for a model with batch normalisation.
         """
-        if not rows.index.shape[1]:
+        count = rows.index.shape[1]
+        if not count:
             return
+        if min(count, batch_size) < self.fewest:
+            what = f"{count} row to learn from" if count < self.fewest else f"batch_size {batch_size}"
+            raise Refused(
+                f"the strategy trains in a loop of its own with {what}: {REASON}; let it have {self.fewest} or more, "
+                f"or {OTHER_NORM}"
+            )
+        spans = Cut(batch_size, fewest=self.fewest).spans(count)
         optimizer = torch.optim.SGD([self.w], lr=lr, momentum=momentum, weight_decay=weight_decay)
         order = torch.zeros(0, dtype=torch.int64)
         with self._extra():
             for step in range(steps):
-                if not len(order):
-                    order = torch.from_numpy(generator.permutation(rows.index.shape[1])).to(self.device)
-                chosen, order = order[:batch_size], order[batch_size:]
+                start, stop = spans[step % len(spans)]
+                if not start:
+                    order = torch.from_numpy(generator.permutation(count)).to(self.device)
+                chosen = order[start:stop]
                 batch = self.batch(rows.index.index_select(1, chosen))
                 batch.stream.side = {name: side.index_select(0, chosen) for name, side in rows.side.items()}
                 value = loss(batch) if loss else classification_loss(self.model(batch.x).logits, batch)

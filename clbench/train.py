@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clbench.batch import Batch
 from clbench.learner import Learner, Output, Shown
+from clbench.passes import Cut
 from clbench.rates import Rate
 from clbench.record import Kind
 from clbench.types import Stream
@@ -52,6 +53,7 @@ class Cursor:
         epoch: The running pass over its rows.
         start: Rows of ``order`` already learned in this pass; ``order`` is ``None`` before a pass begins.
         step: Steps of the stream done.
+        made: Steps of the running experience done.
         merged: (5, n) rows of memory that are learned among the running experience's own.
     """
 
@@ -60,6 +62,7 @@ class Cursor:
     epoch: int = 0
     start: int = 0
     step: int = 0
+    made: int = 0
     order: Tensor | None = field(default=None, repr=False)
     merged: Tensor | None = field(default=None, repr=False)
 
@@ -87,7 +90,7 @@ def train(
         looks: Looks after every step; it decides which ones count.
         epochs: Passes over each experience.
         iterations: Steps on each experience, in place of ``epochs``.
-        drop_last: Whether an incomplete last batch of a pass is left out.
+        drop_last: Whether an incomplete last batch of a pass is left out; see ``clbench.passes`` for the others.
         rate: Factor of the learning rate, see ``clbench.rates``.
         reset_optimizer: Whether momentum and moments are forgotten at visible boundaries.
         cursor: Where to go on; the beginning by default.
@@ -97,7 +100,7 @@ def train(
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
     """
     at = cursor or Cursor()
-    size, memory = learner.batch_size, learner.memory
+    cut, memory = Cut(learner.batch_size, drop_last, learner.fewest), learner.memory
     learner.hooks = hooks
     begins = at.step == 0 and not at.begun
     if begins:  # a run that goes on has the modes of its snapshot
@@ -119,35 +122,39 @@ def train(
         at.experience, at.begun = number, True
         own = len(shown)
         index = shown.index if at.merged is None else torch.cat([shown.index, at.merged], dim=1)  # (5, N + merged)
-        per_pass = _batches(index.shape[1], size, drop_last)
-        passes = epochs if iterations is None else -(-iterations // max(1, per_pass))
-        for epoch in range(at.epoch, passes):
-            at.epoch = epoch
+        per_pass = cut.count(index.shape[1])
+        while at.epoch < epochs if iterations is None else at.made < iterations:
+            epoch = at.epoch
             if at.order is None:
                 at.order = learner.order(index.shape[1], shuffled=experience.shuffled)
                 for rearrange in hooks.order:
                     at.order = _inside(rearrange(learner, shown, epoch, at.order), index.shape[1])
-            n = size * _batches(len(at.order), size, drop_last)
-            if iterations is not None and epoch == passes - 1:
-                n = min(n, size * (iterations - epoch * per_pass))
-            for start in range(at.start, n, size):
-                positions = at.order[start : start + size]
+            spans = [span for span in cut.spans(len(at.order)) if span[0] >= at.start]
+            if iterations is not None:
+                if not spans and not at.start:
+                    break  # there is nothing to learn, however often
+                spans = spans[: iterations - at.made]
+            for start, stop in spans:
+                positions = at.order[start:stop]
                 if at.merged is None:
                     batch = learner.batch(index[:, positions], first_pass=epoch == 0)
                 else:
                     batch = learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
                     batch.merge(index[:, positions[positions >= own]])
+                if iterations is None:
+                    done = (epoch * per_pass + start // cut.size + 1) / (epochs * per_pass)
+                else:
+                    done = (at.made + 1) / iterations
                 if rate is not None:
-                    done = (epoch * per_pass + start // size + 1) / (iterations or passes * per_pass)
                     learner.scale_lr(rate(number, done, len(stream)))
                 step(learner, hooks, batch, at.step + 1)
                 if memory.size:
                     memory.admit(batch)
-                at.start, at.step = start + size, at.step + 1
+                at.start, at.step, at.made = stop, at.step + 1, at.made + 1
                 looks.look(learner, Kind.STEP, number, at.step)
                 if tick:
-                    tick(at, (number + (epoch + at.start / n) / passes) / len(stream))
-            at.order, at.start = None, 0
+                    tick(at, (number + min(done, 1.0)) / len(stream))
+            at.epoch, at.order, at.start = epoch + 1, None, 0
         learner.check_losses()
         if memory.admit_when == "end":
             memory.admit_shuffled(shown.index)
@@ -155,7 +162,7 @@ def train(
             for end in hooks.end_experience:
                 end(learner, shown)
         looks.look(learner, Kind.END, number, at.step)
-        at.begun, at.epoch, at.merged = False, 0, None
+        at.begun, at.epoch, at.made, at.order, at.start, at.merged = False, 0, 0, None, 0, None
     for finish in hooks.end_stream:
         finish(learner)
     if hooks.end_stream:
@@ -206,10 +213,6 @@ def _store(learner: Learner, hooks: Hooks, batch: Batch, output: Output) -> None
 def _count(learner: Learner, batch: Batch) -> None:
     learner.cost.stream_rows += len(batch.stream)
     learner.cost.replay_rows += len(batch) - len(batch.stream)
-
-
-def _batches(rows: int, size: int, drop_last: bool) -> int:
-    return rows // size if drop_last else -(-rows // size)
 
 
 def _joined(rows: Tensor | None, more: Tensor | None) -> Tensor | None:

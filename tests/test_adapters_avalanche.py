@@ -296,6 +296,16 @@ def test_an_incomplete_last_batch_is_left_out_where_the_benchmark_says_so():
     assert (theirs["steps"], theirs["stream_rows"]) == (ours["steps"], ours["stream_rows"])
 
 
+def test_a_last_batch_of_one_row_is_refused_where_batch_normalisation_could_not_learn_it():
+    sizes = [len(e) for e in hosted("avalanche:Naive").stream]
+    changes = ("model={name: resnet, norm: batch, width: 2}", f"training.batch_size={sizes[2] - 1}")
+    with pytest.raises(Refused, match=r"experience \d has \d+ rows, and avalanche-lib's last batch of \d+ would hold"):
+        hosted("avalanche:Naive", *changes)
+    assert done("avalanche:Naive", *changes, "training.drop_last=true", "evaluation.every=0").cost["steps"] == 5
+    with pytest.raises(Refused, match="leaves out all of it"):
+        hosted("avalanche:Naive", "training.drop_last=true", "training.batch_size=128")
+
+
 def test_learning_rate_schedule_and_longest_gradient_are_kept():
     rates, lengths = [], []
     job = hosted("avalanche:Naive", "training.lr_schedule.step.gamma=0.5", "training.clip_norm=0.01")

@@ -15,7 +15,7 @@ ROOT = Path(clbench.__file__).parent
 LEVELS = (
     "types record rng registry parameters compat",
     "data metrics cost peak store rates look_schedule config batch admission shipped",
-    "memory resident models features optimizers scenarios per_row fisher flops objective side_work probe",
+    "memory resident models features optimizers scenarios per_row fisher flops objective side_work probe passes",
     "strategies learner train evaluate leaderboard plots stream_plots",
     "adapters",
     "alarms plan prepare cell executors matrix track api identity snapshots environment sensitivity forecast",

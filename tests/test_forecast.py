@@ -63,12 +63,6 @@ CELLS = {
     "given steps": ("naive", "training.epochs=4", "evaluation.schedule={at: [1, 5, 40, 41]}"),
     "iterations": ("er", "training.iterations=33"),
     "incomplete batches left out": ("er", "training.epochs=5", "training.drop_last=true"),
-    "an experience without a full batch": (
-        "naive",
-        "training.batch_size=60",
-        "training.drop_last=true",
-        "training.epochs=4",
-    ),
     "merged": ("joint", "training.epochs=4"),
     "merged, iterations": ("joint", "training.iterations=20"),
     "growing": ("cumulative", "training.epochs=2"),
@@ -104,6 +98,13 @@ def test_steps_that_grow_along_the_stream_or_with_what_was_really_learned_are_to
     for changes in (("stream.experiences=5",), ("stream.dataset.train_rows=600", "stream.experiences=10")):
         cell = cell_of("naive", "training.epochs=4", *changes)
         assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=1e-6)
+
+
+def test_steps_are_foretold_where_a_last_row_joins_the_batch_before_it(machine):
+    sizes = [len(e) for e in prepare_run(cell_of("naive")).stream]
+    model = "model={name: resnet, norm: batch, width: 1}"
+    cell = cell_of("naive", model, f"training.batch_size={sizes[0] - 1}", "training.epochs=4")
+    assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=1e-6)
 
 
 def test_a_cell_that_is_skipped_takes_no_time_and_one_that_cannot_run_is_told_with_the_reason():

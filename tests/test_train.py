@@ -195,12 +195,6 @@ def test_dropping_the_last_batch_leaves_only_whole_batches():
     assert len(learned) == 2 * sum(len(e) // 16 for e in run.stream)
 
 
-def test_an_experience_smaller_than_a_batch_learns_nothing_when_the_last_batch_is_dropped():
-    run = trained("er", "training.drop_last=true", "training.batch_size=128")
-    assert run.cursor.step == 0
-    assert len(run.evaluator.trace().step) == 6
-
-
 def test_a_number_of_iterations_takes_the_place_of_epochs():
     run = ready("naive", "training.iterations=9")
     limited = stream_rows(run)

@@ -21,6 +21,7 @@ from clbench.adapters.avalanche.streams import ShownBenchmark
 from clbench.adapters.world import Skip, World
 from clbench.optimizers import optimizer
 from clbench.parameters import Refused, did_you_mean
+from clbench.passes import OTHER_NORM, REASON, Cut, fewest_rows
 
 EVALUATION_ROWS = 256
 """Rows at a time where a template goes through rows of its own, for class means and herding."""
@@ -71,6 +72,7 @@ def build(parts: Sequence[Hosted], world: World) -> Built:
     }
     strategy: BaseTemplate = _call(template, constructor, offered, world)
     _refuse_endless(strategy, world)
+    _refuse_small_batches(parts, world)
     _without_quadprog(strategy)
     return Built(strategy, benchmark)
 
@@ -224,6 +226,21 @@ def _refuse_endless(strategy: Any, world: World) -> None:
             f"avalanche:ER_AML would never end: it needs a batch of {world.training.batch_size} rows of every class in "
             f"memory, where {share} have room; raise mem_size or lower training.batch_size"
         )
+
+
+def _refuse_small_batches(parts: Sequence[Hosted], world: World) -> None:
+    """Experiences that its loop could not learn; rows of a memory are learned in the same batch, and enlarge it."""
+    training, fewest = world.training, fewest_rows(world.model, world.stream.dataset.shape, world.device)
+    cut = Cut(training.batch_size, training.drop_last, fewest)
+    sizes = [len(experience) for experience in world.stream]
+    cut.check(sizes)
+    rehearses = any(MEMORIES & set(inspect.signature(part.constructor).parameters) for part in parts)
+    for number, rows in enumerate(sizes[:1] if rehearses else sizes):
+        if fewest > 1 and not training.drop_last and rows % training.batch_size == 1:
+            raise Refused(
+                f"experience {number} has {rows} rows, and avalanche-lib's last batch of {training.batch_size} would "
+                f"hold one: {REASON}; set training.drop_last: true, another training.batch_size, or {OTHER_NORM}"
+            )
 
 
 # --------------------------------------------------------------------------------------------------- GEM's solver

@@ -17,6 +17,7 @@ from clbench.learner import Diverged, Learner
 from clbench.memory import Memory
 from clbench.optimizers import optimizer
 from clbench.parameters import Refused
+from clbench.passes import Cut
 from clbench.resident import Resident
 from clbench.rng import derive
 from clbench.strategies import text
@@ -135,6 +136,10 @@ class Growing:
         Raises:
             ValueError: Something that has to be finite is not.
         """
+        try:
+            Cut(self.training.batch_size, fewest=self.learner.fewest).check([len(y)])
+        except Refused as error:
+            raise ValueError(str(error)) from None
         self._forget_rows()
         rows = np.arange(len(self.y), len(self.y) + len(y))
         self.x, self.y = np.concatenate([self.x, x]), np.concatenate([self.y, y])
