@@ -77,6 +77,7 @@ class Clock:
     finish: float = 0.0
     step_looks: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     """Per experience: inputs that went through, and seconds."""
+    switch_looks: list[float] = field(default_factory=list)
     end_looks: list[float] = field(default_factory=list)
     since: float = field(default_factory=perf_counter)
 
@@ -104,8 +105,9 @@ class Clock:
             if kind is Kind.STEP:
                 self.step_looks[number].append((learner.cost.evaluation_rows - rows, took))
             else:
-                self.end_looks.append(took)
-        self.since = perf_counter()
+                (self.switch_looks if kind is Kind.SWITCH else self.end_looks).append(took)
+        # what was spent on entering an experience belongs to its first step
+        self.since = perf_counter() - (spent if kind is Kind.SWITCH else 0.0)
 
 
 def forecast(
@@ -245,6 +247,7 @@ class _Sample:
         start, *ends = clock.end_looks
         after_the_stream = len(ends) - len(at)  # one more where parts act there
         looks = start + (len(self.iterations) + after_the_stream) * _mean(ends) + self._step_looks()
+        looks += len(self.iterations) * _mean(clock.switch_looks)
         return float(seconds + looks)
 
     def _step_looks(self) -> float:

@@ -359,6 +359,13 @@ class Learner(SideWork):
             return None
         return ~self._compete
 
+    def standing(self) -> object:
+        """What predictions depend on beside weights, inputs and the classes that compete: whatever a part that reads
+        out may read of the learner and that changes where an experience begins."""
+        if not self.predictors and self.reader is None:
+            return None
+        return self.experience, tuple(self.seen.tolist())
+
     # ------------------------------------------------------------------ state
 
     def snapshot(self) -> dict[str, Any]:

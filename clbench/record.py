@@ -5,7 +5,7 @@ Letters in shape comments: T tasks, E experiences, K looks, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -17,11 +17,13 @@ from clbench.types import Index, Mask
 
 
 class Kind(IntEnum):
-    """Why a look was taken: before anything, after a step, or at the end of an experience (or of the stream)."""
+    """When a look was taken: before anything, after a step, at the end of an experience (or of the stream), or right
+    after an experience was entered, before anything is done about it."""
 
     START = 0
     STEP = 1
     END = 2
+    SWITCH = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class Trace:
         probe: (J, 6) what was found then, columns as in ``clbench.probe.COLUMNS``.
         units: (T, C) int8, output units at looks at each task: 2 for those of its own classes, 1 for others that
             compete with them at some look, 0 for the rest; (0, 0) in older records.
+        competing: (K, T) output units that compete on the rows of each task, 0 where it was not looked at; (0, 0) in
+            older records, which have no looks of kind ``SWITCH`` either.
         population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
     """
 
@@ -62,6 +66,7 @@ class Trace:
     probe: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 6)))
     population: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     units: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int8))
+    competing: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape
@@ -75,6 +80,7 @@ class Trace:
             )
         optional = {
             "masked": (looks, tasks),
+            "competing": (looks, tasks),
             "class_score": (looks, *self.class_score.shape[1:]),
             "population": (tasks,),
             "units": (tasks, *self.units.shape[1:]),
@@ -83,6 +89,11 @@ class Trace:
             held = getattr(self, name)
             if held.size and held.shape != shape:
                 raise ValueError(f"trace.{name} has shape {held.shape}; score asks for {shape}")
+
+    def at(self, looks: Mask | Index) -> Trace:
+        """The trace of some of its looks, (K,) bool or (n,) their positions, ascending."""
+        columns = ("step", "kind", "experience", "score", "seconds", "masked", "class_score", "competing")
+        return replace(self, **{name: held[looks] for name in columns if (held := getattr(self, name)).size})
 
     @property
     def n_tasks(self) -> int:

@@ -112,6 +112,8 @@ def train(
     for number in range(at.experience, len(stream)):
         experience = stream[number]
         shown = learner.enter(experience)
+        if not at.begun:
+            looks.look(learner, Kind.SWITCH, number, at.step)
         if experience.boundary and not at.begun:
             if reset_optimizer:
                 learner.reset_optimizer()

@@ -146,7 +146,7 @@ def test_a_look_leaves_modes_buffers_generators_and_the_strategys_own_state_unto
 
     evaluator, job.evaluator = job.evaluator, Between()  # type: ignore[assignment]
     job.train()
-    assert len(states) == 26
+    assert len(states) == 26 + len(job.stream)  # the start, after every step, and the switch and end of each experience
 
 
 def test_a_run_leaves_the_global_generators_as_they_were_and_depends_on_its_seed_alone():

@@ -99,7 +99,7 @@ def test_looks_are_at_the_start_after_every_iteration_and_at_ends(library, bench
     script(library, benchmark, plugins=[plugin])
     trace = plugin.trace()
     per = [2 * -(-len(e.dataset) // 16) for e in benchmark.train_stream]
-    assert trace.kind.tolist() == [Kind.START, *(k for n in per for k in [Kind.STEP] * n + [Kind.END])]
+    assert trace.kind.tolist() == [Kind.START, *(k for n in per for k in [Kind.SWITCH, *[Kind.STEP] * n, Kind.END])]
     assert trace.step[-1] == sum(per)
     assert np.array_equal(trace.present, np.eye(5, dtype=bool))
     assert np.isfinite(trace.score[0]).all()

@@ -125,11 +125,13 @@ def test_it_looks_at_the_start_every_so_many_steps_and_at_ends(every):
     ends = np.cumsum([2 * -(-len(e) // 16) for e in run.stream])
     assert trace.step[trace.kind == Kind.END].tolist() == ends.tolist()
     assert trace.experience[trace.kind == Kind.END].tolist() == [0, 1, 2, 3, 4]
+    assert trace.step[trace.kind == Kind.SWITCH].tolist() == [0, *ends[:-1]]
+    assert trace.experience[trace.kind == Kind.SWITCH].tolist() == [0, 1, 2, 3, 4]
     assert trace.experience[0] == -1
     assert (np.diff(trace.step) >= 0).all()
     assert trace.every == every
-    for step, experience in zip(trace.step, trace.experience, strict=True):
-        if step:
+    for step, kind, experience in zip(trace.step, trace.kind, trace.experience, strict=True):
+        if kind in (Kind.STEP, Kind.END):
             assert experience == np.searchsorted(ends, step)
 
 

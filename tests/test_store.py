@@ -195,6 +195,7 @@ def with_extras(trace):
         class_score=np.where(np.arange(looks * 4).reshape(looks, 4) % 3, 0.5, np.nan),
         population=np.full(tasks, 900),
         units=np.full((tasks, 3), 2, dtype=np.int8),
+        competing=np.arange(looks * tasks, dtype=np.int32).reshape(looks, tasks),
         probe_step=np.array([1, 5]),
         probe=np.arange(12.0).reshape(2, 6),
     )

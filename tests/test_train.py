@@ -140,7 +140,7 @@ def test_hooks_are_called_in_the_published_order_and_memory_admits_after_the_ste
     run.train()
     step = ["batch", "before_step", "loss", "gradient", "after_step", "admit", "STEP"]
     first, second = (math.ceil(len(e) / 20) for e in run.stream)
-    ours = [["begin_experience", "order", *step * n, "end_experience", "END"] for n in (first, second)]
+    ours = [["SWITCH", "begin_experience", "order", *step * n, "end_experience", "END"] for n in (first, second)]
     assert calls == ["START", *ours[0], *ours[1], "end_stream", "END"]
 
 

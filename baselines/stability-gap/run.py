@@ -64,9 +64,7 @@ def interval(values: list[float], *, signed: bool = False) -> str:
 
 def thinned(trace: Trace, period: int) -> Trace:
     """The trace that looking only at every ``period``-th iteration, and at starts and ends, would have given."""
-    kept = (trace.kind != Kind.STEP) | (trace.step % period == 0)
-    columns = {name: getattr(trace, name)[kept] for name in ("step", "kind", "experience", "score", "seconds")}
-    return replace(trace, **columns, every=period)
+    return replace(trace.at((trace.kind != Kind.STEP) | (trace.step % period == 0)), every=period)
 
 
 def joint_dip() -> list[str]:

@@ -38,7 +38,7 @@ class Evaluator(Panels):
         every: Optimiser steps between step looks; 0 looks at ends only.
         schedule: When to look in place of every so many steps; see ``clbench.look_schedule``.
         tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, those with
-            rows in the running experience. The start and ends look at all.
+            rows in the running experience. All other looks are at all tasks.
         rows_per_task: Rows of each task, drawn once and stratified by label; ``None`` takes all.
         masked: Whether accuracy among the task's own classes is written down too, from the same pass.
         classes: Whether accuracy per output unit is written down too.
@@ -84,7 +84,9 @@ class Evaluator(Panels):
         self._counts: list[Tensor] = []  # (tasks,) rows that were right, per look
         self._masked_counts: list[Tensor] = []
         self._per_unit: list[Tensor] = []  # (C,) accuracy
+        self._competing: list[Index] = []  # (tasks,) output units
         self._sums: list[Tensor] = []
+        self._before: tuple[Any, ...] | None = None
         self._switch = 0
         self._chunk: int | None = None
         self._started = perf_counter()
@@ -108,18 +110,40 @@ class Evaluator(Panels):
         """Look, whatever the schedule says; otherwise as :meth:`look`."""
         began, cost = perf_counter(), learner.cost
         panel = self.panel(learner, kind, experience)
-        booked = cost.extra_forward_rows, cost.extra_seconds
-        with torch.inference_mode():
-            total = self._pass(learner, panel)
-        asked = cost.extra_forward_rows - booked[0]  # by parts that read out with a pass of their own
-        cost.extra_forward_rows, cost.extra_seconds = booked
+        world = None if kind is Kind.STEP else (learner.standing(), self._competes.copy(), self._views)
+        if kind is Kind.SWITCH and self._nothing_new(world, step):
+            self._again(panel)
+        else:
+            booked = cost.extra_forward_rows, cost.extra_seconds
+            with torch.inference_mode():
+                self._sums.append(self._pass(learner, panel))
+            asked = cost.extra_forward_rows - booked[0]  # by parts that read out with a pass of their own
+            cost.extra_forward_rows, cost.extra_seconds = booked
+            cost.evaluation_rows += len(panel.x) + asked
+        self._before = world
         self._looks.append((step, int(kind), experience, began - self._started - self.seconds, panel.tasks))
-        self._sums.append(total)
+        self._competing.append(panel.competing)
         cost.looks += 1
-        cost.evaluation_rows += len(panel.x) + asked
         if self._device.type == "cpu" or kind is Kind.END:
             self._check()
         self.seconds += perf_counter() - began
+
+    def _nothing_new(self, world: tuple[Any, ...] | None, step: int) -> bool:
+        """Whether a look at a switch would show what the look just before it showed: the same weights (no step was
+        taken since), inputs, labels and competing classes, and nothing else that predictions depend on has changed."""
+        before = self._before
+        if before is None or world is None or not self._looks or self._looks[-1][0] != step:
+            return False
+        return bool(before[0] == world[0] and all(map(np.array_equal, before[1:], world[1:])))
+
+    def _again(self, panel: Panel) -> None:
+        """Write down once more what the last look showed, whose tasks are the same in another order."""
+        order = [self._looks[-1][-1].index(task) for task in panel.tasks]
+        self._counts.append(self._counts[-1][order])
+        if panel.own is not None:
+            self._masked_counts.append(self._masked_counts[-1][order])
+        if panel.per_unit is not None:
+            self._per_unit.append(self._per_unit[-1])
 
     def _pass(self, learner: Subject, panel: Panel) -> Tensor:
         """Write down what a forward pass shows; the sum of all outputs, which is finite only if each of them is."""
@@ -206,14 +230,19 @@ class Evaluator(Panels):
             seconds=column[3].astype(np.float64),
             masked=self._scores(self._masked_counts, rows) if self._masked else np.zeros((0, 0)),
             units=self._units.copy(),
+            competing=self._table(self._competing, 0).astype(np.int32),
             class_score=np.array(per_unit).reshape(-1, self._stream.n_outputs) if self._classes else np.zeros((0, 0)),
         )
 
     def _scores(self, counts: list[Tensor], rows: Index) -> np.ndarray:
-        score = np.full((len(self._looks), len(self._rows)), np.nan)
-        for k, ((*_, tasks), right) in enumerate(zip(self._looks, counts, strict=True)):
-            score[k, tasks] = right.cpu().numpy() / rows[tasks]
-        return score
+        return self._table([right.cpu().numpy() for right in counts], np.nan) / rows
+
+    def _table(self, values: list[Any], elsewhere: float) -> np.ndarray:
+        """(K, T) from the values of the tasks of each look."""
+        table = np.full((len(self._looks), len(self._rows)), elsewhere)
+        for k, ((*_, tasks), own) in enumerate(zip(self._looks, values, strict=True)):
+            table[k, tasks] = own
+        return table
 
     @property
     def elapsed(self) -> float:
@@ -233,6 +262,8 @@ class Evaluator(Panels):
             "masked": [c.cpu() for c in self._masked_counts],
             "per_unit": [c.cpu() for c in self._per_unit],
             "units": torch.from_numpy(self._units.copy()),
+            "competes": torch.from_numpy(self._competes.copy()),
+            "competing": [torch.from_numpy(each) for each in self._competing],
             "switch": self._switch,
             "seconds": self.seconds,
             "elapsed": perf_counter() - self._started,
@@ -245,5 +276,7 @@ class Evaluator(Panels):
             [c.to(self._device) for c in state[name]] for name in ("counts", "masked", "per_unit")
         )
         self._switch, self._units = state["switch"], state["units"].numpy().copy()
+        self._competes = state["competes"].numpy().copy()
+        self._competing, self._before = [each.numpy() for each in state["competing"]], None
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
         self._present, self._visited, self._panel_key, self._sums = self._present[:0], 0, None, []

@@ -32,6 +32,7 @@ class Panel:
         place: (n,) position in ``tasks`` of each row.
         task: (n,) task labels.
         hidden: Classes that do not compete, ``None``, (C,) or (n, C) bool.
+        competing: (tasks,) how many classes compete on the rows of each task.
         own: (tasks, C) bool, the classes of each task, where the read-out among them is asked for.
         per_unit: (C,) rows of each output unit, where accuracy per unit is asked for.
     """
@@ -43,6 +44,7 @@ class Panel:
     place: Tensor
     task: Tensor
     hidden: Tensor | None
+    competing: Index
     own: Tensor | None
     per_unit: Tensor | None
 
@@ -53,7 +55,7 @@ class Panels:
     Args:
         stream: Its tasks are what is looked at.
         tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, those with
-            rows in the running experience. The start and ends look at all.
+            rows in the running experience. All other looks are at all tasks.
         rows_per_task: Rows of each task, drawn once and stratified by label; ``None`` takes all.
         seed: Of the draw of rows; the same rows for every strategy.
         device: Where the rows live.
@@ -88,8 +90,9 @@ class Panels:
         self._views: Index = np.zeros(0, dtype=np.int64)
         self._own = np.zeros((len(stream.tasks), stream.n_outputs), dtype=bool)
         self._units = np.zeros(self._own.shape, dtype=np.int8)
+        self._competes = np.zeros(self._own.shape, dtype=bool)  # at the last look at each task
         self._panel: Panel | None = None
-        self._panel_key: tuple[int, bool] | None = None
+        self._panel_key: tuple[int, Kind] | None = None
         self._present = np.zeros((0, len(stream.tasks)), dtype=bool)
         self._visited = 0
 
@@ -129,7 +132,7 @@ class Panels:
 
     def panel(self, learner: Subject, kind: Kind, experience: int) -> Panel:
         """What a look takes in; remade when the experience or the kind of look changes."""
-        key = (experience, kind is Kind.STEP)
+        key = (experience, kind)
         if key != self._panel_key or self._panel is None:
             while self._visited <= experience:
                 row = np.isin(np.arange(len(self._rows)), self._presence[self._visited].tasks)
@@ -214,8 +217,8 @@ class Panels:
         units = torch.bincount(y, minlength=self._stream.n_outputs) if self._classes else None
         own = torch.from_numpy(self._own[tasks]).to(self._device) if self._masked else None
         hidden = learner.hidden(task)
-        self._note(tasks, place, hidden)
-        return Panel(tasks, x, index, y, place, task, hidden, own, units)
+        competing = self._note(tasks, place, hidden)
+        return Panel(tasks, x, index, y, place, task, hidden, competing, own, units)
 
     def _own_units(self, views: Index) -> Mask:
         """(T, C) the units of all labels that a task has under its view, looked at or not."""
@@ -224,15 +227,18 @@ class Panels:
             own[task.id, self._stream.labels(self._stream.dataset.test, task.rows, int(view))] = True
         return own
 
-    def _note(self, tasks: list[int], place: Tensor, hidden: Tensor | None) -> None:
-        """Write down which units compete at looks at some tasks, as :attr:`clbench.record.Trace.units` has them."""
+    def _note(self, tasks: list[int], place: Tensor, hidden: Tensor | None) -> Index:
+        """How many units compete on the rows of some tasks (tasks,); which they are now, and at any look, is written
+        down, the latter as :attr:`clbench.record.Trace.units` has it."""
         competes = np.ones((len(tasks), self._stream.n_outputs), dtype=bool)
         if hidden is not None and hidden.dim() == 1:
             competes &= ~hidden.cpu().numpy()
         elif hidden is not None:  # the rows of a task are alike
             competes[place.cpu().numpy()] = ~hidden.cpu().numpy()
+        self._competes[tasks] = competes
         here = np.where(self._own[tasks], 2, competes).astype(np.int8)
         self._units[tasks] = np.maximum(self._units[tasks], here)
+        return competes.sum(axis=1)
 
     def _tensor(self, array: Index) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

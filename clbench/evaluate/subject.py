@@ -38,6 +38,13 @@ class Subject(Protocol):
         """Scores (B, C) of an output; the class with the highest is predicted."""
         ...
 
+    def standing(self) -> object:
+        """What predictions depend on beside weights, inputs and the classes that compete, as something to compare.
+
+        Where it equals what it was at a look, and nothing has been learned since, the same rows get the same scores.
+        """
+        ...
+
     def hidden(self, task: Tensor) -> Tensor | None:
         """Classes that do not compete on rows of tasks (B,): ``None``, (C,) or (B, C) bool."""
         ...

@@ -201,7 +201,7 @@ Metrics, fractions in [0, 1] unless they say otherwise; empty where undefined an
 | `key` | the run, as in `cells` |
 | `look` | number of the look in its run, from 0 |
 | `step` | optimiser steps done |
-| `kind` | start, step, or end of an experience |
+| `kind` | start, step, end of an experience, or switch: right after one was entered, before its first step |
 | `experience` | the running experience; -1 before the first |
 | `task` | number of the task that was evaluated |
 | `score` | accuracy on its test rows, in [0, 1]; tasks that were not looked at have no row |

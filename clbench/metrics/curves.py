@@ -59,8 +59,10 @@ def bounds(trace: Trace) -> Curve:
 def series(trace: Trace, tasks: NDArray[np.bool_]) -> Series:
     """Mean score over ``tasks`` (K, T) at each iteration looked at; of looks at one step count the last one counts.
 
+    Looks at switches are left out: they would stand in the place of the end before them, at the same iteration.
     The standard error takes the rows of different tasks as independent draws.
     """
+    tasks = tasks & (trace.kind != Kind.SWITCH)[:, None]
     count = tasks.sum(axis=1)
     with np.errstate(invalid="ignore"):
         mean = np.where(tasks, trace.score, 0.0).sum(axis=1) / count
@@ -108,7 +110,7 @@ def since_switch(trace: Trace, *, before: int, after: int) -> Series:
     for experience in switched(trace):
         old = np.flatnonzero((trace.first_visit < experience) & ~trace.present[experience])
         near = (trace.experience == experience) | (trace.experience == experience - 1)
-        looks = np.flatnonzero(near & (trace.kind != Kind.START))
+        looks = np.flatnonzero(near & np.isin(trace.kind, (Kind.STEP, Kind.END)))
         change = (trace.score[np.ix_(looks, old)] - scores[experience - 1, old]).sum(axis=1)
         found.append((trace.step[looks] - start[experience], change, len(old)))
     offsets = np.unique(np.concatenate([x for x, _, _ in found]))

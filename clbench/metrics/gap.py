@@ -14,7 +14,7 @@ from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_looks, end_scores
 from clbench.metrics.looks import step_looks
 from clbench.parameters import Refused
-from clbench.record import Trace
+from clbench.record import Kind, Trace
 from clbench.types import Index, Mask
 
 # Accuracies are multiples of 1/rows: this forgives the rounding of a level that one of them should reach exactly.
@@ -97,8 +97,8 @@ def _details(trace: Trace, before: Scores, *, begin: Index, level: float) -> dic
 
     Looks are put side by side, each experience a segment; what belongs to tasks that are not old in it means nothing.
     """
-    looks = np.argsort(trace.experience, kind="stable")
-    looks = looks[np.searchsorted(trace.experience[looks], 0) :]
+    looks = np.flatnonzero(np.isin(trace.kind, (Kind.STEP, Kind.END)))
+    looks = looks[np.argsort(trace.experience[looks], kind="stable")]
     experience, place = trace.experience[looks], np.arange(len(looks))[:, None]
     first = np.searchsorted(experience, np.arange(trace.n_experiences))  # (E,) where segments begin
     last = np.append(first[1:], len(looks)) - 1

@@ -122,7 +122,7 @@ def first_visits(trace: Trace, *, criterion: float = 0.9) -> FirstVisits:
     iterations, censored = np.zeros(len(tasks), dtype=np.int64), np.zeros(len(tasks), dtype=bool)
     for place, task in enumerate(tasks):
         experience = trace.first_visit[task]
-        looks = np.flatnonzero(trace.experience == experience)
+        looks = np.flatnonzero((trace.experience == experience) & (trace.kind != Kind.SWITCH))
         if np.isnan(trace.score[looks, task]).any():
             raise Undefined(f"task {task} was not looked at all along its first visit")
         since = np.append(0, trace.step[looks] - began[experience])

@@ -86,7 +86,7 @@ def absent_minima(trace: Trace) -> Scores:
         Values in [0, 1]; infinity for a task that never was absent.
     """
     running = np.maximum(trace.experience, 0)
-    after = (trace.kind != Kind.START)[:, None]
+    after = np.isin(trace.kind, (Kind.STEP, Kind.END))[:, None]
     absent = after & (trace.first_visit < trace.experience[:, None]) & ~trace.present[running]  # (K, T)
     return np.where(absent & ~np.isnan(trace.score), trace.score, np.inf).min(axis=0, initial=np.inf)
 

@@ -168,7 +168,10 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
             raise Refused("this plugin has watched another strategy already; make one for each")
 
     def before_training_exp(self, strategy: Any, *_: Any, **__: Any) -> None:
-        """Note which tasks the experience has rows of."""
+        """Note which tasks the experience has rows of, and look at all: its outputs are there, and nothing is learned.
+
+        Other plugins have been told of the experience by then: what they do to the weights there has been done.
+        """
         if isinstance(strategy, supervised.JointTraining):
             experiences = strategy._experiences
         else:
@@ -180,6 +183,7 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
             number = place if len(experiences) > 1 else len(self._met) if known is None else known
             found |= set(self._guide.tasks_of(experience, number).tolist())
         self._met.append(Met(tuple(sorted(found))))
+        self._look(Kind.SWITCH, len(self._met) - 1)
 
     def after_training_iteration(self, strategy: Any, *_: Any, **__: Any) -> None:
         """Look, where it is time."""
