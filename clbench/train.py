@@ -196,11 +196,11 @@ def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
     probe = learner.probe if learner.probe and learner.probe.begin(learner, batch, output, number) else None
     learner.g.zero_()
     loss.backward()
+    learner.hold_idle_heads(batch)  # a projection has to know which weights will move
     for bend in hooks.gradient:
         bend(learner, batch)
     if probe:
         probe.end(learner)
-    learner.hold_idle_heads(batch)
     learner.apply()
     for act in hooks.after_step:
         act(learner, batch)

@@ -127,3 +127,60 @@ def test_agem_does_not_rehearse_in_the_loss_and_counts_its_side_work():
     cost = run.learner.cost
     assert cost.replay_rows == 0
     assert cost.extra_backward_rows == cost.extra_forward_rows == 300 - len(run.stream[0])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "changes"),
+    [
+        ("agem + hft(granularity=element)", ()),
+        ("hft(granularity=unit, start_experience=1) + agem", ("training.momentum=0.9",)),
+        ("agem + l2(strength=0.3) + hft", ()),
+        ("agem", ("stream.setting=task", "model.heads=separate", "training.momentum=0.9")),
+        ("agem + hft", ("stream.setting=task", "model.heads=separate", "memory.policy=class_balanced")),
+    ],
+)
+def test_the_step_that_is_taken_keeps_the_constraint_whatever_is_held_still(strategy, changes):
+    run, seen = ready(strategy, *changes), []
+    inner, drawn = run.learner.grad, []
+    run.learner.grad = lambda batch: (drawn.append(inner(batch)), drawn[-1].clone())[1]
+
+    def watch(learner, _):
+        if not drawn:
+            return
+        reference, held = drawn.pop(), learner.frozen
+        moving = torch.ones_like(learner.g, dtype=torch.bool) if held is None else ~held
+        g, r = learner.g[moving], reference[moving]
+        inside = float(g @ r / (g.norm() * r.norm()).clamp(min=1e-12))
+        seen.append((inside, int((~moving).sum())))
+
+    run.chain.gradient = (*run.chain.gradient, watch)
+    run.train()
+    assert len(seen) > 10
+    assert min(inside for inside, _ in seen) > -1e-4
+    held = [inside for inside, still in seen if still]
+    assert len(held) > 10
+    assert any(abs(inside) < 1e-5 for inside in held)  # it did project
+
+
+def test_a_held_weight_is_neither_read_nor_bent():
+    run = ready("agem")
+    learner, (part,) = run.learner, run.chain.parts
+    first, second = learner.enter(run.stream[0]), learner.enter(run.stream[1])
+    learner.memory.offer(first.index[:, :4])
+    learner.g = torch.tensor([1.0, 0.0, 9.0])
+    learner.grad = lambda batch: torch.tensor([-1.0, 1.0, 9.0])
+    learner.freeze("mine", torch.tensor([False, False, True]))
+    part.gradient(learner, learner.batch(second.index[:, :2]))
+    # over all three g·r = 80; over those that move g·r = -1, r·r = 2: g + r / 2
+    assert learner.g.tolist() == [0.5, 0.5, 9.0]
+
+
+def test_a_weight_that_is_held_never_moves_under_the_projection():
+    run = ready("agem")
+    held = torch.zeros_like(run.learner.w, dtype=torch.bool)
+    held[::3] = True
+    run.learner.freeze("mine", held)
+    before = run.learner.w.detach().clone()
+    run.train()
+    assert torch.equal(run.learner.w.detach()[held], before[held])
+    assert not torch.equal(run.learner.w.detach()[~held], before[~held])

@@ -197,3 +197,46 @@ def test_gem_composes_with_replay_under_its_own_policy():
     run = trained("er + gem")
     assert run.cell.config["memory"]["policy"] == "per_experience"
     assert run.learner.cost.replay_rows > 0
+
+
+@pytest.mark.parametrize(
+    ("joined", "changes"),
+    [
+        ("hft(granularity=element)", ()),
+        ("hft(granularity=unit, start_experience=1)", ("training.momentum=0.9",)),
+        ("naive", ("stream.setting=task", "model.heads=separate", "training.momentum=0.9")),
+        ("hft", ("stream.setting=task", "model.heads=separate")),
+    ],
+)
+def test_every_past_experience_is_kept_inside_the_weights_that_move(joined, changes):
+    run, seen = ready(f"gem(margin=0, damping=0) + {joined}", *changes), []
+    inner, past = run.learner.grad, []
+    run.learner.grad = lambda batch: (past.append(inner(batch)), past[-1].clone())[1]
+
+    def watch(learner, _):
+        if not past:
+            return
+        held = learner.frozen
+        moving = torch.ones_like(learner.g, dtype=torch.bool) if held is None else ~held
+        g, references = learner.g[moving].double(), torch.stack(past)[:, moving].double()
+        past.clear()
+        worst = float((references @ g / (references.norm(dim=1) * g.norm()).clamp(min=1e-12)).min())
+        seen.append((worst, int((~moving).sum())))
+
+    run.chain.gradient = (*run.chain.gradient, watch)
+    run.train()
+    assert min(worst for worst, _ in seen) > -1e-4
+    assert sum(still > 0 for _, still in seen) > 10
+    assert any(abs(worst) < 1e-5 for worst, _ in seen)  # it did project
+
+
+def test_a_held_weight_is_neither_read_nor_bent_by_gem():
+    run = ready("gem(margin=0, damping=0)")
+    learner, (part,) = run.learner, run.chain.parts
+    first, second = learner.enter(run.stream[0]), learner.enter(run.stream[1])
+    learner.memory.offer(first.index[:, :4])
+    learner.g = torch.tensor([1.0, 0.0, 9.0])
+    learner.grad = lambda batch: torch.tensor([-1.0, 1.0, 9.0])
+    learner.freeze("mine", torch.tensor([False, False, True]))
+    part.gradient(learner, learner.batch(second.index[:, :2]))
+    assert learner.g.tolist() == pytest.approx([0.5, 0.5, 9.0])

@@ -153,3 +153,15 @@ def test_choosing_is_counted_in_the_cost():
     later = [b for b in batches(ready("mir(candidates=32, rows=16)")) if len(b.sources) == 2]
     assert cost.extra_forward_rows == sum(len(b.stream) + 2 * 32 for b in later)
     assert cost.extra_backward_rows == sum(len(b.stream) for b in later)
+
+
+def test_the_step_that_is_imagined_leaves_alone_what_is_held_still():
+    run = ready("mir")
+    learner = run.learner
+    first, second = learner.enter(run.stream[0]), learner.enter(run.stream[1])
+    learner.memory.offer(first.index[:, :20])
+    learner.freeze("mine", torch.ones_like(learner.w, dtype=torch.bool))
+    rise = interference(learner, second.index[:, :16], learner.memory.all())
+    assert rise.tolist() == [0.0] * 20
+    learner.freeze("mine", None)
+    assert float(interference(learner, second.index[:, :16], learner.memory.all()).abs().min()) > 0

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class AGEM(Part):
     """g <- g - (g·r / r·r) r where g·r < 0, r being the gradient on a draw of rows of earlier experiences.
 
+    Weights that are held still (by another part, or heads that no row of the batch may use) are no part of either
+    vector, so that the step that is really taken keeps the constraint.
+
     Args:
         rows: Rows drawn for r at every step; ``None`` draws as many as the batch has.
 
@@ -46,6 +49,9 @@ class AGEM(Part):
             return
         draw = memory.draw(self.rows or batch.size, before=learner.experience, generator=self.generator)
         reference = learner.grad(learner.batch(draw.index))
+        held = learner.frozen
+        if held is not None:
+            reference.masked_fill_(held, 0.0)  # the step moves along the others alone, so agreement counts there
         dot = learner.g @ reference
         share = dot.clamp(max=0) / (reference @ reference).clamp(min=1e-30)
         learner.g.sub_(share * reference)

@@ -24,7 +24,8 @@ class GEM(Part):
     """min ½ |g̃ - g|² so that g̃·g_j >= 0 for every past experience j, g_j being the gradient on all that is kept of it.
 
     Solved in the dual: g̃ = g + Gᵀv with the g_j as rows of G and v = argmin ½ vᵀ(GGᵀ + damping · 1)v + (Gg)ᵀv over
-    v >= margin. A gradient that agrees with every g_j is left alone.
+    v >= margin. A gradient that agrees with every g_j is left alone. Weights that are held still (by another part, or
+    heads that no row of the batch may use) are no part of any of these vectors.
 
     Args:
         margin: γ, the least value of every v_j, at least 0. With γ > 0 a projected gradient moves on into the feasible
@@ -62,9 +63,12 @@ class GEM(Part):
             return
         # one pass forward and back over every kept row; fused into one, each gradient would go back through all rows
         past = torch.stack([learner.grad(learner.batch(draw.index)) for draw in kept if len(draw.slots)])  # (T, P)
-        agreement = past @ learner.g  # (T,)
+        g, held = learner.g, learner.frozen
+        if held is not None:  # the step moves along the others alone, so agreement counts there
+            past, g = past.masked_fill_(held, 0.0), g.masked_fill(held, 0.0)
+        agreement = past @ g  # (T,)
         if bool((agreement < 0).any()) and bool(agreement.isfinite().all()):  # else the run is about to end as diverged
-            learner.g.add_(dual(learner.g, past, margin=self.margin, damping=self.damping) @ past)
+            learner.g.add_(dual(g, past, margin=self.margin, damping=self.damping) @ past)
 
 
 def dual(g: Tensor, past: Tensor, *, margin: float, damping: float) -> Tensor:

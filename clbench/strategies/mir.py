@@ -67,7 +67,10 @@ class InterferedRetrieval(Part):
 
 def interference(learner: Learner, index: Tensor, draw: Draw) -> Tensor:
     """How much a step on rows of an index matrix (5, B) would raise the objective of each row of a draw, (n,)."""
-    stepped = learner.w.detach() - learner.lr * learner.grad(learner.batch(index))
+    batch = learner.batch(index)
+    learner.hold_idle_heads(batch)
+    g, held = learner.grad(batch), learner.frozen
+    stepped = learner.w.detach() - learner.lr * (g if held is None else g.masked_fill_(held, 0.0))
     before, after = (
         each_objective(learner, draw.index, learner.features(draw.index, w=w, training=True)) for w in (None, stepped)
     )
