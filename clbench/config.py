@@ -124,7 +124,8 @@ class Evaluation(Section):
 
 class Benchmark(Section):
     """A benchmark file. ``stream`` and ``model`` are checked against their scenario's and model's own settings;
-    ``reveal`` lists what strategies may know that streams in life do not tell: the ``length`` of the stream."""
+    ``reveal`` lists what strategies may know that streams in life do not tell: the ``length`` of the stream; a value in
+    ``defaults`` may be one for each setting, see :func:`defaults_of`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     version: Annotated[int, Field(ge=1)] = 1
@@ -137,6 +138,30 @@ class Benchmark(Section):
     defaults: dict[str, dict[str, Any]] = {}
     strategies: Annotated[list[str | dict[str, Any] | list[Any]], Field(min_length=1)] = ["naive"]
     seeds: int | list[int] = 5
+
+
+SETTINGS = frozenset({"class", "task", "domain"})
+
+
+def defaults_of(benchmark: Benchmark) -> dict[str, dict[str, Any]]:
+    """A benchmark's values for parameters without a published default, by strategy, in its own setting.
+
+    A value may be given for each setting, as ``{class: 1e9, task: 1e5}``; in a setting that is not among them the
+    parameter has none.
+    """
+    setting, found = benchmark.stream.get("setting", "class"), {}
+    for strategy, values in benchmark.defaults.items():
+        chosen = {
+            name: value[setting] if _by_setting(value) else value
+            for name, value in values.items()
+            if not _by_setting(value) or setting in value
+        }
+        found[strategy] = chosen
+    return found
+
+
+def _by_setting(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and SETTINGS.issuperset(value)
 
 
 class Source:

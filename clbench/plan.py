@@ -208,7 +208,7 @@ def _strategy(
         label, written = written.get("label"), written["strategy"]
     else:
         label = None
-    items = strategy_text.canonical(written, benchmark.defaults)
+    items = strategy_text.canonical(written, config.defaults_of(benchmark))
     parts = strategy_text.parts(items)
     check_chain(parts)
     memory = filled["memory"]

@@ -34,3 +34,40 @@ def test_every_earlier_file_holds_the_name_and_version_of_its_own_name():
         benchmark = plan(path).benchmark
         assert named == f"{benchmark.name}@{benchmark.version}"
         assert benchmark.version < plan(benchmark.name).benchmark.version
+
+
+@pytest.mark.parametrize(("setting", "strength"), [("class", 1e9), ("task", 1e5), ("domain", 1e10)])
+def test_the_strength_of_ewc_on_split_mnist_is_the_published_one_of_its_setting(setting, strength):
+    cells = plan("split-mnist", strategies=["ewc"], seeds=1, overrides=[f"stream.setting={setting}"]).cells
+    assert cells[0].config["strategy"][0]["parameters"]["strength"] == strength
+    assert cells[0].config["strategy"][0]["parameters"]["rows"] == 2000
+
+
+def test_a_default_for_other_settings_only_leaves_the_parameter_without_one():
+    benchmark = {
+        "name": "mine",
+        "stream": {"scenario": "split", "dataset": "digits", "setting": "domain"},
+        "model": {"name": "mlp"},
+        "defaults": {"ewc": {"strength": {"class": 1, "task": 2}}},
+        "strategies": ["ewc"],
+    }
+    with pytest.raises(Refused, match="'ewc' needs a value for 'strength'"):
+        plan(benchmark)
+    assert plan({**benchmark, "stream": {**benchmark["stream"], "setting": "task"}}).cells[0].config["strategy"] == [
+        {
+            "name": "ewc",
+            "parameters": {"strength": 2.0, "mode": "separate", "gamma": 1.0, "fisher": "exact", "rows": None},
+        }
+    ]
+
+
+def test_a_default_for_a_setting_that_does_not_exist_is_refused():
+    benchmark = {
+        "name": "mine",
+        "stream": {"scenario": "split", "dataset": "digits", "setting": "class"},
+        "model": {"name": "mlp"},
+        "defaults": {"ewc": {"strength": {"clas": 1}}},
+        "strategies": ["ewc"],
+    }
+    with pytest.raises(Refused, match="strength"):
+        plan(benchmark)

@@ -41,7 +41,7 @@ RUNS = {
         for angle in ANGLES
     },
     "periods": (
-        "split-mnist",
+        "split-mnist@1",
         "er",
         {"training.iterations": 500, "evaluation.every": 1, "evaluation.rows_per_task": 300},
     ),
