@@ -6,6 +6,9 @@ never drawn from, a projection that never projects.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from clbench.evaluate.alarms import of_trace
@@ -13,6 +16,7 @@ from clbench.learner import Learner
 from clbench.record import Kind, Trace
 from clbench.strategies.chain import Chain
 from clbench.strategies.part import BENDS, HOOKS, Part
+from clbench.strategies.protocol import breaches
 from clbench.strategies.watch import ANY, ROWS, STEP, WATCHED
 from clbench.types import Stream
 
@@ -24,7 +28,15 @@ READING = frozenset({"answer", "predict"})
 """Hooks that make scores."""
 
 
-def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace, *, done: bool = True) -> tuple[str, ...]:
+def alarms(
+    chain: Chain,
+    learner: Learner,
+    stream: Stream,
+    trace: Trace,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    done: bool = True,
+) -> tuple[str, ...]:
     """What looks wrong about a finished run, a sentence each.
 
     Args:
@@ -32,10 +44,13 @@ def alarms(chain: Chain, learner: Learner, stream: Stream, trace: Trace, *, done
         learner: What learned.
         stream: What was learned.
         trace: What was seen of it.
+        settings: The cell's, to be compared with what the sources of the parts have set.
         done: Whether the run came to its end; of one that did not it cannot be said that something never happened.
     """
     found = _never(chain, learner, stream, trace) if done else []
-    return (*found, *of_trace(stream, trace))
+    section = dict(settings or {})
+    section["stream"] = {"output": stream.output, **(section.get("stream") or {})}  # a program's own says it itself
+    return (*breaches(chain.parts, section if settings is not None else {}), *found, *of_trace(stream, trace))
 
 
 def _never(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> list[str]:

@@ -143,7 +143,8 @@ class Run:
 
     def alarms(self, *, done: bool = True) -> tuple[str, ...]:
         """What looks wrong although nothing failed; where it did, nothing is said to have never happened."""
-        return alarms(self.chain, self.learner, self.stream, self.evaluator.trace(), done=done)
+        settings = self.cell.config
+        return alarms(self.chain, self.learner, self.stream, self.evaluator.trace(), settings=settings, done=done)
 
     def weights(self) -> dict[str, Any]:
         """The state dict of the model."""

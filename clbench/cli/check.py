@@ -15,6 +15,8 @@ from clbench.cli.plugins import Plugins
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clbench.plan import Cell
+
 
 class Kind(StrEnum):
     """What a target is."""
@@ -52,6 +54,7 @@ def check(
     Exit code: 0 kept, 1 broken, 2 the target or a setting is wrong.
     """
     from clbench.parameters import Refused
+    from clbench.strategies.protocol import with_breaches
 
     chosen = kind or _kind(target)
     if chosen is Kind.strategy:
@@ -59,12 +62,15 @@ def check(
             raise Refused("--set goes with a scenario; write a strategy's parameters as NAME(key=value)")
         _check_strategy(make_console(), target, seed)
         return
-    section = (
-        _of_scenario(target, dataset, settings or [])
-        if chosen is Kind.scenario
-        else _of_benchmark(target, settings or [])
-    )
-    _check_stream(make_console(), section, seed, data_dir)
+    console = make_console()
+    if chosen is Kind.scenario:
+        _check_stream(console, _of_scenario(target, dataset, settings or []), seed, data_dir)
+        return
+    cells = _of_benchmark(target, settings or [])
+    _check_stream(console, cells[0].config["stream"], seed, data_dir)
+    for cell in cells:
+        for breach in with_breaches(cell.config, ()):
+            console.print(f"note: {breach}", style="yellow")
 
 
 def _kind(target: str) -> Kind:
@@ -129,6 +135,7 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
         console.print(grid)
         broken += verdict.status == "broken"
         kept += verdict.status == "kept"
+    _tell_protocol(console, strategy)
     if broken:
         console.print(f"The contract is broken in {broken} of {len(PROPERTIES)} properties.", style="red")
         raise typer.Exit(1)
@@ -136,6 +143,20 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
         console.print("Nothing could be asked of it: every property was skipped, for the reasons above.", style="red")
         raise typer.Exit(1)
     console.print("The contract is kept.", style="green")
+
+
+def _tell_protocol(console: Console, strategy: str) -> None:
+    """What the sources of a strategy have set, where they leave it not open."""
+    from clbench.parameters import Refused
+    from clbench.strategies import text
+    from clbench.strategies.protocol import published
+
+    try:
+        told = published(text.parts(text.canonical(strategy)))
+    except Refused:  # told as broken
+        return
+    if told:
+        console.print(f"Its source has {told}; where a benchmark has not, its rows carry an alarm.")
 
 
 # --------------------------------------------------------------------------------------------------- streams
@@ -169,7 +190,8 @@ def _of_scenario(name: str, dataset: str, settings: list[str]) -> dict[str, Any]
     return plan({"name": "check", "stream": stream, "model": {"name": "mlp"}}, seeds=1).cells[0].config["stream"]
 
 
-def _of_benchmark(name: str, settings: list[str]) -> dict[str, Any]:
+def _of_benchmark(name: str, settings: list[str]) -> list[Cell]:
+    """A cell for each of its strategies."""
     from clbench.plan import plan
 
-    return plan(name, overrides=settings, seeds=1).cells[0].config["stream"]
+    return plan(name, overrides=settings, seeds=1).cells

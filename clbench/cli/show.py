@@ -107,6 +107,8 @@ def _show_record(console: Console, record: Record) -> None:
     """Everything in a record, metrics computed from its trace."""
     from rich.text import Text
 
+    from clbench.strategies.protocol import with_breaches
+
     def section(title: str, items: Mapping[str, Any]) -> None:
         if items:
             console.print(Text(f"\n{title}", style="bold"))
@@ -122,7 +124,8 @@ def _show_record(console: Console, record: Record) -> None:
     section("cost", {name.replace("_", " "): _amount(value) for name, value in record.cost.items()})
     section("cell", {name: _flat(value) for name, value in record.cell.items() if name not in ("benchmark", "seed")})
     section("environment", {name: value for name, value in record.environment.items() if value not in ("", None)})
-    section("alarms", {str(number): text for number, text in enumerate(record.alarms, 1)})
+    told = with_breaches(record.cell, record.alarms)
+    section("alarms", {str(number): text for number, text in enumerate(told, 1)})
 
 
 def _metrics(record: Record) -> dict[str, str]:

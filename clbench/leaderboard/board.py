@@ -15,6 +15,7 @@ from clbench.metrics import get as get_metric
 from clbench.metrics.cells import by_benchmark, by_strategy, is_finished, joint_runs, reference
 from clbench.metrics.interval import half_width
 from clbench.record import Record
+from clbench.strategies.protocol import with_breaches
 
 HEADLINE = ("acc", "aaa", "min_acc", "wc_acc", "gap_depth", "forgetting")
 """The metrics shown where width is short and none were asked for."""
@@ -92,7 +93,7 @@ class Row:
         """Distinct alarms of its cells, each with the seeds that raised it."""
         seeds: dict[str, list[int]] = {}
         for record in self.records:
-            for alarm in record.alarms:
+            for alarm in with_breaches(record.cell, record.alarms):
                 seeds.setdefault(alarm, []).append(record.seed)
         return [f"{alarm} ({_seeds(found)})" for alarm, found in seeds.items()]
 

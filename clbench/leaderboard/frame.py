@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clbench.metrics import Value, compute, metric_names
 from clbench.metrics.cells import is_finished, joint_runs, reference
 from clbench.record import Record
+from clbench.strategies.protocol import with_breaches
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -54,7 +55,7 @@ def _row(record: Record, names: list[str], joint: list[Record]) -> dict[str, Any
         "key": record.key,
         "fingerprint": record.fingerprint,
         "created": record.created,
-        "alarms": record.alarms,
+        "alarms": with_breaches(record.cell, record.alarms),
         **{f"environment_{name}": value for name, value in record.environment.items()},
         "trace": record.trace,
     }

@@ -50,7 +50,12 @@ class DarkExperience(Part):
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
     owns: ClassVar[frozenset[str]] = frozenset({"stream coefficient"})
     memory_admit: ClassVar[str | None] = "every_pass"
+    protocol: ClassVar[Mapping[str, Any]] = {"stream.output": "all"}
     identity: ClassVar[Mapping[str, Any] | None] = {"alpha": 0, "beta": 0}
+
+    def __post_init__(self) -> None:
+        if not self.alpha:  # nothing is matched: replay, whose units may compete as they like
+            self.__dict__["protocol"] = {}
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         memory, rows = learner.memory, self.rows or batch.size

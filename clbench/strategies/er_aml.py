@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -61,6 +62,7 @@ class AsymmetricMetric(Part):
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
     owns: ClassVar[frozenset[str]] = frozenset({"stream coefficient"})
+    protocol: ClassVar[Mapping[str, Any]] = {"memory.admit": ("first_pass", "every_pass")}
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         import torch

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clbench.parameters import NonNegative
 from clbench.strategies.part import BENDS, Part
@@ -53,6 +54,7 @@ class GEM(Part):
     needs: ClassVar[frozenset[str]] = frozenset({"memory", "boundaries"})
     owns: ClassVar[frozenset[str]] = frozenset({"projection"})
     gradient_order: ClassVar[int] = BENDS
+    protocol: ClassVar[Mapping[str, Any]] = {"training.optimizer": "sgd", "training.momentum": 0}
     memory_policy: ClassVar[str | None] = "per_experience"
 
     def gradient(self, learner: Learner, batch: Batch) -> None:

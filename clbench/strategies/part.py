@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clbench.admission import POLICIES
+from clbench.config import Evaluation, MemoryBudget, Training
 from clbench.parameters import Refused, did_you_mean
 from clbench.rng import Generator
 
@@ -95,6 +96,9 @@ class Part:
     """The hooks in which other parts of a chain may act; a learner with a step of its own allows :data:`ROWS`."""
     uses_model: ClassVar[bool] = True
     """Whether the benchmark's model is used."""
+    protocol: ClassVar[Mapping[str, Any]] = {}
+    """Settings of a benchmark without which the method is another one, by its source: ``{"stream.output": "all"}``; a
+    tuple of values where several will do. Where a cell has another value it runs all the same, with an alarm."""
     identity: ClassVar[Mapping[str, Any] | None] = None
     """The parameters at which the part does nothing, such as ``{"strength": 0}``; ``None`` where it always acts."""
 
@@ -107,6 +111,8 @@ class Part:
         for name, value in vars(cls).items():
             if inspect.isfunction(value) and not hasattr(Part, name):
                 _check_spelling(cls, name)
+            elif name == "protocol" and not isinstance(value, property):
+                _check_protocol(cls, value)
             elif name in DECLARATIONS and not isinstance(value, property):  # one that depends on the parameters
                 _check_declaration(cls, name, value)
 
@@ -252,6 +258,23 @@ def _check_declaration(cls: type, name: str, value: Any) -> None:
         if each not in allowed:
             known = [str(known) for known in allowed if known is not None]
             raise Refused(f"{cls.__name__}.{name}: {each!r} is not allowed; {did_you_mean(str(each), known)}")
+
+
+def _check_protocol(cls: type, protocol: Any) -> None:
+    """Refuse a setting that no cell has: it would never be compared."""
+    if not isinstance(protocol, Mapping):
+        raise Refused(f"{cls.__name__}.protocol = {protocol!r} is no mapping; write it like {{'stream.output': 'all'}}")
+    sections: dict[str, Any] = {"training": Training, "memory": MemoryBudget, "evaluation": Evaluation}
+    for key in protocol:
+        section, _, name = str(key).partition(".")
+        if section not in (*sections, "stream", "model") or not name:
+            raise Refused(
+                f"{cls.__name__}.protocol: {key!r} is no setting of a benchmark; write it like 'stream.output', with "
+                "stream, model, training, memory or evaluation before the dot"
+            )
+        if section in sections and name not in sections[section].model_fields:
+            hint = did_you_mean(name, sections[section].model_fields)
+            raise Refused(f"{cls.__name__}.protocol: {section} has no setting {name!r}; {hint}")
 
 
 def _check_spelling(cls: type, name: str) -> None:
