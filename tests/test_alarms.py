@@ -69,7 +69,7 @@ def test_a_memory_that_is_never_drawn_from_raises_one(monkeypatch):
     "strategy", ["fpf(loss=kd, alpha=0.5, iters=2)", "view_batch(views=2, strong=none)", "icarl", "derpp"]
 )
 def test_a_part_that_only_keeps_side_tensors_or_arranges_rows_raises_none(strategy):
-    assert raised(trained(strategy, "training.epochs=2")) == ()
+    assert raised(trained(strategy, "training.epochs=2", "stream.output=all")) == ()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clbench.learner import Learner, Output
 
 Shrinkage = Annotated[float, Field(gt=0, le=1)]
+Target = Literal["variance", "identity"]
 
 
 @dataclass(kw_only=True)
@@ -27,9 +28,12 @@ class Discriminants(Means):
     Args:
         features: As in :class:`clbench.strategies.ncm.Means`.
         shrinkage: ε, in (0, 1].
+        target: What Σ is shrunk towards: ``variance``, the mean variance v of the features times I, so that ε means the
+            same whatever their scale; ``identity``, I itself.
     """
 
-    shrinkage: Shrinkage = 1e-4
+    shrinkage: Shrinkage = 0.1
+    target: Target = "variance"
 
     def observe(self, learner: Learner, batch: Batch) -> None:
         import torch
@@ -53,28 +57,35 @@ class Discriminants(Means):
 
         if "discriminants" not in learner.scratch:  # once for a whole look
             count, mean = self.state["count"], self.state["mean"]
-            shared = (1 - self.shrinkage) * self.state["scatter"] / count.sum()
-            shared.diagonal().add_(self.shrinkage)
+            shared = self.state["scatter"] / count.sum()
+            unit = shared.diagonal().mean() if self.target == "variance" else shared.new_ones(())
+            unit = unit.where(unit > 0, 1.0)  # before a second row of any class nothing varies
+            shared.mul_(1 - self.shrinkage).diagonal().add_(self.shrinkage * unit)
             weight = torch.cholesky_solve(mean.T, torch.linalg.cholesky(shared))  # (H, C) Λ μ
             learner.scratch["discriminants"] = weight, 0.5 * (mean.T * weight).sum(0)
         weight, offset = learner.scratch["discriminants"]
         return self.told(learner, z, z @ weight - offset)
 
 
-def slda(*, features: Features = "pixels", shrinkage: Shrinkage = 1e-4) -> list[Part]:
-    """Streaming LDA: the class with the largest μ_cᵀ Λ z - ½ μ_cᵀ Λ μ_c, where Λ = ((1 - ε) Σ + ε I)⁻¹.
+def slda(*, features: Features = "pixels", shrinkage: Shrinkage = 0.1, target: Target = "variance") -> list[Part]:
+    """Streaming LDA: the class with the largest μ_cᵀ Λ z - ½ μ_cᵀ Λ μ_c, where Λ = ((1 - ε) Σ + ε v I)⁻¹ and v is the
+    mean variance of the features, the mean of the diagonal of Σ.
 
     Needs one pass, no gradient, no memory of rows and no boundary; keeps C means and one H x H matrix.
 
     Args:
         features: ``pixels``, or the features of the benchmark's ``model`` as it was made, with weights if it has any;
             it is not trained.
-        shrinkage: ε; 1e-4 in the paper.
+        shrinkage: ε, in (0, 1].
+        target: ``variance`` shrinks towards v I, ``identity`` towards I. The paper and its code have the second, with
+            ε = 1e-4: ``slda(shrinkage=1e-4, target=identity)``, next to nothing or far too much by the features' scale.
 
     The paper begins with means and covariance of some base classes, worked out at once; here both begin at nothing, as
     its formulas allow, so that the first row of a class counts with z - 0. All arithmetic is in float64.
 
-    Source: Hayes and Kanan 2020, arXiv 1909.01520, section 3 (Deep SLDA), update order of the authors' code.
+    Source: Hayes and Kanan 2020, arXiv 1909.01520, section 3 (Deep SLDA), update order of the authors' code. The target
+    v I is that of Ledoit and Wolf 2004, Journal of Multivariate Analysis 88(2), and of the estimate (oracle
+    approximating shrinkage) with which the authors' code begins.
 
     Expected:
         class: near a linear classifier on all data at once, with hardly a gap; far above naive, often above replay
@@ -83,4 +94,4 @@ def slda(*, features: Features = "pixels", shrinkage: Shrinkage = 1e-4) -> list[
         domain: one mean per class over all domains: good where domains resemble each other, poor where they do not.
         recurring: hardly changed by repetition.
     """
-    return [Discriminants(features=features, shrinkage=shrinkage)]
+    return [Discriminants(features=features, shrinkage=shrinkage, target=target)]
