@@ -13,6 +13,7 @@ from clbench.batch import Y
 from clbench.plan import plan
 from clbench.rng import Generator
 from clbench.strategies.refresh import weighted_fisher
+from clbench.strategies.text import canonical
 
 LINEAR = "model={name: mlp, hidden: []}"
 
@@ -88,28 +89,29 @@ def test_every_one_of_several_moves_sees_the_weights_that_the_one_before_left():
     assert torch.equal(once.learner.w, thrice.learner.w)
 
 
-def test_weights_of_large_fisher_information_move_less():
+@pytest.mark.parametrize(("damping", "unit"), [(0.01, "one"), (1.5, "mean")])  # the mean of 0 to 300 is 150
+def test_weights_of_large_fisher_information_move_less(damping, unit):
     plain, batch = at_second_experience("refresh(strength=0.5, noise=0, damping=0)")
     straight = moved(plain, batch)
-    run, batch = at_second_experience("refresh(strength=0.5, noise=0, damping=0.01)")
-    run.chain.parts[0].state["fisher"] = torch.linspace(0, 300, len(run.learner.w))  # D from 1 to 1/4
+    run, batch = at_second_experience(f"refresh(strength=0.5, noise=0, damping={damping}, unit={unit})")
+    run.chain.parts[0].keep(torch.linspace(0, 300, len(run.learner.w)))  # D from 1 to 1/4
     torch.testing.assert_close(moved(run, batch), straight / torch.linspace(1, 4, len(straight)), rtol=1e-4, atol=1e-7)
 
 
 def test_the_papers_noise_is_normal_with_variance_two_strength_over_fisher():
-    quiet, batch = at_second_experience("refresh(strength=0.02, noise=0, damping=0.01)", "model.hidden=[64]")
-    loud, again = at_second_experience("refresh(strength=0.02, damping=0.01)", "model.hidden=[64]")
+    quiet, batch = at_second_experience("refresh(strength=0.02, noise=0, damping=1.5)", "model.hidden=[64]")
+    loud, again = at_second_experience("refresh(strength=0.02, damping=1.5)", "model.hidden=[64]")
     for run in (quiet, loud):
-        run.chain.parts[0].state["fisher"] = torch.linspace(0, 300, len(run.learner.w))
+        run.chain.parts[0].keep(torch.linspace(0, 300, len(run.learner.w)))
     noise = moved(loud, again) - moved(quiet, batch)
     standard = (noise / (2 * 0.02 / torch.linspace(1, 4, len(noise))).sqrt()).numpy()
     assert stats.kstest(standard, "norm").pvalue > 0.01
     assert abs(standard[:2000].std() - 1) < 0.05  # at either end of the information
     assert abs(standard[-2000:].std() - 1) < 0.05
-    half, batch = at_second_experience("refresh(strength=0.02, damping=0.01, noise=0.5)", "model.hidden=[64]")
-    half.chain.parts[0].state["fisher"] = torch.linspace(0, 300, len(noise))
-    quiet, other = at_second_experience("refresh(strength=0.02, noise=0, damping=0.01)", "model.hidden=[64]")
-    quiet.chain.parts[0].state["fisher"] = torch.linspace(0, 300, len(noise))
+    half, batch = at_second_experience("refresh(strength=0.02, damping=1.5, noise=0.5)", "model.hidden=[64]")
+    half.chain.parts[0].keep(torch.linspace(0, 300, len(noise)))
+    quiet, other = at_second_experience("refresh(strength=0.02, noise=0, damping=1.5)", "model.hidden=[64]")
+    quiet.chain.parts[0].keep(torch.linspace(0, 300, len(noise)))
     torch.testing.assert_close(moved(half, batch) - moved(quiet, other), noise / 2, rtol=1e-3, atol=1e-5)
 
 
@@ -263,6 +265,59 @@ def test_without_damping_or_without_visible_boundaries_there_is_no_fisher_inform
     assert trained("refresh(strength=1e-6, damping=0)").chain.parts[0].state == {}
     hidden = trained("er + refresh(strength=1e-6)", "stream.boundaries=false")
     assert hidden.chain.parts[1].state == {}
+
+
+def settings(strategy):
+    return canonical(strategy)[0]["parameters"]
+
+
+def test_each_form_has_its_own_damping_and_unit_and_old_cells_of_the_code_their_keys():
+    paper, code = (settings(f"refresh(strength=0.1, form={form})") for form in ("paper", "code"))
+    assert (paper["damping"], paper["unit"]) == (1.0, "mean")
+    assert code == {
+        "strength": 0.1, "form": "code", "steps": 1, "noise": 1.0, "damping": 0.001, "decay": 1e-5, "direction": "up",
+    }  # fmt: skip
+    assert settings("refresh(strength=0.1, form=code, unit=mean)")["unit"] == "mean"
+    assert settings("refresh(strength=0.1, unit=one, damping=0.001)")["unit"] == "one"
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_in_the_papers_form_the_scale_of_the_fisher_information_changes_nothing(scale):
+    moves = []
+    for factor in (1.0, scale):
+        run, batch = at_second_experience("refresh(strength=0.5, noise=0)")
+        run.chain.parts[0].keep(factor * torch.linspace(0, 300, len(run.learner.w)))
+        moves.append(moved(run, batch))
+    torch.testing.assert_close(moves[1], moves[0], rtol=1e-4, atol=1e-9)
+    half = len(moves[0]) // 2  # a weight of mean information moves half as far as it would without
+    run, batch = at_second_experience("refresh(strength=0.5, noise=0, damping=0)")
+    straight = moved(run, batch)
+    near = slice(half - 20, half + 20)
+    torch.testing.assert_close(moves[0][near], straight[near] / 2, rtol=0.05, atol=1e-9)
+
+
+def test_a_fisher_information_of_zero_leaves_the_moves_as_they_are():
+    run, batch = at_second_experience("refresh(strength=0.5, noise=0)")
+    run.chain.parts[0].keep(torch.zeros_like(run.learner.w))
+    plain, other = at_second_experience("refresh(strength=0.5, noise=0, damping=0)")
+    assert torch.equal(moved(run, batch), moved(plain, other))
+
+
+def test_a_fisher_information_that_cannot_matter_raises_an_alarm():
+    idle = trained("er + refresh(strength=1e-5, unit=one, damping=0.001)")
+    (alarm,) = (text for text in idle.alarms() if "Fisher" in text)
+    part = idle.chain.parts[1]
+    assert alarm.startswith(f"refresh left D between {part.state['least']:.4f} and 1 at every weight")
+    assert 0.99 < part.state["least"] < 1
+    least = 1 / (1 + 0.001 * float(part.state["fisher"].max()))  # of the last one, which no move has seen
+    assert part.state["least"] == pytest.approx(least, abs=1e-3)
+    for silent in ("er + refresh(strength=1e-5)", "er + refresh(strength=1e-5, damping=0)", "er + refresh(strength=0)"):
+        assert not any("Fisher" in text for text in trained(silent).alarms())
+
+
+def test_where_boundaries_are_hidden_the_alarm_says_that_there_is_no_fisher_information():
+    run = trained("er + refresh(strength=1e-5)", "stream.boundaries=false")
+    assert any("refresh never had a Fisher information to move by" in text for text in run.alarms())
 
 
 # ------------------------------------------------------------------------- what stays as it is

@@ -152,6 +152,12 @@ class Part:
         """Bytes of tensors that the part keeps."""
         return _bytes(self.state)
 
+    @classmethod
+    def settled(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Its settings, all written out, as they enter a cell: for parts in which a default depends on another setting.
+        Not a hook of the loop."""
+        return settings
+
     def attach(self, learner: Learner) -> None:
         """Before anything, and again where a run goes on from a snapshot: make what needs the learner to be made."""
 

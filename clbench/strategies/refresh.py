@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 CODE_NOISE = 1e-3
 """Standard deviation of the noise in the released code, before ``strength``."""
 TINY = 1e-20
+DAMPING = {"paper": 1.0, "code": 1e-3}
+UNIT = {"paper": "mean", "code": "one"}
+IDLE = 0.99
+"""A D that is nowhere below this is no preconditioner."""
 
 
 @dataclass(kw_only=True)
 class Refresh(Part):
     """Unlearn before every step of a strategy: J moves uphill, preconditioned by the Fisher information and noisy.
 
-    With D = 1 / (1 + damping · F), F the diagonal Fisher information of past experiences, each move is
+    With D = 1 / (1 + damping · F / unit), F the diagonal Fisher information of past experiences, each move is
 
         paper: w <- w + strength · D ∇L + sqrt(2 · strength · D) · noise · N(0, 1), L the whole loss of the step to
             come, with rehearsed rows, further terms and penalties, but before projections;
@@ -38,7 +42,11 @@ class Refresh(Part):
         form: The ``paper``'s equation, or what the authors' released ``code`` does.
         steps: J, moves before each step.
         noise: Factor of the form's own noise: 1 as published, 0 for none.
-        damping: Factor of F in D, at least 0; 0 leaves F out. The same as (F + 1 / damping)⁻¹ with another strength.
+        damping: Factor of F in D, at least 0; 0 leaves F out. The same as (F + unit / damping)⁻¹ with another strength.
+            ``None`` is 0.001 in the code's form, as there, and 1 in the paper's, which has F⁻¹ itself.
+        unit: What F is measured in: its own ``mean`` over the weights, or ``one``. ``None`` is the mean in the paper's
+            form, since F of a network may lie anywhere (0.001 · F was below 0.0006 on digits, and D next to 1
+            everywhere), and one in the code's.
         decay: τ in F <- τ · F + F_new at the end of every experience, in [0, 1]; the code's 1e-5 keeps little but the
             last one.
         direction: ``up``; as controls, ``down`` (descent), or ``random`` with the same norm, tensor by tensor.
@@ -54,19 +62,34 @@ class Refresh(Part):
         domain: at the code's 1e-5 within seed noise of the strategy it is joined to.
         recurring: at the code's 1e-5 within seed noise of the strategy it is joined to.
 
-    Source: Wang et al. 2024, arXiv 2403.13249, and its released code. Deviations from the code: F is not estimated in
-    training mode one row at a time, which batch norm does not survive, nor on the weights before the last step.
+    Source: Wang et al. 2024, arXiv 2403.13249, and its released code. Deviation from the code: F is not estimated in
+    training mode one row at a time, which batch norm does not survive.
     """
 
     strength: NonNegative
     form: Literal["paper", "code"] = "paper"
     steps: Count = 1
     noise: NonNegative = 1.0
-    damping: NonNegative = 1e-3
+    damping: NonNegative | None = None
+    unit: Literal["mean", "one"] | None = None
     decay: Fraction = 1e-5
     direction: Literal["up", "down", "random"] = "up"
 
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
+
+    @classmethod
+    def settled(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        form = settings["form"]
+        damping, unit = settings["damping"], settings["unit"] or UNIT[form]
+        settings = {**settings, "damping": DAMPING[form] if damping is None else damping, "unit": unit}
+        if form == "code" and unit == "one":  # as in cells from before there was a choice
+            del settings["unit"]
+        return settings
+
+    @property
+    def factor(self) -> float:
+        """Of F in D, before it is measured in its unit."""
+        return DAMPING[self.form] if self.damping is None else self.damping
 
     def before_step(self, learner: Learner, batch: Batch) -> None:
         if not self.strength or (self.form == "code" and not len(batch.stream)):
@@ -90,7 +113,7 @@ class Refresh(Part):
             yield vector, vector.new_ones(1)
             return
         for piece, fisher in pieces(vector, self.state["fisher"]):
-            yield piece, (self.damping * fisher).add_(1).reciprocal_()
+            yield piece, (self.state["factor"] * fisher).add_(1).reciprocal_()
 
     def _uphill(self, learner: Learner, batch: Batch) -> Tensor:
         """The move without its noise (P,), in the direction asked for."""
@@ -119,14 +142,35 @@ class Refresh(Part):
         return torch.empty_like(like).normal_(generator=torch.Generator(like.device).manual_seed(seed))
 
     def end_experience(self, learner: Learner, experience: Shown) -> None:
-        if not (self.strength and self.damping):
+        if not (self.strength and self.factor):
             return
         if self.form == "paper":
             new = learner.fisher(experience.index, estimator="sampled", generator=self.generator)
         else:
             new = weighted_fisher(learner, experience.index)
         old = self.state.get("fisher")
-        self.state["fisher"] = new if old is None else self.decay * old + new
+        if old is not None:  # it has preconditioned the moves of this experience
+            least = 1 / (1 + self.state["factor"] * float(old.max()))
+            self.state["least"] = min(least, self.state.get("least", 1.0))
+        self.keep(new if old is None else self.decay * old + new)
+
+    def keep(self, fisher: Tensor) -> None:
+        """Precondition by a Fisher information (P,) from here on."""
+        mean = float(fisher.mean()) if (self.unit or UNIT[self.form]) == "mean" else 1.0
+        self.state["fisher"], self.state["factor"] = fisher, self.factor / mean if mean > 0 else 0.0
+
+    def doubts(self, learner: Learner) -> list[str]:
+        if not (self.strength and self.factor):
+            return []
+        if "fisher" not in self.state:
+            return ["never had a Fisher information to move by: no boundary of this stream is visible"]
+        least = self.state.get("least", 0.0)  # of a single experience nothing is asked
+        if least < IDLE:
+            return []
+        return [
+            f"left D between {least:.4f} and 1 at every weight, as if there were no Fisher information; a larger "
+            "damping or unit=mean makes it matter"
+        ]
 
 
 def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:

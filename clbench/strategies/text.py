@@ -49,6 +49,7 @@ def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None
         _dataclass(target, called)
         _keyword_only(target, called)
         filled = validate(target, given, where=f"strategy {called!r}", fill=(defaults or {}).get(called))
+        filled = target.settled(filled) if is_part(target) else filled
         _plain(filled, called)
         source = STRATEGIES.source(name)
         items.append({"name": name, "parameters": filled, **({"source": source} if source else {})})
