@@ -59,7 +59,7 @@ def main(
         "# Refresh learning and its controls on digits",
         "",
         f"Made by `python baselines/strategies/refresh.py`: {BENCHMARK}, class-incremental, 100 rows of memory. ACC in",
-        "percent, mean and half-width of the 95 % Student-t interval over seeds, and the difference to `er`, paired by seed.",
+        "percent, mean and half-width of the 95 % Student-t interval over seeds; differences are paired by seed.",
         "",
         "| `er +` | " + " | ".join(f"{name} | - `er`" for name in columns) + " |",
         "|---|" + "---|---|" * len(columns),
