@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clbench.executors import Event, Options, ignore
 from clbench.matrix import finished, run_matrix
 from clbench.parameters import Refused
-from clbench.plan import Plan, check_batches, make_stream
+from clbench.plan import Plan, check_batches, given_stream, make_stream
 from clbench.plan import plan as make_plan
 from clbench.record import Record
 from clbench.types import Dataset, Stream
@@ -54,8 +54,8 @@ def run(
         dataset: Own data in place of the benchmark's: a :class:`Dataset` or ``(x_train, y_train, x_test, y_test)``.
         stream: Own stream in place of the benchmark's, such as one from :func:`clbench.from_avalanche`: the same for
             every seed, or a function from a seed to its stream.
-        model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or a
-            function ``(shape, n_outputs) -> module``, initialised anew for each seed.
+        model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or what
+            makes one when called with ``(shape, n_outputs)``, a function or a class, initialised anew for each seed.
         save_model: Keep final weights as ``OUT/models/KEY.pt``.
         watch: Told of every event: :class:`Started`, :class:`Progress`, and each :class:`Record`.
 
@@ -112,8 +112,12 @@ def execute_plan(
         first = plan.cells[0]
         if given is None or given.stream is None:
             own = given.dataset if given is not None else None
-            make_stream(first.config["stream"], first.seed, data_dir=_text(data_dir), dataset=own)
+            stream = make_stream(first.config["stream"], first.seed, data_dir=_text(data_dir), dataset=own)
             check_batches(plan.cells, data_dir=_text(data_dir), dataset=own)
+        else:
+            stream = given_stream(given.stream, first.seed)
+        if given is not None and given.model is not None:
+            _check_model(given.model, stream, first.seed, alone=jobs in (1, "1"))
     options = Options(
         data_dir=_text(data_dir),
         device=choose_device(device),
@@ -122,6 +126,26 @@ def execute_plan(
         partial=where / "partial" if where is not None else None,
     )
     return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch)
+
+
+def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:
+    """Refuse a given model that no run could use, before anything runs."""
+    import cloudpickle
+
+    from clbench.generators import kept, seed_globals
+    from clbench.models.given import build
+
+    with kept():
+        seed_globals(seed, "init")
+        build(model, stream.dataset.shape, stream.n_outputs)
+    if not alone:
+        try:
+            cloudpickle.dumps(model)
+        except Exception as error:
+            raise Refused(
+                f"model= cannot be sent to worker processes ({type(error).__name__}: {error}); use jobs=1, or give a "
+                "function that makes it"
+            ) from error
 
 
 def split_strategies(written: str | Sequence[Strategy] | None) -> list[Strategy] | None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from clbench import peak
-from clbench.adapters.globals import global_states, set_global_states
 from clbench.adapters.world import Job
 from clbench.environment import environment
+from clbench.generators import global_states, set_global_states
 from clbench.learner import Diverged
 from clbench.parameters import Refused
 from clbench.passes import OTHER_NORM, REASON

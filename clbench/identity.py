@@ -25,7 +25,7 @@ def describe_model(model: Any) -> dict[str, Any]:
             source counts together with the classes and functions of the same program that it refers to.
     """
     digest = hashlib.sha256()
-    if hasattr(model, "state_dict"):
+    if hasattr(model, "state_dict") and not isinstance(model, type):
         name = type(model).__qualname__
         digest.update(repr(model).encode())
         for part in model.modules():

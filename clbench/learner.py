@@ -15,6 +15,7 @@ from clbench.batch import ROW, TASK, VIEW, Batch
 from clbench.cost import Cost
 from clbench.memory import Memory
 from clbench.models.flat import flatten
+from clbench.models.manners import draws
 from clbench.models.output import Output
 from clbench.objective import classification_loss
 from clbench.passes import fewest_rows
@@ -88,6 +89,7 @@ class Learner(SideWork):
         hooks: The strategy at work, for :meth:`loss`.
         fewest: Fewest rows that a step of the model can learn from; see ``clbench.passes``.
         reader: What reads out in the model's place, where a part does so.
+        draws_globally: Whether the model draws from Python's or NumPy's global generator.
         steps_itself: Whether a part takes the steps, with gradients of its own.
         others: Optimisers that were given out to a part with a step of its own.
         scratch: What parts worked out for the look that is running, such as class means; every look begins with none.
@@ -142,6 +144,7 @@ class Learner(SideWork):
         self._compete: Tensor | None = None
         self._head = getattr(model, "head", None)
         self.fewest = fewest_rows(model, stream.dataset.shape, self.device)
+        self.draws_globally = draws(model)
 
     # ------------------------------------------------------------------ experiences and batches
 

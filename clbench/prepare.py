@@ -20,6 +20,7 @@ from clbench.cost import Cost
 from clbench.data.augment import augmenter
 from clbench.evaluate import Evaluator
 from clbench.flops import per_row
+from clbench.generators import global_states, kept, seed_others, set_others
 from clbench.learner import Learner
 from clbench.memory import Memory
 from clbench.models.blank import Blank
@@ -77,6 +78,7 @@ class Run:
     def train(self, tick: Tick | None = None) -> None:
         """Learn from where the cursor stands to the end of the stream."""
         if self.cursor.step == 0 and not self.cursor.begun:
+            seed_others(self.cell.seed, "dropout")
             torch.manual_seed(derive(self.cell.seed, "dropout"))
         training = Training(**self.cell.config["training"])
         per_experience = training.iterations
@@ -102,6 +104,7 @@ class Run:
             "chain": self.chain.snapshot(),
             "evaluator": self.evaluator.snapshot(),
             "cursor": dict(vars(self.cursor)),
+            "generators": global_states(),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -118,6 +121,8 @@ class Run:
         self.learner.restore(snapshot["learner"])
         self.chain.restore(snapshot["chain"], self.learner.device)
         self.evaluator.restore(snapshot["evaluator"])
+        if "generators" in snapshot:
+            set_others(snapshot["generators"])
         for name, value in snapshot["cursor"].items():
             setattr(self.cursor, name, value.to(self.learner.device) if isinstance(value, torch.Tensor) else value)
 
@@ -304,16 +309,12 @@ def _total_steps(stream: Stream, training: Training, share: int, cut: Cut) -> in
 
 
 def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: int, given: Given) -> nn.Module:
-    """A model with the run's initial weights; torch's generator is as before afterwards."""
-    import copy
-
-    with torch.random.fork_rng(devices=[]):
+    """A model with the run's initial weights; all global generators are as before afterwards."""
+    with kept():
+        seed_others(seed, "init")
         torch.manual_seed(derive(seed, "init"))
         if given.model is None:
             return models.make({k: v for k, v in config.items() if k != "heads"}, dataset.shape, n_outputs)
-        from clbench.models.wrap import wrap
+        from clbench.models.given import build
 
-        module = (
-            copy.deepcopy(given.model) if isinstance(given.model, nn.Module) else given.model(dataset.shape, n_outputs)
-        )
-        return wrap(module, n_outputs, shape=dataset.shape)
+        return build(given.model, dataset.shape, n_outputs)

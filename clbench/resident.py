@@ -71,9 +71,11 @@ class Resident:
             return self.present(index[ROW], index[VIEW], augment=self.augment)
 
         def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-            shown = x if self.augment is None else self.augment(x, generator)
+            shown = x if self.augment is None else self.augment(x.clone(), generator)
             for change in changes:
-                shown = change(x, shown)
+                shown = change(
+                    x.clone(), shown
+                )  # the raw rows are the next one's too, whatever this one does with them
             return shown
 
         return self.present(index[ROW], index[VIEW], augment=augment)

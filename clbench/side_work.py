@@ -18,6 +18,7 @@ from torch.func import functional_call
 from clbench.batch import ROW, VIEW, Batch, Y
 from clbench.cost import Cost
 from clbench.fisher import Estimator, estimate
+from clbench.generators import global_states, set_global_states
 from clbench.memory import Draw
 from clbench.models.flat import Flat
 from clbench.models.output import Output
@@ -50,6 +51,7 @@ class SideWork:
     device: torch.device
     batch_size: int
     fewest: int
+    draws_globally: bool
     cost: Cost
     hooks: Terms | None
     _train: Resident
@@ -108,13 +110,15 @@ class SideWork:
     def undisturbed(self, *, training: bool) -> Iterator[None]:
         """Side work in evaluation mode, or in ``training`` mode, where layers held in evaluation mode stay in it.
 
-        Modes, buffers and torch's generators are as before afterwards.
+        Modes, buffers and generators are as before afterwards: torch's, and Python's and NumPy's for a model that draws
+        from them.
         """
         modes = [m.training for m in self.modules]
         buffers = [b.data for b in self.buffers]
         for buffer in self.buffers:  # a copy, put aside later: writing back would break a backward pass under way
             buffer.data = buffer.clone()
         generators, augment = generator_states(self.device), self._train.generator.get_state()
+        others = global_states() if self.draws_globally else None
         for module, mode in zip(self.modules, modes, strict=True):
             module.__dict__["training"] = training and mode
         try:
@@ -124,6 +128,8 @@ class SideWork:
                 module.__dict__["training"] = mode
             for buffer, old in zip(self.buffers, buffers, strict=True):
                 buffer.data = old
+            if others is not None:
+                set_global_states(others)
             set_generators(generators, self.device)
             self._train.generator.set_state(augment)
 

@@ -12,9 +12,9 @@ from support import SMALL, NoLooks, trained
 
 from clbench.adapters.avalanche.host import Hosted
 from clbench.adapters.avalanche.library import SupervisedPlugin
-from clbench.adapters.globals import global_states
 from clbench.adapters.world import Job
 from clbench.cell import run_cell
+from clbench.generators import global_states
 from clbench.parameters import Refused
 from clbench.plan import Cell, plan
 from clbench.prepare import Skip, parts_and_world, prepare, prepare_job

@@ -12,7 +12,7 @@ from support import assert_same
 from torch import nn
 
 import clbench
-from clbench.adapters.globals import seed_globals
+from clbench.generators import seed_globals
 from clbench.record import Kind
 
 

@@ -14,7 +14,7 @@ ROOT = Path(clbench.__file__).parent
 
 LEVELS = (
     "types record rng registry parameters compat",
-    "data metrics cost peak store rates look_schedule config batch admission shipped",
+    "data metrics cost peak store rates look_schedule config batch admission shipped generators",
     "memory resident models features optimizers scenarios per_row fisher flops objective side_work probe passes",
     "strategies learner train evaluate leaderboard plots stream_plots",
     "adapters",

@@ -168,10 +168,10 @@ def test_impossible_settings_are_refused_or_skipped():
     class Headless(nn.Module):
         def __init__(self, shape, n_outputs):
             super().__init__()
-            self.last = nn.Linear(math.prod(shape), n_outputs)
+            self.head = nn.ParameterList([nn.Parameter(torch.zeros(n_outputs, math.prod(shape)))])
 
         def forward(self, x):
-            return Output(self.last(x.flatten(1)), x.flatten(1))
+            return Output(x.flatten(1) @ self.head[0].T, x.flatten(1))
 
     with pytest.raises(Refused, match="no linear layer 'head'"):
         train_until(ready("pcr(views=1)", model=Headless), 1)

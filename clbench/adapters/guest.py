@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clbench.adapters.globals import global_states, seed_globals, set_global_states
 from clbench.batch import Batch
+from clbench.generators import global_states, seed_globals, set_global_states
 from clbench.learner import Learner
 from clbench.parameters import Refused
 from clbench.strategies.part import ROWS, Part

@@ -143,8 +143,13 @@ class Observer(Guest):
         return Output(scores, scores)
 
     def _call(self, method: str, *first: Any, **named: Callable[[], Any]) -> Any:
-        """Call a method with those of the named things that it asks for."""
-        return getattr(self.guest, method)(*first, **{name: named[name]() for name in self._asks[method]})
+        """Call a method with those of the named things that it asks for: copies of tensors, which it may change."""
+        asked = {name: _own(named[name]()) for name in self._asks[method]}
+        return getattr(self.guest, method)(*map(_own, first), **asked)
+
+
+def _own(thing: Any) -> Any:
+    return thing.clone() if isinstance(thing, Tensor) else thing
 
 
 def _kind(value: Any) -> str:

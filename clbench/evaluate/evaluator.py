@@ -19,6 +19,7 @@ from clbench import look_schedule
 from clbench.evaluate.panels import Panel, Panels
 from clbench.evaluate.subject import Subject
 from clbench.learner import Diverged
+from clbench.models.manners import protect
 from clbench.models.output import Output
 from clbench.record import Kind, Trace
 from clbench.types import Index, Stream
@@ -89,6 +90,7 @@ class Evaluator(Panels):
         self._before: tuple[Any, ...] | None = None
         self._switch = 0
         self._chunk: int | None = None
+        self._changed = False  # whether the learner changes what it is shown, so that it is shown copies
         self._started = perf_counter()
         self.seconds = 0.0
 
@@ -149,22 +151,29 @@ class Evaluator(Panels):
         """Write down what a forward pass shows; the sum of all outputs, which is finite only if each of them is."""
         u = len(panel.x)
         predicted, kept, total = [], [], torch.zeros((), device=self._device)
-        learner.scratch.clear()
         with learner.undisturbed(training=False):
             if self._chunk is None:
-                first = panel.task[:1] if self._stream.task_labels else None
-                self._chunk = max(64, CHUNK_VALUES // self._widest(learner, panel.x[:1], first))
-            chunk = self._chunk
+                first = panel.task[:1].clone() if self._stream.task_labels else None
+                self._chunk = max(64, CHUNK_VALUES // self._widest(learner, panel.x[:1].clone(), first))
+            learner.scratch.clear()
+            chunk, versions = self._chunk, self._versions(panel)
             for start in range(0, u, chunk):
                 span = slice(start, start + chunk)
                 hidden = panel.hidden[span] if panel.hidden is not None and panel.hidden.dim() == 2 else panel.hidden
                 task = panel.task[span] if self._stream.task_labels else None
-                output = self._output(learner, panel.x[span], task)
+                x = panel.x[span]
+                if self._changed:
+                    x, task = x.clone(), None if task is None else task.clone()
+                output = self._output(learner, x, task)
                 total += output.logits.sum()
                 scores = learner.predict(output, task, hidden=None)
                 predicted.append((scores if hidden is None else scores.masked_fill(hidden, -torch.inf)).argmax(1))
                 if panel.own is not None:
                     kept.append(scores)
+        if self._versions(panel) != versions:  # what was looked at so far went through as it was stored
+            self._changed = True
+            protect(learner.modules[0])
+            self.forget()
         chosen = torch.cat(predicted)
         right = (chosen if panel.index is None else chosen[panel.index]) == panel.y
         self._counts.append(self._per_task(right, panel))
@@ -177,9 +186,14 @@ class Evaluator(Panels):
             self._per_unit.append(units.double() / panel.per_unit)  # 0 / 0 is NaN: no such row
         return total
 
+    @staticmethod
+    def _versions(panel: Panel) -> tuple[int, ...]:
+        """How often the tensors that a learner is lent have been changed."""
+        return tuple(-1 if t.is_inference() else t._version for t in (panel.x, panel.task))
+
     def _widest(self, learner: Subject, row: Tensor, task: Tensor | None) -> int:
-        """Most values that one row (1, ...) has anywhere: as input, or behind a layer."""
-        found = [row.numel()]
+        """Most values that one row (1, ...) has anywhere: as input, or behind a layer. Nothing of it is booked."""
+        found, account = [row.numel()], dict(vars(learner.cost))
 
         def note(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: object) -> None:
             if isinstance(output, Tensor):
@@ -191,6 +205,7 @@ class Evaluator(Panels):
         finally:
             for handle in handles:
                 handle.remove()
+            vars(learner.cost).update(account)
         return max(found)
 
     def _output(self, learner: Subject, x: Tensor, task: Tensor | None) -> Output:

@@ -149,6 +149,10 @@ class Panels:
                 self._panel = self._chosen(np.flatnonzero(self._present[experience]), learner)
         return self._panel
 
+    def forget(self) -> None:
+        """Make the rows anew at the next look: somebody has changed them in place."""
+        self._order, self._panel, self._panel_key = [], None, None
+
     def _arrange(self, seen: list[int], experience: int) -> None:
         """Put all rows into one block in which the tasks seen so far come first, so that a panel is a slice of it.
 

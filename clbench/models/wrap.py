@@ -1,4 +1,4 @@
-"""Other people's modules made to return :class:`clbench.models.output.Output`."""
+"""Other people's modules made to return :class:`clbench.models.output.Output`, with their last layer as ``head``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from clbench.models.manners import Layer, Manners, observe, protect
 from clbench.models.output import Output
 from clbench.parameters import Refused
 
 
-class Wrapped(nn.Module):
+class Headed(nn.Module):
+    """A module that returns ``Output``, and whose last linear layer has another name than ``head``.
+
+    Args:
+        module: From (B, *shape) to ``Output``.
+        head: Name of its last linear layer among ``module.named_modules()``.
+    """
+
+    def __init__(self, module: nn.Module, head: str) -> None:
+        super().__init__()
+        self.module = module
+        self._head = head
+
+    @property
+    def head(self) -> nn.Linear:
+        """The last linear layer."""
+        layer = self.module.get_submodule(self._head)
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def forward(self, x: Tensor) -> Output:
+        output: Output = self.module(x)
+        return output
+
+
+class Wrapped(Headed):
     """A module that returns logits, made to return the input of its last linear layer as well.
 
     Args:
@@ -23,18 +49,9 @@ class Wrapped(nn.Module):
     """
 
     def __init__(self, module: nn.Module, head: str) -> None:
-        super().__init__()
-        self.module = module
-        self._head = head
+        super().__init__(module, head)
         self._caught: list[Any] = []
         self.head.register_forward_pre_hook(self._catch)
-
-    @property
-    def head(self) -> nn.Linear:
-        """The last linear layer."""
-        layer = self.module.get_submodule(self._head)
-        assert isinstance(layer, nn.Linear)
-        return layer
 
     def _catch(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if self._caught:  # armed; a direct call of the head, outside of forward, leaves nothing behind
@@ -49,10 +66,11 @@ class Wrapped(nn.Module):
 
 
 def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Module:
-    """A module whose forward returns ``Output``: the module itself where it does already, else wrapped.
+    """A module whose forward returns ``Output`` and whose ``head`` is its last layer: the module itself where it is so
+    already, else wrapped.
 
-    A row of zeros is passed through a copy of the module in evaluation mode; the module and torch's generators are left
-    as they were.
+    A few rows are passed through a copy of the module; the module and all global generators are left as they were. One
+    that changes its input in place is given copies from then on.
 
     Args:
         module: From rows (B, *shape) float32 to logits (B, C) or to ``Output``.
@@ -60,14 +78,16 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
         shape: Shape of one row.
 
     Returns:
-        A module with the same parameters. Wrapped ones have ``head``, the last linear layer that ran.
+        A module with the same parameters. ``head`` is the last linear layer that the logits come from, whatever its
+        name; of a module that returns ``Output`` and has no such layer, its own ``head``.
 
     Raises:
-        Refused: The module fails on such rows, returns something else or another number of units, or has no linear
-            layer with ``n_outputs`` units that its features could be read from.
+        Refused: The module fails on such rows, returns something else or another number of units, or has no layer that
+            its logits come from.
     """
     kind = type(module).__name__
-    output, ran = _dry_run(module, shape, kind)
+    seen = _observe(module, shape, kind)
+    output = seen.output
     logits = output.logits if isinstance(output, Output) else output
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, n_outputs):
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
@@ -75,39 +95,87 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
             f"model {kind} returns {got} for one row of shape {tuple(shape)}; the stream asks for logits of shape "
             f"(1, {n_outputs}); give its last layer {n_outputs} outputs and return them alone"
         )
-    if isinstance(output, Output):
-        return module
-    heads = [(name, size) for name, size, features in ran if features == n_outputs]
-    if not heads or len(heads[-1][1]) != 2:
+    head = _head(module, logits, seen, shape)
+    made = _returns_both(module, output, head, n_outputs, kind) if isinstance(output, Output) else None
+    if made is None:
+        if not head:
+            raise Refused(
+                f"model {kind} has no torch.nn.Linear with {n_outputs} outputs that reads features of shape (rows, H) "
+                "and that its logits come from; end it with one, or return clbench.models.output.Output(logits, "
+                "features) from its forward"
+            )
+        made = Wrapped(module, head)
+    if seen.changes_input:
+        protect(made)
+    made.__dict__["_draws"] = seen.draws
+    return made
+
+
+def _returns_both(module: nn.Module, output: Output, head: str, n_outputs: int, kind: str) -> nn.Module:
+    features, own = output.features, getattr(module, "head", None)
+    if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != 1:
+        got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else f"a {type(features).__name__}"
+        raise Refused(f"model {kind} returns features of {got} for one row; return Output(logits, features) with "
+                      "features of shape (rows, H)")  # fmt: skip
+    if head:
+        return module if own is module.get_submodule(head) else Headed(module, head)
+    weights = list(own.parameters()) if isinstance(own, nn.Module) else []
+    if not weights or any(not w.dim() or len(w) != n_outputs for w in weights):
         raise Refused(
-            f"model {kind} has no torch.nn.Linear with {n_outputs} outputs that reads features of shape (rows, H); end "
-            "it with one, or return clbench.models.output.Output(logits, features) from its forward"
+            f"model {kind} has no layer that makes its logits: neither a torch.nn.Linear with {n_outputs} outputs that "
+            f"they come from, nor a `head` whose parameters have {n_outputs} rows, one for each class; end it with one"
         )
-    return Wrapped(module, heads[-1][0])
+    return module
 
 
-def _dry_run(module: nn.Module, shape: Sequence[int], kind: str) -> tuple[Any, list[tuple[str, torch.Size, int]]]:
-    """Output for a row of zeros, and the linear layers in the order in which they ran: name, input shape, width."""
+def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]) -> str:
+    """Name of the last linear layer of rows (1, H) that the logits come from; empty where there is none.
+
+    Of several layers as wide as the logits, such as an auxiliary output, it is the one whose output they are; else the
+    last one that they depend on.
+    """
+    fitting = [layer for layer in seen.layers if layer.output.shape == logits.shape and layer.input.dim() == 2]
+    for same in (lambda a: a is logits, lambda a: torch.equal(a, logits)):
+        found = [layer.name for layer in fitting if same(layer.output)]
+        if found:
+            return found[-1]
+    names = {layer.name for layer in fitting}
+    return next((name for name in _sources(module, seen, shape) if name in names), "") if names else ""
+
+
+def _sources(module: nn.Module, before: Manners, shape: Sequence[int]) -> list[str]:
+    """Names of the linear layers that the logits depend on, the last that ran first; of all where none can tell."""
+    try:
+        seen = observe(copy.deepcopy(module), shape, gradients=True)
+        output = seen.output.logits if isinstance(seen.output, Output) else seen.output
+        weighed = (output * torch.arange(1.0, output.numel() + 1, device=output.device)).square().sum()
+        ran: list[Layer] = [layer for layer in seen.layers if layer.output.requires_grad]
+        parts = torch.autograd.grad(weighed, [layer.output for layer in ran], allow_unused=True)
+    except Exception:
+        return [layer.name for layer in reversed(before.layers)]
+    return [layer.name for layer, part in reversed(list(zip(ran, parts, strict=True))) if part is not None]
+
+
+def _observe(module: nn.Module, shape: Sequence[int], kind: str) -> Manners:
     if any(is_lazy(parameter) for parameter in module.parameters()):
         raise Refused(
             f"model {kind} has lazy layers of unknown size; call it once on a batch of rows before passing it on"
         )
-    probe = copy.deepcopy(module).eval()
-    ran: list[tuple[str, torch.Size, int]] = []
-    for name, layer in probe.named_modules():
-        if isinstance(layer, nn.Linear):
-            layer.register_forward_pre_hook(
-                lambda layer, inputs, name=name: ran.append((name, inputs[0].shape, layer.out_features))
-            )
-    device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), torch.no_grad():
-        try:
-            output = probe(torch.zeros(1, *shape, device=device))
-        except Exception as error:
-            first = (str(error).splitlines() or [""])[0]
-            raise Refused(
-                f"model {kind} does not take rows of shape {tuple(shape)} ({type(error).__name__}: {first}); choose "
-                "settings or a model that fits, or resize the images"
-            ) from error
-    return output, ran
+    try:
+        copied = copy.deepcopy(module)
+    except Exception as error:
+        raise Refused(
+            f"model {kind} cannot be copied ({type(error).__name__}: {_first(error)}); keep open files, locks and "
+            "results of computations that hold a graph out of its attributes"
+        ) from error
+    try:
+        return observe(copied, shape)
+    except Exception as error:
+        raise Refused(
+            f"model {kind} does not take rows of shape {tuple(shape)} ({type(error).__name__}: {_first(error)}); "
+            "choose settings or a model that fits, or resize the images"
+        ) from error
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]

@@ -19,11 +19,11 @@ from clbench.adapters.avalanche.kept import Kept, kept
 from clbench.adapters.avalanche.library import Clock, EvaluationPlugin, NCMClassifier, plugins, quiet
 from clbench.adapters.avalanche.listener import Listener
 from clbench.adapters.avalanche.recipes import Hosted as HostedPart
-from clbench.adapters.globals import global_states, seed_globals, set_global_states
 from clbench.adapters.world import World
 from clbench.cost import Cost
 from clbench.evaluate.alarms import of_trace
 from clbench.flops import per_row
+from clbench.generators import global_states, seed_globals, set_global_states
 from clbench.models.output import Output
 from clbench.parameters import Refused
 from clbench.record import Kind, Trace

@@ -23,10 +23,10 @@ from clbench.adapters.avalanche.host import Watched
 from clbench.adapters.avalanche.library import EvaluationPlugin, MultiTaskModule, SupervisedPlugin, quiet, supervised
 from clbench.adapters.avalanche.streams import ShownBenchmark
 from clbench.adapters.avalanche.taken import Guide, test_tasks
-from clbench.adapters.globals import global_states, set_global_states
 from clbench.cost import Cost
 from clbench.data.arrays import checksum
 from clbench.evaluate import Evaluator
+from clbench.generators import global_states, set_global_states
 from clbench.learner import Diverged
 from clbench.metrics import Value
 from clbench.models.output import Output

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from clbench.adapters.avalanche.library import quiet
 from clbench.adapters.avalanche.streams import TASK
-from clbench.adapters.globals import global_states, set_global_states
 from clbench.data.arrays import checksum
+from clbench.generators import global_states, set_global_states
 from clbench.parameters import Refused
 from clbench.types import Dataset, Experience, Index, Rows, Stream, Task, content_hash
 

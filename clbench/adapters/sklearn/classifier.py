@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from clbench.adapters.globals import global_states, set_global_states
 from clbench.adapters.sklearn.growing import Growing
+from clbench.generators import global_states, set_global_states
 
 Array = NDArray[Any]
 

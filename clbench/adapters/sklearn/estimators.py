@@ -122,7 +122,7 @@ class Estimator(Guest):
         """One call of ``partial_fit``."""
         rows = self.rows(batch)
         with _quiet():
-            self.guest.teach(_array(rows.x), rows.y.cpu().numpy())
+            self.guest.teach(_array(rows.x), rows.y.cpu().numpy().copy())  # its own, whatever it does with it
 
     def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
         """Its scores for inputs (B, ...)."""
