@@ -305,5 +305,5 @@ def test_finding_the_widest_layer_is_not_booked_as_evaluation():
     run = ready("naive", "evaluation.every=0", model=Fc)
     run.learner.reader = lambda learner, x, task: learner.forward(x)
     run.train()
-    # looks at the start and at 5 ends, of 5 tasks of 20 rows each; each row once by the look, once by the part
-    assert run.learner.cost.evaluation_rows == 2 * 6 * 100
+    # looks at the start, 5 switches and 5 ends, of 5 tasks of 20 rows; each row once by the look, once by the part
+    assert run.learner.cost.evaluation_rows == 2 * 11 * 100
