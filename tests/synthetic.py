@@ -6,15 +6,18 @@ from clbench.record import Kind, Record, Trace
 from clbench.types import content_hash
 
 
-def trace_from(present, lengths, accuracy, *, every=1):
-    """A trace with a start look, step looks every ``every`` iterations and an end look per experience.
+def trace_from(present, lengths, accuracy, *, every=1, at_switch=lambda _, ended: ended):
+    """A trace with a look at the start and, per experience, at its switch, after every so many steps and at its end.
 
-    ``present`` is (E, T), ``lengths`` the iterations of experiences, ``accuracy(step, experience)`` gives (T,) scores.
+    ``present`` is (E, T), ``lengths`` the iterations of experiences, ``accuracy(step, experience)`` gives (T,) scores,
+    ``at_switch(experience, ended)`` those at its switch from those just before; ``None`` takes no looks at switches.
     """
     present = np.asarray(present, dtype=bool)
     looks = [(0, Kind.START, -1, accuracy(0, -1))]
     ends = np.cumsum(lengths).tolist()
     for experience, (length, end) in enumerate(zip(lengths, ends, strict=True)):
+        if at_switch is not None:
+            looks.append((end - length, Kind.SWITCH, experience, at_switch(experience, looks[-1][3])))
         seen = present[: experience + 1].any(axis=0)
         steps = [step for step in range(end - length + 1, end + 1) if every and step % every == 0]
         looks += [(step, Kind.STEP, experience, np.where(seen, accuracy(step, experience), np.nan)) for step in steps]

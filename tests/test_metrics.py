@@ -59,6 +59,12 @@ RETURNING = [  # task 0 is visited again in experience 2
 
 
 def written(looks, present, *, every=1):
+    """A trace of hand-written looks, with looks at switches at which nothing has changed since the look before."""
+    looks = list(looks)
+    for at in reversed(range(len(looks))):
+        if looks[at][2] >= 0 and looks[at][2] not in {look[2] for look in looks[:at]}:
+            before = looks[at - 1] if at else (0, None, -1, looks[0][3])
+            looks.insert(at, (before[0], Kind.SWITCH, looks[at][2], before[3]))
     step, kind, experience, score = zip(*looks, strict=True)
     present = np.array(present, dtype=bool)
     return Trace(

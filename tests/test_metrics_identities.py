@@ -49,7 +49,8 @@ def random_trace(seed, present, *, longest=12, every=1):
     rng = np.random.default_rng(seed)
     present = np.asarray(present, dtype=bool)
     lengths = rng.integers(1, longest + 1, len(present)).tolist()
-    return trace_from(present, lengths, lambda *_: rng.integers(0, 11, present.shape[1]) / 10, every=every)
+    scores = lambda *_: rng.integers(0, 11, present.shape[1]) / 10  # noqa: E731
+    return trace_from(present, lengths, scores, every=every, at_switch=scores)
 
 
 @st.composite
@@ -176,7 +177,7 @@ def by_the_published_pseudocode(trace, window):
     """
     history, fall, rise, lowest, final = {}, {}, {}, {}, {}
     for kind, current, score in zip(trace.kind, trace.experience, trace.score, strict=True):
-        if kind == Kind.START:
+        if kind in (Kind.START, Kind.SWITCH):
             continue
         for task in range(current + 1):
             now = final[task] = float(score[task])
@@ -211,7 +212,7 @@ def minimum_while_absent(trace, task):
     """The lowest score over looks at which the running experience holds nothing of a task seen before, the slow way."""
     visited, found = False, []
     for kind, experience, score in zip(trace.kind, trace.experience, trace.score, strict=True):
-        if kind == Kind.START:
+        if kind in (Kind.START, Kind.SWITCH):
             continue
         present = trace.present[experience, task]
         visited |= bool(present)
@@ -248,12 +249,13 @@ def test_switches_are_exactly_the_experiences_in_which_a_seen_task_is_absent(tra
     assert np.isnan(found.recovery[~fell]).all()
 
 
-def one_switch(trace, task, experience, level):
+def one_switch(trace, task, experience, level, *, switch):
     """Area, iterations to recovery and whether it was censored, of one old task in one experience, look by look."""
-    ends = [k for k in range(len(trace.step)) if trace.kind[k] == Kind.END]
-    before_at = max(k for k in ends if trace.experience[k] == experience - 1)
+    (before_at,) = np.flatnonzero(
+        (trace.kind == (Kind.SWITCH if switch else Kind.END)) & (trace.experience == experience - (not switch))
+    )
     before, start = trace.score[before_at, task], trace.step[before_at]
-    looks = [k for k in range(len(trace.step)) if trace.experience[k] == experience]
+    looks = [k for k in range(len(trace.step)) if trace.experience[k] == experience and trace.kind[k] != Kind.SWITCH]
     series = [(int(trace.step[k] - start), float(trace.score[k, task])) for k in looks]
     length, lowest = series[-1][0], min(value for _, value in series)
     area, passed = 0.0, 0
@@ -270,13 +272,14 @@ def one_switch(trace, task, experience, level):
     return area, length, True
 
 
-@given(recurring(), st.sampled_from([0.5, 0.9, 1.0]))
-def test_area_and_recovery_agree_with_a_walk_over_the_looks_of_each_switch(trace, level):
+@given(recurring(), st.sampled_from([0.5, 0.9, 1.0]), st.sampled_from(["switch", "end"]))
+def test_area_and_recovery_agree_with_a_walk_over_the_looks_of_each_switch(trace, level, since):
     try:
-        found = switches(trace, level=level)
+        found = switches(trace, level=level, since=since)
     except Undefined:
         return
-    walked = [one_switch(trace, t, e, level) for t, e in zip(found.task, found.experience, strict=True)]
+    pairs = zip(found.task, found.experience, strict=True)
+    walked = [one_switch(trace, t, e, level, switch=since == "switch") for t, e in pairs]
     area, iterations, censored = zip(*walked, strict=True)
     np.testing.assert_allclose(found.area, area, atol=1e-12)
     np.testing.assert_array_equal(found.recovery, iterations)

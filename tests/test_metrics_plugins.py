@@ -66,7 +66,7 @@ def test_a_metric_of_another_package_is_computed_listed_and_a_column_of_boards(i
     )
     assert out.splitlines() == [
         "spread 0.5",
-        "spread 0.5 ('acc', 'aaa', 'min_acc', 'wc_acc', 'gap_depth', 'forgetting')",
+        "spread 0.5 ('acc', 'aaa', 'min_acc', 'wc_acc', 'gap_depth', 'gap_depth_relative', 'gap_pairs', 'forgetting')",
         "0.5",
     ]
     assert "spread" in python(installed, "-m", "clbench", "list", "metrics")

@@ -1,6 +1,7 @@
 """From records to statistics to tables: a data frame, a board, and its exports."""
 
-from clbench.leaderboard.board import HEADLINE, Board, Problem, Row, Summary, Table, board
+from clbench.leaderboard.board import Board, Problem, Row, Summary, Table, board
+from clbench.leaderboard.columns import HEADLINE
 from clbench.leaderboard.export import FORMATS, render, rich_tables
 from clbench.leaderboard.frame import frame
 

@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from clbench.metrics import Value, board_names, compute
+from clbench.leaderboard.columns import on_versions, usual
+from clbench.metrics import Value, compute
 from clbench.metrics import get as get_metric
 from clbench.metrics.cells import by_benchmark, by_strategy, is_finished, joint_runs, reference
 from clbench.metrics.interval import half_width
 from clbench.record import Record
 from clbench.strategies.protocol import with_breaches
-
-HEADLINE = ("acc", "aaa", "min_acc", "wc_acc", "gap_depth", "forgetting")
-"""The metrics shown where width is short and none were asked for."""
 
 RANKED_BY = "acc"
 # Means that differ by less are equal: it forgives rounding and is far below one row of any test set.
@@ -148,10 +146,10 @@ def board(records: Iterable[Record], metrics: Sequence[str] | None = None) -> Bo
     Raises:
         Refused: A metric that does not exist.
     """
-    names = tuple(dict.fromkeys(board_names() if metrics is None else metrics))
+    records = list(records)
+    names, shown = usual(records) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
     for name in names:
         get_metric(name)
-    shown = tuple(name for name in HEADLINE if name in names) if metrics is None else names
     tables = tuple(_table(name, found, names) for name, found in by_benchmark(records).items())
     return Board(tables=tables, metrics=names, shown=shown)
 
@@ -230,6 +228,7 @@ def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...])
     looks = " or ".join(dict.fromkeys(row.looks for row in rows))
     notes = [f"looks: {looks}"] if looks else []
     finished = [row for row in rows if row.finished]
+    notes += on_versions({row.strategy: row.records for row in finished}, rows[0].metrics if rows else ())
     if finished and not common:
         notes.append("no seed is finished for every strategy, so none is ranked")
     elif common and common != seeds:

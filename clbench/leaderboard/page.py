@@ -101,7 +101,9 @@ def _row(table: Table, row: Row, best: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _best(table: Table, name: str) -> float:
-    """The best mean among the ranked strategies, NaN where there is none."""
+    """The best mean among the ranked strategies; NaN where there is none, or being best says nothing by itself."""
+    if not get_metric(name).comparable:
+        return math.nan
     means = [row.metrics[name].mean for row in table.rows if row.rank is not None and row.metrics[name].n]
     if not means:
         return math.nan

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from clbench.metrics.accumulation import acc_last, accumulation, all_accuracy
 from clbench.metrics.core import Metric, Undefined, Value
 from clbench.metrics.ends import acc, aia, bwt, end_scores, forgetting, forgetting_last, la
 from clbench.metrics.gap import (
-    Switches,
     gap_area,
     gap_depth,
+    gap_depth_relative,
+    gap_expansion,
+    gap_pairs,
     gap_residual,
     gap_transient,
     recovery,
     recovery_censored,
-    switches,
 )
 from clbench.metrics.learning import (
     FirstVisits,
@@ -31,11 +33,13 @@ from clbench.metrics.learning import (
     lca,
     learning_curves,
 )
-from clbench.metrics.looks import aaa, absent_minima, min_acc, wc_acc, wf, wp
+from clbench.metrics.looks import aaa, absent_minima, min_acc, wc_acc
 from clbench.metrics.readout import acc_class, class_end_scores, forgetting_global, forgetting_local, masked_acc
 from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, lags, retention
 from clbench.metrics.rows import a_auc, acc_seen, aia_seen, seen_accuracy
+from clbench.metrics.switches import Switches, measured_from_switches, switches
 from clbench.metrics.transfer import fwt, intransigence
+from clbench.metrics.windows import wf, wp
 from clbench.parameters import Refused
 from clbench.record import Trace
 from clbench.registry import Registry
@@ -83,6 +87,9 @@ __all__ = [
     "fwt",
     "gap_area",
     "gap_depth",
+    "gap_depth_relative",
+    "gap_expansion",
+    "gap_pairs",
     "gap_residual",
     "gap_transient",
     "get",
@@ -92,6 +99,7 @@ __all__ = [
     "lca",
     "learning_curves",
     "masked_acc",
+    "measured_from_switches",
     "metric_names",
     "min_acc",
     "recovery",
@@ -112,11 +120,17 @@ _BOARD = {
     "aaa": (_HERE + "looks:AAA", "anytime accuracy: mean over step looks of the accuracy on tasks seen so far"),
     "min_acc": (_HERE + "looks:MIN_ACC", "mean over tasks of the lowest accuracy while absent"),
     "wc_acc": (_HERE + "looks:WC_ACC", "worst-case accuracy: present tasks at the end, absent ones at their worst"),
-    "wf10": (_HERE + "looks:WF10", "windowed forgetting: largest fall within 10 looks"),
-    "wf100": (_HERE + "looks:WF100", "windowed forgetting: largest fall within 100 looks"),
-    "wp10": (_HERE + "looks:WP10", "windowed plasticity: largest rise within 10 looks"),
-    "wp100": (_HERE + "looks:WP100", "windowed plasticity: largest rise within 100 looks"),
-    "gap_depth": (_HERE + "gap:GAP_DEPTH", "mean fall of old tasks after a switch, at its deepest"),
+    "wf10": (_HERE + "windows:WF10", "windowed forgetting: largest fall within 10 looks"),
+    "wf100": (_HERE + "windows:WF100", "windowed forgetting: largest fall within 100 looks"),
+    "wp10": (_HERE + "windows:WP10", "windowed plasticity: largest rise within 10 looks"),
+    "wp100": (_HERE + "windows:WP100", "windowed plasticity: largest rise within 100 looks"),
+    "gap_depth": (_HERE + "gap:GAP_DEPTH", "mean fall of old tasks as training goes on after a switch, at its deepest"),
+    "gap_depth_relative": (
+        _HERE + "gap:GAP_DEPTH_RELATIVE",
+        "the same as a share of the accuracy before, over old tasks above chance",
+    ),
+    "gap_pairs": (_HERE + "gap:GAP_PAIRS", "pairs of an old task above chance and a switch, behind the relative depth"),
+    "gap_expansion": (_HERE + "gap:GAP_EXPANSION", "mean fall of old tasks as new outputs arrive, before any training"),
     "recovery": (_HERE + "gap:RECOVERY", "mean iterations to regain 90 % of the fall (a lower bound)"),
     "recovery_censored": (_HERE + "gap:RECOVERY_CENSORED", "fraction of falls not regained within the experience"),
     "forgetting": (_HERE + "ends:FORGETTING", "best earlier accuracy minus final accuracy, over old tasks"),
@@ -171,11 +185,19 @@ _ON_DEMAND = {
         _HERE + "readout:FORGETTING_LOCAL",
         "loss since first visits when only a task's own classes compete",
     ),
-    "gap_residual": (_HERE + "gap:GAP_RESIDUAL", "mean loss of old tasks from one end to the next"),
+    "gap_residual": (_HERE + "gap:GAP_RESIDUAL", "mean loss of old tasks from a switch to the next end"),
     "gap_transient": (_HERE + "gap:GAP_TRANSIENT", "the part of the gap depth that is regained by the end"),
-    "gap_area": (_HERE + "gap:GAP_AREA", "mean accuracy missing below that before the switch"),
+    "gap_area": (_HERE + "gap:GAP_AREA", "mean accuracy missing below that at the switch"),
     "recovery50": (_HERE + "gap:RECOVERY50", "mean iterations to regain half of the fall (a lower bound)"),
     "recovery50_censored": (_HERE + "gap:RECOVERY50_CENSORED", "fraction of falls of which half is not regained"),
+    "gap_depth@1": (_HERE + "gap:GAP_DEPTH_1", "gap_depth from the end before a switch, as it was published"),
+    "gap_residual@1": (_HERE + "gap:GAP_RESIDUAL_1", "gap_residual from the end before a switch"),
+    "gap_transient@1": (_HERE + "gap:GAP_TRANSIENT_1", "gap_transient from the end before a switch"),
+    "gap_area@1": (_HERE + "gap:GAP_AREA_1", "gap_area from the end before a switch"),
+    "recovery@1": (_HERE + "gap:RECOVERY_1", "recovery from the end before a switch, over all falls"),
+    "recovery_censored@1": (_HERE + "gap:RECOVERY_CENSORED_1", "recovery_censored from the end before a switch"),
+    "recovery50@1": (_HERE + "gap:RECOVERY50_1", "recovery50 from the end before a switch, over all falls"),
+    "recovery50_censored@1": (_HERE + "gap:RECOVERY50_CENSORED_1", "recovery50_censored from the end before a switch"),
 }
 
 METRICS = Registry("metric", "clbench.metrics", {**_BOARD, **_ON_DEMAND})
@@ -184,6 +206,9 @@ FAMILIES: dict[str, Callable[[int], Metric]] = {
     "wf": wf,
     "wp": wp,
     "lca": lca,
+    "wf_initial": partial(wf, initial=True),
+    "wp_initial": partial(wp, initial=True),
+    "lca_initial": partial(lca, initial=True),
     "acc_last": acc_last,
     "facilitation": facilitation_at,
 }
@@ -191,6 +216,9 @@ FAMILIES: dict[str, Callable[[int], Metric]] = {
 
 COLUMNS = tuple(_BOARD)
 """The built-in metrics that boards show unless others are asked for, in their order."""
+
+EARLIER = {name: f"{name}@1" for name in _BOARD if f"{name}@1" in _ON_DEMAND}
+"""The metrics of :data:`COLUMNS` that older records have only as they were measured before."""
 
 CANONICAL = (*_BOARD, *_ON_DEMAND)
 """All built-in metrics, in the order in which they are listed."""

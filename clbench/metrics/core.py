@@ -40,9 +40,11 @@ class Metric:
         higher_is_better: The direction.
         source: Who defined it, with our deviation if any.
         needs: The looks it is computed from, for people.
-        unit: ``"fraction"`` (printed as percent), ``"iterations"``, ``"correlation"`` or ``"rate"``.
+        unit: ``"fraction"`` (printed as percent), ``"iterations"``, ``"correlation"``, ``"rate"`` or ``"count"``.
         reference: Whether ``function`` compares with a second trace, that of joint training on the same stream, and
             takes it as its second argument.
+        comparable: Whether the better of two values says by itself that a strategy is better. It does not where having
+            nothing to lose, or forgetting everything, gives a good one; boards mark no best value then.
     """
 
     name: str
@@ -54,8 +56,9 @@ class Metric:
     higher_is_better: bool
     source: str
     needs: str
-    unit: Literal["fraction", "iterations", "correlation", "rate"] = "fraction"
+    unit: Literal["fraction", "iterations", "correlation", "rate", "count"] = "fraction"
     reference: bool = False
+    comparable: bool = True
 
     def __call__(self, trace: Trace, reference: Trace | None = None) -> Value:
         """The value on ``trace``, or NaN with the reason.

@@ -149,6 +149,7 @@ LA = Metric(
     higher_is_better=True,
     source="Riemer et al. 2019; under recurrence the end of the first visit",
     needs="end looks",
+    comparable=False,
 )
 BWT = Metric(
     name="bwt",

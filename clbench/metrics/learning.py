@@ -9,6 +9,7 @@ import numpy as np
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_looks, visited
 from clbench.metrics.looks import step_looks
+from clbench.metrics.switches import before_first
 from clbench.parameters import Refused
 from clbench.record import Kind, Trace
 from clbench.types import Index, Mask
@@ -54,21 +55,42 @@ def learning_curves(trace: Trace, beta: int) -> Scores:
     return np.column_stack([zero, score])
 
 
-def lca(beta: int = 10, *, zero_shot: bool = True) -> Metric:
+def _as_released(trace: Trace, beta: int) -> float:
+    """LCA as released code of the stability gap takes it: beta values, those after 1, ..., beta batches; but for tasks
+    of the first experience after 0, ..., beta - 1, since its first look comes before the first update."""
+    curves, first = learning_curves(trace, beta), trace.first_visit[visited(trace)] == 0
+    early = curves[first, :-1]
+    early[:, 0] = trace.score[before_first(trace), visited(trace)[first]]
+    return float(np.append(early.mean(axis=1), curves[~first, 1:].mean(axis=1)).mean())
+
+
+def lca(beta: int = 10, *, zero_shot: bool = True, initial: bool = False) -> Metric:
     """Learning curve area: the mean accuracy on a task over the first batches of its first visit, mean over tasks.
 
     Args:
         beta: Batches, at least 0.
         zero_shot: Whether the accuracy before the first batch counts, as in the paper: beta + 1 values. Released code
             of the stability gap averages beta values; ``False`` takes those after 1, ..., beta batches.
+        initial: The released code to the letter: the same, but in the first experience after 0, ..., beta - 1 batches.
 
     Raises:
         Refused: No value would be left to average.
 
     Source: Chaudhry et al. 2019 (A-GEM), LCA. The zero-shot value is that of the last look before the visit.
     """
-    if beta < 0 or (beta == 0 and not zero_shot):
+    if beta < 0 or (beta == 0 and (initial or not zero_shot)):
         raise Refused(f"LCA over {beta} batches averages nothing; use 1 or more (or 0 with the zero-shot accuracy)")
+    if initial:
+        return replace(
+            lca(beta, zero_shot=False),
+            name=f"lca_initial{beta}",
+            title=f"LCA{beta} (initial)",
+            function=lambda trace: _as_released(trace, beta),
+            formula=f"mean over tasks of the mean of A after 1, …, {beta} batches of the first visit, or after 0, …, "
+            f"{beta - 1} in the first experience",
+            source="released code of De Lange et al. 2023",
+            needs="looks at the task being visited after each of its batches, at the first switch and at ends",
+        )
     first = 0 if zero_shot else 1
     return Metric(
         name=f"lca{beta}",

@@ -1,4 +1,4 @@
-"""Metrics of looks during training: anytime accuracy, minima while absent, windowed forgetting and plasticity.
+"""Metrics of looks during training: anytime accuracy and minima while absent; windows have a file of their own.
 
 A task is *absent* at a look if the experience then running holds none of its rows; so minima are defined per visit.
 All of these depend on the period of the looks: report it with the number.
@@ -6,14 +6,12 @@ All of these depend on the period of the looks: report it with the number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from clbench.metrics.core import Metric, Undefined
 from clbench.metrics.ends import Scores, end_looks, end_scores, visited
-from clbench.parameters import Refused
 from clbench.record import Kind, Trace
 from clbench.types import Index, Mask
 
@@ -141,98 +139,6 @@ def wc_acc(trace: Trace) -> float:
     return float(worst[tasks].mean())
 
 
-def _refuse_uneven(looks: StepLooks, every: int) -> None:
-    """Windows count looks, so a window means one number of iterations only where the period is one number.
-
-    Allowed: ``every`` inside an experience, its last look sooner, and less than twice ``every`` over a boundary (where
-    the count starts again).
-    """
-    if every < 1:
-        raise Undefined("looks are uneven (evaluation.schedule), so a window of looks means no fixed time")
-    gap = np.diff(looks.step)
-    inside = np.diff(looks.experience) == 0
-    last = np.append(~inside[1:], True)
-    uneven = np.where(inside, np.where(last, gap > every, gap != every), gap >= 2 * every)
-    if uneven.any():
-        at = int(np.argmax(uneven))
-        raise Undefined(
-            f"looks are uneven (iterations {looks.step[at]} and {looks.step[at + 1]}, period {every}), so a window of "
-            "looks means no fixed number of iterations"
-        )
-
-
-def _largest_change(trace: Trace, window: int, sign: int) -> float:
-    """Mean over tasks of the largest fall (sign 1) or rise (sign -1) inside any window of step looks."""
-    from scipy.ndimage import maximum_filter1d
-
-    looks = step_looks(trace)
-    _refuse_uneven(looks, trace.every)
-    values = np.where(looks.seen, sign * looks.score, -np.inf).T.copy()  # (T, k), a task's looks side by side in memory
-    # The origin shifts the centred filter so that it covers the current look and the window - 1 before it.
-    best = maximum_filter1d(values, window, axis=1, mode="constant", cval=-np.inf, origin=(window - 1) // 2)
-    seen = looks.seen.T
-    change = np.subtract(best, values, out=np.zeros_like(values), where=seen).max(axis=1)
-    return float(change[seen.any(axis=1)].mean())
-
-
-def _windowed(window: int, sign: int) -> Callable[[Trace], float]:
-    if window < 2:
-        raise Refused(f"a window of {window} looks shows no change; use 2 or more")
-    return lambda trace: _largest_change(trace, window, sign)
-
-
-def wf(window: int) -> Metric:
-    """Windowed forgetting: the largest fall of a task's accuracy inside any ``window`` consecutive step looks.
-
-    Each task counts from its first visit on, the one being learned included; tasks that no step look reached do not.
-
-    Args:
-        window: Number of looks, the current one included, at least 2; pairs are at most ``window - 1`` looks apart.
-
-    Raises:
-        Refused: ``window`` is below 2.
-
-    Source: De Lange et al. 2023, WF.
-    """
-    return Metric(
-        name=f"wf{window}",
-        title=f"WF{window}",
-        function=_windowed(window, 1),
-        formula=f"mean over tasks of max of A[m] − A[n] over looks m < n at most {window - 1} apart",
-        low=0,
-        high=1,
-        higher_is_better=False,
-        source="De Lange et al. 2023",
-        needs="evenly spaced step looks",
-    )
-
-
-def wp(window: int) -> Metric:
-    """Windowed plasticity: the largest rise of a task's accuracy inside any ``window`` consecutive step looks.
-
-    It counts tasks as :func:`wf` does, so it mostly measures how fast new tasks are learned.
-
-    Args:
-        window: Number of looks, the current one included, at least 2.
-
-    Raises:
-        Refused: ``window`` is below 2.
-
-    Source: De Lange et al. 2023, WP.
-    """
-    return Metric(
-        name=f"wp{window}",
-        title=f"WP{window}",
-        function=_windowed(window, -1),
-        formula=f"mean over tasks of max of A[n] − A[m] over looks m < n at most {window - 1} apart",
-        low=0,
-        high=1,
-        higher_is_better=True,
-        source="De Lange et al. 2023",
-        needs="evenly spaced step looks",
-    )
-
-
 AAA = Metric(
     name="aaa",
     title="AAA",
@@ -266,4 +172,3 @@ WC_ACC = Metric(
     source="De Lange et al. 2023; per visit, so that it is defined under recurrence",
     needs="step looks at all tasks seen, end looks",
 )
-WF10, WF100, WP10, WP100 = wf(10), wf(100), wp(10), wp(100)

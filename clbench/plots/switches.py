@@ -9,8 +9,8 @@ import numpy as np
 
 from clbench.metrics import curves
 from clbench.metrics.core import Undefined
-from clbench.metrics.gap import switches as gaps
 from clbench.metrics.interval import half_width
+from clbench.metrics.switches import switches as gaps
 from clbench.parameters import Refused
 from clbench.plots.runs import choose, default_window
 from clbench.plots.style import (

@@ -1,0 +1,129 @@
+"""Windowed forgetting and plasticity: the largest fall and rise of a task's accuracy inside a window of looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from clbench.metrics.core import Metric, Undefined
+from clbench.metrics.looks import StepLooks, step_looks
+from clbench.metrics.switches import before_first
+from clbench.parameters import Refused
+from clbench.record import Trace
+
+
+def _refuse_uneven(looks: StepLooks, every: int) -> None:
+    """Windows count looks, so a window means one number of iterations only where the period is one number.
+
+    Allowed: ``every`` inside an experience, its last look sooner, and less than twice ``every`` over a boundary (where
+    the count starts again).
+    """
+    if every < 1:
+        raise Undefined("looks are uneven (evaluation.schedule), so a window of looks means no fixed time")
+    gap = np.diff(looks.step)
+    inside = np.diff(looks.experience) == 0
+    last = np.append(~inside[1:], True)
+    uneven = np.where(inside, np.where(last, gap > every, gap != every), gap >= 2 * every)
+    if uneven.any():
+        at = int(np.argmax(uneven))
+        raise Undefined(
+            f"looks are uneven (iterations {looks.step[at]} and {looks.step[at + 1]}, period {every}), so a window of "
+            "looks means no fixed number of iterations"
+        )
+
+
+def _with_initial(trace: Trace, looks: StepLooks) -> StepLooks:
+    """The same and, first of all, the look before the first step at the tasks of the first experience."""
+    at = before_first(trace)
+    score = np.where(trace.first_visit == 0, trace.score[at], np.nan)
+    return StepLooks(
+        step=np.append(trace.step[at], looks.step),
+        experience=np.append(0, looks.experience),
+        score=np.vstack([score, looks.score]),
+        seen=np.vstack([trace.first_visit == 0, looks.seen]),
+    )
+
+
+def _largest_change(trace: Trace, window: int, sign: int, *, initial: bool) -> float:
+    """Mean over tasks of the largest fall (sign 1) or rise (sign -1) inside any window of step looks."""
+    from scipy.ndimage import maximum_filter1d
+
+    looks = step_looks(trace)
+    _refuse_uneven(looks, trace.every)
+    if initial:
+        looks = _with_initial(trace, looks)
+    values = np.where(looks.seen, sign * looks.score, -np.inf).T.copy()  # (T, k), a task's looks side by side in memory
+    # The origin shifts the centred filter so that it covers the current look and the window - 1 before it.
+    best = maximum_filter1d(values, window, axis=1, mode="constant", cval=-np.inf, origin=(window - 1) // 2)
+    seen = looks.seen.T
+    change = np.subtract(best, values, out=np.zeros_like(values), where=seen).max(axis=1)
+    return float(change[seen.any(axis=1)].mean())
+
+
+def _windowed(window: int, sign: int, *, initial: bool) -> Callable[[Trace], float]:
+    if window < 2:
+        raise Refused(f"a window of {window} looks shows no change; use 2 or more")
+    return lambda trace: _largest_change(trace, window, sign, initial=initial)
+
+
+_INITIAL = "as in the authors' code, whose first look comes before the first update of the first experience"
+
+
+def wf(window: int, *, initial: bool = False) -> Metric:
+    """Windowed forgetting: the largest fall of a task's accuracy inside any ``window`` consecutive step looks.
+
+    Each task counts from its first visit on, the one being learned included; tasks that no step look reached do not.
+
+    Args:
+        window: Number of looks, the current one included, at least 2; pairs are at most ``window - 1`` looks apart.
+        initial: Whether the look before the first step counts too, as in the authors' code.
+
+    Raises:
+        Refused: ``window`` is below 2.
+
+    Source: De Lange et al. 2023, WF.
+    """
+    return Metric(
+        name=f"wf_initial{window}" if initial else f"wf{window}",
+        title=f"WF{window} (initial)" if initial else f"WF{window}",
+        function=_windowed(window, 1, initial=initial),
+        formula=f"mean over tasks of max of A[m] − A[n] over looks m < n at most {window - 1} apart",
+        low=0,
+        high=1,
+        higher_is_better=False,
+        source="De Lange et al. 2023" + (f", {_INITIAL}" if initial else ""),
+        needs="evenly spaced step looks" + (", the look at the first switch" if initial else ""),
+    )
+
+
+def wp(window: int, *, initial: bool = False) -> Metric:
+    """Windowed plasticity: the largest rise of a task's accuracy inside any ``window`` consecutive step looks.
+
+    It counts tasks as :func:`wf` does, so it mostly measures how fast new tasks are learned.
+
+    Args:
+        window: Number of looks, the current one included, at least 2.
+        initial: Whether the look before the first step counts too, as in the authors' code: the tasks of the first
+            experience then rise from what the initial weights give.
+
+    Raises:
+        Refused: ``window`` is below 2.
+
+    Source: De Lange et al. 2023, WP.
+    """
+    return Metric(
+        name=f"wp_initial{window}" if initial else f"wp{window}",
+        title=f"WP{window} (initial)" if initial else f"WP{window}",
+        function=_windowed(window, -1, initial=initial),
+        formula=f"mean over tasks of max of A[n] − A[m] over looks m < n at most {window - 1} apart",
+        low=0,
+        high=1,
+        higher_is_better=True,
+        source="De Lange et al. 2023" + (f", {_INITIAL}" if initial else ""),
+        needs="evenly spaced step looks" + (", the look at the first switch" if initial else ""),
+        comparable=False,
+    )
+
+
+WF10, WF100, WP10, WP100 = wf(10), wf(100), wp(10), wp(100)
