@@ -82,6 +82,7 @@ def run(
         else {"name": f"given:{given.dataset.name}", "checksum": given.dataset.checksum},
         model=None if model is None else describe_model(model),
         stream=stream,
+        data_dir=data_dir,
     )
     return execute_plan(
         plan, out=out, jobs=jobs, device=device, data_dir=data_dir, given=given, save_model=save_model, watch=watch

@@ -16,6 +16,7 @@ from clbench import peak
 from clbench.adapters.world import Job
 from clbench.environment import environment
 from clbench.generators import global_states, set_global_states
+from clbench.identity import reasons
 from clbench.learner import Diverged
 from clbench.parameters import Refused
 from clbench.passes import OTHER_NORM, REASON
@@ -83,6 +84,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
     cost: dict[str, float] = {}
     trace: Trace | None = None
     alarms: tuple[str, ...] = ()
+    unidentified = tuple(reasons(cell.config))
     if run is not None:
         seen = run.evaluator
         account = run.account()
@@ -101,7 +103,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         trace=trace,
         fingerprint=run.stream.fingerprint if run is not None else "",
         cost=cost,
-        alarms=alarms,
+        alarms=(*unidentified, *alarms),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return replace(made, environment=environment(device, made.engine))

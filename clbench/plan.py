@@ -60,6 +60,7 @@ def plan(
     dataset: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
     stream: Callable[[int], Stream] | Stream | None = None,
+    data_dir: str | Path | None = None,
 ) -> Plan:
     """The cells of a benchmark.
 
@@ -71,6 +72,7 @@ def plan(
         dataset: What identifies a program's own data, in place of the file's data set.
         model: What identifies a program's own model, in place of the file's.
         stream: A program's own stream, or one for each seed, in place of the file's; its fingerprint is in the cell.
+        data_dir: Where data sets lie: the contents of files are part of a cell.
 
     Raises:
         Refused: The first mistake, with its place.
@@ -90,7 +92,7 @@ def plan(
     checked = config.check(document, source)
     common: dict[str, Any] = {
         "benchmark": {"name": checked.name, "version": checked.version},
-        "stream": _stream(checked, source, dataset) if stream is None else {},
+        "stream": _stream(checked, source, dataset, data_dir) if stream is None else {},
         "model": _model(checked, source, model),
         "training": checked.training.canonical(),
         "memory": checked.memory.canonical(),
@@ -141,7 +143,9 @@ def _identity(stream: Stream) -> dict[str, Any]:
     }
 
 
-def _stream(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
+def _stream(
+    benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None, data_dir: str | Path | None
+) -> dict[str, Any]:
     settings = dict(benchmark.stream)
     named = settings.pop("dataset", None)
     dataset = named if own is None else own
@@ -157,12 +161,14 @@ def _stream(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None)
             return {**scenarios.canonical(settings), "dataset": dict(own)}
         name = dataset["name"]
         data.check_name(name)
-        options = {k: v for k, v in dataset.items() if k not in ("name", "features", "source")}
+        options = {k: v for k, v in dataset.items() if k not in ("name", "features", "source", "checksum")}
         filled = {"name": name, **validate(data.load, options, where="dataset")}
         if dataset.get("features") is not None:  # only there, so that cells from before it existed keep their keys
             filled["features"] = features.canonical(dataset["features"])
         if data.source(name):
             filled["source"] = data.source(name)
+        if contents := data.contents_of(name, data_dir):
+            filled["checksum"] = contents
     except Refused as error:
         raise source.refuse(error, "stream", "dataset") from None
     try:
@@ -250,6 +256,12 @@ def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset
 def _dataset(data_dir: str | None, written: str) -> Dataset:
     named = json.loads(written)
     named.pop("source", None)
+    checksum = named.pop("checksum", None)
+    if checksum is not None and data.contents_of(named["name"], data_dir) != checksum:
+        raise Refused(
+            f"the contents of data set {named['name']!r} are not those that this cell was planned with; put the old "
+            "files back, or run the command again"
+        )
     return features.load(data_dir=data_dir, **named)
 
 

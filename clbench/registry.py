@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from clbench import identity
 from clbench.parameters import Refused, did_you_mean
 
 
@@ -174,14 +175,21 @@ class Registry:
             raise Refused(f"a {self.kind} called {name!r} exists already; choose another name")
         self._added[name] = Entry(name, summary, "this program", lambda: thing)
 
+    def is_added(self, name: str) -> bool:
+        """Whether a name stands for an object that this program has added."""
+        return name in self._added
+
     def source(self, name: str) -> str:
         """What identifies the code behind a name, for the hash of a cell: for a file or an installed plugin the
-        checksum of its text; empty for what comes with clbench, and for what this program has added."""
+        checksum of its text, for what this program has added that of its code and values; empty for what comes with
+        clbench."""
         name = self.resolve(name)
         if self.scheme(name):
             return str(self._of_scheme(name).source)
         if ".py:" in name:
             return _read(name)[1]
+        if name in self._added:
+            return identity.source(self._added[name].load())
         entry = self._known.get(name)
         return "" if entry is None or entry.origin == "clbench" else text_of(self.get(name))
 

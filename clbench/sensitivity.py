@@ -101,7 +101,8 @@ def measure(
     from clbench.learner import Diverged
     from clbench.prepare import Skip
 
-    made = plan(benchmark, strategies=list(strategies), seeds=seeds, overrides=[*overrides, "evaluation.every=0"])
+    settings = [*overrides, "evaluation.every=0"]
+    made = plan(benchmark, strategies=list(strategies), seeds=seeds, overrides=settings, data_dir=data_dir)
     found: dict[str, list[tuple[dict[str, Any], list[int]]]] = {}
     left_out: dict[str, str] = {}
     for cell in made.cells:

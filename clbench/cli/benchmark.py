@@ -31,7 +31,7 @@ def show_benchmark(
     from clbench.plan import plan
     from clbench.shipped import find
 
-    path, made = find(name), plan(name, overrides=settings)
+    path, made = find(name), plan(name, overrides=settings, data_dir=data_dir)
     first = made.cells[0]
     labels, seeds = {cell.label for cell in made.cells}, {cell.seed for cell in made.cells}
     console.print(Text(f"benchmark {made.benchmark.name}, version {made.benchmark.version}", style="bold"))

@@ -64,9 +64,9 @@ def check(
         return
     console = make_console()
     if chosen is Kind.scenario:
-        _check_stream(console, _of_scenario(target, dataset, settings or []), seed, data_dir)
+        _check_stream(console, _of_scenario(target, dataset, settings or [], data_dir), seed, data_dir)
         return
-    cells = _of_benchmark(target, settings or [])
+    cells = _of_benchmark(target, settings or [], data_dir)
     _check_stream(console, cells[0].config["stream"], seed, data_dir)
     for cell in cells:
         for breach in with_breaches(cell.config, ()):
@@ -181,17 +181,18 @@ def _check_stream(console: Console, section: dict[str, Any], seed: int, data_dir
     console.print(f"The contract is kept. Realised rows and labels: {realised_hash(make())}", style="green")
 
 
-def _of_scenario(name: str, dataset: str, settings: list[str]) -> dict[str, Any]:
+def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | None) -> dict[str, Any]:
     from clbench import config
     from clbench.plan import plan
 
     document = config.override({"stream": {}}, [f"stream.{text}" for text in settings])
     stream = {"scenario": name, "dataset": dataset, **document["stream"]}
-    return plan({"name": "check", "stream": stream, "model": {"name": "mlp"}}, seeds=1).cells[0].config["stream"]
+    made = plan({"name": "check", "stream": stream, "model": {"name": "mlp"}}, seeds=1, data_dir=data_dir)
+    return made.cells[0].config["stream"]
 
 
-def _of_benchmark(name: str, settings: list[str]) -> list[Cell]:
+def _of_benchmark(name: str, settings: list[str], data_dir: str | None) -> list[Cell]:
     """A cell for each of its strategies."""
     from clbench.plan import plan
 
-    return plan(name, overrides=settings, seeds=1).cells
+    return plan(name, overrides=settings, seeds=1, data_dir=data_dir).cells

@@ -72,7 +72,13 @@ def run(
     from clbench.plan import plan as make_plan
     from clbench.progress import Tally
 
-    plan = make_plan(benchmark, strategies=split_strategies(strategies), seeds=seeds, overrides=settings or ())
+    plan = make_plan(
+        benchmark,
+        strategies=split_strategies(strategies),
+        seeds=seeds,
+        overrides=settings or (),
+        data_dir=data_dir,
+    )
     folder = out or Path("results") / plan.benchmark.name
     known = {cell.key for cell in plan.cells if finished(cell, folder)}
     console = make_console()

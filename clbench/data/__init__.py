@@ -9,6 +9,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import Literal
 
+from clbench.data import registry
 from clbench.data.arrays import from_arrays
 from clbench.data.joined import join, located
 from clbench.data.registry import DATASETS, check_name, parts, resolve, source
@@ -16,7 +17,18 @@ from clbench.data.roots import data_root
 from clbench.data.splits import prepare
 from clbench.types import Dataset
 
-__all__ = ["DATASETS", "check_name", "finish", "from_arrays", "join", "load", "prepare", "read", "source"]
+__all__ = [
+    "DATASETS",
+    "check_name",
+    "contents_of",
+    "finish",
+    "from_arrays",
+    "join",
+    "load",
+    "prepare",
+    "read",
+    "source",
+]
 
 
 def load(
@@ -63,6 +75,15 @@ def read(name: str, data_dir: str | PathLike[str] | None = None, *, size: int | 
     check_name(name)
     loaded = [resolve(part)(data_root(data_dir), size=size) for part in parts(name)]
     return loaded[0] if len(loaded) == 1 else join(loaded, names=parts(name))
+
+
+def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:
+    """What identifies the rows behind a name where the name alone does not; see :func:`clbench.data.registry.contents`.
+
+    Raises:
+        Refused: As there.
+    """
+    return registry.contents(name, data_root(data_dir))
 
 
 def finish(

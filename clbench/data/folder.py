@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clbench.data import contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.images import decode_all
@@ -33,6 +34,29 @@ def from_folder(path: str, data_dir: Path, *, size: int | None = None) -> Datase
         Refused: Missing folders, unreadable or unequal images, or classes that differ between the splits.
     """
     root = locate("folder", path, data_dir, folder=True)
+    train, test = _listings(root)
+    classes = sorted(train)
+
+    def decode() -> Dataset:
+        splits = [_read(listing, classes, size) for listing in (train, test)]
+        return assemble(f"folder:{path}", splits[0], splits[1], where=str(root), class_names=classes)
+
+    files = _files(train, test)
+    return cached(f"folder-{root.name}", files, decode, size=size, identity=contents.checksum(files, root))
+
+
+def contents_of(path: str, data_dir: Path) -> str:
+    """The checksum of what is in the files that :func:`from_folder` reads."""
+    root = locate("folder", path, data_dir, folder=True)
+    return contents.checksum(_files(*_listings(root)), root)
+
+
+def _files(*listings: dict[str, list[Path]]) -> list[Path]:
+    return [file for listing in listings for name in sorted(listing) for file in listing[name]]
+
+
+def _listings(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Class name -> image files, of the training and of the test rows."""
     test_root = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or test_root is None:
         raise Refused(
@@ -47,13 +71,7 @@ def from_folder(path: str, data_dir: Path, *, size: int | None = None) -> Datase
             f"the classes {', '.join(differing[:5])} do not have images in both {root / 'train'} and {test_root}; "
             f"add the missing ones or remove the folders"
         )
-
-    def decode() -> Dataset:
-        splits = [_read(listing, classes, size) for listing in (train, test)]
-        return assemble(f"folder:{path}", splits[0], splits[1], where=str(root), class_names=classes)
-
-    files = [file for listing in (train, test) for name in classes for file in listing[name]]
-    return cached(f"folder-{root.name}", files, decode, size=size)
+    return train, test
 
 
 def _listing(split: Path) -> dict[str, list[Path]]:

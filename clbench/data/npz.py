@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
+from clbench.data import contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.roots import locate
@@ -32,7 +33,13 @@ def from_npz(path: str, data_dir: Path, *, size: int | None = None) -> Dataset:
     if size is not None:
         raise Refused("data sets of the form npz:PATH have no setting 'size'; leave it out, arrays come as they are")
     file = locate("npz", path, data_dir, folder=False)
-    return cached(f"npz-{file.stem}", [file], lambda: _decode(f"npz:{path}", file))
+    identity = contents.checksum([file])
+    return cached(f"npz-{file.stem}", [file], lambda: _decode(f"npz:{path}", file), identity=identity)
+
+
+def contents_of(path: str, data_dir: Path) -> str:
+    """The checksum of what is in the file; the rest as in :func:`from_npz`."""
+    return contents.checksum([locate("npz", path, data_dir, folder=False)])
 
 
 def _decode(name: str, file: Path) -> Dataset:

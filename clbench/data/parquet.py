@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.data import contents
 from clbench.data.arrays import assemble, check_range
 from clbench.data.cache import cached
 from clbench.data.images import decode_all
@@ -42,8 +43,14 @@ def from_parquet(path: str, data_dir: Path, *, size: int | None = None) -> Datas
     return read_parquet(f"parquet:{path}", root, size=size)
 
 
-def read_parquet(name: str, root: Path, *, size: int | None = None) -> Dataset:
-    """As :func:`from_parquet`, for a folder that is known to exist and a data set called ``name``."""
+def contents_of(path: str, data_dir: Path) -> str:
+    """The checksum of what is in the files that :func:`from_parquet` reads."""
+    root = locate("parquet", path, data_dir, folder=True)
+    return contents.checksum([file for split in _splits(root) for file in split], root)
+
+
+def _splits(root: Path) -> tuple[list[Path], list[Path]]:
+    """Files of training and test rows."""
     splits = _split_files(root)
     test = next((splits[split] for split in SPLITS[1:] if split in splits), None)
     if "train" not in splits or test is None:
@@ -51,7 +58,12 @@ def read_parquet(name: str, root: Path, *, size: int | None = None) -> Dataset:
             f"{root} needs files such as data/train-00000-of-00001.parquet and data/test-00000-of-00001.parquet (or "
             f"validation-); found splits: {', '.join(splits) or 'none'}"
         )
-    train = splits["train"]
+    return splits["train"], test
+
+
+def read_parquet(name: str, root: Path, *, size: int | None = None) -> Dataset:
+    """As :func:`from_parquet`, for a folder that is known to exist and a data set called ``name``."""
+    train, test = _splits(root)
 
     def decode() -> Dataset:
         (x_train, y_train, names), (x_test, y_test, _) = _read(train, size), _read(test, size)
@@ -60,7 +72,8 @@ def read_parquet(name: str, root: Path, *, size: int | None = None) -> Dataset:
             check_range(y_test, len(names), str(test[0]))
         return assemble(name, (x_train, y_train), (x_test, y_test), where=str(root), class_names=names)
 
-    return cached(f"parquet-{root.name}", [*train, *test], decode, size=size)
+    files = [*train, *test]
+    return cached(f"parquet-{root.name}", files, decode, size=size, identity=contents.checksum(files, root))
 
 
 def _split_files(root: Path) -> dict[str, list[Path]]:

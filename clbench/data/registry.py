@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,7 +92,29 @@ def check_name(name: str) -> None:
 def source(name: str) -> str:
     """What identifies the code of the plugins behind a name, for the hash of a cell; empty where there is none."""
     forms = [f"{form}:PATH" if colon else form for form, colon, _ in (part.partition(":") for part in parts(name))]
-    return "+".join(filter(None, map(DATASETS.source, forms)))
+    return "+".join(filter(None, (DATASETS.source(form) for form in forms if not DATASETS.is_added(form))))
+
+
+CONTENTS = {"npz": "clbench.data.npz", "folder": "clbench.data.folder", "parquet": "clbench.data.parquet"}
+"""Forms whose files are the user's own -> the module that knows which files those are."""
+
+
+def contents(name: str, data_dir: Path) -> str:
+    """What identifies the rows behind a name where the name alone does not: the checksum of the files that a path
+    stands for, and of the rows of a data set that this program has added; empty for all others.
+
+    Raises:
+        Refused: Files are missing or cannot be read.
+    """
+    return "+".join(filter(None, (_contents(part, data_dir) for part in parts(name))))
+
+
+def _contents(name: str, data_dir: Path) -> str:
+    form, colon, path = name.partition(":")
+    if colon and form in CONTENTS:
+        found: str = import_module(CONTENTS[form]).contents_of(path, data_dir)
+        return found
+    return resolve(name)(data_dir, size=None).checksum if DATASETS.is_added(name) else ""
 
 
 def resolve(name: str) -> Source:

@@ -7,8 +7,10 @@ its settings. Every model returns :class:`clbench.models.output.Output`, the log
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from clbench.data import contents
 from clbench.parameters import Refused, validate
 from clbench.registry import Registry
 
@@ -24,6 +26,9 @@ MODELS = Registry(
     },
 )
 
+FILE = "weights_checksum"
+"""Where a model's configuration tells what is in its file of weights."""
+
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     """A model's configuration with every setting checked and written out; builds nothing, imports no torch.
@@ -33,7 +38,7 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
             is short for ``name: torchvision, architecture: resnet18``.
 
     Returns:
-        ``name`` and all settings of that model.
+        ``name`` and all settings of that model; where ``weights`` is a file, the checksum of what is in it.
 
     Raises:
         Refused: No name or an unknown one, an unknown setting, or a wrong type.
@@ -41,7 +46,7 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config.get("name"), str):
         names = ", ".join(entry.name for entry in MODELS)
         raise Refused(f"a model needs name: NAME, got {config.get('name')!r}; known: {names}")
-    settings = {key: value for key, value in config.items() if key not in ("name", "source")}
+    settings = {key: value for key, value in config.items() if key not in ("name", "source", FILE)}
     source = MODELS.source(config["name"])
     name, _, architecture = (config["name"], "", "") if source else config["name"].partition(":")
     if architecture and (name != "torchvision" or settings.setdefault("architecture", architecture) != architecture):
@@ -50,6 +55,13 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
             "parts, and then architecture is not given a second time"
         )
     checked = {"name": name, **validate(MODELS.get(name), settings, where=f"model {name!r}")}
+    weights = checked.get("weights")
+    if isinstance(weights, str) and (file := Path(weights).expanduser()).is_file():
+        checked[FILE] = contents.checksum([file])
+    if config.get(FILE, checked.get(FILE)) != checked.get(FILE):
+        raise Refused(
+            f"the weights {weights} are not those that this cell was planned with; put the old file back, or plan anew"
+        )
     return {**checked, "source": source} if source else checked
 
 
@@ -71,5 +83,6 @@ def make(config: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int) -> A
     from clbench.models.wrap import wrap
 
     settings = canonical(config)
-    settings.pop("source", None)
+    for name in ("source", FILE):
+        settings.pop(name, None)
     return wrap(MODELS.get(settings.pop("name"))(shape, n_outputs, **settings), n_outputs, shape=shape)
