@@ -151,7 +151,7 @@ def test_records_of_changed_labels_are_not_handed_back(tmp_path):
     x = np.eye(4, dtype=np.float32)[np.arange(80) % 4]
     y = np.arange(80) % 4
     found = []
-    for labels in (y, (y + 1) % 4 * (np.arange(80) % 2)):
+    for labels in (y, (y + 1) % 4):
         np.savez(tmp_path / "own.npz", x_train=x, y_train=labels, x_test=x, y_test=y)
         found += clbench.run(small("npz:own.npz"), data_dir=tmp_path, out=tmp_path / "out")
     assert found[0].key != found[1].key

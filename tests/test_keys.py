@@ -1,0 +1,70 @@
+"""Keys of cells: those of committed records stay, and what a program adds at run time is part of them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import clbench
+from clbench import shipped
+from clbench.plan import plan
+from clbench.strategies import STRATEGIES
+from clbench.types import content_hash
+
+BASELINES = Path(clbench.__file__).parents[1] / "baselines"
+FOLDERS = sorted({path.parent for path in BASELINES.rglob("records/*.json")})
+
+
+@pytest.mark.skipif(not FOLDERS, reason="installed without the committed records")
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.relative_to(BASELINES).as_posix())
+def test_the_key_of_a_committed_record_is_the_hash_of_its_cell_and_is_planned_again(folder):
+    files = sorted(folder.glob("*.json"))
+    for file in files:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        assert content_hash(content["cell"]) == content["key"] == file.stem
+    cell = json.loads(files[0].read_text(encoding="utf-8"))["cell"]
+    if any(":" in item["name"] for item in cell["strategy"]):
+        return  # of another library: its version is in the key
+    document = {
+        "name": cell["benchmark"]["name"],
+        "version": cell["benchmark"]["version"],
+        "seeds": [cell["seed"]],
+        **{name: cell[name] for name in ("stream", "model", "training", "memory", "evaluation")},
+        **({"reveal": cell["reveal"]} if "reveal" in cell else {}),
+    }
+    if cell["memory"]["policy"] == "herding":  # a strategy's own, which no file may write
+        document["memory"] = {"size": cell["memory"]["size"]}
+    written = {item["name"]: item["parameters"] for item in cell["strategy"]}
+    [again] = plan(document, strategies=[written]).cells
+    assert json.loads(json.dumps(again.config)) == cell
+    assert again.key == files[0].stem
+
+
+def test_every_shipped_benchmark_of_a_committed_record_can_be_found():
+    named = {
+        (cell["name"], cell["version"])
+        for folder in FOLDERS
+        for cell in [json.loads(next(folder.glob("*.json")).read_text(encoding="utf-8"))["cell"]["benchmark"]]
+    }
+    assert {name for name, version in named if shipped.official(name, version)} & set(shipped.shipped())
+
+
+def test_parts_that_a_program_adds_are_told_apart_by_their_code_and_the_values_it_uses():
+    def part(factor):
+        @dataclass(kw_only=True)
+        class Shrink(clbench.Part):
+            every: int = 1
+
+            def gradient(self, learner, batch):
+                learner.g *= factor
+
+        return Shrink
+
+    for name, factor in {"keys-one": 0.5, "keys-same": 0.5, "keys-other": 0.9}.items():
+        STRATEGIES.add(name, part(factor))
+    sources = {
+        name: plan("split-digits", strategies=[name], seeds=1).cells[0].config["strategy"][0]["source"]
+        for name in ("keys-one", "keys-same", "keys-other")
+    }
+    assert sources["keys-one"] == sources["keys-same"] != sources["keys-other"]
