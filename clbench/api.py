@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clbench.executors import Event, Options, ignore
 from clbench.matrix import finished, run_matrix
 from clbench.parameters import Refused
-from clbench.plan import Plan, check_batches, given_stream, make_stream
+from clbench.plan import Plan, check_batches, describe_dataset, given_stream, make_stream
 from clbench.plan import plan as make_plan
 from clbench.record import Record
 from clbench.types import Dataset, Stream
@@ -77,9 +77,7 @@ def run(
         strategies=split_strategies(strategies),
         seeds=seeds,
         overrides=[f"{k}={v}" for k, v in settings] if isinstance(overrides, Mapping) else overrides,
-        dataset=None
-        if given.dataset is None
-        else {"name": f"given:{given.dataset.name}", "checksum": given.dataset.checksum},
+        dataset=None if given.dataset is None else describe_dataset(given.dataset),
         model=None if model is None else describe_model(model),
         stream=stream,
         data_dir=data_dir,

@@ -78,14 +78,20 @@ def load(
     """
     if features is None:
         return data.load(name, data_dir, **options)
+    return finish(data.read(name, data_dir, size=options.pop("size", None)), name, features=features, **options)
+
+
+def finish(whole: Dataset, name: str, *, features: Mapping[str, Any] | None = None, **options: Any) -> Dataset:
+    """What :func:`load` makes of a whole data set, its second half; arguments and mistakes as there."""
+    if features is None:
+        return data.finish(whole, name, **options)
     chosen = canonical(features)
     if features.get("checksum", chosen.get("checksum")) != chosen.get("checksum"):
         raise Refused(
             f"the weights {chosen['weights']} are not those that this cell was planned with; put the old file back, or "
             "plan anew"
         )
-    images = data.read(name, data_dir, size=options.pop("size", None))
-    return data.finish(_features(images, name, chosen), name, **options)
+    return data.finish(_features(whole, name, chosen), name, **options)
 
 
 def _features(images: Dataset, name: str, chosen: Mapping[str, Any]) -> Dataset:

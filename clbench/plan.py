@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ def plan(
     else:
         document, source = config.read(find(benchmark))
     overrides = list(overrides)
+    _replaced(overrides, dataset=dataset is not None, model=model is not None, stream=stream is not None)
     if overrides:
         document = config.override(document, overrides)
         source = Source(f"{source.name} with {' '.join(f'--set {text}' for text in overrides)}", document)
@@ -121,6 +122,29 @@ def plan(
     return Plan(checked, list(cells.values()))
 
 
+def _replaced(overrides: Iterable[str], *, dataset: bool, model: bool, stream: bool) -> None:
+    """Refuse overrides of what a given object replaces: they would change nothing.
+
+    Raises:
+        Refused: The first of them.
+    """
+    for text in overrides:
+        key = text.partition("=")[0].strip()
+        section = key.partition(".")[0]
+        if stream and section == "stream":
+            raise Refused(
+                f"{key} is set and stream= is given, which brings experiences, tasks and data as they are; leave the "
+                "setting out, or make the stream with it, as clbench.stream does"
+            )
+        if dataset and key in ("stream", "stream.dataset", "stream.dataset.name"):
+            raise Refused(f"{key} is set and dataset= is given; leave one of them out")
+        if model and section == "model" and key != "model.heads":
+            raise Refused(
+                f"{key} is set and model= is given, which takes no settings but heads; leave the setting out, or hand "
+                "over a model that is made with it"
+            )
+
+
 def given_stream(stream: Callable[[int], Stream] | Stream, seed: int) -> Stream:
     """A program's own stream for a seed.
 
@@ -147,8 +171,9 @@ def _stream(
     benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None, data_dir: str | Path | None
 ) -> dict[str, Any]:
     settings = dict(benchmark.stream)
-    named = settings.pop("dataset", None)
-    dataset = named if own is None else own
+    dataset = settings.pop("dataset", None)
+    if own is not None:
+        dataset = {**(dataset if isinstance(dataset, Mapping) else {}), **own}
     dataset = {"name": dataset} if isinstance(dataset, str | list) else dataset
     if isinstance(dataset, Mapping) and isinstance(dataset.get("name"), list):
         dataset = {**dataset, "name": "+".join(map(str, dataset["name"]))}
@@ -157,17 +182,18 @@ def _stream(
             f"{source.place(['stream'])}: stream needs dataset: NAME, or dataset: {{name: NAME, normalize: ...}}"
         )
     try:
-        if own is not None:
-            return {**scenarios.canonical(settings), "dataset": dict(own)}
         name = dataset["name"]
-        data.check_name(name)
-        options = {k: v for k, v in dataset.items() if k not in ("name", "features", "source", "checksum")}
+        if own is None:
+            data.check_name(name)
+        options = {k: v for k, v in dataset.items() if k not in (*IDENTITY, "features")}
         filled = {"name": name, **validate(data.load, options, where="dataset")}
+        if own is not None:
+            filled = {**own, **_unlike_defaults(filled)}
         if dataset.get("features") is not None:  # only there, so that cells from before it existed keep their keys
             filled["features"] = features.canonical(dataset["features"])
-        if data.source(name):
+        if own is None and data.source(name):
             filled["source"] = data.source(name)
-        if contents := data.contents_of(name, data_dir):
+        if own is None and (contents := data.contents_of(name, data_dir)):
             filled["checksum"] = contents
     except Refused as error:
         raise source.refuse(error, "stream", "dataset") from None
@@ -175,6 +201,33 @@ def _stream(
         return {**scenarios.canonical(settings), "dataset": filled}
     except Refused as error:
         raise source.refuse(error, "stream") from None
+
+
+IDENTITY = ("name", "source", "checksum", "mean", "std")
+"""What says which data set a section is about; all else in it is settings."""
+
+
+def _unlike_defaults(filled: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that change a given data set.
+
+    Raises:
+        Refused: One that cannot be applied to rows in memory.
+    """
+    usual = validate(data.load, {}, where="dataset")
+    changed = {key: value for key, value in filled.items() if key in usual and value != usual[key]}
+    if "size" in changed:
+        raise Refused(
+            f"dataset: size = {changed['size']} is set and dataset= is given, whose rows come as they are; resize them "
+            "and set size to null",
+            "size",
+        )
+    return changed
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """What identifies a program's own data set, as :func:`plan` takes it."""
+    statistics = {"mean": list(dataset.mean), "std": list(dataset.std)} if dataset.mean or dataset.std else {}
+    return {"name": f"given:{dataset.name}", "checksum": dataset.checksum, **statistics}
 
 
 def _model(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -265,6 +318,17 @@ def _dataset(data_dir: str | None, written: str) -> Dataset:
     return features.load(data_dir=data_dir, **named)
 
 
+@lru_cache(maxsize=8)
+def _given(dataset: Dataset, written: str) -> Dataset:
+    """A program's own data set with the settings of a benchmark applied, as to a named one."""
+    settings = json.loads(written)
+    if not settings:
+        return dataset
+    made = features.finish(dataset, dataset.name, **settings)
+    own = "normalize" not in settings and "features" not in settings
+    return replace(made, mean=dataset.mean, std=dataset.std) if own else made
+
+
 def make_stream(
     config: Mapping[str, Any], seed: int, *, data_dir: str | None = None, dataset: Dataset | None = None
 ) -> Stream:
@@ -274,7 +338,7 @@ def make_stream(
         config: The ``stream`` section of a cell.
         seed: The cell's.
         data_dir: Where data sets lie.
-        dataset: In place of the one named in ``config``.
+        dataset: In place of the one named in ``config``, whose settings are applied to it where it was planned with.
 
     Raises:
         Refused: The data is missing or damaged, or the stream is impossible on it.
@@ -283,4 +347,6 @@ def make_stream(
     named = settings.pop("dataset")
     if dataset is None:
         dataset = _dataset(data_dir, json.dumps(named, sort_keys=True))
+    elif str(named["name"]).startswith("given:"):
+        dataset = _given(dataset, json.dumps({k: v for k, v in named.items() if k not in IDENTITY}, sort_keys=True))
     return scenarios.make(settings, dataset, seed)
