@@ -36,6 +36,14 @@ REFRESHED = [
     *(f"strength={s}, noise=0{c}" for s in ("0.01", "0.1") for c in CONTROLS),
     *(f"strength=0.1, noise=0, damping={d}" for d in ("0", "100")),
 ]
+PAIRS = [
+    *((f"strength={s}", f"strength={s}{c}") for s in ("1e-05", "0.0001") for c in (*CONTROLS[1:], ", damping=0")),
+    *((f"strength={s}, damping=100", f"strength={s}, damping=0") for s in ("1e-05", "0.0001")),
+    *((f"strength={s}, noise=0", f"strength={s}, noise=0, direction=random") for s in ("0.01", "0.1")),
+    ("strength=0.1, noise=0", "strength=0.1, noise=0, damping=0"),
+    ("strength=0.1, noise=0, damping=100", "strength=0.1, noise=0, damping=0"),
+]
+"""What is compared with its control: a direction with another, the Fisher information with none."""
 STRATEGIES = ["er", {"strategy": "er", "training": {"weight_decay": 1e-4}}, *(f"er + refresh({s})" for s in REFRESHED)]
 
 
@@ -65,6 +73,12 @@ def main(
         "|---|" + "---|---|" * len(columns),
         *(row(label, columns) for label in next(iter(columns.values()))),
         "",
+        "## Against the controls, paired by seed",
+        "",
+        "| `refresh` | less | " + " | ".join(columns) + " |",
+        "|---|---|" + "---|" * len(columns),
+        *(apart(one, other, columns) for one, other in PAIRS),
+        "",
     ]
     (HERE / "refresh.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines))
@@ -89,6 +103,13 @@ def row(label: str, columns: dict[str, dict[str, dict[int, float]]]) -> str:
         cells += [text, "" if label == "er" or lost else difference(own, found["er"])[0]]
     name = label.removeprefix("er").removeprefix(" + ").strip(" []") or "nothing"
     return f"| `{name}` | " + " | ".join(cells) + " |"
+
+
+def apart(one: str, other: str, columns: dict[str, dict[str, dict[int, float]]]) -> str:
+    """A line of the second table."""
+    labels = [f"er + refresh({settings})" for settings in (one, other)]
+    told = [difference(*(found[label] for label in labels))[0] for found in columns.values()]
+    return f"| `{one}` | `{other}` | " + " | ".join(told) + " |"
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Refresh(Part):
 
     Expected:
         class: at the code's 1e-5 within seed noise of the strategy it is joined to; alone it stays near naive. In the
-            paper's form the noise acts long before the ascent does: compare with the controls.
+            paper's form the noise acts long before the ascent and the Fisher information do: compare with the controls.
         task: at the code's 1e-5 within seed noise of the strategy it is joined to.
         domain: at the code's 1e-5 within seed noise of the strategy it is joined to.
         recurring: at the code's 1e-5 within seed noise of the strategy it is joined to.
@@ -168,8 +168,8 @@ class Refresh(Part):
         if least < IDLE:
             return []
         return [
-            f"left D between {least:.4f} and 1 at every weight, as if there were no Fisher information; a larger "
-            "damping or unit=mean makes it matter"
+            f"left D above {IDLE} at every weight, as if there were no Fisher information; a larger damping or "
+            "unit=mean makes it matter"
         ]
 
 
