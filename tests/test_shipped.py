@@ -71,3 +71,17 @@ def test_a_default_for_a_setting_that_does_not_exist_is_refused():
     }
     with pytest.raises(Refused, match="strength"):
         plan(benchmark)
+
+
+def test_where_er_ace_is_on_a_board_so_is_replay_at_its_loss():
+    boards = {name: plan(path) for name, path in shipped.shipped().items()}
+    with_ace = {
+        name: {cell.label for cell in made.cells}
+        for name, made in boards.items()
+        if any(cell.label == "er_ace" for cell in made.cells)
+    }
+    assert len(with_ace) > 5
+    assert [name for name, labels in with_ace.items() if "er(loss=sum, start=any)" not in labels] in (
+        [],
+        ["split-digits"],
+    )
