@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from clbench.executors import Event, Options, ignore
 from clbench.matrix import finished, run_matrix
 from clbench.parameters import Refused
-from clbench.plan import Plan, check_batches, describe_dataset, given_stream, make_stream
+from clbench.plan import Plan, check_batches, given_stream, make_stream
 from clbench.plan import plan as make_plan
 from clbench.record import Record
+from clbench.sections import describe_dataset
 from clbench.types import Dataset, Stream
 
 if TYPE_CHECKING:

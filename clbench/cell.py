@@ -102,6 +102,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         reason=reason,
         trace=trace,
         fingerprint=run.stream.fingerprint if run is not None else "",
+        data=run.data if run is not None else "",
         cost=cost,
         alarms=(*unidentified, *alarms),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

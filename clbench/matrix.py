@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clbench import store
@@ -86,6 +86,8 @@ def run_matrix(
         Refused: The result directory cannot be written; finished records are safe.
     """
     known = {cell.key: record for cell in cells if out and (record := finished(cell, out))}
+    if out is not None:
+        _relabel(cells, known, out)
     todo = [cell for cell in cells if cell.key not in known]
     outcome = Outcome(found=len(known))
     if out is not None:
@@ -101,6 +103,14 @@ def run_matrix(
     execute(todo, options, jobs=jobs_for(todo, jobs), emit=keep)
     outcome.records = [known[cell.key] for cell in cells]
     return outcome
+
+
+def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None:
+    """Give found records the labels that their cells have now: a label is no part of a key."""
+    for cell in cells:
+        if cell.key in known and known[cell.key].label != cell.label:
+            known[cell.key] = replace(known[cell.key], label=cell.label)
+            _save(known[cell.key], out)
 
 
 def _writable(out: Path) -> None:

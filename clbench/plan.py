@@ -9,10 +9,11 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from clbench import config, data, features, models, scenarios
+from clbench import config, data, features, scenarios, sections
 from clbench.config import Benchmark, Source
-from clbench.parameters import Refused, did_you_mean, validate
+from clbench.parameters import Refused, did_you_mean
 from clbench.passes import Cut
+from clbench.sections import IDENTITY
 from clbench.shipped import find
 from clbench.strategies import STRATEGIES
 from clbench.strategies import text as strategy_text
@@ -93,8 +94,8 @@ def plan(
     checked = config.check(document, source)
     common: dict[str, Any] = {
         "benchmark": {"name": checked.name, "version": checked.version},
-        "stream": _stream(checked, source, dataset, data_dir) if stream is None else {},
-        "model": _model(checked, source, model),
+        "stream": sections.stream(checked, source, dataset, data_dir) if stream is None else {},
+        "model": sections.model(checked, source, model),
         "training": checked.training.canonical(),
         "memory": checked.memory.canonical(),
         "evaluation": checked.evaluation.canonical(),
@@ -165,80 +166,6 @@ def _identity(stream: Stream) -> dict[str, Any]:
         "setting": setting,
         "fingerprint": stream.fingerprint,
     }
-
-
-def _stream(
-    benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None, data_dir: str | Path | None
-) -> dict[str, Any]:
-    settings = dict(benchmark.stream)
-    dataset = settings.pop("dataset", None)
-    if own is not None:
-        dataset = {**(dataset if isinstance(dataset, Mapping) else {}), **own}
-    dataset = {"name": dataset} if isinstance(dataset, str | list) else dataset
-    if isinstance(dataset, Mapping) and isinstance(dataset.get("name"), list):
-        dataset = {**dataset, "name": "+".join(map(str, dataset["name"]))}
-    if not isinstance(dataset, Mapping) or not isinstance(dataset.get("name"), str):
-        raise Refused(
-            f"{source.place(['stream'])}: stream needs dataset: NAME, or dataset: {{name: NAME, normalize: ...}}"
-        )
-    try:
-        name = dataset["name"]
-        if own is None:
-            data.check_name(name)
-        options = {k: v for k, v in dataset.items() if k not in (*IDENTITY, "features")}
-        filled = {"name": name, **validate(data.load, options, where="dataset")}
-        if own is not None:
-            filled = {**own, **_unlike_defaults(filled)}
-        if dataset.get("features") is not None:  # only there, so that cells from before it existed keep their keys
-            filled["features"] = features.canonical(dataset["features"])
-        if own is None and data.source(name):
-            filled["source"] = data.source(name)
-        if own is None and (contents := data.contents_of(name, data_dir)):
-            filled["checksum"] = contents
-    except Refused as error:
-        raise source.refuse(error, "stream", "dataset") from None
-    try:
-        return {**scenarios.canonical(settings), "dataset": filled}
-    except Refused as error:
-        raise source.refuse(error, "stream") from None
-
-
-IDENTITY = ("name", "source", "checksum", "mean", "std")
-"""What says which data set a section is about; all else in it is settings."""
-
-
-def _unlike_defaults(filled: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that change a given data set.
-
-    Raises:
-        Refused: One that cannot be applied to rows in memory.
-    """
-    usual = validate(data.load, {}, where="dataset")
-    changed = {key: value for key, value in filled.items() if key in usual and value != usual[key]}
-    if "size" in changed:
-        raise Refused(
-            f"dataset: size = {changed['size']} is set and dataset= is given, whose rows come as they are; resize them "
-            "and set size to null",
-            "size",
-        )
-    return changed
-
-
-def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """What identifies a program's own data set, as :func:`plan` takes it."""
-    statistics = {"mean": list(dataset.mean), "std": list(dataset.std)} if dataset.mean or dataset.std else {}
-    return {"name": f"given:{dataset.name}", "checksum": dataset.checksum, **statistics}
-
-
-def _model(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
-    settings = dict(benchmark.model)
-    heads = settings.pop("heads", "shared")
-    try:
-        if heads not in ("shared", "separate"):
-            raise Refused(f"model.heads = {heads!r} is not allowed; choose shared or separate", "heads")
-        return {**(models.canonical(settings) if own is None else own), "heads": heads}
-    except Refused as error:
-        raise source.refuse(error, "model") from None
 
 
 OVERRIDABLE = ("training",)
@@ -343,10 +270,15 @@ def make_stream(
     Raises:
         Refused: The data is missing or damaged, or the stream is impossible on it.
     """
-    settings = dict(config)
-    named = settings.pop("dataset")
+    settings = {name: value for name, value in config.items() if name != "dataset"}
+    return scenarios.make(settings, rows(config, data_dir=data_dir, dataset=dataset), seed)
+
+
+def rows(config: Mapping[str, Any], *, data_dir: str | None = None, dataset: Dataset | None = None) -> Dataset:
+    """The data set of a canonical ``stream`` section, loaded once per process; arguments and mistakes as there."""
+    named = config["dataset"]
     if dataset is None:
-        dataset = _dataset(data_dir, json.dumps(named, sort_keys=True))
-    elif str(named["name"]).startswith("given:"):
-        dataset = _given(dataset, json.dumps({k: v for k, v in named.items() if k not in IDENTITY}, sort_keys=True))
-    return scenarios.make(settings, dataset, seed)
+        return _dataset(data_dir, json.dumps(named, sort_keys=True))
+    if str(named["name"]).startswith("given:"):
+        return _given(dataset, json.dumps({k: v for k, v in named.items() if k not in IDENTITY}, sort_keys=True))
+    return dataset

@@ -27,7 +27,7 @@ from clbench.models.blank import Blank
 from clbench.optimizers import optimizer
 from clbench.parameters import Refused
 from clbench.passes import Cut
-from clbench.plan import Cell, given_stream, make_stream
+from clbench.plan import Cell, given_stream, make_stream, rows
 from clbench.probe import Probe
 from clbench.record import Trace
 from clbench.resident import Resident
@@ -74,6 +74,7 @@ class Run:
     share: int = 1
     """Experiences of the benchmark in one of this run's: all of them where the strategy sees the stream merged."""
     resumable: bool = True
+    data: str = ""
 
     def train(self, tick: Tick | None = None) -> None:
         """Learn from where the cursor stands to the end of the stream."""
@@ -188,9 +189,13 @@ def prepare_job(cell: Cell, *, data_dir: str | None = None, device: str = "cpu",
         Skip: The strategy needs what the stream hides.
     """
     parts, world = parts_and_world(cell, data_dir=data_dir, device=device, given=given)
-    if adapters.engine(parts):
-        return adapters.host(parts, world)
-    return _run(cell, parts, world)
+    job: Job = adapters.host(parts, world) if adapters.engine(parts) else _run(cell, parts, world)
+    own = None if given is None else given.dataset
+    if given is not None and given.stream is not None:
+        job.data = world.shown.dataset.checksum
+    else:
+        job.data = rows(cell.config["stream"], data_dir=data_dir, dataset=own).checksum
+    return job
 
 
 def parts_and_world(

@@ -152,6 +152,7 @@ class Record:
         alarms: Sentences about things that look wrong although nothing failed.
         environment: Versions, hardware, device, commit.
         created: Time of writing, ISO 8601, UTC.
+        data: Checksum of the data set that its stream was made of; empty in older records.
     """
 
     key: str
@@ -165,6 +166,7 @@ class Record:
     alarms: tuple[str, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     created: str = ""
+    data: str = ""
 
     @property
     def benchmark(self) -> str:

@@ -41,6 +41,7 @@ class RecordFile(BaseModel):
     alarms: tuple[str, ...]
     environment: dict[str, Any]
     created: str
+    data: str = ""
     has_trace: bool
 
 

@@ -15,8 +15,9 @@ ROOT = Path(clbench.__file__).parent
 LEVELS = (
     "types record rng registry parameters compat identity",
     "data metrics cost peak store rates look_schedule config batch admission shipped generators",
-    "memory resident models features optimizers scenarios per_row fisher flops objective side_work probe passes",
-    "strategies learner train evaluate leaderboard plots stream_plots",
+    "memory resident models features optimizers scenarios sections per_row fisher flops objective side_work "
+    "probe passes",
+    "strategies learner train evaluate comparable leaderboard plots stream_plots",
     "adapters",
     "alarms plan prepare cell executors matrix track api snapshots environment sensitivity forecast",
     "testing",

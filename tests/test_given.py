@@ -10,7 +10,8 @@ import clbench
 from clbench import data
 from clbench.data.arrays import from_arrays
 from clbench.parameters import Refused
-from clbench.plan import describe_dataset, make_stream, plan
+from clbench.plan import make_stream, plan
+from clbench.sections import describe_dataset
 
 rng = np.random.default_rng(0)
 LABELS = np.arange(120) % 4

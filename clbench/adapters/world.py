@@ -64,8 +64,10 @@ class Job(Protocol):
         stream: What is learned.
         share: Experiences of the benchmark in one of this run's.
         resumable: Whether it goes on bit for bit from a snapshot; else it begins anew after an interruption.
+        data: Checksum of the data set that the stream was made of.
     """
 
+    data: str
     stream: Stream
     evaluator: Evaluator
     share: int

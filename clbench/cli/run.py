@@ -126,7 +126,7 @@ def _publish(console: Console, plan: Plan, out: Path) -> None:
         written.append(out / f"leaderboard.{suffix}")
         write_file(written[-1], render(board, suffix).encode())
     try:
-        figure = plots.stability_gap(records, benchmark=f"{plan.benchmark.name}@{plan.benchmark.version}")
+        figure = plots.stability_gap(records, benchmark=_drawn(plan, records))
     except Refused as error:
         _warn(f"no picture of the stability gap: {error}")
     else:
@@ -137,6 +137,15 @@ def _publish(console: Console, plan: Plan, out: Path) -> None:
     console.print("Written:")
     for path in written:
         console.print(f"  {path}", soft_wrap=True)
+
+
+def _drawn(plan: Plan, records: Sequence[Record]) -> str | None:
+    """What the cells of the plan are called among all records of the folder."""
+    from clbench import comparable
+
+    keys = {cell.key for cell in plan.cells}
+    found = comparable.tables(records)
+    return next((name for name, held in found.items() if any(record.key in keys for record in held)), None)
 
 
 def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:

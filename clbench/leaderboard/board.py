@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from clbench import comparable
 from clbench.leaderboard.columns import on_versions, usual
+from clbench.leaderboard.notes import different_versions, labels, other_streams, recipe, versions
 from clbench.metrics import Value, compute
 from clbench.metrics import get as get_metric
-from clbench.metrics.cells import by_benchmark, by_strategy, is_finished, joint_runs, reference
+from clbench.metrics.cells import by_strategy, is_finished, joint_runs, reference
 from clbench.metrics.interval import half_width
 from clbench.record import Record
 from clbench.strategies.protocol import with_breaches
@@ -77,6 +79,16 @@ class Row:
         return self.records[0].engine
 
     @property
+    def recipe(self) -> str:
+        """The strategy that its label stands for, with the parameters that are not at their defaults."""
+        return recipe(self.records[0])
+
+    @property
+    def versions(self) -> str:
+        """Of clbench and torch, by which its cells were made; several are joined by ``or``."""
+        return " or ".join(dict.fromkeys(filter(None, map(versions, self.records))))
+
+    @property
     def finished(self) -> tuple[int, ...]:
         """Seeds with a result, ascending."""
         return tuple(record.seed for record in self.records if is_finished(record))
@@ -98,10 +110,10 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """One benchmark: its rows, best first, unranked last.
+    """One benchmark under one setting: its rows, best first, unranked last.
 
     Args:
-        benchmark: Name and version.
+        benchmark: Name and version, what differs from the shipped file of that version, and on which rows was looked.
         seeds: Seeds of any record.
         common: Seeds that every ranked strategy has finished; the ranking uses these and no others.
         rows: One per strategy.
@@ -150,7 +162,7 @@ def board(records: Iterable[Record], metrics: Sequence[str] | None = None) -> Bo
     names, shown = usual(records) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
     for name in names:
         get_metric(name)
-    tables = tuple(_table(name, found, names) for name, found in by_benchmark(records).items())
+    tables = tuple(_table(name, found, names) for name, found in comparable.tables(records).items())
     return Board(tables=tables, metrics=names, shown=shown)
 
 
@@ -235,9 +247,7 @@ def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...])
         notes.append(f"ranked by ACC over the seeds that every ranked strategy has finished: {_seeds(common)}")
     if any(set(row.finished) != set(common) for row in finished) and common:
         notes.append("means and intervals are over each strategy's own finished seeds")
-    elsewhere = _on_other_streams(finished)
-    if elsewhere:
-        notes.append(f"trained on another stream than most, as upper bounds are: {', '.join(elsewhere)}")
+    notes += [*other_streams(finished), *labels(rows), *different_versions(rows)]
     differing = _differing_settings([record.cell for row in rows for record in row.records])
     if differing:
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
@@ -266,16 +276,6 @@ def _short(settings: Any) -> str:
         return ", ".join(f"{name} {value}" for name, value in settings.items())
     listed = [str(value) for value in settings]
     return ", ".join(listed) if len(listed) <= 6 else f"{', '.join(listed[:5])}, … ({len(listed)} iterations)"
-
-
-def _on_other_streams(rows: Iterable[Row]) -> list[str]:
-    """Strategies whose fingerprint is not the most common one at some seed."""
-    streams: dict[int, Counter[str]] = {}
-    pairs = [(row.strategy, record) for row in rows for record in row.records if record.fingerprint]
-    for _, record in pairs:
-        streams.setdefault(record.seed, Counter())[record.fingerprint] += 1
-    usual = {seed: counts.most_common(1)[0][0] for seed, counts in streams.items()}
-    return list(dict.fromkeys(strategy for strategy, record in pairs if record.fingerprint != usual[record.seed]))
 
 
 def _differing_settings(cells: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -167,7 +167,21 @@ def comma_separated(board: Board) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = [column for name in board.metrics for column in (name, f"{name}_half", f"{name}_n")]
-    writer.writerow(["benchmark", "rank", "strategy", "engine", "seeds", "finished", *columns, "looks", "problems"])
+    writer.writerow(
+        [
+            "benchmark",
+            "rank",
+            "strategy",
+            "engine",
+            "seeds",
+            "finished",
+            *columns,
+            "looks",
+            "problems",
+            "recipe",
+            "versions",
+        ]
+    )
     for table in board.tables:
         for row in table.rows:
             values: list[Any] = []
@@ -175,7 +189,8 @@ def comma_separated(board: Board) -> str:
                 summary = row.metrics[name]
                 values += [_or(summary.mean, ""), _or(summary.half, ""), summary.n]
             lead = [table.benchmark, row.rank or "", row.strategy, row.engine, len(table.seeds), len(row.finished)]
-            writer.writerow([*lead, *values, row.looks, count_problems(row.problems)])
+            tail = [row.looks, count_problems(row.problems), row.recipe, row.versions]
+            writer.writerow([*lead, *values, *tail])
     return out.getvalue()
 
 
@@ -207,6 +222,8 @@ def _json_row(row: Row) -> dict[str, Any]:
         "acc_over_common_seeds": _or(row.ranking, None),
         "finished_seeds": row.finished,
         "looks": row.looks,
+        "recipe": row.recipe,
+        "versions": row.versions,
         "metrics": {name: _json_summary(summary) for name, summary in row.metrics.items()},
         "cost": {name: _json_summary(summary) for name, summary in row.cost.items()},
         "problems": [vars(problem) for problem in row.problems],

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clbench import comparable
 from clbench.metrics import curves
-from clbench.metrics.cells import by_benchmark, by_strategy, is_finished, joint_runs
+from clbench.metrics.cells import by_strategy, is_finished, joint_runs
 from clbench.metrics.core import Undefined
 from clbench.metrics.ends import end_looks, visited
 from clbench.parameters import Refused, did_you_mean
@@ -21,7 +22,7 @@ class Runs:
     """Finished runs of one benchmark.
 
     Args:
-        benchmark: Name and version.
+        benchmark: Name and version, and what differs from the shipped file of that version.
         records: Label -> a record per seed, in the order asked for or else sorted.
         labels: All labels of the result set, sorted, those of other benchmarks and those not asked for among them:
             a strategy's style goes by its place here, so that it is the same in all pictures of the set.
@@ -54,12 +55,17 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     Raises:
         Refused: Nothing is finished, several benchmarks and none chosen, or an unknown benchmark or label.
     """
-    found = by_benchmark(record for record in records if is_finished(record))
+    found = comparable.tables(record for record in records if is_finished(record))
     if not found:
         raise Refused("there is nothing to plot: no cell is done; run the benchmark first")
     if benchmark is None and len(found) > 1:
         raise Refused(f"the records hold several benchmarks ({', '.join(found)}); choose one")
     chosen = benchmark or next(iter(found))
+    if chosen not in found:
+        named = [title for title, held in found.items() if held[0].benchmark == chosen]
+        if len(named) > 1:
+            raise Refused(f"cells of {chosen} differ in more than the seed; choose one of {', '.join(named)}")
+        chosen = named[0] if named else chosen
     if chosen not in found:
         raise Refused(f"no cell of benchmark {chosen!r} is done; {did_you_mean(chosen, found)}")
     runs = by_strategy(found[chosen])

@@ -43,7 +43,7 @@ def canonical(written: Written, defaults: Mapping[str, Mapping[str, Any]] | None
         Refused: A syntax error, an unknown name or parameter, a wrong type or a missing value.
     """
     items = []
-    for called, given in _items(written):
+    for called, given in calls(written):
         name = STRATEGIES.resolve(called)
         target = STRATEGIES.get(name)
         _dataclass(target, called)
@@ -190,7 +190,7 @@ def located(
 ) -> tuple[list[dict[str, dict[str, Any]]], dict[str, Mapping[str, Any]]]:
     """A strategy and its defaults as mappings by name, files named by absolute paths, to be read from anywhere."""
     return (
-        [{STRATEGIES.located(name): given} for name, given in _items(written)],
+        [{STRATEGIES.located(name): given} for name, given in calls(written)],
         {STRATEGIES.located(name): values for name, values in defaults.items()},
     )
 
@@ -198,7 +198,7 @@ def located(
 def label(written: Written) -> str:
     """How a strategy is called on boards: as it was written, with regular spaces, so that it can be read again."""
     names = []
-    for name, given in _items(written):
+    for name, given in calls(written):
         inside = ", ".join(f"{key}={_value_text(value)}" for key, value in given.items())
         names.append(f"{name}({inside})" if inside else name)
     return " + ".join(names)
@@ -220,12 +220,17 @@ def _value_text(value: Any) -> str:
     return repr(value) if isinstance(value, float) and float(short) != value else short
 
 
-def _items(written: Written) -> list[tuple[str, dict[str, Any]]]:
+def calls(written: Written) -> list[tuple[str, dict[str, Any]]]:
+    """Names and settings as they were written, without a look at what there is.
+
+    Raises:
+        Refused: A text that cannot be read.
+    """
     if isinstance(written, str):
         return [_call(piece) for piece in _split(written, "+")]
     if isinstance(written, Mapping):
         return [(name, dict(given or {})) for name, given in written.items()]
-    return [item for piece in written for item in _items(piece)]
+    return [item for piece in written for item in calls(piece)]
 
 
 def _split(text: str, separator: str) -> list[str]:

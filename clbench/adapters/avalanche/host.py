@@ -147,6 +147,7 @@ class Hosted:
     """
 
     resumable = False
+    data = ""
 
     def __init__(self, parts: Sequence[Part], world: World, *, ordered: bool = False) -> None:
         _refuse(world, ordered)
