@@ -205,8 +205,12 @@ def defaults_for(cell: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Words for a set of rows -> its records; where older records do not tell, fingerprints of their streams do."""
-    known = {(r.seed, r.fingerprint): r.data for r in records if r.data and sees(r) == "stream"}
-    usual = _usual(r for r in records if not r.data and sees(r) == "stream")
+    told = [r for r in records if r.data and sees(r) == "stream"]
+    usual = {
+        **_usual(r for r in records if not r.data and sees(r) == "stream"),
+        **{(_section(r), r.seed): r.fingerprint for r in told},
+    }
+    known = {(r.seed, r.fingerprint): r.data for r in told}
     data = {record.key: record.data or _guessed(record, known, usual) for record in records}
     named = sorted({each for each in data.values() if each not in ("", OTHER)})
     if len(named) == 1:  # nothing speaks against it
