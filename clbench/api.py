@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clbench.executors import Event, Options, ignore
-from clbench.matrix import finished, run_matrix
+from clbench.matrix import finished, outdated, run_matrix
 from clbench.parameters import Refused
 from clbench.plan import Plan, check_batches, given_stream, make_stream
 from clbench.plan import plan as make_plan
@@ -101,14 +101,17 @@ def execute_plan(
 ) -> Any:
     """Run the cells of a plan, after building its first stream, so that what is wrong there shows before anything runs.
 
-    Where all cells are finished nothing is built. Torch is not imported where worker processes run the cells on CPUs.
+    Where all cells are finished nothing is built but the data set, whose checksum is compared with the records'. Torch
+    is not imported where worker processes run the cells on CPUs.
 
     Arguments as in :func:`run`; returns a ``clbench.matrix.Outcome``.
     """
     where = None if out is None else Path(out)
     if save_model and where is None:
         raise Refused("save_model needs out: the folder in which models/KEY.pt is written")
-    if any(where is None or finished(cell, where) is None for cell in plan.cells):
+    named = given is None or (given.dataset is None and given.stream is None)
+    old = outdated(plan.cells, where, _text(data_dir)) if where is not None and named else []
+    if old or any(where is None or finished(cell, where) is None for cell in plan.cells):
         first = plan.cells[0]
         if given is None or given.stream is None:
             own = given.dataset if given is not None else None
@@ -125,7 +128,7 @@ def execute_plan(
         models=where / "models" if where is not None and save_model else None,
         partial=where / "partial" if where is not None else None,
     )
-    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch)
+    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, outdated=old)
 
 
 def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:

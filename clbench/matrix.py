@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clbench import store
+from clbench.data.roots import offline
 from clbench.executors import Event, Options, execute, ignore
 from clbench.parameters import Refused
-from clbench.plan import Cell
+from clbench.plan import Cell, rows
 from clbench.record import Record
 
 FINISHED = ("done", "skipped", "diverged")
@@ -72,6 +74,7 @@ def run_matrix(
     out: Path | None = None,
     jobs: int | str = 1,
     watch: Callable[[Event], None] = ignore,
+    outdated: Collection[str] = (),
 ) -> Outcome:
     """Run cells; a failing or diverging cell is a record with its reason, and the matrix goes on.
 
@@ -81,10 +84,14 @@ def run_matrix(
         out: Result directory; cells finished there are not run again. ``None`` keeps records in memory only.
         jobs: Cells at a time, or ``auto``.
         watch: Told of every event, the records included, after they are on disk.
+        outdated: Keys of records that were made from other data than there is now; they are put aside, and run again.
 
     Raises:
         Refused: The result directory cannot be written; finished records are safe.
     """
+    if out is not None:
+        for key in outdated:
+            _put_aside(key, out)
     known = {cell.key: record for cell in cells if out and (record := finished(cell, out))}
     if out is not None:
         _relabel(cells, known, out)
@@ -103,6 +110,48 @@ def run_matrix(
     execute(todo, options, jobs=jobs_for(todo, jobs), emit=keep)
     outcome.records = [known[cell.key] for cell in cells]
     return outcome
+
+
+def outdated(cells: Sequence[Cell], out: Path, data_dir: str | None) -> list[str]:
+    """Keys of finished cells whose records were made from other data than there is now: by the checksums of the rows.
+
+    Nothing is downloaded; where the data is not there, or the record is older than these checksums, none is told.
+    """
+    found: list[str] = []
+    now: dict[str, str] = {}
+    for cell in cells:
+        record = finished(cell, out)
+        if record is None or not record.data:
+            continue
+        named = json.dumps(cell.config["stream"]["dataset"], sort_keys=True)
+        if named not in now:
+            now[named] = _data(cell, data_dir)
+        if now[named] not in ("", record.data):
+            found.append(cell.key)
+    return found
+
+
+def _data(cell: Cell, data_dir: str | None) -> str:
+    try:
+        with offline():
+            return rows(cell.config["stream"], data_dir=data_dir).checksum
+    except Refused:
+        return ""
+
+
+OTHER_DATA = "other-data"
+"""Folder of a result directory for records that were made from other data than there is now: a result directory too."""
+
+
+def _put_aside(key: str, out: Path) -> None:
+    try:
+        for kind, suffix in (("traces", "npz"), ("records", "json")):
+            path = out / kind / f"{key}.{suffix}"
+            if path.exists():
+                (out / OTHER_DATA / kind).mkdir(parents=True, exist_ok=True)
+                path.replace(out / OTHER_DATA / kind / path.name)
+    except OSError as error:
+        raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
 
 
 def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None:

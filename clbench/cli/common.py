@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,28 +103,15 @@ def describe_stream(config: Mapping[str, Any], seed: int, data_dir: str | None) 
         Refused: The data is damaged or not to be had, or the stream is impossible on it.
     """
     from clbench import scenarios
-    from clbench.data.roots import Missing, data_root, may_download
+    from clbench.data.roots import Missing, data_root, may_download, offline
     from clbench.plan import make_stream
 
     allowed = may_download()
     try:
-        with _offline():
+        with offline():
             return scenarios.describe(make_stream(config, seed, data_dir=data_dir))
     except Missing:
         if not allowed:
             raise
         name, where = config["dataset"]["name"], data_root(data_dir)
         return {"stream": f"not described yet: {name} is not in {where}; a run downloads it to there"}
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    before = os.environ.get("CLBENCH_OFFLINE")
-    os.environ["CLBENCH_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CLBENCH_OFFLINE"]
-        else:
-            os.environ["CLBENCH_OFFLINE"] = before

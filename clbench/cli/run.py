@@ -68,7 +68,7 @@ def run(
     Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong.
     """
     from clbench.api import split_strategies
-    from clbench.matrix import finished
+    from clbench.matrix import OTHER_DATA, finished, outdated
     from clbench.plan import plan as make_plan
     from clbench.progress import Tally
 
@@ -80,9 +80,16 @@ def run(
         data_dir=data_dir,
     )
     folder = out or Path("results") / plan.benchmark.name
-    known = {cell.key for cell in plan.cells if finished(cell, folder)}
     console = make_console()
     where = None if data_dir is None else str(data_dir)
+    old = set(outdated(plan.cells, folder, where))
+    known = {cell.key for cell in plan.cells if cell.key not in old and finished(cell, folder)}
+    if old:
+        console.print(
+            f"{count(len(old), 'cell')} of {len(plan.cells)} finished before with other data than there is now: run "
+            f"again, the old records are put aside in {folder / OTHER_DATA}.",
+            soft_wrap=True,
+        )
     if dry_run:
         described = _show_plan(console, plan, known=known, out=folder, data_dir=where)
         todo = [cell for cell in plan.cells if cell.key not in known]

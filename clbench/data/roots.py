@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -35,6 +37,20 @@ def cache_home() -> Path:
 def may_download() -> bool:
     """Whether missing data sets may be fetched: yes, unless ``CLBENCH_OFFLINE`` is set to anything but 0."""
     return os.environ.get("CLBENCH_OFFLINE", "0") in ("", "0")
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Nothing is downloaded meanwhile."""
+    before = os.environ.get("CLBENCH_OFFLINE")
+    os.environ["CLBENCH_OFFLINE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CLBENCH_OFFLINE"]
+        else:
+            os.environ["CLBENCH_OFFLINE"] = before
 
 
 def locate(form: str, path: str, data_dir: Path, *, folder: bool) -> Path:
