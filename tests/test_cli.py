@@ -41,7 +41,7 @@ def test_run_prints_the_leaderboard_and_the_files_it_wrote(finished: tuple[Path,
     for name in ("leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.html", "stability_gap.png"):
         assert f"{out / name}\n" in answer.out
         assert (out / name).stat().st_size > 100
-    assert "split-digits@1" in answer.out
+    assert "split-digits@2" in answer.out
     assert "er(rows=8)" in answer.out
     assert len(list((out / "records").glob("*.json"))) == 4
 
@@ -237,7 +237,7 @@ def test_plot_draws_every_kind_and_its_help_names_them(
 ) -> None:
     answer = call("plot", finished[0], "--kind", kind, "-o", tmp_path / "picture.svg")
     assert answer.code == 0, answer.err
-    assert "split-digits@1" in (tmp_path / "picture.svg").read_text(encoding="utf-8")
+    assert "split-digits@2" in (tmp_path / "picture.svg").read_text(encoding="utf-8")
     text = " ".join(re.sub(r"[│╭╮╰╯─]", " ", call("plot", "--help").out).split())
     assert f"{kind}: {KINDS[kind].meaning}" in text
 
@@ -284,7 +284,7 @@ def test_blocks_are_printed_only_where_the_encoding_has_them() -> None:
         (["--kind", "gap", "-o", "x.png", "--since", "first"], "--since says what --kind lag counts from"),
         (["--kind", "lag", "-o", "x.png", "--since", "ever"], "choose first or last"),
         (["--kind", "cost", "-o", "x.png", "--cost", "second"], "did you mean 'seconds'?"),
-        (["--kind", "lag", "-o", "x.png", "--benchmark", "split-digit@1"], "did you mean 'split-digits@1'?"),
+        (["--kind", "lag", "-o", "x.png", "--benchmark", "split-digit@2"], "did you mean 'split-digits@2'?"),
     ],
 )
 def test_plot_tells_what_is_wrong_in_one_sentence(

@@ -132,7 +132,7 @@ def test_show_a_benchmark_tells_file_stream_and_cells() -> None:
 def test_show_a_record_tells_all_of_it_however_it_is_named(results: Path) -> None:
     (other, record) = sorted(api.records(results), key=lambda r: r.label != "naive")
     text = call("show", results / "records" / f"{record.key}.json").out
-    assert text.startswith("split-digits@1, er + ewc(strength=1), seed 0: done\n")
+    assert text.startswith("split-digits@2, er + ewc(strength=1), seed 0: done\n")
     words = [line.split() for line in text.splitlines()]
     assert record.trace is not None
     assert ["ACC", f"{100 * compute(record.trace)['acc'].value:.2f}", "%"] in words

@@ -145,10 +145,10 @@ def test_impossible_number_of_jobs_is_refused(jobs):
 
 
 def test_diverging_cell_is_a_record_that_names_the_iteration_and_the_matrix_goes_on(tmp_path):
-    wild = {"strategy": "naive", "training": {"lr": 1e6}}
+    wild = {"strategy": "naive", "training": {"optimizer": "sgd", "lr": 1e6}}
     records = run_short(strategies=[wild, "naive"], seeds=1, out=tmp_path)
     assert [r.status for r in records] == ["diverged", "done"]
-    assert records[0].label == "naive [lr=1e+06]"
+    assert records[0].label == "naive [optimizer=sgd, lr=1e+06]"
     last = records[0].trace.step[-1]
     assert last > 0
     assert f"the model's outputs are not finite after step {last};" in records[0].reason
@@ -313,9 +313,9 @@ def test_text_and_data_forms_of_a_strategy_are_one_cell():
 
 def test_spaces_and_written_out_defaults_do_not_change_a_cell():
     assert keys("er+ewc( strength = 1e2 )") == keys("  er +  ewc(strength=100)")
-    assert keys("ewc") == keys("ewc(strength=10)")
-    assert keys("er") == keys({"strategy": "er", "training": {"lr": 0.05}})
-    assert keys("er") == keys("er", overrides=["training.lr=5e-2", "training.threads=1"])
+    assert keys("ewc") == keys("ewc(strength=100)")
+    assert keys("er") == keys({"strategy": "er", "training": {"lr": 0.01}})
+    assert keys("er") == keys("er", overrides=["training.lr=1e-2", "training.threads=1"])
 
 
 def test_writings_of_a_benchmark_file_do_not_change_its_cells(tmp_path):
@@ -324,15 +324,18 @@ def test_writings_of_a_benchmark_file_do_not_change_its_cells(tmp_path):
         """# the same benchmark, written otherwise
 strategies:   [ 'er' ]
 name:  split-digits
+version: 2
 seeds: [0]
 evaluation: {rows_per_task: all,   every: 1}
 memory:
   policy: reservoir
   size: 100
 training:
-  epochs: 5
-  batch_size: 32
-  lr: 5.0e-2
+  epochs: 10
+  optimizer_state: reset
+  optimizer: adam
+  batch_size: 64
+  lr: 1.0e-2
 model: {hidden: [100, 100], name: mlp}
 stream:
   dataset: {name: digits}
@@ -347,7 +350,7 @@ stream:
 def test_whatever_determines_a_run_is_in_its_hash():
     cells = plan("split-digits", strategies=["er"], seeds=2).cells
     changes = ["training.lr=0.06", "training.threads=2", "memory.size=99", "evaluation.every=2", "stream.experiences=2"]
-    changes += ["model.hidden=[100]", "version=2", "stream.output=all", "stream.dataset.normalize=mean-std"]
+    changes += ["model.hidden=[100]", "version=3", "stream.output=all", "stream.dataset.normalize=mean-std"]
     found = {cell.key for cell in cells} | {key for change in changes for key in keys("er", overrides=[change])}
     assert len(found) == len(cells) + len(changes)
 

@@ -50,12 +50,12 @@ def reference(evaluate: bool, seed: int) -> float:
 
 def digits(strategy: str, evaluate: bool, seed: int) -> float:
     """Seconds of the digits job, ``strategy`` being ``naive`` or ``er``."""
-    return _seconds(_cell("split-digits", strategy, seed, "stream.order=fixed", "stream.output=all"), evaluate)
+    return _seconds(_cell("split-digits@1", strategy, seed, "stream.order=fixed", "stream.output=all"), evaluate)
 
 
 def workers(n: int) -> float:
     """Cells per minute of ``n`` workers of one thread each, from the first cell that begins to the last that ends."""
-    cells = plan("split-digits", strategies=["cumulative"], seeds=12, overrides=["training.epochs=20"]).cells
+    cells = plan("split-digits@1", strategies=["cumulative"], seeds=12, overrides=["training.epochs=20"]).cells
     began: list[float] = []
 
     def watch(event: object) -> None:
