@@ -49,7 +49,8 @@ class Training(Section):
         augment: Random change of training inputs: ``none``, ``crop-flip``, ...; memory keeps raw rows.
         optimizer_state: Momentum and moments are ``kept`` over visible boundaries, or ``reset`` there.
         clip_norm: Longest gradient, by its Euclidean norm; longer ones are scaled down. ``None`` for no limit.
-        lr_schedule: A name in ``clbench.rates.SCHEDULES``, or ``{name: {setting: value}}``.
+        lr_schedule: A name in ``clbench.rates.SCHEDULES``, or ``{name: {setting: value}}``; it follows experiences, so
+            their boundaries have to be visible.
     """
 
     options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule"})
@@ -76,7 +77,8 @@ class MemoryBudget(Section):
         size: Number of rows; 0 for none.
         policy: ``reservoir``, ``class_balanced``, ``class_quota`` (size / classes for each from the start),
             ``greedy_balanced`` (classes share evenly, first come first kept) or ``per_experience`` (the last of each).
-        admit: Rows are offered on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience.
+        admit: Rows are offered on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience,
+            where its boundary is visible.
     """
 
     size: Annotated[int, Field(ge=0)] = 0

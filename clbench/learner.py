@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from clbench.arrivals import Arrivals
 from clbench.batch import ROW, TASK, VIEW, Batch
 from clbench.cost import Cost
 from clbench.memory import Memory
@@ -23,7 +24,7 @@ from clbench.probe import Probe
 from clbench.resident import Resident
 from clbench.rng import Generator
 from clbench.side_work import SideWork, Terms, generator_states, set_generators
-from clbench.types import Experience, Stream
+from clbench.types import Experience, Index, Stream
 
 __all__ = ["Diverged", "Learner", "Output", "Shown", "classification_loss"]
 
@@ -82,9 +83,12 @@ class Learner(SideWork):
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat.Flat`.
         frozen: (P,) bool, weights that :meth:`apply` must not move; ``None`` for none.
         experience: Number of the running experience, ``None`` where boundaries are hidden.
-        seen: (C,) bool, output units whose class has occurred so far.
+        seen: (C,) bool, output units whose class has occurred so far: those of the running experience included, or,
+            where its boundary is hidden, those of the batches met.
+        competition: Raised whenever, inside an experience, other classes compete than before.
         head_mask: (P,) bool, weights of the model's last layer.
-        length: Experiences of the stream, and ``total_steps`` its optimiser steps; ``None`` where that is not revealed.
+        length: Experiences of the stream, and ``total_steps`` its optimiser steps; ``None`` where that is not revealed,
+            and the first also where boundaries are hidden.
         probe: Takes the gradient apart at chosen steps, where that was asked for.
         hooks: The strategy at work, for :meth:`loss`.
         fewest: Fewest rows that a step of the model can learn from; see ``clbench.passes``.
@@ -140,6 +144,8 @@ class Learner(SideWork):
         self.modules = tuple(model.modules())
         self.buffers = tuple(model.buffers())
         self.seen = torch.zeros(self.n_outputs, dtype=torch.bool, device=self.device)
+        self.competition = 0
+        self._arrivals = Arrivals(self.n_outputs, len(stream.tasks))
         self._by_task = _classes_by_task(stream).to(self.device) if stream.task_labels else None
         self._compete: Tensor | None = None
         self._head = getattr(model, "head", None)
@@ -149,21 +155,58 @@ class Learner(SideWork):
     # ------------------------------------------------------------------ experiences and batches
 
     def enter(self, experience: Experience) -> Shown:
-        """Make an experience's rows the current ones; its classes count as seen from here on."""
+        """Make an experience's rows the current ones.
+
+        Where its boundary is visible its classes count as seen from here on; where it is hidden, see :meth:`meet`.
+        """
         stream, n = self._stream, len(experience)
-        rows = torch.from_numpy(experience.rows)
-        y = torch.from_numpy(stream.labels(stream.dataset.train, experience.rows, experience.view))
+        labels = stream.labels(stream.dataset.train, experience.rows, experience.view)
+        rows, y = torch.from_numpy(experience.rows), torch.from_numpy(labels)
         task = experience.task if stream.task_labels else -1  # what is hidden is not in the index either
         number = experience.id if experience.boundary else -1
         columns = [rows, y, *(torch.as_tensor(c).expand(n) for c in (task, experience.view, number))]
         self.experience = experience.id if experience.boundary else None
-        self.seen[list(experience.classes)] = True
+        self._arrivals.enter(experience, labels)
+        if experience.boundary:
+            self.seen[list(experience.classes)] = True
         if self.probe is not None:
             self.probe.enter(experience.id)
-        self._compete = None if stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
-        self.freeze(UNSEEN, self._unseen_heads())
+        self._let_compete()
         self.flat.check(self.model, gradients=not self.steps_itself)
         return Shown(torch.stack(columns).to(self.device), self.experience)
+
+    def arriving(self, order: Tensor, spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
+        """The batches ``spans`` of a pass in this order (n,) with which classes or tasks arrive, for the loop alone:
+        place of the first row -> what :meth:`meet` takes."""
+        return self._arrivals.batches(lambda: order.cpu().numpy(), spans)
+
+    def meet(self, arrivals: tuple[Index, Index], step: int) -> None:
+        """Classes and tasks arrive with the batch to come, behind so many steps of the stream.
+
+        Where the boundary of the running experience is hidden, that is when a class counts as seen and competes.
+        """
+        units, tasks = arrivals
+        self._arrivals.note(units, tasks, step)
+        if self.experience is None and len(units):
+            self.seen[units.tolist()] = True
+            self.competition += 1
+            self._let_compete()
+
+    def _let_compete(self) -> None:
+        """Let the classes seen compete, and hold the heads of the others."""
+        self._compete = None if self._stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
+        self.freeze(UNSEEN, self._unseen_heads())
+
+    @property
+    def first_met(self) -> Index:
+        """(C,) steps of the stream done before the first batch that held a row of each output unit, -1 for none."""
+        return self._arrivals.met.copy()
+
+    @property
+    def first_counted(self) -> Index:
+        """(T,) steps done before the first batch that held a row of each task, where boundaries are hidden; (0,) where
+        none is, and tasks count from the beginning of their experience."""
+        return self._arrivals.counted[: None if self._arrivals.hides else 0].copy()
 
     def go_on(self, stream: Stream, train: Resident) -> None:
         """From here on learn another stream with the same outputs, whose rows lie elsewhere; nothing else changes."""
@@ -384,6 +427,7 @@ class Learner(SideWork):
             "augment": self._train.generator.get_state(),
             "torch": generator_states(self.device),
             "seen": self.seen.clone(),
+            "arrivals": self._arrivals.state,
             "masks": {name: mask.clone() for name, mask in self._masks.items()},
             "cost": dict(vars(self.cost)),
             "probe": None if self.probe is None else self.probe.state,
@@ -405,6 +449,7 @@ class Learner(SideWork):
         self._train.go_on(state["augment"])
         set_generators(state["torch"], self.device)
         self.seen.copy_(state["seen"])
+        self._arrivals.state = state["arrivals"]
         self._masks = {name: mask.to(self.device).clone() for name, mask in state["masks"].items()}
         vars(self.cost).update(state["cost"])
         if self.probe is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from clbench import config, data, features, scenarios, sections
 from clbench.config import Benchmark, Source
+from clbench.cuts import check_hidden
 from clbench.parameters import Refused, did_you_mean
 from clbench.passes import Cut
 from clbench.sections import IDENTITY
@@ -100,6 +101,8 @@ def plan(
         "memory": checked.memory.canonical(),
         "evaluation": checked.evaluation.canonical(),
     }
+    if common["stream"].get("boundaries") is False:
+        check_hidden(common)
     if checked.reveal:
         common["reveal"] = sorted(set(checked.reveal))
     for name in checked.defaults:
@@ -190,6 +193,8 @@ def _strategy(
             document = {**benchmark.model_dump(), section: {**common[section], **values}}
             checked = config.check(document, Source(f"overrides of {written['strategy']!r}", document))
             filled[section] = getattr(checked, section).canonical()
+            if common["stream"].get("boundaries") is False:
+                check_hidden(filled)
             shown += [f"{key}={strategy_text.plain_number(value)}" for key, value in values.items()]
         label, written = written.get("label"), written["strategy"]
     else:

@@ -17,6 +17,7 @@ from clbench.adapters.world import Job, Skip, World
 from clbench.alarms import alarms
 from clbench.config import Evaluation, Training
 from clbench.cost import Cost
+from clbench.cuts import check_hidden
 from clbench.data.augment import augmenter
 from clbench.evaluate import Evaluator
 from clbench.flops import per_row
@@ -32,7 +33,7 @@ from clbench.probe import Probe
 from clbench.record import Trace
 from clbench.resident import Resident
 from clbench.rng import derive
-from clbench.scenarios import bounds
+from clbench.scenarios import bounds, shows_boundaries
 from clbench.snapshots import Tick
 from clbench.strategies import text as strategy_text
 from clbench.strategies.chain import Chain, check, declared, unmet
@@ -142,7 +143,8 @@ class Run:
 
     def trace(self) -> Trace:
         """What has been seen, at looks and by the probe."""
-        trace, probe = self.evaluator.trace(), self.learner.probe
+        learner, probe = self.learner, self.learner.probe
+        trace = replace(self.evaluator.trace(), met=learner.first_met, counted=learner.first_counted)
         if probe is None:
             return trace
         return replace(trace, probe_step=np.array(probe.steps, dtype=np.int64), probe=probe.columns().numpy())
@@ -214,6 +216,8 @@ def parts_and_world(
     reason = unmet(parts, _revealed(shown, settings, given))
     if reason:
         raise Skip(reason)
+    if not shows_boundaries(shown):  # a program's own stream tells it only here
+        check_hidden(settings)
     seen = {"stream": shown, "merged": bounds.merged(shown), "accumulated": bounds.accumulated(shown)}
     stream = seen[declared(parts, "sees", "stream")]
     training, dataset = Training(**settings["training"]), stream.dataset
@@ -270,7 +274,8 @@ def _run(cell: Cell, parts: list[Part], world: World) -> Run:
     learner.predictors, learner.reader = chain.predict, chain.answer
     learner.steps_itself = chain.observe is not None
     if "length" in settings.get("reveal", ()):
-        learner.length, learner.total_steps = len(stream), _total_steps(stream, training, world.share, cut)
+        learner.total_steps = _total_steps(stream, training, world.share, cut)
+        learner.length = len(stream) if shows_boundaries(stream) else None
     if settings["evaluation"].get("probe"):
         learner.probe = Probe(settings["evaluation"]["probe"])
     return Run(cell, stream, chain, learner, world.evaluator, Cursor(), world.share)
@@ -296,7 +301,7 @@ def _revealed(stream: Stream, settings: Mapping[str, Any], given: Given) -> froz
     memory = settings["memory"]
     provided = {
         "task_labels": stream.task_labels,
-        "boundaries": stream.build(0).boundary,
+        "boundaries": shows_boundaries(stream),
         "memory": memory["size"] > 0,
         "length": "length" in settings.get("reveal", ()),
         "augmentation": settings["training"]["augment"] != "none",

@@ -49,6 +49,11 @@ class Trace:
             compete with them at some look, 0 for the rest; (0, 0) in older records.
         competing: (K, T) output units that compete on the rows of each task, 0 where it was not looked at; (0, 0) in
             older records, which have no looks of kind ``SWITCH`` either.
+        met: (C,) optimiser steps done before the first batch of the stream that held each output unit, -1 for none;
+            (0,) in older records and where another library's loop ran.
+        counted: (T,) optimiser steps done before the first batch that held a row of each task, -1 for none, where
+            boundaries are hidden: there a task counts from its first row. (0,) elsewhere, where it counts from the
+            beginning of the first experience that has rows of it, and in older records.
         population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
     """
 
@@ -67,6 +72,8 @@ class Trace:
     population: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     units: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int8))
     competing: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
+    met: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    counted: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape
@@ -84,6 +91,8 @@ class Trace:
             "class_score": (looks, *self.class_score.shape[1:]),
             "population": (tasks,),
             "units": (tasks, *self.units.shape[1:]),
+            "met": self.met.shape[:1],
+            "counted": (tasks,),
         }
         for name, shape in optional.items():
             held = getattr(self, name)
@@ -107,6 +116,17 @@ class Trace:
     def first_visit(self) -> Index:
         """(T,) experience in which each task first had rows; the number of experiences where it never had."""
         return np.where(self.present.any(axis=0), self.present.argmax(axis=0), self.n_experiences)
+
+    @cached_property
+    def seen(self) -> Mask:
+        """(K, T) whether a row of each task had been met by each look.
+
+        From the beginning of the first experience that has rows of it; where boundaries are hidden and first rows are
+        recorded, from the first row on, so that it does not depend on where the stream is cut.
+        """
+        if not self.counted.size:
+            return np.asarray(self.first_visit <= self.experience[:, None])
+        return (self.counted >= 0) & (self.counted < self.step[:, None])
 
     @cached_property
     def standard_error(self) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ def save(record: Record, directory: Path) -> Path:
 
 
 TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
-OPTIONAL_FIELDS = ("population", "masked", "class_score", "probe_step", "probe", "units", "competing")
+OPTIONAL_FIELDS = ("population", "masked", "class_score", "probe_step", "probe", "units", "competing", "met", "counted")
 """Fields of a trace that a file holds only where something was recorded; older files have none of them."""
 
 

@@ -148,7 +148,7 @@ def _fill(wandb: Any, run: Any, record: Record, picture: Path | None) -> None:
 def history(trace: Trace) -> Iterator[dict[str, Any]]:
     """A row per look: iteration, experience, kind of look, and accuracies in [0, 1] of what was looked at.
 
-    ``accuracy/I`` is task I's, ``accuracy/seen`` the mean over the tasks visited so far.
+    ``accuracy/I`` is task I's, ``accuracy/seen`` the mean over the tasks met so far.
     """
     for k, score in enumerate(trace.score):
         row = {
@@ -157,7 +157,7 @@ def history(trace: Trace) -> Iterator[dict[str, Any]]:
             "look": Kind(trace.kind[k]).name.lower(),
             **{f"accuracy/{task}": float(score[task]) for task in np.flatnonzero(~np.isnan(score))},
         }
-        seen = score[trace.first_visit <= trace.experience[k]]
+        seen = score[trace.seen[k]]
         if len(seen) and not np.isnan(seen).any():
             row["accuracy/seen"] = float(seen.mean())
         yield row

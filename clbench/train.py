@@ -129,14 +129,17 @@ def train(
             epoch = at.epoch
             if at.order is None:
                 at.order = learner.order(index.shape[1], shuffled=experience.shuffled)
-                for rearrange in hooks.order:
+                for rearrange in hooks.order if experience.boundary else ():
                     at.order = _inside(rearrange(learner, shown, epoch, at.order), index.shape[1])
             spans = [span for span in cut.spans(len(at.order)) if span[0] >= at.start]
             if iterations is not None:
                 if not spans and not at.start:
                     break  # there is nothing to learn, however often
                 spans = spans[: iterations - at.made]
+            arriving = learner.arriving(at.order, spans)
             for start, stop in spans:
+                if start in arriving:
+                    learner.meet(arriving[start], at.step)
                 positions = at.order[start:stop]
                 if at.merged is None:
                     batch = learner.batch(index[:, positions], first_pass=epoch == 0)
@@ -158,9 +161,9 @@ def train(
                     tick(at, (number + min(done, 1.0)) / len(stream))
             at.epoch, at.order, at.start = epoch + 1, None, 0
         learner.check_losses()
-        if memory.admit_when == "end":
-            memory.admit_shuffled(shown.index)
         if experience.boundary:
+            if memory.admit_when == "end":
+                memory.admit_shuffled(shown.index)
             for end in hooks.end_experience:
                 end(learner, shown)
         looks.look(learner, Kind.END, number, at.step)

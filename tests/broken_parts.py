@@ -206,6 +206,14 @@ class PeeksAtLength(Act):
         return len(learner._stream) / 100
 
 
+class PeeksIntoThePiece(Act):  # at labels of the running experience, whose boundary may be hidden
+    def by(self, learner, batch):
+        stream, steps = learner._stream, self.state.get("steps", 0)
+        self.state["steps"] = steps + 1
+        running = stream[0] if steps < 10 else stream[1]
+        return float((stream.dataset.train.y[running.rows] * np.arange(len(running))).mean()) / 1e4
+
+
 class RunsAhead(Act):  # and over the end
     def by(self, learner, batch):
         return float(len(learner._stream[learner.experience + (learner.experience < 4)]) > 0)

@@ -196,6 +196,8 @@ def with_extras(trace):
         population=np.full(tasks, 900),
         units=np.full((tasks, 3), 2, dtype=np.int8),
         competing=np.arange(looks * tasks, dtype=np.int32).reshape(looks, tasks),
+        met=np.array([0, 4, -1]),
+        counted=np.arange(tasks),
         probe_step=np.array([1, 5]),
         probe=np.arange(12.0).reshape(2, 6),
     )

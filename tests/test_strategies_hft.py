@@ -307,11 +307,13 @@ def test_its_mask_holds_in_the_loops_of_other_parts_too():
 # ------------------------------------------------------------------------- limits
 
 
-def test_hidden_boundaries_leave_only_the_plain_form_with_a_draw_per_pass_or_one():
-    for allowed in ("redraw=never", "redraw=epoch"):
-        run = trained(f"hft(start_experience=1, granularity=unit, {allowed})", "stream.boundaries=false")
-        assert run.chain.parts[0].state["draws"] == (1 if allowed == "redraw=never" else 5)
-    for refused in ("hft", "hft(redraw=never)", "hft(start_experience=1)"):
+def test_hidden_boundaries_leave_only_the_plain_form_with_one_draw_for_all():
+    written = "hft(start_experience=1, granularity=unit, redraw=never)"
+    hidden, shown = (trained(written, f"stream.boundaries={b}", "stream.output=all") for b in ("false", "true"))
+    assert hidden.chain.parts[0].state["draws"] == 1
+    assert torch.equal(hidden.learner.w, shown.learner.w)
+    assert not [alarm for alarm in hidden.alarms() if "hft" in alarm]
+    for refused in ("hft", "hft(redraw=never)", "hft(start_experience=1)", "hft(start_experience=1, redraw=epoch)"):
         with pytest.raises(Skip, match="visible boundaries"):
             ready(refused, "stream.boundaries=false")
 

@@ -53,6 +53,11 @@ BREAKS = [
         "future",
         "follows how many experiences come later: where they are other ones, a run raised IndexError",
     ),
+    (
+        "PeeksIntoThePiece",
+        "rows_to_come",
+        "where boundaries are hidden, what is learned by step 5 follows rows that come later: the weights",
+    ),
     ("WantsBoundaries", "needs", "without boundaries, a run raised KeyError: 'rows' (broken_parts.py, line"),
     ("WantsMemory", "needs", "without memory, a run raised ZeroDivisionError"),
     ("Hoards", "memory", "after step 1 memory holds 31 rows of a budget of 30"),

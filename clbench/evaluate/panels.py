@@ -6,7 +6,7 @@ Letters: n rows of the tasks looked at, u inputs that go through the model for t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,7 @@ class Panels:
         self._competes = np.zeros(self._own.shape, dtype=bool)  # at the last look at each task
         self._panel: Panel | None = None
         self._panel_key: tuple[int, Kind] | None = None
+        self._competition = 0
         self._present = np.zeros((0, len(stream.tasks)), dtype=bool)
         self._visited = 0
 
@@ -131,22 +132,29 @@ class Panels:
     # ------------------------------------------------------------------ panels
 
     def panel(self, learner: Subject, kind: Kind, experience: int) -> Panel:
-        """What a look takes in; remade when the experience or the kind of look changes."""
-        key = (experience, kind)
-        if key != self._panel_key or self._panel is None:
-            while self._visited <= experience:
-                row = np.isin(np.arange(len(self._rows)), self._presence[self._visited].tasks)
-                self._present = np.concatenate([self._present, row[None]])
-                self._visited += 1
-            seen = np.flatnonzero(self._present.any(axis=0)).tolist()
-            self._arrange(seen, experience)
-            self._panel_key = key
-            if kind is not Kind.STEP or self._looked_at == "all":
-                self._panel = self._first(len(self._order), learner)
-            elif self._looked_at == "seen":
-                self._panel = self._first(len(seen), learner)
-            else:
-                self._panel = self._chosen(np.flatnonzero(self._present[experience]), learner)
+        """What a look takes in; remade when the experience or the kind of look changes. Who competes is asked anew when
+        that has changed since, as it does inside an experience whose boundary is hidden."""
+        key, changed = (experience, kind), learner.competition != self._competition
+        self._competition = learner.competition
+        if key == self._panel_key and self._panel is not None:
+            if changed:
+                hidden = learner.hidden(self._panel.task)
+                competing = self._note(self._panel.tasks, self._panel.place, hidden)
+                self._panel = replace(self._panel, hidden=hidden, competing=competing)
+            return self._panel
+        while self._visited <= experience:
+            row = np.isin(np.arange(len(self._rows)), self._presence[self._visited].tasks)
+            self._present = np.concatenate([self._present, row[None]])
+            self._visited += 1
+        seen = np.flatnonzero(self._present.any(axis=0)).tolist()
+        self._arrange(seen, experience)
+        self._panel_key = key
+        if kind is not Kind.STEP or self._looked_at == "all":
+            self._panel = self._first(len(self._order), learner)
+        elif self._looked_at == "seen":
+            self._panel = self._first(len(seen), learner)
+        else:
+            self._panel = self._chosen(np.flatnonzero(self._present[experience]), learner)
         return self._panel
 
     def forget(self) -> None:

@@ -17,11 +17,13 @@ class Subject(Protocol):
     Attributes:
         cost: The account of the run, in which looks are entered.
         scratch: What was worked out for the look that is running; every look begins with none.
+        competition: Changes whenever, inside an experience, other classes compete than before.
         modules: Of its model, the places where values may be wide; they set how many rows go through at a time.
     """
 
     cost: Cost
     scratch: dict[str, Any]
+    competition: int
 
     @property
     def modules(self) -> tuple[nn.Module, ...]: ...

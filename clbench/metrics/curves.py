@@ -77,7 +77,7 @@ def selected(trace: Trace, tasks: Tasks) -> NDArray[np.bool_]:
     """(K, T) scores to average: of the first task of the first experience, or of the tasks seen by each look."""
     if tasks == "first":
         return np.broadcast_to(np.arange(trace.n_tasks) == trace.present[0].argmax(), trace.score.shape)
-    return trace.first_visit <= trace.experience[:, None]
+    return trace.seen
 
 
 def one_task(trace: Trace, task: int) -> Series:

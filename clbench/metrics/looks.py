@@ -27,7 +27,7 @@ class StepLooks:
         step: (k,) iterations done before each.
         experience: (k,) experience that was running.
         score: (k, T) scores; NaN only where ``seen`` is false, or where not all seen tasks were asked for.
-        seen: (k, T) whether the task had been visited by then.
+        seen: (k, T) whether the task had been met by then, see :attr:`clbench.record.Trace.seen`.
     """
 
     step: Index
@@ -55,7 +55,7 @@ def step_looks(trace: Trace, *, with_ends: bool = False, all_seen: bool = True) 
         step=trace.step[at],
         experience=trace.experience[at],
         score=trace.score[at],
-        seen=trace.first_visit <= trace.experience[at][:, None],
+        seen=trace.seen[at],
     )
     left_out = np.argwhere(np.isnan(looks.score) & looks.seen)
     if all_seen and len(left_out):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from clbench.metrics.core import Metric
-from clbench.metrics.ends import Scores, end_scores
+from clbench.metrics.ends import Scores, end_looks, end_scores
 from clbench.metrics.looks import step_looks
 from clbench.record import Trace
 from clbench.types import Mask
@@ -24,8 +24,7 @@ def _over_rows(trace: Trace, scores: Scores, seen: Mask) -> Scores:
 
 def seen_accuracy(trace: Trace) -> Scores:
     """Row-weighted accuracy over the tasks seen so far at the end of each experience, (E,); NaN before the first."""
-    seen = trace.first_visit <= np.arange(trace.n_experiences)[:, None]
-    return _over_rows(trace, end_scores(trace), seen)
+    return _over_rows(trace, end_scores(trace), trace.seen[end_looks(trace)])
 
 
 def acc_seen(trace: Trace) -> float:
@@ -43,7 +42,9 @@ def a_auc(trace: Trace) -> float:
 
     A query is a step look. It stands for the iterations since the one before it, hence for their samples, as batches
     are equally large; what follows the last step look is in no query. Under an uneven schedule the look at an
-    experience's end closes it, as in AAA.
+    experience's end closes it, as in AAA. Where boundaries are hidden a task is exposed from its first row on: with a
+    task per class these are the authors' exposed classes, whatever the number of pieces; a task of several classes
+    is exposed as a whole.
     """
     looks = step_looks(trace, with_ends=trace.every < 1)
     accuracy = _over_rows(trace, looks.score, looks.seen)
@@ -59,7 +60,8 @@ A_AUC = Metric(
     low=0,
     high=1,
     higher_is_better=True,
-    source="Koh et al. 2022 (i-Blurry); exposed classes are those of the tasks seen; AAA weighs tasks, this rows",
+    source="Koh et al. 2022 (i-Blurry); exposed classes are those of the tasks seen, with hidden boundaries from their "
+    "first row on; AAA weighs tasks, this rows",
     needs="step looks",
 )
 ACC_SEEN = Metric(

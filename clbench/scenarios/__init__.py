@@ -82,10 +82,21 @@ def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
     return combinators.applied(SCENARIOS.get(settings.pop("scenario"))(dataset, seed, **settings), steps)
 
 
+def shows_boundaries(stream: Stream) -> bool:
+    """Whether all experiences of a stream show where they begin and end; in one that is interleaved some may not."""
+    return stream.build(0).boundary and not _hides(stream.description)
+
+
+def _hides(description: Any) -> bool:
+    if isinstance(description, Mapping):
+        return description.get("boundaries") is False or any(map(_hides, description.values()))
+    return isinstance(description, list) and any(map(_hides, description))
+
+
 def describe(stream: Stream) -> dict[str, str]:
     """A stream in a few short lines: label -> text, in the order to print them."""
     experiences = list(stream)
-    labels, boundaries = stream.task_labels, stream.description.get("boundaries", True)
+    labels, boundaries = stream.task_labels, shows_boundaries(stream)
     return {
         "scenario": f"{stream.name}, seed {stream.seed}",
         "data": f"{stream.dataset.name}, {stream.dataset.n_classes} classes, rows of shape {stream.dataset.shape}",

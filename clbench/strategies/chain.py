@@ -157,8 +157,10 @@ def _why_not(part: Part, other: Part) -> str:
 def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
     """Why a chain cannot run on a stream that reveals these things; empty where it can."""
     for part in parts:
-        stores = {"side_tensors"} if _defines(part, "store") else set()
-        for need in sorted((part.needs | stores) - revealed):
+        implied = {"side_tensors"} if _defines(part, "store") else set()
+        if part.memory_admit == "end" or part.memory_policy == "per_experience":
+            implied.add("boundaries")
+        for need in sorted((part.needs | implied) - revealed):
             return f"{part.title} needs {MEANING[need]}"
     return ""
 

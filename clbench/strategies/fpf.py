@@ -62,7 +62,8 @@ class FPF(Part):
         if self.k is not None and self.every is not None:
             raise Refused(f"k_fpf: k = {self.k} and every = {self.every} both say when; keep one of them")
         needs = {"boundaries"} if measured or self.when == "boundary" else set()
-        needs |= {"length"} if self.when == "periodic" and self.every is None else set()
+        if self.when == "periodic" and self.every is None:  # the number of experiences is told where they are visible
+            needs |= {"length"} if self.k is not None else {"length", "boundaries"}
         self.__dict__["needs"] = type(self).needs | needs  # needs of this instance, not of the class
 
     # ------------------------------------------------------------------ when

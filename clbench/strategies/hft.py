@@ -17,6 +17,7 @@ from clbench.strategies.part import Part
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clbench.batch import Batch
     from clbench.learner import Learner, Shown
     from clbench.models.groups import Layer, Place
 
@@ -74,15 +75,21 @@ class HFT(Part):
     identity: ClassVar[Mapping[str, Any] | None] = {"fraction": 1}
 
     def __post_init__(self) -> None:
-        if self.redraw == "experience" or self.start_experience > 1:  # a need of this instance, not of the class
+        if self.redraw != "never" or self.start_experience > 1:  # a need of this instance, not of the class
             self.__dict__["needs"] = frozenset({"boundaries"})
 
     def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
-        begun = experience.id is None or experience.id + 1 >= self.start_experience
+        begun = (experience.id or 0) + 1 >= self.start_experience
         due = {"experience": epoch == 0, "epoch": True, "never": "draws" not in self.state}[self.redraw]
         if begun and due:
             self._draw(learner)
         return order
+
+    def batch(self, learner: Learner, batch: Batch) -> None:
+        if (
+            learner.experience is None and "draws" not in self.state
+        ):  # where boundaries are hidden no order is asked for
+            self._draw(learner)
 
     def _draw(self, learner: Learner) -> None:
         import torch

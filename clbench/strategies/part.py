@@ -167,13 +167,14 @@ class Part:
     def merge(self, learner: Learner, experience: Shown) -> Tensor | None:
         """Rows of memory (5, n) to be shuffled among an experience's own and learned with them on every pass.
 
-        Asked once, behind ``begin_experience``. In a batch they are a source of their own behind the stream's.
+        Asked once, behind ``begin_experience``, where the boundary is visible. In a batch they are a source of their
+        own behind the stream's.
         """
         return None
 
     def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
-        """Order and repetition inside this experience: positions (N,) in, positions (any length,) out; those from
-        ``len(experience)`` on are merged rows of memory."""
+        """Order and repetition inside an experience whose boundary is visible: positions (N,) in, positions (any
+        length,) out; those from ``len(experience)`` on are merged rows of memory."""
         return order
 
     def batch(self, learner: Learner, batch: Batch) -> None:

@@ -30,7 +30,8 @@ class ViewBatch(Part):
 
         strength · mean over pairs of KL(p_1 || p_j),  p the softmax over the classes that compete, p_1 a constant
 
-    Rows merged from memory into an experience are repeated as its own are; rows drawn for a single step are not.
+    Rows merged from memory into an experience are repeated as its own are; rows drawn for a single step are not. Needs
+    visible boundaries: the list is made of all rows of an experience.
 
     Args:
         views: V; 1 does nothing.
@@ -67,8 +68,8 @@ class ViewBatch(Part):
 
     def __post_init__(self) -> None:
         strong = self._augmenter()  # an unknown name is refused before anything runs
-        if self.views > 1 and strong is not None:
-            self.__dict__["needs"] = self.needs | {"augmentation"}
+        if self.views > 1:  # its list is made of all rows of an experience
+            self.__dict__["needs"] = self.needs | {"boundaries"} | ({"augmentation"} if strong is not None else set())
 
     def _augmenter(self) -> Augmenter | None:
         from clbench.data.augment import augmenter

@@ -22,7 +22,7 @@ from clbench.scenarios import bounds
 from clbench.testing.compare import difference
 from clbench.testing.runs import ask_sound
 from clbench.testing.surroundings import surrounding
-from clbench.testing.trial import Blind, Broken, Halted, Skipped, Stop, Trial, ends
+from clbench.testing.trial import BENCHMARK, Blind, Broken, Halted, Skipped, Stop, Trial, ends
 from clbench.types import Dataset, Rows, Stream
 
 DRAWS = (
@@ -45,6 +45,10 @@ DRAWS = (
 """Functions that draw from a global generator, unless they are given one."""
 
 OWN = "draw from self.generator"
+HIDDEN = ("stream={scenario: gaussian, experiences: 2, dataset: {name: digits, train_rows: 200}}",)
+"""The change to a stream of 20 steps in which classes come and go, in two pieces whose boundary is hidden."""
+STEPS = (5, 14)
+"""Steps, one in each piece, after which the rows to come are other ones."""
 LAST = 1
 """The experience at whose end the future is still unknown."""
 
@@ -139,6 +143,63 @@ def future(trial: Trial) -> str | None:
         return "whether it follows the length of the stream is not asked, since it declares to need it"
     _early(trial, _cut(trial, places[: LAST + 1]), "how many experiences come later")
     return None
+
+
+def rows_to_come(trial: Trial) -> None:
+    """Where boundaries are hidden, rows still to come, those of the running experience too, change nothing."""
+    if any(part.sees == "merged" for part in trial.parts):
+        raise Skipped("it is declared to see the whole stream at once")
+    if "boundaries" in trial.needs:
+        raise Skipped("it declares to need boundaries, so they are not hidden from it")
+    for step in STEPS:
+        try:
+            before = _until(trial, step)
+        except Halted:
+            raise Skipped("it does not run where boundaries are hidden, as 'needs' tells") from None
+        told = ""
+        try:
+            with mock.patch.object(preparing, "make_stream", _with_others_to_come(preparing.make_stream, step)):
+                after = _until(trial, step)
+        except Halted as error:
+            told = f"where they are other ones, {error}"
+        told = told or difference(before, after)
+        if told:
+            raise Broken(
+                f"where boundaries are hidden, what is learned by step {step} follows rows that come later: {told}; "
+                "train on the batch and the memory only"
+            )
+
+
+def _until(trial: Trial, step: int) -> dict[str, Any]:
+    """What a run on a stream with hidden boundaries has left behind after a step."""
+
+    def stop(done: int, _: float) -> None:
+        if done == step:
+            raise Stop
+
+    return ends(trial.train(trial.ready(*HIDDEN), stop, looks=Blind())).kept
+
+
+def _with_others_to_come(make: Callable[..., Stream], step: int) -> Callable[..., Stream]:
+    """The same stream up to a step, and behind it the same places with the labels exchanged and other images."""
+
+    def made(*arguments: Any, **named: Any) -> Stream:
+        stream = make(*arguments, **named)
+        later = np.concatenate([experience.rows for experience in stream])[
+            int(BENCHMARK["training"]["batch_size"]) * step :
+        ]
+        train = stream.dataset.train
+        x, y = train.x.copy(), train.y.copy()
+        x[later], y[later] = _other(x[later]), y[later][::-1]
+        dataset = replace(stream.dataset, train=Rows(x, y))
+
+        def build(position: int) -> Any:
+            experience = stream.build(position)
+            return replace(experience, classes=tuple(np.unique(y[experience.rows]).tolist()))
+
+        return replace(stream, dataset=dataset, build=build)
+
+    return made
 
 
 def _cut(trial: Trial, places: list[int]) -> Run:

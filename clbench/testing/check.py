@@ -22,6 +22,7 @@ _ASKED: tuple[Callable[[Trial], str | None], ...] = (
     barriers.test_rows,
     barriers.hidden_labels,
     barriers.future,
+    barriers.rows_to_come,
     runs.needs,
     budgets.memory,
     budgets.state,

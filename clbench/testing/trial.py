@@ -267,6 +267,8 @@ NAMES = {
     "order": "the generator of orders",
     "masks": "frozen weights",
 }
+ACCOUNTS = ("cost", "probe", "arrivals")
+"""What a learner notes and no strategy reads."""
 TIMES = ("seconds",)
 
 
@@ -280,7 +282,7 @@ def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
         learner, chain = run.learner.snapshot(), run.chain.snapshot()
     except Refused as error:
         raise Unsaved(str(error)) from error
-    kept = {NAMES.get(name, f"the learner's {name}"): v for name, v in learner.items() if name not in ("cost", "probe")}
+    kept = {NAMES.get(name, f"the learner's {name}"): v for name, v in learner.items() if name not in ACCOUNTS}
     for part, saved in zip(run.chain.parts, chain["parts"], strict=True):
         name = type(part).__name__
         # Equal objects need not pickle to equal bytes; what a guest has learned shows in its looks.

@@ -53,6 +53,7 @@ class Watched:
         self.strategy, self.device, self.cost, self.meter = strategy, torch.device(device), cost, meter
         self.scratch: dict[str, Any] = {}
         self.n_outputs = stream.n_outputs
+        self.competition = 0  # what competes changes with experiences alone: their boundaries are visible
         self.seen = torch.zeros(stream.n_outputs, dtype=torch.bool, device=device)
         self._all = stream.output == "all"
         self._by_task: Tensor | None = None
