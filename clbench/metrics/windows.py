@@ -34,14 +34,16 @@ def _refuse_uneven(looks: StepLooks, every: int) -> None:
 
 
 def _with_initial(trace: Trace, looks: StepLooks) -> StepLooks:
-    """The same and, first of all, the look before the first step at the tasks of the first experience."""
+    """The same and, first of all, the look before the first step at the tasks that count from there: those of the first
+    experience, or, where boundaries are hidden, of the first batch."""
     at = before_first(trace)
-    score = np.where(trace.first_visit == 0, trace.score[at], np.nan)
+    first = trace.counted == 0 if trace.counted.size else trace.first_visit == 0  # (T,)
+    score = np.where(first, trace.score[at], np.nan)
     return StepLooks(
         step=np.append(trace.step[at], looks.step),
         experience=np.append(0, looks.experience),
         score=np.vstack([score, looks.score]),
-        seen=np.vstack([trace.first_visit == 0, looks.seen]),
+        seen=np.vstack([first, looks.seen]),
     )
 
 
