@@ -14,7 +14,7 @@ ROOT = Path(clbench.__file__).parent
 
 LEVELS = (
     "types record rng registry parameters compat identity",
-    "data metrics cost peak store rates look_schedule config batch admission shipped generators",
+    "data metrics cost peak store rates look_schedule config batch admission shipped generators arrivals cuts",
     "memory resident models features optimizers scenarios sections per_row fisher flops objective side_work "
     "probe passes",
     "strategies learner train evaluate comparable leaderboard plots stream_plots",
