@@ -49,7 +49,8 @@ class AsymmetricMetric(Part):
     is the benchmark's; theirs is a cosine head (scale 10, no bias).
 
     Expected:
-        class: above er while memory is small, near er_ace; a class alone in its batch is learned from memory only.
+        class: near er_ace and near er at the same loss (``er(loss=sum, start=any)``), above er with one mean; a class
+            alone in its batch is learned from memory only.
         task: near er with the summed loss, although the heads learn from memory only.
         domain: at or above er; positives from memory pull rows of a new domain to those of the old ones.
         recurring: its lead over er shrinks as classes come back more often.
