@@ -2,15 +2,20 @@
 their checksums."""
 
 import argparse
+import collections
 import dataclasses
+import decimal
 import enum
 import functools
+import itertools
 import operator
+import re
 import sys
 import types
 from pathlib import Path
 
 import numpy as np
+import pydantic
 import torch
 from torch import nn
 
@@ -173,6 +178,16 @@ def read_object_array(width):
     return closure(np.array([width, "a", None], dtype=object), operator.itemgetter(0))
 
 
+class Checked(pydantic.BaseModel):
+    width: int = 3
+
+
+def zeros(module):
+    for weight in module.parameters():
+        nn.init.zeros_(weight)
+    return module
+
+
 KINDS = {
     "partial": lambda w: functools.partial(make, width=w),
     "partial of a partial": lambda w: functools.partial(functools.partial(make), width=w),
@@ -216,6 +231,16 @@ KINDS = {
     "activation lambda": lambda w: activated({1: lambda x: x * 2, 200: lambda x: x * 3}[w]),
     "activation partial": lambda w: activated(functools.partial(nn.functional.leaky_relu, negative_slope=w)),
     "frozen weights": lambda w: activated(None).requires_grad_(w == 1),
+    "pattern": lambda w: closure(re.compile(f"{w}+")),
+    "deque": lambda w: closure(collections.deque([w])),
+    "counter": lambda w: closure(itertools.count(w)),
+    "decimal": lambda w: closure(decimal.Decimal(w)),
+    "sparse": lambda w: closure((torch.eye(2) * w).to_sparse()),
+    "class made by a library": lambda w: dataclasses.make_dataclass("Made", [("width", int, w)]),
+    "pydantic": lambda w: closure(Checked(width=w)),
+    "lazy": lambda w: nn.LazyLinear(w),
+    "weight norm": lambda w: nn.utils.parametrizations.weight_norm(activated(None)[0], dim=0 if w == 1 else 1),
+    "recurrent": lambda w: zeros(nn.LSTM(2, w)),
     "vectorize": lambda w: closure(np.vectorize(lambda x: x * w)),
     "no_grad": lambda w: torch.no_grad()(keyword(w)),
 }

@@ -126,6 +126,12 @@ def test_two_modules_of_the_program_differ_by_their_text(tmp_path, monkeypatch):
     assert all(a != b for a, b in zip(one, other, strict=True))
 
 
+def reads_with_a_local_import(shape, n):
+    import torch as there
+
+    return there.load("weights.pt")
+
+
 @pytest.mark.parametrize(
     ("thing", "why"),
     [
@@ -136,6 +142,9 @@ def test_two_modules_of_the_program_differ_by_their_text(tmp_path, monkeypatch):
         (lambda: lambda s, n: open("weights"), "open"),  # noqa: SIM115
         (lambda: lambda s, n: os.environ["WIDTH"], r"os\.environ"),
         (lambda: lambda s, n: globals()["WIDTH"], "globals"),
+        (lambda: reads_with_a_local_import, r"torch\.load"),
+        (lambda: lambda s, n: Path("weights").read_bytes(), "read_bytes"),
+        (lambda: functools.partial(make, width=memoryview(b"a")), "memoryview"),
         (lambda: torch.jit.script(nn.Flatten()), "scripted"),
     ],
 )

@@ -26,6 +26,9 @@ FILES = frozenset(
 )  # fmt: skip
 """Names behind which a function reads what lies outside of the program."""
 
+READS = frozenset((".read_text", ".read_bytes"))
+"""Methods that read files, whatever they are called on."""
+
 DYNAMIC = frozenset(("globals", "eval", "exec", "__import__", "importlib.import_module"))
 """Names by which a function finds others at run time."""
 
@@ -33,7 +36,7 @@ DYNAMIC = frozenset(("globals", "eval", "exec", "__import__", "importlib.import_
 def why_open(path: str, value: Any) -> str:
     """Why a function that reads this name may be another tomorrow, as the end of a sentence; empty where it may not."""
     name = _full_name(path, value)
-    if name in FILES:
+    if name in FILES or name in READS:
         return (
             f"reads files or the environment when it is called ({name}); read them before, and hand over what they "
             "hold, as a default or in a closure"
@@ -44,6 +47,9 @@ def why_open(path: str, value: Any) -> str:
 
 
 def _full_name(path: str, value: Any) -> str:
+    written = path.removeprefix("import ").replace(" ", ".")
+    if written in FILES or path in READS:
+        return written
     if path == "os.environ" or value is getattr(sys.modules.get("os"), "environ", None):
         return "os.environ"
     if not callable(value):
@@ -73,32 +79,39 @@ def globals_read(function: types.FunctionType) -> list[tuple[str, Any]]:
     for module, name in sorted(set(_imported(function))):
         value = module if library(module) and module not in sys.modules else _module(module)
         found[f"import {module} {name}"] = getattr(value, name, ABSENT) if name else value
+    for code in _codes(function.__code__):
+        found |= {f".{name}": "method" for name in code.co_names if f".{name}" in READS}
     return sorted(found.items(), key=lambda item: item[0])
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _codes(constant)
 
 
 def _chains(code: types.CodeType) -> Iterator[tuple[str, ...]]:
     """Each global that code reads, with the attributes that are taken of it at once."""
-    steps = list(dis.get_instructions(code))
-    for place, step in enumerate(steps):
-        if step.opname in _GLOBAL:
-            names = [str(step.argval)]
-            for after in steps[place + 1 :]:
-                if after.opname not in _ATTRIBUTE:
-                    break
-                names.append(str(after.argval))
-            yield tuple(names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _chains(constant)
+    for each in _codes(code):
+        steps = list(dis.get_instructions(each))
+        for place, step in enumerate(steps):
+            if step.opname in _GLOBAL:
+                yield (str(step.argval), *_taken(steps[place + 1 :]))
+
+
+def _taken(steps: list[dis.Instruction]) -> Iterator[str]:
+    """The attributes with which a list of steps begins."""
+    for step in steps:
+        if step.opname not in _ATTRIBUTE:
+            return
+        yield str(step.argval)
 
 
 def _imported(function: types.FunctionType) -> Iterator[tuple[str, str]]:
     """Module and name of what a function imports while it runs; the name is empty for the module itself."""
     package = str(function.__globals__.get("__package__") or "")
-    codes = [function.__code__]
-    while codes:
-        code = codes.pop()
-        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    for code in _codes(function.__code__):
         steps = list(dis.get_instructions(code))
         for place, step in enumerate(steps):
             if step.opname != "IMPORT_NAME":
@@ -115,6 +128,12 @@ def _imported(function: types.FunctionType) -> Iterator[tuple[str, str]]:
                     break
             for name in taken or [""]:
                 yield module, name
+            stored = steps[place + 1].argval if not taken and steps[place + 1].opname.startswith("STORE") else None
+            for number, after in enumerate(steps):
+                if stored is not None and after.opname in ("LOAD_FAST", "LOAD_DEREF") and after.argval == stored:
+                    names = list(_taken(steps[number + 1 :]))
+                    if library(module) and names:
+                        yield module, ".".join(names[:1])
 
 
 def _module(name: str) -> Any:

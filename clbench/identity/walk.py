@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import functools
 import hashlib
@@ -47,6 +48,14 @@ def _digest(thing: Any) -> bytes:
 def _called(thing: Any) -> str:
     return str(getattr(thing, "__qualname__", None) or f"a {type(thing).__qualname__}")
 
+
+SCHEMAS = frozenset(
+    (
+        "__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__", "__pydantic_post_init__",
+        "__pydantic_parent_namespace__", "__pydantic_generic_metadata__", "__pydantic_complete__",
+    )
+)  # fmt: skip
+"""What pydantic compiles from a class, with addresses in it."""
 
 PLAIN = (bool, int, float, complex, str, bytes, bytearray)
 WITHOUT_CONTENT = (
@@ -205,7 +214,7 @@ class _Walk:
 
     def klass(self, cls: type) -> None:
         home = cls.__module__ if isinstance(cls.__module__, str) else "builtins"  # some of Cython's have no such name
-        if library(home) and "<locals>" not in cls.__qualname__:
+        if library(home) and (_found(home, cls) or not cls.__flags__ & _HEAP):
             self.put("class of", home, cls.__qualname__, version_of(home))
             return
         if self.again(cls):
@@ -214,7 +223,7 @@ class _Walk:
         self.each(cls.__bases__)
         if type(cls) is not type:
             self.feed(type(cls))
-        inside = {name: value for name, value in vars(cls).items() if name not in OF_CLASSES}
+        inside = {name: value for name, value in vars(cls).items() if name not in OF_CLASSES and name not in SCHEMAS}
         if issubclass(cls, enum.Enum):
             self.each((member.name, member.value) for member in cls.__members__.values())
             inside = {k: v for k, v in inside.items() if k not in cls.__members__ and not k.startswith("_")}
@@ -295,6 +304,9 @@ class _Walk:
         if type(thing).__module__ == "torch._ops":
             self.put("operator", str(thing))
             return True
+        if isinstance(thing, torch.utils.hooks.RemovableHandle):
+            self.put("handle")  # a number; the hook counts where it is kept
+            return True
         if isinstance(thing, torch.jit.ScriptModule):
             raise Unidentified("a scripted module keeps its code outside of Python")
         if isinstance(thing, torch.nn.Module):
@@ -304,12 +316,18 @@ class _Walk:
         return False
 
     def tensor(self, thing: Any, torch: Any) -> None:
+        if torch.nn.parameter.is_lazy(thing):
+            self.put("tensor of no shape yet", type(thing).__name__, str(thing.dtype))
+            return
         self.put("tensor", str(thing.dtype), repr(tuple(thing.shape)), str(thing.requires_grad))
         self.feed(type(thing))
         self.named(vars(thing))
         if thing.is_meta:
             return
         try:
+            if thing.layout != torch.strided:
+                self.put(str(thing.layout))
+                thing = thing.to_dense()
             flat = thing.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
             self.put(flat.view(torch.uint8).numpy().tobytes())
         except (RuntimeError, TypeError) as error:  # sparse, quantised, nested
@@ -338,14 +356,17 @@ class _Walk:
             self.named(_attributes(thing))
             return
         try:
-            reduced = thing.__reduce_ex__(4)
+            reduced = copyreg.dispatch_table.get(cls, lambda it: it.__reduce_ex__(4))(thing)
         except Exception:
-            raise Unidentified(f"a {cls.__module__}.{cls.__qualname__} has no content that can be read") from None
+            reduced = None
+        if reduced is None or (reduced[0] is _NEW and not any(reduced[2:]) and len(reduced[1]) < 2):
+            raise Unidentified(f"a {cls.__module__}.{cls.__qualname__} has no content that can be read")
         if isinstance(reduced, str):
             self.put(reduced)
             return
         for piece in reduced:
-            self.feed(list(piece) if hasattr(piece, "__next__") else piece)
+            listed = not isinstance(piece, type) and hasattr(piece, "__next__")
+            self.feed(list(piece) if listed else piece)
 
 
 KINDS: tuple[tuple[Any, Callable[[_Walk, Any], None]], ...] = (
@@ -370,6 +391,21 @@ KINDS: tuple[tuple[Any, Callable[[_Walk, Any], None]], ...] = (
 """How things of each kind are taken in; the first kind that fits counts."""
 
 
+_NEW = vars(copyreg)["__newobj__"]
+"""How objects pickle that say nothing of how they do."""
+
+_HEAP = 1 << 9
+"""The flag of classes that are made while a program runs, as those written in Python are."""
+
+
+def _found(module: str, cls: type) -> bool:
+    """Whether a class is the one that its name stands for; those made by a library's function are not."""
+    found: Any = sys.modules.get(module)
+    for name in cls.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is cls
+
+
 def _attributes(thing: Any) -> dict[str, Any]:
     """What an object holds, in its dictionary and its slots; what a ``cached_property`` has kept is left out."""
     cls = type(thing)
@@ -389,6 +425,10 @@ def _in_python(cls: type) -> bool:
     """Whether all of an object of this class is in its attributes: no base of it is written in another language."""
     for base in cls.__mro__:
         new = vars(base).get("__new__")
-        if not base.__flags__ & 1 << 9 or (isinstance(new, types.BuiltinFunctionType) and new.__self__ is base):
-            return base is object
-    return True
+        if not base.__flags__ & _HEAP or (isinstance(new, types.BuiltinFunctionType) and new.__self__ is base):
+            break
+    else:
+        return True
+    slots = sum(isinstance(v, types.MemberDescriptorType) for each in cls.__mro__ for v in vars(each).values())
+    words = slots + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+    return base is object and cls.__basicsize__ <= object.__basicsize__ + words * tuple.__itemsize__
