@@ -6,6 +6,7 @@ all of it is there.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from clbench.parameters import Refused
 from clbench.record import Record, Trace
+from clbench.types import content_hash
 
 FORMAT = 1
 """Version of the layout of a record file."""
@@ -43,6 +45,9 @@ class RecordFile(BaseModel):
     created: str
     data: str = ""
     has_trace: bool
+    sums: dict[str, str] = {}
+    """Checksums of the ``record``, all of this file but these, and of the file of its ``trace``; older records have
+    none."""
 
 
 def save(record: Record, directory: Path) -> Path:
@@ -53,6 +58,7 @@ def save(record: Record, directory: Path) -> Path:
     """
     path = record_path(record.key, directory)
     fields = {k: v for k, v in vars(record).items() if k != "trace"}
+    sums: dict[str, str] = {}
     if record.trace is not None:
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {name: np.asarray(getattr(record.trace, name)) for name in TRACE_FIELDS}
@@ -60,13 +66,41 @@ def save(record: Record, directory: Path) -> Path:
         arrays |= {name: array for name, array in extra.items() if array.size}
         np.savez_compressed(buffer, **arrays)
         write(directory / "traces" / f"{record.key}.npz", buffer.getvalue())
-    write(path, RecordFile(**fields, has_trace=record.trace is not None).model_dump_json(indent=1).encode())
+        sums["trace"] = _sum(buffer.getvalue())
+    held = RecordFile(**fields, has_trace=record.trace is not None)
+    sums["record"] = _sum_of(json.loads(held.model_dump_json()))
+    write(path, held.model_copy(update={"sums": sums}).model_dump_json(indent=1).encode())
     return path
 
 
 TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
 OPTIONAL_FIELDS = ("population", "masked", "class_score", "probe_step", "probe", "units", "competing", "met", "counted")
 """Fields of a trace that a file holds only where something was recorded; older files have none of them."""
+
+
+def _sum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _sum_of(content: dict[str, Any]) -> str:
+    """The checksum of a record file's content but for its checksums, whatever the order and layout of its text."""
+    told = {name: value for name, value in content.items() if name != "sums"}
+    return _sum(json.dumps(told, sort_keys=True).encode())
+
+
+def _check(content: dict[str, Any], path: Path) -> None:
+    """See that a record is what was written: its cell is the one that its key stands for, its numbers are as they were.
+
+    Raises:
+        ValueError: It is not; with the reason.
+    """
+    if content["key"] != path.stem:
+        raise ValueError(f"it is the record of cell {content['key']}")
+    if content["key"] != content_hash(content["cell"]):
+        raise ValueError("its cell is not the one that its key stands for")
+    written = (content.get("sums") or {}).get("record")
+    if written is not None and written != _sum_of(content):
+        raise ValueError("it was changed after it was written")
 
 
 def write(path: Path, content: bytes) -> None:
@@ -95,7 +129,8 @@ def load(path: Path) -> Record:
             raise Refused(
                 f"{path} was written by a newer clbench (format {content['format']}, here {FORMAT}); upgrade clbench"
             )
-        fields = RecordFile.model_validate(content).model_dump(exclude={"format", "has_trace"})
+        fields = RecordFile.model_validate(content).model_dump(exclude={"format", "has_trace", "sums"})
+        _check(content, path)
     except OSError as error:
         raise Refused(
             f"the record {path} cannot be read ({error.strerror}); a record is DIR/records/KEY.json"
@@ -105,13 +140,17 @@ def load(path: Path) -> Record:
             raise
         what = str(error).split("\n")[0]
         raise Refused(f"the record {path} is damaged ({what}); remove it and run its benchmark again") from None
-    trace = _load_trace(path.parent.parent / "traces" / f"{path.stem}.npz") if content["has_trace"] else None
+    written = (content.get("sums") or {}).get("trace", "")
+    trace = _load_trace(path.parent.parent / "traces" / f"{path.stem}.npz", written) if content["has_trace"] else None
     return Record(**fields, trace=trace)
 
 
-def _load_trace(path: Path) -> Trace:
+def _load_trace(path: Path, written: str) -> Trace:
     try:
-        with np.load(io.BytesIO(path.read_bytes())) as arrays:  # given a path, np.load leaves a damaged file open
+        held = path.read_bytes()
+        if written and _sum(held) != written:
+            raise ValueError("it is not the one that the record was written with")
+        with np.load(io.BytesIO(held)) as arrays:  # given a path, np.load leaves a damaged file open
             fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
             fields |= {name: arrays[name] for name in OPTIONAL_FIELDS if name in arrays}
         return Trace(**{**fields, "every": int(fields["every"])})
