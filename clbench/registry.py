@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from clbench import identity
+from clbench.identity.files import beside
 from clbench.parameters import Refused, did_you_mean
 
 
@@ -187,7 +188,7 @@ class Registry:
         if self.scheme(name):
             return str(self._of_scheme(name).source)
         if ".py:" in name:
-            return _read(name)[1]
+            return checksum(name)
         if name in self._added:
             return identity.source(self._added[name].load())
         entry = self._known.get(name)
@@ -218,17 +219,23 @@ class Registry:
 
 
 def checksum(name: str) -> str:
-    """The checksum of the text of a ``FILE.py:NAME``.
+    """The checksum of the text of a ``FILE.py:NAME``, and of the modules of the program that the file imports.
 
     Raises:
-        Refused: The file cannot be read.
+        Refused: The file cannot be read, or does not import.
     """
-    return _read(name)[1]
+    return _with_others(_read(name)[1], open_file(name))
+
+
+def _with_others(own: str, module: ModuleType) -> str:
+    others = beside(module)
+    return f"{own}+{others}" if others else own
 
 
 @cache
 def text_of(thing: Any) -> str:
-    """The checksum of the file of the module that defines a thing; empty where there is none, or it is clbench's.
+    """The checksum of the file of the module that defines a thing, and of those of its package that this imports; empty
+    where there is none, or it is clbench's.
 
     It is read once for each thing: a file that is edited while a program runs changes nothing of what was imported.
     """
@@ -239,7 +246,7 @@ def text_of(thing: Any) -> str:
     if module is None or file is None or module.__name__.partition(".")[0] == "clbench":
         return ""
     try:
-        return _digest(Path(file))
+        return _with_others(_digest(Path(file)), module)
     except OSError:  # in an archive
         return ""
 

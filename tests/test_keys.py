@@ -1,6 +1,7 @@
 """Keys of cells: those of committed records stay, and what a program adds at run time is part of them."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,3 +71,33 @@ def test_parts_that_a_program_adds_are_told_apart_by_their_code_and_the_values_i
         for name in ("keys-one", "keys-same", "keys-other")
     }
     assert sources["keys-one"] == sources["keys-same"] != sources["keys-other"]
+
+
+def test_a_file_counts_with_the_modules_of_the_program_that_it_imports(tmp_path, monkeypatch):
+    def source(folder, factor, imports):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper_of_a_part.py").write_text(f"FACTOR = {factor}\n")
+        (tmp_path / folder / "idle.py").write_text(f"{imports}\n{PART}")
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(tmp_path / folder)
+            patch.delitem(sys.modules, "helper_of_a_part", raising=False)
+            return STRATEGIES.source(f"{tmp_path}/{folder}/idle.py:Idle")
+
+    alone = [source(f"alone{factor}", factor, "") for factor in (1, 2)]
+    assert alone[0] == alone[1]
+    assert len(alone[0]) == 16
+    one, same, other = (
+        source(folder, factor, "import helper_of_a_part") for folder, factor in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert one == same != other
+    assert one.partition("+")[0] == other.partition("+")[0]
+
+
+PART = """
+from dataclasses import dataclass
+from clbench import Part
+
+@dataclass(kw_only=True)
+class Idle(Part):
+    pass
+"""
