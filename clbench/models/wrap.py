@@ -98,7 +98,7 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
     head = _head(module, logits, seen, shape)
     made = _returns_both(module, output, head, n_outputs, kind) if isinstance(output, Output) else None
     if made is None:
-        if not head:
+        if head is None:
             raise Refused(
                 f"model {kind} has no torch.nn.Linear with {n_outputs} outputs that reads features of shape (rows, H) "
                 "and that its logits come from; end it with one, or return clbench.models.output.Output(logits, "
@@ -111,13 +111,13 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
     return made
 
 
-def _returns_both(module: nn.Module, output: Output, head: str, n_outputs: int, kind: str) -> nn.Module:
+def _returns_both(module: nn.Module, output: Output, head: str | None, n_outputs: int, kind: str) -> nn.Module:
     features, own = output.features, getattr(module, "head", None)
     if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != 1:
         got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else f"a {type(features).__name__}"
         raise Refused(f"model {kind} returns features of {got} for one row; return Output(logits, features) with "
                       "features of shape (rows, H)")  # fmt: skip
-    if head:
+    if head is not None:
         return module if own is module.get_submodule(head) else Headed(module, head)
     weights = list(own.parameters()) if isinstance(own, nn.Module) else []
     if not weights or any(not w.dim() or len(w) != n_outputs for w in weights):
@@ -128,8 +128,9 @@ def _returns_both(module: nn.Module, output: Output, head: str, n_outputs: int, 
     return module
 
 
-def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]) -> str:
-    """Name of the last linear layer of rows (1, H) that the logits come from; empty where there is none.
+def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]) -> str | None:
+    """Name of the last linear layer of rows (1, H) that the logits come from, ``None`` where there is none; it is empty
+    where the module is that layer itself.
 
     Of several layers as wide as the logits, such as an auxiliary output, it is the one whose output they are; else the
     last one that they depend on.
@@ -140,7 +141,7 @@ def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]
         if found:
             return found[-1]
     names = {layer.name for layer in fitting}
-    return next((name for name in _sources(module, seen, shape) if name in names), "") if names else ""
+    return next((name for name in _sources(module, seen, shape) if name in names), None) if names else None
 
 
 def _sources(module: nn.Module, before: Manners, shape: Sequence[int]) -> list[str]:
