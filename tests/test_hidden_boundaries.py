@@ -77,7 +77,7 @@ def test_the_number_of_pieces_changes_no_bit_of_what_is_learned(strategy, scenar
 
 @pytest.mark.parametrize(
     "strategy",
-    ["er + hft(start_experience=1, redraw=never)", "derpp(alpha=1,beta=1)", "pcr(views=1)", "slda", "er_aml"],
+    ["er + hft(start_experience=1, redraw=never)", "derpp(alpha=1,beta=1)", "pcr(views=1)", "joint", "slda", "er_aml"],
 )
 def test_nor_does_it_for_other_strategies_that_need_no_boundaries(strategy):
     runs = [hidden(strategy, GAUSSIAN, pieces) for pieces in PIECES]
