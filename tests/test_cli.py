@@ -284,7 +284,7 @@ def test_blocks_are_printed_only_where_the_encoding_has_them() -> None:
         (["--kind", "gap", "-o", "x.png", "--since", "first"], "--since says what --kind lag counts from"),
         (["--kind", "lag", "-o", "x.png", "--since", "ever"], "choose first or last"),
         (["--kind", "cost", "-o", "x.png", "--cost", "second"], "did you mean 'seconds'?"),
-        (["--kind", "lag", "-o", "x.png", "--benchmark", "split-digit@2"], "did you mean 'split-digits@2'?"),
+        (["--kind", "lag", "-o", "x.png", "--benchmark", "split-digit@2"], "known: split-digits@2 + training.epochs=1"),
     ],
 )
 def test_plot_tells_what_is_wrong_in_one_sentence(
