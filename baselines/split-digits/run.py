@@ -57,7 +57,7 @@ def table(records: list[Record]) -> Figure:
     """The boards as the terminal shows them, as a picture."""
     text = render(board(records), "table").rstrip()
     lines = [line.rstrip() for line in text.splitlines()]
-    width, height = 0.0745 * max(map(len, lines)) + 0.4, 0.178 * len(lines) + 0.4
+    width, height = 0.0745 * max(map(len, lines)) + 0.4, 0.148 * len(lines) + 0.4
     figure = Figure(figsize=(width, height), facecolor="white")
     figure.text(
         0.2 / width, 1 - 0.2 / height, "\n".join(lines),
