@@ -54,6 +54,8 @@ class Trace:
         counted: (T,) optimiser steps done before the first batch that held a row of each task, -1 for none, where
             boundaries are hidden: there a task counts from its first row. (0,) elsewhere, where it counts from the
             beginning of the first experience that has rows of it, and in older records.
+        settled: Whether the settings of an older record prove that the same units compete on a task at all looks but
+            that at the start: all of them do, or task labels are revealed, or all tasks share their classes.
         population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
     """
 
@@ -74,6 +76,7 @@ class Trace:
     competing: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
     met: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     counted: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    settled: bool = False
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape

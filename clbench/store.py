@@ -13,6 +13,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,6 +143,10 @@ def load(path: Path) -> Record:
         raise Refused(f"the record {path} is damaged ({what}); remove it and run its benchmark again") from None
     written = (content.get("sums") or {}).get("trace", "")
     trace = _load_trace(path.parent.parent / "traces" / f"{path.stem}.npz", written) if content["has_trace"] else None
+    if trace is not None and not trace.competing.size:
+        stream = fields["cell"].get("stream") or {}
+        settled = stream.get("output") == "all" or stream.get("setting") in ("task", "domain")
+        trace = replace(trace, settled=settled)
     return Record(**fields, trace=trace)
 
 

@@ -8,6 +8,7 @@ import pytest
 from support import Disturbable, trained
 from synthetic import record, trace_from
 
+from clbench import store
 from clbench.leaderboard import board, render
 from clbench.metrics import COLUMNS, compute, get, lca, switches, wf, wp
 from clbench.record import Kind
@@ -362,3 +363,25 @@ def test_metrics_with_the_first_look_have_names_of_their_own():
         assert get(name).name == name
     trace = two_tasks(None, competing=())
     assert "no look before the first iteration" in value("wf_initial3", trace.at(trace.kind != Kind.START)).reason
+
+
+@pytest.mark.parametrize(
+    ("stream", "proves"),
+    [
+        ({"setting": "class", "output": "seen"}, False),
+        ({"setting": "class", "output": "all"}, True),
+        ({"setting": "task", "output": "seen"}, True),
+        ({"setting": "domain", "output": "seen"}, True),
+        ({"scenario": "gaussian", "output": "seen"}, False),
+    ],
+)
+def test_an_older_record_on_disk_has_the_gap_where_its_settings_prove_that_no_outputs_arrive(stream, proves, tmp_path):
+    made = record("er", 0, two_tasks(None, competing=()))
+    kept = store.load(store.save(replace(made, cell={**made.cell, "stream": stream}), tmp_path))
+    assert value("gap_depth@1", kept.trace).value == pytest.approx(0.6)
+    if proves:
+        assert value("gap_depth", kept.trace).value == pytest.approx(0.6)
+        assert value("gap_expansion", kept.trace).value == 0
+        assert "does not tell how many classes compete" in value("gap_depth_relative", kept.trace).reason
+    else:
+        assert "older than the look at a switch" in value("gap_depth", kept.trace).reason

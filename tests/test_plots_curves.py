@@ -179,7 +179,8 @@ def test_the_switches_picture_shows_the_change_and_beside_it_depth_and_residual(
     expected = curves.over_seeds([curves.since_switch(trace, before=5, after=30) for trace in traces])
     np.testing.assert_allclose(line.get_ydata(), expected.mean)
     assert line.get_ydata()[line.get_xdata() == 0] == 0
-    depth, end = right.containers[0].lines[0].get_ydata()
+    arrival, depth, end = right.containers[0].lines[0].get_ydata()
+    assert arrival == 0  # nothing is lost before the first step here
     assert depth == pytest.approx(-np.mean([gap_depth(trace) for trace in traces]))
     assert end == pytest.approx(-np.mean([switches(trace).residual.mean() for trace in traces]))
     assert depth <= line.get_ydata().min()

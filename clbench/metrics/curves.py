@@ -120,6 +120,17 @@ def since_switch(trace: Trace, *, before: int, after: int) -> Series:
     return Series(x, total / sum(n for _, _, n in found), np.full(len(x), np.nan))
 
 
+def arrival(trace: Trace, switch: int, tasks: NDArray[np.bool_]) -> float:
+    """Mean change of accuracy on some tasks (T,) from the end before a switch to the look at it, before any step.
+
+    NaN where that look was not taken.
+    """
+    at = np.flatnonzero((trace.kind == Kind.SWITCH) & (trace.experience == switch))
+    if not len(at) or not tasks.any():
+        return np.nan
+    return float((trace.score[at[0]] - end_scores(trace)[switch - 1])[tasks].mean())
+
+
 def switched(trace: Trace) -> list[int]:
     """The experiences from which a task seen before is absent.
 

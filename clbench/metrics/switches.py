@@ -215,9 +215,12 @@ def before_first(trace: Trace) -> int:
 
 
 def _settled(trace: Trace, tasks: Index) -> bool:
-    """Whether the units of a trace without the number that compete at each look prove that it stays the same from the
-    time on when some tasks were seen: only a task's own classes compete with each other, or these tasks have all.
+    """Whether a trace without the number of classes that compete at each look proves that it stays the same from the
+    time on when some tasks were seen: by its settings, or by its units, where only a task's own classes compete with
+    each other or these tasks have all.
     """
+    if trace.settled:
+        return True
     if not trace.units.size:
         return False
     own, visited = trace.units == OWN, trace.first_visit < trace.n_experiences

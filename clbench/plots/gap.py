@@ -10,10 +10,12 @@ import numpy as np
 from clbench.metrics import curves
 from clbench.plots.runs import Runs, choose, default_window, has_step_looks, median_bounds, rows_error
 from clbench.plots.style import (
+    ARRIVED,
     INK,
     MUTED,
     Style,
     averaged,
+    draw_arrival,
     draw_line,
     how_marked,
     legend,
@@ -43,7 +45,8 @@ def stability_gap(
     """Accuracy over the stream for each strategy, and below it the switches magnified.
 
     Above: accuracy on the first task, or the mean over the tasks seen so far (which also falls because a new task
-    begins near zero). Below: mean accuracy on the tasks seen before each of up to four switches. Seeds whose
+    begins near zero). Below: mean accuracy on the tasks seen before each of up to four switches; a hollow mark is the
+    look at the switch, where new outputs already compete and no step was taken. Seeds whose
     experiences differ in length are aligned experience by experience. A strategy that does not follow the stream's
     experiences (``joint``) is a horizontal line at its final accuracy. Bands are the 95 % interval from three seeds on,
     and for one seed the standard error of its evaluation rows.
@@ -85,6 +88,7 @@ def stability_gap(
         lower[0].set_ylabel("accuracy, tasks seen before", color=INK)
         lower[0].set_ylim(*limits(lower))
     marked = how_marked(len(bounds) - 1) + ", magnified below" * bool(switches)
+    marked += f" · {ARRIVED}" * any(line.get_label() == "_arrived" for axes in lower for line in axes.get_lines())
     _headline(main, runs, tasks=tasks, marked=marked)
     legend(figure, main)
     return figure
@@ -145,7 +149,10 @@ def _draw_switch(
             first, last = np.searchsorted(x, -before), np.searchsorted(x, window, side="right")
             shown = slice(max(0, first - 1), last + 1)
             series.append(curves.Series(x[shown], own.y[shown], own.error[shown]))
-        draw_line(axes, curves.over_seeds(series), looks[label], label=label, place=place / len(runs))
+        line = curves.over_seeds(series)
+        draw_line(axes, line, looks[label], label=label, place=place / len(runs))
+        change = float(np.mean([curves.arrival(trace, switch, trace.first_visit < switch) for trace in traces]))
+        draw_arrival(axes, float(np.interp(0, line.x, line.mean)), change, looks[label])
     axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     axes.set_xlim(-before, window)
     axes.set_title(f"into experience {switch}", loc="left", fontsize=9.5, color=INK)

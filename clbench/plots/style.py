@@ -145,6 +145,21 @@ def draw_line(
         axes.fill_between(line.x[thin], below, above, color=style.colour, alpha=0.16, linewidth=0, zorder=2)
 
 
+def draw_arrival(axes: Axes, before: float, change: float, style: Style) -> None:
+    """Where accuracy stands when the outputs of an experience have arrived and nothing is learned: hollow, at 0 on the
+    x axis, with a thin line from what it was before. Nothing is drawn where nothing changed.
+    """
+    if np.isfinite(change) and change != 0:
+        axes.plot([0, 0], [before, before + change], color=style.colour, linewidth=1.0, label="_arrival", zorder=2.8)
+        axes.plot(
+            [0], [before + change], color=style.colour, marker=style.marker, markersize=6, markerfacecolor="white",
+            markeredgewidth=1.2, linestyle="none", label="_arrived", zorder=3.5,
+        )  # fmt: skip
+
+
+ARRIVED = "hollow: new outputs compete, no step yet"
+
+
 def has_band(seeds: int) -> bool:
     """Whether a mean of so many seeds is drawn with a band."""
     return seeds == 1 or seeds >= SEEDS_FOR_BAND

@@ -9,16 +9,20 @@ import numpy as np
 
 from clbench.metrics import curves
 from clbench.metrics.core import Undefined
+from clbench.metrics.gap import gap_expansion
 from clbench.metrics.interval import half_width
+from clbench.metrics.switches import measured_from_switches
 from clbench.metrics.switches import switches as gaps
 from clbench.parameters import Refused
 from clbench.plots.runs import choose, default_window
 from clbench.plots.style import (
+    ARRIVED,
     INK,
     MUTED,
     Style,
     averaged,
     canvas,
+    draw_arrival,
     draw_line,
     has_band,
     in_percent,
@@ -44,10 +48,12 @@ def switch_gaps(
 ) -> Figure:
     """Change of accuracy since a switch, the mean over all pairs of an old task and an experience that lacks it.
 
-    Left: the change over the iterations after the switch, whose minimum is less deep than the mean depth of the gap,
-    since tasks reach their minima at different iterations. Right: that depth (``gap_depth``), and what is missing when
-    the experience ends (the mean residual). Intervals are over seeds, from three on; a single seed has none, since the
-    change compares a task's evaluation rows with themselves.
+    Left: the change over the iterations after the switch, from the end before; a hollow mark is the look at the switch,
+    where new outputs already compete and no step was taken. The minimum is less deep than the mean depth of the gap,
+    since tasks reach their minima at different iterations. Right: what the arrival of outputs does (minus
+    ``gap_expansion``), the lowest point (``gap_depth`` below that), and the end of the experience. Where a record has
+    no look at a switch the first is left out for all. Intervals are over seeds, from three on; a single seed has none,
+    since the change compares a task's evaluation rows with themselves.
 
     Args:
         records: Cells that are not done are left out, and strategies under which no task is ever absent.
@@ -72,6 +78,9 @@ def switch_gaps(
     without = [label for label in runs.records if label not in shown]
     caption = averaged([len(traces) for traces in shown.values()], rows_error=False)
     caption += f" · no task is ever absent under {', '.join(without)}" * bool(without)
+    told = all(measured_from_switches(trace) for traces in shown.values() for trace in traces)
+    changes = {label: _arrival(traces) if told else np.nan for label, traces in shown.items()}
+    caption += f" · {ARRIVED}" * any(change < 0 or change > 0 for change in changes.values())
 
     figure = canvas(11, 4.9, title=f"{runs.benchmark}: accuracy on absent tasks, all switches aligned", caption=caption)
     grid = figure.add_gridspec(1, 2, width_ratios=[2.6, 1])
@@ -80,8 +89,9 @@ def switch_gaps(
     for place, (label, traces) in enumerate(shown.items()):
         line = curves.over_seeds([curves.since_switch(trace, before=before, after=window) for trace in traces])
         draw_line(left, line, looks[label], label=label, place=place / len(shown), low=-1.0)
-        _draw_depth(right, traces, looks[label], label=label, place=(place + 0.5) / len(shown) - 0.5)
-    _dress(left, right, before=before, window=window)
+        draw_arrival(left, 0.0, changes[label], looks[label])
+        _draw_depth(right, traces, looks[label], label=label, place=(place + 0.5) / len(shown) - 0.5, told=told)
+    _dress(left, right, before=before, window=window, told=told)
     legend(figure, left)
     return figure
 
@@ -92,7 +102,7 @@ def _with_switches(runs: Mapping[str, Sequence[Trace]]) -> tuple[dict[str, list[
     for label, traces in runs.items():
         try:
             for trace in traces:
-                gaps(trace)
+                gaps(trace, since="end")
         except Undefined as why:
             reasons.append(str(why))
         else:
@@ -107,19 +117,26 @@ def _lengths(trace: Trace) -> list[float]:
     return [float(length[k]) for switch in curves.switched(trace) for k in (switch - 1, switch)]
 
 
-def _draw_depth(axes: Axes, traces: Sequence[Trace], style: Style, *, label: str, place: float) -> None:
-    """From the mean lowest point to the mean end of the experience; ``place`` keeps strategies side by side."""
-    found = [gaps(trace) for trace in traces]
-    change = -np.array([[each.depth.mean(), each.residual.mean()] for each in found])  # (seeds, 2)
-    half = half_width(change) if has_band(len(found)) else np.full(2, np.nan)
+def _arrival(traces: Sequence[Trace]) -> float:
+    return -float(np.mean([gap_expansion(trace) for trace in traces]))
+
+
+def _draw_depth(axes: Axes, traces: Sequence[Trace], style: Style, *, label: str, place: float, told: bool) -> None:
+    """What the arrival of outputs did, the mean lowest point and the mean end of the experience, all from the end
+    before; ``place`` keeps strategies side by side."""
+    found = [gaps(trace, since="switch" if told else "end") for trace in traces]
+    parts = [(each.expansion.mean(), each.depth.mean(), each.residual.mean()) for each in found]
+    change = -np.array([[first, first + depth, first + residual] for first, depth, residual in parts])  # (seeds, 3)
+    change = change if told else change[:, 1:]
+    half = half_width(change) if has_band(len(found)) else np.full(change.shape[1], np.nan)
     axes.errorbar(
-        np.arange(2) + 0.5 * place, change.mean(axis=0), yerr=None if np.isnan(half).any() else half, label=label,
-        color=style.colour, linestyle=style.dash, linewidth=1.2, elinewidth=1.2, capsize=2.5,
+        np.arange(change.shape[1]) + 0.5 * place, change.mean(axis=0), yerr=None if np.isnan(half).any() else half,
+        label=label, color=style.colour, linestyle=style.dash, linewidth=1.2, elinewidth=1.2, capsize=2.5,
         marker=style.marker, markersize=6, markeredgewidth=0, zorder=3,
     )  # fmt: skip
 
 
-def _dress(left: Axes, right: Axes, *, before: int, window: int) -> None:
+def _dress(left: Axes, right: Axes, *, before: int, window: int, told: bool) -> None:
     for axes in (left, right):
         plain(axes)
         axes.axhline(0, color=MUTED, linewidth=0.9, zorder=1)
@@ -134,8 +151,9 @@ def _dress(left: Axes, right: Axes, *, before: int, window: int) -> None:
     left.set_ylabel("change of accuracy, percentage points", color=INK)
     in_percent(left.yaxis, change=True)
     right.tick_params(labelleft=False)
-    right.set_xlim(-0.5, 1.5)
-    right.set_xticks([0, 1], ["lowest\n(gap depth)", "end of the\nexperience"])
+    places = [*(["outputs\narrive"] if told else []), "lowest\npoint", "end of the\nexperience"]
+    right.set_xlim(-0.5, len(places) - 0.5)
+    right.set_xticks(range(len(places)), places)
 
 
 def _ends(drawn: ErrorbarContainer) -> tuple[float, float]:

@@ -1,0 +1,254 @@
+"""How much of the published stability gap is there before any training, from records:
+``python baselines/stability-gap/expansion.py``.
+
+At a switch of a class-incremental stream new outputs begin to compete with the old ones, so that old tasks lose
+accuracy although no weight has moved. Depths as they were published, from the end of the experience before, hold that
+loss; depths from the look at the switch do not. This reads the records of all committed benchmarks, or of the folders
+given, and runs nothing. It writes ``expansion.md``, a table for each benchmark on which outputs arrive, and
+``expansion.png``.
+
+All numbers are means over seeds with the half-width of their 95 % Student-t interval; differences and shares are taken
+within a seed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from clbench import plots
+from clbench.api import records
+from clbench.metrics import Switches, Undefined, gap_depth_relative, measured_from_switches, switches
+from clbench.metrics.cells import is_finished
+from clbench.metrics.interval import half_width
+from clbench.plots import style
+from clbench.record import Record, Trace
+
+HERE = Path(__file__).parent
+COMMAND = "python baselines/stability-gap/expansion.py"
+TRAINING, EXPANSION = "by training", "before any step"
+FRAME = """\
+At a switch of a class-incremental stream the outputs of new classes begin to compete. Old tasks lose accuracy by that
+alone, before any step; what training does comes on top. Depths as published (`gap_depth@1`), measured from the end of
+the experience before, hold both: the expansion (`gap_expansion`) and the depth by training (`gap_depth`) add up to
+them, but for pairs in which training only gains. The relative depth is that of training as a share of what there was to
+lose, over old tasks above chance (`gap_depth_relative`).
+
+Percent, mean ± half-width of the 95 % Student-t interval over seeds; parts and shares are taken within a seed, then
+averaged. Made from the records by `{}`."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy on one benchmark: a value for each seed.
+
+    Args:
+        label: The strategy.
+        published: Depth from the end of the experience before, in [0, 1].
+        expansion: What is lost between the end and the look at the switch, before any step.
+        training: Depth from the look at the switch.
+        relative: The same as a share of the accuracy at the switch, NaN where no old task was above chance.
+        pairs: Old tasks above chance at a switch, and all.
+    """
+
+    label: str
+    published: np.ndarray
+    expansion: np.ndarray
+    training: np.ndarray
+    relative: np.ndarray
+    pairs: str
+
+    @property
+    def before(self) -> np.ndarray:
+        """The part of the published depth that is there before any step: the expansion, but for what training regains
+        of it without falling."""
+        return self.published - self.training
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows of one folder of results.
+
+    Args:
+        title: Benchmark, setting and folder.
+        rows: The deepest published gap first.
+        older: Strategies whose records have no looks at switches, and need them.
+    """
+
+    title: str
+    rows: list[Row]
+    older: list[str]
+
+    @property
+    def arrive(self) -> bool:
+        """Whether any outputs arrive."""
+        return any(bool(row.expansion.any()) for row in self.rows)
+
+
+def folders(root: Path) -> list[Path]:
+    """All folders of results below one."""
+    return sorted(path.parent for path in root.rglob("records") if path.is_dir())
+
+
+def read(folder: Path, root: Path) -> Group | None:
+    """What the records of a folder tell; nothing where no task is ever absent or there are no looks between ends."""
+    found: dict[str, dict[int, Trace]] = {}
+    every: list[Record] = [record for record in records(folder) if is_finished(record)]
+    for record in every:
+        if record.trace is not None and _has_gaps(record.trace):
+            found.setdefault(record.label, {})[record.seed] = record.trace
+    if not found:
+        return None
+    older = [label for label, traces in found.items() if not all(map(measured_from_switches, traces.values()))]
+    rows = [_row(label, list(traces.values())) for label, traces in found.items() if label not in older]
+    rows.sort(key=lambda row: -row.published.mean())
+    setting = every[0].cell["stream"].get("setting")
+    named = ", ".join([every[0].benchmark, *([str(setting)] if setting else [])])
+    place = folder.relative_to(root) if folder.is_relative_to(root) else folder.name
+    return Group(f"{named} (`{place}`)", rows, older)
+
+
+def _has_gaps(trace: Trace) -> bool:
+    try:
+        switches(trace, since="end")
+    except Undefined:
+        return False
+    return True
+
+
+def _row(label: str, traces: Sequence[Trace]) -> Row:
+    before, now = [switches(trace, since="end") for trace in traces], [switches(trace) for trace in traces]
+    return Row(
+        label,
+        np.array([each.depth.mean() for each in before]),
+        np.array([each.expansion.mean() for each in now]),
+        np.array([each.depth.mean() for each in now]),
+        np.array([_or_nothing(trace) for trace in traces]),
+        _above_chance(now),
+    )
+
+
+def _above_chance(found: Sequence[Switches]) -> str:
+    try:
+        return f"{sum(int(each.above_chance.sum()) for each in found)} of {sum(map(len, found))}"
+    except Undefined:
+        return "-"
+
+
+def _or_nothing(trace: Trace) -> float:
+    try:
+        return gap_depth_relative(trace)
+    except Undefined:
+        return np.nan
+
+
+def interval(values: np.ndarray) -> str:
+    """``12.3 ± 0.4``, in percent, over the seeds that have a value."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return "-"
+    half = f" ± {100 * float(half_width(known)):.1f}" if len(known) > 1 else ""
+    return f"{100 * float(known.mean()):.1f}{half}" + (f" (n={len(known)})" if len(known) < len(values) else "")
+
+
+def share(row: Row) -> np.ndarray:
+    """Of each seed, the share of the published depth that is there before any step; NaN where there was no depth."""
+    return np.divide(row.before, row.published, out=np.full(len(row.published), np.nan), where=row.published > 0)
+
+
+def table(group: Group) -> list[str]:
+    """One benchmark as Markdown."""
+    heads = (
+        "strategy", "seeds", "depth as published", "expansion", "depth by training", "share before any step",
+        "relative depth", "pairs above chance",
+    )  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in group.rows:
+        parts = (row.published, row.expansion, row.training, share(row), row.relative)
+        columns = [
+            f"`{row.label}`",
+            str(len(row.published)),
+            *map(interval, parts),
+            row.pairs,
+        ]
+        lines.append(f"| {' | '.join(columns)} |")
+    return lines
+
+
+def picture(groups: Sequence[Group], path: Path) -> None:
+    """Bars for every strategy: the published depth, and in it what is there before any step."""
+    heights = [max(2, len(group.rows)) for group in groups]
+    figure = style.canvas(
+        9.0,
+        1.6 + 0.27 * sum(heights) + 0.7 * len(groups),
+        title="What opens the stability gap",
+        caption="gap depth as published, percentage points; thin: 95 % intervals of the part and of the whole",
+    )
+    panels = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for axes, group in zip(panels, groups, strict=True):
+        places = np.arange(len(group.rows))
+        part = np.array([row.before.mean() for row in group.rows])
+        whole = np.array([row.published.mean() for row in group.rows])
+        halves = [
+            np.array([np.nan_to_num(half_width(each)) if len(each) > 1 else 0.0 for each in values])
+            for values in ([row.before for row in group.rows], [row.published for row in group.rows])
+        ]
+        bars: dict[str, Any] = {"height": 0.7, "error_kw": {"elinewidth": 1.0, "capsize": 2, "ecolor": style.INK}}
+        axes.barh(places, part, xerr=halves[0], color=style.COLOURS[1], label=EXPANSION, **bars)
+        axes.barh(places, whole - part, left=part, xerr=halves[1], color=style.COLOURS[0], label=TRAINING, **bars)
+        style.plain(axes, percent=False, grid="x")
+        axes.set_yticks(places, [row.label for row in group.rows], fontsize=8)
+        axes.set_ylim(len(group.rows) - 0.4, -0.6)
+        axes.set_title(group.title.replace("`", ""), loc="left", fontsize=10, color=style.INK)
+        axes.set_xlim(left=0)
+        style.in_percent(axes.xaxis, change=False)
+    style.legend(figure, panels[0], by_end=False)
+    plots.save(figure, path)
+
+
+def main(
+    given: Annotated[list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Folders of results.")] = None,
+    out: Annotated[Path, typer.Option(help="Where to write.")] = HERE,
+) -> None:
+    """Write the tables and the picture."""
+    root = HERE.parent
+    found = [group for folder in given or folders(root) if (group := read(folder, root)) is not None]
+    arriving = [group for group in found if group.rows and group.arrive]
+    still = [group.title for group in found if group.rows and not group.arrive]
+    older = [f"{group.title}: {', '.join(f'`{label}`' for label in group.older)}" for group in found if group.older]
+    lines = ["# How much of the stability gap is there before any training", "", *FRAME.format(COMMAND).splitlines()]
+    for group in arriving:
+        lines += ["", f"## {group.title}", "", *table(group)]
+    if arriving:
+        lines += ["", "![What opens the stability gap](expansion.png)"]
+    if still:
+        lines += [
+            "",
+            "## Where no outputs arrive",
+            "",
+            "There is no expansion, and the depth is what was published:",
+            "",
+        ]
+        lines += [f"- {title}" for title in still]
+    if older:
+        lines += [
+            "",
+            "## Not told",
+            "",
+            "Records without looks at switches, on streams where outputs arrive:",
+            "",
+        ]
+        lines += [f"- {text}" for text in older]
+    (out / "expansion.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+    if arriving:
+        picture(arriving, out / "expansion.png")
+
+
+if __name__ == "__main__":
+    typer.run(main)
