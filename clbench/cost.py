@@ -15,7 +15,8 @@ class Cost:
         replay_rows: Rows of memory that went forward and backward in the main loop.
         extra_forward_rows: Rows that parts sent forward outside the main loop.
         extra_backward_rows: Rows that parts sent backward outside the main loop.
-        evaluation_rows: Rows that went forward at looks; one that several tasks share counts once per look.
+        evaluation_rows: Rows that went forward at looks; one that several tasks share counts once per look. A look at a
+            switch that shows what the look before it showed sends none.
         looks: Number of looks.
         weights: P, trainable weights.
         memory_bytes: Kept rows and their side tensors, as raw rows.

@@ -85,9 +85,21 @@ def test_the_tables_are_worked_out_within_a_seed_and_say_what_is_not_told(expans
     assert (tmp_path / "expansion.png").stat().st_size > 10_000
 
 
+def test_benchmarks_that_share_a_folder_have_a_table_each(expansion, tmp_path):
+    for name, expanded in (("one", 0.1), ("two", 0.2)):
+        for seed in range(2):
+            store.save(record("er", seed, falling(expanded, 0.3), name=name), tmp_path)
+    first, second = expansion.read(tmp_path, tmp_path)
+    assert [group.title for group in (first, second)] == ["one@1, class (`.`)", "two@1, class (`.`)"]
+    assert [group.rows[0].expansion.tolist() for group in (first, second)] == [
+        pytest.approx([0.1, 0.1]),
+        pytest.approx([0.2, 0.2]),
+    ]
+
+
 def test_a_folder_without_gaps_is_left_out(expansion, tmp_path):
     store.save(record("joint", 0, trace_from(np.ones((1, 2)), [5], lambda *_: np.array([0.5, 0.6]))), tmp_path)
-    assert expansion.read(tmp_path, tmp_path.parent) is None
+    assert expansion.read(tmp_path, tmp_path.parent) == []
 
 
 # --------------------------------------------------------------------------------------------------- pictures

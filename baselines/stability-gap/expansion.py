@@ -24,7 +24,7 @@ import typer
 from clbench import plots
 from clbench.api import records
 from clbench.metrics import Switches, Undefined, gap_depth_relative, measured_from_switches, switches
-from clbench.metrics.cells import is_finished
+from clbench.metrics.cells import by_benchmark, by_strategy, is_finished
 from clbench.metrics.interval import half_width
 from clbench.plots import style
 from clbench.record import Record, Trace
@@ -95,22 +95,21 @@ def folders(root: Path) -> list[Path]:
     return sorted(path.parent for path in root.rglob("records") if path.is_dir())
 
 
-def read(folder: Path, root: Path) -> Group | None:
-    """What the records of a folder tell; nothing where no task is ever absent or there are no looks between ends."""
-    found: dict[str, dict[int, Trace]] = {}
-    every: list[Record] = [record for record in records(folder) if is_finished(record)]
-    for record in every:
-        if record.trace is not None and _has_gaps(record.trace):
-            found.setdefault(record.label, {})[record.seed] = record.trace
-    if not found:
-        return None
-    older = [label for label, traces in found.items() if not all(map(measured_from_switches, traces.values()))]
-    rows = [_row(label, list(traces.values())) for label, traces in found.items() if label not in older]
+def read(folder: Path, root: Path) -> list[Group]:
+    """What the records of a folder tell, by benchmark; runs in which no task is ever absent or which were not looked at
+    between ends are left out."""
+    told = [each for each in records(folder) if is_finished(each) and each.trace is not None and _has_gaps(each.trace)]
+    return [_group(name, found, folder, root) for name, found in by_benchmark(told).items()]
+
+
+def _group(benchmark: str, found: list[Record], folder: Path, root: Path) -> Group:
+    runs = {label: [each.trace for each in own if each.trace] for label, own in by_strategy(found).items()}
+    older = sorted(label for label, traces in runs.items() if not all(map(measured_from_switches, traces)))
+    rows = [_row(label, traces) for label, traces in runs.items() if label not in older]
     rows.sort(key=lambda row: -row.published.mean())
-    setting = every[0].cell["stream"].get("setting")
-    named = ", ".join([every[0].benchmark, *([str(setting)] if setting else [])])
+    setting = found[0].cell["stream"].get("setting")
     place = folder.relative_to(root) if folder.is_relative_to(root) else folder.name
-    return Group(f"{named} (`{place}`)", rows, older)
+    return Group(f"{', '.join(filter(None, [benchmark, setting]))} (`{place}`)", rows, older)
 
 
 def _has_gaps(trace: Trace) -> bool:
@@ -217,7 +216,7 @@ def main(
 ) -> None:
     """Write the tables and the picture."""
     root = HERE.parent
-    found = [group for folder in given or folders(root) if (group := read(folder, root)) is not None]
+    found = [group for folder in given or folders(root) for group in read(folder, root)]
     arriving = [group for group in found if group.rows and group.arrive]
     still = [group.title for group in found if group.rows and not group.arrive]
     older = [f"{group.title}: {', '.join(f'`{label}`' for label in group.older)}" for group in found if group.older]

@@ -159,7 +159,7 @@ BWT = Metric(
     low=-1,
     high=1,
     higher_is_better=True,
-    source="Lopez-Paz and Ranzato 2017, over the tasks first visited before the last experience",
+    source="Lopez-Paz and Ranzato 2017, over the tasks first visited before the last experience; holds gap_expansion",
     needs="end looks",
 )
 FORGETTING = Metric(
@@ -170,7 +170,7 @@ FORGETTING = Metric(
     low=-1,
     high=1,
     higher_is_better=False,
-    source="Chaudhry et al. 2018; e from the first visit of i on, so it can be negative",
+    source="Chaudhry et al. 2018; e from the first visit of i on, so it can be negative; holds gap_expansion",
     needs="end looks",
 )
 FORGETTING_LAST = Metric(
