@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.config import Assignment
 from clbench.executors import Event, Options, ignore
 from clbench.matrix import finished, outdated, run_matrix
 from clbench.parameters import Refused
@@ -34,7 +35,7 @@ def run(
     jobs: int | str = 1,
     device: str = "cpu",
     data_dir: str | Path | None = None,
-    overrides: Mapping[str, Any] | Iterable[str] = (),
+    overrides: Mapping[str, Any] | Iterable[Assignment] = (),
     dataset: Dataset | tuple[Any, Any, Any, Any] | None = None,
     stream: Stream | Callable[[int], Stream] | None = None,
     model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
@@ -51,7 +52,8 @@ def run(
         jobs: Cells at a time, each in a process of its own beyond one; ``"auto"`` fills the cores.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``.
         data_dir: Where data sets lie and are downloaded to.
-        overrides: Dotted keys and values, such as ``{"training.lr": 0.03}``.
+        overrides: Dotted keys and values as they are, such as ``{"training.lr": 0.03}``; or ``"key=value"`` texts, whose
+            values are YAML.
         dataset: Own data in place of the benchmark's: a :class:`Dataset` or ``(x_train, y_train, x_test, y_test)``.
         stream: Own stream in place of the benchmark's, such as one from :func:`clbench.from_avalanche`: the same for
             every seed, or a function from a seed to its stream.
@@ -72,12 +74,11 @@ def run(
     if dataset is not None and stream is not None:
         raise Refused("dataset= and stream= are both given; a stream brings its own data set, leave dataset= out")
     given = Given(dataset=_dataset(dataset), stream=stream, model=model)
-    settings = overrides.items() if isinstance(overrides, Mapping) else ()
     plan = make_plan(
         benchmark,
         strategies=split_strategies(strategies),
         seeds=seeds,
-        overrides=[f"{k}={v}" for k, v in settings] if isinstance(overrides, Mapping) else overrides,
+        overrides=overrides.items() if isinstance(overrides, Mapping) else overrides,
         dataset=None if given.dataset is None else describe_dataset(given.dataset),
         model=None if model is None else describe_model(model),
         stream=stream,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from datetime import date
+from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -219,16 +220,27 @@ def read(path: Path) -> tuple[dict[str, Any], Source]:
     return plain(document), Source(path.name, document)
 
 
-def plain(value: Any) -> Any:
-    """YAML's own types as dicts, lists, strings and numbers."""
+def plain(value: Any, where: str = "a benchmark") -> Any:
+    """Values of YAML, Python and numpy as dicts, lists, strings, numbers and ``None``.
+
+    Raises:
+        Refused: A value that is none of these, told with ``where`` it stands.
+    """
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
+        return {str(k): plain(v, f"{where}: {k}") for k, v in value.items()}
+    if isinstance(value, list | tuple | range | set | frozenset):
+        listed = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+        return [plain(v, where) for v in listed]
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
-    return value
+    if value is None:
+        return None
+    if isinstance(value, PurePath | date):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays, torch's tensors
+        return plain(value.tolist(), where)
+    raise Refused(f"{where} = {value!r} is a {type(value).__name__}; write text, a number, a list or a mapping")
 
 
 def check(document: Mapping[str, Any], source: Source) -> Benchmark:
@@ -253,35 +265,63 @@ def check(document: Mapping[str, Any], source: Source) -> Benchmark:
         raise Refused(f"{source.place(path)}: {key} = {first['input']!r} is not allowed: {message}") from None
 
 
-def override(document: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """Apply ``key=value`` assignments with dotted keys, such as ``training.lr=0.03``; values are YAML.
+Assignment = str | tuple[str, Any]
+"""``key=value`` as text whose value is YAML, or a key and its value; keys are dotted."""
+
+
+def short(assignment: Assignment) -> str:
+    """An assignment as it would be written."""
+    return f"--set {assignment}" if isinstance(assignment, str) else f"{assignment[0]} = {assignment[1]!r}"
+
+
+def told(assignment: Assignment) -> str:
+    """How messages call an assignment that is wrong."""
+    return f"--set {assignment!r}" if isinstance(assignment, str) else f"overrides {dict([assignment])!r}"
+
+
+def override(document: dict[str, Any], assignments: Iterable[Assignment]) -> dict[str, Any]:
+    """Apply assignments with dotted keys, such as ``training.lr=0.03`` or ``("training.lr", 0.03)``.
 
     Raises:
-        Refused: An assignment without ``=``, a value that is no YAML, or a key below something that is no mapping.
+        Refused: Text without ``=``, text whose value is no YAML, a value that no benchmark can hold, or a key below
+            something that is no mapping.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     document = plain(document)
-    for text in assignments:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise Refused(f"--set {text!r} is not an assignment; write it like --set training.lr=0.03")
-        *path, last = key.strip().split(".")
+    for assignment in assignments:
+        key, value = _read_assignment(assignment)
+        *path, last = key.split(".")
         node = document
         for step in path:
             if step == "dataset" and isinstance(node.get(step), str):
                 node[step] = {"name": node[step]}
             node = node.setdefault(step, {})
             if not isinstance(node, dict):
-                raise Refused(f"--set {text!r}: {step!r} holds {node!r}, not a section; {did_you_mean(step, document)}")
-        try:
-            node[last] = plain(YAML(typ="safe", pure=True).load(value))
-        except YAMLError:
-            raise Refused(
-                f"--set {text!r}: {value!r} is not valid YAML; write it like --set 'model.hidden=[100, 50]'"
-            ) from None
+                raise Refused(
+                    f"{told(assignment)}: {step!r} holds {node!r}, not a section; {did_you_mean(step, document)}"
+                )
+        node[last] = value
     return document
+
+
+def _read_assignment(assignment: Assignment) -> tuple[str, Any]:
+    """The key, and its value as plain data."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not isinstance(assignment, str):
+        key, value = assignment if isinstance(assignment, tuple) and len(assignment) == 2 else (None, assignment)
+        if not isinstance(key, str) or not key.strip():
+            raise Refused(f"overrides: {assignment!r} has no dotted key; write it like {{'training.lr': 0.03}}")
+        return key.strip(), plain(value, f"overrides: {key}")
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise Refused(f"{told(assignment)} is not an assignment; write it like --set training.lr=0.03")
+    try:
+        return key.strip(), plain(YAML(typ="safe", pure=True).load(text))
+    except YAMLError:
+        raise Refused(
+            f"{told(assignment)}: {text!r} is not valid YAML; write it like --set 'model.hidden=[100, 50]'"
+        ) from None
 
 
 def seeds(written: int | str | Iterable[int]) -> list[int]:
@@ -299,7 +339,8 @@ def seeds(written: int | str | Iterable[int]) -> list[int]:
             ) from None
         listed = pieces if "," in written else list(range(*pieces)) if pieces else []
     else:
-        listed = list(range(written)) if isinstance(written, int) else list(written)
+        given = plain(written if isinstance(written, int) or hasattr(written, "tolist") else list(written), "seeds")
+        listed = given if isinstance(given, list) else list(range(given))
         if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in listed):
             raise Refused(f"seeds {listed} cannot be read; a list of seeds holds integers from 0")
     if not listed or len(set(listed)) != len(listed) or min(listed) < 0:

@@ -58,7 +58,7 @@ def plan(
     *,
     strategies: Sequence[str | Mapping[str, Any]] | None = None,
     seeds: int | str | Iterable[int] | None = None,
-    overrides: Iterable[str] = (),
+    overrides: Iterable[config.Assignment] = (),
     dataset: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
     stream: Callable[[int], Stream] | Stream | None = None,
@@ -70,7 +70,7 @@ def plan(
         benchmark: A shipped name, a path, or the mapping that such a file holds.
         strategies: In place of the file's.
         seeds: In place of the file's: ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` or a list.
-        overrides: ``key=value`` with dotted keys.
+        overrides: ``key=value`` as text, or pairs of a key and a value; keys are dotted.
         dataset: What identifies a program's own data, in place of the file's data set.
         model: What identifies a program's own model, in place of the file's.
         stream: A program's own stream, or one for each seed, in place of the file's; its fingerprint is in the cell.
@@ -83,11 +83,11 @@ def plan(
         document, source = config.plain(benchmark), Source("the benchmark", benchmark)
     else:
         document, source = config.read(find(benchmark))
-    overrides = list(overrides)
+    overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     _replaced(overrides, dataset=dataset is not None, model=model is not None, stream=stream is not None)
     if overrides:
         document = config.override(document, overrides)
-        source = Source(f"{source.name} with {' '.join(f'--set {text}' for text in overrides)}", document)
+        source = Source(f"{source.name} with {' '.join(map(config.short, overrides))}", document)
     if strategies is not None:
         document["strategies"] = [config.plain(s) for s in strategies]
     if seeds is not None:
@@ -126,14 +126,14 @@ def plan(
     return Plan(checked, list(cells.values()))
 
 
-def _replaced(overrides: Iterable[str], *, dataset: bool, model: bool, stream: bool) -> None:
+def _replaced(overrides: Iterable[config.Assignment], *, dataset: bool, model: bool, stream: bool) -> None:
     """Refuse overrides of what a given object replaces: they would change nothing.
 
     Raises:
         Refused: The first of them.
     """
-    for text in overrides:
-        key = text.partition("=")[0].strip()
+    for assignment in overrides:
+        key = str(assignment.partition("=")[0] if isinstance(assignment, str) else assignment[0]).strip()
         section = key.partition(".")[0]
         if stream and section == "stream":
             raise Refused(
