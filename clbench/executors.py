@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clbench.data.roots import Notice
 from clbench.plan import Cell
 from clbench.record import Record
 
@@ -198,6 +200,7 @@ def work(descriptor: int) -> None:
 
     import cloudpickle
 
+    warnings.simplefilter("ignore", Notice)  # told by the parent
     pipe = Connection(descriptor)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         options = cloudpickle.loads(pipe.recv())

@@ -78,7 +78,8 @@ def load(
     """
     if features is None:
         return data.load(name, data_dir, **options)
-    return finish(data.read(name, data_dir, size=options.pop("size", None)), name, features=features, **options)
+    reading = {key: options.pop(key) for key in data.READING if key in options}
+    return finish(data.read(name, data_dir, **reading), name, features=features, **options)
 
 
 def finish(whole: Dataset, name: str, *, features: Mapping[str, Any] | None = None, **options: Any) -> Dataset:

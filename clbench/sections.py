@@ -42,7 +42,7 @@ def stream(
         if own is None:
             data.check_name(name)
         options = {k: v for k, v in dataset.items() if k not in (*IDENTITY, "features")}
-        filled = {"name": name, **validate(data.load, options, where="dataset")}
+        filled = {"name": name, **data.canonical(options)}
         if own is not None:
             filled = {**own, **_unlike_defaults(filled)}
         if dataset.get("features") is not None:  # only there, so that cells from before it existed keep their keys
@@ -71,12 +71,13 @@ def _unlike_defaults(filled: Mapping[str, Any]) -> dict[str, Any]:
     """
     usual = validate(data.load, {}, where="dataset")
     changed = {key: value for key, value in filled.items() if key in usual and value != usual[key]}
-    if "size" in changed:
-        raise Refused(
-            f"dataset: size = {changed['size']} is set and dataset= is given, whose rows come as they are; resize them "
-            "and set size to null",
-            "size",
-        )
+    for name in data.READING:
+        if name in changed:
+            raise Refused(
+                f"dataset: {name} = {changed[name]} is set and dataset= is given, whose rows come as they are; leave "
+                "it out, and change the rows or hand over what clbench.data.from_arrays makes of them",
+                name,
+            )
     return changed
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from clbench.data import DATASETS, check_name, from_arrays, load, prepare
+from clbench.data import DATASETS, canonical, check_name, from_arrays, load, prepare
 from clbench.data.splits import channel_statistics, stratified
-from clbench.parameters import Refused, validate
+from clbench.parameters import Refused
 
 
 def arrays(n_train=20, n_test=10, shape=(4, 4), classes=5, dtype=np.uint8):
@@ -239,8 +239,8 @@ def test_digits_keep_their_checksum():
 
 
 def test_settings_of_load_are_checked_like_any_others():
-    settings = validate(load, {"validation": 0.1}, where="dataset 'digits'")
-    assert settings == {
+    settings = canonical({"validation": 0.1})
+    assert settings == {  # and no others, so that cells from before there were more keep their keys
         "normalize": "none",
         "validation": 0.1,
         "train_rows": None,
@@ -248,7 +248,15 @@ def test_settings_of_load_are_checked_like_any_others():
         "size": None,
     }
     with pytest.raises(Refused, match="did you mean 'normalize'"):
-        validate(load, {"normalise": "none"}, where="dataset 'digits'")
+        canonical({"normalise": "none"})
+    assert canonical({"scale": 255, "layout": "NHWC", "background": "#00ff80"}).items() >= {
+        ("scale", 255.0),
+        ("layout", "NHWC"),
+        ("background", "#00ff80"),
+    }
+    for wrong in ({"scale": 0}, {"layout": "CHW"}, {"background": "pinkish"}):
+        with pytest.raises(Refused, match="is not allowed"):
+            canonical(wrong)
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "FashionMNIST", "folder:some/where", "npz:a.npz", "parquet:p"])
@@ -261,8 +269,8 @@ def test_known_names_pass_the_check(name):
     [
         ("mnits", "did you mean 'mnist'"),
         ("FashonMNIST", "did you mean 'FashionMNIST'"),
-        ("zip:x", "write one of folder:PATH, hf:PATH, npz:PATH, parquet:PATH"),
-        ("npz:", "write one of folder:PATH"),
+        ("zip:x", "write one of csv:PATH, folder:PATH, hf:PATH, npz:PATH, parquet:PATH"),
+        ("npz:", "write one of csv:PATH, folder:PATH"),
     ],
 )
 def test_unknown_names_are_refused_with_what_exists(name, message):

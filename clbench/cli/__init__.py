@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,12 +54,25 @@ def _options(
     """Continual-learning benchmarks that look at every iteration."""
 
 
+def _told(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
+    """A notice in a line; any other warning as Python writes it."""
+    from clbench.data.roots import Notice
+
+    if issubclass(category, Notice):
+        return f"clbench: {message}\n"
+    return _formatwarning(message, category, *where, **more)
+
+
+_formatwarning = warnings.formatwarning
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 is fine, 1 a cell or a check that failed, 2 a user's mistake, told in one sentence.
 
     Args:
         arguments: In place of those of the process.
     """
+    warnings.formatwarning = _told
     try:
         app(args=arguments, prog_name="clbench")
     except ValueError as error:

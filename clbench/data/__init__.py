@@ -5,9 +5,12 @@ No torch is imported here; only the torchvision source needs it, and only when i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from clbench.data import registry
 from clbench.data.arrays import from_arrays
@@ -15,10 +18,13 @@ from clbench.data.joined import join, located
 from clbench.data.registry import DATASETS, check_name, parts, resolve, source
 from clbench.data.roots import data_root
 from clbench.data.splits import prepare
+from clbench.data.values import Layout
+from clbench.parameters import validate
 from clbench.types import Dataset
 
 __all__ = [
     "DATASETS",
+    "canonical",
     "check_name",
     "contents_of",
     "finish",
@@ -30,6 +36,14 @@ __all__ = [
     "source",
 ]
 
+READING = ("size", "scale", "layout", "background")
+"""Settings with which rows are read, before anything is held out."""
+LATER = frozenset({"scale", "layout", "background"})
+"""Settings that stand in a cell only where they differ from their default, so that older cells keep their keys."""
+
+Scale = Annotated[float, Field(gt=0)]
+Background = Annotated[str, Field(pattern=r"^(black|white|grey|#[0-9a-fA-F]{6})$")]
+
 
 def load(
     name: str,
@@ -40,19 +54,27 @@ def load(
     train_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
     size: int | None = None,
+    scale: Scale | None = None,
+    layout: Layout | None = None,
+    background: Background | None = None,
 ) -> Dataset:
     """Load a data set by name; the keyword parameters are the settings of a benchmark file's ``dataset`` mapping.
 
     Args:
         name: A registered name (``digits``, ``mnist``), a torchvision class name (``FashionMNIST``), or
-            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH`` with a path relative to ``data_dir`` or absolute; or several
-            of them with ``+`` between, which are joined in that order (see :func:`join`).
+            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH``, ``csv:PATH`` with a path relative to ``data_dir`` or
+            absolute; or several of them with ``+`` between, which are joined in that order (see :func:`join`). A path
+            with ``+`` may stand in quotes.
         data_dir: Where data sets lie and are downloaded to; else ``CLBENCH_DATA``, else the user's cache folder.
         normalize: ``mean-std`` stores the per-channel statistics of the remaining training rows in the result.
         validation: Fraction of the training rows held out, stratified, the same for every seed; in [0, 1).
         train_rows: Size of a fixed stratified subset of what remains; all where ``None``.
         evaluate_on: What becomes ``Dataset.test``: the test split or the rows held out.
         size: Side in pixels to which images are resized (both sides, bilinear); as they are where ``None``.
+        scale: What values are divided by to lie in [0, 1], such as 255; told from them by default.
+        layout: ``NHWC`` where channels come last, ``NCHW`` where they come first; told from the shape by default.
+        background: What shows through transparent pixels of images: ``black`` (the default), ``white``, ``grey`` or
+            ``#rrggbb``.
 
     Returns:
         The data set, its arrays memory-mapped where they come from the cache.
@@ -61,7 +83,7 @@ def load(
         Refused: Unknown name, missing or damaged files, unusable contents, or impossible settings.
     """
     return finish(
-        read(name, data_dir, size=size),
+        read(name, data_dir, size=size, scale=scale, layout=layout, background=background),
         name,
         normalize=normalize,
         validation=validation,
@@ -70,11 +92,30 @@ def load(
     )
 
 
-def read(name: str, data_dir: str | PathLike[str] | None = None, *, size: int | None = None) -> Dataset:
-    """The whole data set of a name, before anything is held out: the first half of :func:`load`."""
-    check_name(name)
-    loaded = [resolve(part)(data_root(data_dir), size=size) for part in parts(name)]
-    return loaded[0] if len(loaded) == 1 else join(loaded, names=parts(name))
+def canonical(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of :func:`load` checked and written out, as they enter a cell and its key.
+
+    Raises:
+        Refused: An unknown setting or a wrong type.
+    """
+    filled = validate(load, options, where="dataset")
+    return {key: value for key, value in filled.items() if key not in LATER or value is not None}
+
+
+def read(name: str, data_dir: str | PathLike[str] | None = None, **settings: Any) -> Dataset:
+    """The whole data set of a name, before anything is held out: the first half of :func:`load`.
+
+    Args:
+        name: As there.
+        data_dir: As there.
+        settings: Those of :data:`READING`, as there.
+    """
+    root = data_root(data_dir)
+    check_name(name, root)
+    given = {key: value for key, value in settings.items() if value is not None}
+    names = parts(name, root)
+    loaded = [resolve(part)(root, **given) for part in names]
+    return loaded[0] if len(loaded) == 1 else join(loaded, names=names)
 
 
 def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:

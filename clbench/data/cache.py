@@ -15,6 +15,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from clbench.data.arrays import checksum
 from clbench.data.roots import cache_root
 from clbench.types import Dataset, Rows
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Raised when decoding changes its result, so that old entries are no longer found."""
 
 FULL_CHECK_BYTES = 1 << 30
@@ -34,7 +35,13 @@ ATTEMPTS = 5
 
 
 def cached(
-    name: str, files: Sequence[Path], decode: Callable[[], Dataset], *, size: int | None = None, identity: str = ""
+    name: str,
+    files: Sequence[Path],
+    decode: Callable[[], Dataset],
+    *,
+    size: int | None = None,
+    identity: str = "",
+    **settings: Any,
 ) -> Dataset:
     """The data set that ``decode`` makes of ``files``, from the cache where it is there and whole.
 
@@ -44,12 +51,14 @@ def cached(
         decode: Makes the data set, checked.
         size: The setting of that name, part of the entry's identity.
         identity: What else it is made of.
+        settings: Other settings with which it is read, ``None`` at their defaults.
 
     Returns:
         The data set with arrays mapped copy-on-write; in plain memory, with a warning, where the cache cannot be
         written.
     """
-    folder = _entry(name, files, size, identity)
+    given = {key: value for key, value in settings.items() if value is not None}
+    folder = _entry(name, files, size, identity + (json.dumps(given, sort_keys=True) if given else ""))
     found = _read(folder)
     if found is not None:
         return found

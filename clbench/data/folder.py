@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from clbench.data import contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.images import decode_all
-from clbench.data.roots import locate
+from clbench.data.roots import Notice, locate
 from clbench.parameters import Refused
 from clbench.types import Dataset, Index
 
@@ -19,51 +20,76 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+LITTER = frozenset((".DS_Store", ".gitkeep", "Thumbs.db", "desktop.ini"))
+"""Files that systems leave behind, not worth a word."""
+HIDDEN = "hidden"
 TEST_FOLDERS = ("test", "val", "validation", "valid")
 
 
-def from_folder(path: str, data_dir: Path, *, size: int | None = None) -> Dataset:
+Listing = dict[str, list[Path]]
+"""Class name -> its image files in order."""
+
+
+def from_folder(
+    path: str,
+    data_dir: Path,
+    *,
+    size: int | None = None,
+    scale: float | None = None,
+    background: str | None = None,
+) -> Dataset:
     """Read an image folder; classes are the sub-folders of ``train``, in alphabetical order.
+
+    What is left out is told in a :class:`clbench.data.roots.Notice`: hidden files and folders, images that lie deeper
+    or in no class, and files of another kind.
 
     Args:
         path: The folder, absolute or relative to ``data_dir``.
         data_dir: Folder of data sets.
         size: Side in pixels to which images are resized.
+        scale: As in :func:`clbench.data.from_arrays`.
+        background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
 
     Raises:
         Refused: Missing folders, unreadable or unequal images, or classes that differ between the splits.
     """
     root = locate("folder", path, data_dir, folder=True)
-    train, test = _listings(root)
+    train, test, left_out = _listings(root)
     classes = sorted(train)
+    if left_out:
+        warnings.warn(f"{root}: left out are {'; '.join(left_out)}", Notice, stacklevel=2)
 
     def decode() -> Dataset:
-        splits = [_read(listing, classes, size) for listing in (train, test)]
-        return assemble(f"folder:{path}", splits[0], splits[1], where=str(root), class_names=classes)
+        splits = [_read(listing, classes, size, background) for listing in (train, test)]
+        name = f"folder:{path}"
+        return assemble(name, *splits, where=str(root), class_names=classes, scale=scale, layout="NCHW")
 
     files = _files(train, test)
-    return cached(f"folder-{root.name}", files, decode, size=size, identity=contents.checksum(files, root))
+    identity, how = contents.checksum(files, root), {"scale": scale, "background": background}
+    return cached(f"folder-{root.name}", files, decode, size=size, identity=identity, **how)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
     """The checksum of what is in the files that :func:`from_folder` reads."""
     root = locate("folder", path, data_dir, folder=True)
-    return contents.checksum(_files(*_listings(root)), root)
+    return contents.checksum(_files(*_listings(root)[:2]), root)
 
 
-def _files(*listings: dict[str, list[Path]]) -> list[Path]:
+def _files(*listings: Listing) -> list[Path]:
     return [file for listing in listings for name in sorted(listing) for file in listing[name]]
 
 
-def _listings(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """Class name -> image files, of the training and of the test rows."""
+def _listings(root: Path) -> tuple[Listing, Listing, list[str]]:
+    """Of the training and of the test rows; and what is left out, in words."""
     test_root = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or test_root is None:
         raise Refused(
             f"{root} needs the folders train/<class>/ and one of {', '.join(TEST_FOLDERS)} with the same classes; "
             f"found {', '.join(sorted(p.name for p in root.iterdir())) or 'nothing'}"
         )
-    train, test = _listing(root / "train"), _listing(test_root)
+    others = {name: root / name for name in TEST_FOLDERS if (root / name).is_dir() and root / name != test_root}
+    left_out = [f"{name}/ beside {test_root.name}/" for name in others]
+    train, test = _listing(root / "train", left_out), _listing(test_root, left_out)
     classes = sorted(train)
     if sorted(test) != classes:
         differing = sorted(set(train) ^ set(test))
@@ -71,26 +97,66 @@ def _listings(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]
             f"the classes {', '.join(differing[:5])} do not have images in both {root / 'train'} and {test_root}; "
             f"add the missing ones or remove the folders"
         )
-    return train, test
+    return train, test, left_out
 
 
-def _listing(split: Path) -> dict[str, list[Path]]:
-    """Class name -> its image files in order; classes without images are left out."""
-    found = {
-        folder.name: sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-        for folder in split.iterdir()
-        if folder.is_dir()
-    }
-    listing = {name: files for name, files in found.items() if files}
+def _listing(split: Path, left_out: list[str]) -> Listing:
+    """Of one split; classes without images are left out. What else is, is added to a list."""
+    listing: Listing = {}
+    found: dict[str, list[Path]] = {}
+    for entry in _entries(split):
+        if _hidden(entry):
+            found.setdefault(HIDDEN, []).append(entry)
+        elif not entry.is_dir():
+            found.setdefault("in no folder of a class", []).append(entry)
+        else:
+            files = _of_class(entry, found)
+            if files:
+                listing[entry.name] = files
     if not listing:
         raise Refused(f"{split} holds no images; put them in {split}/<class>/ as {', '.join(sorted(SUFFIXES))}")
+    left_out += [
+        f"in {split.name}/ {len(files)} {what} ({_shown(files, split)})" for what, files in found.items() if files
+    ]
     return listing
 
 
-def _read(listing: dict[str, list[Path]], classes: list[str], size: int | None) -> tuple[Any, Index]:
+def _of_class(folder: Path, found: dict[str, list[Path]]) -> list[Path]:
+    """The images that lie in the folder of a class itself; what else there is, is noted."""
+    files = []
+    for entry in _entries(folder):
+        if _hidden(entry):
+            found.setdefault(HIDDEN, []).append(entry)
+        elif entry.is_dir():
+            deeper = sorted(file for file in entry.rglob("*") if file.suffix.lower() in SUFFIXES)
+            found.setdefault("in folders inside that of a class", []).extend(deeper)
+        elif entry.suffix.lower() in SUFFIXES:
+            files.append(entry)
+        else:
+            found.setdefault("of a kind that is not read", []).append(entry)
+    return files
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.name not in LITTER)
+
+
+def _hidden(entry: Path) -> bool:
+    return entry.name.startswith((".", "__MACOSX"))
+
+
+def _shown(files: list[Path], split: Path) -> str:
+    names = [file.relative_to(split).as_posix() for file in files[:3]]
+    return ", ".join(names) + (", ..." if len(files) > 3 else "")
+
+
+def _read(listing: Listing, classes: list[str], size: int | None, background: str | None) -> tuple[Any, Index]:
     files = [file for name in classes for file in listing[name]]
     y = np.repeat(np.arange(len(classes)), [len(listing[name]) for name in classes])
-    return decode_all(len(files), lambda i: _open(files[i]), where=lambda i: str(files[i]), size=size), y
+    x = decode_all(
+        len(files), lambda i: _open(files[i]), where=lambda i: str(files[i]), size=size, background=background
+    )
+    return x, y
 
 
 def _open(file: Path) -> Image:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.data.arrays import assemble, check_range
+from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.images import decode_all
+from clbench.data.labels import check_range
 from clbench.data.parquet import LABELS, SPLITS, open_bytes
 from clbench.data.roots import Missing, may_download
 from clbench.parameters import Refused
@@ -25,13 +26,22 @@ if TYPE_CHECKING:
 NAME = re.compile(r"(?P<name>[^:@]+)(:(?P<config>[^@]+))?(@(?P<revision>.+))?")
 
 
-def from_hub(path: str, data_dir: Path, *, size: int | None = None) -> Dataset:  # noqa: ARG001 sources are called alike
+def from_hub(
+    path: str,
+    data_dir: Path,  # noqa: ARG001 sources are called alike
+    *,
+    size: int | None = None,
+    scale: float | None = None,
+    background: str | None = None,
+) -> Dataset:
     """Read a data set of the hub with a column of images and one of labels; what has been read once is in the cache.
 
     Args:
         path: ``owner/name``, with ``:config`` where it has several, and ``@revision`` to hold on to one.
         data_dir: Not used: ``datasets`` keeps its downloads where ``HF_HOME`` says.
         size: Side in pixels to which images are resized.
+        scale: As in :func:`clbench.data.from_arrays`.
+        background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
 
     Raises:
         Refused: The package is missing, the data set cannot be had, or it is not one of images with labels.
@@ -41,15 +51,26 @@ def from_hub(path: str, data_dir: Path, *, size: int | None = None) -> Dataset: 
         raise Refused(f"data set 'hf:{path}' cannot be read; write hf:owner/name, hf:owner/name:config or ...@revision")
 
     def decode() -> Dataset:
-        train, test = _splits(_loaded(path, **found.groupdict()), path)
-        names = _class_names(train)
-        pixels = [_read(split, f"hf:{path}, split {what}", size) for what, split in (("train", train), ("test", test))]
-        for _, y in pixels:
-            if names is not None:
-                check_range(y, len(names), f"hf:{path}")
-        return assemble(f"hf:{path}", *pixels, where=f"hf:{path}", class_names=names)
+        splits = _loaded(path, **found.groupdict())
+        return from_splits(splits, f"hf:{path}", size=size, scale=scale, background=background)
 
-    return cached(f"hf-{path}", [], decode, size=size, identity=json.dumps(["hf", path]))
+    identity = json.dumps(["hf", path])
+    return cached(f"hf-{path}", [], decode, size=size, identity=identity, scale=scale, background=background)
+
+
+def from_splits(
+    found: Any, name: str, *, size: int | None = None, scale: float | None = None, background: str | None = None
+) -> Dataset:
+    """As :func:`from_hub`, from a mapping of splits as ``datasets`` has them."""
+    train, test = _splits(found, name)
+    names = _class_names(train)
+    pixels = [
+        _read(split, f"{name}, split {what}", size, background) for what, split in (("train", train), ("test", test))
+    ]
+    for _, y in pixels:
+        if names is not None:
+            check_range(y, len(names), name)
+    return assemble(name, *pixels, where=name, class_names=names, scale=scale, layout="NCHW")
 
 
 def _loaded(path: str, name: str, config: str | None, revision: str | None) -> Any:
@@ -76,11 +97,11 @@ def _loaded(path: str, name: str, config: str | None, revision: str | None) -> A
         ) from error
 
 
-def _splits(found: Any, path: str) -> tuple[Any, Any]:
+def _splits(found: Any, name: str) -> tuple[Any, Any]:
     test = next((found[split] for split in SPLITS[1:] if split in found), None)
     if "train" not in found or test is None:
         raise Refused(
-            f"data set 'hf:{path}' needs a split train and one of {', '.join(SPLITS[1:])}; it has {', '.join(found)}"
+            f"data set {name!r} needs a split train and one of {', '.join(SPLITS[1:])}; it has {', '.join(found)}"
         )
     return found["train"], test
 
@@ -102,7 +123,7 @@ def _class_names(split: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
-def _read(split: Any, where: str, size: int | None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def _read(split: Any, where: str, size: int | None, background: str | None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """Pixels (N, C, H, W) and raw labels (N,)."""
     image = _column(split, "Image", ("image", "img"), where)
     labels = split[_column(split, "ClassLabel", LABELS, where)]
@@ -112,5 +133,5 @@ def _read(split: Any, where: str, size: int | None) -> tuple[NDArray[np.uint8], 
         opened: Image = open_bytes(found["bytes"]) if isinstance(found, dict) else found  # not known to be images
         return opened
 
-    x = decode_all(len(split), open_image, where=lambda i: f"{where}, row {i}", size=size)
+    x = decode_all(len(split), open_image, where=lambda i: f"{where}, row {i}", size=size, background=background)
     return x, np.asarray(list(labels))

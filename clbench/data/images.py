@@ -17,15 +17,22 @@ GREY_MODES = ("1", "L", "LA")
 
 
 def decode_all(
-    count: int, open_image: Callable[[int], Image], *, where: Callable[[int], str], size: int | None
+    count: int,
+    open_image: Callable[[int], Image],
+    *,
+    where: Callable[[int], str],
+    size: int | None,
+    background: str | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode ``count`` images of one shape.
+    """Decode ``count`` images of one shape, turned as their EXIF orientation says.
 
     Args:
         count: How many, at least 1.
         open_image: From a position to its image.
         where: From a position to how messages call it.
         size: Side in pixels to resize to; ``None`` leaves images as they are.
+        background: Colour that shows through transparent pixels: ``black``, ``white``, ``grey`` or ``#rrggbb``; black
+            by default. A colour that is not a grey makes images with transparency colour images.
 
     Returns:
         (N, C, H, W) with one channel if all images are grey, else three.
@@ -35,7 +42,7 @@ def decode_all(
     """
     out: NDArray[np.uint8] = np.empty((0, 1, 0, 0), dtype=np.uint8)
     for i in range(count):
-        pixels = _decode(i, open_image, where, size)  # (C, H, W)
+        pixels = _decode(i, open_image, where, size, background or "black")  # (C, H, W)
         if i == 0:
             out = np.empty((count, *pixels.shape), dtype=np.uint8)
         if pixels.shape[1:] != out.shape[2:]:
@@ -50,12 +57,14 @@ def decode_all(
 
 
 def _decode(
-    i: int, open_image: Callable[[int], Image], where: Callable[[int], str], size: int | None
+    i: int, open_image: Callable[[int], Image], where: Callable[[int], str], size: int | None, background: str
 ) -> NDArray[np.uint8]:
     try:
-        image: Any = open_image(i)
+        image: Any = _upright(open_image(i))
         if image.mode.startswith(("I", "F")):
             raise Refused(f"{where(i)} has more than 8 bits per channel (mode {image.mode!r}); convert it to 8 bits")
+        if image.has_transparency_data:
+            image = _over(background, image)
         image = image.convert("L" if image.mode in GREY_MODES else "RGB")
         if size is not None:
             image = image.resize((size, size), resample=_bilinear())
@@ -65,6 +74,24 @@ def _decode(
     except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow raises all of these for broken files
         raise Refused(f"{where(i)} is not a readable image ({error}); replace it or remove it") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _upright(image: Image) -> Image:
+    """The image turned and mirrored as its EXIF orientation says."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
+def _over(background: str, image: Any) -> Any:
+    """An image with transparent pixels, laid over a plain ground."""
+    from PIL import Image, ImageColor
+
+    colour = ImageColor.getrgb(background)
+    grey = image.mode in GREY_MODES and len(set(colour)) == 1
+    ground = Image.new("RGBA", image.size, colour)
+    flat = Image.alpha_composite(ground, image.convert("RGBA"))
+    return flat.convert("RGB").getchannel(0) if grey else flat.convert("RGB")
 
 
 def _bilinear() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +14,28 @@ from clbench.data import contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.roots import locate
+from clbench.data.values import Layout
 from clbench.parameters import Refused
 from clbench.types import Dataset
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def from_npz(path: str, data_dir: Path, *, size: int | None = None) -> Dataset:
+def from_npz(path: str, data_dir: Path, *, scale: float | None = None, layout: Layout | None = None) -> Dataset:
     """Read an ``.npz`` file; what its arrays may look like is told in :func:`clbench.data.from_arrays`.
 
     Args:
         path: The file, absolute or relative to ``data_dir``.
         data_dir: Folder of data sets.
-        size: Not supported: arrays come as they are.
+        scale, layout: As there.
 
     Raises:
         Refused: A missing or damaged file, missing arrays, or unusable contents.
     """
-    if size is not None:
-        raise Refused("data sets of the form npz:PATH have no setting 'size'; leave it out, arrays come as they are")
     file = locate("npz", path, data_dir, folder=False)
+    read = partial(_decode, f"npz:{path}", file, scale=scale, layout=layout)
     identity = contents.checksum([file])
-    return cached(f"npz-{file.stem}", [file], lambda: _decode(f"npz:{path}", file), identity=identity)
+    return cached(f"npz-{file.stem}", [file], read, identity=identity, scale=scale, layout=layout)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
@@ -42,7 +43,7 @@ def contents_of(path: str, data_dir: Path) -> str:
     return contents.checksum([locate("npz", path, data_dir, folder=False)])
 
 
-def _decode(name: str, file: Path) -> Dataset:
+def _decode(name: str, file: Path, *, scale: float | None, layout: Layout | None) -> Dataset:
     try:
         with file.open("rb") as stream:  # numpy leaves a file that it opened itself open when it is no archive
             archive = np.load(stream, allow_pickle=False)
@@ -59,4 +60,4 @@ def _decode(name: str, file: Path) -> Dataset:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise Refused(f"{file} cannot be read as .npz ({error}); save or download it again") from error
-    return assemble(name, (x_train, y_train), (x_test, y_test), where=str(file))
+    return assemble(name, (x_train, y_train), (x_test, y_test), where=str(file), scale=scale, layout=layout)

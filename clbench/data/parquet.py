@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.data import contents
-from clbench.data.arrays import assemble, check_range
+from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.images import decode_all
+from clbench.data.labels import check_range
 from clbench.data.roots import locate
 from clbench.parameters import Refused
 from clbench.types import Dataset
@@ -27,7 +28,14 @@ LABELS = ("label", "labels", "fine_label", "fine_labels", "target", "class")
 SPLITS = ("train", "test", "validation", "valid", "val")
 
 
-def from_parquet(path: str, data_dir: Path, *, size: int | None = None) -> Dataset:
+def from_parquet(
+    path: str,
+    data_dir: Path,
+    *,
+    size: int | None = None,
+    scale: float | None = None,
+    background: str | None = None,
+) -> Dataset:
     """Read a folder of parquet files with a column of encoded images and one of labels.
 
     Args:
@@ -35,12 +43,14 @@ def from_parquet(path: str, data_dir: Path, *, size: int | None = None) -> Datas
             or in that of a folder.
         data_dir: Folder of data sets.
         size: Side in pixels to which images are resized.
+        scale: As in :func:`clbench.data.from_arrays`.
+        background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
 
     Raises:
         Refused: Missing splits, damaged files, missing columns, unreadable images or labels out of range.
     """
     root = locate("parquet", path, data_dir, folder=True)
-    return read_parquet(f"parquet:{path}", root, size=size)
+    return read_parquet(f"parquet:{path}", root, size=size, scale=scale, background=background)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
@@ -61,19 +71,28 @@ def _splits(root: Path) -> tuple[list[Path], list[Path]]:
     return splits["train"], test
 
 
-def read_parquet(name: str, root: Path, *, size: int | None = None) -> Dataset:
+def read_parquet(
+    name: str,
+    root: Path,
+    *,
+    size: int | None = None,
+    scale: float | None = None,
+    background: str | None = None,
+) -> Dataset:
     """As :func:`from_parquet`, for a folder that is known to exist and a data set called ``name``."""
     train, test = _splits(root)
 
     def decode() -> Dataset:
-        (x_train, y_train, names), (x_test, y_test, _) = _read(train, size), _read(test, size)
+        (x_train, y_train, names), (x_test, y_test, _) = (_read(files, size, background) for files in (train, test))
         if names is not None:
             check_range(y_train, len(names), str(train[0]))
             check_range(y_test, len(names), str(test[0]))
-        return assemble(name, (x_train, y_train), (x_test, y_test), where=str(root), class_names=names)
+        splits = (x_train, y_train), (x_test, y_test)
+        return assemble(name, *splits, where=str(root), class_names=names, scale=scale, layout="NCHW")
 
     files = [*train, *test]
-    return cached(f"parquet-{root.name}", files, decode, size=size, identity=contents.checksum(files, root))
+    identity, how = contents.checksum(files, root), {"scale": scale, "background": background}
+    return cached(f"parquet-{root.name}", files, decode, size=size, identity=identity, **how)
 
 
 def _split_files(root: Path) -> dict[str, list[Path]]:
@@ -87,7 +106,9 @@ def _split_files(root: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _read(files: Sequence[Path], size: int | None) -> tuple[NDArray[np.uint8], NDArray[Any], list[str] | None]:
+def _read(
+    files: Sequence[Path], size: int | None, background: str | None
+) -> tuple[NDArray[np.uint8], NDArray[Any], list[str] | None]:
     """Pixels (N, C, H, W), raw labels (N,), and class names where the schema has them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -116,7 +137,8 @@ def _read(files: Sequence[Path], size: int | None) -> tuple[NDArray[np.uint8], N
         k = int(np.searchsorted(ends, i, side="right"))
         return f"{files[k]}, row {i - int(ends[k]) + len(labels[k])}"
 
-    return decode_all(len(encoded), lambda i: open_bytes(encoded[i]), where=where, size=size), y, names
+    x = decode_all(len(encoded), lambda i: open_bytes(encoded[i]), where=where, size=size, background=background)
+    return x, y, names
 
 
 def open_bytes(data: bytes | None) -> Image:

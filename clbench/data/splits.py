@@ -110,6 +110,35 @@ def stratified(y: Index, n: int, purpose: str) -> Mask:
     return mask
 
 
+def cut(
+    x: NDArray[Any], y: NDArray[Any], purpose: str = "data/test", *, test: float = 0.2, where: str
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Training and test rows of a set that comes without a split: a fixed stratified one, the same for every seed.
+
+    Args:
+        x: (N, ...) rows.
+        y: (N,) labels of any kind.
+        purpose: Name of the draw.
+        test: Fraction of test rows; at least one of each class.
+        where: How messages call the set.
+
+    Raises:
+        Refused: A class has a single row, or there would be no training row of one.
+    """
+    names, kinds = np.unique(y, return_inverse=True)
+    counts = np.bincount(kinds)
+    if counts.min() < 2:
+        raise Refused(
+            f"{where}: class {str(names[counts.argmin()])!r} has a single row, which cannot be both a training and a "
+            "test row; add rows of it, drop it, or give training and test rows apart"
+        )
+    classes = len(names)
+    held = stratified(kinds, min(len(y), max(classes, round(len(y) * test))), purpose)
+    if len(np.unique(kinds[~held])) < classes:
+        raise Refused(f"{where}: with {test:g} of the rows as test rows, a class has no training rows; choose less")
+    return [(x[~held], y[~held]), (x[held], y[held])]
+
+
 def _allocate(counts: Index, n: int) -> Index:
     """``n`` places among classes in proportion by largest remainder, at least one each. Shape (C,), sums to ``n``."""
     # Whole numbers throughout, so that ties fall the same way on every machine.

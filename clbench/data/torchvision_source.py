@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.data.arrays import assemble, check_range
+from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.idx import check_idx
 from clbench.data.images import decode_all
+from clbench.data.labels import check_range
 from clbench.data.roots import Missing, may_download
-from clbench.data.splits import stratified
+from clbench.data.splits import cut
 from clbench.parameters import Refused
 from clbench.types import Dataset
 
@@ -50,7 +51,14 @@ SPLITS: dict[str, tuple[Options, Options] | None] = {
 """Class name -> arguments of its training and test splits; ``None`` where it has one split, which is cut 80/20."""
 
 
-def from_torchvision(class_name: str, data_dir: Path, *, size: int | None = None) -> Dataset:
+def from_torchvision(
+    class_name: str,
+    data_dir: Path,
+    *,
+    size: int | None = None,
+    scale: float | None = None,
+    background: str | None = None,
+) -> Dataset:
     """Read a torchvision data set; its files may lie in ``data_dir/<name>``, ``data_dir/<class name>`` or ``data_dir``.
 
     A folder ``data_dir/<name>`` with parquet files is read as such instead.
@@ -59,35 +67,38 @@ def from_torchvision(class_name: str, data_dir: Path, *, size: int | None = None
         class_name: A key of :data:`SPLITS`.
         data_dir: Folder of data sets; what is missing is downloaded to ``data_dir/<name>``.
         size: Side in pixels to which images are resized.
+        scale: As in :func:`clbench.data.from_arrays`.
+        background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
 
     Raises:
         Refused: Files are missing and cannot be downloaded, are damaged, or hold images of different shapes.
     """
     name = ALIASES.get(class_name, class_name.lower())
+    how = {"size": size, "scale": scale, "background": background}
     own = [data_dir / name, data_dir / class_name]
     for folder in own:
         if any(folder.glob("*.parquet")) or any(folder.glob("*/*.parquet")):
             from clbench.data.parquet import read_parquet
 
-            return read_parquet(name, folder, size=size)
+            return read_parquet(name, folder, size=size, scale=scale, background=background)
     found = f"there are no files of it in {data_dir}"
     for root in (*own, data_dir):
         files = _files(root, class_name)
         if files:
             check_idx(files)
             try:
-                return _cached(class_name, root, files, size)
+                return _cached(class_name, root, files, how)
             except _Absent as error:
                 found = f"the files in {root} are not what it needs ({error})"
-    return _downloaded(class_name, data_dir, size, found)
+    return _downloaded(class_name, data_dir, how, found)
 
 
 class _Absent(Exception):
     """torchvision does not find its files, or not as they should be."""
 
 
-def _cached(class_name: str, root: Path, files: list[Path], size: int | None) -> Dataset:
-    return cached(class_name, files, lambda: _decode(class_name, root, size), size=size)
+def _cached(class_name: str, root: Path, files: list[Path], how: Options) -> Dataset:
+    return cached(class_name, files, lambda: _decode(class_name, root, **how), **how)
 
 
 def _files(root: Path, class_name: str) -> list[Path]:
@@ -103,13 +114,13 @@ def _files(root: Path, class_name: str) -> list[Path]:
     return files
 
 
-def _downloaded(class_name: str, data_dir: Path, size: int | None, found: str) -> Dataset:
+def _downloaded(class_name: str, data_dir: Path, how: Options, found: str) -> Dataset:
     root = data_dir / ALIASES.get(class_name, class_name.lower())
     reason = "downloads are switched off by CLBENCH_OFFLINE"
     if may_download():
         try:
             _download(class_name, root)
-            return _cached(class_name, root, _files(root, class_name), size)
+            return _cached(class_name, root, _files(root, class_name), how)
         except (_Absent, OSError, RuntimeError, ValueError) as error:
             if isinstance(error, Refused):
                 raise
@@ -162,11 +173,11 @@ def _passes_on(cls: type) -> bool:
     return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
 
 
-def _decode(class_name: str, root: Path, size: int | None) -> Dataset:
+def _decode(class_name: str, root: Path, size: int | None, scale: float | None, background: str | None) -> Dataset:
     where = f"{class_name} in {root}"
     try:
         splits = _open_splits(class_name, root, download=False)
-        decoded = [_pixels_and_labels(split, where, size) for split in splits]
+        decoded = [_pixels_and_labels(split, where, size, background) for split in splits]
     except Refused:
         raise
     except (RuntimeError, FileNotFoundError) as error:
@@ -181,18 +192,13 @@ def _decode(class_name: str, root: Path, size: int | None) -> Dataset:
         if names is not None:
             check_range(y, len(names), where)
     if len(decoded) == 1:
-        decoded = _cut(*decoded[0])
-    return assemble(class_name, decoded[0], decoded[1], where=where, class_names=names)
+        decoded = cut(*decoded[0], "data/torchvision", where=where)
+    return assemble(class_name, decoded[0], decoded[1], where=where, class_names=names, scale=scale)
 
 
-def _cut(x: NDArray[Any], y: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """A fixed stratified 80/20 split, for sets that come without one."""
-    contiguous = np.unique(y, return_inverse=True)[1]
-    test = stratified(contiguous, max(int(contiguous.max()) + 1, round(len(y) / 5)), "data/torchvision")
-    return [(x[~test], y[~test]), (x[test], y[test])]
-
-
-def _pixels_and_labels(split: Any, where: str, size: int | None) -> tuple[NDArray[Any], NDArray[Any]]:
+def _pixels_and_labels(
+    split: Any, where: str, size: int | None, background: str | None
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Straight from the arrays where the object holds them, else image by image."""
     data = getattr(split, "data", None)
     labels = getattr(split, "targets", getattr(split, "labels", None))
@@ -211,7 +217,7 @@ def _pixels_and_labels(split: Any, where: str, size: int | None) -> tuple[NDArra
         targets.append(int(item[1]))
         return item[0]
 
-    x = decode_all(len(split), open_image, where=lambda i: f"{where}, image {i}", size=size)
+    x = decode_all(len(split), open_image, where=lambda i: f"{where}, image {i}", size=size, background=background)
     return x, np.array(targets, dtype=np.int64)
 
 
