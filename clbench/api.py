@@ -10,7 +10,7 @@ from clbench.config import Assignment
 from clbench.executors import Event, Options, ignore
 from clbench.matrix import finished, outdated, run_matrix
 from clbench.parameters import Refused
-from clbench.plan import Plan, check_batches, given_stream, make_stream
+from clbench.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
 from clbench.plan import plan as make_plan
 from clbench.record import Record
 from clbench.sections import describe_dataset
@@ -36,7 +36,7 @@ def run(
     device: str = "cpu",
     data_dir: str | Path | None = None,
     overrides: Mapping[str, Any] | Iterable[Assignment] = (),
-    dataset: Dataset | tuple[Any, Any, Any, Any] | None = None,
+    dataset: Any = None,
     stream: Stream | Callable[[int], Stream] | None = None,
     model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
     save_model: bool = False,
@@ -52,9 +52,11 @@ def run(
         jobs: Cells at a time, each in a process of its own beyond one; ``"auto"`` fills the cores.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``.
         data_dir: Where data sets lie and are downloaded to.
-        overrides: Dotted keys and values as they are, such as ``{"training.lr": 0.03}``; or ``"key=value"`` texts, whose
-            values are YAML.
-        dataset: Own data in place of the benchmark's: a :class:`Dataset` or ``(x_train, y_train, x_test, y_test)``.
+        overrides: Dotted keys and values as they are, such as ``{"training.lr": 0.03}``; or texts ``"key=value"``,
+            whose values are YAML.
+        dataset: Other data in place of the benchmark's: a name, whose settings the benchmark keeps; own data as arrays
+            ``(x_train, y_train, x_test, y_test)``, in two pairs, as torch data sets, pandas frames, ...; see
+            ``clbench.data.given``.
         stream: Own stream in place of the benchmark's, such as one from :func:`clbench.from_avalanche`: the same for
             every seed, or a function from a seed to its stream.
         model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or what
@@ -73,13 +75,14 @@ def run(
 
     if dataset is not None and stream is not None:
         raise Refused("dataset= and stream= are both given; a stream brings its own data set, leave dataset= out")
-    given = Given(dataset=_dataset(dataset), stream=stream, model=model)
+    own, settings = _dataset(dataset, overrides)
+    given = Given(dataset=own, stream=stream, model=model)
     plan = make_plan(
         benchmark,
         strategies=split_strategies(strategies),
         seeds=seeds,
-        overrides=overrides.items() if isinstance(overrides, Mapping) else overrides,
-        dataset=None if given.dataset is None else describe_dataset(given.dataset),
+        overrides=settings,
+        dataset=None if own is None else describe_dataset(own),
         model=None if model is None else describe_model(model),
         stream=stream,
         data_dir=data_dir,
@@ -182,12 +185,22 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _dataset(dataset: Dataset | tuple[Any, Any, Any, Any] | None) -> Dataset | None:
-    if dataset is None or isinstance(dataset, Dataset):
-        return dataset
-    from clbench.data import from_arrays
+def _dataset(
+    dataset: Any, overrides: Mapping[str, Any] | Iterable[Assignment]
+) -> tuple[Dataset | None, list[Assignment]]:
+    """A program's own data, and the overrides, with one more where the data has a name."""
+    from clbench.data.given import given, source_name
 
-    return from_arrays("arrays", *dataset)
+    settings: list[Assignment] = (
+        [overrides]
+        if isinstance(overrides, str)
+        else list(overrides.items() if isinstance(overrides, Mapping) else overrides)
+    )
+    name = None if dataset is None else source_name(dataset)
+    if name is not None:
+        refuse_replaced(settings, dataset=True)
+        return None, [*settings, ("stream.dataset.name", name)]
+    return None if dataset is None else given(dataset), settings
 
 
 def _text(path: str | Path | None) -> str | None:
@@ -254,14 +267,21 @@ def plot(
 
 
 def stream(
-    scenario: str, dataset: str | Dataset, *, seed: int = 0, data_dir: str | Path | None = None, **settings: Any
+    scenario: str, dataset: Any, *, seed: int = 0, data_dir: str | Path | None = None, **settings: Any
 ) -> Stream:
     """A stream on its own: ``clbench.stream("split", "digits", setting="class", experiences=5)``.
+
+    Args:
+        scenario: Its name.
+        dataset: A name, or own data in any form that :func:`run` takes.
+        seed: Of the stream.
+        data_dir: Where data sets lie.
+        settings: Of the scenario.
 
     Raises:
         Refused: An unknown name or setting, or missing data.
     """
-    from clbench import data, scenarios
+    from clbench import scenarios
+    from clbench.data.given import given
 
-    source = dataset if isinstance(dataset, Dataset) else data.load(dataset, _text(data_dir))
-    return scenarios.make({"scenario": scenario, **settings}, source, seed)
+    return scenarios.make({"scenario": scenario, **settings}, given(dataset, data_dir=_text(data_dir)), seed)

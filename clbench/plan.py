@@ -84,7 +84,7 @@ def plan(
     else:
         document, source = config.read(find(benchmark))
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
-    _replaced(overrides, dataset=dataset is not None, model=model is not None, stream=stream is not None)
+    refuse_replaced(overrides, dataset=dataset is not None, model=model is not None, stream=stream is not None)
     if overrides:
         document = config.override(document, overrides)
         source = Source(f"{source.name} with {' '.join(map(config.short, overrides))}", document)
@@ -126,7 +126,9 @@ def plan(
     return Plan(checked, list(cells.values()))
 
 
-def _replaced(overrides: Iterable[config.Assignment], *, dataset: bool, model: bool, stream: bool) -> None:
+def refuse_replaced(
+    overrides: Iterable[config.Assignment], *, dataset: bool = False, model: bool = False, stream: bool = False
+) -> None:
     """Refuse overrides of what a given object replaces: they would change nothing.
 
     Raises:

@@ -22,6 +22,7 @@ from synthetic import dipping, matrix, record
 import clbench
 from clbench import store
 from clbench.data import load
+from clbench.data.given import given
 from clbench.leaderboard.hub import COLUMNS, MARK, export
 from clbench.metrics import metric_names
 from clbench.parameters import Refused
@@ -95,6 +96,7 @@ def test_a_data_set_of_the_hub_has_the_pixels_labels_and_names_that_it_has_there
     assert found.train.y.tolist() == [0, 1] * 4
     assert found.class_names == ("cat", "dog")
     assert hub.asked == [("someone/pets", None, None)]
+    assert given(hub.found).checksum == found.checksum  # handed over by a program that has loaded it
 
 
 def test_config_and_revision_are_passed_on_and_what_was_read_once_needs_no_network(hub, monkeypatch):
