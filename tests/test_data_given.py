@@ -162,6 +162,16 @@ def test_a_class_with_one_row_cannot_be_cut():
         given((X, np.where(np.arange(40) == 7, 9, Y)))
 
 
+def test_sparse_rows_and_short_floats_are_taken_and_masked_values_refused():
+    from scipy.sparse import csr_matrix
+
+    assert given((csr_matrix(X), Y, csr_matrix(XT), YT)).checksum == WHOLE.checksum
+    assert given((csr_matrix(X), Y)).checksum == given((X, Y)).checksum
+    assert given((torch.tensor(X).bfloat16(), Y)).checksum == given((torch.tensor(X).bfloat16().float(), Y)).checksum
+    with pytest.raises(Refused, match="has masked values; fill them or drop their rows"):
+        given((np.ma.masked_array(X, X > 0.5), Y))
+
+
 # --------------------------------------------------------------------------------------------------- torch
 
 
@@ -303,30 +313,29 @@ def test_two_frames_are_matched_by_the_names_of_their_columns():
 # --------------------------------------------------------------------------------------------------- anything else
 
 
-@pytest.mark.parametrize(
-    "thing",
-    [
-        3,
-        {"x_train": X},
-        {},
-        (X, Y, XT),
-        (X,),
-        (X, Y, XT, YT, X, Y),
-        X,
-        ((X, Y), (XT, YT), (XT, YT)),
-        (tensors(X, Y), X),
-        lambda: (X, Y),
-        (frame(X, Y), 3),
-        ((X, Y), "label"),
-        TensorDataset(torch.tensor(X)),
-        b"digits",
-    ],
-    ids=str,
-)
-def test_anything_else_is_refused_with_what_is_taken(thing):
+NONE = {
+    "number": 3,
+    "mapping of some": {"x_train": X},
+    "empty mapping": {},
+    "three": (X, Y, XT),
+    "one": (X,),
+    "six": (X, Y, XT, YT, X, Y),
+    "rows alone": X,
+    "three pairs": ((X, Y), (XT, YT), (XT, YT)),
+    "torch and array": (tensors(X, Y), X),
+    "function": lambda: (X, Y),
+    "frame and number": (frame(X, Y), 3),
+    "pair and column": ((X, Y), "label"),
+    "tensors without labels": TensorDataset(torch.tensor(X)),
+    "bytes": b"digits",
+}
+
+
+@pytest.mark.parametrize("form", NONE)
+def test_anything_else_is_refused_with_what_is_taken(form):
     for use in (
-        lambda: clbench.run(BENCHMARK, dataset=thing, strategies="naive", seeds=1),
-        lambda: clbench.stream("split", thing, experiences=2),
+        lambda: clbench.run(BENCHMARK, dataset=NONE[form], strategies="naive", seeds=1),
+        lambda: clbench.stream("split", NONE[form], experiences=2),
     ):
         with pytest.raises(Refused, match="dataset="):
             use()

@@ -135,7 +135,8 @@ def _cut(thing: Any, label: str | None = None) -> tuple[Split, Split]:
         train, test = table.splits(_pandas(thing), where=WHERE, label=label)
         return (*train, None), (*test, None)
     x, y, names = _split(thing)
-    x, y = as_array(x, f"{WHERE}: x"), label_array(y, len(x), f"{WHERE}: y")
+    x = as_array(x, f"{WHERE}: x")
+    y = label_array(y, len(x), f"{WHERE}: y")
     train, test = cut(x, y, where=WHERE)
     return (*train, names), (*test, names)
 

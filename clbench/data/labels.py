@@ -61,9 +61,14 @@ def label_array(value: Any, rows: int, where: str) -> Labels:
 
 
 def as_array(value: Any, where: str) -> NDArray[Any]:
-    """Anything that ``numpy.asarray`` takes, and tensors of torch."""
+    """Anything that ``numpy.asarray`` takes, tensors of torch, and sparse matrices."""
+    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
+        raise Refused(f"{where} has masked values; fill them or drop their rows")
     try:
-        return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        if hasattr(value, "detach"):
+            tensor = value.detach().cpu()
+            return np.asarray(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor)
+        return np.asarray(value.toarray() if hasattr(value, "toarray") else value)
     except (ValueError, TypeError, RuntimeError) as error:
         raise Refused(
             f"{where} is not an array ({error}); pass a numpy array or torch tensor with equal rows"
