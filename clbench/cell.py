@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sysconfig
 import traceback
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from clbench import peak
+from clbench import peak, store
 from clbench.adapters.world import Job
 from clbench.environment import environment
 from clbench.generators import global_states, set_global_states
 from clbench.identity import reasons
 from clbench.learner import Diverged
+from clbench.notices import notice
 from clbench.parameters import Refused
 from clbench.passes import OTHER_NORM, REASON
 from clbench.plan import Cell
 from clbench.prepare import Given, Run, Skip, prepare_job
 from clbench.record import Record, Trace
-from clbench.snapshots import Snapshots, Tick
+from clbench.snapshots import Snapshots, Tick, Unfit, set_aside
 
 OURS = f"{Path(__file__).parent}{os.sep}"
 ONE_ROW = "Expected more than 1 value per channel when training"
@@ -35,6 +39,9 @@ CURE = (
 LIBRARIES = ("<", *(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib", "platlib")))
 """How names of files begin that hold nobody's own code: made by libraries, or theirs."""
 
+LONGEST = 2000
+"""Letters of an error's message that a record keeps."""
+
 
 def run_cell(
     cell: Cell,
@@ -45,6 +52,7 @@ def run_cell(
     tick: Tick | None = None,
     save_model: Path | None = None,
     partial: Path | None = None,
+    trained: Callable[[Record], Any] | None = None,
 ) -> Record:
     """Run one cell to its record; whatever happens to it, but an interruption, is told in the record.
 
@@ -56,44 +64,78 @@ def run_cell(
         tick: Called after every step.
         save_model: Where to save the final weights, a ``state_dict`` of the model.
         partial: Where a long run keeps its last snapshot; one found there is gone on from, and removed at the end.
+        trained: Given the record before more than the record is saved, so that nothing later can lose it.
     """
-    run = None
     with _process_state(cell.config["training"]["threads"]):
-        try:
-            peak.restart(device)
-            run = prepare_job(cell, data_dir=data_dir, device=device, given=given)
-            if partial is not None and isinstance(run, Run):
-                Snapshots(run, partial).train(tick)
-            else:
-                run.train(tick)
-            status, reason = "done", ""
-        except Skip as error:
-            status, reason = "skipped", str(error)
-        except Diverged as error:
-            status, reason = "diverged", str(error)
-        except Exception as error:
-            status, reason = "failed", _story(error)
+        run, status, reason = _trained(cell, data_dir, device, given, tick, partial)
+        made = record(cell, run, status=status, reason=reason, device=device)
         if run is not None and status == "done" and save_model is not None:
-            save_model.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(run.weights(), save_model)
-        return record(cell, run, status=status, reason=reason, device=device)
+            if trained is not None:
+                trained(made)
+            try:
+                _save_weights(run, save_model)
+            except Exception as error:
+                notice(f"{cell.label}, seed {cell.seed}: the weights are not in {save_model} ({_words(error)}); the "
+                       "record is kept, remove it and run the same command again for the weights")  # fmt: skip
+        return made
+
+
+def _trained(
+    cell: Cell, data_dir: str | None, device: str, given: Given | None, tick: Tick | None, partial: Path | None
+) -> tuple[Job | None, str, str]:
+    """The run of a cell as far as it came, with its status and the reason."""
+    run: Job | None = None
+
+    def ready() -> Job:
+        return prepare_job(cell, data_dir=data_dir, device=device, given=given)
+
+    try:
+        peak.restart(device)
+        run = ready()
+        if partial is not None and isinstance(run, Run):
+            try:
+                Snapshots(run, partial).train(tick)
+            except Unfit as error:
+                told = set_aside(partial, error)
+                notice(f"{cell.label}, seed {cell.seed}: {told}; the cell begins anew")
+                run = ready()
+                assert isinstance(run, Run)
+                Snapshots(run, partial).train(tick)
+        else:
+            run.train(tick)
+    except Skip as error:
+        return run, "skipped", str(error)
+    except Diverged as error:
+        return run, "diverged", str(error)
+    except SystemExit as error:
+        return run, "failed", f"it called sys.exit({'' if error.code is None else repr(error.code)}){place(error)}"
+    except Exception as error:
+        return run, "failed", _story(error)
+    return run, "done", ""
+
+
+def _save_weights(run: Job, path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(run.weights(), buffer)
+    store.write(path, buffer.getvalue())
 
 
 def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str) -> Record:
-    """The record of a run that ended in some way."""
+    """The record of a run that ended in some way; what cannot be accounted for of one that failed is left out."""
     cost: dict[str, float] = {}
     trace: Trace | None = None
     alarms: tuple[str, ...] = ()
     unidentified = tuple(reasons(cell.config))
     if run is not None:
-        seen = run.evaluator
-        account = run.account()
-        account.evaluation_seconds, account.train_seconds = seen.seconds, seen.elapsed - seen.seconds
-        account.train_seconds -= account.probe_seconds or 0.0
-        account.peak_bytes = peak.peak_bytes(device)
-        cost = account.as_dict()
-        if status in ("done", "diverged"):
-            trace, alarms = run.trace(), run.alarms(done=status == "done")
+        try:
+            trace = run.trace() if status in ("done", "diverged") else None
+        except Exception as error:
+            status, reason = "failed", reason or _story(error)
+        try:
+            alarms = run.alarms(done=status == "done") if trace is not None else ()
+            cost = _cost(run, device)
+        except Exception as error:  # a part's own; what was seen is kept
+            alarms = (*alarms, f"what it spent and what looks wrong could not be told: {_story(error)}")
     made = Record(
         key=cell.key,
         cell=cell.config,
@@ -108,6 +150,14 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return replace(made, environment=environment(device, made.engine))
+
+
+def _cost(run: Job, device: str) -> dict[str, float]:
+    seen, account = run.evaluator, run.account()
+    account.evaluation_seconds, account.train_seconds = seen.seconds, seen.elapsed - seen.seconds
+    account.train_seconds -= account.probe_seconds or 0.0
+    account.peak_bytes = peak.peak_bytes(device)
+    return account.as_dict()
 
 
 @contextmanager
@@ -126,12 +176,22 @@ def _story(error: Exception) -> str:
     """A user's mistake in its own words; anything else with the place where it happened."""
     if isinstance(error, Refused):
         return str(error)
-    if ONE_ROW in str(error):
+    words = _words(error)
+    if ONE_ROW in words:
         return f"{REASON}, and a step had one: {CURE}{place(error)}"
-    return f"{type(error).__name__}: {error}{place(error)}"
+    return f"{words}{place(error)}"
 
 
-def place(error: Exception, *, beside: Path | None = None) -> str:
+def _words(error: Exception) -> str:
+    """Kind and message of an error, cut to what can be read; some cannot say what they are."""
+    try:
+        said = str(error)
+    except Exception:
+        said = "(its message raised an error)"
+    return f"{type(error).__name__}: {said if len(said) <= LONGEST else said[:LONGEST] + ' ...'}"
+
+
+def place(error: BaseException, *, beside: Path | None = None) -> str:
     """`` (FILE, line N)`` of the innermost code of the user's; else of clbench's, the folder ``beside`` left out."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != beside]
     told = [f for f in frames if f.filename.startswith(OURS) or not f.filename.startswith(LIBRARIES)] or frames

@@ -56,11 +56,12 @@ def processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of clbench's own checkout, where it is one."""
+    """The commit of clbench's own checkout, where it is one and git tells it."""
     here = Path(__file__).resolve().parent.parent
     if not (here / ".git").exists():
         return ""
-    result = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return result.stdout.strip()
+    command = ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):  # no git here, or one that does not answer
+        return ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import secrets
+import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 from clbench import store
 from clbench.data.roots import offline
 from clbench.executors import Event, Options, execute, ignore
+from clbench.notices import notice
 from clbench.parameters import Refused
 from clbench.plan import Cell, rows
 from clbench.record import Record
@@ -60,10 +64,17 @@ def jobs_for(cells: Sequence[Cell], jobs: int | str) -> int:
 
 
 def finished(cell: Cell, out: Path) -> Record | None:
-    """The cell's record, where there is one that stands."""
+    """The cell's record, where there is one that stands; a damaged one does not.
+
+    Raises:
+        Refused: A newer clbench wrote it.
+    """
     if not store.has(cell.key, out):
         return None
-    record = store.load(store.record_path(cell.key, out))
+    try:
+        record = store.load(store.record_path(cell.key, out))
+    except store.Damaged:
+        return None
     return record if record.status in FINISHED else None
 
 
@@ -87,7 +98,7 @@ def run_matrix(
         outdated: Keys of records that were made from other data than there is now; they are put aside, and run again.
 
     Raises:
-        Refused: The result directory cannot be written; finished records are safe.
+        Refused: The result directory cannot be written, or was removed meanwhile; finished records are safe.
     """
     if out is not None:
         for key in outdated:
@@ -97,18 +108,22 @@ def run_matrix(
         _relabel(cells, known, out)
     todo = [cell for cell in cells if cell.key not in known]
     outcome = Outcome(found=len(known))
-    if out is not None:
-        _writable(out)
+    folder = None if out is None else out.absolute()  # whatever becomes of the working directory
+    if folder is not None and todo:
+        _writable(folder)
+        _set_damaged_aside(todo, folder)
 
     def keep(event: Event) -> None:
         if isinstance(event, Record):
             known[event.key] = event
-            if out is not None:
-                _save(event, out)
+            if folder is not None:
+                _save(event, folder)
         watch(event)
 
     execute(todo, options, jobs=jobs_for(todo, jobs), emit=keep)
     outcome.records = [known[cell.key] for cell in cells]
+    if folder is not None and todo:
+        _still_there(outcome.records, folder)
     return outcome
 
 
@@ -163,11 +178,30 @@ def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None
 
 
 def _writable(out: Path) -> None:
+    probe = out / f".writable.{secrets.token_hex(8)}"  # a name of its own: other commands may begin at the same moment
     try:
-        store.write(out / ".writable", b"")
-        (out / ".writable").unlink()
+        store.write(probe, b"")
+        probe.unlink(missing_ok=True)
+        for folder in (out / "records", out / "traces"):
+            folder.mkdir(exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
+
+
+def _set_damaged_aside(cells: Sequence[Cell], out: Path) -> None:
+    for cell in cells:
+        if store.has(cell.key, out):
+            try:
+                store.load(store.record_path(cell.key, out))
+            except store.Damaged as error:
+                try:
+                    store.set_record_aside(cell.key, out)
+                except OSError as problem:
+                    raise Refused(f"{error}; it cannot be set aside: {problem.strerror}") from None
+                said = str(error).partition("; remove it")[0]
+                notice(f"{said}; it was set aside in {out / 'records' / 'damaged'} and its cell is run again")
 
 
 def _save(record: Record, out: Path) -> None:
@@ -175,6 +209,32 @@ def _save(record: Record, out: Path) -> None:
         store.save(record, out)
     except OSError as error:
         raise Refused(
-            f"the record of {record.label}, seed {record.seed} cannot be written to {out}: {error.strerror}; finished "
-            "cells are safe, make room and run the same command again"
+            f"the record of {record.label}, seed {record.seed} cannot be written to {out}: {error.strerror}; "
+            f"{_rescued(record, out)}finished cells are safe, make room and run the same command again"
         ) from None
+
+
+def _rescued(record: Record, out: Path) -> str:
+    """Keep a record elsewhere, and say where in part of a sentence."""
+    place = Path(tempfile.gettempdir()) / f"clbench-rescued-{out.name}"
+    try:
+        store.save(record, place)
+    except OSError:
+        return ""
+    return f"it is kept in {place}, whose records and traces belong into those of {out}; "
+
+
+def _still_there(records: Sequence[Record], out: Path) -> None:
+    """See that what was finished is on disk at the end too, and write what was removed meanwhile once more.
+
+    Raises:
+        Refused: Records were removed meanwhile.
+    """
+    lost = [record for record in records if not store.has(record.key, out)]
+    for record in lost:
+        _save(record, out)
+    if lost:
+        raise Refused(
+            f"{len(lost)} of {len(records)} records were removed from {out} while the matrix ran; they have been "
+            "written again, and what else was removed is gone; run the same command again for the leaderboard"
+        )

@@ -116,10 +116,11 @@ class Run:
         they begin anew from the run's seed. All else goes on.
 
         Raises:
-            Refused: The snapshot is another cell's.
+            Refused: The snapshot is another cell's, or of another layout.
         """
-        if snapshot["key"] != self.cell.key:
-            raise Refused(f"this snapshot belongs to cell {snapshot['key']}, not to {self.cell.key}; remove it")
+        reason = _unlike(self.snapshot(), snapshot, len(self.stream))
+        if reason:
+            raise Refused(f"this snapshot {reason}; remove it")
         self.learner.restore(snapshot["learner"])
         self.chain.restore(snapshot["chain"], self.learner.device)
         self.evaluator.restore(snapshot["evaluator"])
@@ -163,6 +164,26 @@ class Run:
         training = {**self.cell.config["training"], "iterations": iterations}
         self.cell, self.share = replace(self.cell, config={**self.cell.config, "training": training}), 1
         self.stream, self.evaluator = bounds.only(self.stream, places), evaluator
+
+
+def _unlike(ours: dict[str, Any], other: Any, experiences: int) -> str:
+    """Why a run cannot return to a snapshot that another made; what cannot be seen here shows when it is tried."""
+    for name, held in {"": ours, **{name: held for name, held in ours.items() if isinstance(held, dict)}}.items():
+        found = other.get(name) if name else other
+        if not isinstance(found, dict) or found.keys() != held.keys():
+            return f"has not the fields that this clbench writes{f' under {name}' if name else ''}"
+    if other["key"] != ours["key"]:
+        return f"belongs to cell {other['key']}, not to {ours['key']}"
+    shapes = [[tuple(t.shape) for t in (held["learner"]["w"], *held["learner"]["buffers"])] for held in (ours, other)]
+    if shapes[0] != shapes[1]:
+        return "is of a model with other weights or buffers"
+    cursor = other["cursor"]
+    if (
+        min(cursor[name] for name in ("experience", "epoch", "start", "step")) < 0
+        or cursor["experience"] >= experiences
+    ):
+        return "stands at no step of this stream"
+    return ""
 
 
 def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: Given | None = None) -> Run:

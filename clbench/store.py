@@ -9,23 +9,34 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
+import secrets
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
+from clbench.notices import notice
 from clbench.parameters import Refused
 from clbench.record import Record, Trace
 from clbench.types import content_hash
 
 FORMAT = 1
 """Version of the layout of a record file."""
+
+
+Scalar = str | int | FiniteFloat | bool | None
+
+
+class Damaged(Refused):
+    """A file of a record is not what was written; the message names it and says what is wrong with it."""
 
 
 class RecordFile(BaseModel):
@@ -40,9 +51,9 @@ class RecordFile(BaseModel):
     status: Literal["done", "skipped", "diverged", "failed"]
     reason: str
     fingerprint: str
-    cost: dict[str, float]
+    cost: dict[str, FiniteFloat]
     alarms: tuple[str, ...]
-    environment: dict[str, Any]
+    environment: dict[str, Scalar]
     created: str
     data: str = ""
     has_trace: bool
@@ -68,10 +79,20 @@ def save(record: Record, directory: Path) -> Path:
         np.savez_compressed(buffer, **arrays)
         write(directory / "traces" / f"{record.key}.npz", buffer.getvalue())
         sums["trace"] = _sum(buffer.getvalue())
-    held = RecordFile(**fields, has_trace=record.trace is not None)
+    fields["cost"] = {name: value for name, value in record.cost.items() if math.isfinite(value)}
+    held = RecordFile(**_encodable(fields), has_trace=record.trace is not None)
     sums["record"] = _sum_of(json.loads(held.model_dump_json()))
     write(path, held.model_copy(update={"sums": sums}).model_dump_json(indent=1).encode())
     return path
+
+
+def _encodable(thing: Any) -> Any:
+    """The same data; what UTF-8 has no bytes for, as in names of files in another encoding, is written as an escape."""
+    if isinstance(thing, str):
+        return thing.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(thing, dict):
+        return {_encodable(name): _encodable(value) for name, value in thing.items()}
+    return type(thing)(map(_encodable, thing)) if isinstance(thing, list | tuple) else thing
 
 
 TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
@@ -107,7 +128,7 @@ def _check(content: dict[str, Any], path: Path) -> None:
 def write(path: Path, content: bytes) -> None:
     """Write a file atomically: it appears whole under its name, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")  # machines may share a folder
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -115,32 +136,35 @@ def write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def load(path: Path) -> Record:
     """Read one record file.
 
     Raises:
-        Refused: It is missing, damaged, or of a newer format.
+        Damaged: It, or its trace, is missing or not what was written.
+        Refused: It is of a newer format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
         if content.get("format", 0) > FORMAT:
             raise Refused(
                 f"{path} was written by a newer clbench (format {content['format']}, here {FORMAT}); upgrade clbench"
             )
         fields = RecordFile.model_validate(content).model_dump(exclude={"format", "has_trace", "sums"})
+        _check_cell(content["cell"])
         _check(content, path)
     except OSError as error:
-        raise Refused(
+        raise Damaged(
             f"the record {path} cannot be read ({error.strerror}); a record is DIR/records/KEY.json"
         ) from None
-    except (AttributeError, TypeError, ValidationError, ValueError) as error:
+    except (AttributeError, TypeError, ValidationError, ValueError, KeyError, RecursionError) as error:
         if isinstance(error, Refused):
             raise
         what = str(error).split("\n")[0]
-        raise Refused(f"the record {path} is damaged ({what}); remove it and run its benchmark again") from None
+        raise Damaged(f"the record {path} is damaged ({what}); remove it and run its benchmark again") from None
     written = (content.get("sums") or {}).get("trace", "")
     trace = _load_trace(path.parent.parent / "traces" / f"{path.stem}.npz", written) if content["has_trace"] else None
     if trace is not None and not trace.competing.size:
@@ -148,6 +172,26 @@ def load(path: Path) -> Record:
         settled = stream.get("output") == "all" or stream.get("setting") in ("task", "domain")
         trace = replace(trace, settled=settled)
     return Record(**fields, trace=trace)
+
+
+def _no_number(written: str) -> Any:
+    raise ValueError(f"{written} is no number")
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    return number if abs(number) < float("inf") else _no_number(written)
+
+
+def _check_cell(cell: dict[str, Any]) -> None:
+    """What every reader of a cell relies on."""
+    benchmark, items = cell["benchmark"], cell["strategy"]
+    if not isinstance(benchmark["name"], str) or not isinstance(benchmark["version"], int | str):
+        raise ValueError("its benchmark has no name and version")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ValueError("its strategy is no list of parts")
+    if not isinstance(cell["seed"], int):
+        raise ValueError("its seed is no whole number")
 
 
 def _load_trace(path: Path, written: str) -> Trace:
@@ -159,8 +203,10 @@ def _load_trace(path: Path, written: str) -> Trace:
             fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
             fields |= {name: arrays[name] for name in OPTIONAL_FIELDS if name in arrays}
         return Trace(**{**fields, "every": int(fields["every"])})
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError) as error:
-        raise Refused(
+    except (
+        OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, TypeError, EOFError,
+    ) as error:  # fmt: skip
+        raise Damaged(
             f"the trace {path} is damaged or missing ({error}); remove it and its record and run the benchmark again"
         ) from None
 
@@ -176,13 +222,49 @@ def record_path(key: str, directory: Path) -> Path:
 
 
 def load_all(*directories: Path) -> Iterator[Record]:
-    """All records of some result directories, in a stable order.
+    """All records of some result directories, in a stable order; files that cannot be used are told and left out.
 
     Raises:
-        Refused: A directory without records, or a damaged record.
+        Refused: A directory without records that can be read.
     """
     for directory in directories:
         paths = sorted((directory / "records").glob("*.json"))
-        if not paths:
+        foreign = [path.name for path in paths if path.name.startswith(".")]
+        if foreign:
+            names = ", ".join(foreign[:3]) + ", ..." * (len(foreign) > 3)
+            notice(f"left out of {directory / 'records'}: {names}, which are no records")
+        readable = False
+        for path in paths:
+            if path.name.startswith("."):
+                continue
+            try:
+                record = load(path)
+            except Refused as error:
+                notice(f"left out: {error}")
+                continue
+            readable = True
+            yield record
+        if not readable:
             raise Refused(f"{directory} holds no records; give a directory that `clbench run --out DIR` has written")
-        yield from map(load, paths)
+
+
+def set_aside(path: Path) -> Path:
+    """Move a file, or folder, that cannot be used into ``damaged/`` beside it, and return where it is now.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder = path.parent / "damaged"
+    folder.mkdir(exist_ok=True)
+    place, number = folder / path.name, 1
+    while place.exists():
+        number += 1
+        place = folder / f"{path.name}.{number}"
+    return path.rename(place)
+
+
+def set_record_aside(key: str, directory: Path) -> None:
+    """The same for a record and its trace, whichever of them are there."""
+    for path in (record_path(key, directory), directory / "traces" / f"{key}.npz"):
+        if path.exists() or path.is_symlink():
+            set_aside(path)

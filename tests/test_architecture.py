@@ -13,7 +13,7 @@ import clbench
 ROOT = Path(clbench.__file__).parent
 
 LEVELS = (
-    "types record rng registry parameters compat identity",
+    "types record rng registry parameters compat identity notices",
     "data metrics cost peak store rates look_schedule config batch admission shipped generators arrivals cuts",
     "memory resident models features optimizers scenarios sections per_row fisher flops objective side_work "
     "probe passes",

@@ -9,7 +9,7 @@ from test_data_sources import pictures, png, write_folder
 
 from clbench.data import check_name, load
 from clbench.data.registry import parts
-from clbench.data.roots import Notice
+from clbench.notices import Notice
 from clbench.parameters import Refused
 
 # --------------------------------------------------------------------------------------------------- transparency

@@ -29,6 +29,11 @@ def test_on_linux_the_model_of_the_processor_is_read_from_its_file(tmp_path, mon
     assert environment.processor() == expected
 
 
+def test_a_checkout_where_there_is_no_git_has_no_commit(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert environment._commit() == ""
+
+
 def test_elsewhere_the_system_is_asked_and_silence_leaves_the_architecture(tmp_path, monkeypatch):
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")

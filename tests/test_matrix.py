@@ -2,8 +2,10 @@
 
 import inspect
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import clbench
 from clbench import store
 from clbench.cell import run_cell
 from clbench.executors import Started
+from clbench.notices import Notice
 from clbench.parameters import Refused
 from clbench.plan import plan
 from clbench.record import Record
@@ -103,11 +106,48 @@ def test_a_record_is_on_disk_before_the_watcher_hears_of_it(tmp_path):
     assert heard == [True, True]
 
 
-def test_damaged_record_in_the_way_is_refused_before_anything_runs(tmp_path):
+def test_damaged_record_in_the_way_is_set_aside_and_its_cell_runs_again(tmp_path):
     [record] = run_short(strategies="naive", seeds=1, out=tmp_path)
-    store.record_path(record.key, tmp_path).write_text("{ half")
-    with pytest.raises(Refused, match=r"is damaged .* remove it and run its benchmark again"):
-        run_short(strategies="naive", seeds=1, out=tmp_path)
+    path = store.record_path(record.key, tmp_path)
+    path.write_text("{ half")
+    with pytest.warns(Notice, match=rf"the record {path} is damaged \(.*\); it was set aside in .*damaged"):
+        [again] = run_short(strategies="naive", seeds=1, out=tmp_path)
+    assert_same_traces([again], [record])
+    assert_same_traces([store.load(path)], [record])
+    assert (path.parent / "damaged" / path.name).read_text() == "{ half"
+
+
+def test_results_that_are_removed_while_a_matrix_runs_are_written_again_and_told(tmp_path):
+    def watch(event):
+        if isinstance(event, Record) and event.seed == 1:
+            shutil.rmtree(tmp_path / "out")
+
+    with pytest.raises(Refused, match=r"2 of 3 records were removed from .*out while the matrix ran; .*written again"):
+        run_short(strategies="naive", seeds=3, out=tmp_path / "out", watch=watch)
+    assert sorted(record.seed for record in store.load_all(tmp_path / "out")) == [0, 1, 2]
+
+
+def test_what_cannot_be_written_of_a_record_is_kept_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "elsewhere"))
+    write = store.write
+
+    def refuse(path, content):
+        if path.suffix == ".npz" and "elsewhere" not in str(path):
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(store, "write", refuse)
+    with pytest.raises(Refused, match=r"it is kept in .*elsewhere/clbench-rescued-out, whose records and traces"):
+        run_short(strategies="naive", seeds=1, out=tmp_path / "out")
+    [kept] = store.load_all(tmp_path / "elsewhere" / "clbench-rescued-out")
+    assert kept.status == "done"
+
+
+def test_weights_that_cannot_be_written_are_told_and_the_record_is_kept(tmp_path):
+    (tmp_path / "models").write_text("in the way")
+    with pytest.warns(Notice, match=r"naive, seed 0: the weights are not in .*models/.*\.pt \(FileExists.*is kept"):
+        run_short(strategies="naive", seeds=1, out=tmp_path, save_model=True)
+    assert [record.status for record in store.load_all(tmp_path)] == ["done"]
 
 
 @pytest.mark.parametrize("below", ["", "sub/folder"])

@@ -11,11 +11,13 @@ import pytest
 import torch
 
 import clbench
-from clbench import store
+from clbench import snapshots, store
+from clbench.cell import run_cell
+from clbench.notices import Notice
 from clbench.parameters import Refused
 from clbench.plan import plan
 from clbench.prepare import Given, prepare
-from clbench.snapshots import Snapshots
+from clbench.snapshots import Snapshots, packed
 
 MATRIX = {"strategies": "naive, er", "seeds": 2, "overrides": {"training.epochs": 1}}
 
@@ -260,3 +262,91 @@ def test_snapshot_shares_no_memory_with_the_run():
         run.train(interrupt_at(30))
     torch.save(snapshot, again)
     assert file.getvalue() == again.getvalue()
+
+
+# --------------------------------------------------------------------------------------------------- unfit snapshots
+
+
+def saved_at(step, cell, path):
+    with pytest.raises(Interrupted):
+        Snapshots(prepare(cell), path, seconds=0).train(interrupt_at(step))
+    return path.read_bytes()
+
+
+def changed(content, change):
+    """A file's content with its snapshot changed, and a right checksum."""
+    snapshot = torch.load(io.BytesIO(content.partition(b"\n")[2]), weights_only=True)
+    change(snapshot)
+    return packed(snapshot)
+
+
+UNFIT = {
+    "empty": lambda content: b"",
+    "garbage": lambda content: b"no snapshot at all",
+    "cut off": lambda content: content[:-100],
+    "a flipped byte": lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+    "of another clbench": lambda content: content.replace(b'"clbench": "', b'"clbench": "9', 1),
+    "of an earlier one, without a head": lambda content: content.partition(b"\n")[2],
+    "no dictionary": lambda content: packed([1, 2]),
+    "a field missing": lambda content: changed(content, lambda s: s["chain"].pop("watches")),
+    "a field more": lambda content: changed(content, lambda s: s["learner"].update(more=1)),
+    "a buffer more": lambda content: changed(content, lambda s: s["learner"]["buffers"].append(torch.zeros(3))),
+    "weights that broadcast": lambda content: changed(content, lambda s: s["learner"].update(w=torch.zeros(1))),
+    "a negative step": lambda content: changed(content, lambda s: s["cursor"].update(step=-3)),
+    "past the end": lambda content: changed(content, lambda s: s["cursor"].update(experience=5)),
+    "another cell's": lambda content: changed(content, lambda s: s.update(key="0123456789abcdef")),
+    "memory of another size": lambda content: changed(
+        content, lambda s: s["learner"]["memory"].update(index=torch.zeros(5, 3))
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", UNFIT)
+def test_a_snapshot_that_does_not_fit_is_set_aside_by_name_and_the_cell_begins_anew(tmp_path, damage):
+    cell, path = cell_of("er"), tmp_path / "partial" / "KEY.pt"
+    whole = run_cell(cell)
+    content = UNFIT[damage](saved_at(40, cell, path))
+    path.write_bytes(content)
+    steps = []
+    with pytest.warns(Notice, match=rf"er, seed \d: the snapshot {path} .* set aside as .*damaged/KEY\.pt; the cell"):
+        record = run_cell(cell, partial=path, tick=lambda step, _: steps.append(step))
+    assert (record.status, steps[0]) == ("done", 1)
+    np.testing.assert_array_equal(record.trace.score, whole.trace.score)
+    assert (tmp_path / "partial" / "damaged" / "KEY.pt").read_bytes() == content
+    assert not path.exists()
+
+
+def test_a_snapshot_that_cannot_be_written_is_told_once_and_the_run_goes_on(tmp_path):
+    (tmp_path / "partial").write_text("in the way")
+    run, whole = prepare(cell_of("er")), prepare(cell_of("er"))
+    with pytest.warns(Notice, match=r"no snapshot can be written to .*KEY\.pt \(FileExists.*the run goes on") as told:
+        Snapshots(run, tmp_path / "partial" / "KEY.pt", seconds=0).train()
+    whole.train()
+    assert len(told) == 1
+    assert_same(run, whole)
+
+
+def test_a_run_that_is_asked_to_stop_is_saved_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(snapshots, "WORTH_SECONDS", 0.0)
+    cell, path = cell_of("er"), tmp_path / "KEY.pt"
+    whole, rest = prepare(cell), prepare(cell)
+
+    def stop(step, _):
+        if step == 33:
+            raise snapshots.Interrupted
+
+    with pytest.raises(snapshots.Interrupted):
+        Snapshots(prepare(cell), path).train(stop)
+    steps = []
+    Snapshots(rest, path).train(lambda step, _: steps.append(step))
+    whole.train()
+    assert steps[0] == 34
+    assert_same(rest, whole)
+
+
+@pytest.mark.parametrize("strategy", ["sklearn:SGDClassifier(loss=log_loss)", "sklearn:GaussianNB"])
+def test_what_a_guest_keeps_is_counted_alike_after_an_interruption(tmp_path, strategy):
+    cell, path = cell_of(strategy), tmp_path / "KEY.pt"
+    whole = run_cell(cell)
+    saved_at(20, cell, path)
+    assert run_cell(cell, partial=path).cost["state_bytes"] == whole.cost["state_bytes"] > 0

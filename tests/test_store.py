@@ -8,6 +8,7 @@ import pytest
 from synthetic import dipping, record
 
 from clbench import store
+from clbench.notices import Notice
 from clbench.parameters import Refused
 from clbench.record import Record, Trace
 
@@ -228,3 +229,89 @@ def test_a_trace_from_before_a_column_existed_is_read_without_it(tmp_path):
     assert [trace.probe_step.shape, trace.probe.shape] == [(0,), (0, 6)]
     np.testing.assert_array_equal(trace.score, kept.trace.score)
     assert np.isfinite(trace.standard_error[-1]).all()
+
+
+# --------------------------------------------------------------------------------------------------- among others
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b'{"format": 1', b"\x00\x05\x16\x07", b"[" * 100_000, "directory"],
+    ids=["empty", "no fields", "cut off", "binary", "deep", "directory"],
+)
+def test_a_file_that_is_no_record_is_named_and_the_others_are_read(saved, tmp_path, content):
+    kept, path, _ = saved
+    foreign = path.with_name("0123456789abcdef.json")
+    foreign.mkdir() if content == "directory" else foreign.write_bytes(content)
+    with pytest.warns(Notice, match=r"left out: the record .*0123456789abcdef\.json"):
+        assert [found.key for found in store.load_all(tmp_path)] == [kept.key]
+
+
+def test_files_of_other_programs_are_named_together(saved, tmp_path):
+    kept, path, _ = saved
+    for name in "abcd":
+        path.with_name(f"._{name}.json").write_bytes(b"\x00\x05")
+    with pytest.warns(Notice) as told:
+        assert [found.key for found in store.load_all(tmp_path)] == [kept.key]
+    assert [str(each.message) for each in told] == [
+        f"left out of {path.parent}: ._a.json, ._b.json, ._c.json, ..., which are no records"
+    ]
+
+
+def test_a_folder_in_which_nothing_can_be_read_is_refused(saved, tmp_path):
+    _, path, _ = saved
+    path.write_bytes(b"")
+    with pytest.warns(Notice), pytest.raises(Refused, match="holds no records"):
+        list(store.load_all(tmp_path))
+
+
+def test_a_record_under_the_name_of_another_is_damaged(saved):
+    _, path, _ = saved
+    other = path.with_name("0123456789abcdef.json")
+    path.rename(other)
+    assert "is damaged (it is the record of cell" in refusal(other)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("cost", '{"train_seconds": NaN}'),
+        ("cost", '{"train_seconds": 1e400}'),
+        ("cost", '{"train_seconds": [1]}'),
+        ("cost", '{"train_seconds": "a while"}'),
+        ("environment", '{"torch": ["2", "4"]}'),
+        ("environment", '{"torch": {"major": 2}}'),
+        ("label", "[1]"),
+        ("label", "5"),
+        ("cell", '{"benchmark": {"name": 5, "version": 1}, "strategy": [], "seed": 0}'),
+        ("cell", '{"benchmark": {"name": "b", "version": 1}, "strategy": "er", "seed": 0}'),
+        ("cell", '{"benchmark": {"name": "b", "version": 1}, "strategy": [], "seed": -Infinity}'),
+        ("cell", '{"benchmark": "b"}'),
+    ],
+)
+def test_a_value_of_a_kind_that_no_record_holds_is_damage(saved, field, text):
+    _, path, _ = saved
+    content = json.loads(path.read_text())
+    content[field] = "HERE"
+    path.write_text(json.dumps(content).replace('"HERE"', text))
+    assert refusal(path).startswith(f"the record {path} is damaged (")
+
+
+def test_what_is_set_aside_lies_beside_and_nothing_is_overwritten(saved, tmp_path):
+    kept, path, trace = saved
+    for content in (b"first", b"second"):
+        path.write_bytes(content)
+        store.set_record_aside(kept.key, tmp_path)
+    assert not path.exists()
+    assert not trace.exists()
+    held = {each.name: each.read_bytes() for each in (path.parent / "damaged").iterdir()}
+    assert held == {path.name: b"first", f"{path.name}.2": b"second"}
+    assert [each.name for each in (trace.parent / "damaged").iterdir()] == [trace.name]
+
+
+def test_a_text_that_utf_8_has_no_bytes_for_and_a_cost_that_is_no_number_lose_no_record(tmp_path):
+    kept = record("er", 0, status="failed", reason="cannot open caf\udce9")
+    kept.cost.update({"a": float("nan"), "b": 2.0})
+    found = store.load(store.save(kept, tmp_path))
+    assert found.reason == "cannot open caf\\udce9"
+    assert found.cost == {name: value for name, value in kept.cost.items() if name != "a"}

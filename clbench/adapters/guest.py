@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,9 +110,12 @@ class Guest(Part):
 
     @property
     def state_bytes(self) -> int:
-        """Size of the guest as pickled; 0 where it can no longer be."""
+        """Size of what the guest holds, pickled; 0 where it can no longer be.
+
+        Texts count once, however many objects hold them: so one that has gone on from a snapshot counts the same.
+        """
         try:
-            return int(self.save()["guest"].numel())
+            return size(self.save()["guest"].numpy().tobytes())
         except (Refused, KeyError):
             return 0
 
@@ -143,6 +147,19 @@ class Guest(Part):
                 f"{n_outputs}) and whole-numbered labels of shape (rows,)"
             )
         return answer.float()
+
+
+def size(pickled: bytes) -> int:
+    """Bytes of the values in a pickle: arrays, numbers, and each different text once; not how they hang together."""
+    texts, rest = set[str](), 0
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if isinstance(argument, str):
+            texts.add(argument)
+        elif isinstance(argument, bytes | bytearray):
+            rest += len(argument)
+        elif isinstance(argument, int | float) and not opcode.name.endswith(("PUT", "GET", "FRAME", "PROTO")):
+            rest += 8
+    return rest + sum(map(len, texts))
 
 
 @contextmanager
@@ -202,7 +219,9 @@ class Pickler(cloudpickle.Pickler):
         self._things = things
 
     def persistent_id(self, obj: Any) -> Any:
-        """The name of a thing of the learner's."""
+        """The name of a thing of the learner's, or of a plain dtype, of which arrays share one."""
+        if isinstance(obj, np.dtype) and obj.isbuiltin == 1:
+            return "dtype", obj.str
         return self._things.name(obj)
 
 
@@ -215,4 +234,4 @@ class Unpickler(pickle.Unpickler):
 
     def persistent_load(self, name: Any) -> Any:
         """The thing of a name."""
-        return self._things.thing(name)
+        return np.dtype(name[1]) if isinstance(name, tuple) and name[0] == "dtype" else self._things.thing(name)

@@ -1,69 +1,16 @@
-"""The command line. Commands import what they need when they run, so that ``clbench --help`` starts at once."""
+"""The command line; importing it imports the standard library alone, so that ``main`` is there for the first Ctrl-C."""
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
-import warnings
-from collections.abc import Sequence
-from typing import Annotated, Any
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-import typer
-
-from clbench.cli.boards import board, plot
-from clbench.cli.check import check
-from clbench.cli.checkup import doctor
-from clbench.cli.listing import list_names
-from clbench.cli.new import new
-from clbench.cli.run import run
-from clbench.cli.sensitivity import sensitivity
-from clbench.cli.show import show
-
-app = typer.Typer(
-    name="clbench",
-    help="Continual-learning benchmarks that look at every iteration.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-app.command("run")(run)
-app.command("list")(list_names)
-app.command("show")(show)
-app.command("board")(board)
-app.command("plot")(plot)
-app.command("sensitivity")(sensitivity)
-app.command("check")(check)
-app.add_typer(new, name="new")
-app.command("doctor")(doctor)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from clbench import __version__
-
-        typer.echo(f"clbench {__version__}")
-        raise typer.Exit()
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Continual-learning benchmarks that look at every iteration."""
-
-
-def _told(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> str:
-    """A notice in a line; any other warning as Python writes it."""
-    from clbench.data.roots import Notice
-
-    if issubclass(category, Notice):
-        return f"clbench: {message}\n"
-    return _formatwarning(message, category, *where, **more)
-
-
-_formatwarning = warnings.formatwarning
+from clbench.cli.console import plain_console, tell
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,14 +19,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: In place of those of the process.
     """
-    warnings.formatwarning = _told
-    try:
-        app(args=arguments, prog_name="clbench")
-    except ValueError as error:
-        from clbench.parameters import Refused
+    with plain_console():
+        try:
+            with leaves_at_once():
+                from clbench.cli.app import app
+            app(args=arguments, prog_name="clbench")
+        except OSError as error:
+            if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
+                raise
+            tell(f"the output cannot be written: {error.strerror}")
+            sys.exit(1)
+        except ValueError as error:
+            from clbench.parameters import Refused
 
-        if not isinstance(error, Refused):
-            raise
-        sys.stdout.flush()
-        print(f"clbench: {error}", file=sys.stderr)
-        sys.exit(2)
+            if not isinstance(error, Refused):
+                raise
+            tell(str(error))
+            sys.exit(2)
+
+
+@contextmanager
+def leaves_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process without a word: what is being imported would tell it in pages."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

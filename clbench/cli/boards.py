@@ -50,10 +50,10 @@ def board(
         raise Refused(f"there is no board format {chosen!r}; {did_you_mean(chosen, [*FORMATS, 'hub'])}")
     text = render(made, chosen)
     if output is None:
-        typer.echo(text, nl=False)
+        print(text, end="")
     else:
         write_file(output, text.encode())
-        typer.echo(f"{output} written")
+        print(f"{output} written")
 
 
 def _export(directories: list[Path], metrics: str | None, folder: Path | None) -> None:
@@ -64,7 +64,7 @@ def _export(directories: list[Path], metrics: str | None, folder: Path | None) -
     if folder is None or metrics is not None:
         raise Refused("--format hub writes a folder with all metrics: add -o FOLDER, and leave out --metrics")
     for path in export(api.records(*directories), folder):
-        typer.echo(f"{path} written")
+        print(f"{path} written")
 
 
 def plot(
@@ -125,7 +125,7 @@ def plot(
         *directories, kind=chosen, benchmark=benchmark, strategies=names, cost=cost or "rows", since=since or "last"
     )
     picture(figure, output)
-    typer.echo(f"{output} written")
+    print(f"{output} written")
 
 
 def can_print(text: str, encoding: str) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
@@ -14,11 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clbench.cli.common import count, describe_stream, make_console, pairs, picture, print_board, write_file
+from clbench.cli.console import tell
 from clbench.cli.plugins import Plugins
+from clbench.cli.stopping import Stoppable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clbench.executors import Event
     from clbench.plan import Cell, Plan
     from clbench.progress import Tally
     from clbench.record import Record
@@ -67,37 +69,38 @@ def run(
 
     Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong.
     """
-    from clbench.api import split_strategies
-    from clbench.matrix import OTHER_DATA, finished, outdated
-    from clbench.plan import plan as make_plan
-    from clbench.progress import Tally
+    with Stoppable() as stops:
+        from clbench.api import split_strategies
+        from clbench.matrix import OTHER_DATA, finished, outdated
+        from clbench.plan import plan as make_plan
+        from clbench.progress import Tally
 
-    plan = make_plan(
-        benchmark,
-        strategies=split_strategies(strategies),
-        seeds=seeds,
-        overrides=settings or (),
-        data_dir=data_dir,
-    )
-    folder = out or Path("results") / plan.benchmark.name
-    console = make_console()
-    where = None if data_dir is None else str(data_dir)
-    old = set(outdated(plan.cells, folder, where))
-    known = {cell.key for cell in plan.cells if cell.key not in old and finished(cell, folder)}
-    if old:
-        console.print(
-            f"{count(len(old), 'cell')} of {len(plan.cells)} finished before with other data than there is now: run "
-            f"again, the old records are put aside in {folder / OTHER_DATA}.",
-            soft_wrap=True,
+        plan = make_plan(
+            benchmark,
+            strategies=split_strategies(strategies),
+            seeds=seeds,
+            overrides=settings or (),
+            data_dir=data_dir,
         )
-    if dry_run:
-        described = _show_plan(console, plan, known=known, out=folder, data_dir=where)
-        todo = [cell for cell in plan.cells if cell.key not in known]
-        if todo and described and not no_time:
-            _show_time(console, todo, jobs=jobs, device=device, data_dir=where)
-        return
-    tally = Tally(len(plan.cells), len(known))
-    with _stoppable(tally, folder):
+        folder = out or Path("results") / plan.benchmark.name
+        console = make_console()
+        where = None if data_dir is None else str(data_dir)
+        old = set(outdated(plan.cells, folder, where))
+        known = {cell.key for cell in plan.cells if cell.key not in old and finished(cell, folder)}
+        if old:
+            console.print(
+                f"{count(len(old), 'cell')} of {len(plan.cells)} finished before with other data than there is now: "
+                f"run again, the old records are put aside in {folder / OTHER_DATA}.",
+                soft_wrap=True,
+            )
+        if dry_run:
+            described = _show_plan(console, plan, known=known, out=folder, data_dir=where)
+            todo = [cell for cell in plan.cells if cell.key not in known]
+            if todo and described and not no_time:
+                _show_time(console, todo, jobs=jobs, device=device, data_dir=where)
+            return
+        tally = Tally(len(plan.cells), len(known))
+        stops.begin(tally, folder)
         options: dict[str, Any] = {"jobs": jobs, "device": device, "data_dir": where, "save_model": save_model}
         records = _execute(console, plan, tally=tally, out=folder, options=options)
         _publish(console, plan, folder)
@@ -113,10 +116,28 @@ def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: 
     if tally.before:
         console.print(f"{tally.before} of {tally.total} cells were finished before.")
     with display(tally, console) as watch:
-        records: list[Record] = execute_plan(plan, out=out, watch=watch, **options).records
+        records: list[Record] = execute_plan(plan, out=out, watch=_unbroken(watch), **options).records
     if tally.ended:
-        console.print(f"{count(tally.ended, 'cell')} run in {clock_text(tally.elapsed)}.")
+        with suppress(OSError):  # the results are not yet written
+            console.print(f"{count(tally.ended, 'cell')} run in {clock_text(tally.elapsed)}.")
     return records
+
+
+def _unbroken(watch: Callable[[Event], None]) -> Callable[[Event], None]:
+    """The same watcher; where its console breaks (a full disk, a lost terminal) it is silent, and the run goes on."""
+    broken = False
+
+    def guarded(event: Event) -> None:
+        nonlocal broken
+        if not broken:
+            try:
+                watch(event)
+            except BrokenPipeError:  # its reader has left, which is to stop
+                raise
+            except OSError:
+                broken = True
+
+    return guarded
 
 
 def _publish(console: Console, plan: Plan, out: Path) -> None:
@@ -135,7 +156,7 @@ def _publish(console: Console, plan: Plan, out: Path) -> None:
     try:
         figure = plots.stability_gap(records, benchmark=_drawn(plan, records))
     except Refused as error:
-        _warn(f"no picture of the stability gap: {error}")
+        tell(f"no picture of the stability gap: {error}")
     else:
         written.append(out / "stability_gap.png")
         picture(figure, written[-1])
@@ -161,7 +182,7 @@ def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:
 
     problems = track.send(records, out=out, mode=mode.value)
     for problem in problems:
-        _warn(problem)
+        tell(problem)
     if not problems:
         print(
             f"Sent to Weights & Biases ({mode.value}): {count(len(records), 'run')}; its files are in {out / 'wandb'}"
@@ -169,56 +190,22 @@ def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:
 
 
 def _verdict(records: Sequence[Record]) -> int:
-    """The exit code; cells without a result are listed with the reason, once for all seeds that share it."""
+    """The exit code; cells without a result are listed with the reason, once for all seeds that share it.
+
+    Skipped cells are no fault, unless there is nothing else.
+    """
+    bad = [record for record in records if record.status in ("failed", "diverged")]
+    if bad:
+        tell(f"{len(bad)} of {count(len(records), 'cell')} failed or diverged:")
+    elif all(record.status == "skipped" for record in records):
+        tell(f"all {count(len(records), 'cell')} were skipped:")
+        bad = list(records)
     groups: dict[tuple[str, str, str], list[str]] = {}
-    for record in records:
-        if record.status in ("failed", "diverged"):
-            groups.setdefault((record.label, record.status, record.reason), []).append(str(record.seed))
-    if not groups:
-        return 0
-    bad = sum(map(len, groups.values()))
-    _warn(f"{bad} of {count(len(records), 'cell')} failed or diverged:")
+    for record in bad:
+        groups.setdefault((record.label, record.status, record.reason), []).append(str(record.seed))
     for (label, status, reason), seeds in groups.items():
         print(f"  {label}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {status}: {reason}", file=sys.stderr)
-    return 1
-
-
-def _warn(text: str) -> None:
-    sys.stdout.flush()
-    print(f"clbench: {text}", file=sys.stderr, flush=True)
-
-
-# --------------------------------------------------------------------------------------------------- stopping
-
-
-class _Stopped(KeyboardInterrupt):
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextmanager
-def _stoppable(tally: Tally, out: Path) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run in order: workers are gone, and one sentence says how to go on."""
-
-    def stop(number: int, _frame: object) -> None:
-        raise _Stopped(number)
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {each: signal.signal(each, stop) for each in signals}
-    try:
-        yield
-    except _Stopped as stopped:
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        _warn(
-            f"stopped: {tally.finished} of {count(tally.total, 'cell')} are finished and kept in {out}; "
-            "the same command continues"
-        )
-        raise typer.Exit(128 + stopped.number) from None
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    return 1 if bad else 0
 
 
 # --------------------------------------------------------------------------------------------------- dry run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from clbench.data import contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.images import decode_all
-from clbench.data.roots import Notice, locate
+from clbench.data.roots import locate
+from clbench.notices import notice
 from clbench.parameters import Refused
 from clbench.types import Dataset, Index
 
@@ -40,7 +40,7 @@ def from_folder(
 ) -> Dataset:
     """Read an image folder; classes are the sub-folders of ``train``, in alphabetical order.
 
-    What is left out is told in a :class:`clbench.data.roots.Notice`: hidden files and folders, images that lie deeper
+    What is left out is told in a :class:`clbench.notices.Notice`: hidden files and folders, images that lie deeper
     or in no class, and files of another kind.
 
     Args:
@@ -57,7 +57,7 @@ def from_folder(
     train, test, left_out = _listings(root)
     classes = sorted(train)
     if left_out:
-        warnings.warn(f"{root}: left out are {'; '.join(left_out)}", Notice, stacklevel=2)
+        notice(f"{root}: left out are {'; '.join(left_out)}")
 
     def decode() -> Dataset:
         splits = [_read(listing, classes, size, background) for listing in (train, test)]

@@ -11,10 +11,6 @@ from pathlib import Path
 from clbench.parameters import Refused
 
 
-class Notice(UserWarning):
-    """Something that was read in a way that not everybody expects, told once; nothing is wrong."""
-
-
 class Missing(Refused):
     """A data set's files are not there, and were not or could not be downloaded."""
 
