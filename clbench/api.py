@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.config import Assignment
 from clbench.executors import Event, Options, ignore
+from clbench.executors.limits import limits
 from clbench.matrix import finished, outdated, run_matrix
 from clbench.parameters import Refused
 from clbench.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
@@ -40,6 +41,9 @@ def run(
     stream: Stream | Callable[[int], Stream] | None = None,
     model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
     save_model: bool = False,
+    time_limit: float | str | None = None,
+    memory_limit: int | str | None = None,
+    isolated: bool = False,
     watch: Callable[[Event], None] = ignore,
 ) -> list[Record]:
     """Run a benchmark matrix; cells that are finished in ``out`` are not run again.
@@ -62,6 +66,12 @@ def run(
         model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or what
             makes one when called with ``(shape, n_outputs)``, a function or a class, initialised anew for each seed.
         save_model: Keep final weights as ``OUT/models/KEY.pt``.
+        time_limit: Of each cell, in seconds or as ``"15m"``, ``"2h"``; one that takes longer fails.
+        memory_limit: Of each cell, in bytes or as ``"8GB"``, ``"50%"`` of the machine's; one that holds more fails.
+            Without it workers together may hold nine tenths of the machine's memory.
+        isolated: Run one job in a worker process too, as with limits and on the command line, so that a cell that ends
+            its process, hangs or takes too much costs itself alone. Otherwise it runs in this process, where a debugger
+            can follow it.
         watch: Told of every event: :class:`Started`, :class:`Progress`, and each :class:`Record`.
 
     Returns:
@@ -88,8 +98,9 @@ def run(
         data_dir=data_dir,
     )
     return execute_plan(
-        plan, out=out, jobs=jobs, device=device, data_dir=data_dir, given=given, save_model=save_model, watch=watch
-    ).records
+        plan, out=out, jobs=jobs, device=device, data_dir=data_dir, given=given, save_model=save_model,
+        time_limit=time_limit, memory_limit=memory_limit, isolated=isolated, watch=watch,
+    ).records  # fmt: skip
 
 
 def execute_plan(
@@ -101,6 +112,9 @@ def execute_plan(
     data_dir: str | Path | None = None,
     given: Any = None,
     save_model: bool = False,
+    time_limit: float | str | None = None,
+    memory_limit: int | str | None = None,
+    isolated: bool = False,
     watch: Callable[[Event], None] = ignore,
 ) -> Any:
     """Run the cells of a plan, after building its first stream, so that what is wrong there shows before anything runs.
@@ -110,7 +124,7 @@ def execute_plan(
 
     Arguments as in :func:`run`; returns a ``clbench.matrix.Outcome``.
     """
-    where = None if out is None else Path(out)
+    where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     if save_model and where is None:
         raise Refused("save_model needs out: the folder in which models/KEY.pt is written")
     named = given is None or (given.dataset is None and given.stream is None)
@@ -124,13 +138,15 @@ def execute_plan(
         else:
             stream = given_stream(given.stream, first.seed)
         if given is not None and given.model is not None:
-            _check_model(given.model, stream, first.seed, alone=jobs in (1, "1"))
+            _check_model(given.model, stream, first.seed, alone=jobs in (1, "1") and not isolated and not held.given)
     options = Options(
         data_dir=_text(data_dir),
         device=choose_device(device),
         given=given,
         models=where / "models" if where is not None and save_model else None,
         partial=where / "partial" if where is not None else None,
+        limits=held,
+        isolated=isolated,
     )
     return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, outdated=old)
 
@@ -204,7 +220,7 @@ def _dataset(
 
 
 def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)
+    return None if path is None else str(Path(path).expanduser())
 
 
 # --------------------------------------------------------------------------------------------------- looking
@@ -218,7 +234,7 @@ def records(*directories: str | Path) -> list[Record]:
     """
     from clbench import store
 
-    return list(store.load_all(*map(Path, directories)))
+    return list(store.load_all(*(Path(directory).expanduser() for directory in directories)))
 
 
 def load(*directories: str | Path) -> DataFrame:

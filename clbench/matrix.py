@@ -8,12 +8,16 @@ import os
 import secrets
 import tempfile
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from clbench import store
+from clbench.claims import Shared
 from clbench.data.roots import offline
-from clbench.executors import Event, Options, execute, ignore
+from clbench.executors import Elsewhere, Event, Notified, Options, execute, ignore
+from clbench.executors.worker import Trained
 from clbench.notices import notice
 from clbench.parameters import Refused
 from clbench.plan import Cell, rows
@@ -113,14 +117,31 @@ def run_matrix(
         _writable(folder)
         _set_damaged_aside(todo, folder)
 
-    def keep(event: Event) -> None:
-        if isinstance(event, Record):
+    def keep(event: Any) -> None:
+        if isinstance(event, Notified):
+            notice(event.sentence)
+        elif isinstance(event, Trained):
+            if folder is not None:
+                _save(event.record, folder)
+            return
+        elif isinstance(event, Record):
             known[event.key] = event
             if folder is not None:
                 _save(event, folder)
+            if shared is not None:
+                shared.release(event.key)
         watch(event)
 
-    execute(todo, options, jobs=jobs_for(todo, jobs), emit=keep)
+    def found(record: Record) -> None:
+        known[record.key] = record
+        watch(Elsewhere(record))
+
+    shared = None if folder is None or not todo else Shared(todo, folder, found)
+    try:
+        execute(todo if shared is None else shared, options, jobs=jobs_for(todo, jobs), emit=keep)
+    finally:
+        if shared is not None:
+            shared.close()
     outcome.records = [known[cell.key] for cell in cells]
     if folder is not None and todo:
         _still_there(outcome.records, folder)
@@ -164,7 +185,8 @@ def _put_aside(key: str, out: Path) -> None:
             path = out / kind / f"{key}.{suffix}"
             if path.exists():
                 (out / OTHER_DATA / kind).mkdir(parents=True, exist_ok=True)
-                path.replace(out / OTHER_DATA / kind / path.name)
+                with suppress(FileNotFoundError):  # another command was faster
+                    path.replace(out / OTHER_DATA / kind / path.name)
     except OSError as error:
         raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
 
@@ -198,6 +220,8 @@ def _set_damaged_aside(cells: Sequence[Cell], out: Path) -> None:
             except store.Damaged as error:
                 try:
                     store.set_record_aside(cell.key, out)
+                except FileNotFoundError:  # another command was faster
+                    continue
                 except OSError as problem:
                     raise Refused(f"{error}; it cannot be set aside: {problem.strerror}") from None
                 said = str(error).partition("; remove it")[0]

@@ -6,7 +6,7 @@ import warnings
 
 
 class Notice(UserWarning):
-    """Something small went wrong, or not as everybody expects, and the work goes on; a sentence says what became of it."""
+    """Something small went wrong, or not as all expect, and the work goes on; a sentence says what became of it."""
 
 
 def notice(sentence: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from clbench.executors import Event, Progress, Started
+from clbench.executors import Elsewhere, Event, Notified, Progress, Started
 from clbench.matrix import FINISHED
 from clbench.record import Record
 
@@ -53,7 +53,10 @@ class Tally:
             self.running.pop(event.key, None)
             self.ended += 1
             self.finished += event.status in FINISHED
-        else:
+        elif isinstance(event, Elsewhere):
+            self.before += 1
+            self.finished += event.record.status in FINISHED
+        elif not isinstance(event, Notified):
             self.running[event.cell.key] = event.fraction if isinstance(event, Progress) else 0.0
 
     @property
@@ -114,6 +117,9 @@ class Lines:
             left = f" (about {clock_text(self.tally.left)} left)" if self.tally.left else ""
             position = f"[{self.tally.before + self.tally.ended}/{self.tally.total}]"
             print(f"{position} {outcome_text(event)}{left}", flush=True)
+        elif isinstance(event, Elsewhere):
+            position = f"[{self.tally.before + self.tally.ended}/{self.tally.total}]"
+            print(f"{position} {outcome_text(event.record)}, run by another command", flush=True)
 
 
 class Bars:
@@ -159,7 +165,7 @@ class Bars:
         elif isinstance(event, Progress):
             note = f"seed {event.cell.seed}, iteration {event.step}"
             self.progress.update(self.cells[event.cell.key], completed=event.fraction, note=note)
-        else:
+        elif isinstance(event, Record):
             self.progress.remove_task(self.cells.pop(event.key))
             if event.status != "done":
                 self.console.print(outcome_text(event), style="yellow")

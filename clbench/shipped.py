@@ -39,7 +39,7 @@ def find(benchmark: str | Path) -> Path:
     known, written = shipped(), str(benchmark)
     if written in known:
         return known[written]
-    path = Path(benchmark)
+    path = Path(benchmark).expanduser()
     if path.exists():
         return path
     name, _, version = written.partition("@")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -89,11 +90,12 @@ class Snapshots:
         """
         resumed, moved = self.go_on(), False
         began = last = perf_counter()
+        owner = os.getpid()  # a copy of it that a part has made writes nothing
 
         def save_and_tick(step: int, done: float) -> None:
             nonlocal last, moved
             moved = True
-            if perf_counter() - last >= self.seconds:
+            if os.getpid() == owner and perf_counter() - last >= self.seconds:
                 self._save()
                 last = perf_counter()
             if tick:

@@ -29,6 +29,7 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLBENCH_CACHE", str(shared / "clbench-cache"))
         patch.setenv("CLBENCH_OFFLINE", "1")
+        patch.setenv("CLBENCH_IN_PROCESS", "1")  # a worker starts with seconds of imports; its own tests take it away
         patch.delenv("CLBENCH_DATA", raising=False)
         yield
 

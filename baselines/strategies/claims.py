@@ -181,7 +181,8 @@ def main() -> None:
         "",
         "## Replay methods against replay, at both losses",
         "",
-        "The comparison at an equal loss is the bold one; the other also compares one mean with a sum of two. `der` and",
+        "The comparison at an equal loss is the bold one; the other also compares one mean with a sum of two. `der` "
+        "and",
         "`derpp` are under `output: seen` here, which is not the protocol of their paper; `class-output-all` has that.",
         "",
         *compared[0][:2],

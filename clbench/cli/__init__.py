@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             with leaves_at_once():
                 from clbench.cli.app import app
-            app(args=arguments, prog_name="clbench")
+            app(args=[home(text) for text in (sys.argv[1:] if arguments is None else arguments)], prog_name="clbench")
         except OSError as error:
             if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
                 raise
@@ -36,6 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise
             tell(str(error))
             sys.exit(2)
+
+
+def home(argument: str) -> str:
+    """An argument with its ``~`` written out, also in ``--out=~/results``, where shells leave it as it is."""
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return option + equals + (os.path.expanduser(value) if value.startswith("~") else value)
 
 
 @contextmanager

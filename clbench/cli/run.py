@@ -56,6 +56,22 @@ def run(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where data sets lie and are downloaded to.", show_default="CLBENCH_DATA")
     ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="Of each cell, like 15m or 2h; one that takes longer fails.", show_default="none")
+    ] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Of each cell, like 8GB or 50%; one that holds more fails.",
+            show_default="nine tenths of the machine for all",
+        ),
+    ] = None,
+    in_process: Annotated[
+        bool,
+        typer.Option(
+            "--in-process", envvar="CLBENCH_IN_PROCESS", help="With --jobs 1: no worker process, for a debugger."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show cells and stream, and predict the time; keep nothing.")
     ] = False,
@@ -101,7 +117,10 @@ def run(
             return
         tally = Tally(len(plan.cells), len(known))
         stops.begin(tally, folder)
-        options: dict[str, Any] = {"jobs": jobs, "device": device, "data_dir": where, "save_model": save_model}
+        options: dict[str, Any] = {
+            "jobs": jobs, "device": device, "data_dir": where, "save_model": save_model, "time_limit": time_limit,
+            "memory_limit": memory_limit, "isolated": not in_process,
+        }  # fmt: skip
         records = _execute(console, plan, tally=tally, out=folder, options=options)
         _publish(console, plan, folder)
         if wandb != Wandb.disabled:

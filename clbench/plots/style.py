@@ -250,7 +250,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     Raises:
         Refused: Another suffix.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix.lower() not in SUFFIXES:
         raise Refused(f"cannot write a picture as {path.name!r}; end its name in {', '.join(SUFFIXES)}")
     _write(figure, path, path.suffix.lower())

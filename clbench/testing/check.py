@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from clbench.parameters import Refused, did_you_mean
 from clbench.testing import barriers, budgets, runs
+from clbench.testing.processes import no_processes
 from clbench.testing.surroundings import as_found
 from clbench.testing.trial import Broken, Skipped, Trial, Written
 
@@ -128,9 +129,9 @@ def _trial(strategy: Written, defaults: Mapping[str, Mapping[str, Any]] | None, 
 
 def _ask(trial: Trial, name: str) -> str | None:
     if name != runs.deterministic.__name__:
-        with as_found():
+        with as_found(), no_processes():
             runs.ask_sound(trial, compares=name not in _ALONE)
-    with as_found():
+    with as_found(), no_processes():
         return _BY_NAME[name](trial)
 
 

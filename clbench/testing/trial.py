@@ -198,7 +198,7 @@ class Trial:
             return prepare(cell, given=given, device=device)
         except Skip as reason:
             raise Skipped(str(reason)) from None
-        except Refused:
+        except (Refused, Broken):
             raise
         except Exception as error:
             raise Halted(f"a run cannot be prepared: {story(error)}") from error

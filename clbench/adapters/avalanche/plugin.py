@@ -236,7 +236,7 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
             label: The strategy's on boards; by default its class and plugins.
             seed: That the script used; without one, runs are numbered from 0 in the directory.
         """
-        trace, where, strategy = self.trace(), Path(directory), self._strategy
+        trace, where, strategy = self.trace(), Path(directory).expanduser(), self._strategy
         own = (EvaluationPlugin, ContinualEvaluationPlugin)
         plugins = [type(p).__name__ for p in strategy.plugins if not isinstance(p, own)]
         plugins = [p for p in plugins if p not in ("Clock", "PeriodicEval")]
