@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 
 import clbench
 from clbench import store
@@ -198,13 +199,29 @@ def test_diverging_cell_is_a_record_that_names_the_iteration_and_the_matrix_goes
     assert (events, again[0].created) == ([], records[0].created)
 
 
-def test_exception_in_a_users_model_is_a_failed_record_with_its_words_and_place():
+def test_exception_in_a_users_model_is_told_before_anything_runs_or_is_a_failed_record_with_its_words_and_place():
     def broken(shape, n_outputs):
         raise RuntimeError(f"no model for {shape} and {n_outputs}")
 
-    [record] = run_short(strategies="naive", seeds=1, model=broken)
+    with pytest.raises(Refused, match=r"RuntimeError: no model for \(1, 8, 8\) and 10 \(test_matrix.py, line "):
+        run_short(strategies="naive", seeds=1, model=broken)
+
+    class Late(nn.Module):
+        """Fails in training alone."""
+
+        def __init__(self, shape, n_outputs):
+            super().__init__()
+            self.last = nn.Linear(64, n_outputs)
+
+        def forward(self, x):
+            if self.training and len(x) > 2:
+                raise RuntimeError(f"no step with {len(x)} rows")
+            return self.last(x.flatten(1))
+
+    [record] = run_short(strategies="naive", seeds=1, model=Late)
     assert record.status == "failed"
-    assert record.reason.startswith("RuntimeError: no model for (1, 8, 8) and 10 (test_matrix.py, line ")
+    assert record.reason.startswith("RuntimeError: no step with ")
+    assert "(test_matrix.py, line " in record.reason
     assert record.trace is None
 
 
