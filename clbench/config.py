@@ -274,6 +274,14 @@ def short(assignment: Assignment) -> str:
     return f"--set {assignment}" if isinstance(assignment, str) else f"{assignment[0]} = {assignment[1]!r}"
 
 
+def key(assignment: Assignment) -> str:
+    """The dotted key of an assignment; empty where it has none."""
+    if isinstance(assignment, str):
+        return assignment.partition("=")[0].strip()
+    first = assignment[0] if isinstance(assignment, tuple) and assignment else ""
+    return first.strip() if isinstance(first, str) else ""
+
+
 def told(assignment: Assignment) -> str:
     """How messages call an assignment that is wrong."""
     return f"--set {assignment!r}" if isinstance(assignment, str) else f"overrides {dict([assignment])!r}"

@@ -135,7 +135,7 @@ def refuse_replaced(
         Refused: The first of them.
     """
     for assignment in overrides:
-        key = str(assignment.partition("=")[0] if isinstance(assignment, str) else assignment[0]).strip()
+        key = config.key(assignment)
         section = key.partition(".")[0]
         if stream and section == "stream":
             raise Refused(

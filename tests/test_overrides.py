@@ -1,6 +1,6 @@
 """Settings given by a program are taken as they are; text is YAML; anything else is answered with a sentence."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -93,7 +93,11 @@ def test_a_benchmark_given_as_a_mapping_may_hold_what_programs_hold():
     made = plan(
         {
             "name": "own",
-            "stream": {"scenario": "split", "dataset": {"name": f"folder:{Path('/data')}"}, "experiences": np.int64(2)},
+            "stream": {
+                "scenario": "split",
+                "dataset": {"name": "digits", "train_rows": np.int64(50)},
+                "experiences": np.int64(2),
+            },
             "model": {"name": "mlp", "hidden": np.array([3, 4])},
             "training": {"lr": np.float64(0.5)},
         }

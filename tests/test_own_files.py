@@ -186,7 +186,7 @@ def test_check_leads_a_class_with_observe_to_its_scheme(tmp_path):
 
 
 def test_a_data_set_in_a_python_file_is_no_known_form(own):
-    with pytest.raises(clbench.Refused, match="not of a known form; write one of folder:PATH"):
+    with pytest.raises(clbench.Refused, match="not of a known form; write one of csv:PATH, folder:PATH"):
         plan(benchmark(own, stream={"scenario": "split", "dataset": f"{own}:ring"}))
 
 
