@@ -20,6 +20,7 @@ _PUBLIC = {
     "board": "clbench.api",
     "from_avalanche": "clbench.adapters.avalanche.taken",
     "load": "clbench.api",
+    "load_model": "clbench.saved",
     "plot": "clbench.api",
     "run": "clbench.api",
     "stream": "clbench.api",

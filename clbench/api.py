@@ -15,6 +15,7 @@ from clbench.plan import Plan, check_batches, given_stream, make_stream, refuse_
 from clbench.plan import plan as make_plan
 from clbench.record import Record
 from clbench.sections import describe_dataset
+from clbench.store import Keep
 from clbench.types import Dataset, Stream
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def run(
     dataset: Any = None,
     stream: Stream | Callable[[int], Stream] | None = None,
     model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
-    save_model: bool = False,
+    save_model: bool | str = False,
+    save_predictions: bool = False,
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
     isolated: bool = False,
@@ -65,7 +67,11 @@ def run(
             every seed, or a function from a seed to its stream.
         model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or what
             makes one when called with ``(shape, n_outputs)``, a function or a class, initialised anew for each seed.
-        save_model: Keep final weights as ``OUT/models/KEY.pt``.
+        save_model: Keep the model at the end of each run as ``OUT/models/KEY.pt``, for :func:`clbench.load_model`;
+            with ``"ends"`` that after each experience too, as ``OUT/models/KEY/EXPERIENCE.pt``. Cells that are
+            finished without what is asked for are run again.
+        save_predictions: Keep the predictions of every evaluation row at the ends of experiences, as
+            ``OUT/predictions/KEY.parquet``.
         time_limit: Of each cell, in seconds or as ``"15m"``, ``"2h"``; one that takes longer fails.
         memory_limit: Of each cell, in bytes or as ``"8GB"``, ``"50%"`` of the machine's; one that holds more fails.
             Without it workers together may hold nine tenths of the machine's memory.
@@ -98,9 +104,19 @@ def run(
         data_dir=data_dir,
     )
     return execute_plan(
-        plan, out=out, jobs=jobs, device=device, data_dir=data_dir, given=given, save_model=save_model,
-        time_limit=time_limit, memory_limit=memory_limit, isolated=isolated, watch=watch,
-    ).records  # fmt: skip
+        plan,
+        out=out,
+        jobs=jobs,
+        device=device,
+        data_dir=data_dir,
+        given=given,
+        save_model=save_model,
+        save_predictions=save_predictions,
+        time_limit=time_limit,
+        memory_limit=memory_limit,
+        isolated=isolated,
+        watch=watch,
+    ).records
 
 
 def execute_plan(
@@ -111,7 +127,8 @@ def execute_plan(
     device: str = "cpu",
     data_dir: str | Path | None = None,
     given: Any = None,
-    save_model: bool = False,
+    save_model: bool | str = False,
+    save_predictions: bool = False,
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
     isolated: bool = False,
@@ -125,11 +142,10 @@ def execute_plan(
     Arguments as in :func:`run`; returns a ``clbench.matrix.Outcome``.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
-    if save_model and where is None:
-        raise Refused("save_model needs out: the folder in which models/KEY.pt is written")
+    keep = keeping(where, save_model, save_predictions)
     named = given is None or (given.dataset is None and given.stream is None)
     old = outdated(plan.cells, where, _text(data_dir)) if where is not None and named else []
-    if old or any(where is None or finished(cell, where) is None for cell in plan.cells):
+    if old or any(where is None or finished(cell, where, keep) is None for cell in plan.cells):
         first = plan.cells[0]
         if given is None or given.stream is None:
             own = given.dataset if given is not None else None
@@ -143,12 +159,27 @@ def execute_plan(
         data_dir=_text(data_dir),
         device=choose_device(device),
         given=given,
-        models=where / "models" if where is not None and save_model else None,
+        keep=keep,
         partial=where / "partial" if where is not None else None,
         limits=held,
         isolated=isolated,
     )
     return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, outdated=old)
+
+
+def keeping(out: Path | None, save_model: bool | str, save_predictions: bool) -> Keep | None:
+    """What is kept beside records.
+
+    Raises:
+        Refused: There is no folder to keep it in, or an unknown word.
+    """
+    if save_model not in (False, True, "final", "ends"):
+        raise Refused(f"save_model = {save_model!r} is not known; use True (or final) for the end of runs, or ends")
+    if not save_model and not save_predictions:
+        return None
+    if out is None:
+        raise Refused("save_model and save_predictions need out: the folder in which models and predictions lie")
+    return Keep(out, model=bool(save_model), ends=save_model == "ends", predictions=save_predictions)
 
 
 def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:

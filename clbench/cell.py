@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sysconfig
 import traceback
@@ -15,7 +14,7 @@ from typing import Any
 
 import torch
 
-from clbench import peak, store
+from clbench import peak
 from clbench.adapters.world import Job
 from clbench.environment import environment
 from clbench.generators import global_states, set_global_states
@@ -27,7 +26,9 @@ from clbench.passes import OTHER_NORM, REASON
 from clbench.plan import Cell
 from clbench.prepare import Given, Run, Skip, prepare_job
 from clbench.record import Record, Trace
+from clbench.saved import Keeper
 from clbench.snapshots import Snapshots, Tick, Unfit, set_aside
+from clbench.store import Keep
 
 OURS = f"{Path(__file__).parent}{os.sep}"
 ONE_ROW = "Expected more than 1 value per channel when training"
@@ -50,7 +51,7 @@ def run_cell(
     device: str = "cpu",
     given: Given | None = None,
     tick: Tick | None = None,
-    save_model: Path | None = None,
+    keep: Keep | None = None,
     partial: Path | None = None,
     trained: Callable[[Record], Any] | None = None,
 ) -> Record:
@@ -62,32 +63,38 @@ def run_cell(
         device: ``cpu`` or ``cuda``.
         given: Arrays or a module in place of names.
         tick: Called after every step.
-        save_model: Where to save the final weights, a ``state_dict`` of the model.
+        keep: What to keep beside the record; what cannot be written is told in an alarm.
         partial: Where a long run keeps its last snapshot; one found there is gone on from, and removed at the end.
         trained: Given the record before more than the record is saved, so that nothing later can lose it.
     """
     with _process_state(cell.config["training"]["threads"]):
-        run, status, reason = _trained(cell, data_dir, device, given, tick, partial)
+        keeper = None if keep is None else Keeper(cell, keep)
+        run, status, reason = _trained(cell, data_dir, device, given, tick, partial, keeper)
         made = record(cell, run, status=status, reason=reason, device=device)
-        if run is not None and status == "done" and save_model is not None:
+        if keeper is not None and status == "done":
             if trained is not None:
                 trained(made)
-            try:
-                _save_weights(run, save_model)
-            except Exception as error:
-                notice(f"{cell.label}, seed {cell.seed}: the weights are not in {save_model} ({_words(error)}); the "
-                       "record is kept, remove it and run the same command again for the weights")  # fmt: skip
+            keeper.finish()
         return made
 
 
 def _trained(
-    cell: Cell, data_dir: str | None, device: str, given: Given | None, tick: Tick | None, partial: Path | None
+    cell: Cell,
+    data_dir: str | None,
+    device: str,
+    given: Given | None,
+    tick: Tick | None,
+    partial: Path | None,
+    keeper: Keeper | None,
 ) -> tuple[Job | None, str, str]:
     """The run of a cell as far as it came, with its status and the reason."""
     run: Job | None = None
 
     def ready() -> Job:
-        return prepare_job(cell, data_dir=data_dir, device=device, given=given)
+        made = prepare_job(cell, data_dir=data_dir, device=device, given=given)
+        if keeper is not None:
+            keeper.watch(made)
+        return made
 
     try:
         peak.restart(device)
@@ -112,12 +119,6 @@ def _trained(
     except Exception as error:
         return run, "failed", _story(error)
     return run, "done", ""
-
-
-def _save_weights(run: Job, path: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save(run.weights(), buffer)
-    store.write(path, buffer.getvalue())
 
 
 def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str) -> Record:

@@ -208,6 +208,10 @@ class Learner(SideWork):
         none is, and tasks count from the beginning of their experience."""
         return self._arrivals.counted[: None if self._arrivals.hides else 0].copy()
 
+    def compete(self, classes: Tensor | None) -> None:
+        """Let these classes (C,) bool compete, or all, until the next experience is entered."""
+        self._compete = classes
+
     def go_on(self, stream: Stream, train: Resident) -> None:
         """From here on learn another stream with the same outputs, whose rows lie elsewhere; nothing else changes."""
         self._stream, self._train = stream, train

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -67,8 +68,8 @@ def jobs_for(cells: Sequence[Cell], jobs: int | str) -> int:
     return min(number, max(1, len(cells)))
 
 
-def finished(cell: Cell, out: Path) -> Record | None:
-    """The cell's record, where there is one that stands; a damaged one does not.
+def finished(cell: Cell, out: Path, keep: store.Keep | None = None) -> Record | None:
+    """The cell's record, where there is one that stands, with all that is to be kept beside it; a damaged one does not.
 
     Raises:
         Refused: A newer clbench wrote it.
@@ -79,7 +80,8 @@ def finished(cell: Cell, out: Path) -> Record | None:
         record = store.load(store.record_path(cell.key, out))
     except store.Damaged:
         return None
-    return record if record.status in FINISHED else None
+    stands = record.status in FINISHED and not (keep is not None and keep.lacks(record))
+    return record if stands else None
 
 
 def run_matrix(
@@ -107,7 +109,7 @@ def run_matrix(
     if out is not None:
         for key in outdated:
             _put_aside(key, out)
-    known = {cell.key: record for cell in cells if out and (record := finished(cell, out))}
+    known = {cell.key: record for cell in cells if out and (record := finished(cell, out, options.keep))}
     if out is not None:
         _relabel(cells, known, out)
     todo = [cell for cell in cells if cell.key not in known]
@@ -126,7 +128,7 @@ def run_matrix(
             return
         elif isinstance(event, Record):
             known[event.key] = event
-            if folder is not None:
+            if folder is not None and not _worse(event, folder):
                 _save(event, folder)
             if shared is not None:
                 shared.release(event.key)
@@ -179,12 +181,18 @@ OTHER_DATA = "other-data"
 """Folder of a result directory for records that were made from other data than there is now: a result directory too."""
 
 
+BESIDE = (("traces", ".npz"), ("predictions", ".parquet"), ("models", ".pt"), ("models", ""), ("records", ".json"))
+"""Folder and suffix of what is kept of a cell; the record comes last."""
+
+
 def _put_aside(key: str, out: Path) -> None:
     try:
-        for kind, suffix in (("traces", "npz"), ("records", "json")):
-            path = out / kind / f"{key}.{suffix}"
+        for kind, suffix in BESIDE:
+            path = out / kind / f"{key}{suffix}"
             if path.exists():
                 (out / OTHER_DATA / kind).mkdir(parents=True, exist_ok=True)
+                if path.is_dir():  # a folder takes no other one's place
+                    shutil.rmtree(out / OTHER_DATA / kind / path.name, ignore_errors=True)
                 with suppress(FileNotFoundError):  # another command was faster
                     path.replace(out / OTHER_DATA / kind / path.name)
     except OSError as error:
@@ -197,6 +205,16 @@ def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None
         if cell.key in known and known[cell.key].label != cell.label:
             known[cell.key] = replace(known[cell.key], label=cell.label)
             _save(known[cell.key], out)
+
+
+def _worse(record: Record, out: Path) -> bool:
+    """Whether a cell was done before, was run again for what is kept beside its record, and is not done this time."""
+    if record.status == "done" or not store.has(record.key, out):
+        return False
+    try:
+        return store.load(store.record_path(record.key, out)).status == "done"
+    except store.Damaged:
+        return False
 
 
 def _writable(out: Path) -> None:

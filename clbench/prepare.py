@@ -155,10 +155,6 @@ class Run:
         settings = self.cell.config
         return alarms(self.chain, self.learner, self.stream, self.evaluator.trace(), settings=settings, done=done)
 
-    def weights(self) -> dict[str, Any]:
-        """The state dict of the model."""
-        return self.learner.model.state_dict()
-
     def cut(self, places: list[int], iterations: int, evaluator: Any) -> None:
         """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
         training = {**self.cell.config["training"], "iterations": iterations}
@@ -212,7 +208,7 @@ def prepare_job(cell: Cell, *, data_dir: str | None = None, device: str = "cpu",
         Skip: The strategy needs what the stream hides.
     """
     parts, world = parts_and_world(cell, data_dir=data_dir, device=device, given=given)
-    job: Job = adapters.host(parts, world) if adapters.engine(parts) else _run(cell, parts, world)
+    job: Job = adapters.host(parts, world) if adapters.engine(parts) else assembled(cell, parts, world)
     own = None if given is None else given.dataset
     if given is not None and given.stream is not None:
         job.data = world.shown.dataset.checksum
@@ -268,8 +264,8 @@ def parts_and_world(
     return parts, world
 
 
-def _run(cell: Cell, parts: list[Part], world: World) -> Run:
-    """A run by our own loop."""
+def assembled(cell: Cell, parts: list[Part], world: World) -> Run:
+    """A run by our own loop, of what has been made for it."""
     settings, stream, training = world.settings, world.stream, world.training
     chain = Chain(parts, seed=world.seed, single=len(stream) == 1)
     memory = Memory(

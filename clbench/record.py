@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.parameters import Refused
 from clbench.types import Index, Mask
 
 
@@ -24,6 +26,47 @@ class Kind(IntEnum):
     STEP = 1
     END = 2
     SWITCH = 3
+
+
+TOP = 5
+"""How many classes are kept of each prediction, the best first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What was predicted for every evaluation row at the ends of experiences, read from its file when it is asked for.
+
+    Args:
+        path: A Parquet file with the columns ``look``, ``experience``, ``step``, ``task``, ``row``, ``label``,
+            ``prediction`` and ``top1`` to ``top5``.
+    """
+
+    path: Path
+
+    @cached_property
+    def columns(self) -> dict[str, NDArray[np.int32]]:
+        """Name -> column.
+
+        Raises:
+            Refused: The file is missing or damaged.
+        """
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(self.path)
+            return {name: table[name].to_numpy() for name in table.column_names}
+        except Exception as error:
+            raise Refused(
+                f"the predictions {self.path} cannot be read ({type(error).__name__}); run the cell anew with "
+                "--save-predictions"
+            ) from None
+
+    def last(self) -> dict[str, NDArray[np.int32]]:
+        """Of the last look: ``task``, ``row``, ``label`` (n,) each, and ``top`` (n, 5)."""
+        held = self.columns
+        here = held["look"] == held["look"].max(initial=0)
+        top = np.stack([held[f"top{place + 1}"][here] for place in range(TOP)], axis=1)
+        return {**{name: held[name][here] for name in ("task", "row", "label")}, "top": top}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +100,7 @@ class Trace:
         settled: Whether the settings of an older record prove that the same units compete on a task at all looks but
             that at the start: all of them do, or task labels are revealed, or all tasks share their classes.
         population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
+        predictions: Those of every evaluation row at the ends of experiences, where they were kept.
     """
 
     step: Index
@@ -77,6 +121,7 @@ class Trace:
     met: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     counted: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     settled: bool = False
+    predictions: Predictions | None = None
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape

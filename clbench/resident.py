@@ -89,6 +89,10 @@ class Resident:
             x = self.transform.apply(x, view, rows)
         if augment is not None:
             x = augment(x, self.generator)
+        return self.normalised(x)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """Scaled inputs (B, ...) with the data set's mean and standard deviation taken out, where it has them."""
         if self._mean is not None and self._std is not None:
             x = (x - self._mean).div_(self._std)
         return x

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from clbench.notices import notice
 from clbench.parameters import Refused
-from clbench.record import Record, Trace
+from clbench.record import Predictions, Record, Trace
 from clbench.types import content_hash
 
 FORMAT = 1
@@ -60,6 +60,35 @@ class RecordFile(BaseModel):
     sums: dict[str, str] = {}
     """Checksums of the ``record``, all of this file but these, and of the file of its ``trace``; older records have
     none."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is kept beside the records of a result directory, where that is asked for.
+
+    Args:
+        folder: The result directory.
+        model: The model at the end of each run, ``models/KEY.pt``.
+        ends: The model after each experience too, ``models/KEY/EXPERIENCE.pt``.
+        predictions: Predictions at the ends of experiences, ``predictions/KEY.parquet``.
+    """
+
+    folder: Path
+    model: bool = False
+    ends: bool = False
+    predictions: bool = False
+
+    def lacks(self, record: Record) -> bool:
+        """Whether a run that is done has left out something of it."""
+        if record.status != "done":
+            return False
+        path = model_path(record.key, self.folder)
+        last = record.trace.n_experiences - 1 if record.trace is not None else 0
+        return (
+            (self.model and not path.exists())
+            or (self.ends and not end_path(path, last).exists())
+            or (self.predictions and not predictions_path(record.key, self.folder).exists())
+        )
 
 
 def save(record: Record, directory: Path) -> Path:
@@ -166,11 +195,15 @@ def load(path: Path) -> Record:
         what = str(error).split("\n")[0]
         raise Damaged(f"the record {path} is damaged ({what}); remove it and run its benchmark again") from None
     written = (content.get("sums") or {}).get("trace", "")
-    trace = _load_trace(path.parent.parent / "traces" / f"{path.stem}.npz", written) if content["has_trace"] else None
+    folder = path.parent.parent
+    trace = _load_trace(folder / "traces" / f"{path.stem}.npz", written) if content["has_trace"] else None
     if trace is not None and not trace.competing.size:
         stream = fields["cell"].get("stream") or {}
         settled = stream.get("output") == "all" or stream.get("setting") in ("task", "domain")
         trace = replace(trace, settled=settled)
+    kept = predictions_path(path.stem, folder)
+    if trace is not None and kept.exists():
+        trace = replace(trace, predictions=Predictions(kept))
     return Record(**fields, trace=trace)
 
 
@@ -219,6 +252,21 @@ def has(key: str, directory: Path) -> bool:
 def record_path(key: str, directory: Path) -> Path:
     """Where the record of a cell lies."""
     return directory / "records" / f"{key}.json"
+
+
+def predictions_path(key: str, directory: Path) -> Path:
+    """Where the predictions of a cell lie, if they were kept."""
+    return directory / "predictions" / f"{key}.parquet"
+
+
+def model_path(key: str, directory: Path) -> Path:
+    """Where the model of a cell lies, if it was kept; those of its experiences are in a folder of that name."""
+    return directory / "models" / f"{key}.pt"
+
+
+def end_path(path: Path, experience: int) -> Path:
+    """Where the model after an experience lies, by the ``path`` of that at the end of the run."""
+    return path.with_suffix("") / f"{experience}.pt"
 
 
 def load_all(*directories: Path) -> Iterator[Record]:

@@ -64,7 +64,8 @@ def done(strategy: str, *changes: str, seed: int = 0) -> Record:
 
 
 def weights(job: Job) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in job.weights().items() if isinstance(tensor, torch.Tensor)}
+    state = job.strategy.model.state_dict()
+    return {name: tensor.clone() for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
 
 
 def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:

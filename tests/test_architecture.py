@@ -19,7 +19,7 @@ LEVELS = (
     "probe passes",
     "strategies learner train evaluate comparable leaderboard plots stream_plots",
     "adapters",
-    "alarms plan prepare cell executors claims matrix track api snapshots environment sensitivity forecast",
+    "alarms plan prepare saved cell executors claims matrix track api snapshots environment sensitivity forecast",
     "testing",
     "cli progress doctor scaffold __main__",
 )

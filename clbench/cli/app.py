@@ -11,7 +11,7 @@ from clbench.cli.check import check
 from clbench.cli.checkup import doctor
 from clbench.cli.listing import list_names
 from clbench.cli.new import new
-from clbench.cli.run import run
+from clbench.cli.run import Spelled, run
 from clbench.cli.sensitivity import sensitivity
 from clbench.cli.show import show
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("run")(run)
+app.command("run", cls=Spelled)(run)
 app.command("list")(list_names)
 app.command("show")(show)
 app.command("board")(board)

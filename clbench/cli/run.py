@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from clbench.cli.common import count, describe_stream, make_console, pairs, picture, print_board, write_file
 from clbench.cli.console import tell
@@ -34,6 +35,26 @@ class Wandb(StrEnum):
     disabled = "disabled"
 
 
+class Kept(StrEnum):
+    """Which models are kept."""
+
+    final = "final"
+    ends = "ends"
+
+
+class Spelled(TyperCommand):
+    """``--save-model`` alone is ``--save-model final``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Write the word out where it is left out."""
+        spelled: list[str] = []
+        for place, word in enumerate(args):
+            spelled.append(word)
+            if word == "--save-model" and args[place + 1 : place + 2] not in [[kept.value] for kept in Kept]:
+                spelled.append(Kept.final.value)
+        return super().parse_args(ctx, spelled)
+
+
 def run(
     benchmark: Annotated[str, typer.Argument(help="A shipped name (clbench list benchmarks) or a YAML file.")],
     *,
@@ -44,7 +65,17 @@ def run(
         str | None, typer.Option(help="5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
-    save_model: Annotated[bool, typer.Option("--save-model", help="Keep final weights in OUT/models.")] = False,
+    save_model: Annotated[
+        Kept | None,
+        typer.Option(
+            "--save-model",
+            help="Keep models in OUT/models: the final ones, or with ends after each experience too.",
+            show_default=False,
+        ),
+    ] = None,
+    save_predictions: Annotated[
+        bool, typer.Option("--save-predictions", help="Keep predictions at ends of experiences in OUT/predictions.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of results.", show_default="results/NAME", file_okay=False)
     ] = None,
@@ -86,7 +117,7 @@ def run(
     Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong.
     """
     with Stoppable() as stops:
-        from clbench.api import split_strategies
+        from clbench.api import keeping, split_strategies
         from clbench.matrix import OTHER_DATA, finished, outdated
         from clbench.plan import plan as make_plan
         from clbench.progress import Tally
@@ -99,10 +130,11 @@ def run(
             data_dir=data_dir,
         )
         folder = out or Path("results") / plan.benchmark.name
+        keep = keeping(folder, save_model.value if save_model else False, save_predictions)
         console = make_console()
         where = None if data_dir is None else str(data_dir)
         old = set(outdated(plan.cells, folder, where))
-        known = {cell.key for cell in plan.cells if cell.key not in old and finished(cell, folder)}
+        known = {cell.key for cell in plan.cells if cell.key not in old and finished(cell, folder, keep)}
         if old:
             console.print(
                 f"{count(len(old), 'cell')} of {len(plan.cells)} finished before with other data than there is now: "
@@ -118,7 +150,8 @@ def run(
         tally = Tally(len(plan.cells), len(known))
         stops.begin(tally, folder)
         options: dict[str, Any] = {
-            "jobs": jobs, "device": device, "data_dir": where, "save_model": save_model, "time_limit": time_limit,
+            "jobs": jobs, "device": device, "data_dir": where, "save_model": save_model or False,
+            "save_predictions": save_predictions, "time_limit": time_limit,
             "memory_limit": memory_limit, "isolated": not in_process,
         }  # fmt: skip
         records = _execute(console, plan, tally=tally, out=folder, options=options)

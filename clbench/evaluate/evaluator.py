@@ -7,7 +7,7 @@ T tasks, K looks, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from clbench import look_schedule
 from clbench.evaluate.panels import Panel, Panels
+from clbench.evaluate.predictions import Predictions, best
 from clbench.evaluate.subject import Subject
 from clbench.learner import Diverged
 from clbench.models.manners import protect
@@ -29,6 +30,15 @@ CHUNK_VALUES = 1 << 19
 
 It is the same on every machine: another size takes sums in another order, and where two classes are nearly tied that
 turns a prediction round, so a size measured on each machine would make traces depend on it."""
+
+
+def outputs(learner: Subject, x: Tensor, task: Tensor | None, *, halved: bool) -> Output:
+    """What a learner makes of inputs (B, ...), with matrix products in bfloat16 where they are ``halved``."""
+    if not halved:
+        return learner.output(x, task)
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        output = learner.output(x.to(torch.bfloat16), task)
+    return Output(output.logits.float(), output.features.float())
 
 
 class Evaluator(Panels):
@@ -47,6 +57,10 @@ class Evaluator(Panels):
         seed: Of the draw of rows; the same rows for every strategy.
         presence: The stream that says which tasks an experience holds, where the learner sees more than that.
         device: Where the rows live.
+
+    Attributes:
+        predictions: Takes in what is predicted for every row when experiences end, where that is asked for.
+        ended: Called with the number of the experience behind each look at its end.
 
     Raises:
         Refused: A schedule that does not exist.
@@ -91,6 +105,8 @@ class Evaluator(Panels):
         self._switch = 0
         self._chunk: int | None = None
         self._changed = False  # whether the learner changes what it is shown, so that it is shown copies
+        self.predictions: Predictions | None = None
+        self.ended: list[Callable[[int], Any]] = []
         self._started = perf_counter()
         self.seconds = 0.0
 
@@ -118,7 +134,8 @@ class Evaluator(Panels):
         else:
             booked = cost.extra_forward_rows, cost.extra_seconds
             with torch.inference_mode():
-                self._sums.append(self._pass(learner, panel))
+                noting = self.predictions if kind is Kind.END else None
+                self._sums.append(self._pass(learner, panel, noting, step, experience))
             asked = cost.extra_forward_rows - booked[0]  # by parts that read out with a pass of their own
             cost.extra_forward_rows, cost.extra_seconds = booked
             cost.evaluation_rows += len(panel.x) + asked
@@ -128,6 +145,9 @@ class Evaluator(Panels):
         cost.looks += 1
         if self._device.type == "cpu" or kind is Kind.END:
             self._check()
+        if kind is Kind.END:
+            for call in self.ended:
+                call(experience)
         self.seconds += perf_counter() - began
 
     def _nothing_new(self, world: tuple[Any, ...] | None, step: int) -> bool:
@@ -147,10 +167,11 @@ class Evaluator(Panels):
         if panel.per_unit is not None:
             self._per_unit.append(self._per_unit[-1])
 
-    def _pass(self, learner: Subject, panel: Panel) -> Tensor:
+    def _pass(self, learner: Subject, panel: Panel, noting: Predictions | None, step: int, experience: int) -> Tensor:
         """Write down what a forward pass shows; the sum of all outputs, which is finite only if each of them is."""
         u = len(panel.x)
         predicted, kept, total = [], [], torch.zeros((), device=self._device)
+        top: list[Tensor] = []
         with learner.undisturbed(training=False):
             if self._chunk is None:
                 first = panel.task[:1].clone() if self._stream.task_labels else None
@@ -167,7 +188,10 @@ class Evaluator(Panels):
                 output = self._output(learner, x, task)
                 total += output.logits.sum()
                 scores = learner.predict(output, task, hidden=None)
-                predicted.append((scores if hidden is None else scores.masked_fill(hidden, -torch.inf)).argmax(1))
+                competing = scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+                predicted.append(competing.argmax(1))
+                if noting is not None:
+                    top.append(best(competing, predicted[-1]))
                 if panel.own is not None:
                     kept.append(scores)
         if self._versions(panel) != versions:  # what was looked at so far went through as it was stored
@@ -177,6 +201,16 @@ class Evaluator(Panels):
         chosen = torch.cat(predicted)
         right = (chosen if panel.index is None else chosen[panel.index]) == panel.y
         self._counts.append(self._per_task(right, panel))
+        if noting is not None:
+            found = torch.cat(top)
+            noting.note(
+                step=step,
+                experience=experience,
+                task=panel.task.cpu().numpy(),
+                row=np.concatenate([self._rows[task] for task in panel.tasks]),
+                label=panel.y,
+                top=found if panel.index is None else found[panel.index],
+            )
         if panel.own is not None:
             scores = torch.cat(kept) if panel.index is None else torch.cat(kept)[panel.index]  # (n, C)
             among = scores.masked_fill(~panel.own[panel.place], -torch.inf).argmax(1)
@@ -209,11 +243,7 @@ class Evaluator(Panels):
         return max(found)
 
     def _output(self, learner: Subject, x: Tensor, task: Tensor | None) -> Output:
-        if not self._halved:
-            return learner.output(x, task)
-        with torch.autocast(self._device.type, dtype=torch.bfloat16):
-            output = learner.output(x, task)
-        return Output(output.logits.float(), output.features.float())
+        return outputs(learner, x, task, halved=self._halved)
 
     def _per_task(self, right: Tensor, panel: Panel) -> Tensor:
         counts = torch.zeros(len(panel.tasks), dtype=torch.int64, device=self._device)
@@ -260,6 +290,11 @@ class Evaluator(Panels):
         return table
 
     @property
+    def rows_at_a_time(self) -> int:
+        """How many rows go through a model at a time."""
+        return self._chunk or 64
+
+    @property
     def elapsed(self) -> float:
         """Wall time since the evaluator was made, in seconds, whatever processes it was spent in."""
         return perf_counter() - self._started
@@ -282,6 +317,7 @@ class Evaluator(Panels):
             "switch": self._switch,
             "seconds": self.seconds,
             "elapsed": perf_counter() - self._started,
+            "predictions": None if self.predictions is None else self.predictions.state,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -294,4 +330,6 @@ class Evaluator(Panels):
         self._competes = state["competes"].numpy().copy()
         self._competing, self._before = [each.numpy() for each in state["competing"]], None
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
+        if self.predictions is not None:
+            self.predictions.state = state.get("predictions") or []
         self._present, self._visited, self._panel_key, self._sums = self._present[:0], 0, None, []

@@ -16,6 +16,7 @@ from clbench.executors.guard import children, ends_if_copied, left_behind, one_p
 from clbench.executors.limits import Limits
 from clbench.plan import Cell
 from clbench.record import Record
+from clbench.store import Keep
 
 if TYPE_CHECKING:
     from clbench.prepare import Given
@@ -32,7 +33,7 @@ class Options:
         data_dir: Where data sets lie.
         device: ``cpu`` or ``cuda``.
         given: A program's own arrays or module.
-        models: Folder for final weights; ``None`` keeps none.
+        keep: What is kept beside records; ``None`` keeps nothing.
         partial: Folder for snapshots of long cells; ``None`` keeps none.
         limits: What a cell may use; only a worker can be held to it.
         isolated: Whether one job runs in a worker too, so that a cell that ends its process, hangs or takes too much
@@ -42,7 +43,7 @@ class Options:
     data_dir: str | None = None
     device: str = "cpu"
     given: Given | None = None
-    models: Path | None = None
+    keep: Keep | None = None
     partial: Path | None = None
     limits: Limits = field(default_factory=Limits)
     isolated: bool = False
@@ -190,7 +191,7 @@ def run_here(cell: Cell, options: Options, tick: Any, trained: Callable[[Record]
             device=options.device,
             given=options.given,
             tick=tick,
-            save_model=options.models / f"{cell.key}.pt" if options.models else None,
+            keep=options.keep,
             partial=options.partial / f"{cell.key}.pt" if options.partial else None,
             trained=trained,
         )

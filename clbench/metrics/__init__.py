@@ -34,6 +34,7 @@ from clbench.metrics.learning import (
     learning_curves,
 )
 from clbench.metrics.looks import aaa, absent_minima, min_acc, wc_acc
+from clbench.metrics.predicted import top
 from clbench.metrics.readout import acc_class, class_end_scores, forgetting_global, forgetting_local, masked_acc
 from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, lags, retention
 from clbench.metrics.rows import a_auc, acc_seen, aia_seen, seen_accuracy
@@ -108,6 +109,7 @@ __all__ = [
     "seen_accuracy",
     "split_number",
     "switches",
+    "top",
     "wc_acc",
     "wf",
     "wp",
@@ -185,6 +187,7 @@ _ON_DEMAND = {
         _HERE + "readout:FORGETTING_LOCAL",
         "loss since first visits when only a task's own classes compete",
     ),
+    "top5": (_HERE + "predicted:TOP5", "top-5 accuracy at the end, of kept predictions"),
     "gap_residual": (_HERE + "gap:GAP_RESIDUAL", "mean loss of old tasks from a switch to the next end"),
     "gap_transient": (_HERE + "gap:GAP_TRANSIENT", "the part of the gap depth that is regained by the end"),
     "gap_area": (_HERE + "gap:GAP_AREA", "mean accuracy missing below that at the switch"),
@@ -211,6 +214,7 @@ FAMILIES: dict[str, Callable[[int], Metric]] = {
     "lca_initial": partial(lca, initial=True),
     "acc_last": acc_last,
     "facilitation": facilitation_at,
+    "top": top,
 }
 """Names that a whole number makes a metric of: ``wf50``, ``lca3``, ``facilitation80`` (percent)."""
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clbench.plots.confusion import confusion, confusion_matrix
     from clbench.plots.cost import COSTS, cost_and_accuracy
     from clbench.plots.gap import stability_gap
     from clbench.plots.lag import accuracy_by_lag
@@ -47,6 +48,7 @@ KINDS = {
     "tasks": Kind("tasks:task_curves", "accuracy on each task over iterations, a panel per strategy"),
     "switches": Kind("switches:switch_gaps", "accuracy on absent tasks, all switches aligned"),
     "matrix": Kind("matrix:end_matrix", "accuracy on each task at the end of each experience"),
+    "confusion": Kind("confusion:confusion", "classes at the end and what they are taken for, of kept predictions"),
     "lag": Kind("lag:accuracy_by_lag", "accuracy by experiences since the last visit"),
     "cost": Kind("cost:cost_and_accuracy", "cost against ACC and WC-ACC, the Pareto front marked"),
     "spark": Kind("spark:sparklines", "lines of text for a terminal, with ACC and WC-ACC"),
@@ -73,6 +75,7 @@ _MODULES = {
     "tasks": ("task_curves",),
     "switches": ("switch_gaps",),
     "matrix": ("end_matrix",),
+    "confusion": ("confusion", "confusion_matrix"),
     "lag": ("accuracy_by_lag",),
     "cost": ("COSTS", "cost_and_accuracy"),
     "spark": ("BLOCKS", "sparklines"),
@@ -89,6 +92,8 @@ __all__ = [
     "MUTED",
     "Kind",
     "accuracy_by_lag",
+    "confusion",
+    "confusion_matrix",
     "cost_and_accuracy",
     "end_matrix",
     "get",

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from clbench.metrics.ends import acc, end_scores
 from clbench.metrics.interval import half_width
 from clbench.parameters import Refused
 from clbench.plots.runs import Runs, choose, rows_error
-from clbench.plots.style import GRID, INK, MUTED, SEEDS_FOR_BAND, averaged, canvas
+from clbench.plots.style import GRID, INK, MUTED, SEEDS_FOR_BAND, averaged, canvas, scale_of_shares
 from clbench.record import Record, Trace
 from clbench.types import Mask
 
@@ -101,7 +101,8 @@ def end_matrix(
             axes.set_ylabel("task", color=INK)
         if place >= len(found) - columns:
             axes.set_xlabel("experience", color=INK)
-    bar = figure.colorbar(ScalarMappable(_scale()[1], _scale()[0]), ax=panels, shrink=0.8, aspect=30, pad=0.02)
+    colours, scale = scale_of_shares()
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=panels, shrink=0.8, aspect=30, pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
     bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
@@ -144,19 +145,12 @@ def _with_half(cells: Cells) -> bool:
     return max(cells.mean.shape) <= WITH_HALF and bool(np.isfinite(cells.half).any())
 
 
-def _scale() -> tuple[Any, Any]:
-    """One hue from near white to near black: its lightness alone tells the value."""
-    from matplotlib.colors import LinearSegmentedColormap, Normalize
-
-    return LinearSegmentedColormap.from_list("clbench", ["#f4f7fa", "#8fb8d8", "#2f6f9f", "#0b2a44"]), Normalize(0, 1)
-
-
 def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int) -> None:
     """One panel, as wide as ``room`` experiences, so that cells of all panels have one size."""
     from matplotlib.patches import Rectangle
 
     tasks, experiences = cells.mean.shape
-    colours, scale = _scale()
+    colours, scale = scale_of_shares()
     axes.imshow(
         np.ma.masked_array(cells.mean, ~cells.seen), cmap=colours, norm=scale, interpolation="nearest",
         aspect="equal" if equal else "auto",

@@ -270,3 +270,10 @@ def _write(figure: Figure, target: Any, suffix: str) -> None:
     undated: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}
     with rc_context({"svg.hashsalt": "clbench", "svg.fonttype": "none"}):
         figure.savefig(target, format=suffix[1:], dpi=160, metadata=undated[suffix])
+
+
+def scale_of_shares() -> tuple[Any, Any]:
+    """Colours and scale of values in [0, 1]: one hue from near white to near black, whose lightness tells the value."""
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+    return LinearSegmentedColormap.from_list("clbench", ["#f4f7fa", "#8fb8d8", "#2f6f9f", "#0b2a44"]), Normalize(0, 1)

@@ -19,6 +19,7 @@ from clbench.adapters.avalanche.kept import Kept, kept
 from clbench.adapters.avalanche.library import Clock, EvaluationPlugin, NCMClassifier, plugins, quiet
 from clbench.adapters.avalanche.listener import Listener
 from clbench.adapters.avalanche.recipes import Hosted as HostedPart
+from clbench.adapters.avalanche.thin import frozen
 from clbench.adapters.world import World
 from clbench.cost import Cost
 from clbench.evaluate.alarms import of_trace
@@ -256,10 +257,25 @@ class Hosted:
             found.append("its importances are all 0, so that its penalty never acted: this is naive training")
         return (*found, *of_trace(self.stream, self.evaluator.trace()))
 
-    def weights(self) -> dict[str, Any]:
-        """The state dict of the model that predicts."""
-        state: dict[str, Any] = self.strategy.model.state_dict()
-        return state
+    def packed(self) -> dict[str, Any]:
+        """What predicts, for a file: the strategy, pickled without what it learned with, and which classes compete.
+
+        Raises:
+            Refused: Something in it cannot be pickled.
+        """
+        subject = self.subject
+        hidden = subject.hidden(torch.zeros(1, dtype=torch.int64, device=subject.device))
+        try:
+            strategy = frozen(self.strategy)
+        except Exception as error:
+            raise Refused(
+                f"{type(self.strategy).__name__} holds something that cannot be saved ({type(error).__name__}: {error})"
+            ) from error
+        return {
+            "hosted": strategy,
+            "seen": subject.seen.cpu().clone(),
+            "hidden": None if hidden is None or self.stream.task_labels else hidden.cpu().clone(),
+        }
 
 
 def _knows_nothing(plugin: Any) -> bool:
