@@ -28,7 +28,8 @@ def _wide_and_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     out = tmp_path_factory.mktemp("finished")
-    return out, call("run", "split-digits", "--strategies", "naive, er(rows=8)", "--seeds", "2", *FAST, "--out", out)
+    what = ("split-digits", "--strategies", "naive, er(rows=8)", "--seeds", "2", *FAST, "--save-predictions")
+    return out, call("run", *what, "--out", out)
 
 
 # --------------------------------------------------------------------------------------------------- run

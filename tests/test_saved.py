@@ -120,7 +120,7 @@ def test_learners_of_others_are_kept_whole_and_read_by_those_who_trust_the_file(
 
 @pytest.mark.parametrize("strategy", HOSTS)
 def test_strategies_of_avalanche_are_kept_without_what_they_learned_with(strategy, tmp_path):
-    record = run(tmp_path, f"avalanche:{strategy}")
+    record = run(tmp_path, strategy)
     path = store.model_path(record.key, tmp_path)
     agrees(record, tmp_path, trust=True)
     assert path.stat().st_size < 200_000  # of rows there are 200 x 64 floats more

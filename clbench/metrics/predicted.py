@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from clbench.metrics.core import Metric, Undefined
-from clbench.metrics.ends import visited
+from clbench.metrics.ends import end_looks, visited
 from clbench.parameters import Refused
 from clbench.record import TOP, Trace
 
@@ -23,6 +23,7 @@ def top(k: int) -> Metric:
         raise Refused(f"top{k} is not known: the {TOP} best classes of each row are kept; use top1 to top{TOP}")
 
     def value(trace: Trace) -> float:
+        end_looks(trace)
         if trace.predictions is None:
             raise Undefined("predictions were not kept; run it with --save-predictions")
         held = trace.predictions.last()
