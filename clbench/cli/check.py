@@ -1,4 +1,4 @@
-"""``clbench check``: does a scenario, a benchmark or a strategy of one's own keep its contract?"""
+"""``clbench check``: does a scenario, a benchmark, a strategy or a model of one's own keep its contract?"""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from clbench.cli.common import make_console, pairs
 from clbench.cli.plugins import Plugins
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from rich.console import Console
 
     from clbench.plan import Cell
+    from clbench.testing import Verdict
 
 
 class Kind(StrEnum):
@@ -24,6 +27,7 @@ class Kind(StrEnum):
     strategy = "strategy"
     scenario = "scenario"
     benchmark = "benchmark"
+    model = "model"
 
 
 STYLES = {"kept": "green", "skipped": "yellow", "broken": "bold red"}
@@ -33,23 +37,23 @@ def check(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="STRATEGY|SCENARIO|BENCHMARK",
-            help="A strategy ('er + mine(strength=1)'), a scenario, FILE.py:NAME, a shipped benchmark or its file.",
+            metavar="STRATEGY|SCENARIO|MODEL|BENCHMARK",
+            help="A strategy ('er + mine(strength=1)'), a scenario, a model, FILE.py:NAME, a benchmark or its file.",
         ),
     ],
     kind: Annotated[
         Kind | None, typer.Option("--kind", help="What the target is, where a name is several.", show_default=False)
     ] = None,
-    dataset: Annotated[str, typer.Option("--dataset", help="Data for a scenario given by name.")] = "digits",
+    dataset: Annotated[str, typer.Option("--dataset", help="Data for a scenario or a model.")] = "digits",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the scenario or benchmark; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the scenario, model or benchmark; repeatable."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the stream, or of the runs.")] = 0,
     data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where data sets lie.")] = None,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """Run the contract of strategies (repeatable, resumable, no peeking, ...), or that of streams.
+    """Run the contract of strategies (repeatable, resumable, no peeking, ...), of models, or of streams.
 
     Exit code: 0 kept, 1 broken, 2 the target or a setting is wrong.
     """
@@ -61,6 +65,9 @@ def check(
         if settings:
             raise Refused("--set goes with a scenario; write a strategy's parameters as NAME(key=value)")
         _check_strategy(make_console(), target, seed)
+        return
+    if chosen is Kind.model:
+        _check_model(make_console(), target, dataset, settings or [], data_dir)
         return
     console = make_console()
     if chosen is Kind.scenario:
@@ -79,6 +86,7 @@ def _kind(target: str) -> Kind:
     Raises:
         Refused: It is several things, or nothing that is known.
     """
+    from clbench.models import MODELS
     from clbench.parameters import Refused, did_you_mean
     from clbench.scenarios import SCENARIOS
     from clbench.shipped import shipped
@@ -94,20 +102,27 @@ def _kind(target: str) -> Kind:
             raise Refused(f"{target} is a class with observe(x, y), and no part; write clbench check observe:{target}")
         if text.is_part(thing) or text.is_recipe(thing):
             return Kind.strategy
+        if _makes_a_model(thing):
+            return Kind.model
         # a scenario takes (dataset, seed, *, settings), a recipe settings alone
         positional = [p for p in inspect.signature(thing).parameters.values() if p.kind is not p.KEYWORD_ONLY]
         return Kind.scenario if positional else Kind.strategy
     if set(target) & set("(+"):
         return Kind.strategy
-    found = [kind for kind, names in ((Kind.strategy, STRATEGIES), (Kind.scenario, SCENARIOS)) if target in names]
+    if target.partition(":")[0] == "torchvision":
+        return Kind.model
+    rooms = ((Kind.strategy, STRATEGIES), (Kind.scenario, SCENARIOS), (Kind.model, MODELS))
+    found = [kind for kind, names in rooms if target in names]
     if len(found) == 1:
         return found[0]
     if found:
-        raise Refused(f"{target!r} is a strategy and a scenario; say which by --kind strategy or --kind scenario")
-    known = [*(entry.name for names in (STRATEGIES, SCENARIOS) for entry in names), *shipped()]
+        raise Refused(
+            f"{target!r} is a {' and a '.join(found)}; say which by {' or '.join(f'--kind {kind}' for kind in found)}"
+        )
+    known = [*(entry.name for _, names in rooms for entry in names), *shipped()]
     near = did_you_mean(target, known)
     hint = near if near.startswith("did") else "`clbench list` tells what there is"
-    raise Refused(f"no strategy, scenario or benchmark is called {target!r}; {hint}")
+    raise Refused(f"no strategy, scenario, model or benchmark is called {target!r}; {hint}")
 
 
 # --------------------------------------------------------------------------------------------------- strategies
@@ -115,19 +130,23 @@ def _kind(target: str) -> Kind:
 
 def _check_strategy(console: Console, strategy: str, seed: int) -> None:
     """A line per property, as soon as it is known."""
+    from clbench.testing import PROPERTIES, examine
+
+    _tell(console, examine(strategy, seed=seed), PROPERTIES)
+
+
+def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from clbench.testing import PROPERTIES, examine
-
-    width = max(map(len, PROPERTIES))
+    width = max(map(len, properties))
     broken = kept = 0
-    for verdict in examine(strategy, seed=seed):
+    for verdict in verdicts:
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(width=max(map(len, STYLES)))
         grid.add_column(width=width)
         grid.add_column(overflow="fold")
-        text = Text(PROPERTIES[verdict.property] if verdict.status == "kept" else "")
+        text = Text(properties[verdict.property] if verdict.status == "kept" else "")
         if verdict.text:
             because = {"kept": "; ", "skipped": "because ", "broken": ""}[verdict.status]
             text.append(because + verdict.text)
@@ -135,9 +154,8 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
         console.print(grid)
         broken += verdict.status == "broken"
         kept += verdict.status == "kept"
-    _tell_protocol(console, strategy)
     if broken:
-        console.print(f"The contract is broken in {broken} of {len(PROPERTIES)} properties.", style="red")
+        console.print(f"The contract is broken in {broken} of {len(properties)} properties.", style="red")
         raise typer.Exit(1)
     if not kept:
         console.print("Nothing could be asked of it: every property was skipped, for the reasons above.", style="red")
@@ -145,18 +163,24 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
     console.print("The contract is kept.", style="green")
 
 
-def _tell_protocol(console: Console, strategy: str) -> None:
-    """What the sources of a strategy have set, where they leave it not open."""
-    from clbench.parameters import Refused
-    from clbench.strategies import text
-    from clbench.strategies.protocol import published
+# --------------------------------------------------------------------------------------------------- models
 
-    try:
-        told = published(text.parts(text.canonical(strategy)))
-    except Refused:  # told as broken
-        return
-    if told:
-        console.print(f"Its source has {told}; where a benchmark has not, its rows carry an alarm.")
+
+def _makes_a_model(thing: Any) -> bool:
+    """Whether it is a class of modules, or a function of the shape of a row and the number of outputs."""
+    if isinstance(thing, type):
+        return any(base.__module__.startswith("torch.nn.") and base.__name__ == "Module" for base in thing.__mro__)
+    return list(inspect.signature(thing).parameters)[:2] == ["shape", "n_outputs"]
+
+
+def _check_model(console: Console, name: str, dataset: str, settings: list[str], data_dir: str | None) -> None:
+    from clbench import config, data
+    from clbench.testing import MODEL_PROPERTIES, examine_model
+
+    rows = data.load(dataset, data_dir)
+    section = config.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
+    console.print(f"{name} for rows of shape {rows.shape} and {rows.n_classes} output units, those of {dataset}")
+    _tell(console, examine_model(section, shape=rows.shape, n_outputs=rows.n_classes), MODEL_PROPERTIES)
 
 
 # --------------------------------------------------------------------------------------------------- streams

@@ -1,4 +1,4 @@
-"""The contract of strategies, for one's own tests: built-ins, plugins and files alike are asked the same questions.
+"""The contracts of strategies and models, for one's own tests: built-ins, plugins and files are asked alike.
 
     @pytest.mark.parametrize("prop", PROPERTIES)
     def test_contract(prop):
@@ -10,6 +10,17 @@ What a property cannot be asked of a strategy is *skipped with the reason* (pyte
 from __future__ import annotations
 
 from clbench.testing.check import PROPERTIES, Verdict, check_strategy, examine
+from clbench.testing.models import MODEL_PROPERTIES, check_model, examine_model
 from clbench.testing.trial import Broken, Skipped
 
-__all__ = ["PROPERTIES", "Broken", "Skipped", "Verdict", "check_strategy", "examine"]
+__all__ = [
+    "MODEL_PROPERTIES",
+    "PROPERTIES",
+    "Broken",
+    "Skipped",
+    "Verdict",
+    "check_model",
+    "check_strategy",
+    "examine",
+    "examine_model",
+]
