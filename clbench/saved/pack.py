@@ -94,8 +94,8 @@ class Keeper:
             why = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
             why = (error.strerror or why) if isinstance(error, OSError) else why
             notice(
-                f"{self.cell.label}, seed {self.cell.seed}: {what} could not be kept in {self.keep.folder} ({why}); the "
-                "record is kept, and the same command runs the cell again for it"
+                f"{self.cell.label}, seed {self.cell.seed}: {what} could not be kept in {self.keep.folder} ({why}); "
+                "the record is kept, and the same command runs the cell again for it"
             )
 
 
