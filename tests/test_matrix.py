@@ -146,7 +146,9 @@ def test_what_cannot_be_written_of_a_record_is_kept_elsewhere(tmp_path, monkeypa
 
 def test_weights_that_cannot_be_written_are_told_and_the_record_is_kept(tmp_path):
     (tmp_path / "models").write_text("in the way")
-    with pytest.warns(Notice, match=r"naive, seed 0: the weights are not in .*models/.*\.pt \(FileExists.*is kept"):
+    with pytest.warns(
+        Notice, match=r"naive, seed 0: the model could not be kept in .* \(File exists\); the record is kept"
+    ):
         run_short(strategies="naive", seeds=1, out=tmp_path, save_model=True)
     assert [record.status for record in store.load_all(tmp_path)] == ["done"]
 
