@@ -239,10 +239,10 @@ def test_every_look_goes_through_the_same_inputs():
     digests: dict[int, set[float]] = {}
     inner = run.evaluator._pass
 
-    def spy(learner, panel):
+    def spy(learner, panel, *rest):
         for position, task in enumerate(panel.tasks):
             digests.setdefault(task, set()).add(float(panel.x[panel.place == position].double().square().sum()))
-        return inner(learner, panel)
+        return inner(learner, panel, *rest)
 
     run.evaluator._pass = spy
     run.train()

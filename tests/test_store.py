@@ -211,7 +211,7 @@ def test_extra_columns_of_a_trace_come_back_and_cost_nothing_where_nothing_was_r
         assert_same(store.load(store.save(kept, tmp_path)), kept)
     held = [set(np.load(tmp_path / "traces" / f"{kept.key}.npz").files) for kept in (plain, full)]
     assert held[0] == set(store.TRACE_FIELDS)
-    assert held[1] == {field.name for field in fields(Trace)} - {"settled"}  # worked out from the cell
+    assert held[1] == {field.name for field in fields(Trace)} - {"settled", "predictions"}  # from the cell, and a file
 
 
 def test_a_trace_from_before_a_column_existed_is_read_without_it(tmp_path):
