@@ -5,8 +5,9 @@ The public names are loaded when they are first used; importing this package imp
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PUBLIC = {
     "Dataset": "clbench.types",
@@ -33,6 +34,8 @@ __all__ = [*_PUBLIC, "__version__"]
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"clbench has no {name!r}; public names: {', '.join(sorted(_PUBLIC))}")
+    from importlib import import_module
+
     return getattr(import_module(_PUBLIC[name]), name)
 
 

@@ -15,6 +15,7 @@ from command_line import call
 
 import clbench
 from clbench import api
+from clbench.cli import home
 from clbench.leaderboard import board, render
 
 PROGRAM = [sys.executable, "-c", "from clbench.cli import main; main()"]
@@ -149,8 +150,32 @@ def test_ctrl_c_stops_workers_and_the_same_command_continues_to_the_same_leaderb
     assert (out / "leaderboard.csv").read_text() == render(board(whole), "csv")
 
 
-def test_sigterm_stops_a_run_like_ctrl_c(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+@pytest.mark.parametrize(("number", "arguments"), [(signal.SIGTERM, ()), (signal.SIGHUP, ("--in-process",))])
+def test_sigterm_and_the_end_of_the_terminal_stop_a_run_like_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("CLBENCH_IN_PROCESS")
+    process = start(tmp_path, *arguments)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == 128 + number
     check_stopped(process, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("~/results", "/home/me/results"), ("--out=~/results", "--out=/home/me/results"), ("er + ewc", "er + ewc")]
+    + [(same, same) for same in ("--set", "training.lr=~", "--set=a.b=~/c", "--plugin", "a~b", "")],
+)
+def test_the_home_folder_is_written_out_where_an_argument_begins_with_it(
+    monkeypatch: pytest.MonkeyPatch, written: str, meant: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert home(written) == meant
+
+
+def test_results_in_the_home_folder_are_written_and_read_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = {"strategies": "naive", "seeds": 1, "overrides": {"training.epochs": 1, "evaluation.every": 0}}
+    [made] = clbench.run("split-digits", out="~/results", **run)
+    assert (tmp_path / "results" / "records" / f"{made.key}.json").exists()
+    assert [record.key for record in api.records("~/results")] == [made.key]

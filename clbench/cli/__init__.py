@@ -10,8 +10,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from clbench.cli.console import plain_console, tell
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 is fine, 1 a cell or a check that failed, 2 a user's mistake, told in one sentence.
@@ -19,10 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: In place of those of the process.
     """
+    with leaves_at_once():
+        from clbench.cli.app import app
+        from clbench.cli.console import plain_console, tell
     with plain_console():
         try:
-            with leaves_at_once():
-                from clbench.cli.app import app
             app(args=[home(text) for text in (sys.argv[1:] if arguments is None else arguments)], prog_name="clbench")
         except OSError as error:
             if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
