@@ -77,6 +77,8 @@ def deviations(cell: Mapping[str, Any], label: str) -> list[str]:
             continue
         if any(f"{key}.".startswith(f"{name}.") for name in own):
             continue
+        if key == "evaluation.every" and have.get("evaluation.schedule") != json.dumps("every"):
+            continue  # the schedule tells it
         if key not in want and (key.split(".")[0] in other or have[key] in ("null", "[]", "{}")):
             continue  # settings of the other scenario or model, which its name stands for
         told.append(f"{key}={_shown(have[key])}")
@@ -132,6 +134,8 @@ def _completed(cell: Mapping[str, Any]) -> dict[str, Any]:
     }
     if made["evaluation"]["schedule"] != "every":  # then nothing else is read of when to look
         made["evaluation"]["every"] = 0
+    elif not made["evaluation"]["every"]:  # as a cell holds it
+        made["evaluation"]["schedule"] = "ends"
     return {**made, "reveal": list(cell.get("reveal") or [])}
 
 

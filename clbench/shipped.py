@@ -46,7 +46,8 @@ def find(benchmark: str | Path) -> Path:
     found = official(name, int(version)) if version.isdecimal() else None
     if found is not None:
         return found
-    near = did_you_mean(path.stem, {**known, **earlier()})
+    versions = [f"{each}@{_version(file)}" for each, file in known.items()] if version else []
+    near = did_you_mean(path.stem, [*known, *earlier(), *versions])
     raise Refused(f"there is no benchmark {written!r}, shipped or as a file; {near}")
 
 

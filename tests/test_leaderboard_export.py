@@ -10,6 +10,7 @@ import pytest
 from synthetic import matrix, record
 
 from clbench.leaderboard import FORMATS, board, render, rich_tables
+from clbench.leaderboard.export import heading
 from clbench.leaderboard.page import page
 from clbench.parameters import Refused
 from clbench.plots import COLOURS
@@ -185,3 +186,7 @@ def test_the_page_of_unfinished_records_has_no_picture_but_still_the_reasons():
     text = page(board([record("gem", 0, status="skipped", reason="it needs task labels")]))
     assert "<svg" not in text
     assert "it needs task labels" in text
+
+
+def test_a_heading_has_an_arrow_only_where_one_value_is_better_than_another():
+    assert [heading(name) for name in ("acc", "gap_depth", "gap_pairs")] == ["ACC ↑", "Gap depth ↓", "Gap pairs"]

@@ -45,7 +45,7 @@ def titles(records):
         (["stream.dataset.normalize=mean-std"], " + stream.dataset.normalize=mean-std"),
         (["model.hidden=[10]"], " + model.hidden=[10]"),
         (["memory.size=7"], " + memory.size=7"),
-        (["evaluation.every=0", "training.lr=0.1"], " + training.lr=0.1 + evaluation.every=0"),
+        (["evaluation.every=0", "training.lr=0.1"], " + training.lr=0.1 + evaluation.schedule=ends"),
         (["reveal=[length]"], ' + reveal=["length"]'),
         (["training.lr_schedule=cosine"], " + training.lr_schedule.cosine.end=0.1"),
         (["stream.dataset.validation=0.2"], " + stream.dataset.validation=0.2"),

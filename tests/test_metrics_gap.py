@@ -272,9 +272,9 @@ def test_a_board_shows_the_columns_that_all_its_records_have():
     assert "older than the look" in by_label["old a"]["gap_depth"].reason
     assert by_label["new a"]["gap_depth@1"].mean == by_label["old a"]["gap_depth@1"].mean == pytest.approx(0.6)
     (note,) = [note for note in both.tables[0].notes if "@1" in note]
-    assert note.startswith("records of old a, old b do not tell")
+    assert note.startswith("records of old a, old b do not separate")
     (note,) = [note for note in old.tables[0].notes if "@1" in note]
-    assert note.startswith("the records do not tell")
+    assert note.startswith("the records do not separate")
 
 
 @pytest.mark.parametrize("format", ["table", "md", "csv", "json", "latex", "html"])

@@ -25,7 +25,7 @@ def test_a_name_is_the_current_file_and_a_version_the_file_of_that_version(folde
 
 
 def test_a_version_that_does_not_exist_is_refused(folder):
-    with pytest.raises(Refused, match=r"no benchmark 'a@2'.*a@1"):
+    with pytest.raises(Refused, match=r"no benchmark 'a@2'.*a@[13]"):
         shipped.find("a@2")
 
 
@@ -82,3 +82,8 @@ def test_where_er_ace_is_on_a_board_so_is_replay_at_its_loss():
     }
     assert len(with_ace) > 5
     assert [name for name, labels in with_ace.items() if "er(loss=sum, start=any)" not in labels] == []
+
+
+def test_the_current_version_is_suggested_where_the_version_is_wrong(folder):
+    with pytest.raises(Refused, match=r"no benchmark 'b@7'.*'b@1'"):
+        shipped.find("b@7")

@@ -218,13 +218,12 @@ def _show_metric(console: Console, name: str, summary: str) -> None:
     from clbench.metrics import get
 
     metric = get(name)
-    direction = "higher is better" if metric.higher_is_better else "lower is better"
     unit = "" if metric.unit == "fraction" else f" {metric.unit}"
     lines = {
         "title": metric.title,
         "what": summary or "-",
         "formula": metric.formula,
-        "range": f"{metric.low:g} to {metric.high:g}{unit}, {direction}",
+        "range": f"{metric.low:g} to {metric.high:g}{unit}, {metric.better}",
         "needs": metric.needs,
         "source": metric.source,
     }

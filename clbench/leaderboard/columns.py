@@ -43,8 +43,9 @@ def on_versions(records: Mapping[str, Sequence[Record]], names: Iterable[str]) -
         return []
     which = "the records" if len(older) == sum(map(bool, told.values())) else f"records of {', '.join(older)}"
     return [
-        f"{which} do not tell what training does at a switch from what the arrival of outputs does: columns with @1 "
-        "are measured from the end before a switch, as published before, and hold both; others are empty there"
+        f"{which} do not separate what training does at a switch from what the arrival of outputs does (no look was "
+        "taken at it, or classes arrive inside experiences): columns with @1 are measured from the end before a "
+        "switch, as published before, and hold both; others are empty there"
     ]
 
 

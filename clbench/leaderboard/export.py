@@ -33,9 +33,9 @@ def render(board: Board, format: str) -> str:
 
 
 def heading(name: str) -> str:
-    """``ACC ↑``: the title and the direction in which better lies."""
+    """``ACC ↑``: the title and, where there is one, the direction in which better lies."""
     metric = get_metric(name)
-    return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
+    return f"{metric.title} {metric.arrow}".rstrip()
 
 
 def cells(board: Board, table: Table, *, decimals: int = 2) -> list[list[str]]:

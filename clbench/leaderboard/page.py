@@ -46,8 +46,8 @@ def _metric(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "title": metric.title,
-        "arrow": "↑" if metric.higher_is_better else "↓",
-        "better": "higher is better" if metric.higher_is_better else "lower is better",
+        "arrow": metric.arrow,
+        "better": metric.better,
         "formula": metric.formula,
         "range": f"{metric.low:g} to {high}" + ("" if metric.unit == "fraction" else f" {metric.unit}"),
         "needs": metric.needs,

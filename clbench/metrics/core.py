@@ -37,7 +37,7 @@ class Metric:
         formula: The definition in one line; R[e,i] is the accuracy on task i at the end of experience e.
         low: Smallest possible value.
         high: Largest possible value, ``math.inf`` for none.
-        higher_is_better: The direction.
+        higher_is_better: The direction; ``None`` where no value is better than another, as of a count of cases.
         source: Who defined it, with our deviation if any.
         needs: The looks it is computed from, for people.
         unit: ``"fraction"`` (printed as percent), ``"iterations"``, ``"correlation"``, ``"rate"`` or ``"count"``.
@@ -53,12 +53,22 @@ class Metric:
     formula: str
     low: float
     high: float
-    higher_is_better: bool
+    higher_is_better: bool | None
     source: str
     needs: str
     unit: Literal["fraction", "iterations", "correlation", "rate", "count"] = "fraction"
     reference: bool = False
     comparable: bool = True
+
+    @property
+    def arrow(self) -> str:
+        """The direction in which better lies, ``↑`` or ``↓``; empty where there is none."""
+        return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
+
+    @property
+    def better(self) -> str:
+        """The same in words."""
+        return {True: "higher is better", False: "lower is better", None: "none is better"}[self.higher_is_better]
 
     def __call__(self, trace: Trace, reference: Trace | None = None) -> Value:
         """The value on ``trace``, or NaN with the reason.

@@ -162,7 +162,7 @@ GAP_PAIRS = replace(
     _gap("gap_pairs", "Gap pairs", gap_pairs, ""),
     formula="number of pairs of an old task i and an experience k with S[k, i] above chance by two standard errors",
     high=math.inf,
-    higher_is_better=True,
+    higher_is_better=None,
     unit="count",
 )
 RECOVERY, RECOVERY_CENSORED = _recovery("recovery", ("Recovery", "Unrecovered"), 0.9)
