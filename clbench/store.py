@@ -28,8 +28,8 @@ from clbench.parameters import Refused
 from clbench.record import Predictions, Record, Trace
 from clbench.types import content_hash
 
-FORMAT = 1
-"""Version of the layout of a record file."""
+FORMAT = 2
+"""Version of the layout of a record file. From 2 on a record holds checksums of itself and of its trace."""
 
 
 Scalar = str | int | FiniteFloat | bool | None
@@ -150,6 +150,8 @@ def _check(content: dict[str, Any], path: Path) -> None:
     if content["key"] != content_hash(content["cell"]):
         raise ValueError("its cell is not the one that its key stands for")
     written = (content.get("sums") or {}).get("record")
+    if written is None and content.get("format", 1) > 1:
+        raise ValueError("it has no checksum")
     if written is not None and written != _sum_of(content):
         raise ValueError("it was changed after it was written")
 

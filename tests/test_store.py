@@ -223,6 +223,7 @@ def test_a_trace_from_before_a_column_existed_is_read_without_it(tmp_path):
     np.savez_compressed(file, **old)
     content = json.loads(path.read_text())
     del content["sums"]
+    content["format"] = 1
     path.write_text(json.dumps(content))
     trace = store.load(path).trace
     assert [trace.masked.shape, trace.class_score.shape, trace.population.shape] == [(0, 0), (0, 0), (0,)]

@@ -53,6 +53,7 @@ def test_a_cell_that_is_not_its_keys_is_told_in_older_records_too(tmp_path):
     [path] = written(tmp_path, 0)
     content = json.loads(path.read_text())
     del content["sums"]
+    content["format"] = 1
     path.write_text(json.dumps(content))
     assert store.load(path).seed == 0
     content["cell"]["training"]["lr"] = 0.06
@@ -66,3 +67,12 @@ def test_the_layout_of_the_text_does_not_count(tmp_path):
     content = json.loads(path.read_text())
     path.write_text(json.dumps(dict(reversed(content.items())), indent=4))
     assert store.load(path).label == "er"
+
+
+def test_a_record_that_lost_its_checksums_is_told(tmp_path):
+    [path] = written(tmp_path, 0)
+    content = json.loads(path.read_text())
+    del content["sums"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(Refused, match="it has no checksum"):
+        store.load(path)
