@@ -65,9 +65,10 @@ def confusion(
     names = {label: textwrap.fill(label, 96 // columns) for label in found}
     side = 4.4 if len(found) == 1 else 3.4
     over = 0.75 + 0.16 * max(name.count("\n") for name in names.values())
+    title = f"{runs.benchmark}: confusion at the end"
     figure = canvas(
-        min(columns * (side + 0.5) + 1.4, 12), 1.1 + rows * (over + side),
-        title=f"{runs.benchmark}: classes at the end, and what they are taken for",
+        max(min(columns * (side + 0.5) + 1.4, 12), 0.112 * len(title)), 1.1 + rows * (over + side),
+        title=title,
         caption=" · ".join(filter(None, (averaged(runs.seeds, band=False), "percent of the rows of a class"))),
     )  # fmt: skip
     colours, scale = scale_of_shares()
