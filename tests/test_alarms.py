@@ -75,8 +75,8 @@ def test_a_part_that_only_keeps_side_tensors_or_arranges_rows_raises_none(strate
 @pytest.mark.parametrize(
     ("strategy", "sentence"),
     [
-        ("ncm + hft", "what is held still at the 4 calls that were watched after the first experience"),
-        ("ncm + hft(start_experience=1, redraw=never)", "what is held still at the 4 calls"),
+        ("ncm + hft", "what is held still at the 20 calls that were watched after the first experience"),
+        ("ncm + hft(start_experience=1, redraw=never)", "what is held still at the 20 calls"),
         ("joint + frozen", "never changed the rows that are learned"),
         ("joint + er", "the memory of 40 rows was never drawn from"),
         ("joint + ewc(strength=1)", "never changed the gradient at the 19 calls that were watched;"),

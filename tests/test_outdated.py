@@ -36,7 +36,7 @@ SMALL = {
 
 
 def test_another_folder_under_the_same_name_is_run_again_and_the_old_record_is_kept(tmp_path):
-    images(tmp_path / "one" / "cifar10", 0)
+    images(tmp_path / "one" / "cifar10", 40)
     images(tmp_path / "two" / "cifar10", 100)
     out = tmp_path / "out"
     [first] = clbench.run(SMALL, data_dir=tmp_path / "one", out=out)
@@ -53,7 +53,7 @@ def test_another_folder_under_the_same_name_is_run_again_and_the_old_record_is_k
 
 
 def test_where_the_data_is_gone_the_record_stands(tmp_path, monkeypatch):
-    images(tmp_path / "one" / "cifar10", 0)
+    images(tmp_path / "one" / "cifar10", 40)
     [first] = clbench.run(SMALL, data_dir=tmp_path / "one", out=tmp_path / "out")
     monkeypatch.setenv("CLBENCH_OFFLINE", "1")
     [again] = clbench.run(SMALL, data_dir=tmp_path / "nowhere", out=tmp_path / "out")

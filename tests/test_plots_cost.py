@@ -18,7 +18,7 @@ def run(label, accuracy, *, seed=0, low=None, fingerprint=None, **cost):
     """Two tasks: the first ends at ``accuracy`` and falls to ``low`` on the way, the second is at ``accuracy``."""
     low = accuracy if low is None else low
     trace = trace_from(np.eye(2), [5, 5], lambda step, _: np.array([low if step == 7 else accuracy, accuracy]), every=1)
-    return replace(record(label, seed, trace, fingerprint=fingerprint), cost={**ROWS, **cost})
+    return replace(record(label, seed, trace, fingerprint=fingerprint), cost={**ROWS, **cost}, data="rows")
 
 
 def points(axes):

@@ -352,7 +352,7 @@ def test_the_head_alone_on_a_balanced_memory_mends_much_of_what_plain_training_f
     scores = {}
     for strategy in ("naive", "fpf(modules=head, iters=100)"):
         benchmark = plan(
-            "split-digits", strategies=[strategy], seeds=[0], overrides=("evaluation.every=0", "memory.size=200")
+            "split-digits@1", strategies=[strategy], seeds=[0], overrides=("evaluation.every=0", "memory.size=200")
         )
         run = prepare(benchmark.cells[0])
         run.train()

@@ -67,7 +67,7 @@ def confusion(
     over = 0.75 + 0.16 * max(name.count("\n") for name in names.values())
     title = f"{runs.benchmark}: confusion at the end"
     figure = canvas(
-        max(min(columns * (side + 0.5) + 1.4, 12), 0.112 * len(title)), 1.1 + rows * (over + side),
+        max(min(columns * (side + 0.5) + 1.4, 12), 4.5), 1.1 + rows * (over + side),
         title=title,
         caption=" · ".join(filter(None, (averaged(runs.seeds, band=False), "percent of the rows of a class"))),
     )  # fmt: skip

@@ -13,10 +13,12 @@ from clbench.plots.style import (
     ARRIVED,
     INK,
     MUTED,
+    SMALL,
     Style,
     averaged,
     draw_arrival,
     draw_line,
+    heading,
     how_marked,
     legend,
     limits,
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANELS = 4
+
+
+WIDTH = 11.5
+"""Of the picture, in inches."""
 
 
 def stability_gap(
@@ -70,7 +76,7 @@ def stability_gap(
     switches = _choose_switches(len(bounds) - 1) if has_step_looks(streams) else []
     looks = styles(runs.labels)
 
-    figure = Figure(figsize=(11.5, 6.9 if switches else 4.2), facecolor="white")
+    figure = Figure(figsize=(WIDTH, 6.9 if switches else 4.2), facecolor="white")
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.03))
     grid = figure.add_gridspec(
         2 if switches else 1, max(1, len(switches)), height_ratios=[1.35, 1] if switches else [1]
@@ -161,9 +167,10 @@ def _draw_switch(
 
 def _headline(axes: Axes, runs: Runs, *, tasks: curves.Tasks, marked: str) -> None:
     what = "the first task" if tasks == "first" else "the tasks seen so far"
+    room = 0.75 * WIDTH  # the legend stands beside it
     how = " · ".join(filter(None, [averaged(runs.seeds), rows_error(runs.traces), marked]))
-    axes.set_title(
-        f"{runs.benchmark}: accuracy on {what} along the stream",
-        loc="left", pad=38, fontsize=13, color=INK, weight="bold",
-    )  # fmt: skip
+    title = heading(f"{runs.benchmark}: accuracy on {what} along the stream", room)
+    how = heading(how, room, letter=SMALL)
+    pad = 38 + 11.5 * how.count("\n")
+    axes.set_title(title, loc="left", pad=pad, fontsize=13, color=INK, weight="bold")
     axes.annotate(how, (0, 1), (0, 23), "axes fraction", "offset points", fontsize=9.5, color=MUTED)

@@ -84,7 +84,7 @@ def end_matrix(
     height = float(np.clip(0.26 * tasks + 0.3 if experiences > WIDE else square, 1.2, 4.4 if len(found) == 1 else 3.6))
     over = 0.75 + 0.16 * max(name.count("\n") for name in names.values())
     title = f"{runs.benchmark}: accuracy at the end of each experience"
-    width = max(columns * (height * experiences / tasks + 0.6) + 1.2, 0.112 * len(title), 6.5)
+    width = max(columns * (height * experiences / tasks + 0.6) + 1.2, 6.5)
     figure = canvas(
         11 if experiences > WIDE else min(width, 11), 1.1 + rows * (over + height),
         title=title,

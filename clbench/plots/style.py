@@ -69,19 +69,34 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 # ------------------------------------------------------------------------------------------------ figures and axes
 
 
+LETTER, SMALL, HEADING = 0.112, 0.075, 0.24
+"""Width of a letter of a heading and of the small text below it, and height of a line of a heading, in inches."""
+
+
+def heading(text: str, width: float, *, letter: float = LETTER) -> str:
+    """A heading, broken into lines that fit so many inches."""
+    return textwrap.fill(text, max(20, int(width / letter)))
+
+
 def canvas(width: float, height: float, *, title: str, caption: str = "") -> Figure:
-    """An empty figure, sizes in inches, with a heading above the space that its axes share."""
+    """An empty figure, sizes in inches, with a heading above the space that its axes share.
+
+    A long title is broken into lines, for which the figure grows.
+    """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    title = heading(title, width)
+    more = HEADING * title.count("\n")
+    height += more
     figure = Figure(figsize=(width, height), facecolor="white")
-    head = ((0.66 if caption else 0.4) + 0.18 * caption.count("\n")) / height
+    head = ((0.66 if caption else 0.4) + more + 0.18 * caption.count("\n")) / height
     figure.set_layout_engine(
         ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, hspace=0.03, wspace=0.03, rect=(0, 0, 1, 1 - head))
     )
     x = 0.1 / width
     figure.text(x, 1 - 0.12 / height, title, ha="left", va="top", fontsize=13, color=INK, weight="bold")
-    figure.text(x, 1 - 0.4 / height, caption, ha="left", va="top", fontsize=9.5, color=MUTED)
+    figure.text(x, 1 - (0.4 + more) / height, caption, ha="left", va="top", fontsize=9.5, color=MUTED)
     return figure
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from clbench.generators import kept
+
 
 def _set_environment(values: Mapping[str, str]) -> None:
     os.environ.clear()
@@ -38,13 +40,13 @@ def surrounding() -> dict[str, Any]:
 
 @contextmanager
 def as_found() -> Iterator[None]:
-    """One thread, and afterwards everything, torch's generator too, as it was for whoever called us."""
-    before, generator = surrounding(), torch.random.get_rng_state()
+    """One thread, and afterwards everything, the global generators too, as it was for whoever called us."""
+    before = surrounding()
     torch.set_num_threads(1)
     try:
-        yield
+        with kept():
+            yield
     finally:
         for name, (read, restore) in SURROUNDINGS.items():
             if read() != before[name]:
                 restore(before[name])
-        torch.random.set_rng_state(generator)
