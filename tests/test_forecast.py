@@ -38,7 +38,12 @@ def machine(monkeypatch) -> list[float]:
         run.chain.after_step += (lambda *_: spend(LATER_STEP if number[0] else FIRST_STEP),)
         run.chain.end_stream += (lambda *_: spend(FINISH),)
         inner = run.evaluator._pass
-        run.evaluator._pass = lambda learner, panel: (spend(FIXED + INPUT * len(panel.x)), inner(learner, panel))[1]
+
+        def look(learner, panel, *more):
+            spend(FIXED + INPUT * len(panel.x))
+            return inner(learner, panel, *more)
+
+        run.evaluator._pass = look
         return run
 
     monkeypatch.setattr(forecast, "perf_counter", lambda: now[0])

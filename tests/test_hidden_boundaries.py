@@ -158,11 +158,11 @@ def test_a_look_inside_a_piece_lets_the_classes_met_by_then_compete():
     asked = []
     look = run.evaluator._pass
 
-    def note(learner, panel):
+    def note(learner, panel, *more):
         unmet = ~learner.seen
         told = torch.zeros_like(unmet) if panel.hidden is None else panel.hidden
         asked.append((bool(unmet.any()), torch.equal(told, unmet if bool(learner.seen.any()) else told)))
-        return look(learner, panel)
+        return look(learner, panel, *more)
 
     run.evaluator._pass = note
     run.train()

@@ -129,10 +129,25 @@ def _kind(target: str) -> Kind:
 
 
 def _check_strategy(console: Console, strategy: str, seed: int) -> None:
-    """A line per property, as soon as it is known."""
+    """What its source has set, then a line per property, as soon as it is known."""
     from clbench.testing import PROPERTIES, examine
 
+    _tell_protocol(console, strategy)
     _tell(console, examine(strategy, seed=seed), PROPERTIES)
+
+
+def _tell_protocol(console: Console, strategy: str) -> None:
+    """What the sources of a strategy have set, where they leave it not open."""
+    from clbench.parameters import Refused
+    from clbench.strategies import text
+    from clbench.strategies.protocol import published
+
+    try:
+        told = published(text.parts(text.canonical(strategy)))
+    except Refused:  # told as broken
+        return
+    if told:
+        console.print(f"Its source has {told}; where a benchmark has not, its rows carry an alarm.")
 
 
 def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str, str]) -> None:
