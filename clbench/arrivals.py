@@ -37,12 +37,12 @@ class Arrivals:
     def __post_init__(self) -> None:
         self.met, self.counted = np.full(self.units, -1, dtype=np.int64), np.full(self.tasks, -1, dtype=np.int64)
         self._y = self._task = np.zeros(0, dtype=np.int64)
-        self._visible = True
+        self._visible, self._more = True, True  # whether the experience may hold something new
 
     def enter(self, experience: Experience, y: Index) -> None:
         """The rows of an experience, with output units ``y`` (N,), come next."""
         self.hides |= not experience.boundary
-        self._visible = experience.boundary
+        self._visible, self._more = experience.boundary, True
         self._y, self._task = y, np.broadcast_to(np.asarray(experience.task, dtype=np.int64), len(y))
 
     def batches(self, order: Callable[[], Index], spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
@@ -52,8 +52,11 @@ class Arrivals:
             order: Gives the positions (n,) of the pass, where they are asked for at all; those from N on are of memory.
             spans: Where its batches begin and end in it, ascending.
         """
+        if not spans or not self._more:
+            return {}
         new_units, new_tasks = self.met[self._y] < 0, self.counted[self._task] < 0
-        if not spans or not (new_units.any() or new_tasks.any()):
+        self._more = bool(new_units.any() or new_tasks.any())
+        if not self._more:
             return {}
         starts, places = np.array([start for start, _ in spans]), order()[: spans[-1][1]]
         own = np.flatnonzero(places < len(self._y))
