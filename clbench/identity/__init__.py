@@ -16,7 +16,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clbench.identity.walk import Unidentified, checksum
+from clbench.identity.kinds import checksum
+from clbench.identity.walk import Unidentified
 
 __all__ = ["Unidentified", "checksum", "describe_model", "reasons", "source"]
 
