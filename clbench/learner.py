@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from clbench.arrivals import Arrivals
-from clbench.batch import ROW, TASK, VIEW, Batch
+from clbench.batch import ROW, VIEW, Batch
+from clbench.competition import OWN_MASKS, Competition
 from clbench.cost import Cost
 from clbench.memory import Memory
 from clbench.models.flat import flatten
@@ -24,12 +24,10 @@ from clbench.probe import Probe
 from clbench.resident import Resident
 from clbench.rng import Generator
 from clbench.side_work import SideWork, Terms, generator_states, set_generators
-from clbench.types import Experience, Index, Stream
+from clbench.types import Experience, Stream
 
 __all__ = ["Diverged", "Learner", "Output", "Shown", "classification_loss"]
 
-OWN_MASKS = UNSEEN, IDLE = ("unseen heads", "idle heads")
-"""Names of the masks that the learner sets itself."""
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 """By the bytes of a floating number."""
 
@@ -63,8 +61,11 @@ class Diverged(Exception):
         self.step = step
 
 
-class Learner(SideWork):
+class Learner(Competition, SideWork):
     """A model with its flat weights and all that a strategy may use.
+
+    What competes (``seen``, ``allowed``, ``head_mask``) is told in :class:`clbench.competition.Competition`, what parts
+    may ask for beside the steps in :class:`clbench.side_work.SideWork`.
 
     Args:
         model: Returns :class:`Output`; on its device, freshly initialised.
@@ -83,10 +84,6 @@ class Learner(SideWork):
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat.Flat`.
         frozen: (P,) bool, weights that :meth:`apply` must not move; ``None`` for none.
         experience: Number of the running experience, ``None`` where boundaries are hidden.
-        seen: (C,) bool, output units whose class has occurred so far: those of the running experience included, or,
-            where its boundary is hidden, those of the batches met.
-        competition: Raised whenever, inside an experience, other classes compete than before.
-        head_mask: (P,) bool, weights of the model's last layer.
         length: Experiences of the stream, and ``total_steps`` its optimiser steps; ``None`` where that is not revealed,
             and the first also where boundaries are hidden.
         probe: Takes the gradient apart at chosen steps, where that was asked for.
@@ -138,17 +135,12 @@ class Learner(SideWork):
         self._losses: list[tuple[int, Tensor]] = []
         self._order = Generator(seed, "order")
         self._stream = stream
+        self._begin_competition()
         self._train = train
         self._masks: dict[str, Tensor] = {}
         self._bits = (torch.empty(0), 0, torch.empty(0))
         self.modules = tuple(model.modules())
         self.buffers = tuple(model.buffers())
-        self.seen = torch.zeros(self.n_outputs, dtype=torch.bool, device=self.device)
-        self.competition = 0
-        self._arrivals = Arrivals(self.n_outputs, len(stream.tasks))
-        self._by_task = _classes_by_task(stream).to(self.device) if stream.task_labels else None
-        self._compete: Tensor | None = None
-        self._head = getattr(model, "head", None)
         self.fewest = fewest_rows(model, stream.dataset.shape, self.device)
         self.draws_globally = draws(model)
 
@@ -166,68 +158,15 @@ class Learner(SideWork):
         number = experience.id if experience.boundary else -1
         columns = [rows, y, *(torch.as_tensor(c).expand(n) for c in (task, experience.view, number))]
         self.experience = experience.id if experience.boundary else None
-        self._arrivals.enter(experience, labels)
-        if experience.boundary:
-            self.seen[list(experience.classes)] = True
+        self._enter_classes(experience, labels)
         if self.probe is not None:
             self.probe.enter(experience.id)
-        self._let_compete()
         self.flat.check(self.model, gradients=not self.steps_itself)
         return Shown(torch.stack(columns).to(self.device), self.experience)
-
-    def arriving(self, order: Tensor, spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
-        """The batches ``spans`` of a pass in this order (n,) with which classes or tasks arrive, for the loop alone:
-        place of the first row -> what :meth:`meet` takes."""
-        return self._arrivals.batches(lambda: order.cpu().numpy(), spans)
-
-    def meet(self, arrivals: tuple[Index, Index], step: int) -> None:
-        """Classes and tasks arrive with the batch to come, behind so many steps of the stream.
-
-        Where the boundary of the running experience is hidden, that is when a class counts as seen and competes.
-        """
-        units, tasks = arrivals
-        self._arrivals.note(units, tasks, step)
-        if self.experience is None and len(units):
-            self.seen[units.tolist()] = True
-            self.competition += 1
-            self._let_compete()
-
-    def _let_compete(self) -> None:
-        """Let the classes seen compete, and hold the heads of the others."""
-        self._compete = None if self._stream.output == "all" or bool(self.seen.all()) else self.seen.clone()
-        self.freeze(UNSEEN, self._unseen_heads())
-
-    @property
-    def first_met(self) -> Index:
-        """(C,) steps of the stream done before the first batch that held a row of each output unit, -1 for none."""
-        return self._arrivals.met.copy()
-
-    @property
-    def first_counted(self) -> Index:
-        """(T,) steps done before the first batch that held a row of each task, where boundaries are hidden; (0,) where
-        none is, and tasks count from the beginning of their experience."""
-        return self._arrivals.counted[: None if self._arrivals.hides else 0].copy()
-
-    def compete(self, classes: Tensor | None) -> None:
-        """Let these classes (C,) bool compete, or all, until the next experience is entered."""
-        self._compete = classes
 
     def go_on(self, stream: Stream, train: Resident) -> None:
         """From here on learn another stream with the same outputs, whose rows lie elsewhere; nothing else changes."""
         self._stream, self._train = stream, train
-
-    def _unseen_heads(self) -> Tensor | None:
-        """Head weights of classes not seen so far, where weight decay would drift them."""
-        decays = any(group.get("weight_decay") for group in self.optimizer.param_groups)
-        return self._head_rows(~self.seen) if decays and self._compete is not None else None
-
-    def hold_idle_heads(self, batch: Batch) -> None:
-        """With separate heads: hold those that no row of the batch may use, against momentum left from before."""
-        if self.separate_heads:
-            used = None if batch.allowed is None else batch.allowed.reshape(-1, self.n_outputs).any(0)
-            if used is not None and batch.trains is not None:
-                used = used | batch.trains
-            self.freeze(IDLE, None if used is None else self._head_rows(~used))
 
     def order(self, n: int, *, shuffled: bool = True) -> Tensor:
         """A fresh random order of n rows, (n,), from the generator for orders; else the order they have."""
@@ -248,17 +187,6 @@ class Learner(SideWork):
     def raw(self, index: Tensor) -> Tensor:
         """Inputs (n, ...) of the rows of an index matrix (5, n), un-augmented."""
         return self._train.present(index[ROW], index[VIEW])
-
-    @property
-    def task_labels(self) -> bool:
-        """Whether the stream reveals the task of a row."""
-        return self._by_task is not None
-
-    def allowed(self, index: Tensor) -> Tensor | None:
-        """Classes that compete on the rows of an index matrix (5, B): ``None`` for all, else (C,) or (B, C) bool."""
-        if self._by_task is not None:
-            return self._by_task[index[TASK]]
-        return self._compete
 
     # ------------------------------------------------------------------ steps
 
@@ -305,19 +233,6 @@ class Learner(SideWork):
         if not masks:
             return None
         return masks[0] if len(masks) == 1 else torch.stack(masks).any(0)
-
-    @property
-    def head_mask(self) -> Tensor:
-        return self._head_rows(torch.ones_like(self.seen))
-
-    def _head_rows(self, units: Tensor) -> Tensor:
-        """(P,) bool, the weights and biases that serve the output units (C,) bool."""
-        mask = torch.zeros_like(self.g, dtype=torch.bool)
-        own = () if self._head is None else tuple(self._head.parameters())
-        for place, parameter in zip(self.slices.values(), self.flat.parameters, strict=True):
-            if any(parameter is p for p in own):
-                mask[place] = units.reshape(-1, *(1 for _ in parameter.shape[1:])).expand(parameter.shape).reshape(-1)
-        return mask
 
     @property
     def lr(self) -> float:
@@ -401,14 +316,6 @@ class Learner(SideWork):
             scores = act(self, output, task, scores)
         return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
 
-    def hidden(self, task: Tensor) -> Tensor | None:
-        """Classes that do not compete on evaluation rows of the given tasks (B,), or ``None``."""
-        if self._by_task is not None:
-            return ~self._by_task[task]
-        if self._compete is None or not bool(self.seen.any()):
-            return None
-        return ~self._compete
-
     def standing(self) -> object:
         """What predictions depend on beside weights, inputs and the classes that compete: whatever a part that reads
         out may read of the learner and that changes where an experience begins."""
@@ -458,10 +365,3 @@ class Learner(SideWork):
         vars(self.cost).update(state["cost"])
         if self.probe is not None:
             self.probe.state = state["probe"]
-
-
-def _classes_by_task(stream: Stream) -> Tensor:
-    table = torch.zeros(len(stream.tasks), stream.n_outputs, dtype=torch.bool)
-    for task in stream.tasks:
-        table[task.id, list(task.classes)] = True
-    return table

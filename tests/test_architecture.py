@@ -16,7 +16,7 @@ LEVELS = (
     "types record rng registry parameters compat identity notices",
     "data metrics cost peak store rates look_schedule config batch admission shipped generators arrivals cuts",
     "memory resident models features optimizers scenarios sections per_row fisher flops objective side_work "
-    "probe passes",
+    "competition probe passes",
     "strategies learner train evaluate comparable leaderboard plots stream_plots",
     "adapters",
     "alarms plan prepare saved cell executors claims matrix track api snapshots environment sensitivity forecast",
@@ -113,7 +113,7 @@ def test_no_cycle_among_rooms_counting_imports_inside_functions():
 def test_a_strategy_never_imports_the_loop_and_the_loop_never_a_strategy():
     above = ["clbench.train", "clbench.evaluate", "clbench.prepare", "clbench.cell"]
     assert forbidden(modules_of("strategies"), above) == []
-    assert forbidden(modules_of("train", "learner"), ["clbench.strategies"]) == []
+    assert forbidden(modules_of("train", "learner", "competition"), ["clbench.strategies"]) == []
 
 
 def test_the_evaluator_knows_no_strategy():
@@ -122,7 +122,7 @@ def test_the_evaluator_knows_no_strategy():
 
 def test_loop_learner_and_evaluator_report_to_nobody():
     reporters = ["wandb", "clbench.track", "clbench.progress", "clbench.cli", "typer", "rich"]
-    assert forbidden(modules_of("train", "learner", "evaluate"), reporters) == []
+    assert forbidden(modules_of("train", "learner", "competition", "evaluate"), reporters) == []
 
 
 def test_wandb_is_imported_by_the_tracker_alone_and_only_when_it_sends():
