@@ -313,6 +313,38 @@ def test_two_frames_are_matched_by_the_names_of_their_columns():
 # --------------------------------------------------------------------------------------------------- anything else
 
 
+def test_a_file_is_taken_by_its_path_as_text_too(tmp_path):
+    path = tmp_path / "my +rows.csv"
+    frame(X, Y).to_csv(path, index=False)
+    whole, text = given(path), given(str(path))
+    assert (whole.checksum, whole.train.x.shape) == (text.checksum, (32, 6))
+    with pytest.raises(Refused, match="no data set called"):
+        given(str(tmp_path / "none.csv"))
+
+
+class Endless(TorchDataset):
+    """A map-style data set without a length, which Python's own protocol ends."""
+
+    def __getitem__(self, i):
+        return torch.from_numpy(X[i]), int(Y[i])
+
+
+class Torn(Items):
+    def __getitem__(self, i):
+        if i == 3:
+            raise OSError("no such image")
+        return super().__getitem__(i)
+
+
+def test_a_torch_data_set_without_a_length_is_read_to_its_end():
+    assert given((Endless(), Items(XT, YT))).checksum == WHOLE.checksum
+
+
+def test_an_item_that_cannot_be_read_is_told_by_its_number():
+    with pytest.raises(Refused, match=r"item 3 of Torn cannot be read \(OSError: no such image\)"):
+        given((Torn(X, Y), Items(XT, YT)))
+
+
 NONE = {
     "number": 3,
     "mapping of some": {"x_train": X},

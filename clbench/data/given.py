@@ -6,7 +6,7 @@ What comes without test rows is cut: a fifth of the rows, stratified, the same f
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ TAKES = (
     "Bunch; or (train, test) of those"
 )
 WHERE = "dataset="
+FILES = {".npz": "npz", ".csv": "csv"}
+"""Ending of a file -> its form."""
 Split = tuple[Any, Any, list[str] | None]
 """Rows, labels, and names of the classes where they are known."""
 
@@ -70,10 +72,13 @@ def given(
 def source_name(thing: Any) -> str | None:
     """The name of a data set that is named: text as it is, a path with the form that it has; else ``None``."""
     if isinstance(thing, str):
-        return thing
+        file = Path(thing).expanduser()
+        if file.suffix.lower() not in FILES or not file.is_file():
+            return thing
+        thing = file  # a file as it lies there, without the form before it
     if not isinstance(thing, Path):
         return None
-    form = {".npz": "npz", ".csv": "csv"}.get(thing.suffix.lower())
+    form = FILES.get(thing.suffix.lower())
     if form is None and thing.is_dir():
         form = "folder" if (thing / "train").is_dir() and not any(thing.rglob("*.parquet")) else "parquet"
     if form is None:
@@ -191,10 +196,11 @@ def _of_torch(thing: Any) -> Split:
         if len(source.tensors) < 2:
             raise Refused(f"{WHERE}: a TensorDataset holds rows and labels; this one has {len(source.tensors)} tensors")
         return source.tensors[0], source.tensors[1], names
-    rows: Iterable[Any] = source if isinstance(source, IterableDataset) else (source[i] for i in range(len(source)))
+    counted = not isinstance(source, IterableDataset) and hasattr(source, "__len__")
+    rows: Iterable[Any] = (source[i] for i in range(len(source))) if counted else source
     x, y = [], []
     with torch.random.fork_rng(devices=[]):
-        for number, item in enumerate(rows):
+        for number, item in enumerate(_items(rows, type(source).__name__)):
             if not isinstance(item, tuple | list) or len(item) < 2:
                 raise Refused(
                     f"{WHERE}: item {number} of {type(source).__name__} is {_kind(item)}; it has to be (input, label)"
@@ -209,6 +215,20 @@ def _of_torch(thing: Any) -> Split:
     if not x:
         raise Refused(f"{WHERE}: {type(source).__name__} has no items")
     return np.stack(x), np.stack(y), names
+
+
+def _items(rows: Iterable[Any], kind: str) -> Iterator[Any]:
+    """The items of a torch data set; one that cannot be had is told by its number."""
+    number = 0
+    try:
+        for item in rows:
+            yield item
+            number += 1
+    except Exception as error:
+        raise Refused(
+            f"{WHERE}: item {number} of {kind} cannot be read ({type(error).__name__}: {error}); repair it or leave it "
+            "out (torch.utils.data.Subset)"
+        ) from error
 
 
 # --------------------------------------------------------------------------------------------------- what it is
