@@ -168,7 +168,7 @@ def test_a_scale_is_a_divisor_or_its_inverse():
     assert made(x, scale=16).scale == made(x, scale=1 / 16).scale == 1 / 16
     assert made(x, scale=16).train.x.dtype == np.uint8
     assert made(pixels(6, 6), scale=255).scale == 1 / 255
-    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+    for wrong in (0.0, -1.0, float("nan"), float("inf"), "255", (255,)):
         with pytest.raises(Refused, match=r"scale = .* is not allowed"):
             made(x, scale=wrong)
 
@@ -179,6 +179,23 @@ def test_the_scale_is_that_of_both_splits():
     assert (data.test.x.dtype, data.scale) == (np.uint8, 1 / 255)
     with pytest.raises(Refused, match=r"training rows are uint8 .* and test rows float64"):
         from_arrays("mine", bright, Y, bright / 255, Y)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_floats_of_which_one_split_has_been_scaled_are_refused(turned):
+    bright = pixels(6, 6).astype(np.float32)
+    first, second = (bright / 255, bright) if turned else (bright, bright / 255)
+    with pytest.raises(Refused, match="bring both to the same scale"):
+        from_arrays("mine", first, Y, second, Y)
+    assert from_arrays("mine", first, Y, second, Y, scale=1).scale == 1.0
+    dark = from_arrays("mine", bright, Y, np.float32(bright > 128), Y)  # whole values: dark images
+    assert (dark.test.x.dtype, dark.scale, dark.test.x.max()) == (np.uint8, 1 / 255, 1)
+
+
+@pytest.mark.parametrize("wrong", ["HWC", "nhwc", "", 3])
+def test_a_layout_that_is_none_is_refused(wrong):
+    with pytest.raises(Refused, match=r"layout = .* is not known.*NHWC"):
+        made(pixels(6, 7, 4), layout=wrong)
 
 
 # --------------------------------------------------------------------------------------------------- by name

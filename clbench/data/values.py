@@ -6,13 +6,14 @@ until its ``layout`` or ``scale`` says which.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from numbers import Real
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clbench.data.labels import as_array
-from clbench.parameters import Refused
+from clbench.parameters import Refused, did_you_mean
 
 Layout = Literal["NCHW", "NHWC"]
 """Channels first, or channels last."""
@@ -84,6 +85,8 @@ def _numbers(value: Any, where: str) -> Values:
 
 def _images_first(x: Values, layout: Layout | None, where: str) -> Values:
     """Images as (N, C, H, W); vectors as they are."""
+    if layout not in (None, *get_args(Layout)):
+        raise Refused(f"layout = {layout!r} is not known; {did_you_mean(str(layout), get_args(Layout))}", "layout")
     if layout is not None and x.ndim != 4:
         raise Refused(f"{where} has rows of shape {x.shape[1:]}, which have no axis of channels; leave layout out")
     if x.ndim == 3:
@@ -132,6 +135,8 @@ def _kept_as(arrays: list[Values], scale: float | None, where: str) -> tuple[typ
         return None, 1.0  # and refused
     if scale is not None:
         return np.uint8 if eight_bit else None, factor(scale)
+    if images and high > FAR and low >= 0 and not integers:
+        _same_scale(arrays, where)
     if eight_bit:
         return np.uint8, _eight_bit(low, high, where)
     if all(x.dtype.kind in "iuf" for x in arrays) and low >= 0 and (images or (low, high) == (0, 255)):
@@ -146,11 +151,21 @@ def _kept_as(arrays: list[Values], scale: float | None, where: str) -> tuple[typ
     return None, 1.0
 
 
+def _same_scale(arrays: list[Values], where: str) -> None:
+    """Refuse images of which one split has been brought to [0, 1] and the other has not."""
+    highest = [float(x.max()) for x in arrays]
+    if any(top <= 1 and not _whole(x) for top, x in zip(highest, arrays, strict=True)):
+        raise Refused(
+            f"{where} has training values up to {highest[0]:.6g} and test values up to {highest[1]:.6g}; bring both to "
+            "the same scale, or set scale of the data set where they are"
+        )
+
+
 def factor(scale: float) -> float:
     """The factor that a setting ``scale`` means: 255 and 1/255 mean the same."""
-    if not (scale > 0 and np.isfinite(scale)):
+    if not isinstance(scale, Real) or not (scale > 0 and np.isfinite(scale)):
         raise Refused(
-            f"scale = {scale} is not allowed: it is what values are divided by, above 0, such as 255", "scale"
+            f"scale = {scale!r} is not allowed: it is what values are divided by, above 0, such as 255", "scale"
         )
     return float(scale) if scale <= 1 else 1 / float(scale)
 
