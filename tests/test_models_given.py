@@ -173,7 +173,20 @@ WRONG = {
     "a module that cannot be copied": (Open(SHAPE, C), "cannot be copied"),
     "another number of outputs": (lambda shape, n: Fc(shape, n + 1), r"returns shape \(1, 11\)"),
     "a tuple": (lambda shape, n: _Pair(shape, n), "returns a tuple"),
+    "a tuple while it is trained": (
+        lambda shape, n: _Training(shape, n),
+        r"returns a tuple for two rows in training mode.*\(2, 10\)",
+    ),
+    "the state of a model": (nn.Linear(2, 2).state_dict(), "model= is the state of a model"),
 }
+
+
+class _Training(Fc):
+    """Beside its logits an auxiliary output, as some networks have while they are trained."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return (logits, logits) if self.training else logits
 
 
 class _Pair(Fc):

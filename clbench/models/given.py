@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from clbench.models.wrap import wrap
 from clbench.parameters import Refused
@@ -34,6 +34,8 @@ def build(model: Any, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
         return wrap(_copied(model), n_outputs, shape=shape)
     name = getattr(model, "__qualname__", None) or getattr(getattr(model, "func", None), "__qualname__", "")
     name = name or type(model).__qualname__
+    if isinstance(model, Mapping) and any(isinstance(value, Tensor) for value in model.values()):
+        raise Refused(f"model= is the state of a model, and model= takes a module; load_state_dict it there; {ALLOWED}")
     if isinstance(model, str | Mapping):
         raise Refused(
             f"model={model!r} is a name, and model= takes a module or what makes one; name models in the benchmark: "

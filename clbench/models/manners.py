@@ -40,12 +40,14 @@ class Manners:
         layers: Its linear layers, in the order in which they ran.
         changes_input: Whether it changes its input in place.
         draws: Whether it draws from Python's or NumPy's global generator.
+        training: What it gives for two rows in training mode; ``None`` where it fails on them.
     """
 
     output: Any
     layers: list[Layer] = field(default_factory=list)
     changes_input: bool = False
     draws: bool = False
+    training: Any = None
 
 
 def rows(n: int, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
@@ -78,7 +80,8 @@ def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False)
         if not gradients:
             module.train()
             with suppress(Exception):  # two rows may be too few for it: training will tell
-                found.changes_input |= _try(module, rows(2, shape, device))[1]
+                found.training, changed = _try(module, rows(2, shape, device))
+                found.changes_input |= changed
         found.draws = moved()
     return found
 

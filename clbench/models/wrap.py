@@ -95,6 +95,13 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
             f"model {kind} returns {got} for one row of shape {tuple(shape)}; the stream asks for logits of shape "
             f"(1, {n_outputs}); give its last layer {n_outputs} outputs and return them alone"
         )
+    trained = seen.training.logits if isinstance(seen.training, Output) else seen.training
+    if trained is not None and (not isinstance(trained, Tensor) or tuple(trained.shape) != (2, n_outputs)):
+        got = f"shape {tuple(trained.shape)}" if isinstance(trained, Tensor) else f"a {type(trained).__name__}"
+        raise Refused(
+            f"model {kind} returns {got} for two rows in training mode, and logits alone in evaluation mode; return "
+            f"logits of shape (2, {n_outputs}) in both (leave out auxiliary outputs, such as aux_logits=False)"
+        )
     head = _head(module, logits, seen, shape)
     made = _returns_both(module, output, head, n_outputs, kind) if isinstance(output, Output) else None
     if made is None:
