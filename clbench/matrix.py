@@ -226,6 +226,8 @@ def _writable(out: Path) -> None:
             folder.mkdir(exist_ok=True)
             if not os.access(folder, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileExistsError as error:
+        raise Refused(f"results cannot be written to {out}: {error.filename} is a file; choose another --out") from None
     except OSError as error:
         raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
 

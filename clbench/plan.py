@@ -157,6 +157,8 @@ def given_stream(stream: Callable[[int], Stream] | Stream, seed: int) -> Stream:
     Raises:
         Refused: Its function gives something else.
     """
+    if not isinstance(stream, Stream) and not callable(stream):
+        raise Refused(f"stream= is a {type(stream).__name__}; allowed are a clbench.Stream or a function (seed) -> one")
     made = stream if isinstance(stream, Stream) else stream(seed)
     if not isinstance(made, Stream):
         raise Refused(f"stream= gave a {type(made).__name__} for seed {seed}; allowed is a clbench.Stream")

@@ -112,6 +112,12 @@ def test_settings_beside_a_given_stream_are_refused(key):
         clbench.run(SMALL, stream=stream, strategies="naive", seeds=1, overrides={key: "task"})
 
 
+@pytest.mark.parametrize("stream", ["split", [1, 2], OWN])
+def test_what_is_no_stream_is_refused(stream):
+    with pytest.raises(Refused, match=r"stream= is a \w+; allowed are a clbench\.Stream or a function"):
+        clbench.run(SMALL, stream=stream, strategies="naive", seeds=1)
+
+
 @pytest.mark.parametrize("key", ["model.hidden", "model.name", "model", "model.nonsense"])
 def test_settings_beside_a_given_model_are_refused(key):
     with pytest.raises(Refused, match=f"{key} is set and model= is given"):

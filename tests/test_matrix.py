@@ -162,6 +162,13 @@ def test_result_directory_that_cannot_be_written_is_refused_before_anything_runs
     assert events == []
 
 
+@pytest.mark.parametrize("name", ["records", "traces"])
+def test_a_file_in_the_place_of_a_folder_of_results_is_named(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(Refused, match=rf"results cannot be written to .*{name} is a file; choose another --out"):
+        run_short(strategies="naive", seeds=1, out=tmp_path)
+
+
 def test_disk_that_fills_up_is_told_and_finished_cells_are_safe(tmp_path, monkeypatch):
     write = store.write
 
