@@ -37,6 +37,8 @@ class Guest(Part):
         parameters: Of its constructor.
     """
 
+    random_stream: ClassVar[str] = "Guest"
+
     allows: ClassVar[frozenset[str]] = ROWS
 
     name: str

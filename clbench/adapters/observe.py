@@ -73,6 +73,8 @@ class Observer(Guest):
     (B, C) bool); ``begin_task`` and ``end_task`` get ``x`` and ``y`` of the whole experience and its number ``task``.
     """
 
+    random_stream: ClassVar[str] = "Observer"
+
     constructor: ClassVar[Callable[..., Any]]
     """What makes the object; each recipe's parts have their own."""
 

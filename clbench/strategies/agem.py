@@ -38,6 +38,8 @@ class AGEM(Part):
     Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. Memory is the run's, not one quota per task.
     """
 
+    random_stream: ClassVar[str] = "AGEM"
+
     rows: Count | None = None
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})

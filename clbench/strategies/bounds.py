@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 class Merged(Part):
     """Sees the whole stream as one experience: the same rows and epochs, hence the same number of updates."""
 
+    random_stream: ClassVar[str] = "Merged"
+
     sees: ClassVar[str] = "merged"
 
 
 @dataclass(kw_only=True)
 class Accumulated(Part):
     """Sees in each experience all rows of the experiences so far, each once."""
+
+    random_stream: ClassVar[str] = "Accumulated"
 
     sees: ClassVar[str] = "accumulated"
 
@@ -42,6 +46,8 @@ class Frozen(Part):
         domain: high on the first domain and on those that resemble it; hard to beat where domains are close.
         recurring: stays at what the first experience taught, while naive goes on gaining.
     """
+
+    random_stream: ClassVar[str] = "Frozen"
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
 

@@ -30,8 +30,8 @@ class Chain:
 
     Args:
         parts: The strategy.
-        seed: The run's seed; each part gets a generator of its own, named after its class, so that adding a part never
-            moves another's draws.
+        seed: The run's seed; each part gets a generator of its own, named by :func:`stream_name`, so that adding a part
+            never moves another's draws.
         single: Whether the stream has one experience only.
 
     Raises:
@@ -44,7 +44,7 @@ class Chain:
         check(self.parts)
         for number, part in enumerate(self.parts):
             part.__dict__["twin"] = sum(type(p) is type(part) for p in self.parts[:number])
-            part.generator = Generator(seed, f"part/{type(part).__name__}/{part.twin}")
+            part.generator = Generator(seed, f"part/{stream_name(type(part))}/{part.twin}")
         self.watches: list[Watch] = []
         self.attach = self._hooks("attach")
         self.begin_experience = self._hooks("begin_experience")
@@ -101,6 +101,14 @@ class Chain:
     def bytes(self) -> int:
         """Bytes of tensors that the parts keep."""
         return sum(part.state_bytes for part in self.parts)
+
+
+def stream_name(kind: type[Part]) -> str:
+    """Return the name of a part class's random stream: what the class itself declares, else the name of the class.
+
+    A declaration is never inherited: a subclass draws other numbers than its parent.
+    """
+    return vars(kind).get("random_stream") or kind.__name__
 
 
 def check(parts: Sequence[Part]) -> None:

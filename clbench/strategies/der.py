@@ -43,6 +43,8 @@ class DarkExperience(Part):
         recurring: above er at equal memory; old logits hold back what a class gains on its return.
     """
 
+    random_stream: ClassVar[str] = "DarkExperience"
+
     alpha: NonNegative
     beta: NonNegative
     rows: Count | None = None

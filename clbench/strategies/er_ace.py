@@ -23,6 +23,8 @@ class Asymmetric(Part):
             or are ``hidden``, as in the paper's equation. Only matters where the benchmark's ``output`` is ``all``.
     """
 
+    random_stream: ClassVar[str] = "Asymmetric"
+
     unseen: Literal["hidden", "compete"] = "hidden"
 
     narrows: ClassVar[bool] = True

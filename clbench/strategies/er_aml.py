@@ -56,6 +56,8 @@ class AsymmetricMetric(Part):
         recurring: its lead over er shrinks as classes come back more often.
     """
 
+    random_stream: ClassVar[str] = "AsymmetricMetric"
+
     rows: Count | None = None
     temperature: Temperature = 0.2
     base_temperature: Temperature = 0.07

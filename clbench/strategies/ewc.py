@@ -42,6 +42,8 @@ class EWC(Part):
             that suits few ends far below naive or diverges. ``mode=online`` with ``gamma`` below 1 forgets.
     """
 
+    random_stream: ClassVar[str] = "EWC"
+
     strength: NonNegative
     mode: Literal["separate", "online"] = "separate"
     gamma: Fraction = 1.0

@@ -38,6 +38,8 @@ class FeatKD(Part):
         recurring: near naive alone, as the last layer is free; the model that teaches is that of the last boundary.
     """
 
+    random_stream: ClassVar[str] = "FeatKD"
+
     strength: NonNegative = 5.0
     over_features: Literal["mean", "sum"] = "mean"
 

@@ -38,6 +38,8 @@ class FPF(Part):
         k, every: Where ``when`` is ``periodic``: how often, or after how many steps each.
     """
 
+    random_stream: ClassVar[str] = "FPF"
+
     when: Literal["end", "boundary", "periodic"] = "end"
     k: Count | None = None
     every: Count | None = None
@@ -171,6 +173,8 @@ class FPF(Part):
 @dataclass(kw_only=True)
 class KeepLogits(Part):
     """Store with every row that memory takes the logits (C,) of the step in which it was offered."""
+
+    random_stream: ClassVar[str] = "KeepLogits"
 
     memory_admit: ClassVar[str | None] = "every_pass"
 

@@ -35,6 +35,8 @@ class FreezeNorm(Part):
             for bit, on a model without batch normalisation.
     """
 
+    random_stream: ClassVar[str] = "FreezeNorm"
+
     affine: bool = False
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})

@@ -53,6 +53,8 @@ class GDumb(Part):
         recurring: unchanged by repetition, so that streams with much of it leave it behind.
     """
 
+    random_stream: ClassVar[str] = "GDumb"
+
     passes: Count
     when: Literal["experiences", "stream"] = "experiences"
     lr: Positive = 0.05

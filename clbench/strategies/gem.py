@@ -48,6 +48,8 @@ class GEM(Part):
     Source: Lopez-Paz and Ranzato 2017, arXiv 1706.08840, section 3; ``margin`` and ``damping``: authors' code.
     """
 
+    random_stream: ClassVar[str] = "GEM"
+
     margin: NonNegative = 0.5
     damping: NonNegative = 1e-3
 

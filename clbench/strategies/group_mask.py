@@ -28,6 +28,8 @@ class GroupMask(Part):
         recurring: accuracy on classes grows over a long stream, where without the mask the last ones win.
     """
 
+    random_stream: ClassVar[str] = "GroupMask"
+
     narrows: ClassVar[bool] = True
 
     def batch(self, learner: Learner, batch: Batch) -> None:

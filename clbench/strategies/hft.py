@@ -66,6 +66,8 @@ class HFT(Part):
         recurring: near naive; what is held now is trained in another round.
     """
 
+    random_stream: ClassVar[str] = "HFT"
+
     granularity: Literal["category", "layer", "model", "unit", "element"] = "category"
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
     redraw: Literal["experience", "epoch", "never"] = "experience"

@@ -35,6 +35,8 @@ class ProxyDistillation(Part):
     Source: Lin et al. 2023, arXiv 2309.15038, and the authors' code.
     """
 
+    random_stream: ClassVar[str] = "ProxyDistillation"
+
     alpha: NonNegative
     beta: NonNegative
     temperature: Positive

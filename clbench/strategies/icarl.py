@@ -36,6 +36,8 @@ class Exemplars(Part):
         Refused: Fewer rows of memory than classes seen.
     """
 
+    random_stream: ClassVar[str] = "Exemplars"
+
     read_out: Literal["nearest_mean", "logits"] = "nearest_mean"
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory", "boundaries"})

@@ -35,6 +35,8 @@ class L2(Part):
         recurring: at or below naive: the anchor is the last boundary only, and what it holds back is relearned anyway.
     """
 
+    random_stream: ClassVar[str] = "L2"
+
     strength: NonNegative
     head: bool = False
     from_start: bool = False

@@ -52,6 +52,8 @@ class LwF(Part):
             model both teach them.
     """
 
+    random_stream: ClassVar[str] = "LwF"
+
     strength: NonNegative = 1.0
     temperature: Annotated[float, Field(gt=0)] = 2.0
     softmax: Literal["old", "seen"] = "old"

@@ -44,6 +44,8 @@ class MAS(Part):
             every experience, no longer lets the model learn.
     """
 
+    random_stream: ClassVar[str] = "MAS"
+
     strength: NonNegative
     decay: Fraction | None = None
     rows: Count | None = None

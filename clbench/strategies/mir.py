@@ -36,6 +36,8 @@ class InterferedRetrieval(Part):
     it. Losses of candidates are taken un-augmented, in training mode, with one dropout for both.
     """
 
+    random_stream: ClassVar[str] = "InterferedRetrieval"
+
     rows: Count | None = None
     candidates: Count | None = None
     loss_form: Literal["concat", "sum"] = "concat"

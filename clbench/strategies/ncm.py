@@ -25,6 +25,8 @@ class Means(Part):
             benchmark's ``model`` reads, in evaluation mode; a pretrained one where it has weights, else a random one.
     """
 
+    random_stream: ClassVar[str] = "Means"
+
     features: Features = "pixels"
 
     owns: ClassVar[frozenset[str]] = frozenset({"step", "answer"})

@@ -111,6 +111,8 @@ class Part:
         for name, value in vars(cls).items():
             if inspect.isfunction(value) and not hasattr(Part, name):
                 _check_spelling(cls, name)
+            elif name == "random_stream":
+                _check_random_stream(cls, value)
             elif name == "protocol" and not isinstance(value, property):
                 _check_protocol(cls, value)
             elif name in DECLARATIONS and not isinstance(value, property):  # one that depends on the parameters
@@ -125,6 +127,11 @@ class Part:
     """The recipe that the user wrote, and behind it the class where the recipe makes several parts; given with it."""
     generator: Generator = field(init=False, repr=False, compare=False)
     """The part's own randomness, given when the chain is built; its state is saved with the part's."""
+
+    random_stream: ClassVar[str] = ""
+    """The name of the part's random stream, which seeds its generator together with the run's seed. A class that
+    declares none draws from a stream of its class name, so that renaming the class changes its numbers; a parent's
+    declaration does not count."""
 
     twin: ClassVar[int] = 0
     """How many parts of its class stand before it in the chain, given when the chain is built."""
@@ -265,6 +272,14 @@ def _check_declaration(cls: type, name: str, value: Any) -> None:
         if each not in allowed:
             known = [str(known) for known in allowed if known is not None]
             raise Refused(f"{cls.__name__}.{name}: {each!r} is not allowed; {did_you_mean(str(each), known)}")
+
+
+def _check_random_stream(cls: type, name: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise Refused(
+            f"{cls.__name__}.random_stream = {name!r} is no name; write a text such as "
+            f"{cls.__name__!r}, or leave it out"
+        )
 
 
 def _check_protocol(cls: type, protocol: Any) -> None:

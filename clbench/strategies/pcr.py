@@ -48,6 +48,8 @@ class ProxyContrast(Part):
         Refused: The model has no linear head to read proxies from.
     """
 
+    random_stream: ClassVar[str] = "ProxyContrast"
+
     rows: Count | None = None
     temperature: Positive = 0.09
     views: Literal[1, 2] = 2

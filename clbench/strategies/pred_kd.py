@@ -49,6 +49,8 @@ class PredKD(Part):
         recurring: classes that come back are relearned from labels, all others are distilled.
     """
 
+    random_stream: ClassVar[str] = "PredKD"
+
     strength: NonNegative = 1.0
     over_classes: Literal["sum", "mean"] = "sum"
     scale: Annotated[float, Field(gt=0)] = 1.0

@@ -66,6 +66,8 @@ class Refresh(Part):
     training mode one row at a time, which batch norm does not survive.
     """
 
+    random_stream: ClassVar[str] = "Refresh"
+
     strength: NonNegative
     form: Literal["paper", "code"] = "paper"
     steps: Count = 1

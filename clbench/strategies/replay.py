@@ -49,6 +49,8 @@ class Replay(Part):
             boundaries are hidden, the two are the same.
     """
 
+    random_stream: ClassVar[str] = "Replay"
+
     rows: Count | None = None
     loss_form: LossForm = "concat"
     new_weight: Fraction | Literal["1/k"] = 0.5

@@ -40,6 +40,8 @@ class Sensitivity(Part):
         recurring: naive, bit for bit; it measures only.
     """
 
+    random_stream: ClassVar[str] = "Sensitivity"
+
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
     identity: ClassVar[Mapping[str, Any] | None] = {}
 

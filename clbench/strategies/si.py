@@ -45,6 +45,8 @@ class SI(Part):
             every experience, no longer lets the model learn.
     """
 
+    random_stream: ClassVar[str] = "SI"
+
     strength: NonNegative
     damping: Annotated[float, Field(gt=0)] = 1e-3
     negative: Literal["keep", "clamp"] = "keep"

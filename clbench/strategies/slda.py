@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ class Discriminants(Means):
         target: What Σ is shrunk towards: ``variance``, the mean variance v of the features times I, so that ε means the
             same whatever their scale; ``identity``, I itself.
     """
+
+    random_stream: ClassVar[str] = "Discriminants"
 
     shrinkage: Shrinkage = 0.1
     target: Target = "variance"

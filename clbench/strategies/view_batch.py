@@ -56,6 +56,8 @@ class ViewBatch(Part):
         recurring: near its host where rows seldom come back; compare with strong augmentation in both.
     """
 
+    random_stream: ClassVar[str] = "ViewBatch"
+
     views: Count = 4
     strong: str | None = "auto_augment"
     strength: NonNegative = 1.0

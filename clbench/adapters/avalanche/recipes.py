@@ -71,6 +71,8 @@ class Hosted(Part):
         parameters: Of its constructor; ``None`` for a size of memory takes the benchmark's.
     """
 
+    random_stream: ClassVar[str] = "Hosted"
+
     engine: ClassVar[str] = "avalanche"
     allows: ClassVar[frozenset[str]] = frozenset()
 
@@ -103,12 +105,16 @@ class Hosted(Part):
 class Template(Hosted):
     """A training strategy: a subclass of avalanche-lib's ``BaseTemplate``."""
 
+    random_stream: ClassVar[str] = "Template"
+
     owns: ClassVar[frozenset[str]] = frozenset({"template"})
 
 
 @dataclass(kw_only=True)
 class Joint(Template):
     """A template that trains on all experiences at once."""
+
+    random_stream: ClassVar[str] = "Joint"
 
     sees: ClassVar[str] = "merged"
 
@@ -117,12 +123,16 @@ class Joint(Template):
 class Accumulating(Template):
     """A template that accumulates experiences by itself."""
 
+    random_stream: ClassVar[str] = "Accumulating"
+
     conflicts: ClassVar[dict[str, str]] = {"Accumulated": "both accumulate the stream; leave 'cumulative' out"}
 
 
 @dataclass(kw_only=True)
 class Plugin(Hosted):
     """A plugin: a subclass of avalanche-lib's ``BasePlugin``."""
+
+    random_stream: ClassVar[str] = "Plugin"
 
 
 UNUSUAL = {supervised.JointTraining: Joint, supervised.Cumulative: Accumulating}

@@ -103,6 +103,8 @@ class Taught:
 class Estimator(Guest):
     """An estimator of scikit-learn behind the loop's step; the benchmark's model is not used."""
 
+    random_stream: ClassVar[str] = "Estimator"
+
     uses_model: ClassVar[bool] = False
 
     def attach(self, learner: Learner) -> None:
