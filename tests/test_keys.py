@@ -17,16 +17,12 @@ BASELINES = Path(clbench.__file__).parents[1] / "baselines"
 FOLDERS = sorted({path.parent for path in BASELINES.rglob("records/*.json")})
 
 
-@pytest.mark.skipif(not FOLDERS, reason="installed without the committed records")
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.relative_to(BASELINES).as_posix())
-def test_the_key_of_a_committed_record_is_the_hash_of_its_cell_and_is_planned_again(folder):
-    files = sorted(folder.glob("*.json"))
-    for file in files:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        assert content_hash(content["cell"]) == content["key"] == file.stem
-    cell = json.loads(files[0].read_text(encoding="utf-8"))["cell"]
-    if any(":" in item["name"] for item in cell["strategy"]):
-        return  # of another library: its version is in the key
+def cell_of(file):
+    return json.loads(file.read_text(encoding="utf-8"))["cell"]
+
+
+def planned_again(cell):
+    """The cell that is planned from what a record's cell says."""
     document = {
         "name": cell["benchmark"]["name"],
         "version": cell["benchmark"]["version"],
@@ -40,8 +36,65 @@ def test_the_key_of_a_committed_record_is_the_hash_of_its_cell_and_is_planned_ag
     rows = cell["stream"]["dataset"]
     own = rows if rows["name"].startswith("given:") else None
     [again] = plan(document, strategies=[written], dataset=own).cells
+    return again
+
+
+def of_another_library(cell):
+    return any(":" in item["name"] for item in cell["strategy"])
+
+
+def one_of_each_strategy(folder):
+    """The first record of every strategy in a folder, settings included."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        found.setdefault(json.dumps(cell_of(file)["strategy"], sort_keys=True), file)
+    return list(found.values())
+
+
+records = pytest.mark.skipif(not FOLDERS, reason="installed without the committed records")
+each_folder = pytest.mark.parametrize(
+    "folder", FOLDERS, ids=lambda folder: folder.parent.relative_to(BASELINES).as_posix()
+)
+
+
+@records
+@each_folder
+def test_the_key_of_a_committed_record_is_the_hash_of_its_cell_and_is_planned_again(folder):
+    files = sorted(folder.glob("*.json"))
+    for file in files:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        assert content_hash(content["cell"]) == content["key"] == file.stem
+    cell = cell_of(files[0])
+    if of_another_library(cell):
+        return  # its version is in the key
+    again = planned_again(cell)
     assert json.loads(json.dumps(again.config)) == cell
     assert again.key == files[0].stem
+
+
+@records
+@each_folder
+def test_a_committed_record_of_every_strategy_in_a_folder_is_planned_again(folder):
+    files = one_of_each_strategy(folder)
+    assert files
+    for file in files:
+        cell = cell_of(file)
+        again = planned_again(cell)
+        planned = json.loads(json.dumps(again.config))
+        recorded, here = ([item.get("source") for item in each["strategy"]] for each in (cell, planned))
+        if of_another_library(cell) and recorded != here:
+            continue  # another version of the library, with settings of its own
+        assert planned == cell
+        assert again.key == file.stem
+
+
+@records
+def test_every_folder_of_baselines_with_records_or_traces_is_covered():
+    folders = {path for name in ("records", "traces") for path in BASELINES.rglob(name) if path.is_dir()}
+    assert {folder.parent for folder in folders} == {folder.parent for folder in FOLDERS}
+    kept = {path.relative_to(BASELINES).with_suffix("").as_posix() for path in BASELINES.rglob("traces/*.npz")}
+    written = {path.relative_to(BASELINES).with_suffix("").as_posix() for path in BASELINES.rglob("records/*.json")}
+    assert {name.replace("/traces/", "/records/") for name in kept} == written
 
 
 def test_every_shipped_benchmark_of_a_committed_record_can_be_found():
