@@ -22,7 +22,6 @@ from torch import Tensor
 
 from clbench.batch import Batch
 from clbench.generators import global_states, seed_globals, set_global_states
-from clbench.identity.origin import home_of
 from clbench.learner import Learner
 from clbench.parameters import Refused
 from clbench.strategies.part import ROWS, Part
@@ -157,7 +156,7 @@ def size(pickled: bytes) -> int:
     texts, rest = set[str](), 0
     for opcode, argument, _ in pickletools.genops(pickled):
         if isinstance(argument, str):
-            texts.add(home_of(argument))
+            texts.add(argument)
         elif isinstance(argument, bytes | bytearray):
             rest += len(argument)
         elif isinstance(argument, int | float) and not opcode.name.endswith(("PUT", "GET", "FRAME", "PROTO")):

@@ -10,7 +10,7 @@ import typing
 from typing import Any
 
 from clbench.identity import reading
-from clbench.identity.origin import home_of, library, version_of
+from clbench.identity.origin import library, version_of
 from clbench.identity.values import HEAP
 from clbench.identity.walk import Unidentified, Walk
 
@@ -42,7 +42,7 @@ def function(walk: Walk, function: types.FunctionType) -> None:
         return
     home = str(function.__globals__.get("__name__", ""))  # not __module__, which functools.wraps takes over
     if library(home):
-        walk.put("function of", home_of(home), function.__qualname__, version_of(home))
+        walk.put("function of", home, function.__qualname__, version_of(home))
         if "<locals>" in function.__qualname__ or function.__closure__:
             walk.each(function.__closure__ or ())
             walk.named(vars(function))
@@ -107,7 +107,7 @@ def partial(walk: Walk, partial: functools.partial[Any]) -> None:
 def module(walk: Walk, module: types.ModuleType) -> None:
     """A library's by its name; one of the program by all that is in it."""
     if library(module.__name__) or walk.again(module):
-        walk.put("module", home_of(module.__name__), version_of(module.__name__))
+        walk.put("module", module.__name__, version_of(module.__name__))
         return
     walk.put("module of the program")
     walk.named({name: value for name, value in vars(module).items() if not name.startswith("__")})
@@ -117,7 +117,7 @@ def klass(walk: Walk, cls: type) -> None:
     """A library's by its name; one of the program by its bases and all that is defined in it."""
     home = cls.__module__ if isinstance(cls.__module__, str) else "builtins"  # some of Cython's have no such name
     if library(home) and (_found(home, cls) or not cls.__flags__ & HEAP):
-        walk.put("class of", home_of(home), cls.__qualname__, version_of(home))
+        walk.put("class of", home, cls.__qualname__, version_of(home))
         return
     if walk.again(cls):
         return

@@ -6,16 +6,11 @@ import importlib.metadata
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "sklearn", "builtins", "clbench")
 """Code that counts by name alone: its version stands in every record's environment."""
-
-MOVED: Mapping[str, str] = {}
-"""Module of clbench -> the module under whose name its code counts: where that code was before it moved. A module that
-moves or is split gets a line, so that the keys of cells stay."""
 
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -23,11 +18,6 @@ _INSTALLED = ("site-packages", "dist-packages")
 def library(module: str) -> bool:
     """Whether a module comes with Python or is installed; what a program holds itself is no library."""
     return _root_is_library(module) if module else False
-
-
-def home_of(module: str) -> str:
-    """Return the name under which the code of a module counts, which for modules of clbench outlasts a move."""
-    return MOVED.get(module, module)
 
 
 def version_of(module: str) -> str:
