@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clbench.config import Assignment
-from clbench.executors import Event, Options, ignore
-from clbench.executors.limits import limits
-from clbench.matrix import finished, outdated, run_matrix
-from clbench.parameters import Refused
-from clbench.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
-from clbench.plan import plan as make_plan
-from clbench.record import Record
-from clbench.sections import describe_dataset
-from clbench.store import Keep
-from clbench.types import Dataset, Stream
+from clbench.benchmark.schema import Assignment
+from clbench.benchmark.sections import describe_dataset
+from clbench.core.parameters import Refused
+from clbench.core.record import Record
+from clbench.core.store import Keep
+from clbench.core.types import Dataset, Stream
+from clbench.running.executors import Event, Options, ignore
+from clbench.running.executors.limits import limits
+from clbench.running.matrix import finished, outdated, run_matrix
+from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
+from clbench.running.plan import plan as make_plan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ def run(
             whose values are YAML.
         dataset: Other data in place of the benchmark's: a name, whose settings the benchmark keeps; own data as arrays
             ``(x_train, y_train, x_test, y_test)``, in two pairs, as torch data sets, pandas frames, ...; see
-            ``clbench.data.given``.
+            ``clbench.data.user_data``.
         stream: Own stream in place of the benchmark's, such as one from :func:`clbench.from_avalanche`: the same for
             every seed, or a function from a seed to its stream.
         model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or what
@@ -86,8 +86,8 @@ def run(
     Raises:
         Refused: Anything wrong with what was asked, before anything runs.
     """
-    from clbench.identity import describe_model
-    from clbench.prepare import Given
+    from clbench.core.identity import describe_model
+    from clbench.running.prepare import Given
 
     if dataset is not None and stream is not None:
         raise Refused("dataset= and stream= are both given; a stream brings its own data set, leave dataset= out")
@@ -139,7 +139,7 @@ def execute_plan(
     Where all cells are finished nothing is built but the data set, whose checksum is compared with the records'. Torch
     is not imported where worker processes run the cells on CPUs.
 
-    Arguments as in :func:`run`; returns a ``clbench.matrix.Outcome``.
+    Arguments as in :func:`run`; returns a ``clbench.running.matrix.Outcome``.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     keep = keeping(where, save_model, save_predictions)
@@ -186,8 +186,8 @@ def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:
     """Refuse a given model that no run could use, before anything runs."""
     import cloudpickle
 
-    from clbench.generators import kept, seed_globals
-    from clbench.models.given import build
+    from clbench.core.global_rng import kept, seed_globals
+    from clbench.models.user_models import build
 
     with kept():
         seed_globals(seed, "init")
@@ -204,11 +204,11 @@ def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:
 
 def split_strategies(written: str | Sequence[Strategy] | None) -> list[Strategy] | None:
     """A list of strategies from text such as ``"a, er + ewc(strength=1, rows=9)"``; lists pass unchanged."""
-    from clbench.strategies import text
+    from clbench.strategies import notation
 
     if written is None:
         return None
-    return list(text.split_list(written)) if isinstance(written, str) else list(written)
+    return list(notation.split_list(written)) if isinstance(written, str) else list(written)
 
 
 def choose_device(device: str) -> str:
@@ -236,7 +236,7 @@ def _dataset(
     dataset: Any, overrides: Mapping[str, Any] | Iterable[Assignment]
 ) -> tuple[Dataset | None, list[Assignment]]:
     """A program's own data, and the overrides, with one more where the data has a name."""
-    from clbench.data.given import given, source_name
+    from clbench.data.user_data import given, source_name
 
     settings: list[Assignment] = (
         [overrides]
@@ -263,7 +263,7 @@ def records(*directories: str | Path) -> list[Record]:
     Raises:
         Refused: A directory without records, or a damaged record.
     """
-    from clbench import store
+    from clbench.core import store
 
     return list(store.load_all(*(Path(directory).expanduser() for directory in directories)))
 
@@ -329,6 +329,6 @@ def stream(
         Refused: An unknown name or setting, or missing data.
     """
     from clbench import scenarios
-    from clbench.data.given import given
+    from clbench.data.user_data import given
 
     return scenarios.make({"scenario": scenario, **settings}, given(dataset, data_dir=_text(data_dir)), seed)

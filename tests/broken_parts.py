@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import clbench
-from clbench.batch import Y
+from clbench.training.batch import Y
 
 NOTHING = 3
 

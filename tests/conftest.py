@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from clbench.core.types import Dataset
 from clbench.data import from_arrays
-from clbench.types import Dataset
 
 # No test asserts a time: the first example of a file may import scipy on a busy machine.
 settings.register_profile("untimed", deadline=None)

@@ -246,7 +246,7 @@ KINDS = {
 }
 
 if __name__ == "__main__":
-    from clbench.identity import checksum
+    from clbench.core.identity import checksum
 
     for name in KINDS if len(sys.argv) < 2 else sys.argv[1:]:
         print(name, checksum(KINDS[name](1)), checksum(KINDS[name](200)), sep="\t")

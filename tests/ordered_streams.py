@@ -12,11 +12,11 @@ import numpy as np
 from ruamel.yaml import YAML
 
 import clbench
-from clbench.parameters import schema
-from clbench.plan import make_stream, plan
-from clbench.record import Record
+from clbench.core.parameters import schema
+from clbench.core.record import Record
+from clbench.core.types import Dataset, Rows, Stream
+from clbench.running.plan import make_stream, plan
 from clbench.scenarios import SCENARIOS, make
-from clbench.types import Dataset, Rows, Stream
 
 
 def rows_of(sizes: list[int], *, name: str = "made", mixed: bool = True) -> Dataset:

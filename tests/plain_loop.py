@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clbench.core.rng import Generator
+from clbench.core.types import Experience
 from clbench.models import make
-from clbench.prepare import Run
-from clbench.rng import Generator
-from clbench.types import Experience
+from clbench.running.prepare import Run
 
 SMALLER = ("model.hidden=[8]", "stream.dataset.train_rows=100", "training.epochs=2")
 """What the run is to be made with."""

@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 from support import SMALL
 
-from clbench.plan import plan
-from clbench.prepare import prepare
-from clbench.types import Dataset, Rows
+from clbench.core.types import Dataset, Rows
+from clbench.running.plan import plan
+from clbench.running.prepare import prepare
 
 
 def tiny(n_classes=6, *, per_class=8, per_test=2, checksum="recurrence"):

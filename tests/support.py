@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clbench.batch import Batch
-from clbench.plan import plan
-from clbench.prepare import Given, Run, prepare
+from clbench.running.plan import plan
+from clbench.running.prepare import Given, Run, prepare
 from clbench.strategies import STRATEGIES
+from clbench.training.batch import Batch
 
 EVERY_STRATEGY = tuple(entry.name for entry in STRATEGIES)
 

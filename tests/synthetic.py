@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from clbench.record import Kind, Record, Trace
-from clbench.types import content_hash
+from clbench.core.record import Kind, Record, Trace
+from clbench.core.types import content_hash
 
 
 def trace_from(present, lengths, accuracy, *, every=1, at_switch=lambda _, ended: ended):

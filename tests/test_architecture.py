@@ -13,15 +13,18 @@ import clbench
 ROOT = Path(clbench.__file__).parent
 
 LEVELS = (
-    "types record rng registry parameters compat identity notices",
-    "data metrics cost peak store rates look_schedule config batch admission shipped generators arrivals cuts",
-    "memory resident models features optimizers scenarios sections per_row fisher flops objective side_work "
-    "competition probe passes",
-    "strategies learner train evaluate comparable leaderboard plots stream_plots",
-    "adapters",
-    "alarms plan prepare saved cell executors claims matrix track api snapshots environment sensitivity forecast",
-    "testing",
-    "cli progress doctor scaffold __main__",
+    "core",
+    "metrics data",
+    "models",
+    "scenarios",
+    "benchmark",
+    "training",
+    "strategies evaluate",
+    "comparison adapters",
+    "plots",
+    "running leaderboard",
+    "testing api",
+    "cli __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}
 
@@ -111,46 +114,47 @@ def test_no_cycle_among_rooms_counting_imports_inside_functions():
 
 
 def test_a_strategy_never_imports_the_loop_and_the_loop_never_a_strategy():
-    above = ["clbench.train", "clbench.evaluate", "clbench.prepare", "clbench.cell"]
+    above = ["clbench.training.loop", "clbench.evaluate", "clbench.running"]
     assert forbidden(modules_of("strategies"), above) == []
-    assert forbidden(modules_of("train", "learner", "competition"), ["clbench.strategies"]) == []
+    assert forbidden(modules_of("training"), ["clbench.strategies"]) == []
 
 
 def test_the_evaluator_knows_no_strategy():
-    assert forbidden(modules_of("evaluate"), ["clbench.strategies", "clbench.train"]) == []
+    assert forbidden(modules_of("evaluate"), ["clbench.strategies", "clbench.training.loop"]) == []
 
 
 def test_loop_learner_and_evaluator_report_to_nobody():
-    reporters = ["wandb", "clbench.track", "clbench.progress", "clbench.cli", "typer", "rich"]
-    assert forbidden(modules_of("train", "learner", "competition", "evaluate"), reporters) == []
+    reporters = ["wandb", "clbench.running", "clbench.cli", "typer", "rich"]
+    assert forbidden(modules_of("training", "evaluate"), reporters) == []
 
 
 def test_wandb_is_imported_by_the_tracker_alone_and_only_when_it_sends():
     users = {module for module in MODULES if within("wandb", imports(module))}
-    assert users == {"clbench.track"}
-    assert "wandb" not in imports("clbench.track", functions=False)
+    assert users == {"clbench.running.wandb_tracker"}
+    assert "wandb" not in imports("clbench.running.wandb_tracker", functions=False)
 
 
 def test_the_tracker_reads_records_and_nothing_that_trains():
-    ours = {room(name) for name in imports("clbench.track") if name.startswith("clbench.")}
-    assert ours <= {"types", "record", "parameters", "metrics", "leaderboard", "plots", "store"}
+    ours = {room(name) for name in imports("clbench.running.wandb_tracker") if name.startswith("clbench.")}
+    assert ours <= {"core", "metrics", "comparison", "leaderboard", "plots"}
 
 
 def test_terminal_libraries_are_used_by_the_command_line_and_the_board_alone():
     users = {room(module) for module in MODULES if {"typer", "rich"} & {n.split(".")[0] for n in imports(module)}}
-    assert users <= {"cli", "progress", "doctor", "leaderboard"}
+    assert users <= {"cli", "leaderboard"}
 
 
 LIGHT = """
 import sys
-import clbench, clbench.plan, clbench.leaderboard, clbench.plots, clbench.store, clbench.track
+import clbench, clbench.running.plan, clbench.leaderboard, clbench.plots, clbench.core.store
+import clbench.running.wandb_tracker
 import clbench.scenarios, clbench.models, clbench.strategies, clbench.data, clbench.metrics
 from clbench.strategies import STRATEGIES
 names = [entry.name for entry in STRATEGIES]
 assert len(names) > 7
 for name in names:
     STRATEGIES.get(name)
-cells = clbench.plan.plan("split-digits").cells
+cells = clbench.running.plan.plan("split-digits").cells
 assert len({cell.key for cell in cells}) == len(cells) > 7
 heavy = {"torch", "torchvision", "wandb", "avalanche", "ray", "sklearn", "tensorboard"}
 print(sorted(heavy & set(sys.modules)))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clbench.plan import plan
-from clbench.shipped import shipped
+from clbench.benchmark.shipped_files import shipped
+from clbench.running.plan import plan
 
 ROOT = Path(__file__).parent.parent
 PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "baselines").rglob("*.md")])

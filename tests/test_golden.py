@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from support import ready, stream_rows
 
-from clbench.record import Kind
+from clbench.core.record import Kind
 
 FOLDER = Path(__file__).parent / "golden"
 CHANGES = ("stream.dataset.train_rows=400", "training.epochs=2", "evaluation.every=5", "evaluation.rows_per_task=30")

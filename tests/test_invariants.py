@@ -20,7 +20,7 @@ from support import (
     trained,
 )
 
-from clbench.batch import EXPERIENCE, ROW, TASK, Y
+from clbench.training.batch import EXPERIENCE, ROW, TASK, Y
 
 MODELS = {"plain": ((), None), "dropout": (("model.dropout=0.4",), None), "given": ((), Disturbable)}
 

@@ -23,8 +23,8 @@ import typer
 import clbench
 import clbench.metrics
 from clbench import data
+from clbench.core.record import Record
 from clbench.metrics.interval import half_width
-from clbench.record import Record
 
 HERE = Path(__file__).parent
 POINTS = 2.0

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from clbench.cell import run_cell
+from clbench.core.parameters import Refused
+from clbench.core.record import Record
 from clbench.metrics import compute
-from clbench.parameters import Refused
-from clbench.plan import plan
-from clbench.record import Record
+from clbench.running.cell import run_cell
+from clbench.running.plan import plan
 
 HERE = Path(__file__).parent
 BENCHMARK: dict[str, Any] = {

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 import clbench
 from clbench import plots
 from clbench.api import records as load
+from clbench.core.record import Record
+from clbench.core.types import content_hash
 from clbench.leaderboard import board, render
-from clbench.plan import plan
-from clbench.record import Record
-from clbench.types import content_hash
+from clbench.running.plan import plan
 
 HERE = Path(__file__).parent
 PICTURES = HERE.parent.parent / "docs" / "pictures"

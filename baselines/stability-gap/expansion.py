@@ -23,11 +23,11 @@ import typer
 
 from clbench import plots
 from clbench.api import records
+from clbench.comparison.record_groups import by_benchmark, by_strategy, is_finished
+from clbench.core.record import Record, Trace
 from clbench.metrics import Switches, Undefined, gap_depth_relative, measured_from_switches, switches
-from clbench.metrics.cells import by_benchmark, by_strategy, is_finished
 from clbench.metrics.interval import half_width
 from clbench.plots import style
-from clbench.record import Record, Trace
 
 HERE = Path(__file__).parent
 COMMAND = "python baselines/stability-gap/expansion.py"

@@ -26,9 +26,9 @@ import typer
 import clbench
 from clbench import plots
 from clbench.api import records
+from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import acc, min_acc, switches, wc_acc
 from clbench.metrics.interval import half_width
-from clbench.record import Kind, Record, Trace
 
 HERE = Path(__file__).parent
 ANGLES = (10, 30, 60, 80)

@@ -16,8 +16,8 @@ import typer
 from claims import difference, percent
 
 import clbench
+from clbench.core.record import Record
 from clbench.metrics import acc
-from clbench.record import Record
 
 HERE = Path(__file__).parent
 BENCHMARK = "split-digits@1"

@@ -23,7 +23,7 @@ from table import SUM, place
 
 import clbench
 from clbench.metrics import acc
-from clbench.plan import plan
+from clbench.running.plan import plan
 
 GRIDS = {
     "l2": ["l2(strength=0.001)", "l2(strength=0.01)", "l2(strength=0.1)", "l2(strength=1)"],

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from bare import EXPERIENCES, REFERENCE, Split, evaluation_rows, find_mnist, load_mnist, make_model
 
-from clbench.compat import import_torchvision
+from clbench.core.compat import import_torchvision
 
 SET_UPS = {
     "stock": "its own SplitMNIST benchmark with its default transforms, as its documentation shows",

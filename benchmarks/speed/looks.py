@@ -27,10 +27,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from clbench.core.record import Kind
 from clbench.data.arrays import from_arrays
-from clbench.plan import plan
-from clbench.prepare import Given, Run, prepare
-from clbench.record import Kind
+from clbench.running.plan import plan
+from clbench.running.prepare import Given, Run, prepare
 
 JOBS = {
     "mlp": ({"name": "mlp", "hidden": [400, 400]}, (1, 28, 28), 1000),

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from clbench.executors import Options, execute
-from clbench.plan import Cell, plan
-from clbench.prepare import prepare
-from clbench.record import Record
+from clbench.core.record import Record
+from clbench.running.executors import Options, execute
+from clbench.running.plan import Cell, plan
+from clbench.running.prepare import prepare
 
 
 def data_dir() -> str:

@@ -29,8 +29,8 @@ from rich.table import Table
 from torch.nn import functional as F
 
 from clbench.data.arrays import from_arrays
-from clbench.plan import plan
-from clbench.prepare import Given, Run, prepare
+from clbench.running.plan import plan
+from clbench.running.prepare import Given, Run, prepare
 
 STRATEGIES = [
     "naive",

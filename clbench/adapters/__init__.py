@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
-from clbench.adapters.world import Job, World
+from clbench.adapters.run_setup import Job, World
 from clbench.strategies.part import Part
 
-ENGINES = {"avalanche": "clbench.adapters.avalanche.host:Hosted"}
+ENGINES = {"avalanche": "clbench.adapters.avalanche.avalanche_run:Hosted"}
 """Name of an engine -> the class whose objects run what it is given, ``(parts, world) -> Job``."""
 
 

@@ -8,11 +8,11 @@ import typer
 
 from clbench.cli.boards import board, plot
 from clbench.cli.check import check
-from clbench.cli.checkup import doctor
+from clbench.cli.doctor import doctor
 from clbench.cli.listing import list_names
 from clbench.cli.new import new
 from clbench.cli.run import Spelled, run
-from clbench.cli.sensitivity import sensitivity
+from clbench.cli.sensitivity_command import sensitivity
 from clbench.cli.show import show
 
 app = typer.Typer(

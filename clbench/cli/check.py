@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clbench.cli.benchmark import is_benchmark
 from clbench.cli.common import make_console, pairs
 from clbench.cli.plugins import Plugins
+from clbench.cli.show_benchmark import is_benchmark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
-    from clbench.plan import Cell
+    from clbench.running.plan import Cell
     from clbench.testing import Verdict
 
 
@@ -57,7 +57,7 @@ def check(
 
     Exit code: 0 kept, 1 broken, 2 the target or a setting is wrong.
     """
-    from clbench.parameters import Refused
+    from clbench.core.parameters import Refused
     from clbench.strategies.protocol import with_breaches
 
     chosen = kind or _kind(target)
@@ -86,11 +86,11 @@ def _kind(target: str) -> Kind:
     Raises:
         Refused: It is several things, or nothing that is known.
     """
+    from clbench.benchmark.shipped_files import shipped
+    from clbench.core.parameters import Refused, did_you_mean
     from clbench.models import MODELS
-    from clbench.parameters import Refused, did_you_mean
     from clbench.scenarios import SCENARIOS
-    from clbench.shipped import shipped
-    from clbench.strategies import STRATEGIES, text
+    from clbench.strategies import STRATEGIES, notation
 
     if is_benchmark(target):
         return Kind.benchmark
@@ -98,9 +98,9 @@ def _kind(target: str) -> Kind:
         return Kind.strategy
     if ".py:" in target and not set(target) & set("(+"):
         thing = STRATEGIES.get(target)
-        if isinstance(thing, type) and hasattr(thing, "observe") and not text.is_part(thing):
+        if isinstance(thing, type) and hasattr(thing, "observe") and not notation.is_part(thing):
             raise Refused(f"{target} is a class with observe(x, y), and no part; write clbench check observe:{target}")
-        if text.is_part(thing) or text.is_recipe(thing):
+        if notation.is_part(thing) or notation.is_recipe(thing):
             return Kind.strategy
         if _makes_a_model(thing):
             return Kind.model
@@ -138,12 +138,12 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
 
 def _tell_protocol(console: Console, strategy: str) -> None:
     """What the sources of a strategy have set, where they leave it not open."""
-    from clbench.parameters import Refused
-    from clbench.strategies import text
+    from clbench.core.parameters import Refused
+    from clbench.strategies import notation
     from clbench.strategies.protocol import published
 
     try:
-        told = published(text.parts(text.canonical(strategy)))
+        told = published(notation.parts(notation.canonical(strategy)))
     except Refused:  # told as broken
         return
     if told:
@@ -189,11 +189,12 @@ def _makes_a_model(thing: Any) -> bool:
 
 
 def _check_model(console: Console, name: str, dataset: str, settings: list[str], data_dir: str | None) -> None:
-    from clbench import config, data
+    from clbench import data
+    from clbench.benchmark import schema
     from clbench.testing import MODEL_PROPERTIES, examine_model
 
     rows = data.load(dataset, data_dir)
-    section = config.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
+    section = schema.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
     console.print(f"{name} for rows of shape {rows.shape} and {rows.n_classes} output units, those of {dataset}")
     _tell(console, examine_model(section, shape=rows.shape, n_outputs=rows.n_classes), MODEL_PROPERTIES)
 
@@ -203,10 +204,10 @@ def _check_model(console: Console, name: str, dataset: str, settings: list[str],
 
 def _check_stream(console: Console, section: dict[str, Any], seed: int, data_dir: str | None) -> None:
     """What the stream is, and what is wrong with it."""
-    from clbench.plan import make_stream
+    from clbench.core.types import Stream
+    from clbench.running.plan import make_stream
     from clbench.scenarios import describe
     from clbench.scenarios.realised import check_stream, realised_hash
-    from clbench.types import Stream
 
     def make() -> Stream:
         return make_stream(section, seed, data_dir=data_dir)
@@ -221,10 +222,10 @@ def _check_stream(console: Console, section: dict[str, Any], seed: int, data_dir
 
 
 def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | None) -> dict[str, Any]:
-    from clbench import config
-    from clbench.plan import plan
+    from clbench.benchmark import schema
+    from clbench.running.plan import plan
 
-    document = config.override({"stream": {}}, [f"stream.{text}" for text in settings])
+    document = schema.override({"stream": {}}, [f"stream.{text}" for text in settings])
     stream = {"scenario": name, "dataset": dataset, **document["stream"]}
     made = plan({"name": "check", "stream": stream, "model": {"name": "mlp"}}, seeds=1, data_dir=data_dir)
     return made.cells[0].config["stream"]
@@ -232,6 +233,6 @@ def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | N
 
 def _of_benchmark(name: str, settings: list[str], data_dir: str | None) -> list[Cell]:
     """A cell for each of its strategies."""
-    from clbench.plan import plan
+    from clbench.running.plan import plan
 
     return plan(name, overrides=settings, seeds=1, data_dir=data_dir).cells

@@ -75,8 +75,8 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         Refused: The place cannot be written.
     """
-    from clbench import store
-    from clbench.parameters import Refused
+    from clbench.core import store
+    from clbench.core.parameters import Refused
 
     try:
         store.write(path, content)
@@ -104,7 +104,7 @@ def describe_stream(config: Mapping[str, Any], seed: int, data_dir: str | None) 
     """
     from clbench import scenarios
     from clbench.data.roots import Missing, data_root, may_download, offline
-    from clbench.plan import make_stream
+    from clbench.running.plan import make_stream
 
     allowed = may_download()
     try:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from clbench.notices import Notice
+from clbench.core.notices import Notice
 
 PLAIN = {
     "→": "->", "←": "<-", "↑": "^", "↓": "v", "±": "+-", "×": "x", "·": ".", "…": "...", "–": "-", "—": "-", "−": "-",

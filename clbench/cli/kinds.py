@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clbench.parameters import Refused, signature_text
+from clbench.core.parameters import Refused, signature_text
 
 if TYPE_CHECKING:
-    from clbench.registry import Registry
+    from clbench.core.registry import Registry
 
 KINDS = ("benchmarks", "datasets", "scenarios", "models", "strategies", "metrics")
 
@@ -43,7 +43,7 @@ def registry(kind: str) -> Registry:
 def names(kind: str) -> list[str]:
     """What there is of a kind; metrics in the order of boards, all else by name."""
     if kind == "benchmarks":
-        from clbench.shipped import shipped
+        from clbench.benchmark.shipped_files import shipped
 
         return list(shipped())
     if kind == "metrics":

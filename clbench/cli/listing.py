@@ -29,7 +29,7 @@ def list_names(
     from rich.text import Text
 
     from clbench.cli.kinds import KINDS
-    from clbench.parameters import Refused, did_you_mean
+    from clbench.core.parameters import Refused, did_you_mean
 
     if kind is not None and kind not in KINDS:
         raise Refused(f"there is no kind of thing called {kind!r}; {did_you_mean(kind, KINDS)}")
@@ -54,8 +54,8 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
     """Name, and what to say about it."""
     from rich.text import Text
 
+    from clbench.benchmark.shipped_files import shipped
     from clbench.cli.kinds import benchmark_summary, describe, names, registry
-    from clbench.shipped import shipped
 
     if kind == "benchmarks":
         return [(name, Text(benchmark_summary(path))) for name, path in shipped().items()]
@@ -99,7 +99,8 @@ def _print_schemes(console: Console, kind: str) -> None:
 
 
 def _dataset_settings() -> str:
-    from clbench import data, features
-    from clbench.parameters import signature_text
+    from clbench import data
+    from clbench.core.parameters import signature_text
+    from clbench.models import frozen_features
 
-    return f"{signature_text(data.load)}, features: {{{signature_text(features.settings)}}}"
+    return f"{signature_text(data.load)}, features: {{{signature_text(frozen_features.settings)}}}"

@@ -25,7 +25,7 @@ def strategy(
     ] = None,
 ) -> None:
     """Write a small installable package that adds a strategy, with a test of its contract."""
-    from clbench import scaffold
+    from clbench.cli import scaffold
 
     written = scaffold.strategy(name, out)
     folder = written[0].parent

@@ -9,7 +9,7 @@ import typer
 
 def _take(context: typer.Context, files: list[str] | None) -> list[str]:
     """Name the strategies of the files until the command ends; all of them, or none."""
-    from clbench.strategies import STRATEGIES, text
+    from clbench.strategies import STRATEGIES, notation
 
     named: list[str] = []
 
@@ -19,7 +19,7 @@ def _take(context: typer.Context, files: list[str] | None) -> list[str]:
 
     try:
         for file in files or []:
-            for name, target in text.plugin(file).items():
+            for name, target in notation.plugin(file).items():
                 STRATEGIES.alias(name, target)
                 named.append(name)
     except Exception:

@@ -21,10 +21,10 @@ from clbench.cli.stopping import Stoppable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clbench.executors import Event
-    from clbench.plan import Cell, Plan
-    from clbench.progress import Tally
-    from clbench.record import Record
+    from clbench.cli.progress import Tally
+    from clbench.core.record import Record
+    from clbench.running.executors import Event
+    from clbench.running.plan import Cell, Plan
 
 
 class Wandb(StrEnum):
@@ -118,9 +118,9 @@ def run(
     """
     with Stoppable() as stops:
         from clbench.api import keeping, split_strategies
-        from clbench.matrix import OTHER_DATA, finished, outdated
-        from clbench.plan import plan as make_plan
-        from clbench.progress import Tally
+        from clbench.cli.progress import Tally
+        from clbench.running.matrix import OTHER_DATA, finished, outdated
+        from clbench.running.plan import plan as make_plan
 
         plan = make_plan(
             benchmark,
@@ -163,7 +163,7 @@ def run(
 
 def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: dict[str, Any]) -> list[Record]:
     from clbench.api import execute_plan
-    from clbench.progress import clock_text, display
+    from clbench.cli.progress import clock_text, display
 
     if tally.before:
         console.print(f"{tally.before} of {tally.total} cells were finished before.")
@@ -195,9 +195,9 @@ def _unbroken(watch: Callable[[Event], None]) -> Callable[[Event], None]:
 def _publish(console: Console, plan: Plan, out: Path) -> None:
     """Write leaderboard and picture of all records in ``out``, print the table and what was written."""
     from clbench import api, plots
+    from clbench.core.parameters import Refused
     from clbench.leaderboard import board as make_board
     from clbench.leaderboard import render
-    from clbench.parameters import Refused
 
     records = api.records(out)
     board = make_board(records)
@@ -221,7 +221,7 @@ def _publish(console: Console, plan: Plan, out: Path) -> None:
 
 def _drawn(plan: Plan, records: Sequence[Record]) -> str | None:
     """What the cells of the plan are called among all records of the folder."""
-    from clbench import comparable
+    from clbench.comparison import comparable
 
     keys = {cell.key for cell in plan.cells}
     found = comparable.tables(records)
@@ -230,9 +230,9 @@ def _drawn(plan: Plan, records: Sequence[Record]) -> str | None:
 
 def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:
     """To Weights & Biases; the results are safe on disk, so what goes wrong here is told and nothing more."""
-    from clbench import track
+    from clbench.running import wandb_tracker
 
-    problems = track.send(records, out=out, mode=mode.value)
+    problems = wandb_tracker.send(records, out=out, mode=mode.value)
     for problem in problems:
         tell(problem)
     if not problems:
@@ -298,12 +298,12 @@ def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str
     from rich.table import Table
     from rich.text import Text
 
-    from clbench.progress import clock_text
+    from clbench.cli.progress import clock_text
 
     began = perf_counter()
     from clbench.api import choose_device
-    from clbench.forecast import forecast, matrix_seconds, warm_up
-    from clbench.matrix import jobs_for
+    from clbench.running.forecast import forecast, matrix_seconds, warm_up
+    from clbench.running.matrix import jobs_for
 
     warm_up()
     start = perf_counter() - began  # a process that runs cells starts with the same imports

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clbench.cli.benchmark import is_benchmark, show_benchmark
 from clbench.cli.common import make_console, pairs
 from clbench.cli.plugins import Plugins
+from clbench.cli.show_benchmark import is_benchmark, show_benchmark
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clbench.record import Record
+    from clbench.core.record import Record
 
 
 def show(
@@ -36,7 +36,7 @@ def show(
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
     """Show all about a benchmark, data set, scenario, model, strategy or metric, or about one cell's record."""
-    from clbench.parameters import Refused
+    from clbench.core.parameters import Refused
 
     console, path = make_console(), Path(name)
     if is_benchmark(name):
@@ -48,7 +48,7 @@ def show(
     if key is not None or (path / "records").is_dir():
         return _show_folder(console, path, key or "")
     if path.suffix == ".json":
-        from clbench import store
+        from clbench.core import store
 
         return _show_record(console, store.load(path))
     if (path.parent / "records").is_dir() and not path.exists():
@@ -64,7 +64,7 @@ def show(
 def _hint(name: str) -> str:
     """What to write in place of a name that stands for nothing."""
     from clbench.cli.kinds import KINDS, names
-    from clbench.parameters import did_you_mean
+    from clbench.core.parameters import did_you_mean
     from clbench.strategies import STRATEGIES
 
     file, python, _ = name.partition(".py")
@@ -85,7 +85,7 @@ def _show_folder(console: Console, folder: Path, key: str) -> None:
     from rich.text import Text
 
     from clbench import api
-    from clbench.parameters import Refused
+    from clbench.core.parameters import Refused
 
     found = [record for record in api.records(folder) if record.key.startswith(key)]
     if not found:
@@ -236,7 +236,7 @@ def _settings_table(kind: str, thing: Any) -> Any:
     from rich.text import Text
 
     from clbench.cli.kinds import configurable
-    from clbench.parameters import settings
+    from clbench.core.parameters import settings
 
     target = configurable(kind, thing)
     rows = [] if target is None else settings(target)

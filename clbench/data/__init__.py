@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from clbench.data import registry
+from clbench.core.parameters import validate
+from clbench.core.types import Dataset
+from clbench.data import dataset_registry
 from clbench.data.arrays import from_arrays
+from clbench.data.dataset_registry import DATASETS, check_name, parts, resolve, source
 from clbench.data.joined import join, located
-from clbench.data.registry import DATASETS, check_name, parts, resolve, source
+from clbench.data.pixel_values import Layout
 from clbench.data.roots import data_root
 from clbench.data.splits import prepare
-from clbench.data.values import Layout
-from clbench.parameters import validate
-from clbench.types import Dataset
 
 __all__ = [
     "DATASETS",
@@ -119,12 +119,14 @@ def read(name: str, data_dir: str | PathLike[str] | None = None, **settings: Any
 
 
 def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:
-    """What identifies the rows behind a name where the name alone does not; see :func:`clbench.data.registry.contents`.
+    """What identifies the rows behind a name where the name alone does not.
+
+    See :func:`clbench.data.dataset_registry.contents`.
 
     Raises:
         Refused: As there.
     """
-    return registry.contents(name, data_root(data_dir))
+    return dataset_registry.contents(name, data_root(data_dir))
 
 
 def finish(

@@ -1,4 +1,4 @@
-"""From arrays of pixels and labels, of whatever form, to a checked :class:`~clbench.types.Dataset`."""
+"""From arrays of pixels and labels, of whatever form, to a checked :class:`~clbench.core.types.Dataset`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from clbench.data import values
+from clbench.core.types import Dataset, Rows
+from clbench.data import pixel_values
 from clbench.data.labels import encode, label_array
-from clbench.data.values import Layout
-from clbench.types import Dataset, Rows
+from clbench.data.pixel_values import Layout
 
 
 def from_arrays(
@@ -61,7 +61,7 @@ def assemble(
     layout: Layout | None = None,
 ) -> Dataset:
     """As :func:`from_arrays`; ``where`` is how messages call the origin, such as a file's path."""
-    x_train, x_test, factor = values.read(train[0], test[0], where=where, scale=scale, layout=layout)
+    x_train, x_test, factor = pixel_values.read(train[0], test[0], where=where, scale=scale, layout=layout)
     raw_train = label_array(train[1], len(x_train), f"{where}: y_train")
     raw_test = label_array(test[1], len(x_test), f"{where}: y_test")
     y_train, y_test, names = encode(raw_train, raw_test, class_names, where)

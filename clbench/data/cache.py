@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from clbench.core.types import Dataset, Rows
 from clbench.data.arrays import checksum
 from clbench.data.roots import cache_root
-from clbench.types import Dataset, Rows
 
 CACHE_VERSION = 2
 """Raised when decoding changes its result, so that old entries are no longer found."""

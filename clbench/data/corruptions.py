@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import derive
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import derive
 
 if TYPE_CHECKING:
     from torch import Tensor

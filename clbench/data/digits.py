@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from clbench.core.types import Dataset
 from clbench.data.arrays import assemble
 from clbench.data.splits import stratified
-from clbench.types import Dataset
 
 TEST_ROWS = 359
 """A fifth of the 1797 images."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clbench.data import contents
+from clbench.core.notices import notice
+from clbench.core.parameters import Refused
+from clbench.core.types import Dataset, Index
+from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.images import decode_all
 from clbench.data.roots import locate
-from clbench.notices import notice
-from clbench.parameters import Refused
-from clbench.types import Dataset, Index
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +40,7 @@ def from_folder(
 ) -> Dataset:
     """Read an image folder; classes are the sub-folders of ``train``, in alphabetical order.
 
-    What is left out is told in a :class:`clbench.notices.Notice`: hidden files and folders, images that lie deeper
+    What is left out is told in a :class:`clbench.core.notices.Notice`: hidden files and folders, images that lie deeper
     or in no class, and files of another kind.
 
     Args:
@@ -65,14 +65,14 @@ def from_folder(
         return assemble(name, *splits, where=str(root), class_names=classes, scale=scale, layout="NCHW")
 
     files = _files(train, test)
-    identity, how = contents.checksum(files, root), {"scale": scale, "background": background}
+    identity, how = file_contents.checksum(files, root), {"scale": scale, "background": background}
     return cached(f"folder-{root.name}", files, decode, size=size, identity=identity, **how)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
     """The checksum of what is in the files that :func:`from_folder` reads."""
     root = locate("folder", path, data_dir, folder=True)
-    return contents.checksum(_files(*_listings(root)[:2]), root)
+    return file_contents.checksum(_files(*_listings(root)[:2]), root)
 
 
 def _files(*listings: Listing) -> list[Path]:

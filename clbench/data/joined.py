@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.core.parameters import Refused
+from clbench.core.types import Dataset, Origin, Rows
 from clbench.data.arrays import checksum
-from clbench.parameters import Refused
-from clbench.types import Dataset, Origin, Rows
 
 
 def join(datasets: Sequence[Dataset], *, names: Sequence[str] | None = None) -> Dataset:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.parameters import Refused
-from clbench.types import Index
+from clbench.core.parameters import Refused
+from clbench.core.types import Index
 
 Labels = NDArray[Any]
 

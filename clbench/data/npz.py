@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from clbench.data import contents
+from clbench.core.parameters import Refused
+from clbench.core.types import Dataset
+from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
+from clbench.data.pixel_values import Layout
 from clbench.data.roots import locate
-from clbench.data.values import Layout
-from clbench.parameters import Refused
-from clbench.types import Dataset
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -34,13 +34,13 @@ def from_npz(path: str, data_dir: Path, *, scale: float | None = None, layout: L
     """
     file = locate("npz", path, data_dir, folder=False)
     read = partial(_decode, f"npz:{path}", file, scale=scale, layout=layout)
-    identity = contents.checksum([file])
+    identity = file_contents.checksum([file])
     return cached(f"npz-{file.stem}", [file], read, identity=identity, scale=scale, layout=layout)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
     """The checksum of what is in the file; the rest as in :func:`from_npz`."""
-    return contents.checksum([locate("npz", path, data_dir, folder=False)])
+    return file_contents.checksum([locate("npz", path, data_dir, folder=False)])
 
 
 def _decode(name: str, file: Path, *, scale: float | None, layout: Layout | None) -> Dataset:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.data import contents
+from clbench.core.parameters import Refused
+from clbench.core.types import Dataset
+from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.images import decode_all
 from clbench.data.labels import check_range
 from clbench.data.roots import locate
-from clbench.parameters import Refused
-from clbench.types import Dataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,7 +56,7 @@ def from_parquet(
 def contents_of(path: str, data_dir: Path) -> str:
     """The checksum of what is in the files that :func:`from_parquet` reads."""
     root = locate("parquet", path, data_dir, folder=True)
-    return contents.checksum([file for split in _splits(root) for file in split], root)
+    return file_contents.checksum([file for split in _splits(root) for file in split], root)
 
 
 def _splits(root: Path) -> tuple[list[Path], list[Path]]:
@@ -91,7 +91,7 @@ def read_parquet(
         return assemble(name, *splits, where=str(root), class_names=names, scale=scale, layout="NCHW")
 
     files = [*train, *test]
-    identity, how = contents.checksum(files, root), {"scale": scale, "background": background}
+    identity, how = file_contents.checksum(files, root), {"scale": scale, "background": background}
     return cached(f"parquet-{root.name}", files, decode, size=size, identity=identity, **how)
 
 

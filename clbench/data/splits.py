@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.core.parameters import Refused
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Index, Mask, Rows
 from clbench.data.arrays import checksum
-from clbench.parameters import Refused
-from clbench.rng import Generator
-from clbench.types import Dataset, Index, Mask, Rows
 
 SPLIT_SEED = 0
 """Seed of every fixed split: held-out rows are part of a benchmark, the same for all its runs."""

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.core.parameters import Refused
+from clbench.core.types import Dataset
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.idx import check_idx
@@ -25,8 +27,6 @@ from clbench.data.images import decode_all
 from clbench.data.labels import check_range
 from clbench.data.roots import Missing, may_download
 from clbench.data.splits import cut
-from clbench.parameters import Refused
-from clbench.types import Dataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -161,7 +161,7 @@ def _made(folder: Path) -> Iterator[None]:
 
 def _open_splits(class_name: str, root: Path, *, download: bool) -> list[Any]:
     """The torchvision objects: training and test, or the only one."""
-    from clbench.compat import import_torchvision
+    from clbench.core.compat import import_torchvision
 
     cls = getattr(import_torchvision().datasets, class_name)
     # Where the licence forbids fetching, torchvision's class has no such argument.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.parameters import Refused
-from clbench.types import Index
+from clbench.core.parameters import Refused
+from clbench.core.types import Index
 
 if TYPE_CHECKING:
     from torch import Tensor, device

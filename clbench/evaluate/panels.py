@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clbench.core.record import Kind
+from clbench.core.rng import Generator
+from clbench.core.types import Index, Mask, Stream
 from clbench.evaluate.subject import Subject
-from clbench.record import Kind
-from clbench.resident import Resident
-from clbench.rng import Generator
-from clbench.types import Index, Mask, Stream
+from clbench.training.device_rows import Resident
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +241,7 @@ class Panels:
 
     def _note(self, tasks: list[int], place: Tensor, hidden: Tensor | None) -> Index:
         """How many units compete on the rows of some tasks (tasks,); which they are now, and at any look, is written
-        down, the latter as :attr:`clbench.record.Trace.units` has it."""
+        down, the latter as :attr:`clbench.core.record.Trace.units` has it."""
         competes = np.ones((len(tasks), self._stream.n_outputs), dtype=bool)
         if hidden is not None and hidden.dim() == 1:
             competes &= ~hidden.cpu().numpy()

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clbench.record import TOP
-from clbench.types import Index
+from clbench.core.record import TOP
+from clbench.core.types import Index
 
 
 def best(scores: Tensor, chosen: Tensor) -> Tensor:
     """The (B, k) units with the highest scores (B, C), the ``chosen`` one (B,) first; -1 for those that do not compete
-    (-inf). k is :data:`clbench.record.TOP`, or C where there are fewer."""
+    (-inf). k is :data:`clbench.core.record.TOP`, or C where there are fewer."""
     first = scores.scatter(1, chosen[:, None], torch.inf)  # of equal scores the chosen one is first
     found = first.topk(min(TOP, scores.shape[1]), dim=1)
     return found.indices.masked_fill(found.values == -torch.inf, -1)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from clbench.cost import Cost
+from clbench.core.cost import Cost
 from clbench.models.output import Output
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from clbench import comparable
+from clbench.comparison import comparable
+from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs, reference
+from clbench.core.record import Record
 from clbench.leaderboard.columns import on_versions, usual
 from clbench.leaderboard.notes import different_versions, labels, other_streams, recipe, versions
 from clbench.metrics import Value, compute
 from clbench.metrics import get as get_metric
-from clbench.metrics.cells import by_strategy, is_finished, joint_runs, reference
 from clbench.metrics.interval import half_width
-from clbench.record import Record
 from clbench.strategies.protocol import with_breaches
 
 RANKED_BY = "acc"

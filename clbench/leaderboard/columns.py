@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from clbench.comparison.record_groups import is_finished
+from clbench.core.record import Record, Trace
 from clbench.metrics import EARLIER, board_names, measured_from_switches
-from clbench.metrics.cells import is_finished
-from clbench.metrics.core import Undefined
 from clbench.metrics.gap import SINCE_SWITCH
+from clbench.metrics.metric import Undefined
 from clbench.metrics.switches import old_pairs
-from clbench.record import Record, Trace
 
 HEADLINE = ("acc", "aaa", "min_acc", "wc_acc", "gap_depth", "gap_depth_relative", "gap_pairs", "forgetting")
 """The metrics shown where width is short and none were asked for."""

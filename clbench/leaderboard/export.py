@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from clbench.core.parameters import Refused, did_you_mean
 from clbench.leaderboard.board import Board, Row, Summary, Table, count_problems, group_problems
 from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric
-from clbench.parameters import Refused, did_you_mean
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from clbench.comparison.record_groups import is_finished, joint_runs, reference
+from clbench.core.record import Record
 from clbench.metrics import Value, compute, metric_names
-from clbench.metrics.cells import is_finished, joint_runs, reference
-from clbench.record import Record
 from clbench.strategies.protocol import with_breaches
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def frame(records: Iterable[Record]) -> DataFrame:
     Returns:
         Columns ``benchmark strategy engine seed status reason`` (``engine`` is whose loop ran it), a column per metric
         (fractions in [0, 1]; NaN where undefined and in cells that are not done), ``cost_*``, ``key fingerprint created
-        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.record.Trace` or None). Sorted by benchmark,
+        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.core.record.Trace` or None). Sorted by benchmark,
         strategy and seed.
     """
     import pandas

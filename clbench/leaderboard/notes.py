@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from clbench.comparable import sees
-from clbench.parameters import Refused, schema
-from clbench.record import Record
+from clbench.comparison.comparable import sees
+from clbench.core.parameters import Refused, schema
+from clbench.core.record import Record
 from clbench.strategies import STRATEGIES
-from clbench.strategies import text as strategy_text
+from clbench.strategies import notation as strategy_text
 
 if TYPE_CHECKING:
     from clbench.leaderboard.board import Row
@@ -107,7 +107,7 @@ def is_renamed(record: Record) -> bool:
 
 def _by_default(record: Record, name: str) -> bool:
     """Whether a benchmark's own defaults may have set what the label does not tell; they stand in its title."""
-    from clbench.comparable import defaults_for
+    from clbench.comparison.comparable import defaults_for
 
     return name in defaults_for(record.cell)
 

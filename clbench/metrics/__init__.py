@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from clbench.core.parameters import Refused
+from clbench.core.record import Trace
+from clbench.core.registry import Registry
 from clbench.metrics.accumulation import acc_last, accumulation, all_accuracy
-from clbench.metrics.core import Metric, Undefined, Value
 from clbench.metrics.ends import acc, aia, bwt, end_scores, forgetting, forgetting_last, la
 from clbench.metrics.gap import (
     gap_area,
@@ -34,16 +36,14 @@ from clbench.metrics.learning import (
     learning_curves,
 )
 from clbench.metrics.looks import aaa, absent_minima, min_acc, wc_acc
-from clbench.metrics.predicted import top
+from clbench.metrics.metric import Metric, Undefined, Value
+from clbench.metrics.prediction_metrics import top
 from clbench.metrics.readout import acc_class, class_end_scores, forgetting_global, forgetting_local, masked_acc
 from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, lags, retention
 from clbench.metrics.rows import a_auc, acc_seen, aia_seen, seen_accuracy
 from clbench.metrics.switches import Switches, measured_from_switches, switches
 from clbench.metrics.transfer import fwt, intransigence
 from clbench.metrics.windows import wf, wp
-from clbench.parameters import Refused
-from clbench.record import Trace
-from clbench.registry import Registry
 
 __all__ = [
     "CANONICAL",
@@ -187,7 +187,7 @@ _ON_DEMAND = {
         _HERE + "readout:FORGETTING_LOCAL",
         "loss since first visits when only a task's own classes compete",
     ),
-    "top5": (_HERE + "predicted:TOP5", "top-5 accuracy at the end, of kept predictions"),
+    "top5": (_HERE + "prediction_metrics:TOP5", "top-5 accuracy at the end, of kept predictions"),
     "gap_residual": (_HERE + "gap:GAP_RESIDUAL", "mean loss of old tasks from a switch to the next end"),
     "gap_transient": (_HERE + "gap:GAP_TRANSIENT", "the part of the gap depth that is regained by the end"),
     "gap_area": (_HERE + "gap:GAP_AREA", "mean accuracy missing below that at the switch"),

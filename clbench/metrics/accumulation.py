@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from clbench.metrics.core import Metric, Undefined
+from clbench.core.parameters import Refused
+from clbench.core.record import Trace
 from clbench.metrics.ends import Scores, end_scores, visited
-from clbench.parameters import Refused
-from clbench.record import Trace
+from clbench.metrics.metric import Metric, Undefined
 
 
 def all_accuracy(trace: Trace, *, last: int = 1) -> Scores:

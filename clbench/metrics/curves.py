@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.metrics.core import Undefined
+from clbench.core.record import Kind, Trace
 from clbench.metrics.ends import end_looks, end_scores
 from clbench.metrics.interval import half_width
 from clbench.metrics.looks import step_looks
-from clbench.record import Kind, Trace
+from clbench.metrics.metric import Undefined
 
 Curve = NDArray[np.float64]
 Tasks = Literal["first", "seen"]

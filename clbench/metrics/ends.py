@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.metrics.core import Metric, Undefined
-from clbench.record import Kind, Trace
-from clbench.types import Index
+from clbench.core.record import Kind, Trace
+from clbench.core.types import Index
+from clbench.metrics.metric import Metric, Undefined
 
 Scores = NDArray[np.float64]
 

@@ -10,11 +10,11 @@ from functools import partial
 
 import numpy as np
 
-from clbench.metrics.core import Metric, Undefined
+from clbench.core.record import Trace
+from clbench.core.types import Mask
 from clbench.metrics.ends import Scores, end_scores
+from clbench.metrics.metric import Metric, Undefined
 from clbench.metrics.switches import Since, Switches, before_switches, old_pairs, switches
-from clbench.record import Trace
-from clbench.types import Mask
 
 __all__ = ["Switches", "switches"]
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clbench.metrics.core import Metric, Undefined
+from clbench.core.parameters import Refused
+from clbench.core.record import Kind, Trace
+from clbench.core.types import Index, Mask
 from clbench.metrics.ends import Scores, end_looks, visited
 from clbench.metrics.looks import step_looks
+from clbench.metrics.metric import Metric, Undefined
 from clbench.metrics.switches import before_first
-from clbench.parameters import Refused
-from clbench.record import Kind, Trace
-from clbench.types import Index, Mask
 
 # Accuracies are multiples of 1/rows: this forgives the rounding of a criterion that one of them should reach exactly.
 TOLERANCE = 1e-9

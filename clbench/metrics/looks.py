@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clbench.metrics.core import Metric, Undefined
+from clbench.core.record import Kind, Trace
+from clbench.core.types import Index, Mask
 from clbench.metrics.ends import Scores, end_looks, end_scores, visited
-from clbench.record import Kind, Trace
-from clbench.types import Index, Mask
+from clbench.metrics.metric import Metric, Undefined
 
 ENDS_ONLY = "there are no looks between ends; set evaluation.every to 1 or more"
 SEEN = "set evaluation.tasks to seen"
@@ -27,7 +27,7 @@ class StepLooks:
         step: (k,) iterations done before each.
         experience: (k,) experience that was running.
         score: (k, T) scores; NaN only where ``seen`` is false, or where not all seen tasks were asked for.
-        seen: (k, T) whether the task had been met by then, see :attr:`clbench.record.Trace.seen`.
+        seen: (k, T) whether the task had been met by then, see :attr:`clbench.core.record.Trace.seen`.
     """
 
     step: Index

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from clbench.metrics.core import Metric, Undefined
+from clbench.core.record import Trace
 from clbench.metrics.ends import Scores, at_ends, end_looks, end_scores, visited
-from clbench.record import Trace
+from clbench.metrics.metric import Metric, Undefined
 
 
 def masked_scores(trace: Trace) -> Scores:

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.metrics.core import Metric, Undefined
+from clbench.core.record import Trace
+from clbench.core.types import Index
 from clbench.metrics.ends import Scores, end_looks, end_scores
-from clbench.record import Trace
-from clbench.types import Index
+from clbench.metrics.metric import Metric, Undefined
 
 Unit = Literal["experiences", "iterations"]
 Since = Literal["last", "first"]

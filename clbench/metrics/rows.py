@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from clbench.metrics.core import Metric
+from clbench.core.record import Trace
+from clbench.core.types import Mask
 from clbench.metrics.ends import Scores, end_looks, end_scores
 from clbench.metrics.looks import step_looks
-from clbench.record import Trace
-from clbench.types import Mask
+from clbench.metrics.metric import Metric
 
 
 def _over_rows(trace: Trace, scores: Scores, seen: Mask) -> Scores:

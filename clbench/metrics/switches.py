@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.metrics.core import Undefined
+from clbench.core.parameters import Refused
+from clbench.core.record import Kind, Trace
+from clbench.core.types import Index, Mask
 from clbench.metrics.ends import Scores, end_looks, end_scores
 from clbench.metrics.looks import step_looks
-from clbench.parameters import Refused
-from clbench.record import Kind, Trace
-from clbench.types import Index, Mask
+from clbench.metrics.metric import Undefined
 
 Since = Literal["switch", "end"]
 """The look that falls are measured from: the one at the switch, or the last one at the end of the experience before."""

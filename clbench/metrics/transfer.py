@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from clbench.metrics.core import Metric, Undefined
+from clbench.core.record import Kind, Trace
 from clbench.metrics.ends import Scores, end_scores, visited
-from clbench.record import Kind, Trace
+from clbench.metrics.metric import Metric, Undefined
 
 OWN = 2
 """The value of ``trace.units`` where a unit is one of the task's own classes."""

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from clbench.metrics.core import Metric, Undefined
+from clbench.core.parameters import Refused
+from clbench.core.record import Trace
 from clbench.metrics.looks import StepLooks, step_looks
+from clbench.metrics.metric import Metric, Undefined
 from clbench.metrics.switches import before_first
-from clbench.parameters import Refused
-from clbench.record import Trace
 
 
 def _refuse_uneven(looks: StepLooks, every: int) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clbench.data import contents
-from clbench.parameters import Refused, validate
-from clbench.registry import Registry
+from clbench.core.parameters import Refused, validate
+from clbench.core.registry import Registry
+from clbench.data import file_contents
 
 MODELS = Registry(
     "model",
@@ -57,7 +57,7 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     checked = {"name": name, **validate(MODELS.get(name), settings, where=f"model {name!r}")}
     weights = checked.get("weights")
     if isinstance(weights, str) and (file := Path(weights).expanduser()).is_file():
-        checked[FILE] = contents.checksum([file])
+        checked[FILE] = file_contents.checksum([file])
     if config.get(FILE, checked.get(FILE)) != checked.get(FILE):
         raise Refused(
             f"the weights {weights} are not those that this cell was planned with; put the old file back, or plan anew"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from clbench.parameters import Refused
+from clbench.core.parameters import Refused
 
 
 def mlp(

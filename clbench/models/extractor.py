@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from clbench.compat import import_torchvision
+from clbench.core.compat import import_torchvision
+from clbench.core.parameters import Refused, did_you_mean
 from clbench.models.torchvision_model import Images, last_linear, load
-from clbench.parameters import Refused, did_you_mean
 
 ROWS = 64
 """Rows in a forward pass: always the same, since the number of rows may change the last bits of a sum."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clbench.compat import import_torchvision
+from clbench.core.compat import import_torchvision
+from clbench.core.parameters import Refused, did_you_mean
 from clbench.data.roots import may_download
 from clbench.models.wrap import wrap
-from clbench.parameters import Refused, did_you_mean
 
 # These two have extra classifiers in the middle, which would make them return a tuple while training.
 AUXILIARY = ("googlenet", "inception_v3")

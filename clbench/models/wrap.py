@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from clbench.models.manners import Layer, Manners, observe, protect
+from clbench.core.parameters import Refused
 from clbench.models.output import Output
-from clbench.parameters import Refused
+from clbench.models.side_effects import Layer, Manners, observe, protect
 
 
 class Headed(nn.Module):

@@ -11,15 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clbench.plots.confusion import confusion, confusion_matrix
-    from clbench.plots.cost import COSTS, cost_and_accuracy
-    from clbench.plots.gap import stability_gap
-    from clbench.plots.lag import accuracy_by_lag
-    from clbench.plots.matrix import end_matrix
-    from clbench.plots.spark import BLOCKS, sparklines
+    from clbench.plots.confusion_plot import confusion, confusion_matrix
+    from clbench.plots.cost_plot import COSTS, cost_and_accuracy
+    from clbench.plots.gap_plot import stability_gap
+    from clbench.plots.lag_plot import accuracy_by_lag
+    from clbench.plots.matrix_plot import end_matrix
+    from clbench.plots.sparklines import BLOCKS, sparklines
     from clbench.plots.style import COLOURS, GRID, INK, MUTED, save, svg
-    from clbench.plots.switches import switch_gaps
-    from clbench.plots.tasks import task_curves
+    from clbench.plots.switch_plot import switch_gaps
+    from clbench.plots.task_plot import task_curves
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,16 @@ class Kind:
 
 
 KINDS = {
-    "gap": Kind("gap:stability_gap", "accuracy over iterations, and the switches magnified"),
-    "tasks": Kind("tasks:task_curves", "accuracy on each task over iterations, a panel per strategy"),
-    "switches": Kind("switches:switch_gaps", "accuracy on absent tasks, all switches aligned"),
-    "matrix": Kind("matrix:end_matrix", "accuracy on each task at the end of each experience"),
-    "confusion": Kind("confusion:confusion", "classes at the end and what they are taken for, of kept predictions"),
-    "lag": Kind("lag:accuracy_by_lag", "accuracy by experiences since the last visit"),
-    "cost": Kind("cost:cost_and_accuracy", "cost against ACC and WC-ACC, the Pareto front marked"),
-    "spark": Kind("spark:sparklines", "lines of text for a terminal, with ACC and WC-ACC"),
+    "gap": Kind("gap_plot:stability_gap", "accuracy over iterations, and the switches magnified"),
+    "tasks": Kind("task_plot:task_curves", "accuracy on each task over iterations, a panel per strategy"),
+    "switches": Kind("switch_plot:switch_gaps", "accuracy on absent tasks, all switches aligned"),
+    "matrix": Kind("matrix_plot:end_matrix", "accuracy on each task at the end of each experience"),
+    "confusion": Kind(
+        "confusion_plot:confusion", "classes at the end and what they are taken for, of kept predictions"
+    ),
+    "lag": Kind("lag_plot:accuracy_by_lag", "accuracy by experiences since the last visit"),
+    "cost": Kind("cost_plot:cost_and_accuracy", "cost against ACC and WC-ACC, the Pareto front marked"),
+    "spark": Kind("sparklines:sparklines", "lines of text for a terminal, with ACC and WC-ACC"),
 }
 """Name -> picture, as ``clbench plot --kind`` knows them."""
 
@@ -62,7 +64,7 @@ def get(name: str) -> Kind:
     Raises:
         Refused: There is none.
     """
-    from clbench.parameters import Refused, did_you_mean
+    from clbench.core.parameters import Refused, did_you_mean
 
     if name not in KINDS:
         raise Refused(f"there is no kind of picture called {name!r}; {did_you_mean(name, KINDS)}")
@@ -71,14 +73,14 @@ def get(name: str) -> Kind:
 
 _MODULES = {
     "style": ("COLOURS", "GRID", "INK", "MUTED", "save", "svg"),
-    "gap": ("stability_gap",),
-    "tasks": ("task_curves",),
-    "switches": ("switch_gaps",),
-    "matrix": ("end_matrix",),
-    "confusion": ("confusion", "confusion_matrix"),
-    "lag": ("accuracy_by_lag",),
-    "cost": ("COSTS", "cost_and_accuracy"),
-    "spark": ("BLOCKS", "sparklines"),
+    "gap_plot": ("stability_gap",),
+    "task_plot": ("task_curves",),
+    "switch_plot": ("switch_gaps",),
+    "matrix_plot": ("end_matrix",),
+    "confusion_plot": ("confusion", "confusion_matrix"),
+    "lag_plot": ("accuracy_by_lag",),
+    "cost_plot": ("COSTS", "cost_and_accuracy"),
+    "sparklines": ("BLOCKS", "sparklines"),
 }
 _PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clbench.core.parameters import Refused
 from clbench.metrics.curves import Curve, Line
-from clbench.parameters import Refused
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,6 @@
-"""Recipes for streams, one family per file: each turns (data set, seed, settings) into a :class:`clbench.types.Stream`.
+"""Recipes for streams, one family per file.
+
+Each turns (data set, seed, settings) into a :class:`clbench.core.types.Stream`.
 
 A scenario is a function ``name(dataset, seed, *, settings) -> Stream``; its keyword parameters are its settings. It is
 a pure function: the same arguments give the same stream on every machine, with the same fingerprint. No torch here.
@@ -9,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clbench.parameters import Refused, validate
-from clbench.registry import Registry
+from clbench.core.parameters import Refused, validate
+from clbench.core.registry import Registry
+from clbench.core.types import Dataset, Stream
 from clbench.scenarios import combinators
-from clbench.types import Dataset, Stream
 
 SCENARIOS = Registry(
     "scenario",

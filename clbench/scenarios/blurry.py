@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clbench.parameters import Refused
-from clbench.rng import Generator
-from clbench.scenarios.common import Output, check_experiences, common
-from clbench.scenarios.cut import check_classes, choose, cut_stream, singles
-from clbench.types import Dataset, Index, Stream
+from clbench.core.parameters import Refused
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Index, Stream
+from clbench.scenarios.ordered import check_classes, choose, cut_stream, singles
+from clbench.scenarios.shared_settings import Output, check_experiences, common
 
 Groups = list[Index]
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
-from clbench.scenarios.common import Common, Output, check_experiences, common
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Experience, Index, Mask, Rows, Stream
 from clbench.scenarios.schedules import (
     ByClass,
     Floats,
@@ -19,7 +19,7 @@ from clbench.scenarios.schedules import (
     refuse_unused,
     repetition_probabilities,
 )
-from clbench.types import Dataset, Experience, Index, Mask, Rows, Stream
+from clbench.scenarios.shared_settings import Common, Output, check_experiences, common
 
 
 def cir(

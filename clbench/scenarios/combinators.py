@@ -13,10 +13,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from clbench.parameters import Refused, did_you_mean, validate
-from clbench.registry import Registry
-from clbench.rng import Generator, derive
-from clbench.types import Experience, Index, Mask, Stream
+from clbench.core.parameters import Refused, did_you_mean, validate
+from clbench.core.registry import Registry
+from clbench.core.rng import Generator, derive
+from clbench.core.types import Experience, Index, Mask, Stream
 
 COMBINATORS = Registry(
     "combinator",

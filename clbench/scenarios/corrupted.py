@@ -7,10 +7,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator, derive
-from clbench.scenarios.common import Output, Setting, check_experiences, common, units
-from clbench.types import Dataset, Experience, Index, Rows, Stream, Task
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator, derive
+from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task
+from clbench.scenarios.shared_settings import Output, Setting, check_experiences, common, units
 
 DEFAULT = ("gaussian_noise", "gaussian_blur", "contrast", "brightness", "pixelate")
 """One of each kind: noise, blur, light (two of them), resolution."""

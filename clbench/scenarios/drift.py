@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.parameters import Refused
-from clbench.rng import Generator
-from clbench.scenarios.common import Output, common
-from clbench.scenarios.cut import check_classes, choose, class_tasks, even, whole_task
-from clbench.types import Dataset, Experience, Index, Rows, Stream, content_hash
+from clbench.core.parameters import Refused
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Experience, Index, Rows, Stream, content_hash
+from clbench.scenarios.ordered import check_classes, choose, class_tasks, even, whole_task
+from clbench.scenarios.shared_settings import Output, common
 
 
 def drift(

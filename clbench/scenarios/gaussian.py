@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.parameters import Refused
-from clbench.rng import Generator
-from clbench.scenarios.common import Output, check_experiences, common
-from clbench.scenarios.cut import check_classes, cut_stream, even, singles
-from clbench.types import Dataset, Index, Stream
+from clbench.core.parameters import Refused
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Index, Stream
+from clbench.scenarios.ordered import check_classes, cut_stream, even, singles
+from clbench.scenarios.shared_settings import Output, check_experiences, common
 
 CHUNK = 1 << 20
 """Weights (positions x classes) held at a time."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from clbench.parameters import Refused
-from clbench.rng import derive
+from clbench.core.parameters import Refused
+from clbench.core.rng import derive
+from clbench.core.types import Experience, Index, Stream, Task, Transform
 from clbench.scenarios.combinators import noted, purpose
-from clbench.types import Experience, Index, Stream, Task, Transform
 
 if TYPE_CHECKING:
     from torch import Tensor

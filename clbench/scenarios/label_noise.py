@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Experience, Index, Rows, Stream
 from clbench.scenarios.combinators import chosen, noted, purpose
-from clbench.types import Experience, Index, Rows, Stream
 
 
 def label_noise(

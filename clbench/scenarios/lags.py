@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clbench.parameters import Refused
-from clbench.rng import Generator
+from clbench.core.parameters import Refused
+from clbench.core.rng import Generator
+from clbench.core.types import Index, Stream
 from clbench.scenarios.schedules import Floats
-from clbench.types import Index, Stream
 
 Schedule = Literal["power_law", "exponential", "uniform", "last", "first", "log_uniform", "none"]
 DECAYING = ("power_law", "exponential", "uniform")

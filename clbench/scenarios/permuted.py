@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from clbench.rng import Generator
-from clbench.scenarios.common import Output, Setting, check_experiences, common, views_stream
-from clbench.types import Dataset, Stream
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Stream
+from clbench.scenarios.shared_settings import Output, Setting, check_experiences, common, views_stream
 
 
 def permuted(

@@ -7,15 +7,15 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
-from clbench.scenarios.common import Output, Setting, check_experiences
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Experience, Index, Stream
 from clbench.scenarios.lags import DECAYING, Schedule, Weights, largest_remainder, perform
 from clbench.scenarios.permuted import permuted
 from clbench.scenarios.rotated import rotated
 from clbench.scenarios.schedules import digest, refuse_unused
+from clbench.scenarios.shared_settings import Output, Setting, check_experiences
 from clbench.scenarios.split import split
-from clbench.types import Dataset, Experience, Index, Stream
 
 
 def power_law(

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.core.types import Experience, Index, Stream
 from clbench.scenarios.lags import fitted_exponent
-from clbench.types import Experience, Index, Stream
 
 By = Literal["auto", "class", "task", "concept"]
 Floats = NDArray[np.float64]

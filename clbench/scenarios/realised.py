@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from clbench.types import Experience, Index, Rows, Stream, Task
+from clbench.core.types import Experience, Index, Rows, Stream, Task
 
 REPETITIONS = ("none", "between", "within")
 """How training rows may recur: never, in several experiences, or also several times within one; each allows the ones
@@ -90,8 +90,8 @@ def check_stream(make: Callable[[], Stream]) -> list[str]:
         )
     elif realised_hash(first) != realised_hash(second):
         problems.append(
-            "two builds have one fingerprint and hold different rows or labels; draw everything from clbench.rng with "
-            "the stream's seed"
+            "two builds have one fingerprint and hold different rows or labels; draw everything from clbench.core.rng "
+            "with the stream's seed"
         )
     return [*problems, *_order_faults(first), *_repetition_faults(first)]
 

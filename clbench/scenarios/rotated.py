@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
-from clbench.scenarios.common import Output, Setting, check_experiences, common, views_stream
-from clbench.types import Dataset, Experience, Index, Stream
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Experience, Index, Stream
+from clbench.scenarios.shared_settings import Output, Setting, check_experiences, common, views_stream
 
 PUBLISHED = (0.0, 80.0, 160.0)
 """Angles in degrees of the stability-gap demonstrations (Hess et al. 2023, arXiv 2311.04898)."""

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
-from clbench.types import Dataset, Index, Rows, Stream, Task
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Index, Rows, Stream, Task
 
 Floats = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
-from clbench.scenarios.common import Output, check_experiences, common
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Experience, Index, Rows, Stream
 from clbench.scenarios.schedules import ByClass, Floats, class_tasks, digest, draw_different, refuse_unused
-from clbench.types import Dataset, Experience, Index, Rows, Stream
+from clbench.scenarios.shared_settings import Output, check_experiences, common
 
 Variant = Literal["default", "two_periods", "stop_visiting"]
 

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
-from clbench.scenarios.common import Output, Setting, common, units
-from clbench.types import Dataset, Experience, Index, Origin, Rows, Stream, Task
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Experience, Index, Origin, Rows, Stream, Task
+from clbench.scenarios.shared_settings import Output, Setting, common, units
 
 
 def sequence(

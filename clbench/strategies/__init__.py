@@ -3,20 +3,20 @@ other libraries are found through their adapters. No torch is imported here."""
 
 from __future__ import annotations
 
-from clbench.registry import Registry
+from clbench.core.registry import Registry
 
 STRATEGIES = Registry(
     "strategy",
     "clbench.strategies",
     {
-        "naive": ("clbench.strategies.bounds:naive", "plain training on the stream as it comes; the lower bound"),
+        "naive": ("clbench.strategies.baselines:naive", "plain training on the stream as it comes; the lower bound"),
         "group_mask": (
             "clbench.strategies.group_mask:GroupMask",
             "only the classes of the minibatch compete in the loss",
         ),
-        "joint": ("clbench.strategies.bounds:joint", "all rows of the stream at once; the usual upper bound"),
-        "cumulative": ("clbench.strategies.bounds:cumulative", "all rows so far, experience after experience"),
-        "frozen": ("clbench.strategies.bounds:Frozen", "nothing is learned after the first experience; a control"),
+        "joint": ("clbench.strategies.baselines:joint", "all rows of the stream at once; the usual upper bound"),
+        "cumulative": ("clbench.strategies.baselines:cumulative", "all rows so far, experience after experience"),
+        "frozen": ("clbench.strategies.baselines:Frozen", "nothing is learned after the first experience; a control"),
         "er": ("clbench.strategies.replay:er", "experience replay: rows of memory beside the stream's"),
         "er_ace": ("clbench.strategies.er_ace:er_ace", "replay with an asymmetric cross-entropy"),
         "er_aml": ("clbench.strategies.er_aml:AsymmetricMetric", "replay with an asymmetric metric loss on features"),
@@ -40,7 +40,7 @@ STRATEGIES = Registry(
         "fpf": ("clbench.strategies.fpf:fpf", "fine-tune a few modules on memory at the end of the stream"),
         "k_fpf": ("clbench.strategies.fpf:k_fpf", "plain training, and k times fine-tuning of a few modules on memory"),
         "sensitivity": (
-            "clbench.strategies.sensitivity:Sensitivity",
+            "clbench.strategies.weight_change:Sensitivity",
             "plain training; records how much each module changes",
         ),
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
@@ -57,7 +57,7 @@ STRATEGIES = Registry(
     },
     {
         "avalanche": (
-            "clbench.adapters.avalanche.recipes:recipe",
+            "clbench.adapters.avalanche.avalanche_recipes:recipe",
             "NAME",
             "a template or plugin of avalanche-lib, in its own loop: avalanche:Replay(mem_size=500)",
         ),
@@ -67,7 +67,7 @@ STRATEGIES = Registry(
             "an estimator with partial_fit: sklearn:SGDClassifier(loss=log_loss)",
         ),
         "observe": (
-            "clbench.adapters.observe:recipe",
+            "clbench.adapters.one_method_learner:recipe",
             "FILE.py:NAME",
             "a class of yours with observe(x, y): observe:FILE.py:NAME(alpha=0.5)",
         ),

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clbench.parameters import Count
+from clbench.core.parameters import Count
 from clbench.strategies.part import BENDS, Part
 
 if TYPE_CHECKING:
-    from clbench.batch import Batch
-    from clbench.learner import Learner
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner
 
 
 @dataclass(kw_only=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clbench.admission import POLICIES, Chosen
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.strategies.effects import Watch, watched
 from clbench.strategies.part import ADDS, HOOKS, NEEDS, Part
-from clbench.strategies.watch import Watch, watched
+from clbench.training.admission import POLICIES, Chosen
 
 MEANING = {
     "task_labels": "task labels, which this stream hides",

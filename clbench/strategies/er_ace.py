@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from clbench.parameters import Count
+from clbench.core.parameters import Count
 from clbench.strategies.part import Part
 from clbench.strategies.replay import Replay, Start
 
 if TYPE_CHECKING:
-    from clbench.batch import Batch
-    from clbench.learner import Learner
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner
 
 
 @dataclass(kw_only=True)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from clbench.parameters import Count
+from clbench.core.parameters import Count
 from clbench.strategies.part import Part
 from clbench.strategies.replay import Start
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output
-    from clbench.rng import Generator
+    from clbench.core.rng import Generator
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output
 
 Temperature = Annotated[float, Field(gt=0)]
 
@@ -82,13 +82,13 @@ class AsymmetricMetric(Part):
         batch.append(draw.index, coefficient=1.0, side=draw.side)
 
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        from clbench.objective import classification_loss
+        from clbench.training.objective import classification_loss
 
         return classification_loss(output.logits, batch) + self._metric(batch, output)
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
         """The metric loss of the stream's rows, through their partners too; cross-entropy while memory is empty."""
-        from clbench.objective import classification_loss
+        from clbench.training.objective import classification_loss
 
         return classification_loss(output.logits, batch, only=batch.stream) + self._metric(batch, output)
 

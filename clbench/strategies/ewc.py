@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from clbench.parameters import Count, Fraction, NonNegative
+from clbench.core.parameters import Count, Fraction, NonNegative
 from clbench.strategies.part import ADDS, Part
 from clbench.strategies.quadratic import add_penalty_gradient, drawn_rows
 
 if TYPE_CHECKING:
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Shown
 
 
 @dataclass(kw_only=True)
@@ -24,8 +24,8 @@ class EWC(Part):
         mode: ``separate`` keeps one quadratic per experience (Kirkpatrick et al. 2017); ``online`` keeps one anchor,
             F <- gamma · F + F_new and the penalty (strength / 2) · gamma · F (Schwarz et al. 2018).
         gamma: Decay of old importance where ``mode`` is ``online``, in [0, 1].
-        fisher: Estimator, see ``clbench.fisher``: they differ by orders of magnitude, so strength only has a meaning
-            together with it.
+        fisher: Estimator, see ``clbench.training.fisher``: they differ by orders of magnitude, so strength only has
+            a meaning together with it.
         rows: Rows of the experience that the Fisher information is estimated on; ``None`` takes all.
 
     The sum of separate quadratics is kept as one: importance F = Σ F_t and anchor m = Σ F_t w_t / F have the same

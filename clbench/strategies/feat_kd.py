@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from clbench.parameters import NonNegative
+from clbench.core.parameters import NonNegative
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output, Shown
 
 
 @dataclass(kw_only=True)

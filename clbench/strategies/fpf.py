@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.parameters import Count, NonNegative, Refused
+from clbench.core.parameters import Count, NonNegative, Refused
 from clbench.strategies.norm_statistics import norm_modes, recompute
 from clbench.strategies.part import MOVES, Part
-from clbench.strategies.sensitivity import change, snapshot
+from clbench.strategies.weight_change import change, snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output, Shown
-    from clbench.models.groups import Group
+    from clbench.models.weight_groups import Group
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output, Shown
 
 Steps = Annotated[int, Field(ge=0)]
 Loss = Literal["ce", "kd"]
@@ -119,7 +119,7 @@ class FPF(Part):
     # ------------------------------------------------------------------ what
 
     def _round(self, learner: Learner) -> None:
-        from clbench.models import groups
+        from clbench.models import weight_groups
 
         state, memory = self._account(learner), learner.memory
         chosen = self._chosen(learner) if len(memory) else ()
@@ -128,7 +128,7 @@ class FPF(Part):
         state["rounds"], state["at"] = state["rounds"] + 1, state["steps"]
         state["modules"] = "+".join(group.name for group in chosen)
         rows = memory.draw(len(memory), generator=self.generator)
-        learner.freeze("fpf", ~groups.mask(chosen, learner.w))
+        learner.freeze("fpf", ~weight_groups.mask(chosen, learner.w))
         try:
             if self.statistics == "recompute":
                 recompute(learner, chosen, rows.index)
@@ -146,12 +146,12 @@ class FPF(Part):
             learner.freeze("fpf", None)
 
     def _chosen(self, learner: Learner) -> tuple[Group, ...]:
-        from clbench.models import groups
+        from clbench.models import weight_groups
 
-        found = groups.groups(groups.layers(learner.model, learner.slices))
+        found = weight_groups.groups(weight_groups.layers(learner.model, learner.slices))
         measured = _measured(self.modules)
         if not measured:
-            return groups.select(found, self.modules)
+            return weight_groups.select(found, self.modules)
         least, unit, amount = measured
         if "share" not in self.state:
             return ()  # nothing can be told apart before the second experience has ended
@@ -164,7 +164,7 @@ class FPF(Part):
         return tuple(found[i] for i in sorted(ranked[: int(amount)]))
 
     def _distil(self, learner: Learner, batch: Batch) -> Tensor:
-        from clbench.objective import classification_loss
+        from clbench.training.objective import classification_loss
 
         logits = learner.model(batch.x).logits  # (B, C)
         return classification_loss(logits, batch) + self.alpha * (logits - batch.stream.side["logits"]).square().mean()

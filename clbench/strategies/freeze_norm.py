@@ -10,8 +10,8 @@ from clbench.strategies.part import Part
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Shown
 
 
 @dataclass(kw_only=True)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.parameters import Count, Fraction, NonNegative, Refused
+from clbench.core.parameters import Count, Fraction, NonNegative, Refused
 from clbench.strategies.part import MOVES, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Shown
-    from clbench.rng import Generator
+    from clbench.core.rng import Generator
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Shown
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -86,7 +86,7 @@ class GDumb(Part):
             self._train(learner)
 
     def _train(self, learner: Learner) -> None:
-        from clbench.passes import Cut
+        from clbench.training.passes import Cut
 
         learner.w.data.copy_(self.state["w"])
         for name, buffer in learner.model.named_buffers():
@@ -107,7 +107,7 @@ class GDumb(Part):
         )
 
     def _loss(self, learner: Learner, batch: Batch) -> Tensor:
-        from clbench.objective import classification_loss
+        from clbench.training.objective import classification_loss
 
         if not self.cutmix or self.generator.uniform(1)[0] >= self.cutmix:
             return classification_loss(learner.model(batch.x).logits, batch)

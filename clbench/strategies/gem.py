@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clbench.parameters import NonNegative
+from clbench.core.parameters import NonNegative
 from clbench.strategies.part import BENDS, Part
 from clbench.strategies.quadratic import pieces
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner
 
 PIECE = 8192
 """Columns of the gradients that are multiplied at a time."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
-    from clbench.batch import Batch
-    from clbench.learner import Learner
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner
 
 
 @dataclass(kw_only=True)

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from clbench.parameters import Count
-from clbench.rng import Generator
+from clbench.core.parameters import Count
+from clbench.core.rng import Generator
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Shown
-    from clbench.models.groups import Layer, Place
+    from clbench.models.weight_groups import Layer, Place
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Shown
 
 Mask = NDArray[np.bool_]
 ALWAYS = ("head", "embedding")
@@ -96,9 +96,9 @@ class HFT(Part):
     def _draw(self, learner: Learner) -> None:
         import torch
 
-        from clbench.models import groups
+        from clbench.models import weight_groups
 
-        layers = groups.layers(learner.model, learner.slices)
+        layers = weight_groups.layers(learner.model, learner.slices)
         free = np.ones(learner.w.numel(), dtype=bool)
         _close(free, (place for layer in layers if layer.kind not in ALWAYS for place in layer.places))
         draw = _by_place if self.granularity in ("unit", "element") else _by_tensor
@@ -110,7 +110,7 @@ class HFT(Part):
         if self.statistics == "hold":
             for layer in layers:
                 still = not any(free[place.start : place.stop].any() for place in layer.places)
-                for module in groups.norms(learner.model, [layer]):
+                for module in weight_groups.norms(learner.model, [layer]):
                     module.train(not still)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from clbench.parameters import Count, NonNegative
+from clbench.core.parameters import Count, NonNegative
 from clbench.strategies.part import Part
 from clbench.strategies.pcr import Pairs, Positive, ProxyContrast, step_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output
 
 
 @dataclass(kw_only=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from clbench.parameters import Refused
+from clbench.core.parameters import Refused
 from clbench.strategies.part import CLOSES, Part
 from clbench.strategies.pred_kd import PredKD
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.learner import Learner, Output, Shown
+    from clbench.training.learner import Learner, Output, Shown
 
 
 @dataclass(kw_only=True)
@@ -50,7 +50,7 @@ class Exemplars(Part):
         """Note the rows that stand for classes until they have exemplars."""
         import torch
 
-        from clbench.batch import Y
+        from clbench.training.batch import Y
 
         known = set(learner.memory.all().index[Y].tolist())
         stand_in = experience.index.new_zeros((5, learner.memory.size))  # of a fixed size, whatever the stream
@@ -69,7 +69,7 @@ class Exemplars(Part):
         """Keep fewer exemplars of classes that were not here, and herd those that were."""
         import torch
 
-        from clbench.batch import ROW, VIEW, Y
+        from clbench.training.batch import ROW, VIEW, Y
 
         exemplars, kept = learner.memory.all().index, []
         for c, n in quotas(learner).items():
@@ -106,7 +106,7 @@ class Exemplars(Part):
         import torch
         from torch.nn import functional as F
 
-        from clbench.batch import Y
+        from clbench.training.batch import Y
 
         stand_in = self.state["stand_in"][:, : self.state["stand_ins"]] if "stand_in" in self.state else None
         exemplars = learner.memory.all().index

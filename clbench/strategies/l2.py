@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clbench.parameters import NonNegative
+from clbench.core.parameters import NonNegative
 from clbench.strategies.part import ADDS, Part
 from clbench.strategies.quadratic import add_penalty_gradient
 
 if TYPE_CHECKING:
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Shown
 
 
 @dataclass(kw_only=True)

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.parameters import NonNegative
+from clbench.core.parameters import NonNegative
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output, Shown
 
-TASK, LABEL = 2, 1  # rows of an index matrix, as in clbench.batch, which imports torch
+TASK, LABEL = 2, 1  # rows of an index matrix, as in clbench.training.batch, which imports torch
 
 
 @dataclass(kw_only=True)

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clbench.parameters import Count, Fraction, NonNegative
+from clbench.core.parameters import Count, Fraction, NonNegative
 from clbench.strategies.part import ADDS, Part
 from clbench.strategies.quadratic import add_penalty_gradient, drawn_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Shown
 
 
 @dataclass(kw_only=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from clbench.parameters import Count, Refused
+from clbench.core.parameters import Count, Refused
 from clbench.strategies.part import Part
 from clbench.strategies.replay import Start, rehearse
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output
-    from clbench.memory import Draw
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output
+    from clbench.training.memory import Draw
 
 RATIO = 5
 """Candidates per rehearsed row: 50 for 10 in the paper."""
@@ -87,7 +87,7 @@ def each_objective(learner: Learner, index: Tensor, output: Output) -> Tensor:
     """
     import torch
 
-    from clbench.batch import Source
+    from clbench.training.batch import Source
 
     rows = learner.batch(index)
     if learner.hooks is None or learner.hooks.objective is None:

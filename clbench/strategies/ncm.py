@@ -10,8 +10,8 @@ from clbench.strategies.part import ROWS, Part
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output
 
 Features = Literal["pixels", "model"]
 

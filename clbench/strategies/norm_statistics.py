@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.learner import Learner
-    from clbench.models.groups import Group
+    from clbench.models.weight_groups import Group
+    from clbench.training.learner import Learner
 
 CHUNK = 512
 """Most rows that a batch norm sees at a time where its statistics are computed anew."""
@@ -19,11 +19,11 @@ CHUNK = 512
 @contextmanager
 def norm_modes(learner: Learner, training: tuple[Group, ...]) -> Iterator[None]:
     """Norm layers with running statistics in evaluation mode, but for those of some groups."""
-    from clbench.models import groups
+    from clbench.models import weight_groups
 
-    table = groups.groups(groups.layers(learner.model, learner.slices))
-    moving = groups.norms(learner.model, training)
-    kept = [(module, module.training) for module in groups.norms(learner.model, table)]
+    table = weight_groups.groups(weight_groups.layers(learner.model, learner.slices))
+    moving = weight_groups.norms(learner.model, training)
+    kept = [(module, module.training) for module in weight_groups.norms(learner.model, table)]
     for module, _ in kept:
         module.train(any(module is other for other in moving))
     try:
@@ -37,9 +37,9 @@ def recompute(learner: Learner, chosen: tuple[Group, ...], index: Tensor) -> Non
     """Give the norm layers of some groups the statistics of rows (5, N): averages over chunks of equal size."""
     import torch
 
-    from clbench.models import groups
+    from clbench.models import weight_groups
 
-    own = groups.norms(learner.model, chosen)
+    own = weight_groups.norms(learner.model, chosen)
     modes = [(module, module.training) for module in learner.modules]
     momenta = [module.momentum for module in own]
     for module, _ in modes:

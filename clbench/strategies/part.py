@@ -1,7 +1,7 @@
 """What a strategy is made of: parts, each a dataclass whose fields are its hyper-parameters.
 
-A part acts where the loop calls it (``clbench/train.py`` shows every place); a hook that a part does not define costs
-nothing. Writing one imports no torch: tensors carry the operations a formula needs.
+A part acts where the loop calls it (``clbench/training/loop.py`` shows every place); a hook that a part does not define
+costs nothing. Writing one imports no torch: tensors carry the operations a formula needs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clbench.admission import POLICIES
-from clbench.config import Evaluation, MemoryBudget, Training
-from clbench.parameters import Refused, did_you_mean
-from clbench.rng import Generator
+from clbench.benchmark.schema import Evaluation, MemoryBudget, Training
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.training.admission import POLICIES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output, Shown
 
 READS, ADDS, BENDS = 0, 1, 2
 """When a part's ``gradient`` acts: it reads the task's gradient, adds to it, or bends the sum; and, in the same order,
@@ -209,7 +209,7 @@ class Part:
         raise NotImplementedError
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-        """Of a replaced objective, the term that learns the stream's rows, for ``clbench.probe``: a scalar.
+        """Of a replaced objective, the term that learns the stream's rows, for ``clbench.training.probe``: a scalar.
 
         Not a hook of the loop. Draws nothing and sends nothing forward; ``None`` where no term can be told apart.
         """

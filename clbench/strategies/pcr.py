@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.parameters import Count, Refused
+from clbench.core.parameters import Count, Refused
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output, Shown
 
 Positive = Annotated[float, Field(gt=0)]
 Pairs = Literal["off", "on"] | Count

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.parameters import NonNegative
+from clbench.core.parameters import NonNegative
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output, Shown
 
-LABEL = 1  # row of an index matrix, as in clbench.batch, which imports torch
+LABEL = 1  # row of an index matrix, as in clbench.training.batch, which imports torch
 
 
 @dataclass(kw_only=True)
@@ -75,7 +75,7 @@ class PredKD(Part):
             batch.trains = self.state.get("old")
 
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        from clbench.objective import over_sources
+        from clbench.training.objective import over_sources
 
         taught = None
         if "old" in self.state:
@@ -84,7 +84,7 @@ class PredKD(Part):
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
         """The terms of labels: classes that are not old, on the stream's rows."""
-        from clbench.objective import over_sources
+        from clbench.training.objective import over_sources
 
         return self.scale * over_sources(self._each(batch, output, None), batch, only=batch.stream)
 

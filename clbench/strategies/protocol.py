@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clbench.parameters import Refused
-from clbench.strategies import text as strategy_text
+from clbench.core.parameters import Refused
+from clbench.strategies import notation as strategy_text
 from clbench.strategies.part import Part
 
 ALIKE = ("task", "domain")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from clbench.learner import Learner, Shown
-    from clbench.rng import Generator
+    from clbench.core.rng import Generator
+    from clbench.training.learner import Learner, Shown
 
 PIECE = 65536
 """Weights that are worked on at a time on a CPU: what comes of one operation is still in the cache for the next."""

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from clbench.parameters import Count, Fraction, NonNegative
+from clbench.core.parameters import Count, Fraction, NonNegative
 from clbench.strategies.part import Part
 from clbench.strategies.quadratic import pieces
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Shown
 
 CODE_NOISE = 1e-3
 """Standard deviation of the noise in the released code, before ``strength``."""
@@ -184,7 +184,7 @@ def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:
     """
     import torch
 
-    from clbench.batch import TASK, Y
+    from clbench.training.batch import TASK, Y
 
     total = torch.zeros_like(learner.g)
     for label, task in torch.unique(index[[Y, TASK]], dim=1).T.tolist():  # rows with one label and the same mask

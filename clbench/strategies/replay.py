@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from clbench.parameters import Count, Fraction
+from clbench.core.parameters import Count, Fraction
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
-    from clbench.batch import Batch
-    from clbench.learner import Learner
-    from clbench.memory import Draw
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner
+    from clbench.training.memory import Draw
 
 Start = Literal["earlier", "any"]
 LossForm = Literal["concat", "weighted", "sum"]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.parameters import NonNegative
+from clbench.core.parameters import NonNegative
 from clbench.strategies.part import CLOSES, READS, Part
 from clbench.strategies.quadratic import add_penalty_gradient, pieces
 
 if TYPE_CHECKING:
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Shown
 
 
 @dataclass(kw_only=True)

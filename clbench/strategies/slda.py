@@ -13,8 +13,8 @@ from clbench.strategies.part import Part
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
-    from clbench.learner import Learner, Output
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output
 
 Shrinkage = Annotated[float, Field(gt=0, le=1)]
 Target = Literal["variance", "identity"]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.parameters import Count, NonNegative
+from clbench.core.parameters import Count, NonNegative
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.batch import Batch
     from clbench.data.augment import Augmenter
-    from clbench.learner import Learner, Output, Shown
+    from clbench.training.batch import Batch
+    from clbench.training.learner import Learner, Output, Shown
 
 
 @dataclass(kw_only=True)

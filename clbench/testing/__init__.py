@@ -9,9 +9,9 @@ What a property cannot be asked of a strategy is *skipped with the reason* (pyte
 
 from __future__ import annotations
 
-from clbench.testing.check import PROPERTIES, Verdict, check_strategy, examine
-from clbench.testing.models import MODEL_PROPERTIES, check_model, examine_model
-from clbench.testing.trial import Broken, Skipped
+from clbench.testing.contract import PROPERTIES, Verdict, check_strategy, examine
+from clbench.testing.model_contract import MODEL_PROPERTIES, check_model, examine_model
+from clbench.testing.trial_runs import Broken, Skipped
 
 __all__ = [
     "MODEL_PROPERTIES",

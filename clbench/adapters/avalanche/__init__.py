@@ -5,7 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {"ContinualEvaluationPlugin": "plugin", "from_avalanche": "taken", "to_avalanche": "streams"}
+_PUBLIC = {
+    "ContinualEvaluationPlugin": "evaluation_plugin",
+    "from_avalanche": "from_avalanche",
+    "to_avalanche": "to_avalanche",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from clbench.compat import import_torchvision
+from clbench.core.compat import import_torchvision
 
 PACKAGES = ("avalanche", "torchvision", "wandb", "qpsolvers", "torchmetrics", "pytorchcv", "tensorboard", "pycocotools")
 OWN = re.compile(rf"[/\\]({'|'.join(PACKAGES)})[/\\]")

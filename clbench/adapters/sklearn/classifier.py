@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from clbench.adapters.sklearn.growing import Growing
-from clbench.generators import global_states, set_global_states
+from clbench.adapters.sklearn.growing_stream import Growing
+from clbench.core.global_rng import global_states, set_global_states
 
 Array = NDArray[Any]
 
@@ -36,7 +36,7 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         batch_size: Rows per step.
         epochs: Passes over the rows of a call.
         memory_size: Rows that the strategy may keep.
-        memory_policy: How they are admitted; see ``clbench.config.MemoryBudget``.
+        memory_policy: How they are admitted; see ``clbench.benchmark.schema.MemoryBudget``.
         random_state: Of initial weights, orders and draws; as everywhere in scikit-learn. The global generators are
             as before after every call.
 

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clbench.adapters.guest import Guest
-from clbench.adapters.recipes import find, recipe_of
-from clbench.batch import Batch
-from clbench.learner import Learner, Output
-from clbench.parameters import Refused
-from clbench.registry import checksum
-from clbench.rng import derive
+from clbench.adapters.constructor_recipes import find, recipe_of
+from clbench.adapters.online_learner import Guest
+from clbench.core.parameters import Refused
+from clbench.core.registry import checksum
+from clbench.core.rng import derive
 from clbench.strategies.part import Part
+from clbench.training.batch import Batch
+from clbench.training.learner import Learner, Output
 
 MODULES = {
     "linear_model": ("SGDClassifier", "Perceptron", "PassiveAggressiveClassifier"),

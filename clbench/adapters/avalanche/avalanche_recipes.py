@@ -1,0 +1,206 @@
+"""Templates and plugins of avalanche-lib as recipes: ``avalanche:EWC(ewc_lambda=1) + avalanche:ReplayPlugin``.
+
+The first needs no import path where avalanche-lib has it; others are written ``avalanche:package.module.NAME`` or
+``avalanche:FILE.py:NAME``. A strategy is at most one template (``Naive`` if none) and any number of plugins.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from clbench.adapters.avalanche.library import VERSION, BasePlugin, BaseTemplate, plugins, supervised
+from clbench.adapters.constructor_recipes import find as named
+from clbench.adapters.constructor_recipes import recipe_of
+from clbench.core.parameters import Count, Refused
+from clbench.core.registry import checksum
+from clbench.strategies.part import Part
+
+GIVEN = frozenset(
+    {
+        "model",
+        "optimizer",
+        "criterion",
+        "train_mb_size",
+        "train_epochs",
+        "eval_mb_size",
+        "device",
+        "plugins",
+        "evaluator",
+        "eval_every",
+        "peval_mode",
+        "base_kwargs",
+        "feature_extractor",
+        "classifier",
+        "slda_model",
+        "cwr_layer_name",
+        "output_layer_name",
+        "input_size",
+        "num_classes",
+        "n_classes",
+        "p_size",
+        "buffer_transform",
+        "augmentations",
+        "verbose",
+    }
+)
+"""Parameters that clbench gives: what is the benchmark's, and what follows from its model and stream."""
+
+MEMORIES = frozenset({"mem_size", "memory_size"})
+"""Parameters that say how many rows are kept; without a value they are the benchmark's ``memory.size``."""
+QUOTAS = frozenset({"patterns_per_exp", "patterns_per_experience"})
+"""Parameters that say how many rows are kept of each experience; without a value, that shared out evenly."""
+
+
+NOTE = (
+    f"Run by the loop of avalanche-lib {VERSION}. Model, optimiser, batch size, epochs and device are the benchmark's. "
+    "A size of memory that is None is the benchmark's memory.size, shared out evenly where it is per experience."
+)
+"""What is added to the documentation of each."""
+
+
+@dataclass(kw_only=True)
+class Hosted(Part):
+    """A template or plugin that avalanche-lib's own loop runs.
+
+    Args:
+        name: As strategies are written, such as ``avalanche:Replay``.
+        parameters: Of its constructor; ``None`` for a size of memory takes the benchmark's.
+    """
+
+    random_stream: ClassVar[str] = "Hosted"
+
+    engine: ClassVar[str] = "avalanche"
+    allows: ClassVar[frozenset[str]] = frozenset()
+
+    name: str
+    parameters: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return self.name
+
+    @property
+    def constructor(self) -> type:
+        """What it stands for."""
+        return find(self.name.removeprefix("avalanche:"))
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        """Visible boundaries, since every experience is a call of ``train``; and what sizes of memory are made of."""
+        open_sizes = {name for name, value in self.parameters.items() if value is None}
+        found = {"boundaries"}
+        if open_sizes & (MEMORIES | QUOTAS):
+            found.add("memory")
+        if open_sizes & QUOTAS:
+            found.add("length")
+        return frozenset(found)
+
+
+@dataclass(kw_only=True)
+class Template(Hosted):
+    """A training strategy: a subclass of avalanche-lib's ``BaseTemplate``."""
+
+    random_stream: ClassVar[str] = "Template"
+
+    owns: ClassVar[frozenset[str]] = frozenset({"template"})
+
+
+@dataclass(kw_only=True)
+class Joint(Template):
+    """A template that trains on all experiences at once."""
+
+    random_stream: ClassVar[str] = "Joint"
+
+    sees: ClassVar[str] = "merged"
+
+
+@dataclass(kw_only=True)
+class Accumulating(Template):
+    """A template that accumulates experiences by itself."""
+
+    random_stream: ClassVar[str] = "Accumulating"
+
+    conflicts: ClassVar[dict[str, str]] = {"Accumulated": "both accumulate the stream; leave 'cumulative' out"}
+
+
+@dataclass(kw_only=True)
+class Plugin(Hosted):
+    """A plugin: a subclass of avalanche-lib's ``BasePlugin``."""
+
+    random_stream: ClassVar[str] = "Plugin"
+
+
+UNUSUAL = {supervised.JointTraining: Joint, supervised.Cumulative: Accumulating}
+"""Templates that do not take the stream as it comes."""
+
+
+def recipe(rest: str) -> Callable[..., Part]:
+    """The recipe of ``avalanche:REST``.
+
+    Raises:
+        Refused: No such template or plugin.
+    """
+    return _recipe(rest, f"avalanche-lib {VERSION}" + (f" {checksum(rest)}" if ".py:" in rest else ""))
+
+
+@cache
+def _recipe(rest: str, source: str) -> Callable[..., Part]:
+    name, constructor = f"avalanche:{rest}", find(rest)
+    kind: type[Hosted] = Plugin
+    if issubclass(constructor, BaseTemplate):
+        kind = next((kind for base, kind in UNUSUAL.items() if issubclass(constructor, base)), Template)
+
+    def make(parameters: Mapping[str, Any]) -> Part:
+        return kind(name=name, parameters=dict(parameters))
+
+    made = recipe_of(name, constructor, make, source=source, leave_out=GIVEN)
+    _open_sizes(made)
+    made.__doc__ = f"{made.__doc__ or ''}\n\n{NOTE}"
+    return made
+
+
+def _open_sizes(recipe: Any) -> None:
+    """Let sizes of memory be left open, whatever default the constructor has for them."""
+    signature = inspect.signature(recipe)
+    settings = [
+        each.replace(default=None, annotation=Count | None) if each.name in MEMORIES | QUOTAS else each
+        for each in signature.parameters.values()
+    ]
+    recipe.__signature__ = signature.replace(parameters=settings)
+    recipe.__annotations__ = {each.name: each.annotation for each in settings}
+
+
+def find(rest: str) -> type:
+    """The class behind ``avalanche:REST``.
+
+    Raises:
+        Refused: It is not there, or is neither a template nor a plugin.
+    """
+    known = shipped()
+    found = known[rest] if rest in known else named("avalanche", rest, "strategy", known=known)
+    if not (isinstance(found, type) and (issubclass(found, BaseTemplate | BasePlugin))):
+        raise Refused(
+            f"avalanche:{rest} is neither a template nor a plugin; write a subclass of avalanche-lib's BaseTemplate or "
+            "SupervisedPlugin"
+        )
+    return found
+
+
+@cache
+def shipped() -> dict[str, type]:
+    """Short name -> class, of every template and plugin that avalanche-lib exports; plugins whose method has no
+    template also without ``Plugin``."""
+    own = {**dict(_public(plugins, BasePlugin)), **dict(_public(supervised, BaseTemplate))}
+    short = {name.removesuffix("Plugin"): thing for name, thing in own.items()}
+    return dict(sorted({**short, **own}.items()))
+
+
+def _public(module: Any, kind: type) -> Iterator[tuple[str, type]]:
+    for name, thing in vars(module).items():
+        if isinstance(thing, type) and issubclass(thing, kind) and not name.startswith("_"):
+            yield name, thing

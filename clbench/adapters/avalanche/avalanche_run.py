@@ -1,0 +1,313 @@
+"""A run by avalanche-lib's own loop, looked at by our evaluator after every iteration.
+
+The benchmark gives stream, rows, initial weights, optimiser and batch size; the library gives the loop, the loaders and
+the method. Its draws come from the three global generators, seeded here. Looks leave all of it as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clbench.adapters.avalanche.avalanche_recipes import Hosted as HostedPart
+from clbench.adapters.avalanche.build_strategy import build
+from clbench.adapters.avalanche.library import Clock, EvaluationPlugin, NCMClassifier, plugins, quiet
+from clbench.adapters.avalanche.loop_listener import Listener
+from clbench.adapters.avalanche.memory_use import Kept, kept
+from clbench.adapters.avalanche.slim_strategy import frozen
+from clbench.adapters.avalanche.stream_experiences import Experiences, Meter
+from clbench.adapters.run_setup import World
+from clbench.core.cost import Cost
+from clbench.core.global_rng import global_states, seed_globals, set_global_states
+from clbench.core.parameters import Refused
+from clbench.core.record import Kind, Trace
+from clbench.core.rng import Generator
+from clbench.core.types import Experience, Stream
+from clbench.evaluate.trace_alarms import of_trace
+from clbench.models.flops import per_row
+from clbench.models.output import Output
+from clbench.scenarios import merging
+from clbench.strategies.part import Part
+from clbench.training.device_rows import Resident
+from clbench.training.side_work import generator_states, set_generators
+
+BOOKKEEPERS = (EvaluationPlugin, plugins.LRSchedulerPlugin, Clock, Listener)
+"""Plugins that count evaluations and change no prediction."""
+
+
+class Watched:
+    """A strategy of avalanche-lib as an evaluator sees it.
+
+    Args:
+        strategy: What is looked at; its model is read anew at every look.
+        stream: What it learns.
+        device: Where the model is.
+        cost: The account of the run.
+        meter: Stands still during looks.
+    """
+
+    def __init__(self, strategy: Any, stream: Stream, device: str, cost: Cost, meter: Meter) -> None:
+        self.strategy, self.device, self.cost, self.meter = strategy, torch.device(device), cost, meter
+        self.scratch: dict[str, Any] = {}
+        self.n_outputs = stream.n_outputs
+        self.competition = 0  # what competes changes with experiences alone: their boundaries are visible
+        self.seen = torch.zeros(stream.n_outputs, dtype=torch.bool, device=device)
+        self._all = stream.output == "all"
+        self._by_task: Tensor | None = None
+        if stream.task_labels:
+            self._by_task = torch.zeros(len(stream.tasks), stream.n_outputs, dtype=torch.bool, device=device)
+            for task in stream.tasks:
+                self._by_task[task.id, list(task.classes)] = True
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Those of the model that predicts now."""
+        return tuple(self.strategy.model.modules())
+
+    @contextmanager
+    def undisturbed(self, *, training: bool) -> Iterator[None]:
+        """In evaluation mode; what the strategy, its model and the generators hold is as before afterwards."""
+        strategy, modules = self.strategy, self.modules
+        attributes = dict(vars(strategy))
+        held = [(module, dict(vars(module)), dict(module._buffers)) for module in modules]
+        generators, others = generator_states(self.device), global_states()
+        self.meter.stopped = True
+        try:
+            for module, _, buffers in held:
+                module._buffers.update({name: b.clone() for name, b in buffers.items() if b is not None})
+                module.__dict__["training"] = training and module.training
+                if "looked_at" in vars(module):
+                    module.__dict__["looked_at"] = True
+                if isinstance(module, NCMClassifier):
+                    self._know_all_classes(module)
+            strategy.is_training = training
+            yield
+        finally:
+            self.meter.stopped = False
+            for module, before, buffers in held:
+                vars(module).clear()
+                vars(module).update(before)
+                module._buffers.clear()
+                module._buffers.update(buffers)
+            vars(strategy).clear()
+            vars(strategy).update(attributes)
+            set_global_states(others)
+            set_generators(generators, self.device)
+
+    def _know_all_classes(self, classifier: Any) -> None:
+        """As its adaptation to an experience with all classes does: those without a mean have one of zeros."""
+        classifier.class_means_dict = dict(classifier.class_means_dict)
+        classifier.max_class = self.n_outputs - 1
+        if classifier.class_means is not None:
+            width = classifier.class_means.shape[1]
+            classifier.init_missing_classes(range(self.n_outputs), width, classifier.class_means.device)
+
+    def output(self, x: Tensor, task: Tensor | None) -> Output:
+        """What the strategy predicts for inputs (B, ...), by its own ``forward`` and what plugins make of it."""
+        labels = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        self.strategy.mbatch = [x, labels, labels if task is None else task]
+        self.strategy.mb_output = self.strategy.forward()
+        for plugin in self.strategy.plugins:
+            if not isinstance(plugin, BOOKKEEPERS):  # BiC corrects logits there, CoPE turns them into classes
+                for event in ("after_eval_forward", "after_eval_iteration"):
+                    getattr(plugin, event, lambda _: None)(self.strategy)
+        logits = self.strategy.mb_output
+        return Output(logits, logits)
+
+    def predict(self, output: Output, task: Tensor | None, *, hidden: Tensor | None) -> Tensor:
+        """Scores (B, C) of an output."""
+        return output.logits if hidden is None else output.logits.masked_fill(hidden, -torch.inf)
+
+    def standing(self) -> object:
+        """Like no other: what the library's methods predict by is theirs to know."""
+        return object()
+
+    def hidden(self, task: Tensor) -> Tensor | None:
+        """Classes that do not compete on evaluation rows of tasks (B,)."""
+        if self._by_task is not None:
+            return ~self._by_task[task]
+        if self._all or not bool(self.seen.any()) or bool(self.seen.all()):
+            return None
+        return ~self.seen
+
+
+class Hosted:
+    """A run by avalanche-lib.
+
+    Args:
+        parts: At most one template, plugins, and bounds of ours that act on the stream.
+        world: What the benchmark gives.
+        ordered: Whether rows come in the order in which our own loop shows them, in place of a fresh one from the
+            library's loaders; for comparisons step by step, with one pass over each experience.
+
+    Raises:
+        Refused: The library's loop cannot do what is asked.
+    """
+
+    resumable = False
+    data = ""
+
+    def __init__(self, parts: Sequence[Part], world: World, *, ordered: bool = False) -> None:
+        _refuse(world, ordered)
+        self.world, self.ordered = world, ordered
+        self.stream, self.evaluator, self.share = world.stream, world.evaluator, world.share
+        per_experience = world.training.iterations
+        self.iterations = per_experience and per_experience * world.share
+        self.cost, self.meter = Cost(), Meter()
+        before = global_states()
+        seed_globals(world.seed, "avalanche/init")
+        try:
+            with quiet():
+                built = build([part for part in parts if isinstance(part, HostedPart)], world)
+        finally:
+            set_global_states(before)
+        self.strategy = built.strategy
+        world.model.register_forward_pre_hook(self.meter)
+        self.cost.weights = sum(w.numel() for w in self.strategy.model.parameters())
+        self.subject = Watched(self.strategy, self.stream, world.device, self.cost, self.meter)
+        self._experiences = Experiences(self.stream, _on_cpu(world), self.meter, built.benchmark)
+        self._order = Generator(world.seed, "order")
+        self._most, self._last = Kept(), Kept()
+        self._tick: Callable[[int, float], Any] | None = None
+        self._number = 0
+        self.listener = Listener(world.training, self.cost, self.meter, len(self.stream), self._after_step)
+        self.strategy.plugins.append(self.listener)
+
+    # ------------------------------------------------------------------ learning
+
+    def train(self, tick: Callable[[int, float], Any] | None = None) -> None:
+        """Learn the stream; the global generators are as before afterwards."""
+        self._tick = tick
+        before = global_states()
+        seed_globals(self.world.seed, "avalanche")
+        try:
+            with quiet():
+                self._look(Kind.START, -1)
+                for number in range(len(self.stream)):
+                    self._learn(number)
+        finally:
+            set_global_states(before)
+
+    def _learn(self, number: int) -> None:
+        experience: Experience = self.stream[number]
+        self._number, self.meter.running = number, experience.id
+        self.subject.seen[list(experience.classes)] = True
+        self._look(Kind.SWITCH, number)
+        order = torch.from_numpy(self._order.permutation(len(experience))) if self.ordered else None
+        given, rows = self._experiences.make(experience, order)
+        self.listener.begin(number, self.iterations)
+        self.strategy.train(
+            given,
+            eval_streams=[],
+            drop_last=self.world.training.drop_last,
+            shuffle=experience.shuffled and not self.ordered,
+        )
+        rows.x = None
+        self.listener.check_losses()
+        self.listener.settle()
+        self._last = kept(self.strategy)
+        self._most = max(self._most, self._last, key=lambda each: each.rows)
+        self._look(Kind.END, number)
+
+    def _after_step(self, fraction: float) -> None:
+        self._look(Kind.STEP, self._number)
+        if self._tick is not None:
+            self._tick(self.cost.steps, fraction)
+
+    def _look(self, kind: Kind, number: int) -> None:
+        self.evaluator.look(self.subject, kind, number, self.cost.steps)
+
+    def cut(self, places: list[int], iterations: int, evaluator: Any) -> None:
+        """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
+        self.stream, self.evaluator = merging.only(self.stream, places), evaluator
+        self.iterations, self.share, self.listener.experiences = iterations, 1, len(places)
+        self._experiences.stream = self.stream
+
+    # ------------------------------------------------------------------ afterwards
+
+    def account(self) -> Cost:
+        """What has been spent: rows of memory and statistics as they stood at the end."""
+        cost, world = self.cost, self.world
+        cost.memory_bytes = self._last.rows * world.rows.row_bytes + self._last.side_bytes
+        cost.state_bytes = self._last.state_bytes
+        with suppress(Exception):  # a program's own model may not be countable
+            cost.count_flops(*per_row(world.model, self.stream.dataset.shape, device=world.device))
+        return cost
+
+    def trace(self) -> Trace:
+        """What has been seen."""
+        return self.evaluator.trace()
+
+    def alarms(self, *, done: bool = True) -> tuple[str, ...]:
+        """Memory beyond the benchmark's budget, memory that was never used, and what looks wrong about the trace."""
+        found, budget = [], self.world.memory_size
+        if self._most.rows > budget:
+            found.append(
+                f"it kept {self._most.rows} rows of memory, and the benchmark's budget is {budget}: budgets are not "
+                "equal"
+            )
+        more = done and len(self.stream) > 1
+        if more and self._most.from_loaders and not self.listener.drawn:
+            found.append(f"its memory of {self._most.from_loaders} rows was never drawn from")
+        if more and any(_knows_nothing(plugin) for plugin in self.strategy.plugins):
+            found.append("its importances are all 0, so that its penalty never acted: this is naive training")
+        return (*found, *of_trace(self.stream, self.evaluator.trace()))
+
+    def packed(self) -> dict[str, Any]:
+        """What predicts, for a file: the strategy, pickled without what it learned with, and which classes compete.
+
+        Raises:
+            Refused: Something in it cannot be pickled.
+        """
+        subject = self.subject
+        hidden = subject.hidden(torch.zeros(1, dtype=torch.int64, device=subject.device))
+        try:
+            strategy = frozen(self.strategy)
+        except Exception as error:
+            raise Refused(
+                f"{type(self.strategy).__name__} holds something that cannot be saved ({type(error).__name__}: {error})"
+            ) from error
+        return {
+            "hosted": strategy,
+            "seen": subject.seen.cpu().clone(),
+            "hidden": None if hidden is None or self.stream.task_labels else hidden.cpu().clone(),
+        }
+
+
+def _knows_nothing(plugin: Any) -> bool:
+    """Whether it is synaptic intelligence without any importance, as it is on CPUs: see ``docs/avalanche.md``."""
+    kept = getattr(plugin, "ewc_data", None)
+    return kept is not None and not any(bool(importance.data.any()) for importance in kept[1].values())
+
+
+def _refuse(world: World, ordered: bool) -> None:
+    """Say which settings of the benchmark the library's loop cannot keep.
+
+    Raises:
+        Refused: One of them is set.
+    """
+    training = world.training
+    remembers = training.momentum or training.weight_decay or training.optimizer != "sgd"
+    wrong = ""
+    if training.augment != "none":
+        wrong = f"training.augment = {training.augment}: rows come as they are; use none"
+    elif world.settings["evaluation"].get("probe"):
+        wrong = "evaluation.probe: it would have to stand inside the step; leave it out"
+    elif world.settings["model"]["heads"] == "separate" and world.stream.task_labels and remembers:
+        wrong = "model.heads = separate with an optimiser that remembers; use shared heads, or plain SGD without decay"
+    elif ordered and (training.epochs != 1 or training.iterations is not None):
+        wrong = "our order of rows over more than one pass; set training.epochs=1 and no iterations"
+    if wrong:
+        raise Refused(f"avalanche-lib's loop does not do {wrong}")
+
+
+def _on_cpu(world: World) -> Resident:
+    """The training rows where its loaders can collate and pin them."""
+    if world.device == "cpu":
+        return world.rows
+    dataset = world.stream.dataset
+    return Resident(dataset.train, dataset, transform=world.stream.transform)

@@ -1,0 +1,277 @@
+"""From a strategy and its world to a strategy of avalanche-lib: most templates alike, a small builder for each that
+asks for a model of its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clbench.adapters.avalanche import model_shapes
+from clbench.adapters.avalanche.avalanche_recipes import MEMORIES, QUOTAS, Hosted, Template
+from clbench.adapters.avalanche.library import (
+    BaseTemplate,
+    EvaluationPlugin,
+    SCRModel,
+    plugins,
+    storage,
+    supervised,
+)
+from clbench.adapters.avalanche.stream_experiences import whole
+from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
+from clbench.adapters.run_setup import Skip, World
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.training.optimizers import optimizer
+from clbench.training.passes import OTHER_NORM, REASON, Cut, fewest_rows
+
+EVALUATION_ROWS = 256
+"""Rows at a time where a template goes through rows of its own, for class means and herding."""
+PROJECTION = 128
+"""Units of SCR's projection, as in its paper (arXiv 2103.13885)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A strategy of avalanche-lib, ready to train.
+
+    Args:
+        strategy: An object of its template.
+        benchmark: The whole, where its method asks for it.
+    """
+
+    strategy: Any
+    benchmark: ShownBenchmark | None = None
+
+
+def build(parts: Sequence[Hosted], world: World) -> Built:
+    """Make the template with its plugins.
+
+    Raises:
+        Refused: A constructor does not take these parameters.
+        Skip: The method cannot learn this stream.
+    """
+    template = next((part for part in parts if isinstance(part, Template)), None)
+    template = template or Template(name="avalanche:Naive", parameters={})
+    constructor = template.constructor
+    special = next((make for kind, make in SPECIAL.items() if issubclass(constructor, kind)), _usual)
+    special_inputs, benchmark = special(world)
+    model = special_inputs.get("model")
+    if model is None:
+        model = next(v for v in special_inputs.values() if isinstance(v, nn.Module))
+    weights = {id(w): w for v in special_inputs.values() if isinstance(v, nn.Module) for w in v.parameters()}
+    offered = {
+        "criterion": nn.CrossEntropyLoss(),
+        "optimizer": optimizer(world.training, list(weights.values())),
+        "train_mb_size": world.training.batch_size,
+        "train_epochs": world.training.epochs,
+        "eval_mb_size": EVALUATION_ROWS,
+        "device": world.device,
+        "plugins": [_plugin(part, world, model) for part in parts if part is not template],
+        "evaluator": EvaluationPlugin(loggers=[]),
+        "eval_every": -1,
+        **special_inputs,
+    }
+    strategy: BaseTemplate = _call(template, constructor, offered, world)
+    _refuse_endless(strategy, world)
+    _refuse_small_batches(parts, world)
+    _without_quadprog(strategy)
+    return Built(strategy, benchmark)
+
+
+def _plugin(part: Hosted, world: World, model: nn.Module) -> Any:
+    return _call(part, part.constructor, {"model": model, "n_classes": world.stream.n_outputs}, world)
+
+
+def _call(part: Hosted, constructor: Any, offered: dict[str, Any], world: World) -> Any:
+    """An object of a class, given what its constructor asks for and the part's parameters."""
+    asked = inspect.signature(constructor).parameters
+    # a size that the user wrote goes before the one that fits the benchmark's budget
+    given = {name: value for name, value in offered.items() if name in asked and part.parameters.get(name) is None}
+    open_sizes = {name for name, value in part.parameters.items() if value is None and name in given}
+    parameters = {n: _sized(n, value, world) for n, value in part.parameters.items() if n not in open_sizes}
+    policy = parameters.get("storage_policy")
+    if isinstance(policy, str):
+        parameters["storage_policy"] = _policy(policy, parameters.get("mem_size", world.memory_size))
+    try:
+        with redirect_stdout(StringIO()):  # some greet
+            return constructor(**given, **parameters)
+    except (TypeError, ValueError, AssertionError, AttributeError) as error:
+        raise Refused(f"{part.name} does not take these parameters: {type(error).__name__}: {error}") from error
+
+
+def _sized(name: str, value: Any, world: World) -> Any:
+    if value is None and name in MEMORIES:
+        return world.memory_size
+    if value is None and name in QUOTAS:
+        return max(1, world.memory_size // len(world.stream))
+    return value
+
+
+def _policy(name: str, size: int) -> Any:
+    known = {each: thing for each, thing in vars(storage).items() if each.endswith("Buffer")}
+    if name not in known:
+        raise Refused(f"avalanche-lib has no storage policy {name!r}; {did_you_mean(name, known)}")
+    return known[name](max_size=size)
+
+
+# --------------------------------------------------------------------------------------------------- what they get
+
+Inputs = tuple[dict[str, Any], ShownBenchmark | None]
+
+
+def _usual(world: World) -> Inputs:
+    return {"model": _head(world)}, None
+
+
+def _head(world: World, *, trains_only: bool = False) -> nn.Module:
+    """The benchmark's model with the classes that compete."""
+    stream = world.stream
+    if stream.task_labels:
+        by_task = torch.zeros(len(stream.tasks), stream.n_outputs, dtype=torch.bool)
+        for task in stream.tasks:
+            by_task[task.id, list(task.classes)] = True
+        return model_shapes.PerTask(world.model, by_task.to(world.device))
+    grows = stream.output == "seen"
+    return model_shapes.SharedHead(world.model, stream.n_outputs, grows=grows, trains_only=trains_only).to(world.device)
+
+
+def _der(world: World) -> Inputs:
+    """Logits that are stored, which it computes in evaluation mode, are of all classes: one hidden then would pull its
+    logit to -1000 as soon as it competes."""
+    return {"model": _head(world, trains_only=True)}, None
+
+
+def _icarl(world: World) -> Inputs:
+    benchmark = whole(world.stream)
+    if benchmark is None:
+        raise Skip("avalanche:ICaRL needs every class in one experience only, and this stream's return")
+    inputs = {
+        "feature_extractor": model_shapes.Features(world.model),
+        "classifier": _last_layer(world.model, "ICaRL"),
+        "buffer_transform": None,
+        "memory_size": _rounded_up(world.memory_size, world.stream.n_outputs),
+    }
+    return inputs, benchmark
+
+
+def _rounded_up(budget: int, classes: int) -> int:
+    """The largest size that stays within a budget although its share per class, of 1 to all classes, is rounded up."""
+    return min(seen * (budget // seen) for seen in range(1, classes + 1))
+
+
+def _scr(world: World) -> Inputs:
+    """Two layers project, as in the paper; without augmentations, the second view of a row is the row itself."""
+    features = model_shapes.width(world.model, _row(world))
+    projection = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTION))
+    return {"model": SCRModel(model_shapes.Features(world.model), projection.to(world.device))}, None
+
+
+def _slda(world: World) -> Inputs:
+    inputs = {
+        "slda_model": model_shapes.Features(world.model),
+        "input_size": model_shapes.width(world.model, _row(world)),
+        "num_classes": world.stream.n_outputs,
+    }
+    return inputs, None
+
+
+def _cwr(world: World) -> Inputs:
+    head = _last_layer(world.model, "CWRStar")
+    name = next(name for name, module in world.model.named_modules() if module is head)
+    return {"model": _head(world), "cwr_layer_name": f"model.{name}"}, None
+
+
+def _gss(world: World) -> Inputs:
+    return {"model": _head(world), "input_size": list(world.stream.dataset.shape)}, None
+
+
+def _metric(world: World) -> Inputs:
+    return {"model": _head(world), "feature_extractor": model_shapes.Features(world.model)}, None
+
+
+def _prototypes(world: World) -> Inputs:
+    return {"model": _head(world), "n_classes": world.stream.n_outputs, "p_size": world.stream.n_outputs}, None
+
+
+SPECIAL: dict[type, Callable[[World], Inputs]] = {
+    supervised.DER: _der,
+    supervised.ICaRL: _icarl,
+    supervised.SCR: _scr,
+    supervised.StreamingLDA: _slda,
+    supervised.CWRStar: _cwr,
+    supervised.GSS_greedy: _gss,
+    supervised.ER_AML: _metric,
+    supervised.CoPE: _prototypes,
+}
+"""Template -> what its constructor is given beside the benchmark's settings, by name of the parameter."""
+
+
+def _row(world: World) -> Tensor:
+    return world.rows.present(
+        torch.zeros(1, dtype=torch.int64, device=world.device), torch.zeros(1, dtype=torch.int64, device=world.device)
+    )
+
+
+def _last_layer(model: nn.Module, name: str) -> nn.Module:
+    head = getattr(model, "head", None)
+    if not isinstance(head, nn.Linear):
+        raise Refused(f"avalanche:{name} needs a model with a linear last layer called head; choose another model")
+    return head
+
+
+def _refuse_endless(strategy: Any, world: World) -> None:
+    """ER_AML waits for a full batch of every class in memory, and goes on waiting where there is none."""
+    share = getattr(strategy, "mem_size", 0) // world.stream.n_outputs
+    if isinstance(strategy, supervised.ER_AML) and share < world.training.batch_size:
+        raise Refused(
+            f"avalanche:ER_AML would never end: it needs a batch of {world.training.batch_size} rows of every class in "
+            f"memory, where {share} have room; raise mem_size or lower training.batch_size"
+        )
+
+
+def _refuse_small_batches(parts: Sequence[Hosted], world: World) -> None:
+    """Experiences that its loop could not learn; rows of a memory are learned in the same batch, and enlarge it."""
+    training, fewest = world.training, fewest_rows(world.model, world.stream.dataset.shape, world.device)
+    cut = Cut(training.batch_size, training.drop_last, fewest)
+    sizes = [len(experience) for experience in world.stream]
+    cut.check(sizes)
+    rehearses = any(MEMORIES & set(inspect.signature(part.constructor).parameters) for part in parts)
+    for number, rows in enumerate(sizes[:1] if rehearses else sizes):
+        if fewest > 1 and not training.drop_last and rows % training.batch_size == 1:
+            raise Refused(
+                f"experience {number} has {rows} rows, and avalanche-lib's last batch of {training.batch_size} would "
+                f"hold one: {REASON}; set training.drop_last: true, another training.batch_size, or {OTHER_NORM}"
+            )
+
+
+# --------------------------------------------------------------------------------------------------- GEM's solver
+
+
+def _without_quadprog(strategy: Any) -> None:
+    """Solve GEM's quadratic programme by our own exact solver where the ``quadprog`` it names is not installed."""
+    import qpsolvers
+
+    if "quadprog" in qpsolvers.available_solvers:
+        return
+    for plugin in strategy.plugins:
+        if isinstance(plugin, plugins.GEMPlugin):
+            plugin.solve_quadprog = _Solver(plugin)
+
+
+class _Solver:
+    """minimise ½ vᵀ(GGᵀ + 0.001) v + (Gg)ᵀv with v >= memory_strength; the projected gradient is g + Gᵀv."""
+
+    def __init__(self, plugin: Any) -> None:
+        self.plugin = plugin
+
+    def __call__(self, g: Tensor) -> Tensor:
+        from clbench.strategies.gem import dual
+
+        past = self.plugin.G
+        return g + dual(g, past, margin=self.plugin.memory_strength, damping=1e-3) @ past

@@ -1,0 +1,322 @@
+"""Our evaluation in scripts for avalanche-lib: one plugin more, and the run stays what it was."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench import metrics
+from clbench.adapters.avalanche.avalanche_run import Watched
+from clbench.adapters.avalanche.from_avalanche import Guide, test_tasks
+from clbench.adapters.avalanche.library import (
+    EvaluationPlugin,
+    MultiTaskModule,
+    SupervisedPlugin,
+    quiet,
+    supervised,
+)
+from clbench.adapters.avalanche.stream_experiences import Meter
+from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
+from clbench.core import store
+from clbench.core.cost import Cost
+from clbench.core.global_rng import global_states, set_global_states
+from clbench.core.parameters import Refused
+from clbench.core.record import Kind, Record, Trace
+from clbench.core.rng import derive
+from clbench.core.types import Dataset, Rows, Stream, content_hash
+from clbench.data.arrays import checksum
+from clbench.evaluate import Evaluator
+from clbench.metrics import Value
+from clbench.models.output import Output
+from clbench.training.learner import Diverged
+
+
+@dataclass(frozen=True)
+class Met:
+    """An experience that was trained on.
+
+    Args:
+        tasks: Those it had rows of, ascending.
+    """
+
+    tasks: tuple[int, ...]
+
+
+class Seen(Watched):
+    """A strategy in a script, as an evaluator sees it: whatever it would predict in evaluation mode.
+
+    Args:
+        strategy: The script's.
+        stream: Holds the tasks.
+        tests: Their experiences, in order.
+        labels: (T,) the task label of each.
+        seed: Of heads that do not exist yet.
+    """
+
+    def __init__(self, strategy: Any, stream: Stream, tests: Sequence[Any], labels: Any, seed: int) -> None:
+        super().__init__(strategy, stream, strategy.device, Cost(), Meter())
+        self._tests, self._seed = tests, seed
+        self._labels = torch.as_tensor(labels, device=strategy.device)
+
+    @contextmanager
+    def undisturbed(self, *, training: bool) -> Iterator[None]:
+        """As for any strategy of the library; what tells it that there are task labels is a test experience."""
+        with super().undisturbed(training=training):
+            self.strategy.experience = self._tests[0]
+            yield
+
+    def output(self, x: Tensor, task: Tensor | None) -> Output:
+        """Predictions; tasks that a multi-task model does not know yet get a new head in a copy, as its own
+        evaluation gives them one."""
+        labels = self._labels[:1].expand(len(x)) if task is None else self._labels[task]
+        if self._unknown():
+            if "adapted" not in self.scratch:
+                self.scratch["adapted"] = self._adapted()
+            self.strategy.model = self.scratch["adapted"]
+        return super().output(x, labels)
+
+    def _unknown(self) -> list[Any]:
+        known = [m.known_train_tasks_labels for m in self.modules if isinstance(m, MultiTaskModule)]
+        labels = self._labels.tolist()
+        return [t for t, label in zip(self._tests, labels, strict=True) if any(label not in each for each in known)]
+
+    def _adapted(self) -> Any:
+        adapt = import_module("avalanche.models.dynamic_modules").avalanche_model_adaptation
+        unknown, model = self._unknown(), copy.deepcopy(self.strategy.model)
+        torch.manual_seed(derive(self._seed, "heads"))
+        for experience in unknown:
+            adapt(model, experience)
+        return model.to(self.device)
+
+    def hidden(self, task: Tensor) -> Tensor | None:
+        """The script's model decides what competes."""
+        del task
+        return None
+
+
+class ContinualEvaluationPlugin(SupervisedPlugin):
+    """Looks at every task after every iteration, without changing the run, and gives a trace.
+
+    Add it to the plugins of any strategy and train as before; it goes last, behind whatever else listens.
+
+    Args:
+        benchmark: What is learned; only its test stream is read here.
+        every: Iterations between looks; 0 looks at ends of experiences only.
+        rows_per_task: Rows of each test experience, drawn once and stratified by label; ``None`` for all.
+        tasks: Test experience of each training experience, where it cannot be found; see :func:`from_avalanche`.
+        looked_at: Tasks looked at after an iteration: those ``seen`` so far, ``all``, or the ``current`` ones.
+        test_stream: Name of the stream whose experiences are the tasks.
+        seed: Of the draw of rows.
+
+    Attributes:
+        stopped: Why looks ended early, where an output was not finite; the script's own training goes on.
+    """
+
+    supports_distributed = False
+
+    def __init__(
+        self,
+        benchmark: Any,
+        *,
+        every: int = 1,
+        rows_per_task: int | None = 1000,
+        tasks: Sequence[int] | None = None,
+        looked_at: str = "seen",
+        test_stream: str = "test",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        before = global_states()  # a transform may draw, even from a range of one value
+        try:
+            with quiet():
+                self._tests = list(benchmark.streams[test_stream])
+                trains = benchmark.streams.get("train")
+                sized = len(trains) if hasattr(trains, "__len__") else None
+                self._guide = Guide(self._tests, tasks=tasks, trains=sized)
+                shown = isinstance(benchmark, ShownBenchmark) and test_stream == "test"
+                self.stream = benchmark.stream if shown else _tasks_alone(self._tests, self._guide)
+        finally:
+            set_global_states(before)
+        self._settings: dict[str, Any] = {"every": every, "rows_per_task": rows_per_task, "tasks": looked_at}
+        self._seed = seed
+        self._met: list[Met] = []
+        self._step = 0
+        self._evaluator: Evaluator | None = None
+        self._subject: Seen | None = None
+        self._strategy: Any = None
+        self.stopped = ""
+
+    # ------------------------------------------------------------------ hooks
+
+    def before_training(self, strategy: Any, *_: Any, **__: Any) -> None:
+        """Go last; look, the first time."""
+        if strategy.plugins[-1] is not self:  # a new list: the old one is being gone through
+            strategy.plugins = [*(p for p in strategy.plugins if p is not self), self]
+        if self._evaluator is None:
+            self._strategy = strategy
+            self._evaluator = Evaluator(
+                self.stream, device=strategy.device, seed=self._seed, presence=self._met, **self._settings
+            )
+            self._subject = Seen(strategy, self.stream, self._tests, self._guide.labels, self._seed)
+            self._look(Kind.START, -1)
+        elif strategy is not self._strategy:
+            raise Refused("this plugin has watched another strategy already; make one for each")
+
+    def before_training_exp(self, strategy: Any, *_: Any, **__: Any) -> None:
+        """Note which tasks the experience has rows of, and look at all: its outputs are there, and nothing is learned.
+
+        Other plugins have been told of the experience by then: what they do to the weights there has been done.
+        """
+        if isinstance(strategy, supervised.JointTraining):
+            experiences = strategy._experiences
+        else:
+            experiences = [strategy.experience]
+        found: set[int] = set()
+        for place, experience in enumerate(experiences):
+            whole = getattr(experience, "origin_experience", experience)
+            known = whole.logging()._current_experience
+            number = place if len(experiences) > 1 else len(self._met) if known is None else known
+            found |= set(self._guide.tasks_of(experience, number).tolist())
+        self._met.append(Met(tuple(sorted(found))))
+        self._look(Kind.SWITCH, len(self._met) - 1)
+
+    def after_training_iteration(self, strategy: Any, *_: Any, **__: Any) -> None:
+        """Look, where it is time."""
+        self._step += 1
+        self._look(Kind.STEP, len(self._met) - 1)
+
+    def after_training_exp(self, strategy: Any, *_: Any, **__: Any) -> None:
+        """Look at all tasks."""
+        self._look(Kind.END, len(self._met) - 1)
+
+    def _look(self, kind: Kind, number: int) -> None:
+        if self.stopped or self._evaluator is None or self._subject is None:
+            return
+        try:
+            with quiet():
+                self._evaluator.look(self._subject, kind, number, self._step)
+        except Diverged as error:  # not raised: the script's run is not ours to end
+            self.stopped = str(error)
+            warnings.warn(f"ContinualEvaluationPlugin looks no further: {error}", stacklevel=2)
+
+    # ------------------------------------------------------------------ what was seen
+
+    def trace(self) -> Trace:
+        """All that was seen so far.
+
+        Raises:
+            Refused: Nothing has been trained yet.
+        """
+        if self._evaluator is None:
+            raise Refused("nothing has been looked at yet; call strategy.train first")
+        return self._evaluator.trace()
+
+    def metrics(self) -> dict[str, Value]:
+        """Every metric of the trace by name: its ``value``, NaN with a ``reason`` where it is undefined."""
+        return metrics.compute(self.trace(), metrics.metric_names())
+
+    def save(
+        self,
+        directory: str | Path,
+        *,
+        name: str = "avalanche-script",
+        label: str | None = None,
+        seed: int | None = None,
+    ) -> Record:
+        """Write a record that ``clbench board``, ``clbench plot`` and ``clbench.load`` read.
+
+        Args:
+            directory: Of results.
+            name: In place of a benchmark's.
+            label: The strategy's on boards; by default its class and plugins.
+            seed: That the script used; without one, runs are numbered from 0 in the directory.
+        """
+        trace, where, strategy = self.trace(), Path(directory).expanduser(), self._strategy
+        own = (EvaluationPlugin, ContinualEvaluationPlugin)
+        plugins = [type(p).__name__ for p in strategy.plugins if not isinstance(p, own)]
+        plugins = [p for p in plugins if p not in ("Clock", "PeriodicEval")]
+        cell: dict[str, Any] = {
+            "benchmark": {"name": name, "version": 1},
+            "stream": {
+                "scenario": "avalanche script",
+                "dataset": {"name": self.stream.dataset.name, "checksum": self.stream.dataset.checksum},
+            },
+            "model": {"name": type(strategy.model).__name__},
+            "training": _training(strategy),
+            "memory": {},
+            "evaluation": {"every": trace.every, "rows_per_task": self._settings["rows_per_task"] or "all"},
+            "strategy": [{"name": f"script:{'+'.join([type(strategy).__name__, *plugins])}", "parameters": {}}],
+            "label": label or "",
+            "seeded": seed is not None,
+            "seed": seed or 0,
+        }
+        while seed is None and store.has(content_hash(cell), where):
+            cell["seed"] += 1
+        assert self._evaluator is not None
+        assert self._subject is not None
+        cost = self._subject.cost
+        cost.steps, cost.evaluation_seconds = self._step, self._evaluator.seconds
+        cost.train_seconds = float(trace.seconds[-1])
+        cost.weights = sum(w.numel() for w in strategy.model.parameters())
+        # by name: what describes the machine stands above the adapters
+        environment = import_module("clbench.core.environment").environment(str(strategy.device))
+        record = Record(
+            key=content_hash(cell),
+            cell=cell,
+            label=label or " + ".join([type(strategy).__name__, *plugins]),
+            status="diverged" if self.stopped else "done",
+            reason=self.stopped,
+            trace=trace,
+            fingerprint=content_hash([self.stream.fingerprint, trace.present.tolist()]),
+            cost=cost.as_dict(),
+            environment={**environment, "avalanche-lib": version("avalanche-lib")},
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        store.save(record, where)
+        return record
+
+
+def _training(strategy: Any) -> dict[str, Any]:
+    group = strategy.optimizer.param_groups[0]
+    return {
+        "optimizer": type(strategy.optimizer).__name__.lower(),
+        "lr": float(group["lr"]),
+        "batch_size": strategy.train_mb_size,
+        "epochs": strategy.train_epochs,
+    }
+
+
+def _tasks_alone(tests: Sequence[Any], guide: Guide) -> Stream:
+    """A stream of which only the tasks are known."""
+    rows, tasks = test_tasks(tests)
+    scale = 1 / 255 if rows.x.dtype == np.uint8 else 1.0
+    none = Rows(rows.x[:0], rows.y[:0])
+    n_outputs = 1 + int(rows.y.max())
+    names = tuple(map(str, range(n_outputs)))
+
+    def unknown(number: int) -> Any:
+        raise IndexError(f"experience {number} is the script's own")
+
+    return Stream(
+        name="avalanche script",
+        dataset=Dataset("avalanche", none, rows, names, scale, checksum(none, rows, scale)),
+        tasks=tasks,
+        length=0,
+        build=unknown,
+        n_outputs=n_outputs,
+        seed=0,
+        description={"scenario": "avalanche script", "tests": content_hash([t.rows.tolist() for t in tasks])},
+        task_labels=guide.revealed,
+    )

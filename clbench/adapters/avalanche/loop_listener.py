@@ -1,0 +1,175 @@
+"""What we hang into avalanche-lib's loop: a plugin, last in the list, that counts, keeps the benchmark's settings that
+its loop does not know, and hands over to our evaluator after every iteration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+
+from clbench.adapters.avalanche.library import SupervisedPlugin
+from clbench.adapters.avalanche.stream_experiences import Meter
+from clbench.benchmark import lr_schedules
+from clbench.benchmark.schema import Training
+from clbench.core.cost import Cost
+from clbench.training.learner import Diverged
+
+
+@dataclass(frozen=True)
+class First:
+    """The first batches of a loader.
+
+    Args:
+        loader: Of a pass.
+        n: How many, at most.
+    """
+
+    loader: Iterable[Any]
+    n: int
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self.loader), self.n)
+
+
+class Listener(SupervisedPlugin):
+    """Hears what happens in the loop.
+
+    Args:
+        training: The benchmark's settings.
+        cost: The account of the run.
+        meter: Counts rows as they are fetched and go through the model.
+        experiences: How many there are.
+        after_step: Called after every iteration with the fraction of the stream that is done.
+    """
+
+    def __init__(
+        self, training: Training, cost: Cost, meter: Meter, experiences: int, after_step: Callable[[float], None]
+    ) -> None:
+        super().__init__()
+        self.training, self.cost, self.meter, self.after_step = training, cost, meter, after_step
+        self.experiences = experiences
+        self.iterations: int | None = None
+        self.number = 0
+        self.drawn = 0
+        self._rate = lr_schedules.rate(training.lr_schedule)
+        self._lrs: list[float] = []
+        self._loader: Any = ()
+        self._done = self._planned = 0
+        self._updated = False
+        self._losses: list[tuple[int, Any]] = []
+        self._marks = (0, 0, 0)
+
+    # ------------------------------------------------------------------ experiences and passes
+
+    def begin(self, number: int, iterations: int | None) -> None:
+        """The next call of ``train`` is for this experience, of so many iterations in place of epochs."""
+        self.number, self.iterations, self._done = number, iterations, 0
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        """Plan the passes; forget momentum and moments where the benchmark does."""
+        optimizer = strategy.optimizer
+        if optimizer is not None:
+            self._lrs = self._lrs or [group["lr"] for group in optimizer.param_groups]
+            if self.training.optimizer_state == "reset" and self.number:
+                optimizer.state.clear()
+        self._loader = strategy.dataloader
+        per_pass = len(self._loader)
+        if self.iterations is not None:
+            strategy.train_epochs = math.ceil(self.iterations / max(1, per_pass))
+        self._planned = self.iterations or max(1, strategy.train_epochs * per_pass)
+
+    def before_training_epoch(self, strategy: Any, **_: Any) -> None:
+        """End the last pass where the benchmark counts iterations; count rows from here, what came before is the side
+        work of boundaries."""
+        self._mark()
+        if self.iterations is not None:
+            strategy.dataloader = First(self._loader, min(len(self._loader), self.iterations - self._done))
+
+    # ------------------------------------------------------------------ steps
+
+    def before_training_iteration(self, strategy: Any, **_: Any) -> None:
+        """Set the learning rate of the step to come."""
+        if self._rate is not None and strategy.optimizer is not None:
+            factor = self._rate(self.number, (self._done + 1) / self._planned, self.experiences)
+            for group, lr in zip(strategy.optimizer.param_groups, self._lrs, strict=True):
+                group["lr"] = factor * lr
+
+    def before_update(self, strategy: Any, **_: Any) -> None:
+        """Shorten a gradient that is longer than the benchmark allows."""
+        self._updated = True
+        if self.training.clip_norm is not None and strategy.optimizer is not None:
+            gradients = [w.grad for group in strategy.optimizer.param_groups for w in group["params"]]
+            gradients = [g for g in gradients if g is not None]
+            norm = torch.stack([g.norm() for g in gradients]).norm()
+            factor = (self.training.clip_norm / norm.clamp(min=1e-12)).clamp(max=1.0)
+            for g in gradients:
+                g.mul_(factor)
+
+    def after_training_iteration(self, strategy: Any, **_: Any) -> None:
+        """Count the step, and look."""
+        self._done += 1
+        self.cost.steps += 1
+        self._count(strategy)
+        if self.training.clip_norm is not None and not self._updated:
+            raise NotImplementedError(
+                f"{type(strategy).__name__} takes its steps out of our sight, so training.clip_norm cannot be applied"
+            )
+        loss = torch.as_tensor(strategy.loss).detach()
+        if loss.device.type == "cpu":
+            if not bool(loss.isfinite().all()):
+                raise Diverged(self.cost.steps, "the loss is not finite at")
+        else:
+            self._losses.append((self.cost.steps, loss.isfinite().all()))
+        self.after_step((self.number + min(1.0, self._done / self._planned)) / self.experiences)
+
+    def check_losses(self) -> None:
+        """Look at the losses noted since the last time.
+
+        Raises:
+            Diverged: One of them is not finite.
+        """
+        losses, self._losses = self._losses, []
+        for step, finite in losses:
+            if not bool(finite):
+                raise Diverged(step, "the loss is not finite at")
+
+    # ------------------------------------------------------------------ rows
+
+    def _count(self, strategy: Any) -> None:
+        """Enter the rows of a step: up to a batch is the stream's, what came beside it and was learned is rehearsed.
+
+        A batch that holds no more rows than the stream's has no room for rehearsal: all of it is what the method sees
+        of the stream (``Cumulative``, ``GDumb``). Rows fetched and not learned (MIR's candidates) are side work.
+        """
+        own, rows, learned = (new - old for new, old in zip(self._now(), self._marks, strict=True))
+        self._mark()
+        size = strategy.train_mb_size
+        stream = rows if rows <= size else min(own, size, len(strategy.mbatch[0]))
+        self.cost.stream_rows += stream
+        replay = min(rows - stream, max(0, learned - stream))
+        if rows < len(strategy.mbatch[0]) <= size:  # its memory holds tensors of its own, as ICaRL's does
+            replay += len(strategy.mbatch[0]) - rows
+        self.cost.replay_rows += replay
+        self.drawn += rows - own
+        self.settle()
+
+    def _now(self) -> tuple[int, int, int]:
+        """Rows fetched of the running experience, rows fetched, and rows gone through the model with a gradient."""
+        meter = self.meter
+        return meter.fetched[meter.running], meter.fetched.total(), meter.backward
+
+    def _mark(self) -> None:
+        self._marks = self._now()
+
+    def settle(self) -> None:
+        """Whatever went through the model beside the rows of steps is side work."""
+        main = self.cost.stream_rows + self.cost.replay_rows
+        self.cost.extra_forward_rows = max(0, self.meter.forward - main)
+        self.cost.extra_backward_rows = max(0, self.meter.backward - main)

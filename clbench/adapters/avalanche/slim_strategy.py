@@ -1,0 +1,91 @@
+"""A strategy of avalanche-lib as far as it predicts: what it learned with is left out, and the rest is pickled."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import cloudpickle
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from clbench.adapters.avalanche.library import AvalancheDataset, EvaluationPlugin, ExemplarsBuffer
+from clbench.adapters.avalanche.loop_listener import Listener
+from clbench.adapters.avalanche.memory_use import LEFT_OUT
+from clbench.adapters.avalanche.stream_experiences import Experiences, Meter, Rows
+from clbench.adapters.avalanche.to_avalanche import ShownBenchmark, ShownExperience
+from clbench.adapters.run_setup import World
+from clbench.core.types import Dataset, Stream
+from clbench.evaluate import Evaluator
+from clbench.training.device_rows import Resident
+
+NOT_PREDICTING = (
+    AvalancheDataset, DataLoader, Dataset, EvaluationPlugin, Evaluator, ExemplarsBuffer, Experiences, Listener,
+    Optimizer, Resident, Rows, ShownBenchmark, ShownExperience, Stream, World,
+)  # fmt: skip
+"""What is left out wherever it hangs: rows, and what learning needs."""
+EVENTS = ("after_eval_forward", "after_eval_iteration")
+"""Places where a plugin may have a word in a prediction."""
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Leaves out what does not predict, and brings tensors to the CPU."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        return "left out" if isinstance(obj, NOT_PREDICTING) else None
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor) and obj.device.type != "cpu":
+            return obj.detach().cpu().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        return super().reducer_override(obj)
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, _: Any) -> None:
+        return None
+
+
+def frozen(strategy: Any) -> Tensor:
+    """What predicts of a strategy, pickled, as bytes (n,) uint8.
+
+    Raises:
+        Exception: Something in it cannot be pickled.
+    """
+    thin = copy.copy(strategy)
+    for name in (LEFT_OUT - {"model"}) & vars(thin).keys():
+        setattr(thin, name, None)
+    thin.plugins = [plugin for plugin in strategy.plugins if _speaks(plugin)]
+    thin.device = torch.device("cpu")
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(thin)
+    return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
+
+
+def _speaks(plugin: Any) -> bool:
+    from clbench.adapters.avalanche.avalanche_run import BOOKKEEPERS
+    from clbench.adapters.avalanche.library import BasePlugin
+
+    if isinstance(plugin, BOOKKEEPERS):
+        return False
+    return any(getattr(type(plugin), event, None) is not getattr(BasePlugin, event, None) for event in EVENTS)
+
+
+def thawed(held: Mapping[str, Any], stream: Stream) -> Any:
+    """What :func:`frozen` gave, as an evaluator sees it.
+
+    Args:
+        held: The file's content.
+        stream: As far as it is known.
+    """
+    from clbench.adapters.avalanche.avalanche_run import Watched
+    from clbench.core.cost import Cost
+
+    strategy = _Unpickler(io.BytesIO(held["hosted"].numpy().tobytes())).load()
+    subject = Watched(strategy, stream, "cpu", Cost(), Meter())
+    subject.seen.copy_(held["seen"])
+    return subject

@@ -1,0 +1,239 @@
+"""Learners that take one batch after another: parts that own the step, whatever they are made of.
+
+A guest is any object; it is made when its run begins, and saved by pickling it, the learner's own things (model,
+weights, optimisers) being named and not copied, so that a run goes on bit for bit.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import cloudpickle
+import numpy as np
+import torch
+from torch import Tensor
+
+from clbench.core.global_rng import global_states, seed_globals, set_global_states
+from clbench.core.parameters import Refused
+from clbench.strategies.part import ROWS, Part
+from clbench.training.batch import Batch
+from clbench.training.learner import Learner
+
+
+@dataclass(kw_only=True)
+class Guest(Part):
+    """A learner with a step of its own; a subclass makes it (``make``), teaches it (``observe``) and asks it
+    (``answer``).
+
+    Args:
+        name: As strategies are written, such as ``sklearn:SGDClassifier``.
+        parameters: Of its constructor.
+    """
+
+    random_stream: ClassVar[str] = "Guest"
+
+    allows: ClassVar[frozenset[str]] = ROWS
+
+    name: str
+    parameters: dict[str, Any]
+
+    def make(self, learner: Learner) -> Any:
+        """The learner itself, new."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """How messages call it."""
+        return self.name
+
+    def attach(self, learner: Learner) -> None:
+        """Make the guest, or go on from what was saved."""
+        if learner.clip_norm is not None:
+            raise Refused(
+                f"{self.name} steps by itself, and training.clip_norm is for clbench's own step; leave it out"
+            )
+        saved = self.__dict__.pop("_saved", None)
+        if saved is not None:
+            self._things = Things(learner)
+            self.guest = Unpickler(saved["guest"], self._things).load()
+            set_global_states(saved["generators"])
+        elif "guest" not in self.__dict__:
+            with _kept_torch():  # the run has seeded it, and dropout in the model draws what it does for others
+                seed_globals(int(self.generator.integers(1, 2**31)[0]), "guest")
+            self.guest = self.make(learner)
+            self._things = Things(learner)
+            self.save()  # what cannot be saved is refused now, and not after minutes
+
+    def rows(self, batch: Batch) -> Batch:
+        """The batch, if its rows count alike.
+
+        Raises:
+            Refused: A part weighs sources against each other, which a guest's own loss does not know.
+        """
+        if any(source.coefficient is not None for source in batch.sources):
+            raise Refused(
+                f"{self.name} learns all rows alike, and this strategy weighs rehearsed ones; use er(loss=concat)"
+            )
+        return batch
+
+    def save(self) -> dict[str, Any]:
+        """The guest as pickled, and where the global generators stand.
+
+        Raises:
+            Refused: Something in it cannot be pickled.
+        """
+        if "guest" not in self.__dict__:
+            return {}
+        buffer = io.BytesIO()
+        try:
+            Pickler(buffer, self._things).dump(self.guest)
+        except Exception as error:
+            raise Refused(
+                f"{self.name} holds something that cannot be saved ({type(error).__name__}: {error}), so its run could "
+                "not go on after an interruption; keep open files, iterators and locks out of its attributes"
+            ) from error
+        pickled = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
+        return {"guest": pickled, "generators": global_states()}
+
+    def load(self, saved: dict[str, Any], device: Any = None) -> None:
+        """Return to what :meth:`save` gave; the guest is made of it when the run goes on, on the device it was on."""
+        del device
+        if saved:
+            self._saved = saved
+        else:
+            self.__dict__.pop("guest", None)
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of what the guest holds, pickled; 0 where it can no longer be.
+
+        Texts count once, however many objects hold them: so one that has gone on from a snapshot counts the same.
+        """
+        try:
+            return size(self.save()["guest"].numpy().tobytes())
+        except (Refused, KeyError):
+            return 0
+
+    def scores(self, told: Any, n_outputs: int, rows: int | None = None) -> Tensor:
+        """Scores (B, C) of an answer: the same, or 1 for each predicted output unit of (B,).
+
+        Raises:
+            Refused: It is no array of numbers or of another shape, or a label is none of the output units.
+        """
+        try:
+            answer = torch.as_tensor(told)
+        except (TypeError, ValueError, RuntimeError):
+            raise Refused(
+                f"{self.name} predicts what is no array of numbers ({getattr(told, 'dtype', type(told).__name__)}); "
+                f"allowed are scores of shape (rows, {n_outputs}) and whole-numbered labels of shape (rows,)"
+            ) from None
+        right = rows in (None, len(answer)) if answer.dim() else False
+        if right and answer.dim() == 1 and not answer.is_floating_point():
+            if len(answer) and not 0 <= int(answer.min()) <= int(answer.max()) < n_outputs:
+                raise Refused(
+                    f"{self.name} predicts labels from {int(answer.min())} to {int(answer.max())}; they are output "
+                    f"units, from 0 to {n_outputs - 1}"
+                )
+            return torch.nn.functional.one_hot(answer.long(), n_outputs).float()
+        if not right or answer.dim() != 2 or answer.shape[1] != n_outputs:
+            raise Refused(
+                f"{self.name} predicts {str(answer.dtype).removeprefix('torch.')} values of shape "
+                f"{tuple(answer.shape)}{f' for {rows} rows' if rows else ''}; allowed are scores of shape (rows, "
+                f"{n_outputs}) and whole-numbered labels of shape (rows,)"
+            )
+        return answer.float()
+
+
+def size(pickled: bytes) -> int:
+    """Bytes of the values in a pickle: arrays, numbers, and each different text once; not how they hang together."""
+    texts, rest = set[str](), 0
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if isinstance(argument, str):
+            texts.add(argument)
+        elif isinstance(argument, bytes | bytearray):
+            rest += len(argument)
+        elif isinstance(argument, int | float) and not opcode.name.endswith(("PUT", "GET", "FRAME", "PROTO")):
+            rest += 8
+    return rest + sum(map(len, texts))
+
+
+@contextmanager
+def _kept_torch() -> Iterator[None]:
+    state = torch.random.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(state)
+
+
+@contextmanager
+def unmoved() -> Iterator[None]:
+    """Python's and NumPy's global generators are as before afterwards; torch's are the evaluator's care."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 the legacy generator is what they use
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+class Things:
+    """The learner's own things, which a pickled guest names: by number, or as a view of the weights or gradients."""
+
+    def __init__(self, learner: Learner) -> None:
+        model = learner.model
+        self.by_number: tuple[Any, ...] = (
+            model, *model.modules(), *model.parameters(), *model.buffers(), *learner.others,
+        )  # fmt: skip
+        self.numbers = {id(thing): number for number, thing in enumerate(self.by_number)}
+        self.flat = (learner.w.detach(), learner.g)
+
+    def name(self, thing: Any) -> int | tuple[Any, ...] | None:
+        """What stands for a thing; nothing where it is not the learner's."""
+        number = self.numbers.get(id(thing))
+        if number is None and isinstance(thing, Tensor) and thing.layout is torch.strided:
+            for place, flat in enumerate(self.flat):
+                same = thing.device == flat.device and thing.dtype == flat.dtype
+                if same and thing.untyped_storage().data_ptr() == flat.untyped_storage().data_ptr():
+                    return place, tuple(thing.shape), thing.stride(), thing.storage_offset()
+        return number
+
+    def thing(self, name: int | tuple[Any, ...]) -> Any:
+        """What a name stands for."""
+        if isinstance(name, int):
+            return self.by_number[name]
+        place, shape, stride, offset = name
+        return self.flat[place].as_strided(shape, stride, offset)
+
+
+class Pickler(cloudpickle.Pickler):
+    """Names the learner's own things in place of copying them."""
+
+    def __init__(self, file: io.BytesIO, things: Things) -> None:
+        super().__init__(file)
+        self._things = things
+
+    def persistent_id(self, obj: Any) -> Any:
+        """The name of a thing of the learner's, or of a plain dtype, of which arrays share one."""
+        if isinstance(obj, np.dtype) and obj.isbuiltin == 1:
+            return "dtype", obj.str
+        return self._things.name(obj)
+
+
+class Unpickler(pickle.Unpickler):
+    """Puts the learner's own things where they are named."""
+
+    def __init__(self, pickled: Tensor, things: Things) -> None:
+        super().__init__(io.BytesIO(pickled.numpy().tobytes()))
+        self._things = things
+
+    def persistent_load(self, name: Any) -> Any:
+        """The thing of a name."""
+        return np.dtype(name[1]) if isinstance(name, tuple) and name[0] == "dtype" else self._things.thing(name)

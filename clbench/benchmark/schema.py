@@ -1,0 +1,356 @@
+"""The schema of a benchmark file, and reading one: mistakes are answered with file, line and the nearest right key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path, PurePath
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from clbench.benchmark import look_schedules, lr_schedules
+from clbench.core.parameters import Refused, did_you_mean
+
+BRANCHES = ("int", "str", "float", "bool")
+"""How pydantic calls the branches of a union in the place of an error."""
+
+
+class Section(BaseModel):
+    """A part of a benchmark file; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Settings that stand in a cell only where they differ from their default, so that cells from before they existed
+    keep their keys."""
+
+    def canonical(self) -> dict[str, Any]:
+        """All settings written out, as they enter a cell and its key; options at their default are left out."""
+        written = self.model_dump()
+        for name in self.options:
+            if written[name] == type(self).model_fields[name].get_default(call_default_factory=True):
+                del written[name]
+        return written
+
+
+class Training(Section):
+    """How every strategy steps.
+
+    Args:
+        optimizer: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``.
+        lr: Learning rate, above 0.
+        momentum: Of SGD, in [0, 1).
+        weight_decay: At least 0.
+        batch_size: Rows of the stream per step.
+        epochs: Passes over each experience.
+        iterations: Steps on each experience, in place of ``epochs``: passes are repeated until they are done.
+        drop_last: Whether an incomplete last batch of a pass is left out.
+        threads: Threads of the process; part of the benchmark, since they change float sums.
+        augment: Random change of training inputs: ``none``, ``crop-flip``, ...; memory keeps raw rows.
+        optimizer_state: Momentum and moments are ``kept`` over visible boundaries, or ``reset`` there.
+        clip_norm: Longest gradient, by its Euclidean norm; longer ones are scaled down. ``None`` for no limit.
+        lr_schedule: A name in ``clbench.benchmark.lr_schedules.SCHEDULES``, or ``{name: {setting:
+            value}}``; it follows experiences, so their boundaries have to be visible.
+    """
+
+    options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule"})
+
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    epochs: Annotated[int, Field(ge=1)] = 1
+    iterations: Annotated[int, Field(ge=1)] | None = None
+    drop_last: bool = False
+    threads: Annotated[int, Field(ge=1)] = 1
+    augment: str = "none"
+    optimizer_state: Literal["kept", "reset"] = "kept"
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"
+
+
+class MemoryBudget(Section):
+    """The rows that every strategy may keep.
+
+    Args:
+        size: Number of rows; 0 for none.
+        policy: ``reservoir``, ``class_balanced``, ``class_quota`` (size / classes for each from the start),
+            ``greedy_balanced`` (classes share evenly, first come first kept) or ``per_experience`` (the last of each).
+        admit: Rows are offered on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience,
+            where its boundary is visible.
+    """
+
+    size: Annotated[int, Field(ge=0)] = 0
+    policy: Literal["reservoir", "class_balanced", "class_quota", "greedy_balanced", "per_experience"] = "reservoir"
+    admit: Literal["first_pass", "every_pass", "end"] = "first_pass"
+
+
+class Evaluation(Section):
+    """When to look, and at what.
+
+    Args:
+        every: Optimiser steps between looks; 0 looks at the ends of experiences only.
+        tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, with rows in
+            the running experience; the start and ends look at all.
+        rows_per_task: Evaluation rows of each task, fixed and stratified, or ``all``.
+        schedule: ``every`` so many steps, ``dense`` after switches, ``ends`` only, or ``{at: [..]}``; see
+            ``clbench.benchmark.look_schedules``.
+        masked: Whether the accuracy among the task's own classes is recorded too.
+        classes: Whether the accuracy per output unit is recorded too.
+        precision: Of the model's matrix products at looks; ``bfloat16`` is meant for GPUs, and changes scores.
+        probe: Optimiser steps between probes of the gradient (``clbench.training.probe``), 0 for none, or which steps
+            those are: ``dense`` after switches or ``{at: [..]}``, as in ``schedule``.
+    """
+
+    options: ClassVar[frozenset[str]] = frozenset({"probe", "schedule", "masked", "classes", "precision"})
+
+    every: Annotated[int, Field(ge=0)] = 1
+    tasks: Literal["seen", "all", "current"] = "seen"
+    rows_per_task: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
+    probe: Annotated[int | str | dict[str, Any], BeforeValidator(look_schedules.probing)] = 0
+    schedule: Annotated[str | dict[str, Any], AfterValidator(look_schedules.canonical)] = "every"
+    masked: bool = False
+    classes: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def canonical(self) -> dict[str, Any]:
+        """As for any section; ``every`` is 0 where it is not read, and ``ends`` is written as that alone."""
+        if self.schedule == "every":
+            return super().canonical()
+        written = {**super().canonical(), "every": 0}
+        if self.schedule == "ends":
+            del written["schedule"]
+        return written
+
+
+class Benchmark(Section):
+    """A benchmark file. ``stream`` and ``model`` are checked against their scenario's and model's own settings;
+    ``reveal`` lists what strategies may know that streams in life do not tell: the ``length`` of the stream; a value in
+    ``defaults`` may be one for each setting, see :func:`defaults_of`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    version: Annotated[int, Field(ge=1)] = 1
+    stream: dict[str, Any]
+    model: dict[str, Any]
+    training: Training = Training()
+    memory: MemoryBudget = MemoryBudget()
+    evaluation: Evaluation = Evaluation()
+    reveal: list[Literal["length"]] = []
+    defaults: dict[str, dict[str, Any]] = {}
+    strategies: Annotated[list[str | dict[str, Any] | list[Any]], Field(min_length=1)] = ["naive"]
+    seeds: int | list[int] = 5
+
+
+SETTINGS = frozenset({"class", "task", "domain"})
+
+
+def defaults_of(benchmark: Benchmark) -> dict[str, dict[str, Any]]:
+    """A benchmark's values for parameters without a published default, by strategy, in its own setting.
+
+    A value may be given for each setting, as ``{class: 1e9, task: 1e5}``; in a setting that is not among them the
+    parameter has none.
+    """
+    setting, found = benchmark.stream.get("setting", "class"), {}
+    for strategy, values in benchmark.defaults.items():
+        chosen = {
+            name: value[setting] if _by_setting(value) else value
+            for name, value in values.items()
+            if not _by_setting(value) or setting in value
+        }
+        found[strategy] = chosen
+    return found
+
+
+def _by_setting(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and SETTINGS.issuperset(value)
+
+
+class Source:
+    """Where a benchmark came from, so that a mistake can be pointed at.
+
+    Args:
+        name: File name, or what else to call it.
+        document: The parsed YAML, with line marks where it came from text.
+    """
+
+    def __init__(self, name: str, document: Any) -> None:
+        self.name = name
+        self.document = document
+
+    def place(self, path: Iterable[Any]) -> str:
+        """``FILE, line N`` of the deepest known step of a path of keys and positions."""
+        node, line = self.document, None
+        for step in path:
+            marks = getattr(node, "lc", None)
+            try:
+                if marks is not None and marks.data and step in marks.data:
+                    line = marks.data[step][0] + 1
+                node = node[step]
+            except (KeyError, IndexError, TypeError):
+                break
+        return self.name if line is None else f"{self.name}, line {line}"
+
+    def refuse(self, error: Refused, *path: Any) -> Refused:
+        """The same mistake, with its place."""
+        return Refused(f"{self.place([*path, *([error.key] if error.key else [])])}: {error}", error.key)
+
+
+def read(path: Path) -> tuple[dict[str, Any], Source]:
+    """Parse a benchmark file (YAML 1.2).
+
+    Raises:
+        Refused: The file cannot be read, is no YAML, or no mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
+    try:
+        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Refused(f"the benchmark file {path} cannot be read: {error.strerror}") from None
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split("\n")[0].split())
+        raise Refused(f"{path.name}{where}: not valid YAML: {problem}") from None
+    if not isinstance(document, Mapping):
+        raise Refused(f"{path.name}: a benchmark file is a mapping with name, stream, model, ...; this is not one")
+    return plain(document), Source(path.name, document)
+
+
+def plain(value: Any, where: str = "a benchmark") -> Any:
+    """Values of YAML, Python and numpy as dicts, lists, strings, numbers and ``None``.
+
+    Raises:
+        Refused: A value that is none of these, told with ``where`` it stands.
+    """
+    if isinstance(value, Mapping):
+        return {str(k): plain(v, f"{where}: {k}") for k, v in value.items()}
+    if isinstance(value, list | tuple | range | set | frozenset):
+        listed = sorted(value, key=str) if isinstance(value, set | frozenset) else value
+        return [plain(v, where) for v in listed]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    if value is None:
+        return None
+    if isinstance(value, PurePath | date):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays, torch's tensors
+        return plain(value.tolist(), where)
+    raise Refused(f"{where} = {value!r} is a {type(value).__name__}; write text, a number, a list or a mapping")
+
+
+def check(document: Mapping[str, Any], source: Source) -> Benchmark:
+    """The benchmark of a parsed document.
+
+    Raises:
+        Refused: An unknown key, a wrong type, or a missing key, with line and the nearest right one.
+    """
+    try:
+        return Benchmark.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [step for step in first["loc"] if step not in BRANCHES and not str(step).startswith(("list[", "dict["))]
+        key = ".".join(str(step) for step in path)
+        if first["type"] == "extra_forbidden":
+            section = Benchmark if len(path) == 1 else Benchmark.model_fields[str(path[0])].annotation
+            hint = did_you_mean(str(path[-1]), getattr(section, "model_fields", {}))
+            raise Refused(f"{source.place(path)}: unknown key {key!r}; {hint}") from None
+        if first["type"] == "missing":
+            raise Refused(f"{source.place(path)}: the key {key!r} is missing; add it") from None
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise Refused(f"{source.place(path)}: {key} = {first['input']!r} is not allowed: {message}") from None
+
+
+Assignment = str | tuple[str, Any]
+"""``key=value`` as text whose value is YAML, or a key and its value; keys are dotted."""
+
+
+def short(assignment: Assignment) -> str:
+    """An assignment as it would be written."""
+    return f"--set {assignment}" if isinstance(assignment, str) else f"{assignment[0]} = {assignment[1]!r}"
+
+
+def key(assignment: Assignment) -> str:
+    """The dotted key of an assignment; empty where it has none."""
+    if isinstance(assignment, str):
+        return assignment.partition("=")[0].strip()
+    first = assignment[0] if isinstance(assignment, tuple) and assignment else ""
+    return first.strip() if isinstance(first, str) else ""
+
+
+def told(assignment: Assignment) -> str:
+    """How messages call an assignment that is wrong."""
+    return f"--set {assignment!r}" if isinstance(assignment, str) else f"overrides {dict([assignment])!r}"
+
+
+def override(document: dict[str, Any], assignments: Iterable[Assignment]) -> dict[str, Any]:
+    """Apply assignments with dotted keys, such as ``training.lr=0.03`` or ``("training.lr", 0.03)``.
+
+    Raises:
+        Refused: Text without ``=``, text whose value is no YAML, a value that no benchmark can hold, or a key below
+            something that is no mapping.
+    """
+    document = plain(document)
+    for assignment in assignments:
+        key, value = _read_assignment(assignment)
+        *path, last = key.split(".")
+        node = document
+        for step in path:
+            if step == "dataset" and isinstance(node.get(step), str):
+                node[step] = {"name": node[step]}
+            node = node.setdefault(step, {})
+            if not isinstance(node, dict):
+                raise Refused(
+                    f"{told(assignment)}: {step!r} holds {node!r}, not a section; {did_you_mean(step, document)}"
+                )
+        node[last] = value
+    return document
+
+
+def _read_assignment(assignment: Assignment) -> tuple[str, Any]:
+    """The key, and its value as plain data."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not isinstance(assignment, str):
+        key, value = assignment if isinstance(assignment, tuple) and len(assignment) == 2 else (None, assignment)
+        if not isinstance(key, str) or not key.strip():
+            raise Refused(f"overrides: {assignment!r} has no dotted key; write it like {{'training.lr': 0.03}}")
+        return key.strip(), plain(value, f"overrides: {key}")
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise Refused(f"{told(assignment)} is not an assignment; write it like --set training.lr=0.03")
+    try:
+        return key.strip(), plain(YAML(typ="safe", pure=True).load(text))
+    except YAMLError:
+        raise Refused(
+            f"{told(assignment)}: {text!r} is not valid YAML; write it like --set 'model.hidden=[100, 50]'"
+        ) from None
+
+
+def seeds(written: int | str | Iterable[int]) -> list[int]:
+    """Seeds from ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` (only 3) or a list.
+
+    Raises:
+        Refused: Something else, a repetition, a negative number, or none.
+    """
+    if isinstance(written, str):
+        try:
+            pieces = [int(piece) for piece in written.split(",") if piece.strip()]
+        except ValueError:
+            raise Refused(
+                f"seeds {written!r} cannot be read; write 5 (for 0 to 4), 0,1,2 or 3, (for 3 alone)"
+            ) from None
+        listed = pieces if "," in written else list(range(*pieces)) if pieces else []
+    else:
+        given = plain(written if isinstance(written, int) or hasattr(written, "tolist") else list(written), "seeds")
+        listed = given if isinstance(given, list) else list(range(given))
+        if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in listed):
+            raise Refused(f"seeds {listed} cannot be read; a list of seeds holds integers from 0")
+    if not listed or len(set(listed)) != len(listed) or min(listed) < 0:
+        raise Refused(f"seeds {written!r} give {listed}; at least one is needed, none below 0 and none twice")
+    return listed

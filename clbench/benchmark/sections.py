@@ -1,0 +1,100 @@
+"""The sections of a benchmark file as they enter a cell: all settings written out and checked. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clbench import data, models, scenarios
+from clbench.benchmark.schema import Benchmark, Source
+from clbench.core.parameters import Refused, validate
+from clbench.core.types import Dataset
+from clbench.models import frozen_features
+
+
+def stream(
+    benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None, data_dir: str | Path | None
+) -> dict[str, Any]:
+    """The ``stream`` section of a cell, with every setting written out.
+
+    Args:
+        benchmark: The benchmark.
+        source: Where it was read, for messages.
+        own: What identifies a program's own data, in place of the benchmark's.
+        data_dir: Where data sets lie.
+
+    Raises:
+        Refused: An unknown or impossible setting, with its place.
+    """
+    settings = dict(benchmark.stream)
+    dataset = settings.pop("dataset", None)
+    if own is not None:
+        dataset = {**(dataset if isinstance(dataset, Mapping) else {}), **own}
+    dataset = {"name": dataset} if isinstance(dataset, str | list) else dataset
+    if isinstance(dataset, Mapping) and isinstance(dataset.get("name"), list):
+        dataset = {**dataset, "name": "+".join(map(str, dataset["name"]))}
+    if not isinstance(dataset, Mapping) or not isinstance(dataset.get("name"), str):
+        raise Refused(
+            f"{source.place(['stream'])}: stream needs dataset: NAME, or dataset: {{name: NAME, normalize: ...}}"
+        )
+    try:
+        name = dataset["name"]
+        if own is None:
+            data.check_name(name)
+        options = {k: v for k, v in dataset.items() if k not in (*IDENTITY, "features")}
+        filled = {"name": name, **data.canonical(options)}
+        if own is not None:
+            filled = {**own, **_unlike_defaults(filled)}
+        if dataset.get("features") is not None:  # only there, so that cells from before it existed keep their keys
+            filled["features"] = frozen_features.canonical(dataset["features"])
+        if own is None and data.source(name):
+            filled["source"] = data.source(name)
+        if own is None and (contents := data.contents_of(name, data_dir)):
+            filled["checksum"] = contents
+    except Refused as error:
+        raise source.refuse(error, "stream", "dataset") from None
+    try:
+        return {**scenarios.canonical(settings), "dataset": filled}
+    except Refused as error:
+        raise source.refuse(error, "stream") from None
+
+
+IDENTITY = ("name", "source", "checksum", "mean", "std")
+"""What says which data set a section is about; all else in it is settings."""
+
+
+def _unlike_defaults(filled: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that change a given data set.
+
+    Raises:
+        Refused: One that cannot be applied to rows in memory.
+    """
+    usual = validate(data.load, {}, where="dataset")
+    changed = {key: value for key, value in filled.items() if key in usual and value != usual[key]}
+    for name in data.READING:
+        if name in changed:
+            raise Refused(
+                f"dataset: {name} = {changed[name]} is set and dataset= is given, whose rows come as they are; leave "
+                "it out, and change the rows or hand over what clbench.data.from_arrays makes of them",
+                name,
+            )
+    return changed
+
+
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """What identifies a program's own data set, as :func:`plan` takes it."""
+    statistics = {"mean": list(dataset.mean), "std": list(dataset.std)} if dataset.mean or dataset.std else {}
+    return {"name": f"given:{dataset.name}", "checksum": dataset.checksum, **statistics}
+
+
+def model(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The ``model`` section of a cell; arguments and mistakes as in :func:`stream`."""
+    settings = dict(benchmark.model)
+    heads = settings.pop("heads", "shared")
+    try:
+        if heads not in ("shared", "separate"):
+            raise Refused(f"model.heads = {heads!r} is not allowed; choose shared or separate", "heads")
+        return {**(models.canonical(settings) if own is None else own), "heads": heads}
+    except Refused as error:
+        raise source.refuse(error, "model") from None

@@ -1,0 +1,63 @@
+"""The benchmark files that come with the package: the current version of each, and every earlier one.
+
+A changed benchmark gets a new version. The file of the old one goes to ``benchmarks/earlier/NAME@VERSION.yaml``,
+unchanged, so that its records can be repeated and told from records that differ from it: ``NAME@VERSION`` names it.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from clbench.core.parameters import Refused, did_you_mean
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> path of the current benchmark files, by name."""
+    return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
+
+
+def earlier() -> dict[str, Path]:
+    """``NAME@VERSION`` -> path of the benchmark files that newer versions have replaced."""
+    return {path.stem: path for path in sorted((_folder() / "earlier").glob("*@*.yaml"))}
+
+
+def official(name: str, version: int) -> Path | None:
+    """The file that is a version of a benchmark; ``None`` where none comes with the package."""
+    current = shipped().get(name)
+    if current is not None and _version(current) == version:
+        return current
+    return earlier().get(f"{name}@{version}")
+
+
+def find(benchmark: str | Path) -> Path:
+    """The file of a shipped name, of ``NAME@VERSION``, or of a path.
+
+    Raises:
+        Refused: Neither exists.
+    """
+    known, written = shipped(), str(benchmark)
+    if written in known:
+        return known[written]
+    path = Path(benchmark).expanduser()
+    if path.exists():
+        return path
+    name, _, version = written.partition("@")
+    found = official(name, int(version)) if version.isdecimal() else None
+    if found is not None:
+        return found
+    versions = [f"{each}@{_version(file)}" for each, file in known.items()] if version else []
+    near = did_you_mean(path.stem, [*known, *earlier(), *versions])
+    raise Refused(f"there is no benchmark {written!r}, shipped or as a file; {near}")
+
+
+def _folder() -> Path:
+    inside = Path(str(resources.files("clbench"))) / "shipped"
+    return inside if inside.is_dir() else inside.parent.parent / "benchmarks"
+
+
+def _version(path: Path) -> int:
+    """The version that a shipped file gives itself, 1 where it gives none."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    written = next((line for line in lines if line.startswith("version:")), "version: 1")
+    return int(written.partition(":")[2].partition("#")[0])

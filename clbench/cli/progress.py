@@ -1,0 +1,177 @@
+"""How a running matrix is shown: bars in a terminal, a line per finished cell elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from clbench.core.record import Record
+from clbench.running.executors import Elsewhere, Event, Notified, Progress, Started
+from clbench.running.matrix import FINISHED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+NEEDED_WIDTH = 56
+"""Columns that the bars need beside the names of strategies."""
+
+
+class Display(Protocol):
+    """A context manager that is told of every event."""
+
+    def __enter__(self) -> Display: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def __call__(self, event: Event) -> None: ...
+
+
+class Tally:
+    """Where a matrix stands, from its events.
+
+    Args:
+        total: Cells of the matrix.
+        before: Those finished before it began.
+        clock: Seconds, from any beginning.
+    """
+
+    def __init__(self, total: int, before: int, clock: Callable[[], float] = monotonic) -> None:
+        self.total, self.before, self.clock = total, before, clock
+        self.began: float | None = None
+        self.running: dict[str, float] = {}
+        self.ended = 0
+        self.finished = before
+        """Cells that the same command would not run again."""
+
+    def see(self, event: Event) -> None:
+        """Take an event into account."""
+        if self.began is None:
+            self.began = self.clock()
+        if isinstance(event, Record):
+            self.running.pop(event.key, None)
+            self.ended += 1
+            self.finished += event.status in FINISHED
+        elif isinstance(event, Elsewhere):
+            self.before += 1
+            self.finished += event.record.status in FINISHED
+        elif not isinstance(event, Notified):
+            self.running[event.cell.key] = event.fraction if isinstance(event, Progress) else 0.0
+
+    @property
+    def fraction(self) -> float:
+        """How much of what this run has to do is done, in [0, 1]; every cell counts the same."""
+        return (self.ended + sum(self.running.values())) / max(1, self.total - self.before)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first cell began."""
+        return 0.0 if self.began is None else self.clock() - self.began
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest will take at the pace so far; ``None`` while there is no pace."""
+        return self.elapsed * (1 - self.fraction) / self.fraction if self.fraction > 0 else None
+
+    def __str__(self) -> str:
+        left = "" if self.left is None else f", {clock_text(self.left)} left"
+        return f"{self.before + self.ended} done, {clock_text(self.elapsed)}{left}"
+
+
+def clock_text(seconds: float) -> str:
+    """``0:07``, ``12:30``, ``1:02:30``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def outcome_text(record: Record) -> str:
+    """``er, seed 3: done, ACC 91.2 %, 1.4 s``, or the status and why."""
+    name = f"{record.label}, seed {record.seed}: {record.status}"
+    if record.status != "done" or record.trace is None:
+        return f"{name}: {record.reason}"
+    from clbench.metrics import compute
+
+    acc = compute(record.trace, ["acc"])["acc"]
+    shown = [f"ACC {100 * acc.value:.1f} %"] if acc.defined else []
+    seconds = record.cost.get("train_seconds", 0.0) + record.cost.get("evaluation_seconds", 0.0)
+    return ", ".join([name, *shown, f"{seconds:.1f} s"])
+
+
+class Lines:
+    """A line per finished cell, for files and pipes."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing to tidy up."""
+
+    def __call__(self, event: Event) -> None:
+        self.tally.see(event)
+        if isinstance(event, Record):
+            left = f" (about {clock_text(self.tally.left)} left)" if self.tally.left else ""
+            position = f"[{self.tally.before + self.tally.ended}/{self.tally.total}]"
+            print(f"{position} {outcome_text(event)}{left}", flush=True)
+        elif isinstance(event, Elsewhere):
+            position = f"[{self.tally.before + self.tally.ended}/{self.tally.total}]"
+            print(f"{position} {outcome_text(event.record)}, run by another command", flush=True)
+
+
+class Bars:
+    """A bar for the matrix and one for each running cell; they vanish at the end. What goes wrong stays, in a line."""
+
+    def __init__(self, tally: Tally, console: Console) -> None:
+        from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
+        from rich.progress import Progress as RichProgress
+        from rich.table import Column
+        from rich.text import Text
+
+        class Note(ProgressColumn):
+            """Time passes between events, so the text is made anew at every refresh."""
+
+            def render(self, task: Task) -> Text:
+                return Text(str(task.fields["note"]), style="dim")
+
+        label = Column(no_wrap=True, overflow="ellipsis", max_width=max(8, console.width - NEEDED_WIDTH))
+        self.console, self.tally = console, tally
+        self.progress = RichProgress(
+            TextColumn("{task.description}", table_column=label, markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f} %"),
+            Note(table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=console,
+            transient=True,
+        )
+        self.overall = self.progress.add_task(f"all {tally.total} cells", total=1.0, note="preparing the data")
+        self.cells: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        self.tally.see(event)
+        if isinstance(event, Started):
+            note = f"seed {event.cell.seed}"
+            self.cells[event.cell.key] = self.progress.add_task(event.cell.label, total=1.0, note=note)
+        elif isinstance(event, Progress):
+            note = f"seed {event.cell.seed}, iteration {event.step}"
+            self.progress.update(self.cells[event.cell.key], completed=event.fraction, note=note)
+        elif isinstance(event, Record):
+            self.progress.remove_task(self.cells.pop(event.key))
+            if event.status != "done":
+                self.console.print(outcome_text(event), style="yellow")
+        self.progress.update(self.overall, completed=self.tally.fraction, note=self.tally)
+
+
+def display(tally: Tally, console: Console) -> Display:
+    """Bars where a person looks on, lines elsewhere."""
+    return Bars(tally, console) if console.is_terminal else Lines(tally)

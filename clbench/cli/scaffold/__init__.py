@@ -1,0 +1,64 @@
+"""Beginnings of packages: a strategy of one's own, installable, tested, and already doing something honest."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from clbench.core.parameters import Refused
+
+FILES = {
+    "pyproject.toml": "pyproject.toml.in",
+    "clbench_$name.py": "part.py.in",
+    "test_clbench_$name.py": "test.py.in",
+    "README.md": "README.md.in",
+}
+"""Name of a file -> its template; both in terms of ``$name`` and ``$part``."""
+
+
+def strategy(name: str, out: Path | None = None) -> list[Path]:
+    """Write a small package that adds a strategy, and return its files.
+
+    Args:
+        name: What the strategy is called in benchmarks, in snake_case.
+        out: The package's folder; ``clbench-NAME`` here by default.
+
+    Raises:
+        Refused: No usable name, a name that is taken, or a folder that holds something.
+    """
+    _check(name)
+    folder = out or Path(f"clbench-{name.replace('_', '-')}")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise Refused(f"{folder} is there already and nothing in it is overwritten; choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        words = {"name": name, "package": f"clbench-{name.replace('_', '-')}", "part": _camel(name)}
+        templates = resources.files("clbench.cli.scaffold") / "strategy"
+        written = []
+        for file, template in FILES.items():
+            written.append(folder / Template(file).substitute(words))
+            text = Template((templates / template).read_text(encoding="utf-8")).substitute(words)
+            written[-1].write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"{folder} cannot be written: {error.strerror}; choose another --out") from None
+    return written
+
+
+def _check(name: str) -> None:
+    from clbench.strategies import STRATEGIES
+
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise Refused(
+            f"{name!r} cannot name a strategy; it takes lower-case letters, digits and underscores, beginning with a "
+            "letter, and is no word of Python, like my_method"
+        )
+    taken = next((entry for entry in STRATEGIES if entry.name == name), None)
+    if taken is not None:
+        raise Refused(f"a strategy called {name!r} is there already (from {taken.origin}); choose another name")
+
+
+def _camel(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))

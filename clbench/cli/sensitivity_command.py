@@ -1,0 +1,89 @@
+"""``clbench sensitivity``: how much each module of a model changes while a benchmark's stream is learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clbench.cli.common import make_console, picture
+
+if TYPE_CHECKING:
+    from clbench.running.module_change import Changes
+
+
+def sensitivity(
+    benchmark: Annotated[str, typer.Argument(help="A shipped name (clbench list benchmarks) or a YAML file.")],
+    *,
+    strategies: Annotated[str, typer.Option(help="What to train, like 'naive, er'.")] = "naive",
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default="the benchmark's"),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the benchmark: --set model.name=cnn; repeatable."),
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where data sets lie.", show_default="CLBENCH_DATA")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw it: a .png, .svg or .pdf file.")
+    ] = None,
+) -> None:
+    """Measure how much each module (convolutions of a stage, norms, head, ...) changes from pass to pass and from
+    experience to experience: what fpf(modules='sensitive: q=2') chooses by."""
+    from clbench.api import split_strategies
+    from clbench.running.module_change import measure
+    from clbench.running.module_change import picture as draw
+
+    console = make_console()
+    with console.status("") as status:
+        measured = measure(
+            benchmark,
+            strategies=split_strategies(strategies) or (),
+            seeds=seeds,
+            overrides=settings or (),
+            data_dir=None if data_dir is None else str(data_dir),
+            watch=lambda cell: status.update(f"{cell.label}, seed {cell.seed}"),
+        )
+    for each in measured.changes:
+        console.print(_table(each, title=f"{measured.benchmark}, {each.label}"))
+    n = len(measured.seeds)
+    mean = f"Mean over {n} seeds ± half the 95 % interval" if n > 1 else f"Seed {measured.seeds[0]} alone"
+    console.print(f"{mean}; share is of the sum over weights.", style="dim")
+    for label, why in measured.left_out.items():
+        console.print(f"left out: {label}: {why}", style="yellow")
+    if output is not None:
+        picture(draw(measured), output)
+        console.print(f"{output} written", soft_wrap=True)
+
+
+def _table(each: Changes, *, title: str) -> Any:
+    """A row per module; of each level the three forms."""
+    from rich.table import Table
+
+    from clbench.running.module_change import LEVELS
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("module", no_wrap=True)
+    table.add_column("weights", justify="right", no_wrap=True)
+    for level in LEVELS:
+        for form in ("|Δ|", "relative", "share"):
+            table.add_column(f"{form}\nper {level}", justify="right", no_wrap=True)
+    for i, name in enumerate(each.modules):
+        running = name.startswith("running")
+        cells = []
+        for level in LEVELS:
+            for form in ("raw", "relative", "share"):
+                mean, half = each.mean(level, form)[i], each.half(level, form)[i]
+                cells.append("" if running and form == "share" else _number(mean, half, percent=form == "share"))
+        table.add_row(name, f"{each.weights[i]:,}", *cells)
+    return table
+
+
+def _number(mean: float, half: float, *, percent: bool) -> str:
+    if mean != mean:
+        return "-"
+    if percent:
+        return f"{100 * mean:.1f}" + (f" ± {100 * half:.1f} %" if half == half else " %")
+    return f"{mean:.3g}" + (f" ± {half:.1g}" if half == half else "")

@@ -1,0 +1,60 @@
+"""A benchmark and its stream, as ``clbench show`` tells and draws them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clbench.cli.common import count, describe_stream, pairs
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def is_benchmark(name: str) -> bool:
+    """Whether a name is a shipped benchmark's, with its version or without, or a benchmark file's."""
+    from clbench.benchmark.shipped_files import earlier, shipped
+
+    return name in shipped() or name in earlier() or (Path(name).is_file() and Path(name).suffix in (".yaml", ".yml"))
+
+
+def show_benchmark(
+    console: Console, name: str, *, plot: Path | None, settings: list[str], data_dir: str | None
+) -> None:
+    """The file, the first seed's stream in words and as a raster, how many cells; the picture on demand.
+
+    Raises:
+        Refused: The benchmark is wrong, or there is no data to draw.
+    """
+    from rich.text import Text
+
+    from clbench.benchmark.shipped_files import find
+    from clbench.running.plan import plan
+
+    path, made = find(name), plan(name, overrides=settings, data_dir=data_dir)
+    first = made.cells[0]
+    labels, seeds = {cell.label for cell in made.cells}, {cell.seed for cell in made.cells}
+    console.print(Text(f"benchmark {made.benchmark.name}, version {made.benchmark.version}", style="bold"))
+    console.print(f"{path}\n", soft_wrap=True, style="dim")
+    console.print(path.read_text(encoding="utf-8").rstrip(), soft_wrap=True)
+    console.print()
+    cells = f"{len(made.cells)} ({count(len(labels), 'strategy', 'strategies')}, {count(len(seeds), 'seed')})"
+    described = describe_stream(first.config["stream"], first.seed, data_dir)
+    console.print(pairs({**described, "cells": cells}))
+    if "fingerprint" in described or plot:
+        _draw(console, first.config["stream"], first.seed, plot, data_dir)
+
+
+def _draw(
+    console: Console, stream_config: dict[str, object], seed: int, plot: Path | None, data_dir: str | None
+) -> None:
+    from clbench.plots import stream_plot
+    from clbench.running.plan import make_stream
+
+    stream = make_stream(stream_config, seed, data_dir=data_dir)
+    console.print()
+    console.print(stream_plot.terminal(stream, width=min(console.width, 100)), soft_wrap=True)
+    if plot is not None:
+        from clbench import plots
+
+        console.print(f"Written: {plots.save(stream_plot.picture(stream), plot)}", soft_wrap=True)

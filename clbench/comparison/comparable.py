@@ -1,0 +1,268 @@
+"""Which records may be compared: a table holds one benchmark under one setting, on one split of one set of rows.
+
+A cell that differs from the shipped file of its name and version is called by what differs:
+``split-digits@1 + training.epochs=50``. Rows held out of training are called so, and rows of other data, told by their
+checksum, have a table of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from clbench import data, models, scenarios
+from clbench.benchmark import schema, sections
+from clbench.benchmark.shipped_files import official
+from clbench.comparison.record_groups import distinct
+from clbench.core.parameters import Refused, validate
+from clbench.core.record import Record
+from clbench.strategies import notation as strategy_text
+from clbench.strategies.chain import declared
+
+SECTIONS = ("stream", "model", "training", "memory", "evaluation")
+UNTOLD = ("stream.fingerprint", "stream.source", "model.checksum", "model.weights_checksum", "model.source")
+"""Identities of what other settings name; they are long, and other data has a table of its own."""
+
+
+def tables(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Title -> the distinct records that stand in one table, sorted by title."""
+    found: dict[str, list[Record]] = {}
+    for record in distinct(records):
+        found.setdefault(title(record.cell, record.label), []).append(record)
+    made: dict[str, list[Record]] = {}
+    for name in sorted(found):
+        sets = _by_data(found[name])
+        for words in sorted(sets):
+            made[name + (f", {words}" if len(sets) > 1 else "")] = sets[words]
+    return made
+
+
+def title(cell: Mapping[str, Any], label: str) -> str:
+    """What a cell's benchmark is called: name, version, what differs from the file of that version, and the split."""
+    name = f"{cell['benchmark']['name']}@{cell['benchmark']['version']}"
+    rows = (cell.get("stream") or {}).get("dataset") or {}
+    held_out = isinstance(rows, Mapping) and rows.get("evaluate_on") == "validation"
+    return " + ".join([name, *deviations(cell, label)]) + (", validation rows" if held_out else "")
+
+
+def deviations(cell: Mapping[str, Any], label: str) -> list[str]:
+    """``training.epochs=50`` for each setting in which a cell differs from the shipped file of its name and version.
+
+    Args:
+        cell: A whole cell; of one that lacks a section nothing is told.
+        label: Its strategy's label: settings of training that stand in it, in brackets, are the strategy's own.
+
+    Returns:
+        Empty for a benchmark that does not come with the package. A setting that a cell lacks is at its default: the
+        cell is older than the setting.
+    """
+    benchmark = cell["benchmark"]
+    usual = _official(str(benchmark["name"]), benchmark["version"])
+    if usual is None or not all(isinstance(cell.get(section), Mapping) for section in SECTIONS):
+        return []
+    have, want = _flat(_completed(cell)), _flat(usual)
+    own = _of_strategy(cell, label)
+    other = {
+        section
+        for section, main in (("stream", "stream.scenario"), ("model", "model.name"))
+        if have.get(main) != want.get(main)
+    }
+    told = []
+    for key in dict.fromkeys([*want, *have]):
+        if key not in have or have[key] == want.get(key) or key in UNTOLD:
+            continue
+        if any(f"{key}.".startswith(f"{name}.") for name in own):
+            continue
+        if key == "evaluation.every" and have.get("evaluation.schedule") != json.dumps("every"):
+            continue  # the schedule tells it
+        if key not in want and (key.split(".")[0] in other or have[key] in ("null", "[]", "{}")):
+            continue  # settings of the other scenario or model, which its name stands for
+        told.append(f"{key}={_shown(have[key])}")
+    return told + _other_defaults(cell, label)
+
+
+@cache
+def _official(name: str, version: Any) -> dict[str, Any] | None:
+    """The sections that the cells of a shipped file have; ``None`` where there is none that can be read."""
+    path = official(name, version) if isinstance(version, int) else None
+    if path is None:
+        return None
+    try:
+        benchmark = _file(name, version)
+        source = schema.Source(path.name, {})
+        made = {
+            "stream": sections.stream(benchmark, source, None, None),
+            "model": sections.model(benchmark, source, None),
+            **{part: getattr(benchmark, part).canonical() for part in ("training", "memory", "evaluation")},
+        }
+    except Refused:
+        return None
+    if benchmark.reveal:
+        made["reveal"] = sorted(set(benchmark.reveal))
+    return _completed(made)
+
+
+@cache
+def _file(name: str, version: int) -> schema.Benchmark:
+    path = official(name, version)
+    assert path is not None
+    return schema.check(*schema.read(path))
+
+
+def _completed(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of a cell with settings that came later at their defaults, where they can be told."""
+    stream, model = dict(cell["stream"]), dict(cell["model"])
+    rows = dict(stream.pop("dataset", None) or {})
+    heads = model.pop("heads", "shared")
+    with suppress(Refused):
+        stream = {**stream, **scenarios.canonical(stream)}
+    with suppress(Refused):
+        rows = {**validate(data.load, {k: v for k, v in rows.items() if k in SETTINGS}, where="dataset"), **rows}
+    with suppress(Refused):
+        model = {**model, **models.canonical(model)}
+    told = {name: rows[name] for name in (*SETTINGS, "features") if name in rows}
+    made: dict[str, Any] = {
+        "stream": {**stream, "dataset": {"": rows.get("name", ""), **told}},
+        "model": {**model, "heads": heads},
+        "training": {**schema.Training().model_dump(), **cell["training"]},
+        "memory": {**schema.MemoryBudget().model_dump(), **cell["memory"]},
+        "evaluation": {**schema.Evaluation().model_dump(), **cell["evaluation"]},
+    }
+    if made["evaluation"]["schedule"] != "every":  # then nothing else is read of when to look
+        made["evaluation"]["every"] = 0
+    elif not made["evaluation"]["every"]:  # as a cell holds it
+        made["evaluation"]["schedule"] = "ends"
+    return {**made, "reveal": list(cell.get("reveal") or [])}
+
+
+SETTINGS = ("normalize", "validation", "train_rows", "size")
+"""Settings of a data set that a title tells; on which rows is looked has words of its own."""
+
+
+def _flat(settings: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    """Dotted name -> value as JSON; a mapping is gone into, a list is one value."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        dotted = f"{path}.{name}" if path and name else path or name
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, dotted)
+        else:
+            found[dotted] = json.dumps(_number(value), sort_keys=True, default=str)
+    return found
+
+
+def _number(value: Any) -> Any:
+    """Whole numbers in one form: 100 and 100.0 are one setting."""
+    if isinstance(value, list | tuple):
+        return [_number(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _shown(written: str) -> str:
+    value = json.loads(written)
+    return value if isinstance(value, str) else written
+
+
+def _of_strategy(cell: Mapping[str, Any], label: str) -> set[str]:
+    """Settings of the strategy, not of the benchmark: those in its label's brackets, and its memory's policy."""
+    inside = label.partition(" [")[2] if label.endswith("]") else ""
+    own = {f"training.{name}" for name in re.findall(r"(\w+)=", inside)}
+    usual = _parts_declare(cell, ("memory_policy", "memory_admit"))
+    return own | {f"memory.{name.removeprefix('memory_')}" for name in usual}
+
+
+def _parts_declare(cell: Mapping[str, Any], attributes: Sequence[str]) -> set[str]:
+    try:
+        parts = strategy_text.parts(cell["strategy"])
+        return {name for name in attributes if declared(parts, name, "")}
+    except Exception:  # a strategy that is not here, or has other settings today: what it declared cannot be asked
+        return set(attributes)
+
+
+def _other_defaults(cell: Mapping[str, Any], label: str) -> list[str]:
+    """``defaults.ewc.strength=5`` where a parameter that the label does not tell is not the file's."""
+    usual, told = defaults_for(cell), []
+    for item in cell.get("strategy", ()):
+        for name, value in usual.get(item["name"], {}).items():
+            have = (item.get("parameters") or {}).get(name, value)
+            if _number(have) != _number(value) and not re.search(rf"\b{re.escape(name)}=", label):
+                told.append(f"defaults.{item['name']}.{name}={_shown(json.dumps(_number(have)))}")
+    return told
+
+
+def defaults_for(cell: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the shipped file of a cell's name and version says of parameters, in its setting; empty for others."""
+    if _official(str(cell["benchmark"]["name"]), cell["benchmark"]["version"]) is None:
+        return {}
+    benchmark = _file(cell["benchmark"]["name"], cell["benchmark"]["version"])
+    stream = cell.get("stream") or {}
+    setting = {"setting": stream["setting"]} if "setting" in stream else {}
+    return schema.defaults_of(benchmark.model_copy(update={"stream": {**benchmark.stream, **setting}}))
+
+
+# --------------------------------------------------------------------------------------------------- data
+
+
+def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Words for a set of rows -> its records; where older records do not tell, fingerprints of their streams do."""
+    told = [r for r in records if r.data and sees(r) == "stream"]
+    usual = {
+        **_usual(r for r in records if not r.data and sees(r) == "stream"),
+        **{(_section(r), r.seed): r.fingerprint for r in told},
+    }
+    known = {(r.seed, r.fingerprint): r.data for r in told}
+    data = {record.key: record.data or _guessed(record, known, usual) for record in records}
+    named = sorted({each for each in data.values() if each not in ("", OTHER)})
+    if len(named) == 1:  # nothing speaks against it
+        data = {key: each or named[0] for key, each in data.items()}
+    words = {"": "data not recorded", OTHER: OTHER}
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        each = data[record.key]
+        found.setdefault(words.get(each, f"data {each[:8]}"), []).append(record)
+    return found
+
+
+OTHER = "other data"
+
+
+def _guessed(record: Record, known: Mapping[tuple[int, str], str], usual: Mapping[tuple[str, int], str]) -> str:
+    """The data of a record that does not tell: empty where it cannot be told, ``OTHER`` where others of its stream and
+    seed have other rows."""
+    if sees(record) != "stream" or not record.fingerprint:
+        return ""
+    if (record.seed, record.fingerprint) in known:
+        return known[record.seed, record.fingerprint]
+    return "" if usual[_section(record), record.seed] == record.fingerprint else OTHER
+
+
+def _usual(records: Iterable[Record]) -> dict[tuple[str, int], str]:
+    """(stream section, seed) -> the most common fingerprint."""
+    counts: dict[tuple[str, int], Counter[str]] = {}
+    for record in records:
+        if record.fingerprint:
+            counts.setdefault((_section(record), record.seed), Counter())[record.fingerprint] += 1
+    return {place: each.most_common(1)[0][0] for place, each in counts.items()}
+
+
+def _section(record: Record) -> str:
+    return json.dumps(record.cell.get("stream"), sort_keys=True, default=str)
+
+
+def sees(record: Record) -> str:
+    """What of the stream a strategy declares to see: ``stream``; ``merged`` or ``accumulated``, as upper bounds do."""
+    return _sees(json.dumps(record.cell.get("strategy", ()), sort_keys=True, default=str))
+
+
+@cache
+def _sees(written: str) -> str:
+    try:
+        found: str = declared(strategy_text.parts(json.loads(written)), "sees", "stream")
+    except Exception:  # not here, or with other settings today
+        return "stream"
+    return found

@@ -1,0 +1,110 @@
+"""Which records belong together, before anything is averaged over seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from clbench.core.record import Record
+from clbench.core.types import content_hash
+
+
+def is_finished(record: Record) -> bool:
+    """Whether a record has a result: metrics are computed from these and from no others."""
+    return record.status == "done" and record.trace is not None
+
+
+def distinct(records: Iterable[Record]) -> list[Record]:
+    """One record per cell, sorted by benchmark, label and seed; of several the finished one counts, else the latest."""
+    best: dict[str, Record] = {}
+    for record in sorted(records, key=lambda r: (is_finished(r), r.created)):
+        best[record.key] = record
+    return sorted(best.values(), key=lambda r: (r.benchmark, r.label, r.seed, r.key))
+
+
+def by_benchmark(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Name and version of a benchmark -> its distinct records."""
+    found: dict[str, list[Record]] = {}
+    for record in distinct(records):
+        found.setdefault(record.benchmark, []).append(record)
+    return found
+
+
+def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Label -> records of one benchmark, a seed each.
+
+    Records whose cells differ in more than the seed are never put together: where they share a label, each group's
+    label gets the settings in which they differ, ``er [degrees=0,10]``, or, where these are too many to read, a ``#``
+    and the beginning of their hash.
+    """
+    groups: dict[str, dict[str, list[Record]]] = {}
+    for record in records:
+        settings = content_hash({name: value for name, value in record.cell.items() if name != "seed"})
+        groups.setdefault(record.label, {}).setdefault(settings, []).append(record)
+    made = {}
+    for label, found in groups.items():
+        differing = _differing([members[0].cell for members in found.values()])
+        for (settings, members), text in zip(found.items(), differing, strict=True):
+            made[label + (f" [{text}]" if 0 < len(text) <= READABLE else f" #{settings[:6]}" * (len(found) > 1))] = (
+                members
+            )
+    return made
+
+
+READABLE = 60
+"""Characters of settings up to which they are part of a label."""
+
+
+def _differing(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each of some cells its settings in which they do not all agree, ``lr=0.1, degrees=0,10``; the seed aside."""
+    flat = [dict(_leaves({name: value for name, value in cell.items() if name != "seed"})) for cell in cells]
+    keys = [k for k in dict.fromkeys(k for each in flat for k in each) if len({each.get(k) for each in flat}) > 1]
+    short = Counter(key[-1] for key in keys)
+    names = {key: key[-1] if short[key[-1]] == 1 else ".".join(key) for key in keys}
+    return [", ".join(f"{names[key]}={each[key]}" for key in keys if key in each) for each in flat]
+
+
+def _leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Path and text of each setting; a list of plain values is one."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            yield from _leaves(value, (*path, str(name)))
+    elif isinstance(settings, (list, tuple)) and any(isinstance(value, (Mapping, list, tuple)) for value in settings):
+        for place, value in enumerate(settings):
+            yield from _leaves(value, (*path, str(place)))
+    else:
+        values = settings if isinstance(settings, (list, tuple)) else [settings]
+        yield path, ",".join(str(value).removesuffix(".0") for value in values)
+
+
+REFERENCES = ("cumulative", "joint")
+"""Strategies that train jointly, the better reference first: ``joint`` has seen the tasks still to come as well."""
+
+_SAME = ("benchmark", "seed", "stream", "model", "evaluation")
+
+
+def joint_runs(records: Iterable[Record]) -> list[Record]:
+    """The finished runs of joint training among some records."""
+    return [record for record in records if is_finished(record) and _only_part(record) in REFERENCES]
+
+
+def reference(record: Record, candidates: Iterable[Record]) -> Record | None:
+    """The one of some joint runs that a record is to be compared with, ``None`` where none fits.
+
+    It has the benchmark, seed, stream, model and evaluation of the record. Of several, ``cumulative`` comes before
+    ``joint``, then the record's own training settings before others, then the label and the key decide.
+    """
+
+    def place(other: Record) -> tuple[int, bool, str, str]:
+        own_settings = other.cell.get("training") == record.cell.get("training")
+        return REFERENCES.index(_only_part(other)), not own_settings, other.label, other.key
+
+    fitting = [c for c in candidates if all(c.cell.get(name) == record.cell.get(name) for name in _SAME)]
+    return min(fitting, key=place, default=None)
+
+
+def _only_part(record: Record) -> str:
+    """The name of a strategy of one part, empty for a joined one."""
+    parts = record.cell["strategy"]
+    return str(parts[0].get("name", "")) if len(parts) == 1 else ""

@@ -1,0 +1,67 @@
+"""Where a run ran: versions, hardware and commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LIBRARIES = {"avalanche": "avalanche-lib"}
+"""Engine -> the package behind it."""
+
+
+@cache
+def environment(device: str, engine: str = "clbench") -> dict[str, Any]:
+    """Versions, hardware and commit of this process; that of the library, where one runs the strategy."""
+    hardware = torch.cuda.get_device_name(0) if device.startswith("cuda") else processor()
+    return {
+        "clbench": version("clbench"),
+        **({LIBRARIES[engine]: version(LIBRARIES[engine])} if engine in LIBRARIES else {}),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "device": device,
+        "hardware": hardware,
+        "commit": _commit(),
+    }
+
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def processor() -> str:
+    """The model of the processor, ``Intel(R) Xeon(R) Gold 6248``; its architecture where the system does not tell it.
+
+    Linux tells it in a file (not on every ARM board), macOS by ``sysctl``, Windows by ``platform.processor``.
+    """
+    generic = platform.processor() or platform.machine()
+    try:
+        if platform.system() == "Linux":
+            lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+            pairs = (line.partition(":") for line in lines)
+            named = [value.strip() for key, _, value in pairs if key.strip() in ("model name", "Model", "cpu model")]
+        elif platform.system() == "Darwin":
+            asked = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+            named = [subprocess.run(asked, capture_output=True, text=True, check=True, timeout=5).stdout.strip()]
+        else:
+            named = []
+    except (OSError, subprocess.SubprocessError):
+        named = []
+    return next(filter(None, named), generic)
+
+
+def _commit() -> str:
+    """The commit of clbench's own checkout, where it is one and git tells it."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return ""
+    command = ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):  # no git here, or one that does not answer
+        return ""

@@ -1,0 +1,42 @@
+"""The files of a program that a module is made of besides its own: what it imports of its own package or folder."""
+
+from __future__ import annotations
+
+import hashlib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from sys import modules
+
+from clbench.core.identity.module_origin import library
+
+
+def beside(module: types.ModuleType) -> str:
+    """The checksum of the texts of all modules of the program that a module uses, and those use; empty where none."""
+    found: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        for other in _used(waiting.pop(), package=module.__name__.partition(".")[0]):
+            file = getattr(other, "__file__", None)
+            if other is not module and file is not None and other.__name__ not in found:
+                found[other.__name__] = _text(Path(file))
+                waiting.append(other)
+    told = "\n".join(f"{name} {text}" for name, text in sorted(found.items()))
+    return hashlib.sha256(told.encode()).hexdigest()[:16] if found else ""
+
+
+def _used(module: types.ModuleType, package: str) -> Iterator[types.ModuleType]:
+    """Modules that a module names, or takes a class or function from, and that are no library's."""
+    for value in list(vars(module).values()):
+        home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        if isinstance(home, str) and home in modules and home != module.__name__:
+            root = home.partition(".")[0]
+            if root != "clbench" and (root == package or not library(home)):
+                yield modules[home]
+
+
+def _text(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:  # in an archive
+        return ""

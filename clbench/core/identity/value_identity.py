@@ -1,0 +1,113 @@
+"""How values count: numbers and texts, containers, and objects of any class."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import types
+from contextlib import suppress
+from typing import Any
+
+from clbench.core.identity.object_walk import Unidentified, Walk
+
+PLAIN = (bool, int, float, complex, str, bytes, bytearray)
+"""Classes of numbers and texts that count by what they print as."""
+
+NEW = vars(copyreg)["__newobj__"]
+"""How objects pickle that say nothing of how they do."""
+
+HEAP = 1 << 9
+"""The flag of classes that are made while a program runs, as those written in Python are."""
+
+
+def subclass(walk: Walk, thing: Any, kinds: tuple[type, ...]) -> None:
+    """Class and attributes of a thing whose class is none of the plain ones."""
+    if type(thing) not in kinds:
+        walk.feed(type(thing))
+        walk.named(attributes(thing))
+
+
+def number(walk: Walk, thing: Any) -> None:
+    """A number or a text of a class of the program's."""
+    base = next(kind for kind in PLAIN if isinstance(thing, kind))
+    walk.put("number or text", f"{int(thing):x}" if base is int else base.__repr__(thing))
+    subclass(walk, thing, PLAIN)
+
+
+def sequence(walk: Walk, thing: Any) -> None:
+    """A list or a tuple."""
+    if isinstance(thing, list) and walk.again(thing):
+        return
+    walk.put("tuple" if isinstance(thing, tuple) else "list")
+    walk.each(thing)
+    subclass(walk, thing, (tuple, list))
+
+
+def mapping(walk: Walk, thing: Any) -> None:
+    """In its order: code that goes through it sees that."""
+    if walk.again(thing):
+        return
+    walk.put("mapping", str(len(thing)))
+    for key, value in thing.items():
+        walk.feed(key)
+        walk.feed(value)
+    subclass(walk, thing, (dict, types.MappingProxyType))
+    walk.feed(getattr(thing, "default_factory", None))
+
+
+def unordered(walk: Walk, thing: Any) -> None:
+    """A set, whatever order it has in this process."""
+    if isinstance(thing, set) and walk.again(thing):
+        return
+    walk.put("set", *sorted(walk.alone(each) for each in thing))
+    subclass(walk, thing, (set, frozenset))
+
+
+def instance(walk: Walk, thing: Any) -> None:
+    """Any other object: class and attributes; of a class that is not written in Python, what it pickles as."""
+    cls = type(thing)
+    walk.put("instance")
+    walk.feed(cls)
+    if in_python(cls):
+        walk.named(attributes(thing))
+        return
+    try:
+        reduced = copyreg.dispatch_table.get(cls, lambda it: it.__reduce_ex__(4))(thing)
+    except Exception:
+        reduced = None
+    if reduced is None or (reduced[0] is NEW and not any(reduced[2:]) and len(reduced[1]) < 2):
+        raise Unidentified(f"a {cls.__module__}.{cls.__qualname__} has no content that can be read")
+    if isinstance(reduced, str):
+        walk.put(reduced)
+        return
+    for piece in reduced:
+        listed = not isinstance(piece, type) and hasattr(piece, "__next__")
+        walk.feed(list(piece) if listed else piece)
+
+
+def attributes(thing: Any) -> dict[str, Any]:
+    """What an object holds, in its dictionary and its slots; what a ``cached_property`` has kept is left out."""
+    cls = type(thing)
+    found = dict(getattr(thing, "__dict__", {}))
+    for base in cls.__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else list(slots):
+            own = f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            if name not in ("__dict__", "__weakref__"):
+                with suppress(AttributeError):
+                    found[own] = getattr(thing, own)
+    kept = {name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, functools.cached_property)}
+    return {str(name): value for name, value in found.items() if name not in kept}
+
+
+def in_python(cls: type) -> bool:
+    """Whether all of an object of this class is in its attributes: no base of it is written in another language."""
+    for base in cls.__mro__:
+        new = vars(base).get("__new__")
+        if not base.__flags__ & HEAP or (isinstance(new, types.BuiltinFunctionType) and new.__self__ is base):
+            break
+    else:
+        return True
+    slots = sum(isinstance(v, types.MemberDescriptorType) for each in cls.__mro__ for v in vars(each).values())
+    words = slots + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+    return base is object and cls.__basicsize__ <= object.__basicsize__ + words * tuple.__itemsize__

@@ -1,0 +1,320 @@
+"""Records on disk: content-addressed, append-only, atomic. A record is whole or absent, whatever happens.
+
+``DIR/records/KEY.json`` is the record, ``DIR/traces/KEY.npz`` its trace, written first: a record's presence says that
+all of it is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import secrets
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+
+from clbench.core.notices import notice
+from clbench.core.parameters import Refused
+from clbench.core.record import Predictions, Record, Trace
+from clbench.core.types import content_hash
+
+FORMAT = 2
+"""Version of the layout of a record file. From 2 on a record holds checksums of itself and of its trace."""
+
+
+Scalar = str | int | FiniteFloat | bool | None
+
+
+class Damaged(Refused):
+    """A file of a record is not what was written; the message names it and says what is wrong with it."""
+
+
+class RecordFile(BaseModel):
+    """The JSON of a record: the fields of :class:`clbench.core.record.Record`, with the trace beside it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = FORMAT
+    key: str
+    cell: dict[str, Any]
+    label: str
+    status: Literal["done", "skipped", "diverged", "failed"]
+    reason: str
+    fingerprint: str
+    cost: dict[str, FiniteFloat]
+    alarms: tuple[str, ...]
+    environment: dict[str, Scalar]
+    created: str
+    data: str = ""
+    has_trace: bool
+    sums: dict[str, str] = {}
+    """Checksums of the ``record``, all of this file but these, and of the file of its ``trace``; older records have
+    none."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What is kept beside the records of a result directory, where that is asked for.
+
+    Args:
+        folder: The result directory.
+        model: The model at the end of each run, ``models/KEY.pt``.
+        ends: The model after each experience too, ``models/KEY/EXPERIENCE.pt``.
+        predictions: Predictions at the ends of experiences, ``predictions/KEY.parquet``.
+    """
+
+    folder: Path
+    model: bool = False
+    ends: bool = False
+    predictions: bool = False
+
+    def lacks(self, record: Record) -> bool:
+        """Whether a run that is done has left out something of it."""
+        if record.status != "done":
+            return False
+        path = model_path(record.key, self.folder)
+        last = record.trace.n_experiences - 1 if record.trace is not None else 0
+        return (
+            (self.model and not path.exists())
+            or (self.ends and not end_path(path, last).exists())
+            or (self.predictions and not predictions_path(record.key, self.folder).exists())
+        )
+
+
+def save(record: Record, directory: Path) -> Path:
+    """Write a record and return its path.
+
+    Raises:
+        OSError: The disk is full or not writable; nothing of the record is left behind then.
+    """
+    path = record_path(record.key, directory)
+    fields = {k: v for k, v in vars(record).items() if k != "trace"}
+    sums: dict[str, str] = {}
+    if record.trace is not None:
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {name: np.asarray(getattr(record.trace, name)) for name in TRACE_FIELDS}
+        extra = {name: getattr(record.trace, name) for name in OPTIONAL_FIELDS}
+        arrays |= {name: array for name, array in extra.items() if array.size}
+        np.savez_compressed(buffer, **arrays)
+        write(directory / "traces" / f"{record.key}.npz", buffer.getvalue())
+        sums["trace"] = _sum(buffer.getvalue())
+    fields["cost"] = {name: value for name, value in record.cost.items() if math.isfinite(value)}
+    held = RecordFile(**_encodable(fields), has_trace=record.trace is not None)
+    sums["record"] = _sum_of(json.loads(held.model_dump_json()))
+    write(path, held.model_copy(update={"sums": sums}).model_dump_json(indent=1).encode())
+    return path
+
+
+def _encodable(thing: Any) -> Any:
+    """The same data; what UTF-8 has no bytes for, as in names of files in another encoding, is written as an escape."""
+    if isinstance(thing, str):
+        return thing.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(thing, dict):
+        return {_encodable(name): _encodable(value) for name, value in thing.items()}
+    return type(thing)(map(_encodable, thing)) if isinstance(thing, list | tuple) else thing
+
+
+TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
+OPTIONAL_FIELDS = ("population", "masked", "class_score", "probe_step", "probe", "units", "competing", "met", "counted")
+"""Fields of a trace that a file holds only where something was recorded; older files have none of them."""
+
+
+def _sum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _sum_of(content: dict[str, Any]) -> str:
+    """The checksum of a record file's content but for its checksums, whatever the order and layout of its text."""
+    told = {name: value for name, value in content.items() if name != "sums"}
+    return _sum(json.dumps(told, sort_keys=True).encode())
+
+
+def _check(content: dict[str, Any], path: Path) -> None:
+    """See that a record is what was written: its cell is the one that its key stands for, its numbers are as they were.
+
+    Raises:
+        ValueError: It is not; with the reason.
+    """
+    if content["key"] != path.stem:
+        raise ValueError(f"it is the record of cell {content['key']}")
+    if content["key"] != content_hash(content["cell"]):
+        raise ValueError("its cell is not the one that its key stands for")
+    written = (content.get("sums") or {}).get("record")
+    if written is None and content.get("format", 1) > 1:
+        raise ValueError("it has no checksum")
+    if written is not None and written != _sum_of(content):
+        raise ValueError("it was changed after it was written")
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file atomically: it appears whole under its name, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")  # machines may share a folder
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def load(path: Path) -> Record:
+    """Read one record file.
+
+    Raises:
+        Damaged: It, or its trace, is missing or not what was written.
+        Refused: It is of a newer format.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
+        if content.get("format", 0) > FORMAT:
+            raise Refused(
+                f"{path} was written by a newer clbench (format {content['format']}, here {FORMAT}); upgrade clbench"
+            )
+        fields = RecordFile.model_validate(content).model_dump(exclude={"format", "has_trace", "sums"})
+        _check_cell(content["cell"])
+        _check(content, path)
+    except OSError as error:
+        raise Damaged(
+            f"the record {path} cannot be read ({error.strerror}); a record is DIR/records/KEY.json"
+        ) from None
+    except (AttributeError, TypeError, ValidationError, ValueError, KeyError, RecursionError) as error:
+        if isinstance(error, Refused):
+            raise
+        what = str(error).split("\n")[0]
+        raise Damaged(f"the record {path} is damaged ({what}); remove it and run its benchmark again") from None
+    written = (content.get("sums") or {}).get("trace", "")
+    folder = path.parent.parent
+    trace = _load_trace(folder / "traces" / f"{path.stem}.npz", written) if content["has_trace"] else None
+    if trace is not None and not trace.competing.size:
+        stream = fields["cell"].get("stream") or {}
+        settled = stream.get("output") == "all" or stream.get("setting") in ("task", "domain")
+        trace = replace(trace, settled=settled)
+    kept = predictions_path(path.stem, folder)
+    if trace is not None and kept.exists():
+        trace = replace(trace, predictions=Predictions(kept))
+    return Record(**fields, trace=trace)
+
+
+def _no_number(written: str) -> Any:
+    raise ValueError(f"{written} is no number")
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    return number if abs(number) < float("inf") else _no_number(written)
+
+
+def _check_cell(cell: dict[str, Any]) -> None:
+    """What every reader of a cell relies on."""
+    benchmark, items = cell["benchmark"], cell["strategy"]
+    if not isinstance(benchmark["name"], str) or not isinstance(benchmark["version"], int | str):
+        raise ValueError("its benchmark has no name and version")
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ValueError("its strategy is no list of parts")
+    if not isinstance(cell["seed"], int):
+        raise ValueError("its seed is no whole number")
+
+
+def _load_trace(path: Path, written: str) -> Trace:
+    try:
+        held = path.read_bytes()
+        if written and _sum(held) != written:
+            raise ValueError("it is not the one that the record was written with")
+        with np.load(io.BytesIO(held)) as arrays:  # given a path, np.load leaves a damaged file open
+            fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
+            fields |= {name: arrays[name] for name in OPTIONAL_FIELDS if name in arrays}
+        return Trace(**{**fields, "every": int(fields["every"])})
+    except (
+        OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, TypeError, EOFError,
+    ) as error:  # fmt: skip
+        raise Damaged(
+            f"the trace {path} is damaged or missing ({error}); remove it and its record and run the benchmark again"
+        ) from None
+
+
+def has(key: str, directory: Path) -> bool:
+    """Whether the cell's record is there."""
+    return record_path(key, directory).exists()
+
+
+def record_path(key: str, directory: Path) -> Path:
+    """Where the record of a cell lies."""
+    return directory / "records" / f"{key}.json"
+
+
+def predictions_path(key: str, directory: Path) -> Path:
+    """Where the predictions of a cell lie, if they were kept."""
+    return directory / "predictions" / f"{key}.parquet"
+
+
+def model_path(key: str, directory: Path) -> Path:
+    """Where the model of a cell lies, if it was kept; those of its experiences are in a folder of that name."""
+    return directory / "models" / f"{key}.pt"
+
+
+def end_path(path: Path, experience: int) -> Path:
+    """Where the model after an experience lies, by the ``path`` of that at the end of the run."""
+    return path.with_suffix("") / f"{experience}.pt"
+
+
+def load_all(*directories: Path) -> Iterator[Record]:
+    """All records of some result directories, in a stable order; files that cannot be used are told and left out.
+
+    Raises:
+        Refused: A directory without records that can be read.
+    """
+    for directory in directories:
+        paths = sorted((directory / "records").glob("*.json"))
+        foreign = [path.name for path in paths if path.name.startswith(".")]
+        if foreign:
+            names = ", ".join(foreign[:3]) + ", ..." * (len(foreign) > 3)
+            notice(f"left out of {directory / 'records'}: {names}, which are no records")
+        readable = False
+        for path in paths:
+            if path.name.startswith("."):
+                continue
+            try:
+                record = load(path)
+            except Refused as error:
+                notice(f"left out: {error}")
+                continue
+            readable = True
+            yield record
+        if not readable:
+            raise Refused(f"{directory} holds no records; give a directory that `clbench run --out DIR` has written")
+
+
+def set_aside(path: Path) -> Path:
+    """Move a file, or folder, that cannot be used into ``damaged/`` beside it, and return where it is now.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder = path.parent / "damaged"
+    folder.mkdir(exist_ok=True)
+    place, number = folder / path.name, 1
+    while place.exists():
+        number += 1
+        place = folder / f"{path.name}.{number}"
+    return path.rename(place)
+
+
+def set_record_aside(key: str, directory: Path) -> None:
+    """The same for a record and its trace, whichever of them are there."""
+    for path in (record_path(key, directory), directory / "traces" / f"{key}.npz"):
+        if path.exists() or path.is_symlink():
+            set_aside(path)

@@ -1,0 +1,198 @@
+"""Which data sets there are, and from a name to the function that reads one. Imports nothing heavy.
+
+A source is a function ``(data_dir, *, size=None, scale=None, layout=None, background=None) -> Dataset``, without those
+settings that it does not know; ``DATASETS.add`` also takes a finished :class:`~clbench.core.types.Dataset`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.registry import Registry
+from clbench.core.types import Dataset
+from clbench.data.roots import data_root
+from clbench.data.torchvision_source import SPLITS
+
+
+class Source(Protocol):
+    """Loads a data set from below a folder, with those settings that are not at their default."""
+
+    def __call__(self, data_dir: Path, **settings: Any) -> Dataset: ...
+
+
+QUOTES = ("'", '"')
+
+_TV = "clbench.data.torchvision_source"
+
+DATASETS = Registry(
+    "data set",
+    "clbench.datasets",
+    {
+        "digits": ("clbench.data.digits:digits", "scikit-learn's digits: 1797 images 1x8x8, 10 classes, no download"),
+        "mnist": (f"{_TV}:mnist", "MNIST: 70000 images 1x28x28, 10 classes"),
+        "fashion_mnist": (f"{_TV}:fashion_mnist", "Fashion-MNIST: 70000 images 1x28x28, 10 classes"),
+        "kmnist": (f"{_TV}:kmnist", "Kuzushiji-MNIST: 70000 images 1x28x28, 10 classes"),
+        "emnist": (f"{_TV}:emnist", "EMNIST balanced: 131600 images 1x28x28, 47 classes"),
+        "usps": (f"{_TV}:usps", "USPS: 9298 images 1x16x16, 10 classes"),
+        "svhn": (f"{_TV}:svhn", "Street View House Numbers: 99289 images 3x32x32, 10 classes"),
+        "stl10": (f"{_TV}:stl10", "STL-10, labelled part: 13000 images 3x96x96, 10 classes"),
+        "cifar10": (f"{_TV}:cifar10", "CIFAR-10: 60000 images 3x32x32, 10 classes"),
+        "cifar100": (f"{_TV}:cifar100", "CIFAR-100: 60000 images 3x32x32, 100 classes"),
+        "folder:PATH": ("clbench.data.folder:from_folder", "images in train/<class>/* and test/<class>/* (or val)"),
+        "csv:PATH": ("clbench.data.tables:from_csv", "CSV file with a column label; ?label=..., ?split=..., ?test=0.2"),
+        "npz:PATH": ("clbench.data.npz:from_npz", ".npz file with x_train, y_train, x_test, y_test"),
+        "hf:PATH": (
+            "clbench.data.huggingface:from_hub",
+            "owner/name on the Hugging Face hub, by the package datasets",
+        ),
+        "parquet:PATH": ("clbench.data.parquet:from_parquet", "parquet files as on public hubs: train-*, test-*"),
+    },
+)
+
+
+def parts(name: str, data_dir: Path | None = None) -> list[str]:
+    """The data sets that a name joins: ``mnist+usps`` are two.
+
+    A ``+`` inside a path belongs to the path: where no name follows it, where the path is in quotes
+    (``folder:"cats+digits"``), or where a file or folder of the longer name exists.
+
+    Args:
+        name: One or several.
+        data_dir: What paths are relative to; the usual folder by default.
+    """
+    if name in DATASETS:
+        return [name]
+    pieces, found = name.split("+"), []
+    while pieces:
+        taken = _whole(pieces, data_dir)
+        found.append("+".join(pieces[:taken]))
+        pieces = pieces[taken:]
+    return found
+
+
+def _whole(pieces: list[str], data_dir: Path | None) -> int:
+    """How many pieces, from the first, are one data set."""
+    form, colon, path = pieces[0].partition(":")
+    if not colon:
+        return 1
+    if path[:1] in QUOTES:
+        closed = (
+            n
+            for n in range(1, len(pieces) + 1)
+            if len(rest := "+".join(pieces[:n])) > len(form) + 2 and rest.endswith(path[0])
+        )
+        return next(closed, len(pieces))
+    root = data_root(data_dir)
+    for n in range(len(pieces), 1, -1):
+        if (root / Path("+".join([path, *pieces[1:n]]).partition("?")[0]).expanduser()).exists():
+            return n
+    return next((n for n in range(1, len(pieces)) if _begins_a_name(pieces[n])), len(pieces))
+
+
+def _begins_a_name(piece: str) -> bool:
+    return piece in DATASETS or piece in SPLITS or f"{piece.partition(':')[0]}:PATH" in DATASETS
+
+
+def _unquoted(path: str) -> str:
+    return path[1:-1] if path[:1] in QUOTES and path[:1] == path[-1:] else path
+
+
+def check_name(name: str, data_dir: Path | None = None) -> None:
+    """Refuse a name that stands for no data set, or joins one that is none, without loading anything heavy.
+
+    Args:
+        name: One or several.
+        data_dir: What paths are relative to; the usual folder by default.
+
+    Raises:
+        Refused: With the nearest known name.
+    """
+    joined = parts(name, data_dir)
+    if len(joined) > 1:
+        if len(set(joined)) < len(joined):
+            raise Refused(f"data set {name!r} joins the same one twice; name each once")
+        for part in joined:
+            check_name(part)
+        return
+    form, colon, path = name.partition(":")
+    if colon:
+        if form.endswith(".py") or f"{form}:PATH" not in DATASETS or not path:
+            forms = ", ".join(entry.name for entry in DATASETS if entry.name.endswith(":PATH"))
+            raise Refused(f"data set {name!r} is not of a known form; write one of {forms}")
+    elif name not in DATASETS and name not in SPLITS:
+        known = [entry.name for entry in DATASETS] + list(SPLITS)
+        raise Refused(f"there is no data set called {name!r}; {did_you_mean(name, known)}")
+
+
+def source(name: str) -> str:
+    """What identifies the code of the plugins behind a name, for the hash of a cell; empty where there is none."""
+    forms = [f"{form}:PATH" if colon else form for form, colon, _ in (part.partition(":") for part in parts(name))]
+    return "+".join(filter(None, (DATASETS.source(form) for form in forms if not DATASETS.is_added(form))))
+
+
+CONTENTS = {
+    "csv": "clbench.data.tables",
+    "npz": "clbench.data.npz",
+    "folder": "clbench.data.folder",
+    "parquet": "clbench.data.parquet",
+}
+"""Forms whose files are the user's own -> the module that knows which files those are."""
+
+
+def contents(name: str, data_dir: Path) -> str:
+    """What identifies the rows behind a name where the name alone does not: the checksum of the files that a path
+    stands for, and of the rows of a data set that this program has added; empty for all others.
+
+    Raises:
+        Refused: Files are missing or cannot be read.
+    """
+    return "+".join(filter(None, (_contents(part, data_dir) for part in parts(name, data_dir))))
+
+
+def _contents(name: str, data_dir: Path) -> str:
+    form, colon, path = name.partition(":")
+    if colon and form in CONTENTS:
+        found: str = import_module(CONTENTS[form]).contents_of(_unquoted(path), data_dir)
+        return found
+    return resolve(name)(data_dir).checksum if DATASETS.is_added(name) else ""
+
+
+def resolve(name: str) -> Source:
+    """The source behind a name.
+
+    Raises:
+        Refused: No such data set, or its plugin does not import.
+    """
+    check_name(name)
+    form, colon, path = name.partition(":")
+    if colon:
+        return _source(name, partial(DATASETS.get(f"{form}:PATH"), _unquoted(path)))
+    if name in DATASETS:
+        return _source(name, DATASETS.get(name))
+    from clbench.data.torchvision_source import from_torchvision
+
+    return _source(name, partial(from_torchvision, name))
+
+
+def _source(name: str, thing: Any) -> Source:
+    """The function behind a thing, which refuses settings that it does not know."""
+    if isinstance(thing, Dataset):
+        known, read = {}, lambda _: thing
+    elif callable(thing):
+        known, read = dict(inspect.signature(thing).parameters), thing
+    else:
+        raise Refused(f"data set {name!r} is a {type(thing).__name__}; register a Dataset or a function that makes one")
+
+    def source(data_dir: Path, **settings: Any) -> Dataset:
+        for setting in settings:
+            if setting not in known:
+                raise Refused(f"data set {name!r} has no setting {setting!r}; leave it out, its rows come as they are")
+        made: Dataset = read(data_dir, **settings)
+        return made
+
+    return source

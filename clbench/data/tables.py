@@ -1,0 +1,194 @@
+"""Tables: a column of labels, the others numbers. A CSV file by name, and frames that a program holds."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.types import Dataset
+from clbench.data import file_contents
+from clbench.data.arrays import assemble
+from clbench.data.cache import cached
+from clbench.data.labels import label_array, some
+from clbench.data.parquet import LABELS
+from clbench.data.roots import locate
+from clbench.data.splits import cut
+
+LABEL_COLUMNS = (*LABELS, "y")
+TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
+INDEX = "Unnamed: 0"
+"""How pandas calls a column without a name, as it writes one for a frame's index; it is left out."""
+OPTIONS = ("label", "split", "test")
+
+Split = tuple[NDArray[Any], NDArray[Any]]
+
+
+def from_csv(path: str, data_dir: Path, *, scale: float | None = None) -> Dataset:
+    """Read a CSV file with a header: a column of labels, and numbers in all others.
+
+    Args:
+        path: The file, absolute or relative to ``data_dir``; behind it ``?label=COLUMN`` where the column of labels has
+            none of the usual names, ``split=COLUMN`` of the one that says ``train`` or ``test``, and ``test=FRACTION``
+            of the rows that become test rows where there is none (stratified, the same for every seed; 0.2), with
+            ``&`` between them.
+        data_dir: Folder of data sets.
+        scale: As in :func:`clbench.data.from_arrays`.
+
+    Raises:
+        Refused: A missing or damaged file, unknown columns, or columns that do not hold numbers.
+    """
+    plain, _, query = path.partition("?")
+    options = _options(query, path)
+    file = locate("csv", plain, data_dir, folder=False)
+    decode = partial(_decode, f"csv:{path}", file, options, scale)
+    identity = json.dumps([file_contents.checksum([file]), options], sort_keys=True)
+    return cached(f"csv-{file.stem}", [file], decode, identity=identity, scale=scale)
+
+
+def contents_of(path: str, data_dir: Path) -> str:
+    """The checksum of what is in the file; the rest as in :func:`from_csv`."""
+    return file_contents.checksum([locate("csv", path.partition("?")[0], data_dir, folder=False)])
+
+
+def _options(query: str, path: str) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for pair in filter(None, query.split("&")):
+        key, _, value = pair.partition("=")
+        if key not in OPTIONS or not value:
+            raise Refused(f"data set 'csv:{path}': {pair!r} is not known; {did_you_mean(key, OPTIONS)}")
+        options[key] = value
+    if "test" in options:
+        try:
+            options["test"] = float(options["test"])
+        except ValueError:
+            options["test"] = 0.0
+        if not 0 < options["test"] < 1:
+            raise Refused(f"data set 'csv:{path}': test is the fraction of test rows, between 0 and 1; write test=0.2")
+    return options
+
+
+def _decode(name: str, file: Path, options: dict[str, Any], scale: float | None) -> Dataset:
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(file)
+    except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own errors are among the second
+        first = (str(error).splitlines() or [""])[0]
+        raise Refused(f"{file} cannot be read as CSV ({first}); save it again with a header and commas") from error
+    train, test = splits(frame, where=str(file), **options)
+    return assemble(name, train, test, where=str(file), scale=scale)
+
+
+def splits(
+    frame: Any, *, where: str, label: str | None = None, split: str | None = None, test: float = 0.2
+) -> tuple[Split, Split]:
+    """Training and test rows of one frame: as its column ``split`` says, else cut by a fixed draw.
+
+    Args:
+        frame: Of pandas.
+        where: How messages call it.
+        label: The column of labels; one of the usual names by default.
+        split: The column that says ``train`` or ``test``; one of that name by default.
+        test: Fraction of test rows where there is no such column.
+
+    Raises:
+        Refused: Unknown columns, or columns that do not hold numbers.
+    """
+    frame = _tidy(frame, where)
+    label = label_column(frame, label, where)
+    if split is not None and split not in frame.columns:
+        raise Refused(f"{where} has no column {split!r}; {did_you_mean(split, map(str, frame.columns))}")
+    told = "split" if split is None and _tells(frame, "split") and label != "split" else split
+    if told is None:
+        x, y = rows(frame, label, where)
+        first, second = cut(x, label_array(y, len(x), f"{where}: column {label!r}"), test=test, where=where)
+        return first, second
+    words = frame[told].astype(str).str.strip().str.lower()
+    known = words.isin((*TRAIN, *TEST))
+    if not known.all():
+        raise Refused(f"{where}: column {told!r} has {words[~known].iloc[0]!r}; it says train or test for every row")
+    parts = [frame[words.isin(names)].drop(columns=[told]) for names in (TRAIN, TEST)]
+    for part, what in zip(parts, ("train", "test"), strict=True):
+        if not len(part):
+            raise Refused(f"{where}: column {told!r} says {what} for no row; mark some")
+    return rows(parts[0], label, where), rows(parts[1], label, where)
+
+
+def pair(train: Any, test: Any, *, where: str, label: str | None = None) -> tuple[Split, Split]:
+    """Training and test rows of two frames with the same columns, in whatever order.
+
+    Args:
+        train, test: Of pandas.
+        where: How messages call them.
+        label: The column of labels; one of the usual names by default.
+
+    Raises:
+        Refused: Unknown or different columns, or columns that do not hold numbers.
+    """
+    train, test = _tidy(train, where), _tidy(test, where)
+    differing = set(train.columns) ^ set(test.columns)
+    if differing:
+        raise Refused(f"{where}: only one of both frames has the columns {some(sorted(differing))}; give both the same")
+    label = label_column(train, label, where)
+    return rows(train, label, where), rows(test[list(train.columns)], label, where)
+
+
+def _tidy(frame: Any, where: str) -> Any:
+    """The frame with text for the names of its columns, without an index that pandas wrote among them."""
+    frame = frame.rename(columns=str)
+    if frame.columns.has_duplicates:
+        raise Refused(f"{where} has the column {frame.columns[frame.columns.duplicated()][0]!r} twice; rename one")
+    return frame.drop(columns=[INDEX], errors="ignore")
+
+
+def _tells(frame: Any, column: str) -> bool:
+    return column in frame.columns and bool(frame[column].astype(str).str.lower().isin((*TRAIN, *TEST)).all())
+
+
+def label_column(frame: Any, label: str | None, where: str) -> str:
+    """The column of labels: the one asked for, or the first of the usual names."""
+    columns = [str(column) for column in frame.columns]
+    if label is not None:
+        if label not in columns:
+            raise Refused(f"{where} has no column {label!r}; {did_you_mean(label, columns)}")
+        return label
+    found = [column for name in LABEL_COLUMNS for column in columns if column.lower() == name]
+    if not found:
+        raise Refused(
+            f"{where} has no column of labels (one of {', '.join(LABEL_COLUMNS)}); its columns are "
+            f"{', '.join(columns[:20])}; say which one: csv:FILE?label=COLUMN, or dataset=(frame, 'COLUMN')"
+        )
+    return found[0]
+
+
+def rows(frame: Any, label: str, where: str) -> Split:
+    """Numbers (N, F) of all columns but one, and that column's labels (N,)."""
+    return numbers(frame.drop(columns=[label]), where), frame[label].to_numpy()
+
+
+def numbers(frame: Any, where: str) -> NDArray[Any]:
+    """(N, F) of a frame whose columns are numbers.
+
+    Raises:
+        Refused: There are none, or one is something else, or has gaps.
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    if not len(frame.columns):
+        raise Refused(f"{where} has no columns beside the labels; there is nothing to learn from")
+    for column in frame.columns:
+        if not is_numeric_dtype(frame[column].dtype):
+            raise Refused(
+                f"{where}: column {str(column)!r} holds {frame[column].dtype}, not numbers; leave it out, or encode it "
+                "(pandas.get_dummies)"
+            )
+        if frame[column].isna().any():
+            raise Refused(f"{where}: column {str(column)!r} has gaps; fill them or drop their rows")
+    plain = [column.to_numpy(dtype=None if column.dtype.kind in "iufb" else float) for _, column in frame.items()]
+    return np.stack([column.astype(column.dtype.base) for column in plain], axis=1)

@@ -1,0 +1,276 @@
+"""Data sets as programs hold them: arrays, pairs, torch data sets, frames, bunches, mappings and names, made one form.
+
+What comes without test rows is cut: a fifth of the rows, stratified, the same for every seed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clbench.core.parameters import Refused
+from clbench.core.types import Dataset
+from clbench.data import from_arrays, load, tables
+from clbench.data.labels import as_array, label_array
+from clbench.data.pixel_values import Layout
+from clbench.data.splits import cut
+
+TAKES = (
+    "a clbench.Dataset; a name, such as 'digits' or 'csv:FILE'; (x_train, y_train, x_test, y_test), as it is, in two "
+    "pairs or as a mapping of those names; a torch data set, a pandas frame with a column 'label', or a scikit-learn "
+    "Bunch; or (train, test) of those"
+)
+WHERE = "dataset="
+FILES = {".npz": "npz", ".csv": "csv"}
+"""Ending of a file -> its form."""
+Split = tuple[Any, Any, list[str] | None]
+"""Rows, labels, and names of the classes where they are known."""
+
+
+def given(
+    thing: Any,
+    *,
+    name: str = "arrays",
+    data_dir: str | PathLike[str] | None = None,
+    scale: float | None = None,
+    layout: Layout | None = None,
+) -> Dataset:
+    """The data set that a program hands over, in any of the forms of :data:`TAKES`.
+
+    Args:
+        thing: What was handed over. The label column of a frame may stand behind it: ``(frame, "species")``,
+            ``(train, test, "species")``.
+        name: How records call it, where it has no name of its own.
+        data_dir: Where data sets with names lie.
+        scale, layout: As in :func:`clbench.data.from_arrays`; not of those that are finished or have a name.
+
+    Raises:
+        Refused: Something else, or contents that cannot be used, with the cure.
+    """
+    if isinstance(thing, Dataset):
+        return thing
+    path = source_name(thing)
+    if path is not None:
+        return load(path, data_dir)
+    if _is_hub(thing):
+        from clbench.data.huggingface import from_splits
+
+        return from_splits(thing, name, scale=scale)
+    train, test = _halves(thing)
+    names = train[2] if test[2] is None or train[2] == test[2] else None
+    y = as_array(train[1], f"{WHERE}: y_train")
+    fits = names is not None and y.dtype.kind in "iu" and y.size and y.min() >= 0 and y.max() < len(names)
+    parts = (train[0], train[1], test[0], test[1])
+    return from_arrays(name, *parts, class_names=names if fits else None, scale=scale, layout=layout)
+
+
+def source_name(thing: Any) -> str | None:
+    """The name of a data set that is named: text as it is, a path with the form that it has; else ``None``."""
+    if isinstance(thing, str):
+        file = Path(thing).expanduser()
+        if file.suffix.lower() not in FILES or not file.is_file():
+            return thing
+        thing = file  # a file as it lies there, without the form before it
+    if not isinstance(thing, Path):
+        return None
+    form = FILES.get(thing.suffix.lower())
+    if form is None and thing.is_dir():
+        form = "folder" if (thing / "train").is_dir() and not any(thing.rglob("*.parquet")) else "parquet"
+    if form is None:
+        raise Refused(f"{WHERE}{thing} is no .npz or .csv file and no folder; give one of them, or {TAKES}")
+    return f"{form}:'{thing.absolute()}'" if "+" in str(thing) else f"{form}:{thing.absolute()}"
+
+
+def _halves(thing: Any) -> tuple[Split, Split]:
+    """Training and test rows."""
+    if isinstance(thing, Mapping) and not _is_bunch(thing):
+        return _of_mapping(thing)
+    if _is_split(thing):
+        return _cut(thing)
+    if not isinstance(thing, tuple | list) or len(thing) not in (2, 3, 4):
+        raise _unknown(thing)
+    if len(thing) == 4:
+        return _of_four(*thing)
+    *parts, label = thing if isinstance(thing[-1], str) else (*thing, None)
+    if label is not None and not all(map(_is_frame, parts)):
+        raise Refused(f"{WHERE}: the label column {label!r} goes with pandas frames; this is {_kind(thing)}")
+    if len(parts) == 1:
+        return _cut(parts[0], label)
+    if len(parts) == 2 and all(_is_split(part) for part in parts) and not _is_x_and_y(*parts):
+        if all(map(_is_frame, parts)):
+            first, second = tables.pair(*map(_pandas, parts), where=WHERE, label=label)
+            return (*first, None), (*second, None)
+        train, test = map(_split, parts)
+        return train, test
+    if len(parts) == 2 and not any(_is_split(part, arrays=False) or isinstance(part, Mapping) for part in parts):
+        return _cut((parts[0], parts[1]))
+    raise _unknown(thing)
+
+
+def _of_four(x_train: Any, second: Any, third: Any, y_test: Any) -> tuple[Split, Split]:
+    """Four arrays in our order, or in that of scikit-learn's ``train_test_split``."""
+    if _dimensions(second) > 1 and _dimensions(third) == 1 and _shape(second)[1:] == _shape(x_train)[1:]:
+        second, third = third, second
+    return (*_plain(x_train, second), None), (*_plain(third, y_test), None)
+
+
+def _of_mapping(thing: Mapping[str, Any]) -> tuple[Split, Split]:
+    known = {str(key).lower(): value for key, value in thing.items()}
+    test = next((name for name in tables.TEST if name in known or f"x_{name}" in known), "test")
+    if "train" in known and test in known:
+        return _halves((known["train"], known[test]))
+    missing = [key for key in ("x_train", "y_train", f"x_{test}", f"y_{test}") if key not in known]
+    if missing:
+        raise Refused(
+            f"{WHERE} is a mapping without {', '.join(missing)} (it has {', '.join(map(str, thing)) or 'nothing'}); "
+            f"{WHERE} takes {TAKES}"
+        )
+    train = _plain(known["x_train"], known["y_train"])
+    return (*train, None), (*_plain(known[f"x_{test}"], known[f"y_{test}"]), None)
+
+
+def _cut(thing: Any, label: str | None = None) -> tuple[Split, Split]:
+    """Training and test rows of what comes without a split, or tells it in a column."""
+    if _is_frame(thing):
+        train, test = tables.splits(_pandas(thing), where=WHERE, label=label)
+        return (*train, None), (*test, None)
+    x, y, names = _split(thing)
+    x = as_array(x, f"{WHERE}: x")
+    y = label_array(y, len(x), f"{WHERE}: y")
+    train, test = cut(x, y, where=WHERE)
+    return (*train, names), (*test, names)
+
+
+# --------------------------------------------------------------------------------------------------- one split
+
+
+def _is_split(thing: Any, *, arrays: bool = True) -> bool:
+    """Whether a thing holds rows with their labels."""
+    if _is_torch(thing) or _is_frame(thing) or _is_bunch(thing):
+        return True
+    return arrays and isinstance(thing, tuple | list) and len(thing) == 2 and _is_x_and_y(*thing)
+
+
+def _is_x_and_y(x: Any, y: Any) -> bool:
+    """Whether two things are rows and their labels."""
+    if any(_is_torch(each) or isinstance(each, Mapping | str) or hasattr(each, "target") for each in (x, y)):
+        return False
+    if isinstance(x, tuple) or (_is_frame(y) and len(y.columns) > 1):
+        return False
+    return _dimensions(x) >= 2 and 1 <= _dimensions(y) <= 2 and _shape(x)[0] == _shape(y)[0]
+
+
+def _split(thing: Any) -> Split:
+    if _is_torch(thing):
+        return _of_torch(thing)
+    if _is_frame(thing):
+        frame = _pandas(thing)
+        return (*tables.pair(frame, frame, where=WHERE)[0], None)
+    if _is_bunch(thing):
+        names = thing.get("target_names")
+        return (*_plain(thing["data"], thing["target"]), None if names is None else [str(name) for name in names])
+    if isinstance(thing, tuple | list) and len(thing) == 2:
+        return (*_plain(*thing), None)
+    raise _unknown(thing)
+
+
+def _plain(x: Any, y: Any) -> tuple[Any, Any]:
+    """Rows and labels, frames and series of pandas as arrays."""
+    return tables.numbers(_pandas(x), WHERE) if _is_frame(x) else x, _pandas(y).to_numpy() if _is_frame(y) else y
+
+
+def _of_torch(thing: Any) -> Split:
+    """All rows of a torch data set, in order; of a loader those of its data set."""
+    import torch
+    from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+    source: Any = thing.dataset if isinstance(thing, DataLoader) else thing
+    names = getattr(source, "classes", None)
+    names = [str(name) for name in names] if isinstance(names, Sequence) and not isinstance(names, str) else None
+    if isinstance(source, TensorDataset):
+        if len(source.tensors) < 2:
+            raise Refused(f"{WHERE}: a TensorDataset holds rows and labels; this one has {len(source.tensors)} tensors")
+        return source.tensors[0], source.tensors[1], names
+    counted = not isinstance(source, IterableDataset) and hasattr(source, "__len__")
+    rows: Iterable[Any] = (source[i] for i in range(len(source))) if counted else source
+    x, y = [], []
+    with torch.random.fork_rng(devices=[]):
+        for number, item in enumerate(_items(rows, type(source).__name__)):
+            if not isinstance(item, tuple | list) or len(item) < 2:
+                raise Refused(
+                    f"{WHERE}: item {number} of {type(source).__name__} is {_kind(item)}; it has to be (input, label)"
+                )
+            x.append(as_array(item[0], f"{WHERE}: the input of item {number} of {type(source).__name__}"))
+            y.append(as_array(item[1], f"{WHERE}: the label of item {number} of {type(source).__name__}"))
+            if x[-1].shape != x[0].shape or y[-1].shape != y[0].shape:
+                raise Refused(
+                    f"{WHERE}: item {number} of {type(source).__name__} has shape {x[-1].shape} and item 0 "
+                    f"{x[0].shape}; bring all to one size (a transform that resizes)"
+                )
+    if not x:
+        raise Refused(f"{WHERE}: {type(source).__name__} has no items")
+    return np.stack(x), np.stack(y), names
+
+
+def _items(rows: Iterable[Any], kind: str) -> Iterator[Any]:
+    """The items of a torch data set; one that cannot be had is told by its number."""
+    number = 0
+    try:
+        for item in rows:
+            yield item
+            number += 1
+    except Exception as error:
+        raise Refused(
+            f"{WHERE}: item {number} of {kind} cannot be read ({type(error).__name__}: {error}); repair it or leave it "
+            "out (torch.utils.data.Subset)"
+        ) from error
+
+
+# --------------------------------------------------------------------------------------------------- what it is
+
+
+def _is_torch(thing: Any) -> bool:
+    torch = sys.modules.get("torch.utils.data")  # who holds such a data set has imported it
+    return torch is not None and isinstance(thing, torch.Dataset | torch.DataLoader)
+
+
+def _is_frame(thing: Any) -> bool:
+    return hasattr(thing, "columns") and (hasattr(thing, "iloc") or hasattr(thing, "to_pandas"))
+
+
+def _pandas(thing: Any) -> Any:
+    return thing if hasattr(thing, "iloc") else thing.to_pandas()
+
+
+def _is_bunch(thing: Any) -> bool:
+    return isinstance(thing, Mapping) and "data" in thing and "target" in thing
+
+
+def _is_hub(thing: Any) -> bool:
+    return isinstance(thing, Mapping) and bool(thing) and all(hasattr(split, "features") for split in thing.values())
+
+
+def _shape(thing: Any) -> tuple[int, ...]:
+    try:
+        return tuple(thing.shape) if hasattr(thing, "shape") else np.shape(thing)
+    except ValueError:  # rows of different lengths
+        return (len(thing),)
+
+
+def _dimensions(thing: Any) -> int:
+    return len(_shape(thing))
+
+
+def _unknown(thing: Any) -> Refused:
+    return Refused(f"{WHERE} is {_kind(thing)}; it takes {TAKES}")
+
+
+def _kind(thing: Any) -> str:
+    if isinstance(thing, tuple | list):
+        return f"a {type(thing).__name__} of {', '.join(type(each).__name__ for each in thing[:6]) or 'nothing'}"
+    return f"a {type(thing).__name__}"

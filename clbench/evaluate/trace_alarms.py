@@ -1,0 +1,81 @@
+"""What looks wrong about a trace although nothing failed, whoever's loop wrote it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from clbench.core.record import Kind, Trace
+from clbench.core.types import Mask, Stream
+
+DEVIATIONS = 3.0
+"""How many standard errors below chance an accuracy has to be."""
+OWN = 2
+"""A task's own classes in ``trace.units``."""
+
+
+def of_trace(stream: Stream, trace: Trace) -> list[str]:
+    """A sentence for each thing that looks wrong.
+
+    Args:
+        stream: The one that was learned.
+        trace: What was seen of it.
+    """
+    return [*_below_chance(stream, trace), *_masked_below(stream, trace)]
+
+
+def _below_chance(stream: Stream, trace: Trace) -> list[str]:
+    """Whether the final accuracy is lower than that of guessing among the classes that compete."""
+    ends = np.flatnonzero(trace.kind == Kind.END)
+    if not len(ends):
+        return []
+    score = trace.score[ends[-1]]
+    known = np.isfinite(score) & (trace.first_visit <= trace.experience[ends[-1]])
+    if not known.any():
+        return []
+    each = len(set(stream.tasks[0].classes)) if stream.task_labels else stream.n_outputs
+    chance, rows = 1 / each, float(trace.rows[known].sum())
+    mean = float(np.average(score[known], weights=trace.rows[known]))
+    if mean < chance - DEVIATIONS * math.sqrt(chance * (1 - chance) / rows):
+        return [f"the final accuracy is {100 * mean:.1f} %, below the {100 * chance:.1f} % of guessing"]
+    return []
+
+
+def _masked_below(stream: Stream, trace: Trace) -> list[str]:
+    """Whether the read-out that is told the task is anywhere worse than the one that is not, where it cannot be.
+
+    Both choose by the same scores. Where all classes of a task compete anyway, a row whose own class has the highest
+    score of all that compete has the highest among those of the task too: only a wrong read-out loses it. Where some
+    class of the task does not compete yet, the masked read-out lets it in, and may rightly lose rows to it.
+    """
+    if not trace.masked.size or not trace.units.size:
+        return []
+    with np.errstate(invalid="ignore"):
+        lower = trace.masked < trace.score - 1e-9
+    if lower.any():
+        lower &= _all_compete(stream, trace)
+    if not lower.any():
+        return []
+    look = int(np.flatnonzero(lower.any(axis=1))[0])
+    return [
+        f"accuracy among a task's own classes is below accuracy among all that compete at {int(lower.sum())} scores, "
+        f"the first after step {int(trace.step[look])}: the read-out is not what it should be"
+    ]
+
+
+def _all_compete(stream: Stream, trace: Trace) -> Mask:
+    """(K, T) whether all classes of a task compete at a look: in a task's own head, or among the classes seen."""
+    own = trace.units == OWN  # (T, C)
+    if stream.task_labels:
+        competes = np.zeros_like(own)
+        for task in stream.tasks:
+            competes[task.id, list(task.classes)] = True
+        return np.broadcast_to((own <= competes).all(axis=1), trace.score.shape)
+    if stream.output == "all":
+        return np.ones(trace.score.shape, dtype=bool)
+    seen = np.ones((len(stream) + 1, own.shape[1]), dtype=bool)  # the last is the start, when all compete
+    for position in range(len(stream)):
+        seen[position] = seen[position - 1] if position else False
+        seen[position, list(stream[position].classes)] = True
+    return (own <= seen[trace.experience][:, None]).all(axis=2)  # (K, T, C) -> (K, T)

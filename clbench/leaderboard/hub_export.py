@@ -1,0 +1,222 @@
+"""Records in a layout that data set hubs host: a card with YAML header, and parquet files of cells and of traces.
+
+``pandas.read_parquet`` and ``datasets.load_dataset(FOLDER, "cells")`` read it back.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clbench.core import store
+from clbench.core.parameters import Refused
+from clbench.core.record import Kind, Record, Trace
+from clbench.leaderboard.board import board
+from clbench.leaderboard.export import markdown
+from clbench.leaderboard.frame import frame
+from clbench.metrics import get as get_metric
+from clbench.metrics import metric_names
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from pyarrow import Table
+
+MARK = "<!-- written by clbench board --format hub; a later export replaces this file, but for the licence -->"
+
+COLUMNS = {
+    "benchmark": "name and version of the benchmark",
+    "strategy": "what learned, as boards call it",
+    "engine": "whose loop ran it: clbench, or the library of a hosted strategy",
+    "seed": "decides stream, order and initial weights, alike for all strategies",
+    "status": "done, skipped, diverged or failed",
+    "reason": "why, where it is not done",
+    "cost_*": "what the run spent: steps, rows, FLOPs, seconds, bytes",
+    "key": "content hash of the cell; the same in both tables",
+    "fingerprint": "hash of the stream that was learned",
+    "created": "when the record was written, UTC",
+    "alarms": "what looked wrong although nothing failed",
+    "environment_*": "versions and hardware of the run",
+    "cell": "all settings that determine the run, as JSON",
+}
+
+
+def export(records: Iterable[Record], folder: Path) -> list[Path]:
+    """Write ``README.md``, ``data/cells.parquet`` and ``data/traces.parquet``.
+
+    Args:
+        records: Of one benchmark or several.
+        folder: New, empty, or an earlier export, which is replaced; a licence chosen in its card is kept.
+
+    Returns:
+        The files.
+
+    Raises:
+        Refused: The folder holds something else, or cannot be written.
+    """
+    records = sorted(records, key=lambda r: (r.benchmark, r.label, r.seed, r.key))
+    card = folder / "README.md"
+    before = card.read_text(encoding="utf-8") if card.is_file() else ""
+    if folder.exists() and not (folder.is_dir() and (MARK in before or not any(folder.iterdir()))):
+        raise Refused(f"{folder} holds something else than an export of clbench; name a new folder, or an empty one")
+    contents = {
+        folder / "data" / "cells.parquet": _parquet(_plain(cells(records))),
+        folder / "data" / "traces.parquet": _parquet(traces(records)),
+        card: _card(records, licence=_licence(before)).encode(),
+    }
+    try:
+        for path, content in contents.items():
+            store.write(path, content)
+    except OSError as error:
+        raise Refused(f"{folder} cannot be written ({error.strerror}); name another folder") from None
+    return list(contents)
+
+
+def cells(records: Sequence[Record]) -> DataFrame:
+    """A row per cell: the columns of :func:`clbench.leaderboard.frame.frame` without traces, and ``cell`` as JSON."""
+    table = frame(records).drop(columns="trace")
+    written = {record.key: json.dumps(record.cell, sort_keys=True) for record in records}
+    return table.assign(cell=[written[key] for key in table["key"]])
+
+
+def traces(records: Sequence[Record]) -> Table:
+    """A row per look and task that was looked at: ``key look step kind experience task score``."""
+    import pyarrow as pa
+
+    parts = [_long(record.key, record.trace) for record in records if record.trace is not None]
+    schema = pa.schema(
+        {
+            "key": pa.string(), "look": pa.int32(), "step": pa.int64(), "kind": pa.string(),
+            "experience": pa.int32(), "task": pa.int32(), "score": pa.float64(),
+        }
+    )  # fmt: skip
+    return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
+
+
+def _long(key: str, trace: Trace) -> Table:
+    import pyarrow as pa
+
+    look, task = np.nonzero(~np.isnan(trace.score))
+    kinds = np.array([Kind(kind).name.lower() for kind in trace.kind])
+    return pa.table(
+        {
+            "key": [key] * len(look),
+            "look": look,
+            "step": trace.step[look],
+            "kind": kinds[look],
+            "experience": trace.experience[look],
+            "task": task,
+            "score": trace.score[look, task],
+        }
+    )
+
+
+def _plain(table: DataFrame) -> Table:
+    """With lists in place of tuples, and text where a column of provenance mixes types."""
+    import pyarrow as pa
+
+    table = table.assign(alarms=table["alarms"].map(list))
+    for name in table.columns:
+        if name.startswith("environment_") and table[name].dtype == object:
+            table[name] = [None if value is None or value != value else str(value) for value in table[name]]
+    made = pa.Table.from_pandas(table, preserve_index=False)
+    place = made.schema.get_field_index("alarms")
+    return made.set_column(place, "alarms", made.column(place).cast(pa.list_(pa.string()))).replace_schema_metadata()
+
+
+def _parquet(table: Table) -> bytes:
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+# --------------------------------------------------------------------------------------------------- the card
+
+
+def _licence(card: str) -> str:
+    found = re.search(r"^license: *(.+)$", card, flags=re.MULTILINE)
+    return f"license: {found.group(1)}" if found else "# license: yours to choose, such as cc-by-4.0"
+
+
+def _card(records: Sequence[Record], *, licence: str) -> str:
+    counts = Counter(record.benchmark for record in records)
+    names = ", ".join(counts)
+    versions = ", ".join(sorted({str(record.environment.get("clbench", "?")) for record in records}))
+    listed = "\n".join(f"- `{name}`: {number} cells" for name, number in counts.items())
+    metrics = "\n".join(
+        f"| `{name}` | {get_metric(name).title}: {_cell(get_metric(name).formula)} |" for name in metric_names()
+    )
+    columns = "\n".join(f"| `{name}` | {what} |" for name, what in COLUMNS.items())
+    return f"""---
+pretty_name: {json.dumps(f"Continual-learning results on {names}")}
+{licence}
+tags: [continual-learning, benchmark, leaderboard, clbench]
+configs:
+- config_name: cells
+  default: true
+  data_files: [{{split: train, path: data/cells.parquet}}]
+- config_name: traces
+  data_files: [{{split: train, path: data/traces.parquet}}]
+---
+{MARK}
+
+# Continual-learning results on {names}
+
+A row per run (`cells`), and the accuracy on every task at every look into it (`traces`). A run is one strategy on one
+stream of experiences with one seed; strategies at a seed share stream, order and initial weights, so rows are paired.
+
+{listed}
+
+## How it was made
+
+By clbench {versions}. The column `cell` holds every setting of a run; the same settings give the same `key`, and
+`clbench run BENCHMARK --out DIR` makes the records again. Metrics are pure functions of the traces, computed when this
+was exported.
+
+{markdown(board(records))}
+## Columns of `cells`
+
+| column | what |
+|---|---|
+{columns}
+
+Metrics, fractions in [0, 1] unless they say otherwise; empty where undefined and in cells that are not done:
+
+| column | what |
+|---|---|
+{metrics}
+
+## Columns of `traces`
+
+| column | what |
+|---|---|
+| `key` | the run, as in `cells` |
+| `look` | number of the look in its run, from 0 |
+| `step` | optimiser steps done |
+| `kind` | start, step, end of an experience, or switch: right after one was entered, before its first step |
+| `experience` | the running experience; -1 before the first |
+| `task` | number of the task that was evaluated |
+| `score` | accuracy on its test rows, in [0, 1]; tasks that were not looked at have no row |
+
+## Reading it
+
+```python
+import pandas as pd
+
+cells, traces = pd.read_parquet("data/cells.parquet"), pd.read_parquet("data/traces.parquet")
+```
+
+or `datasets.load_dataset(NAME, "cells", split="train")`.
+"""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

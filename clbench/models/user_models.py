@@ -1,0 +1,92 @@
+"""Models that a program hands over: what may be given, and what is made of it for a run."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from clbench.core.parameters import Refused
+from clbench.models.wrap import wrap
+
+ALLOWED = "allowed are a torch.nn.Module, a class of them or a function, called as model(shape, n_outputs)"
+
+
+def build(model: Any, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
+    """A new module of a given model, as :func:`clbench.models.wrap.wrap` makes it; global generators are drawn from.
+
+    Args:
+        model: A module, of which a copy is taken with its weights, or whatever makes one when called with
+            ``(shape, n_outputs)``: a function, a class, a partial, a callable object.
+        shape: Shape of one row.
+        n_outputs: Number of output units C.
+
+    Raises:
+        Refused: It is nothing of the kind, cannot be called so, fails, gives no module, or one that breaks the contract
+            of models.
+    """
+    if isinstance(model, nn.Module):
+        return wrap(_copied(model), n_outputs, shape=shape)
+    name = getattr(model, "__qualname__", None) or getattr(getattr(model, "func", None), "__qualname__", "")
+    name = name or type(model).__qualname__
+    if isinstance(model, Mapping) and any(isinstance(value, Tensor) for value in model.values()):
+        raise Refused(f"model= is the state of a model, and model= takes a module; load_state_dict it there; {ALLOWED}")
+    if isinstance(model, str | Mapping):
+        raise Refused(
+            f"model={model!r} is a name, and model= takes a module or what makes one; name models in the benchmark: "
+            f"overrides={{'model': {dict(model) if isinstance(model, Mapping) else {'name': model}}}}"
+        )
+    if not callable(model):
+        raise Refused(f"model= is a {type(model).__name__}; {ALLOWED}")
+    try:
+        inspect.signature(model).bind(shape, n_outputs)
+    except TypeError:
+        raise Refused(
+            f"model={name}{_parameters(model)} cannot be called as {name}(shape, n_outputs), with the shape of a row "
+            f"{shape} and {n_outputs} output units; give the model itself, or a function of these two that makes it"
+        ) from None
+    except ValueError:  # built in, without a signature
+        pass
+    try:
+        made = model(shape, n_outputs)
+    except Refused:
+        raise
+    except Exception as error:
+        first = " ".join(str(error).split())
+        raise Refused(
+            f"model={name} raised {type(error).__name__}: {first}{_place(error)} when it was called with the shape of "
+            f"a row {shape} and {n_outputs} output units"
+        ) from error
+    if not isinstance(made, nn.Module):
+        hint = "; end it with return" if made is None else ""
+        raise Refused(f"model={name} gives a {type(made).__name__} where a torch.nn.Module is due{hint}")
+    return wrap(made, n_outputs, shape=shape)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise Refused(
+            f"model {type(model).__name__} cannot be copied ({type(error).__name__}: {first}), and every run begins "
+            "with a copy; give a function (shape, n_outputs) that makes it"
+        ) from error
+
+
+def _parameters(model: Any) -> str:
+    try:
+        return str(inspect.signature(model))
+    except (TypeError, ValueError):
+        return "(...)"
+
+
+def _place(error: Exception) -> str:
+    """`` (FILE, line N)`` of the innermost code that raised it, this file left out."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -1,0 +1,211 @@
+"""What accuracy costs: strategies by what they spent, and the ones that none other beats in both."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.record import Record, Trace
+from clbench.core.types import Mask
+from clbench.metrics import Metric, get
+from clbench.metrics.interval import half_width
+from clbench.plots.plotted_runs import choose, on_other_streams
+from clbench.plots.style import INK, MUTED, SEEDS_FOR_BAND, Style, averaged, canvas, legend, plain, styles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COSTS: dict[str, tuple[str, dict[str, int]]] = {
+    "rows": (
+        "rows sent forward plus rows sent backward",
+        {"stream_rows": 2, "replay_rows": 2, "extra_forward_rows": 1, "extra_backward_rows": 1},
+    ),
+    "seconds": ("training seconds", {"train_seconds": 1}),
+    "memory": ("bytes kept: memory, and what parts keep", {"memory_bytes": 1, "state_bytes": 1}),
+    "steps": ("optimiser steps", {"steps": 1}),
+}
+"""Short names of costs: what they are, and how often each entry of a record's cost counts."""
+SPREAD = 20
+"""Ratio of the largest to the smallest cost from which the axis is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One strategy: what it spent and what it reached, means over its seeds, with half-widths of 95 % intervals."""
+
+    cost: float
+    score: float
+    cost_half: float
+    score_half: float
+    seeds: int
+
+
+def cost_and_accuracy(
+    records: Iterable[Record],
+    *,
+    benchmark: str | None = None,
+    strategies: Sequence[str] | None = None,
+    cost: str = "rows",
+) -> Figure:
+    """Cost against ACC and against WC-ACC, one point per strategy, the Pareto front marked.
+
+    A strategy is on the front if no other one costs at most as much and reaches at least as much, one of the two
+    strictly; means over seeds decide, so points whose intervals overlap may change places. Strategies that train on
+    another stream than most (``joint``, ``cumulative``) are shown hollow and are not on the front: they break the
+    rules of the stream.
+
+    Args:
+        records: Cells that are not done are left out.
+        benchmark: Name and version, needed only where the records hold several.
+        strategies: Labels to draw; by default all.
+        cost: ``rows`` (forward plus backward, every machine counts the same), ``seconds`` (of training, comparable on
+            one machine only), ``memory`` (bytes), ``steps``, or any entry of a record's cost.
+
+    Raises:
+        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, or a cost that no record has.
+    """
+    runs = choose(records, benchmark, strategies)
+    found = runs.records
+    title, weights = _account(cost, [record for own in found.values() for record in own])
+    spent = {label: [_spend(record, weights) for record in own] for label, own in found.items()}
+    outside = on_other_streams(found)
+    metrics = (get("acc"), get("wc_acc"))
+    points = [_points(runs.traces, spent, metric) for metric in metrics]
+    ringed = any(label not in outside for shown in points for label in shown)
+    looks = styles(runs.labels)
+    figure = canvas(
+        11, 4.8, title=f"{runs.benchmark}: what accuracy costs",
+        caption=_caption(runs.seeds, cost, outside, spent, ringed=ringed),
+    )  # fmt: skip
+    panels = [figure.add_subplot(1, 2, place) for place in (1, 2)]
+    for axes, metric, shown in zip(panels, metrics, points, strict=True):
+        _draw(axes, shown, looks=looks, outside=outside)
+        if not shown:
+            why = next(
+                (value.reason for own in runs.traces.values() if (value := metric(own[0])).reason), "no cost known"
+            )
+            axes.text(
+                0.5, 0.5, textwrap.fill(why, 44), transform=axes.transAxes, ha="center", va="center", color=MUTED,
+                fontsize=9.5,
+            )  # fmt: skip
+        axes.set_title(metric.title, loc="left", fontsize=10.5, color=INK)
+        axes.set_xlabel(title, color=INK)
+    panels[0].set_ylabel("accuracy", color=INK)
+    legend(figure, panels[0], by_end=False)
+    return figure
+
+
+def pareto(cost: ArrayLike, score: ArrayLike) -> Mask:
+    """Which points no other point beats: (n,) bool.
+
+    Args:
+        cost: (n,) less is better.
+        score: (n,) more is better.
+
+    Returns:
+        True where no other point has at most the cost and at least the score, and is better in one of them.
+    """
+    cost, score = np.asarray(cost, dtype=float), np.asarray(score, dtype=float)
+    no_worse = (cost <= cost[:, None]) & (score >= score[:, None])
+    better = (cost < cost[:, None]) | (score > score[:, None])
+    return ~np.asarray((no_worse & better).any(axis=1))
+
+
+def _account(cost: str, records: Sequence[Record]) -> tuple[str, dict[str, int]]:
+    """Title of a cost, and how often each entry counts."""
+    known = {name for record in records for name in record.cost}
+    title, weights = COSTS.get(cost, (cost.replace("_", " "), {cost: 1}))
+    if not known.issuperset(weights):
+        have = sorted(known | {name for name, (_, needed) in COSTS.items() if known.issuperset(needed)})
+        raise Refused(f"no record has the cost {cost!r}; {did_you_mean(cost, have)}")
+    return title, weights
+
+
+def _spend(record: Record, weights: Mapping[str, int]) -> float | None:
+    """What a run spent; ``None`` where its record does not say."""
+    if not record.cost.keys() >= weights.keys():
+        return None
+    return float(sum(times * record.cost[name] for name, times in weights.items()))
+
+
+def _points(
+    runs: Mapping[str, Sequence[Trace]], spent: Mapping[str, Sequence[float | None]], metric: Metric
+) -> dict[str, Point]:
+    """Strategies whose cost is known in every seed and whose metric has a value."""
+    known = {label: [value for value in values if value is not None] for label, values in spent.items()}
+    made = {label: _point(known[label], own, metric) for label, own in runs.items() if None not in spent[label]}
+    return {label: point for label, point in made.items() if np.isfinite(point.score)}
+
+
+def _point(spent: Sequence[float], traces: Sequence[Trace], metric: Metric) -> Point:
+    score = [metric(trace).value for trace in traces]
+    return Point(
+        cost=float(np.mean(spent)),
+        score=float(np.mean(score)),
+        cost_half=float(half_width(spent)),
+        score_half=float(half_width(score)),
+        seeds=len(traces),
+    )
+
+
+def _draw(axes: Axes, points: Mapping[str, Point], *, looks: Mapping[str, Style], outside: Collection[str]) -> None:
+    """One panel, the best strategy first; those ``outside`` the stream's rules are hollow."""
+    from matplotlib.ticker import EngFormatter
+
+    plain(axes, grid="both")
+    shown = dict(sorted(points.items(), key=lambda item: -item[1].score))
+    _draw_front(axes, [point for label, point in shown.items() if label not in outside])
+    for label, point in shown.items():
+        style, bars = looks[label], bool(np.isfinite(point.score_half)) and point.seeds >= SEEDS_FOR_BAND
+        axes.plot(
+            [point.cost], [point.score], label=label, color=style.colour, linestyle="", marker=style.marker,
+            markersize=8, markeredgewidth=1.6, markerfacecolor="white" if label in outside else style.colour, zorder=3,
+        )  # fmt: skip
+        if bars:
+            axes.errorbar(
+                [point.cost], [point.score], xerr=[min(point.cost_half, 0.99 * point.cost)], yerr=[point.score_half],
+                color=style.colour, linestyle="", elinewidth=1.1, capsize=2.5, label=f"_{label}", zorder=2.5,
+            )  # fmt: skip
+    costs = [point.cost for point in shown.values()]
+    if costs and min(costs) > 0 and max(costs) > SPREAD * min(costs):
+        axes.set_xscale("log")
+    else:
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlim(0, 1.08 * max([*costs, 1e-9]))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -0.01), min(high, 1.01))
+
+
+def _draw_front(axes: Axes, points: Sequence[Point]) -> None:
+    """A ring around each member of the front, and the stairs below which everything is beaten."""
+    if not points:
+        return
+    on_front = pareto([point.cost for point in points], [point.score for point in points])
+    members = sorted({(p.cost, p.score) for p, member in zip(points, on_front, strict=True) if member})
+    x, y = zip(*members, strict=True)
+    axes.plot(
+        x, y, drawstyle="steps-post", color=INK, linewidth=1, linestyle=(0, (4, 2)), marker="o", markersize=15,
+        markerfacecolor="none", markeredgewidth=1, label="Pareto front", zorder=2,
+    )  # fmt: skip
+
+
+def _caption(
+    seeds: Collection[int],
+    cost: str,
+    outside: Collection[str],
+    spent: Mapping[str, Sequence[float | None]],
+    *,
+    ringed: bool,
+) -> str:
+    text = averaged(seeds, band=False) + ", bars: 95 % interval" * (max(seeds) >= SEEDS_FOR_BAND)
+    text += " · ringed: Pareto front" * ringed + " · hollow: another stream, not on the front" * bool(outside)
+    unknown = [label for label, values in spent.items() if None in values]
+    text += f" · cost unknown: {', '.join(unknown)}" * bool(unknown)
+    return text + " · seconds compare on one machine only" * ("seconds" in cost)

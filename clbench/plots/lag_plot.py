@@ -1,0 +1,160 @@
+"""Accuracy by lag: how well a task is known so many experiences after its last visit, or after its introduction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clbench.core.parameters import Refused
+from clbench.core.record import Record, Trace
+from clbench.metrics import curves
+from clbench.metrics.metric import Undefined
+from clbench.metrics.retention import ByLag, Retention, Since, by_lag, retention
+from clbench.plots.plotted_runs import choose, rows_error
+from clbench.plots.style import INK, Style, averaged, canvas, draw_line, legend, plain, styles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FINE = 200
+"""Points of a fitted law."""
+POWER, EXPONENTIAL = (0, (7, 3)), (0, (1, 2.2))
+WORDS = {
+    "last": ("the last visit", "lag: experiences since the task was last present"),
+    "first": ("the first visit", "lag: experiences since the task was introduced"),
+}
+"""Ends of the title, and names of the axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lags:
+    """One strategy: a curve per seed at the lags that all seeds have, the mean number of pairs, and the fitted laws."""
+
+    series: list[curves.Series]
+    pairs: curves.Curve
+    laws: Retention | None
+
+
+def accuracy_by_lag(
+    records: Iterable[Record],
+    *,
+    benchmark: str | None = None,
+    strategies: Sequence[str] | None = None,
+    since: Since = "last",
+) -> Figure:
+    """Mean accuracy over pairs of an experience and a task, by how many experiences ago the task was visited.
+
+    Only lags that every seed of a strategy has are drawn. Long lags come from fewer pairs, and from other tasks, than
+    short ones, so the caption counts them: on a stream that visits each task once the longest lag is the first task at
+    the end. A strategy whose experiences hold every task (``joint``) is a horizontal line at its final accuracy. Bands
+    are the 95 % interval from three seeds on, and for one seed the standard error of its evaluation rows. Thin lines
+    are the two laws of retention, fitted to the mean over seeds without a floor, where there are three lags.
+
+    Args:
+        records: Cells that are not done are left out.
+        benchmark: Name and version, needed only where the records hold several.
+        strategies: Labels to draw; by default all.
+        since: Whether a lag is counted from the ``last`` visit or from the ``first``, which streams need that rehearse
+            every task in every experience.
+
+    Raises:
+        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, another ``since``, or no lags.
+
+    Source: our definition, after the time since last seen of Lesort et al. 2022 (SCoLe) and the retention curves of
+    the power-law literature.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    if since not in WORDS:
+        raise Refused(f"a lag cannot be counted since {since!r}; choose first or last")
+    runs = choose(records, benchmark, strategies)
+    try:
+        found = {label: _lags(traces, since) for label, traces in runs.traces.items()}
+    except Undefined as why:
+        raise Refused(f"{runs.benchmark} cannot be drawn by lag: {why}") from None
+    longest = max(lags.series[0].x[-1] for lags in found.values())
+    if longest == 0:
+        raise Refused(
+            f"{runs.benchmark} has no lags to draw: every task seen is present in every experience; "
+            "choose another --kind, such as gap" + ", or --since first" * (since == "last")
+        )
+    looks = styles(runs.labels)
+    fitted = any(lags.laws for lags in found.values())
+    below = [rows_error(runs.traces), "thin: fits, dashes power law, dots exponential" * fitted]
+    figure = canvas(
+        9.5,
+        4.9,
+        title=f"{runs.benchmark}: accuracy by time since {WORDS[since][0]}",
+        caption=f"{averaged(runs.seeds)} · {_counted(found)}\n{' · '.join(filter(None, below))}".rstrip(),
+    )
+    axes = figure.add_subplot()
+    plain(axes)
+    for place, (label, lags) in enumerate(found.items()):
+        line, name = curves.over_seeds(lags.series), label
+        if line.x[-1] == 0:
+            final = [curves.series(t, curves.selected(t, "seen")) for t in runs.traces[label]]
+            line = curves.over_seeds(
+                [curves.Series(np.array([0, longest]), np.repeat(s.y[-1], 2), np.repeat(s.error[-1], 2)) for s in final]
+            )
+            name = f"{label} (final)"
+        draw_line(axes, line, looks[label], label=name + _rates(lags.laws), place=place / len(found))
+        _draw_laws(axes, lags.laws, looks[label], label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(-0.02 * longest, 1.02 * longest)
+    axes.set_ylim(0, 1.01)
+    axes.set_xlabel(WORDS[since][1], color=INK)
+    axes.set_ylabel("accuracy when the experience ends", color=INK)
+    legend(figure, axes)
+    return figure
+
+
+def _lags(traces: Sequence[Trace], since: Since) -> Lags:
+    """What is drawn of one strategy.
+
+    Raises:
+        Undefined: An end look left out a task seen by then.
+    """
+    tables = [by_lag(trace, since=since) for trace in traces]
+    shared = reduce(np.intersect1d, [table.lag for table in tables])
+    at = [np.isin(table.lag, shared) for table in tables]
+    series = [
+        curves.Series(shared.astype(float), table.accuracy[own], table.error[own])
+        for table, own in zip(tables, at, strict=True)
+    ]
+    pairs = np.mean([table.pairs[own] for table, own in zip(tables, at, strict=True)], axis=0)
+    try:
+        laws = retention(ByLag(shared, np.mean([each.y for each in series], axis=0), pairs))
+    except Undefined:
+        laws = None
+    return Lags(series, pairs, laws)
+
+
+def _rates(laws: Retention | None) -> str:
+    """Which law is the better one, with its rate, for the legend."""
+    if laws is None or laws.better == "neither":
+        return ""
+    return f"\n{laws.better}, b = {getattr(laws, laws.better).b:.2g}".replace("-", "\u2212")
+
+
+def _draw_laws(axes: Axes, laws: Retention | None, style: Style, *, label: str) -> None:
+    """Both laws, thin, without an entry in the legend."""
+    if laws is None:
+        return
+    x = np.linspace(laws.table.lag[0], laws.table.lag[-1], FINE)
+    for law, dash in ((laws.power, POWER), (laws.exponential, EXPONENTIAL)):
+        axes.plot(
+            x, law(x), color=style.colour, linestyle=dash, linewidth=1.0, label=f"_{law.form} {label}", zorder=2.5
+        )
+
+
+def _counted(found: Mapping[str, Lags]) -> str:
+    """How many pairs are behind the shortest, a middle and the longest lag, mean over the seeds of one strategy."""
+    most = max(found.values(), key=lambda lags: lags.series[0].x[-1])
+    lag = most.series[0].x.astype(int)
+    places = sorted({0, len(lag) // 2, len(lag) - 1})
+    return "pairs per seed: " + ", ".join(f"{most.pairs[p]:.0f} at lag {lag[p]}" for p in places)

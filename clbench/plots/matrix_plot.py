@@ -1,0 +1,195 @@
+"""The matrix R of accuracies at the ends of experiences, a panel for each strategy."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.core.parameters import Refused
+from clbench.core.record import Record, Trace
+from clbench.core.types import Mask
+from clbench.metrics.ends import acc, end_scores
+from clbench.metrics.interval import half_width
+from clbench.metrics.metric import Undefined
+from clbench.plots.plotted_runs import Runs, choose, rows_error
+from clbench.plots.style import GRID, INK, MUTED, SEEDS_FOR_BAND, averaged, canvas, scale_of_shares
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NUMBERED = 12
+"""Experiences and tasks up to which numbers fit into the cells."""
+WITH_HALF = 6
+"""The same for a number and its interval."""
+WIDE = 24
+"""Experiences above which a panel has the full width."""
+DARK = 0.55
+"""Values from which the ground is dark."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The matrix of one strategy, tasks down and experiences to the right.
+
+    Args:
+        mean: (T, E) mean over seeds of R.
+        half: (T, E) half-width of its interval; NaN below three seeds.
+        seen: (T, E) whether every seed had visited the task by the end of the experience.
+        present: (T, E) whether the experience held rows of the task, in every seed.
+        same: Whether the seeds agree about that.
+    """
+
+    mean: NDArray[np.float64]
+    half: NDArray[np.float64]
+    seen: Mask
+    present: Mask
+    same: bool
+
+
+def end_matrix(
+    records: Iterable[Record], *, benchmark: str | None = None, strategies: Sequence[str] | None = None
+) -> Figure:
+    """R[e, i]: accuracy on task i at the end of experience e, the mean over seeds, one panel per strategy.
+
+    Tasks go down, experiences to the right; darker is better. Numbers (percent, with the half-width of the 95 %
+    interval from three seeds on) are printed where they fit. A frame marks a task that is present in the experience,
+    where all seeds agree about it. The ground of tasks not seen yet is hatched and their numbers are small: it is the
+    accuracy of a model that never met them.
+
+    Args:
+        records: Cells that are not done are left out.
+        benchmark: Name and version, needed only where the records hold several.
+        strategies: Labels to draw, a panel each; by default all.
+
+    Raises:
+        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, an end look that left out a
+            seen task, or seeds of one strategy that differ in their numbers of experiences or tasks.
+    """
+    from matplotlib.cm import ScalarMappable
+
+    runs = choose(records, benchmark, strategies)
+    found = {label: _cells(label, traces) for label, traces in runs.traces.items()}
+    tasks, experiences = (max(cells.mean.shape[axis] for cells in found.values()) for axis in (0, 1))
+    columns = 1 if experiences > WIDE else min(3, len(found))
+    rows = math.ceil(len(found) / columns)
+    names = {label: textwrap.fill(label, 96 // columns) for label in found}
+    square = 9.6 / columns * tasks / experiences
+    height = float(np.clip(0.26 * tasks + 0.3 if experiences > WIDE else square, 1.2, 4.4 if len(found) == 1 else 3.6))
+    over = 0.75 + 0.16 * max(name.count("\n") for name in names.values())
+    title = f"{runs.benchmark}: accuracy at the end of each experience"
+    width = max(columns * (height * experiences / tasks + 0.6) + 1.2, 6.5)
+    figure = canvas(
+        11 if experiences > WIDE else min(width, 11), 1.1 + rows * (over + height),
+        title=title,
+        caption=_explained(runs, found.values(), experiences),
+    )  # fmt: skip
+    panels = []
+    for place, (label, cells) in enumerate(found.items()):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        panels.append(axes)
+        _draw(axes, cells, equal=experiences <= WIDE, room=experiences)
+        final = np.mean([acc(trace) for trace in runs.traces[label]])
+        axes.set_title(f"{names[label]}\nACC {100 * final:.1f} %", loc="left", fontsize=10.5, color=INK)
+        if place % columns == 0:
+            axes.set_ylabel("task", color=INK)
+        if place >= len(found) - columns:
+            axes.set_xlabel("experience", color=INK)
+    colours, scale = scale_of_shares()
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=panels, shrink=0.8, aspect=30, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
+    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    return figure
+
+
+def _cells(label: str, traces: Sequence[Trace]) -> Cells:
+    if len({trace.present.shape for trace in traces}) > 1:
+        raise Refused(
+            f"the matrix of {label!r} has no mean: its seeds differ in the number of experiences or tasks; "
+            "choose other strategies, or another --kind"
+        )
+    try:
+        scores = np.array([end_scores(trace).T for trace in traces])  # (seeds, T, E)
+    except Undefined as why:
+        raise Refused(f"the matrix of {label!r} cannot be drawn: {why}") from None
+    present = np.array([trace.present.T for trace in traces])
+    return Cells(
+        mean=scores.mean(axis=0),
+        half=half_width(scores) if len(traces) >= SEEDS_FOR_BAND else np.full(scores.shape[1:], np.nan),
+        seen=np.asarray(np.logical_or.accumulate(present, axis=2).all(axis=0)),
+        present=np.asarray(present.all(axis=0)),
+        same=bool((present == present[0]).all()),
+    )
+
+
+def _explained(runs: Runs, found: Iterable[Cells], experiences: int) -> str:
+    """What is averaged, and what frames and numbers mean, for the caption: in two lines, for narrow pictures."""
+    cells = list(found)
+    numbered = max(max(each.mean.shape) for each in cells) <= NUMBERED
+    numbers = "numbers in percent" + ", ± 95 % interval" * any(map(_with_half, cells))
+    above = [averaged(runs.seeds, band=False), numbers * numbered]
+    framed = experiences <= WIDE and any(each.same for each in cells)
+    unseen = any(not each.seen.all() for each in cells)
+    below = [rows_error(runs.traces), "hatched: not seen yet" * unseen, "frame: present" * framed]
+    return "\n".join(filter(None, (" · ".join(filter(None, line)) for line in (above, below))))
+
+
+def _with_half(cells: Cells) -> bool:
+    return max(cells.mean.shape) <= WITH_HALF and bool(np.isfinite(cells.half).any())
+
+
+def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int) -> None:
+    """One panel, as wide as ``room`` experiences, so that cells of all panels have one size."""
+    from matplotlib.patches import Rectangle
+
+    tasks, experiences = cells.mean.shape
+    colours, scale = scale_of_shares()
+    axes.imshow(
+        np.ma.masked_array(cells.mean, ~cells.seen), cmap=colours, norm=scale, interpolation="nearest",
+        aspect="equal" if equal else "auto",
+    )  # fmt: skip
+    if equal:
+        axes.set_xlim(-0.5, room - 0.5)
+    axes.add_patch(
+        Rectangle((-0.5, -0.5), experiences, tasks, facecolor="white", edgecolor=GRID, hatch="////", lw=0, zorder=-1)
+    )
+    axes.spines[:].set_visible(False)
+    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
+    for axis, n in ((axes.xaxis, experiences), (axes.yaxis, tasks)):
+        axis.set_ticks(range(0, n, math.ceil(n / NUMBERED) if n <= WIDE else 10 * math.ceil(n / 120)))
+    if experiences <= WIDE:
+        for task, experience in np.argwhere(cells.present & cells.same):
+            axes.add_patch(
+                Rectangle(
+                    (experience - 0.44, task - 0.44), 0.88, 0.88, fill=False, linewidth=1.1,
+                    edgecolor=_on(cells.mean[task, experience]),
+                )
+            )  # fmt: skip
+    if experiences <= NUMBERED and tasks <= NUMBERED:
+        for (task, experience), value in np.ndenumerate(cells.mean):
+            _write(axes, cells, int(task), int(experience), float(value))
+
+
+def _write(axes: Axes, cells: Cells, task: int, experience: int, value: float) -> None:
+    """The number of one cell: percent, light on dark grounds, pale where the task was not seen yet."""
+    if math.isnan(value):
+        return
+    seen = bool(cells.seen[task, experience])
+    colour = _on(value) if seen else MUTED
+    text, half = f"{100 * value:.0f}", cells.half[task, experience]
+    small = 7.5 if max(cells.mean.shape) > WITH_HALF else 9.5
+    axes.text(experience, task, text, ha="center", va="center", fontsize=small if seen else 7, color=colour)
+    if seen and _with_half(cells):
+        axes.text(experience, task + 0.3, f"±{100 * half:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
+
+
+def _on(value: float) -> str:
+    """The colour that is read on the ground of a value."""
+    return "white" if value > DARK else INK

@@ -1,0 +1,131 @@
+"""Which runs a picture is drawn from, and what they share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clbench.comparison import comparable
+from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.record import Kind, Record, Trace
+from clbench.metrics import curves
+from clbench.metrics.ends import end_looks, visited
+from clbench.metrics.metric import Undefined
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Finished runs of one benchmark.
+
+    Args:
+        benchmark: Name and version, and what differs from the shipped file of that version.
+        records: Label -> a record per seed, in the order asked for or else sorted.
+        labels: All labels of the result set, sorted, those of other benchmarks and those not asked for among them:
+            a strategy's style goes by its place here, so that it is the same in all pictures of the set.
+    """
+
+    benchmark: str
+    records: dict[str, list[Record]]
+    labels: tuple[str, ...]
+
+    @property
+    def traces(self) -> dict[str, list[Trace]]:
+        """Label -> a trace per seed."""
+        return {label: [r.trace for r in found if r.trace is not None] for label, found in self.records.items()}
+
+    @property
+    def seeds(self) -> list[int]:
+        """Number of seeds of each strategy."""
+        return [len(found) for found in self.records.values()]
+
+    def following(self) -> dict[str, list[Trace]]:
+        """Of the traces those with all experiences of the stream: without upper bounds that merge them."""
+        length = max(trace.n_experiences for found in self.traces.values() for trace in found)
+        found = {label: [t for t in own if t.n_experiences == length] for label, own in self.traces.items()}
+        return {label: own for label, own in found.items() if own}
+
+
+def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequence[str] | None) -> Runs:
+    """The finished runs of a benchmark and of some strategies, by default all.
+
+    Raises:
+        Refused: Nothing is finished, several benchmarks and none chosen, or an unknown benchmark or label.
+    """
+    found = comparable.tables(record for record in records if is_finished(record))
+    if not found:
+        raise Refused("there is nothing to plot: no cell is done; run the benchmark first")
+    if benchmark is None and len(found) > 1:
+        raise Refused(f"the records hold several benchmarks ({', '.join(found)}); choose one")
+    chosen = benchmark or next(iter(found))
+    if chosen not in found:
+        named = [title for title, held in found.items() if held[0].benchmark == chosen]
+        if len(named) > 1:
+            raise Refused(f"cells of {chosen} differ in more than the seed; choose one of {', '.join(named)}")
+        chosen = named[0] if named else chosen
+    if chosen not in found:
+        raise Refused(f"no cell of benchmark {chosen!r} is done; {did_you_mean(chosen, found)}")
+    runs = by_strategy(found[chosen])
+    everyone = tuple(sorted({label for members in found.values() for label in by_strategy(members)}))
+    for label in strategies or ():
+        if label not in runs:
+            raise Refused(f"no cell of strategy {label!r} is done on {chosen}; {did_you_mean(label, runs)}")
+    made = Runs(chosen, {label: runs[label] for label in (strategies or runs)}, everyone)
+    try:
+        for traces in made.traces.values():
+            list(map(end_looks, traces))
+    except Undefined as why:
+        raise Refused(f"{chosen} cannot be drawn: {why}") from None
+    return made
+
+
+def median_bounds(runs: Mapping[str, Sequence[Trace]]) -> curves.Curve:
+    """Iterations at which experiences begin, and the end, (E + 1,): the median over runs of one stream."""
+    made: curves.Curve = np.median([curves.bounds(trace) for traces in runs.values() for trace in traces], axis=0)
+    return made
+
+
+def has_step_looks(runs: Mapping[str, Sequence[Trace]]) -> bool:
+    """Whether any run was looked at between ends."""
+    return any((trace.kind == Kind.STEP).any() for traces in runs.values() for trace in traces)
+
+
+def rows_error(runs: Mapping[str, Sequence[Trace]]) -> str:
+    """What a caption says about the error that the number of evaluation rows implies; empty where it is 0."""
+    largest, sizes = 0.0, set()
+    for trace in (trace for traces in runs.values() for trace in traces):
+        seen = visited(trace)
+        largest = max(largest, float(np.nanmax(trace.standard_error[:, seen], initial=0.0)))
+        sizes |= set(trace.rows[seen].tolist())
+    if not largest:
+        return ""
+    count = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
+    return f"{count} rows a task: standard error at most {100 * largest:.1f} points"
+
+
+def default_window(lengths: Sequence[float]) -> int:
+    """Iterations after a switch that hold the gap: a fifth of an experience, but at least 30 where there are as many.
+
+    Args:
+        lengths: Iterations of the experiences behind the switches, at least one.
+    """
+    shortest = int(min(lengths))
+    return max(2, min(shortest, max(30, shortest // 5)))
+
+
+def on_other_streams(records: Mapping[str, Sequence[Record]]) -> set[str]:
+    """Strategies that break the rules of the stream: joint training, and what trained on another stream than most.
+
+    Streams are told apart by their fingerprints, seed by seed.
+    """
+    joint = {record.key for record in joint_runs(record for found in records.values() for record in found)}
+    outside = {label for label, found in records.items() if any(record.key in joint for record in found)}
+    streams: dict[int, Counter[str]] = {}
+    pairs = [(label, r) for label, found in records.items() if label not in outside for r in found if r.fingerprint]
+    for _, record in pairs:
+        streams.setdefault(record.seed, Counter())[record.fingerprint] += 1
+    usual = {seed: counts.most_common(1)[0][0] for seed, counts in streams.items()}
+    return outside | {label for label, record in pairs if record.fingerprint != usual[record.seed]}

@@ -1,0 +1,153 @@
+"""Results as text for a terminal: a line of blocks for each strategy, and its ACC and WC-ACC beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from clbench.comparison.record_groups import is_finished
+from clbench.core.parameters import Refused
+from clbench.core.record import Record, Trace
+from clbench.metrics import curves, get
+from clbench.metrics.interval import half_width
+from clbench.plots.plotted_runs import choose, median_bounds
+
+BLOCKS, DIGITS = "▁▂▃▄▅▆▇█", "0123456789"
+NARROWEST, LABEL = 10, 32
+"""Fewest columns of a line, most columns of a label."""
+FINE = 16
+"""Points averaged in a column."""
+
+
+def sparklines(
+    records: Iterable[Record],
+    *,
+    benchmark: str | None = None,
+    strategies: Sequence[str] | None = None,
+    width: int = 100,
+    ascii: bool = False,
+) -> str:
+    """A line per strategy, best ACC first: mean accuracy on the tasks seen so far, along the stream from left to right.
+
+    A column is the mean over its share of the iterations, over seeds too; heights are eighths of the way from 0 to
+    100 %, in ASCII the digits are tenths. Marks above the lines are switches, where there is room for them. A strategy
+    with experiences of its own (``joint``) is a level line at its final accuracy.
+
+    Args:
+        records: Cells that are not done are left out; several benchmarks are printed one after the other.
+        benchmark: Only this one.
+        strategies: Labels to print; by default all.
+        width: Columns of the terminal.
+        ascii: Print nothing but ASCII.
+
+    Returns:
+        Lines that fit ``width``, if it leaves room for ten columns of blocks; no line break at the end.
+
+    Raises:
+        Refused: Nothing is done, or an unknown benchmark or label.
+    """
+    records = [record for record in records if is_finished(record)]
+    found = sorted({record.benchmark for record in records})
+    names = [benchmark] if benchmark or not found else found
+    if strategies and len(names) > 1:
+        raise Refused(f"the records hold several benchmarks ({', '.join(map(str, names))}); choose one")
+    return "\n\n".join(_block(records, name, strategies, width=width, ascii=ascii) for name in names)
+
+
+def _block(
+    records: Sequence[Record], benchmark: str | None, strategies: Sequence[str] | None, *, width: int, ascii: bool
+) -> str:
+    """One benchmark: a heading, the marks, and the lines."""
+    runs = choose(records, benchmark, strategies)
+    bounds = median_bounds(runs.following())
+    scores = {
+        label: [_percent(traces, name, ascii=ascii) for name in ("acc", "wc_acc")]
+        for label, traces in runs.traces.items()
+    }
+    order = sorted(scores, key=lambda label: -np.mean([get("acc")(t).value for t in runs.traces[label]]))
+    cells = [["ACC", "WC-ACC"], *scores.values()]
+    numbers = [max(len(row[column]) for row in cells) for column in (0, 1)]
+    room = max(width - sum(numbers) - 6, NARROWEST + 12)
+    label_width = min(max(map(len, scores)), LABEL, room - NARROWEST)
+    columns = room - label_width
+
+    heading = f"{runs.benchmark}: mean accuracy on the tasks seen so far"
+    detail = (
+        f"{_count(len(bounds) - 1, 'experience')}, {bounds[-1]:.0f} iterations, {_seeds(runs.seeds)}; {_scale(ascii)}"
+    )
+    marks = _marks(bounds, columns, ascii=ascii)
+    text = [heading[:width], detail[:width], _row("", marks, "ACC", "WC-ACC", widths=(label_width, columns, *numbers))]
+    for label in order:
+        line = _line(runs.traces[label], bounds, columns, ascii=ascii)
+        text.append(
+            _row(_short(label, label_width, ascii), line, *scores[label], widths=(label_width, columns, *numbers))
+        )
+    block = "\n".join(line.rstrip() for line in text)
+    return block.encode("ascii", "replace").decode() if ascii else block
+
+
+def _line(traces: Sequence[Trace], bounds: curves.Curve, columns: int, *, ascii: bool) -> str:
+    """One character per column, from the mean over seeds of the mean accuracy on seen tasks."""
+    values = heights(traces, bounds, columns)
+    ramp = DIGITS if ascii else BLOCKS
+    return "".join(ramp[min(int(value * len(ramp)), len(ramp) - 1)] for value in values)
+
+
+def heights(traces: Sequence[Trace], bounds: curves.Curve, columns: int) -> curves.Curve:
+    """Mean accuracy on the tasks seen so far in each of ``columns`` equal shares of the iterations, (columns,).
+
+    Args:
+        traces: A seed each; their experiences are scaled to ``bounds``.
+        bounds: (E + 1,) iterations at which experiences begin, and the end.
+        columns: How many, at least 1.
+    """
+    fine = (np.arange(columns * FINE) + 0.5) * bounds[-1] / (columns * FINE)
+    rows = []
+    for trace in traces:
+        own = curves.series(trace, curves.selected(trace, "seen"))
+        if trace.n_experiences == len(bounds) - 1:
+            rows.append(np.interp(fine, np.interp(own.x, curves.bounds(trace), bounds), own.y))
+        else:
+            rows.append(np.full(len(fine), own.y[-1]))
+    averaged: curves.Curve = np.mean(rows, axis=0).reshape(columns, FINE).mean(axis=1)
+    return averaged
+
+
+def _marks(bounds: curves.Curve, columns: int, *, ascii: bool) -> str:
+    """A mark above the column in which an experience begins; none where they would stand in every other column."""
+    if 3 * (len(bounds) - 2) > columns:
+        return ""
+    at = {min(int(bound / bounds[-1] * columns), columns - 1) for bound in bounds[1:-1]}
+    return "".join(("|" if ascii else "╷") if column in at else " " for column in range(columns))
+
+
+def _row(label: str, line: str, first: str, second: str, *, widths: Sequence[int]) -> str:
+    return f"{label:<{widths[0]}}  {line:<{widths[1]}}  {first:>{widths[2]}}  {second:>{widths[3]}}"
+
+
+def _percent(traces: Sequence[Trace], name: str, *, ascii: bool) -> str:
+    """``83.2 ± 1.1``, percent: mean over seeds, half-width of the 95 % interval from two seeds on; ``-`` for none."""
+    values = [get(name)(trace).value for trace in traces]
+    if np.isnan(values).any():
+        return "-"
+    text = f"{100 * np.mean(values):.1f}"
+    return text if len(values) == 1 else f"{text} {'+-' if ascii else '±'} {100 * float(half_width(values)):.1f}"
+
+
+def _short(label: str, width: int, ascii: bool) -> str:
+    dots = "..." if ascii else "…"
+    return label if len(label) <= width else label[: width - len(dots)] + dots
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number} {one}{'s' * (number != 1)}"
+
+
+def _seeds(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return _count(high, "seed") if low == high else f"{low} to {high} seeds"
+
+
+def _scale(ascii: bool) -> str:
+    return "0 to 9: tenths of 100 %" if ascii else f"{BLOCKS[0]} to {BLOCKS[-1]}: 0 to 100 %"

@@ -1,0 +1,165 @@
+"""All switches of a stream laid over each other: how far accuracy on absent tasks falls, and how much comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clbench.core.parameters import Refused
+from clbench.core.record import Record, Trace
+from clbench.metrics import curves
+from clbench.metrics.gap import gap_expansion
+from clbench.metrics.interval import half_width
+from clbench.metrics.metric import Undefined
+from clbench.metrics.switches import measured_from_switches
+from clbench.metrics.switches import switches as gaps
+from clbench.plots.plotted_runs import choose, default_window
+from clbench.plots.style import (
+    ARRIVED,
+    INK,
+    MUTED,
+    Style,
+    averaged,
+    canvas,
+    draw_arrival,
+    draw_line,
+    has_band,
+    in_percent,
+    legend,
+    limits,
+    plain,
+    styles,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.container import ErrorbarContainer
+    from matplotlib.figure import Figure
+
+
+def switch_gaps(
+    records: Iterable[Record],
+    *,
+    benchmark: str | None = None,
+    strategies: Sequence[str] | None = None,
+    window: int | None = None,
+) -> Figure:
+    """Change of accuracy since a switch, the mean over all pairs of an old task and an experience that lacks it.
+
+    Left: the change over the iterations after the switch, from the end before; a hollow mark is the look at the switch,
+    where new outputs already compete and no step was taken. The minimum is less deep than the mean depth of the gap,
+    since tasks reach their minima at different iterations. Right: what the arrival of outputs does (minus
+    ``gap_expansion``), the lowest point (``gap_depth`` below that), and the end of the experience. Where a record has
+    no look at a switch the first is left out for all. Intervals are over seeds, from three on; a single seed has none,
+    since the change compares a task's evaluation rows with themselves.
+
+    Args:
+        records: Cells that are not done are left out, and strategies under which no task is ever absent.
+        benchmark: Name and version, needed only where the records hold several.
+        strategies: Labels to draw; by default all.
+        window: Iterations shown after a switch; by default a share of the shortest experience that holds the gap.
+
+    Raises:
+        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, no looks between ends, or no
+            task that is ever absent.
+    """
+    runs = choose(records, benchmark, strategies)
+    shown, reasons = _with_switches(runs.traces)
+    if not shown:
+        raise Refused(
+            f"{runs.benchmark} has no switches to draw: {reasons[0]}; choose a --kind that needs none, such as matrix"
+        )
+    lengths = [length for traces in shown.values() for trace in traces for length in _lengths(trace)]
+    window = min(window or default_window(lengths), int(min(lengths)))
+    before = max(1, window // 6)
+    looks = styles(runs.labels)
+    without = [label for label in runs.records if label not in shown]
+    caption = averaged([len(traces) for traces in shown.values()], rows_error=False)
+    caption += f" · no task is ever absent under {', '.join(without)}" * bool(without)
+    told = all(measured_from_switches(trace) for traces in shown.values() for trace in traces)
+    changes = {label: _arrival(traces) if told else np.nan for label, traces in shown.items()}
+    caption += f" · {ARRIVED}" * any(change < 0 or change > 0 for change in changes.values())
+
+    figure = canvas(11, 4.9, title=f"{runs.benchmark}: accuracy on absent tasks, all switches aligned", caption=caption)
+    grid = figure.add_gridspec(1, 2, width_ratios=[2.6, 1])
+    left = figure.add_subplot(grid[0, 0])
+    right = figure.add_subplot(grid[0, 1], sharey=left)
+    for place, (label, traces) in enumerate(shown.items()):
+        line = curves.over_seeds([curves.since_switch(trace, before=before, after=window) for trace in traces])
+        draw_line(left, line, looks[label], label=label, place=place / len(shown), low=-1.0)
+        draw_arrival(left, 0.0, changes[label], looks[label])
+        _draw_depth(right, traces, looks[label], label=label, place=(place + 0.5) / len(shown) - 0.5, told=told)
+    _dress(left, right, before=before, window=window, told=told)
+    legend(figure, left)
+    return figure
+
+
+def _with_switches(runs: Mapping[str, Sequence[Trace]]) -> tuple[dict[str, list[Trace]], list[str]]:
+    """Strategies all of whose seeds have switches, and the reasons why others have none."""
+    shown, reasons = {}, []
+    for label, traces in runs.items():
+        try:
+            for trace in traces:
+                gaps(trace, since="end")
+        except Undefined as why:
+            reasons.append(str(why))
+        else:
+            shown[label] = list(traces)
+    # Missing looks can be mended, upper bounds without switches cannot: say what can be done.
+    return shown, sorted(reasons, key=lambda reason: "evaluation.every" not in reason)
+
+
+def _lengths(trace: Trace) -> list[float]:
+    """Iterations of the experiences from which an old task is absent, and of those before them."""
+    length = np.diff(curves.bounds(trace))
+    return [float(length[k]) for switch in curves.switched(trace) for k in (switch - 1, switch)]
+
+
+def _arrival(traces: Sequence[Trace]) -> float:
+    return -float(np.mean([gap_expansion(trace) for trace in traces]))
+
+
+def _draw_depth(axes: Axes, traces: Sequence[Trace], style: Style, *, label: str, place: float, told: bool) -> None:
+    """What the arrival of outputs did, the mean lowest point and the mean end of the experience, all from the end
+    before; ``place`` keeps strategies side by side."""
+    found = [gaps(trace, since="switch" if told else "end") for trace in traces]
+    parts = [(each.expansion.mean(), each.depth.mean(), each.residual.mean()) for each in found]
+    change = -np.array([[first, first + depth, first + residual] for first, depth, residual in parts])  # (seeds, 3)
+    change = change if told else change[:, 1:]
+    half = half_width(change) if has_band(len(found)) else np.full(change.shape[1], np.nan)
+    axes.errorbar(
+        np.arange(change.shape[1]) + 0.5 * place, change.mean(axis=0), yerr=None if np.isnan(half).any() else half,
+        label=label, color=style.colour, linestyle=style.dash, linewidth=1.2, elinewidth=1.2, capsize=2.5,
+        marker=style.marker, markersize=6, markeredgewidth=0, zorder=3,
+    )  # fmt: skip
+
+
+def _dress(left: Axes, right: Axes, *, before: int, window: int, told: bool) -> None:
+    for axes in (left, right):
+        plain(axes)
+        axes.axhline(0, color=MUTED, linewidth=0.9, zorder=1)
+    left.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+    left.set_xlim(-before, window)
+    low, high = limits([left])
+    ends = [_ends(container) for container in right.containers]  # type: ignore[arg-type]
+    left.set_ylim(
+        min([low, *(lowest - 0.03 for lowest, _ in ends)]), max([high, 0.02, *(top + 0.01 for _, top in ends)])
+    )
+    left.set_xlabel("iterations since the switch", color=INK)
+    left.set_ylabel("change of accuracy, percentage points", color=INK)
+    in_percent(left.yaxis, change=True)
+    right.tick_params(labelleft=False)
+    places = [*(["outputs\narrive"] if told else []), "lowest\npoint", "end of the\nexperience"]
+    right.set_xlim(-0.5, len(places) - 0.5)
+    right.set_xticks(range(len(places)), places)
+
+
+def _ends(drawn: ErrorbarContainer) -> tuple[float, float]:
+    """The lowest and the highest place of points and their bars."""
+    points, _, bars = drawn.lines
+    values = [np.asarray(points.get_ydata(), dtype=float)] if points is not None else []
+    values += [segment[:, 1] for bar in bars for segment in bar.get_segments() if np.isfinite(segment).all()]
+    every = np.concatenate(values)
+    return float(every.min()), float(every.max())

@@ -1,0 +1,131 @@
+"""Accuracy of each task over the stream, a panel for each strategy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clbench.core.record import Record, Trace
+from clbench.metrics import curves
+from clbench.metrics.ends import visited
+from clbench.plots.plotted_runs import Runs, choose, median_bounds, rows_error
+from clbench.plots.style import (
+    INK,
+    Style,
+    averaged,
+    canvas,
+    draw_line,
+    how_marked,
+    legend,
+    mark_switches,
+    name_experiences,
+    plain,
+    styles,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+IN_ONE_COLUMN = 3
+"""Strategies up to which panels are stacked over the full width."""
+TASKS_WITH_BANDS = 5
+NAMED_TASKS = 14
+
+
+def task_curves(
+    records: Iterable[Record], *, benchmark: str | None = None, strategies: Sequence[str] | None = None
+) -> Figure:
+    """Accuracy of every task over iterations, switches marked, one panel per strategy.
+
+    A line begins at the switch into the first visit of its task. Seeds whose experiences differ in length are aligned
+    experience by experience; upper bounds with experiences of their own have an iteration axis of their own. Up to
+    five tasks have bands.
+
+    Args:
+        records: Cells that are not done are left out.
+        benchmark: Name and version, needed only where the records hold several.
+        strategies: Labels to draw, a panel each; by default all.
+
+    Raises:
+        Refused: Nothing to draw, several benchmarks and none chosen, or an unknown label.
+    """
+    runs = choose(records, benchmark, strategies)
+    n_tasks = max(trace.n_tasks for traces in runs.traces.values() for trace in traces)
+    looks = styles(f"task {task}" for task in range(n_tasks))
+    bands = n_tasks <= TASKS_WITH_BANDS
+    columns = 1 if len(runs.records) <= IN_ONE_COLUMN else 2
+    rows = math.ceil(len(runs.records) / columns)
+    figure = canvas(
+        11, 0.9 + (2.5 if columns == 1 else 2.2) * max(rows, 1.4),
+        title=f"{runs.benchmark}: accuracy on each task along the stream",
+        caption=" · ".join(
+            filter(None, [averaged(runs.seeds, band=bands), rows_error(runs.traces), how_marked(_experiences(runs))])
+        ),
+    )  # fmt: skip
+    panels: list[Axes] = []
+    for place, (label, traces) in enumerate(runs.traces.items()):
+        axes = figure.add_subplot(rows, columns, place + 1, sharey=panels[0] if panels else None)
+        panels.append(axes)
+        bounds = median_bounds({label: traces})
+        _draw_tasks(axes, traces, bounds, looks=looks, bands=bands)
+        axes.set_title(label, loc="left", fontsize=10.5, color=INK, pad=16 if 2 < len(bounds) <= 22 else 8)
+        axes.tick_params(labelleft=place % columns == 0)
+        if place % columns == 0:
+            axes.set_ylabel("accuracy", color=INK)
+        if place >= len(runs.records) - columns:
+            axes.set_xlabel("iteration" + _stretched(traces, bounds), color=INK)
+    legend(figure, _named(panels[0], figure), by_end=False)
+    return figure
+
+
+def _draw_tasks(
+    axes: Axes, traces: Sequence[Trace], bounds: curves.Curve, *, looks: Mapping[str, Style], bands: bool
+) -> None:
+    """One panel: a line per task that every seed visits."""
+    plain(axes)
+    for place, (name, style) in enumerate(looks.items()):
+        series = []
+        for trace in traces:
+            if place in visited(trace):
+                own = curves.one_task(trace, place)
+                series.append(own._replace(x=np.interp(own.x, curves.bounds(trace), bounds)))
+        if len(series) == len(traces):
+            begin = max(each.x[0] for each in series)
+            line = curves.over_seeds([_from(each, begin) for each in series])
+            width = 1.6 if bands else 1.1
+            draw_line(axes, line, style, label=name, place=place / len(looks), band=bands, width=width)
+    mark_switches(axes, bounds)
+    if len(bounds) > 2:
+        name_experiences(axes, bounds, short=True)
+    axes.set_xlim(0, bounds[-1])
+    axes.set_ylim(0, 1.01)
+
+
+def _from(series: curves.Series, begin: float) -> curves.Series:
+    """The part from ``begin`` on: where seeds visit a task first in different experiences, all have begun."""
+    shown = series.x >= begin
+    return curves.Series(series.x[shown], series.y[shown], series.error[shown])
+
+
+def _experiences(runs: Runs) -> int:
+    return max(trace.n_experiences for traces in runs.traces.values() for trace in traces)
+
+
+def _stretched(traces: Sequence[Trace], bounds: curves.Curve) -> str:
+    same = all(np.array_equal(curves.bounds(trace), bounds) for trace in traces)
+    return "" if same else " (experiences scaled to their median length)"
+
+
+def _named(axes: Axes, figure: Figure) -> Axes:
+    """The axes, with so many lines labelled for the legend as fit beside it, the first and the last among them."""
+    room = min(NAMED_TASKS, int(figure.get_figheight() / 0.26))
+    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    kept = {round(place) for place in np.linspace(0, len(lines) - 1, min(room, len(lines)))}
+    for place, line in enumerate(lines):
+        if place not in kept:
+            line.set_label(f"_{line.get_label()}")
+    return axes

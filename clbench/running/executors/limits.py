@@ -1,0 +1,123 @@
+"""What a cell may use: time, memory, and processes of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from clbench.core.parameters import Refused
+
+MOST_PROCESSES = 64
+"""Processes that a cell may have at a time, beside its own."""
+SHARE = 0.9
+"""Of the machine's memory that cells may hold together where no limit is given."""
+CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES = {unit + end: 1024**power for power, unit in enumerate("kmgt", 1) for end in ("", "b", "ib")}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a cell may use; one that uses more is ended, and fails with the reason.
+
+    Args:
+        seconds: Time from its beginning; ``None`` is without end.
+        memory: Bytes of resident memory, of its process and of those it starts; ``None`` leaves it at nine tenths of
+            the machine's for all cells together, of which the largest is ended.
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether anything is asked for."""
+        return self.seconds is not None or self.memory is not None
+
+
+def limits(time_limit: float | str | None = None, memory_limit: int | str | None = None) -> Limits:
+    """Limits as they are written: ``90``, ``"90s"``, ``"15m"``, ``"2h"``; bytes, ``"500MB"``, ``"8GB"``, ``"50%"``.
+
+    Raises:
+        Refused: It cannot be read, or is nothing.
+    """
+    return Limits(
+        None if time_limit is None else _read(time_limit, SECONDS, "time_limit", "90s, 15m or 2h"),
+        None if memory_limit is None else int(_read(memory_limit, _bytes(), "memory_limit", "500MB, 8GB or 50%")),
+    )
+
+
+def _read(written: float | str, units: dict[str, float], name: str, allowed: str) -> float:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z%]*)\s*", str(written).lower())
+    if found is None or found[2] not in units or not float(found[1]) > 0:
+        raise Refused(f"{name} = {written!r} cannot be read; write a number above 0 with a unit, such as {allowed}")
+    return float(found[1]) * units[found[2]]
+
+
+def _bytes() -> dict[str, float]:
+    return {"": 1.0, "b": 1.0, **BYTES, "%": machine_memory() / 100}
+
+
+def machine_memory() -> int:
+    """Bytes of memory of this machine, or of the container that this process runs in."""
+    import psutil
+
+    known = [int(psutil.virtual_memory().total)]
+    for path in CGROUPS:
+        with suppress(OSError, ValueError):
+            known.append(int(path.read_text(encoding="ascii")))
+    return min(known)
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and what these have started in turn."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+def resident(pids: Iterable[int]) -> int:
+    """Bytes of memory that some processes hold; pages that they share count for each."""
+    import psutil
+
+    total = 0
+    for pid in pids:
+        with suppress(psutil.Error):
+            total += psutil.Process(pid).memory_info().rss
+    return total
+
+
+def end(pids: Iterable[int]) -> None:
+    """Kill some processes, and wait until those that are this process's own are gone."""
+    import psutil
+
+    gone = []
+    for pid in pids:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            process.kill()
+            gone.append(process)
+    psutil.wait_procs(gone, timeout=3)
+
+
+def marked(name: str, value: str) -> list[int]:
+    """Processes of this user in whose environment a variable has a value, wherever they hang by now."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(name) == value:
+                found.append(process.pid)
+    return found
+
+
+def size_text(count: float) -> str:
+    """``1.5 GB``."""
+    return f"{count / 2**30:.3g} GB" if count >= 2**30 else f"{count / 2**20:.3g} MB"

@@ -1,0 +1,254 @@
+"""Cells in worker processes, one at a time each: a worker that dies, or uses too much, takes only its cell with it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+from clbench.core.record import Record
+from clbench.running.executors import Emit, Options, Queue, Started
+from clbench.running.executors.limits import (
+    MOST_PROCESSES,
+    SHARE,
+    descendants,
+    end,
+    machine_memory,
+    marked,
+    resident,
+    size_text,
+)  # fmt: skip
+from clbench.running.executors.worker import STOPPED, Answer, Begun, Trained
+from clbench.running.plan import Cell
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+MARK = "CLBENCH_WORKER"
+"""Variable of the environment by which processes of a worker are found, whoever their parent is by now."""
+LOOK_SECONDS = 0.5
+"""How often workers are looked at."""
+COUNT_SECONDS = 2.0
+"""How often the processes that cells have started are counted."""
+GRACE_SECONDS = 10.0
+"""How long a worker may take to save its cell where the matrix is stopped."""
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    mark: str
+    cell: Cell | None = None
+    began: float | None = None
+    trained: Record | None = None
+    others: list[int] = field(default_factory=list)
+
+    def take(self, cell: Cell) -> None:
+        """Begin a cell."""
+        self.cell, self.began, self.trained, self.others = cell, None, None, []
+        _send(self.pipe, cell)
+
+    def stop(self) -> None:
+        """End it and all that it has started."""
+        others = descendants(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+        self.sweep(others)
+
+    def sweep(self, others: list[int]) -> None:
+        """End what a worker has left when it ended."""
+        _end_group(self.process.pid)
+        end({*others, *self.others, *marked(MARK, self.mark)})
+        self.pipe.close()
+
+
+def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> None:
+    """Run cells in that many workers; arguments as those of :func:`clbench.running.executors.execute`."""
+    import cloudpickle
+
+    pool = _Pool(cloudpickle.dumps(options), options, emit)
+    try:
+        while True:
+            pool.hand_out(queue, jobs)
+            if any(worker.cell for worker in pool.workers):
+                pool.listen()
+                pool.look()
+            elif queue.waiting:
+                sleep(LOOK_SECONDS)  # for what other commands run
+            else:
+                break
+    finally:
+        pool.close()
+
+
+class _Pool:
+    def __init__(self, packed: bytes, options: Options, emit: Emit) -> None:
+        self.packed, self.options, self.emit = packed, options, emit
+        self.workers: list[_Worker] = []
+        self.memory = SHARE * machine_memory()
+        self.looked = self.counted = monotonic()
+
+    def hand_out(self, queue: Queue, jobs: int) -> None:
+        """Give cells to idle workers, and to new ones where there is room."""
+        while sum(worker.cell is not None for worker in self.workers) < jobs:
+            cell = queue.take()
+            if cell is None:
+                return
+            worker = next((worker for worker in self.workers if worker.cell is None), None)
+            if worker is None:
+                worker = _start(self.packed, cell.config["training"]["threads"])
+                self.workers.append(worker)
+            worker.take(cell)
+            self.emit(Started(cell))
+
+    def listen(self) -> None:
+        """Hear what workers say, for a moment; those that have died are noticed."""
+        from multiprocessing.connection import wait
+
+        busy = [worker for worker in self.workers if worker.cell]
+        ready = set(map(id, wait([worker.pipe for worker in busy], timeout=LOOK_SECONDS)))
+        for worker in busy:
+            if id(worker.pipe) in ready:
+                self._hear(worker)
+            elif worker.process.poll() is not None and not worker.pipe.poll():  # a copy of it may hold the pipe open
+                self._died(worker)
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            event = worker.pipe.recv()
+        except Exception:  # the pipe ended, or in the middle of a message
+            if worker.process.poll() is None:
+                with suppress(subprocess.TimeoutExpired):
+                    worker.process.wait(timeout=1)
+            self._died(worker)
+            return
+        if isinstance(event, Begun):
+            worker.began = monotonic()
+        elif isinstance(event, Trained):
+            worker.trained = event.record
+            self.emit(event)
+        elif isinstance(event, Answer):
+            worker.cell = None
+            if event.retire:
+                self.workers.remove(worker)
+                worker.stop()
+            self.emit(event.record)
+        else:
+            self.emit(event)
+
+    def _died(self, worker: _Worker) -> None:
+        """A worker is gone, or speaks no more."""
+        self.workers.remove(worker)
+        if worker.process.poll() is None:
+            worker.stop()
+            self._fail(worker, "its worker process spoke no more")
+            return
+        code = worker.process.wait()
+        worker.sweep([])
+        number = -code if code < 0 else code - 128 if code == STOPPED else 0
+        how = signal.Signals(number).name if number else f"exit code {code}"
+        hint = "; was there enough memory? fewer --jobs need less" if how == "SIGKILL" else ""
+        self._fail(worker, f"its worker process died ({how}){hint}")
+
+    def _end(self, worker: _Worker, reason: str) -> None:
+        self.workers.remove(worker)
+        worker.stop()
+        self._fail(worker, reason)
+
+    def _fail(self, worker: _Worker, reason: str) -> None:
+        from clbench.running.cell import record
+
+        cell, worker.cell = worker.cell, None
+        assert cell is not None
+        if worker.trained is not None:  # it died while more than the record was saved
+            alarms = (*worker.trained.alarms, f"what was to be saved beside this record may be missing: {reason}")
+            self.emit(replace(worker.trained, alarms=alarms))
+        else:
+            self.emit(record(cell, None, status="failed", reason=reason, device=self.options.device))
+
+    def look(self) -> None:
+        """End cells that use more than they may."""
+        now = monotonic()
+        if now - self.looked < LOOK_SECONDS:
+            return
+        self.looked = now
+        busy = [worker for worker in self.workers if worker.cell]
+        if now - self.counted >= COUNT_SECONDS:
+            self.counted = now
+            for worker in busy:
+                worker.others = descendants(worker.process.pid)
+        held = {id(worker): resident([worker.process.pid, *worker.others]) for worker in busy}
+        limits = self.options.limits
+        largest = max(held.values(), default=0)
+        for worker in busy:
+            uses, took = held[id(worker)], 0.0 if worker.began is None else now - worker.began
+            if limits.seconds is not None and took > limits.seconds:
+                self._end(worker, f"it took more than the {limits.seconds:g} seconds of its time limit")
+            elif limits.memory is not None and uses > limits.memory:
+                self._end(
+                    worker, f"it held {size_text(uses)}, more than its memory limit of {size_text(limits.memory)}"
+                )
+            elif limits.memory is None and uses == largest and sum(held.values()) > self.memory:
+                self._end(
+                    worker,
+                    f"it held {size_text(uses)}, and all cells together more than nine tenths of this machine's "
+                    "memory; fewer --jobs need less, --memory-limit sets another limit",
+                )
+                return
+            elif len(worker.others) > MOST_PROCESSES:
+                self._end(worker, f"it had {len(worker.others)} processes; a cell may have {MOST_PROCESSES} at a time")
+
+    def close(self) -> None:
+        """End all workers; those whose cell runs save it first, where that is worth it."""
+        others = {id(worker): descendants(worker.process.pid) for worker in self.workers if worker.cell}
+        for worker in self.workers:
+            with suppress(OSError):
+                worker.process.terminate()
+        until = monotonic() + GRACE_SECONDS
+        for worker in self.workers:
+            with suppress(subprocess.TimeoutExpired):
+                worker.process.wait(timeout=max(0.0, until - monotonic()))
+            worker.process.kill()
+            worker.process.wait()
+            if id(worker) in others:
+                worker.sweep(others[id(worker)])
+            else:
+                _end_group(worker.process.pid)
+                worker.pipe.close()
+
+
+def _end_group(pid: int) -> None:
+    if hasattr(os, "killpg"):
+        with suppress(OSError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _send(pipe: Connection, thing: Any) -> None:
+    """Send; a worker that has died meanwhile is noticed when its answer is waited for."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        pipe.send(thing)
+
+
+def _start(packed: bytes, threads: int) -> _Worker:
+    """A fresh interpreter: it does not import the caller's main module, so scripts and notebooks need no guard."""
+    from multiprocessing import Pipe
+
+    ours, theirs = Pipe()
+    path, mark = os.pathsep.join(sys.path), secrets.token_hex(8)  # a given model may come from beside the script
+    numbers = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    code = f"from clbench.running.executors.worker import work; work({theirs.fileno()}, {os.getpid()})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": path, **numbers, MARK: mark},
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    theirs.close()
+    _send(ours, packed)
+    return _Worker(process, ours, mark)

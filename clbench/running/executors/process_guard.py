@@ -1,0 +1,84 @@
+"""A cell stays one process: copies of it that a part makes end, and it may not start processes without end.
+
+``os.fork`` returns twice. The copy comes back into the loop as the cell would, and would go on with the matrix, hook
+after hook: so whoever runs cells asks, after every step and before anything is told or written, whether this is still
+the process that began them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from clbench.running.executors.limits import MOST_PROCESSES, descendants, end
+
+STARTS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"})
+"""Audit events of Python at which a process is started."""
+
+_began = mmap.mmap(-1, 8)
+"""How many processes the running cell has started, counted over all copies of its process."""
+_owner: int | None = None
+_listening = False
+
+
+@contextmanager
+def one_process() -> Iterator[None]:
+    """For as long as a cell runs: it may have so many processes at a time, which are counted when it starts one."""
+    global _owner, _listening
+    if not _listening:
+        sys.addaudithook(_count)
+        _listening = True
+    _began[:] = bytes(8)
+    before, _owner = _owner, os.getpid()
+    try:
+        yield
+    finally:
+        ends_if_copied(_owner)
+        _owner = before
+
+
+def started() -> int:
+    """Processes that the running cell has started so far, and its copies."""
+    return int.from_bytes(_began[:], "little")
+
+
+def ends_if_copied(owner: int) -> None:
+    """End this process, without a word, if it is not the one that began: a part has forked, and this is its copy."""
+    if os.getpid() != owner:
+        os._exit(0)
+
+
+def _count(event: str, _: object) -> None:
+    if event in STARTS and _owner is not None:
+        number = started() + 1
+        _began[:] = number.to_bytes(8, "little")
+        if number > MOST_PROCESSES and len(descendants(_owner)) >= MOST_PROCESSES:
+            raise RuntimeError(f"a cell may have {MOST_PROCESSES} processes at a time, and started one more")
+
+
+def left_behind(before: frozenset[int] = frozenset()) -> list[int]:
+    """End children of this process that were not among those before, and theirs; helpers of Python's own stay."""
+    import psutil
+
+    left = []
+    for pid in children() - before:
+        with suppress(psutil.Error):
+            if not any("resource_tracker" in word for word in psutil.Process(pid).cmdline()):
+                left += [pid, *descendants(pid)]
+    end(left)
+    return left
+
+
+def children() -> frozenset[int]:
+    """Processes that this one has started and that are not waited for; Linux tells them at once."""
+    told = list(Path("/proc/self/task").glob("*/children"))
+    try:
+        if told:
+            return frozenset(int(pid) for path in told for pid in path.read_text(encoding="ascii").split())
+    except OSError:  # a thread has ended meanwhile
+        pass
+    return frozenset(descendants(os.getpid()))

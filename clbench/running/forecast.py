@@ -1,0 +1,321 @@
+"""How long a matrix will take, from timing a few iterations and looks of each of its strategies on this machine.
+
+Of a strategy, a run over four experiences (the first three and the last) is timed, each cut to a few iterations; so
+rehearsal has begun, boundaries have been crossed, and small and large looks were taken. Steps, boundaries and looks are
+then counted as the benchmark asks for them. A step that takes longer with every experience really learned before it, as
+gem's, is told from one that takes longer towards the end of the stream, and both are drawn on as lines. Not foreseen:
+boundaries that grow with the experiences behind them, steps that grow with how full the memory is, parts that change
+how many rows an experience has, and other programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from clbench.benchmark import look_schedules
+from clbench.benchmark.schema import Evaluation, Training
+from clbench.core.parameters import Refused
+from clbench.core.record import Kind
+from clbench.core.types import Index, Stream, content_hash
+from clbench.evaluate import Evaluator, Subject
+from clbench.running.plan import Cell
+from clbench.running.prepare import Run, Skip, prepare_job
+from clbench.training.passes import Cut
+
+PILOT = 6
+"""Iterations that show how many can be afforded."""
+FEWEST, MOST = 8, 200
+"""Iterations of each experience that are timed."""
+WARM_UP = 3
+"""Iterations of the first experience that do not count: what is made on first use is made there."""
+VISITS = 4
+"""Experiences that are timed, where the stream has so many."""
+LOOKS = 4
+"""Looks after steps that are timed in each experience, the first of which has to gather its rows."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the cells of one strategy will take.
+
+    Args:
+        label: The strategy.
+        cells: How many there are to do.
+        seconds: Wall time of one of them; NaN where it cannot be told.
+        reason: Why it cannot.
+    """
+
+    label: str
+    cells: int
+    seconds: float
+    reason: str = ""
+
+
+@dataclass
+class Clock:
+    """In the place of an evaluator: looks like it, and takes the time of everything.
+
+    Args:
+        evaluator: What looks.
+        visits: The experience of the benchmark's stream behind each one that is run.
+        iterations: Of each that is run.
+        wait: Until the device has done what it was told to.
+    """
+
+    evaluator: Evaluator
+    visits: list[int]
+    iterations: int
+    wait: Callable[[], None]
+    steps: dict[int, list[float]] = field(default_factory=dict)
+    ends: dict[int, float] = field(default_factory=dict)
+    finish: float = 0.0
+    step_looks: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    """Per experience: inputs that went through, and seconds."""
+    switch_looks: list[float] = field(default_factory=list)
+    end_looks: list[float] = field(default_factory=list)
+    since: float = field(default_factory=perf_counter)
+
+    def look(self, learner: Subject, kind: Kind, number: int, step: int) -> None:
+        """Take notice of what happened since the last call, and look."""
+        self.wait()
+        now = perf_counter()
+        spent, place = now - self.since, self.visits[number] if number >= 0 else -1
+        if kind is Kind.STEP:
+            self.steps.setdefault(number, []).append(spent)
+        elif kind is Kind.END:
+            if number in self.ends:
+                self.finish = spent
+            else:
+                self.ends[number] = spent
+        looks, rows = learner.cost.looks, learner.cost.evaluation_rows
+        self.evaluator.look(learner, kind, place, step)
+        if kind is Kind.STEP:
+            missing = LOOKS - len(self.step_looks.setdefault(number, []))
+            if learner.cost.looks == looks and self.iterations - len(self.steps[number]) < missing:
+                self.evaluator.take(learner, kind, place, step)  # too few were due so far
+        self.wait()
+        if learner.cost.looks > looks:
+            took = perf_counter() - now
+            if kind is Kind.STEP:
+                self.step_looks[number].append((learner.cost.evaluation_rows - rows, took))
+            else:
+                (self.switch_looks if kind is Kind.SWITCH else self.end_looks).append(took)
+        # what was spent on entering an experience belongs to its first step
+        self.since = perf_counter() - (spent if kind is Kind.SWITCH else 0.0)
+
+
+def forecast(
+    cells: Sequence[Cell],
+    *,
+    data_dir: str | None = None,
+    device: str = "cpu",
+    budget: float = 1.5,
+    watch: Callable[[str], Any] = lambda _label: None,
+) -> list[Forecast]:
+    """Time each strategy among some cells.
+
+    Args:
+        cells: Those to be run; of each strategy and benchmark the first one is timed.
+        data_dir: Where data sets lie.
+        device: ``cpu`` or ``cuda``.
+        budget: Seconds of timed iterations for each strategy, more or less.
+        watch: Told the label of the one that is timed next.
+
+    Returns:
+        One per strategy, in the order of the cells.
+    """
+    groups: dict[str, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(content_hash({**cell.config, "seed": 0}), []).append(cell)
+    found = []
+    for group in groups.values():
+        watch(group[0].label)
+        seconds, reason = np.nan, ""
+        try:
+            seconds = cell_seconds(group[0], data_dir=data_dir, device=device, budget=budget)
+        except Skip as error:
+            seconds, reason = 0.0, f"skipped: {error}"
+        except Exception as error:  # whatever a run would put into its record
+            told = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            reason = f"cannot be timed: {told}"
+        found.append(Forecast(group[0].label, len(group), seconds, reason))
+    return found
+
+
+def warm_up() -> None:
+    """Import what the first cell of a process imports: torch's first optimiser brings its compiler along."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+
+
+def matrix_seconds(forecasts: Iterable[Forecast], *, jobs: int) -> float:
+    """Wall time of all cells, each given in turn to whichever of ``jobs`` workers is free first; what cannot be told
+    counts as nothing."""
+    busy = [0.0] * jobs
+    for each in forecasts:
+        for _ in range(each.cells):
+            busy[busy.index(min(busy))] += 0.0 if np.isnan(each.seconds) else each.seconds
+    return max(busy)
+
+
+def cell_seconds(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", budget: float = 1.5) -> float:
+    """Wall time that a cell will take, in seconds; see :func:`forecast`.
+
+    Raises:
+        Skip: The cell will be skipped.
+        Refused: The cell is impossible.
+        Diverged: It diverges within the iterations that are timed.
+    """
+    threads = torch.get_num_threads()
+    devices = [torch.cuda.current_device()] if device != "cpu" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.set_num_threads(cell.config["training"]["threads"])
+        try:
+            pilot = _timed(cell, PILOT, visits=1, data_dir=data_dir, device=device)
+            affordable = int(budget / VISITS / max(pilot.iteration_seconds, 1e-6))
+            sample = _timed(cell, min(max(affordable, FEWEST), MOST), visits=VISITS, data_dir=data_dir, device=device)
+        finally:
+            torch.set_num_threads(threads)
+    return sample.whole_seconds
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A run over a few experiences of a few iterations each, and what the whole run consists of.
+
+    Args:
+        setup: Seconds that it took to build.
+        clock: The times of the run.
+        iterations: (E,) of each experience of the whole run.
+        looks: (E,) looks after steps.
+        inputs: (E,) inputs that go through at one of them.
+    """
+
+    setup: float
+    clock: Clock
+    iterations: Index
+    looks: Index
+    inputs: Index
+
+    @property
+    def steps(self) -> list[list[float]]:
+        """Seconds of the usual steps, in each experience that was run."""
+        return [steps[1 if number else WARM_UP :] or steps[1:] for number, steps in self.clock.steps.items()]
+
+    @property
+    def step_seconds(self) -> list[float]:
+        """Of a usual step, in each experience that was run."""
+        return [_mean(steps) for steps in self.steps]
+
+    @property
+    def growth(self) -> float:
+        """Seconds that a step takes longer for every experience really learned before it; 0 where their scatter could
+        explain it.
+
+        From t = a + b · place + c · experiences learned, through all that were run but the first, which has no past.
+        """
+        places = np.array(self.clock.visits[1:], dtype=float)
+        if len(places) < 3 or np.ptp(np.diff(places)) == 0:  # every experience is run, or too few to tell b from c
+            return 0.0
+        weights = np.linalg.inv(np.stack([np.ones(3), places, np.arange(3)], axis=1))[2]
+        later = self.steps[1:]
+        noise = np.array([np.std(steps) / np.sqrt(len(steps)) for steps in later])
+        found = float(weights @ [_mean(steps) for steps in later])
+        return found if found > 2 * np.linalg.norm(weights * noise) else 0.0
+
+    @property
+    def iteration_seconds(self) -> float:
+        """Of a step and its share of looks."""
+        took = [seconds for looks in self.clock.step_looks.values() for _, seconds in looks]
+        return self.step_seconds[0] + _mean(took) * self.looks.sum() / max(1, self.iterations.sum())
+
+    @property
+    def whole_seconds(self) -> float:
+        """Of the whole run."""
+        clock, at = self.clock, self.clock.visits
+        everywhere, usual = np.arange(len(self.iterations)), self.step_seconds
+        first = [max(0.0, clock.steps[number][0] - usual[number]) for number in range(len(at))]  # begins in it
+        step, begin, end = (np.interp(everywhere, at, known) for known in (usual, first, list(clock.ends.values())))
+        learned = np.cumsum(self.iterations > 0) - 1  # before each, in the whole run
+        step += self.growth * (learned - np.interp(everywhere, at, np.arange(len(at))))
+        seconds = self.setup + (self.iterations * step + begin + end).sum() + clock.finish
+        start, *ends = clock.end_looks
+        after_the_stream = len(ends) - len(at)  # one more where parts act there
+        looks = start + (len(self.iterations) + after_the_stream) * _mean(ends) + self._step_looks()
+        looks += len(self.iterations) * _mean(clock.switch_looks)
+        return float(seconds + looks)
+
+    def _step_looks(self) -> float:
+        if not self.looks.any():
+            return 0.0
+        later = [look for looks in self.clock.step_looks.values() for look in looks[1:] or looks]
+        inputs, seconds = (np.array(column, dtype=float) for column in zip(*later, strict=True))
+        slope = 0.0
+        if len(np.unique(inputs)) > 1:
+            slope = max(0.0, float(np.polyfit(inputs, seconds, 1)[0]))
+        each = np.maximum(0.0, seconds.mean() + slope * (self.inputs - inputs.mean()))
+        gathering = [max(0.0, looks[0][1] - _mean([s for _, s in looks[1:]])) for looks in self._several()]
+        return float((self.looks * each).sum() + (self.looks > 0).sum() * _mean(gathering))
+
+    def _several(self) -> list[list[tuple[int, float]]]:
+        return [looks for looks in self.clock.step_looks.values() if len(looks) > 1]
+
+
+def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, device: str) -> _Sample:
+    training, evaluation = Training(**cell.config["training"]), Evaluation(**cell.config["evaluation"])
+    began = perf_counter()
+    run = prepare_job(cell, data_dir=data_dir, device=device)
+    setup = perf_counter() - began
+    whole = run.stream
+    fewest = run.learner.fewest if isinstance(run, Run) else 1
+    there = _iterations(whole, training, run.share, fewest)
+    learned = np.flatnonzero(there).tolist()  # the others have no rows
+    places = sorted({*learned[: VISITS - 1], learned[-1]})[:visits]
+    # two at least, also where there is one: the first of an experience holds what its beginning takes
+    iterations = max(2, min(iterations, *(int(there[place]) for place in places)))
+    clock = Clock(run.evaluator, places, iterations, _waiter(device))
+    inputs = _inputs(run.evaluator)
+    looks = _looks(there, look_schedules.due(evaluation.schedule, evaluation.every))
+    run.cut(places, iterations, clock)
+    clock.since = perf_counter()
+    run.train()
+    return _Sample(setup, clock, there, looks, inputs)
+
+
+def _iterations(stream: Stream, training: Training, share: int, fewest: int) -> Index:
+    if training.iterations is not None:
+        return np.full(len(stream), training.iterations * share)
+    cut = Cut(training.batch_size, training.drop_last, fewest)
+    return training.epochs * np.array([cut.count(len(experience)) for experience in stream])
+
+
+def _looks(iterations: Index, due: look_schedules.Due) -> Index:
+    """Looks after steps in each experience, (E,)."""
+    before = np.cumsum(iterations) - iterations
+    counted = zip(before.tolist(), iterations.tolist(), strict=True)
+    return np.array([sum(due(start + since, since) for since in range(1, n + 1)) for start, n in counted])
+
+
+def _inputs(evaluator: Evaluator) -> Index:
+    """Inputs that go through at a look after a step in each experience, (E,)."""
+    known: dict[tuple[int, ...], int] = {}
+    found = []
+    for experience, tasks in enumerate(evaluator.step_tasks()):
+        key = tuple(tasks)
+        if key not in known:
+            known[key] = evaluator.passed(tasks, experience)
+        found.append(known[key])
+    return np.array(found)
+
+
+def _waiter(device: str) -> Callable[[], None]:
+    return (lambda: None) if device == "cpu" else torch.cuda.synchronize
+
+
+def _mean(seconds: Sequence[float]) -> float:
+    return float(np.mean(seconds)) if len(seconds) else 0.0

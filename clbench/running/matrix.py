@@ -1,0 +1,284 @@
+"""A matrix: the cells of a plan, run where they are not yet on disk, each written as soon as it is finished."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from clbench.core import store
+from clbench.core.notices import notice
+from clbench.core.parameters import Refused
+from clbench.core.record import Record
+from clbench.data.roots import offline
+from clbench.running.cell_locks import Shared
+from clbench.running.executors import Elsewhere, Event, Notified, Options, execute, ignore
+from clbench.running.executors.worker import Trained
+from clbench.running.plan import Cell, rows
+
+FINISHED = ("done", "skipped", "diverged")
+"""Statuses that running again would only repeat; a failed cell is tried again."""
+
+
+@dataclass
+class Outcome:
+    """What a matrix came to.
+
+    Args:
+        records: One per cell that is finished, in the plan's order.
+        found: How many of them were on disk before.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    found: int = 0
+
+    @property
+    def failed(self) -> list[Record]:
+        return [record for record in self.records if record.status in ("failed", "diverged")]
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def jobs_for(cells: Sequence[Cell], jobs: int | str) -> int:
+    """A number of jobs; ``auto`` fills the cores with cells of their benchmark's number of threads.
+
+    Raises:
+        Refused: Neither ``auto`` nor a number from 1.
+    """
+    if jobs == "auto":
+        threads = max((cell.config["training"]["threads"] for cell in cells), default=1)
+        return max(1, min(len(cells), usable_cores() // threads))
+    try:
+        number = int(jobs)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise Refused(f"jobs = {jobs!r} is not possible; give a number from 1, or auto")
+    return min(number, max(1, len(cells)))
+
+
+def finished(cell: Cell, out: Path, keep: store.Keep | None = None) -> Record | None:
+    """The cell's record, where there is one that stands, with all that is to be kept beside it; a damaged one does not.
+
+    Raises:
+        Refused: A newer clbench wrote it.
+    """
+    if not store.has(cell.key, out):
+        return None
+    try:
+        record = store.load(store.record_path(cell.key, out))
+    except store.Damaged:
+        return None
+    stands = record.status in FINISHED and not (keep is not None and keep.lacks(record))
+    return record if stands else None
+
+
+def run_matrix(
+    cells: Sequence[Cell],
+    options: Options,
+    *,
+    out: Path | None = None,
+    jobs: int | str = 1,
+    watch: Callable[[Event], None] = ignore,
+    outdated: Collection[str] = (),
+) -> Outcome:
+    """Run cells; a failing or diverging cell is a record with its reason, and the matrix goes on.
+
+    Args:
+        cells: The plan's cells.
+        options: What they share.
+        out: Result directory; cells finished there are not run again. ``None`` keeps records in memory only.
+        jobs: Cells at a time, or ``auto``.
+        watch: Told of every event, the records included, after they are on disk.
+        outdated: Keys of records that were made from other data than there is now; they are put aside, and run again.
+
+    Raises:
+        Refused: The result directory cannot be written, or was removed meanwhile; finished records are safe.
+    """
+    if out is not None:
+        for key in outdated:
+            _put_aside(key, out)
+    known = {cell.key: record for cell in cells if out and (record := finished(cell, out, options.keep))}
+    if out is not None:
+        _relabel(cells, known, out)
+    todo = [cell for cell in cells if cell.key not in known]
+    outcome = Outcome(found=len(known))
+    folder = None if out is None else out.absolute()  # whatever becomes of the working directory
+    if folder is not None and todo:
+        _writable(folder)
+        _set_damaged_aside(todo, folder)
+
+    def keep(event: Any) -> None:
+        if isinstance(event, Notified):
+            notice(event.sentence)
+        elif isinstance(event, Trained):
+            if folder is not None:
+                _save(event.record, folder)
+            return
+        elif isinstance(event, Record):
+            known[event.key] = event
+            if folder is not None and not _worse(event, folder):
+                _save(event, folder)
+            if shared is not None:
+                shared.release(event.key)
+        watch(event)
+
+    def found(record: Record) -> None:
+        known[record.key] = record
+        watch(Elsewhere(record))
+
+    shared = None if folder is None or not todo else Shared(todo, folder, found)
+    try:
+        execute(todo if shared is None else shared, options, jobs=jobs_for(todo, jobs), emit=keep)
+    finally:
+        if shared is not None:
+            shared.close()
+    outcome.records = [known[cell.key] for cell in cells]
+    if folder is not None and todo:
+        _still_there(outcome.records, folder)
+    return outcome
+
+
+def outdated(cells: Sequence[Cell], out: Path, data_dir: str | None) -> list[str]:
+    """Keys of finished cells whose records were made from other data than there is now: by the checksums of the rows.
+
+    Nothing is downloaded; where the data is not there, or the record is older than these checksums, none is told.
+    """
+    found: list[str] = []
+    now: dict[str, str] = {}
+    for cell in cells:
+        record = finished(cell, out)
+        if record is None or not record.data:
+            continue
+        named = json.dumps(cell.config["stream"]["dataset"], sort_keys=True)
+        if named not in now:
+            now[named] = _data(cell, data_dir)
+        if now[named] not in ("", record.data):
+            found.append(cell.key)
+    return found
+
+
+def _data(cell: Cell, data_dir: str | None) -> str:
+    try:
+        with offline():
+            return rows(cell.config["stream"], data_dir=data_dir).checksum
+    except Refused:
+        return ""
+
+
+OTHER_DATA = "other-data"
+"""Folder of a result directory for records that were made from other data than there is now: a result directory too."""
+
+
+BESIDE = (("traces", ".npz"), ("predictions", ".parquet"), ("models", ".pt"), ("models", ""), ("records", ".json"))
+"""Folder and suffix of what is kept of a cell; the record comes last."""
+
+
+def _put_aside(key: str, out: Path) -> None:
+    try:
+        for kind, suffix in BESIDE:
+            path = out / kind / f"{key}{suffix}"
+            if path.exists():
+                (out / OTHER_DATA / kind).mkdir(parents=True, exist_ok=True)
+                if path.is_dir():  # a folder takes no other one's place
+                    shutil.rmtree(out / OTHER_DATA / kind / path.name, ignore_errors=True)
+                with suppress(FileNotFoundError):  # another command was faster
+                    path.replace(out / OTHER_DATA / kind / path.name)
+    except OSError as error:
+        raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
+
+
+def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None:
+    """Give found records the labels that their cells have now: a label is no part of a key."""
+    for cell in cells:
+        if cell.key in known and known[cell.key].label != cell.label:
+            known[cell.key] = replace(known[cell.key], label=cell.label)
+            _save(known[cell.key], out)
+
+
+def _worse(record: Record, out: Path) -> bool:
+    """Whether a cell was done before, was run again for what is kept beside its record, and is not done this time."""
+    if record.status == "done" or not store.has(record.key, out):
+        return False
+    try:
+        return store.load(store.record_path(record.key, out)).status == "done"
+    except store.Damaged:
+        return False
+
+
+def _writable(out: Path) -> None:
+    probe = out / f".writable.{secrets.token_hex(8)}"  # a name of its own: other commands may begin at the same moment
+    try:
+        store.write(probe, b"")
+        probe.unlink(missing_ok=True)
+        for folder in (out / "records", out / "traces"):
+            folder.mkdir(exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileExistsError as error:
+        raise Refused(f"results cannot be written to {out}: {error.filename} is a file; choose another --out") from None
+    except OSError as error:
+        raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
+
+
+def _set_damaged_aside(cells: Sequence[Cell], out: Path) -> None:
+    for cell in cells:
+        if store.has(cell.key, out):
+            try:
+                store.load(store.record_path(cell.key, out))
+            except store.Damaged as error:
+                try:
+                    store.set_record_aside(cell.key, out)
+                except FileNotFoundError:  # another command was faster
+                    continue
+                except OSError as problem:
+                    raise Refused(f"{error}; it cannot be set aside: {problem.strerror}") from None
+                said = str(error).partition("; remove it")[0]
+                notice(f"{said}; it was set aside in {out / 'records' / 'damaged'} and its cell is run again")
+
+
+def _save(record: Record, out: Path) -> None:
+    try:
+        store.save(record, out)
+    except OSError as error:
+        raise Refused(
+            f"the record of {record.label}, seed {record.seed} cannot be written to {out}: {error.strerror}; "
+            f"{_rescued(record, out)}finished cells are safe, make room and run the same command again"
+        ) from None
+
+
+def _rescued(record: Record, out: Path) -> str:
+    """Keep a record elsewhere, and say where in part of a sentence."""
+    place = Path(tempfile.gettempdir()) / f"clbench-rescued-{out.name}"
+    try:
+        store.save(record, place)
+    except OSError:
+        return ""
+    return f"it is kept in {place}, whose records and traces belong into those of {out}; "
+
+
+def _still_there(records: Sequence[Record], out: Path) -> None:
+    """See that what was finished is on disk at the end too, and write what was removed meanwhile once more.
+
+    Raises:
+        Refused: Records were removed meanwhile.
+    """
+    lost = [record for record in records if not store.has(record.key, out)]
+    for record in lost:
+        _save(record, out)
+    if lost:
+        raise Refused(
+            f"{len(lost)} of {len(records)} records were removed from {out} while the matrix ran; they have been "
+            "written again, and what else was removed is gone; run the same command again for the leaderboard"
+        )

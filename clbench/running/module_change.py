@@ -1,0 +1,209 @@
+"""Which modules of a model change while a stream is learned: measured over seeds, as numbers and as a picture.
+
+What is measured, by formula, stands in ``clbench.strategies.weight_change``. Letters: S seeds, M modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.core.parameters import Refused
+from clbench.metrics.interval import half_width
+from clbench.running.plan import Cell, plan
+from clbench.strategies import notation as strategy_text
+from clbench.strategies.weight_change import FORMS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEVELS = ("pass", "experience")
+TITLES = {"raw": "mean |change| per weight", "relative": "change relative to the mean |weight|", "share": "share"}
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What one strategy changed.
+
+    Args:
+        label: The strategy's name on boards.
+        modules: M names, groups of weights first, then running statistics.
+        weights: (M,) weights or statistics in each.
+        values: (S, 2, 3, M) by seed, level (pass, experience), form (raw, relative, share) and module; NaN where a
+            level has no step, as with a single experience.
+    """
+
+    label: str
+    modules: tuple[str, ...]
+    weights: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def mean(self, level: str, form: str) -> NDArray[np.float64]:
+        """(M,) mean over seeds."""
+        return self._chosen(level, form).mean(axis=0)
+
+    def half(self, level: str, form: str) -> NDArray[np.float64]:
+        """(M,) half the width of the 95 % interval over seeds; NaN for one seed."""
+        return half_width(self._chosen(level, form))
+
+    def _chosen(self, level: str, form: str) -> NDArray[np.float64]:
+        return self.values[:, LEVELS.index(level), FORMS.index(form)]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The changes under several strategies on one benchmark.
+
+    Args:
+        benchmark: Name and version.
+        model: What the model is called.
+        seeds: What was averaged over.
+        changes: A strategy each, in the order asked for.
+        left_out: Label -> why a strategy has no numbers.
+    """
+
+    benchmark: str
+    model: str
+    seeds: tuple[int, ...]
+    changes: tuple[Changes, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def measure(
+    benchmark: str | Path | Mapping[str, Any],
+    *,
+    strategies: Sequence[str | Mapping[str, Any]] = ("naive",),
+    seeds: int | str | Iterable[int] | None = None,
+    overrides: Iterable[str] = (),
+    data_dir: str | None = None,
+    watch: Callable[[Cell], None] | None = None,
+) -> Measured:
+    """Train every strategy on every seed, looking at no task, and measure how much each module changes.
+
+    Args:
+        benchmark: A shipped name, the path of a benchmark file, or the mapping that it holds.
+        strategies: What to train.
+        seeds: In place of the benchmark's.
+        overrides: Dotted ``key=value``.
+        data_dir: Where data sets lie.
+        watch: Told of every cell before it runs.
+
+    Raises:
+        Refused: Anything wrong with what was asked; a strategy that cannot run is left out with the reason.
+    """
+    from clbench.running.prepare import Skip
+    from clbench.training.learner import Diverged
+
+    settings = [*overrides, "evaluation.every=0"]
+    made = plan(benchmark, strategies=list(strategies), seeds=seeds, overrides=settings, data_dir=data_dir)
+    found: dict[str, list[tuple[dict[str, Any], list[int]]]] = {}
+    left_out: dict[str, str] = {}
+    for cell in made.cells:
+        if cell.label in left_out:
+            continue
+        if watch:
+            watch(cell)
+        try:
+            found.setdefault(cell.label, []).append(_run(cell, data_dir))
+        except (Skip, Diverged) as error:
+            left_out[cell.label] = str(error)
+    changes = tuple(_joined(label, runs) for label, runs in found.items() if label not in left_out)
+    if not changes:
+        raise Refused(f"nothing was measured: {'; '.join(f'{label}: {why}' for label, why in left_out.items())}")
+    name = f"{made.benchmark.name}@{made.benchmark.version}"
+    model = str(made.cells[0].config["model"]["name"])
+    return Measured(name, model, tuple(dict.fromkeys(cell.seed for cell in made.cells)), changes, left_out)
+
+
+def _run(cell: Cell, data_dir: str | None) -> tuple[dict[str, Any], list[int]]:
+    """State of the measuring part after the run of a cell with that part behind its own, and sizes of modules."""
+    from clbench.models import weight_groups
+    from clbench.running.prepare import prepare
+
+    measured = {**cell.config, "strategy": [*cell.config["strategy"], *strategy_text.canonical("sensitivity")]}
+    with _threads(cell.config["training"]["threads"]):
+        run = prepare(Cell(measured, cell.label), data_dir=data_dir)
+        run.train()
+    found = weight_groups.groups(weight_groups.layers(run.learner.model, run.learner.slices))
+    buffers = dict(run.learner.model.named_buffers())
+    sizes = [group.size for group in found]
+    sizes += [sum(buffers[name].numel() for name in group.statistics) for group in found if group.statistics]
+    return run.chain.parts[-1].state, sizes
+
+
+@contextmanager
+def _threads(n: int):  # type: ignore[no-untyped-def]
+    """Threads of the benchmark, and torch's generator as it was."""
+    import torch
+
+    before, generator = torch.get_num_threads(), torch.random.get_rng_state()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.random.set_rng_state(generator)
+
+
+def _joined(label: str, runs: Sequence[tuple[dict[str, Any], list[int]]]) -> Changes:
+    values = []
+    for state, _ in runs:
+        counts = np.array(state["counts"], dtype=np.float64).reshape(2, 1, 1)
+        sums = state["sums"].cpu().numpy().astype(np.float64)
+        values.append(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))
+    state, sizes = runs[0]
+    return Changes(label, tuple(state["names"]), np.array(sizes, dtype=np.int64), np.stack(values))
+
+
+# --------------------------------------------------------------------------------------------------- the picture
+
+
+def picture(measured: Measured) -> Figure:
+    """A point per module and strategy, its interval over seeds: raw and relative changes (columns) on both levels."""
+    from clbench.plots import style
+
+    modules = tuple(dict.fromkeys(name for each in measured.changes for name in each.modules))
+    levels = [level for level in LEVELS if any(np.isfinite(each.mean(level, "raw")).any() for each in measured.changes)]
+    looks = style.styles([each.label for each in measured.changes])
+    seeds = len(measured.seeds)
+    named = measured.changes[0].label + ", " if len(measured.changes) == 1 else ""
+    figure = style.canvas(
+        11.0,
+        1.0 + len(levels) * (0.9 + 0.24 * len(modules)),
+        title=f"How much each module changes: {named}{measured.model} on {measured.benchmark}",
+        caption=f"mean of {seeds} seeds, bars: 95 % interval; an arrow: it reaches further" if seeds > 1 else "1 seed",
+    )
+    panels = figure.subplots(len(levels), 2, sharex="col", squeeze=False)
+    for row, level in zip(panels, levels, strict=True):
+        for axes, form in zip(row, ("raw", "relative"), strict=True):
+            for number, each in enumerate(measured.changes):
+                shift = 0.5 * ((number + 0.5) / len(measured.changes) - 0.5)
+                _points(axes, each, level, form, modules, shift, looks[each.label])
+            style.plain(axes, percent=False, grid="both")
+            axes.set_xscale("log")
+            axes.set_yticks(range(len(modules)), modules if form == "raw" else [""] * len(modules))
+            axes.set_ylim(len(modules) - 0.4, -0.6)
+            axes.set_title(f"from {level} to {level}" if form == "raw" else "", loc="left", fontsize=10)
+            axes.set_xlabel(TITLES[form], fontsize=9.5)
+    if len(measured.changes) > 1:
+        style.legend(figure, panels[0, 0], by_end=False)
+    return figure
+
+
+def _points(axes: Axes, each: Changes, level: str, form: str, modules: Sequence[str], shift: float, look: Any) -> None:
+    y = np.array([modules.index(name) for name in each.modules]) + shift
+    mean, half = each.mean(level, form), each.half(level, form)
+    low = np.maximum(mean - half, 0.1 * mean)  # a logarithmic axis has no 0, which an interval may reach
+    bars = np.stack([mean - low, half]) if np.isfinite(half).all() else None
+    axes.errorbar(
+        mean, y, xerr=bars, fmt=look.marker, color=look.colour, markersize=5, elinewidth=1.2, label=each.label
+    )
+    cut = mean - half < low
+    axes.plot(low[cut], y[cut], "<", color=look.colour, markersize=4, label="_cut")

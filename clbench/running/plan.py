@@ -1,0 +1,295 @@
+"""From a benchmark to its cells: plain data in canonical form, hashed. Mistakes are refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from clbench import data, scenarios
+from clbench.benchmark import schema, sections
+from clbench.benchmark.hidden_boundaries import check_hidden
+from clbench.benchmark.schema import Benchmark, Source
+from clbench.benchmark.sections import IDENTITY
+from clbench.benchmark.shipped_files import find
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.types import Dataset, Stream, content_hash
+from clbench.models import frozen_features
+from clbench.strategies import STRATEGIES
+from clbench.strategies import notation as strategy_text
+from clbench.strategies.chain import check as check_chain
+from clbench.strategies.chain import declared
+from clbench.training.passes import Cut
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (benchmark, strategy, seed).
+
+    Args:
+        config: All that determines the run, in canonical form, JSON-able.
+        label: The strategy's name on boards.
+    """
+
+    config: dict[str, Any]
+    label: str
+
+    @property
+    def key(self) -> str:
+        """Content hash: two ways to write a cell are one cell."""
+        return content_hash(self.config)
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A benchmark and its cells, strategy by strategy, seeds in order."""
+
+    benchmark: Benchmark
+    cells: list[Cell] = field(repr=False)
+
+
+def plan(
+    benchmark: str | Path | Mapping[str, Any],
+    *,
+    strategies: Sequence[str | Mapping[str, Any]] | None = None,
+    seeds: int | str | Iterable[int] | None = None,
+    overrides: Iterable[schema.Assignment] = (),
+    dataset: Mapping[str, Any] | None = None,
+    model: Mapping[str, Any] | None = None,
+    stream: Callable[[int], Stream] | Stream | None = None,
+    data_dir: str | Path | None = None,
+) -> Plan:
+    """The cells of a benchmark.
+
+    Args:
+        benchmark: A shipped name, a path, or the mapping that such a file holds.
+        strategies: In place of the file's.
+        seeds: In place of the file's: ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` or a list.
+        overrides: ``key=value`` as text, or pairs of a key and a value; keys are dotted.
+        dataset: What identifies a program's own data, in place of the file's data set.
+        model: What identifies a program's own model, in place of the file's.
+        stream: A program's own stream, or one for each seed, in place of the file's; its fingerprint is in the cell.
+        data_dir: Where data sets lie: the contents of files are part of a cell.
+
+    Raises:
+        Refused: The first mistake, with its place.
+    """
+    if isinstance(benchmark, Mapping):
+        document, source = schema.plain(benchmark), Source("the benchmark", benchmark)
+    else:
+        document, source = schema.read(find(benchmark))
+    overrides = [overrides] if isinstance(overrides, str) else list(overrides)
+    refuse_replaced(overrides, dataset=dataset is not None, model=model is not None, stream=stream is not None)
+    if overrides:
+        document = schema.override(document, overrides)
+        source = Source(f"{source.name} with {' '.join(map(schema.short, overrides))}", document)
+    if strategies is not None:
+        document["strategies"] = [schema.plain(s) for s in strategies]
+    if seeds is not None:
+        document["seeds"] = schema.seeds(seeds)
+    checked = schema.check(document, source)
+    common: dict[str, Any] = {
+        "benchmark": {"name": checked.name, "version": checked.version},
+        "stream": sections.stream(checked, source, dataset, data_dir) if stream is None else {},
+        "model": sections.model(checked, source, model),
+        "training": checked.training.canonical(),
+        "memory": checked.memory.canonical(),
+        "evaluation": checked.evaluation.canonical(),
+    }
+    if common["stream"].get("boundaries") is False:
+        check_hidden(common)
+    if checked.reveal:
+        common["reveal"] = sorted(set(checked.reveal))
+    for name in checked.defaults:
+        if name not in STRATEGIES:
+            hint = did_you_mean(name, [entry.name for entry in STRATEGIES])
+            raise source.refuse(
+                Refused(f"defaults for a strategy {name!r} that does not exist; {hint}"), "defaults", name
+            )
+    cells: dict[str, Cell] = {}
+    for number, written in enumerate(checked.strategies):
+        try:
+            filled, label = _strategy(written, checked, common)
+        except Refused as error:
+            place = source if strategies is None else Source("strategies", {})
+            raise place.refuse(error, "strategies", number) from None
+        for seed in schema.seeds(checked.seeds):
+            if stream is not None:
+                filled = {**filled, "stream": _identity(given_stream(stream, seed))}
+            cell = Cell({**filled, "seed": seed}, label)
+            cells.setdefault(cell.key, cell)
+    return Plan(checked, list(cells.values()))
+
+
+def refuse_replaced(
+    overrides: Iterable[schema.Assignment], *, dataset: bool = False, model: bool = False, stream: bool = False
+) -> None:
+    """Refuse overrides of what a given object replaces: they would change nothing.
+
+    Raises:
+        Refused: The first of them.
+    """
+    for assignment in overrides:
+        key = schema.key(assignment)
+        section = key.partition(".")[0]
+        if stream and section == "stream":
+            raise Refused(
+                f"{key} is set and stream= is given, which brings experiences, tasks and data as they are; leave the "
+                "setting out, or make the stream with it, as clbench.stream does"
+            )
+        if dataset and key in ("stream", "stream.dataset", "stream.dataset.name"):
+            raise Refused(f"{key} is set and dataset= is given; leave one of them out")
+        if model and section == "model" and key != "model.heads":
+            raise Refused(
+                f"{key} is set and model= is given, which takes no settings but heads; leave the setting out, or hand "
+                "over a model that is made with it"
+            )
+
+
+def given_stream(stream: Callable[[int], Stream] | Stream, seed: int) -> Stream:
+    """A program's own stream for a seed.
+
+    Raises:
+        Refused: Its function gives something else.
+    """
+    if not isinstance(stream, Stream) and not callable(stream):
+        raise Refused(f"stream= is a {type(stream).__name__}; allowed are a clbench.Stream or a function (seed) -> one")
+    made = stream if isinstance(stream, Stream) else stream(seed)
+    if not isinstance(made, Stream):
+        raise Refused(f"stream= gave a {type(made).__name__} for seed {seed}; allowed is a clbench.Stream")
+    return made
+
+
+def _identity(stream: Stream) -> dict[str, Any]:
+    setting = "task" if stream.task_labels else "domain" if len({t.classes for t in stream.tasks}) == 1 else "class"
+    return {
+        "scenario": f"given:{stream.name}",
+        "dataset": {"name": stream.dataset.name},
+        "setting": setting,
+        "fingerprint": stream.fingerprint,
+    }
+
+
+OVERRIDABLE = ("training",)
+"""Sections that a strategy may override; budgets of memory and evaluation are equal for all."""
+
+
+def _strategy(
+    written: str | dict[str, Any] | list[Any], benchmark: Benchmark, common: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """One entry of ``strategies``: its part of the cell, and its label with overrides."""
+    filled, shown = dict(common), []
+    if isinstance(written, Mapping) and "strategy" in written:
+        for section, values in written.items():
+            if section in ("strategy", "label"):
+                continue
+            if section not in OVERRIDABLE or not isinstance(values, Mapping):
+                raise Refused(
+                    f"a strategy may override {', '.join(OVERRIDABLE)} (a mapping), not {section!r}; memory and "
+                    "evaluation are the benchmark's, equal for all",
+                    section,
+                )
+            document = {**benchmark.model_dump(), section: {**common[section], **values}}
+            checked = schema.check(document, Source(f"overrides of {written['strategy']!r}", document))
+            filled[section] = getattr(checked, section).canonical()
+            if common["stream"].get("boundaries") is False:
+                check_hidden(filled)
+            shown += [f"{key}={strategy_text.plain_number(value)}" for key, value in values.items()]
+        label, written = written.get("label"), written["strategy"]
+    else:
+        label = None
+    items = strategy_text.canonical(written, schema.defaults_of(benchmark))
+    parts = strategy_text.parts(items)
+    check_chain(parts)
+    memory = filled["memory"]
+    filled["memory"] = {
+        **memory,
+        "policy": declared(parts, "memory_policy", memory["policy"]),
+        "admit": declared(parts, "memory_admit", memory["admit"]),
+    }
+    name = label or strategy_text.label(written)
+    return {**filled, "strategy": items}, f"{name} [{', '.join(shown)}]" if shown else name
+
+
+def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset: Dataset | None = None) -> None:
+    """Refuse cells in which leaving out incomplete batches would leave out whole experiences. Imports no torch.
+
+    Args:
+        cells: Those to be run; only those that leave out a last batch are looked at.
+        data_dir, dataset: As in :func:`make_stream`.
+
+    Raises:
+        Refused: With the first experience that nothing could be learned from.
+    """
+    done = set()
+    for cell in cells:
+        training = cell.config["training"]
+        if (
+            not training["drop_last"]
+            or declared(strategy_text.parts(cell.config["strategy"]), "sees", "stream") != "stream"
+        ):
+            continue
+        what = (json.dumps(cell.config["stream"], sort_keys=True), cell.seed, training["batch_size"])
+        if what not in done:
+            done.add(what)
+            stream = make_stream(cell.config["stream"], cell.seed, data_dir=data_dir, dataset=dataset)
+            Cut(training["batch_size"], drop_last=True).check(len(experience) for experience in stream)
+
+
+@cache
+def _dataset(data_dir: str | None, written: str) -> Dataset:
+    named = json.loads(written)
+    named.pop("source", None)
+    checksum = named.pop("checksum", None)
+    if checksum is not None and data.contents_of(named["name"], data_dir) != checksum:
+        raise Refused(
+            f"the contents of data set {named['name']!r} are not those that this cell was planned with; put the old "
+            "files back, or run the command again"
+        )
+    return frozen_features.load(data_dir=data_dir, **named)
+
+
+@lru_cache(maxsize=8)
+def _given(dataset: Dataset, written: str) -> Dataset:
+    """A program's own data set with the settings of a benchmark applied, as to a named one."""
+    settings = json.loads(written)
+    if not settings:
+        return dataset
+    made = frozen_features.finish(dataset, dataset.name, **settings)
+    own = "normalize" not in settings and "features" not in settings
+    return replace(made, mean=dataset.mean, std=dataset.std) if own else made
+
+
+def make_stream(
+    config: Mapping[str, Any], seed: int, *, data_dir: str | None = None, dataset: Dataset | None = None
+) -> Stream:
+    """The stream of a canonical ``stream`` section; the data set is loaded once per process. Imports no torch.
+
+    Args:
+        config: The ``stream`` section of a cell.
+        seed: The cell's.
+        data_dir: Where data sets lie.
+        dataset: In place of the one named in ``config``, whose settings are applied to it where it was planned with.
+
+    Raises:
+        Refused: The data is missing or damaged, or the stream is impossible on it.
+    """
+    settings = {name: value for name, value in config.items() if name != "dataset"}
+    return scenarios.make(settings, rows(config, data_dir=data_dir, dataset=dataset), seed)
+
+
+def rows(config: Mapping[str, Any], *, data_dir: str | None = None, dataset: Dataset | None = None) -> Dataset:
+    """The data set of a canonical ``stream`` section, loaded once per process; arguments and mistakes as there."""
+    named = config["dataset"]
+    if dataset is None:
+        return _dataset(data_dir, json.dumps(named, sort_keys=True))
+    if str(named["name"]).startswith("given:"):
+        return _given(dataset, json.dumps({k: v for k, v in named.items() if k not in IDENTITY}, sort_keys=True))
+    return dataset

@@ -1,0 +1,213 @@
+"""Writing what predicts to a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import clbench
+from clbench.adapters.online_learner import Guest
+from clbench.adapters.run_setup import Job
+from clbench.core import store
+from clbench.core.global_rng import kept
+from clbench.core.notices import notice
+from clbench.core.parameters import Refused
+from clbench.evaluate.predictions import Predictions
+from clbench.models.blank import Blank
+from clbench.running.plan import Cell
+from clbench.running.prepare import Run
+from clbench.strategies.part import Part
+from clbench.training.batch import ROW, VIEW
+from clbench.training.device_rows import Augment
+
+FORMAT = 1
+"""Version of the layout of a model's file."""
+
+READS_OUT = ("predict", "answer")
+"""Hooks that make a part's state a part of what predicts."""
+
+
+def save(job: Job, cell: Cell, path: Path, *, experience: int | None = None) -> None:
+    """Write what predicts now to a file, atomically.
+
+    Args:
+        job: The run.
+        cell: What it runs.
+        path: The file.
+        experience: After which experience; ``None`` for the end of the run.
+
+    Raises:
+        OSError: The place cannot be written; nothing is left behind.
+    """
+    buffer = io.BytesIO()
+    torch.save(packed(job, cell, experience=experience), buffer)
+    store.write(path, buffer.getvalue())
+
+
+class Keeper:
+    """Keeps what a run is asked to keep. What cannot be written is told in a sentence, and the run goes on.
+
+    Args:
+        cell: What is run.
+        keep: What is asked for, and where.
+    """
+
+    def __init__(self, cell: Cell, keep: store.Keep) -> None:
+        self.cell, self.keep = cell, keep
+        self.path = store.model_path(cell.key, keep.folder)
+        self.job: Job | None = None
+
+    def watch(self, job: Job) -> None:
+        """Keep what is kept of this run, which has not begun."""
+        self.job = job
+        if self.keep.predictions:
+            job.evaluator.predictions = Predictions()
+        if self.keep.ends:
+            job.evaluator.ended.append(lambda experience: self._end(job, experience))
+
+    def _end(self, job: Job, experience: int) -> None:
+        path = store.end_path(self.path, experience)
+        self._try(f"the model after experience {experience}", lambda: save(job, self.cell, path, experience=experience))
+
+    def finish(self) -> None:
+        """Keep what is kept of a finished run."""
+        job = self.job
+        if job is None:
+            return
+        if self.keep.model:
+            self._try("the model", lambda: save(job, self.cell, self.path))
+        table = job.evaluator.predictions
+        if table is not None:
+            path = store.predictions_path(self.cell.key, self.keep.folder)
+            self._try("the predictions", lambda: store.write(path, table.encoded()))
+
+    def _try(self, what: str, write: Callable[[], Any]) -> None:
+        try:
+            write()
+        except Exception as error:
+            why = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+            why = (error.strerror or why) if isinstance(error, OSError) else why
+            notice(
+                f"{self.cell.label}, seed {self.cell.seed}: {what} could not be kept in {self.keep.folder} ({why}); "
+                "the record is kept, and the same command runs the cell again for it"
+            )
+
+
+def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, Any]:
+    """What a file holds: tensors, numbers, texts, and lists and dicts of them."""
+    stream, settings = job.stream, cell.config
+    dataset = stream.dataset
+    label_map = None if stream.label_map is None else torch.from_numpy(np.asarray(stream.label_map, dtype=np.int64))
+    held = {
+        "clbench model": FORMAT,
+        "version": clbench.__version__,
+        "key": cell.key,
+        "label": cell.label,
+        "cell": dict(settings),
+        "experience": len(stream) - 1 if experience is None else experience,
+        "data": {
+            "name": dataset.name,
+            "shape": list(dataset.shape),
+            "type": str(dataset.train.x.dtype),
+            "scale": float(dataset.scale),
+            "mean": [float(v) for v in dataset.mean],
+            "std": [float(v) for v in dataset.std],
+            "class_names": list(dataset.class_names),
+        },
+        "stream": {
+            "name": stream.name,
+            "length": len(stream),
+            "n_outputs": stream.n_outputs,
+            "task_labels": stream.task_labels,
+            "output": stream.output,
+            "tasks": [[task.name, [int(c) for c in task.classes]] for task in stream.tasks],
+            "label_map": label_map,
+        },
+        "rows_at_a_time": job.evaluator.rows_at_a_time,
+        "foreign": _foreign(settings),
+    }
+    body = _packed_run(job) if isinstance(job, Run) else cast(Any, job).packed()
+    return {**held, **body}
+
+
+def _foreign(settings: Mapping[str, Any]) -> list[str]:
+    """Names of what is made by code that neither clbench nor an installed plugin holds."""
+    names = [str(item["name"]) for item in settings["strategy"]]
+    found = [name for name in names if ".py:" in name or name.partition(":")[0] in ("avalanche", "sklearn", "observe")]
+    model = str(settings["model"].get("name", ""))
+    return found + [model] * (".py:" in model)
+
+
+def _packed_run(run: Run) -> dict[str, Any]:
+    learner, parts = run.learner, run.chain.parts
+    readers = [number for number, part in enumerate(parts) if _reads_out(part)]
+    hidden = None if learner.task_labels else learner.hidden(torch.zeros(1, dtype=torch.int64, device=learner.device))
+    return {
+        "model": {
+            "kind": "blank" if isinstance(learner.model, Blank) else "module",
+            "parameters": {name: p.detach().cpu().clone() for name, p in learner.model.named_parameters()},
+            "buffers": {name: b.detach().cpu().clone() for name, b in learner.model.named_buffers()},
+        },
+        "seen": learner.seen.cpu().clone(),
+        "hidden": None if hidden is None else hidden.reshape(-1).cpu().clone(),
+        "running": learner.experience,
+        "optimizers": len(learner.others),
+        "probabilities": any(isinstance(part, Guest) for part in parts),
+        "parts": {
+            number: {"state": _on_cpu(parts[number].save()), "generator": parts[number].generator.state}
+            for number in readers
+        },
+        "memory": _on_cpu(learner.memory.state) if readers and learner.memory.size else None,
+        "rows": _rows(run) if readers else None,
+    }
+
+
+def _reads_out(part: Part) -> bool:
+    return any(getattr(type(part), hook) is not getattr(Part, hook) for hook in READS_OUT)
+
+
+def _rows(run: Run) -> dict[str, Tensor] | None:
+    """The training rows that an answer asks for, as they are shown to the model, with those of memory; none where an
+    answer asks for none."""
+    learner, rows = run.learner, run.learner._train
+    asked: list[Tensor] = []
+    present = rows.present
+
+    def noting(row: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
+        asked.append(torch.stack([row, view]))
+        return present(row, view, augment=augment)
+
+    account, scratch = dict(vars(learner.cost)), dict(learner.scratch)
+    task = torch.zeros(1, dtype=torch.int64, device=learner.device) if learner.task_labels else None
+    x = torch.zeros(1, *run.stream.dataset.shape, device=learner.device)
+    learner.scratch.clear()
+    rows.__dict__["present"] = noting
+    try:
+        with kept(), learner.undisturbed(training=False), torch.inference_mode():
+            learner.predict(learner.output(x, task), task, hidden=None)
+    finally:
+        del rows.__dict__["present"]
+        learner.scratch.clear()
+        learner.scratch.update(scratch)
+        vars(learner.cost).update(account)
+    if not asked:
+        return None
+    both = torch.cat([*asked, learner.memory.all().index[[ROW, VIEW]]], dim=1)
+    both = torch.unique(both, dim=1)  # (2, n)
+    with learner.undisturbed(training=False), torch.no_grad():
+        shown = torch.cat([present(r, v) for r, v in zip(both[0].split(512), both[1].split(512), strict=True)])
+    return {"row": both[0].cpu(), "view": both[1].cpu(), "x": shown.cpu()}
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {name: _on_cpu(each) for name, each in value.items()}
+    return [_on_cpu(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,202 @@
+"""A model that was kept, as it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from clbench.core.global_rng import kept
+from clbench.core.parameters import Refused
+from clbench.core.types import Dataset, Experience, Rows, Stream, Task
+from clbench.evaluate.evaluator import outputs
+from clbench.evaluate.subject import Subject
+from clbench.training.device_rows import Resident
+
+
+class Saved:
+    """A model that predicts as its run did at the moment in which it was kept.
+
+    Rows are given as the data set stores them: scaling and normalising is done here. Where the data set holds 8-bit
+    images, whole numbers are such values, 0 to 255, and floats are values in [0, 1]. A stream that shows rows in views
+    (permuted, rotated) is a world of its own: rows are given as it shows them.
+
+    Attributes:
+        label: The strategy's.
+        cell: The cell's configuration.
+        experience: The experience, from 0, behind which it was kept.
+        shape: Of a row.
+        classes: Name of each output unit; names of several classes that share one are joined by ``/``.
+        tasks: Names of the tasks, where the model is told which one a row belongs to; else none.
+        seen: (C,) bool, output units whose class had been met.
+    """
+
+    def __init__(self, held: Mapping[str, Any], subject: Subject) -> None:
+        self._subject, self._held = subject, held
+        self._stream = outline(held)
+        self.label: str = held["label"]
+        self.cell: dict[str, Any] = held["cell"]
+        self.experience: int = held["experience"]
+        self.shape: tuple[int, ...] = self._stream.dataset.shape
+        self.classes = _unit_names(self._stream)
+        self.tasks = tuple(task.name for task in self._stream.tasks) if self._stream.task_labels else ()
+        self.seen: NDArray[np.bool_] = held["seen"].numpy().copy()
+        self._own = torch.zeros(len(self._stream.tasks), self._stream.n_outputs, dtype=torch.bool)
+        for task in self._stream.tasks:
+            self._own[task.id, list(task.classes)] = True
+        self._rows = Resident(self._stream.dataset.train, self._stream.dataset)
+
+    def __repr__(self) -> str:
+        benchmark = self.cell["benchmark"]
+        return (
+            f"Saved({self.label} on {benchmark['name']}@{benchmark['version']}, seed {self.cell['seed']}, after "
+            f"experience {self.experience}; rows {self.shape}, {len(self.classes)} outputs)"
+        )
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, which returns ``Output(logits, features)`` of rows that are scaled and normalised."""
+        return self._subject.modules[0]
+
+    def scores(self, x: Any, task: Any = None) -> Tensor:
+        """Scores (B, C) float32, -inf for classes that do not compete; the class with the highest is predicted.
+
+        Args:
+            x: (B, *shape) rows, a numpy array or tensor; grey images may be (B, H, W), images (B, H, W, channels).
+            task: The task of all rows, or (B,) of each, where the model is told tasks; else ``None``.
+
+        Raises:
+            Refused: Rows of another shape or range, or tasks missing, unknown, or given where they are hidden.
+        """
+        scores, hidden = self._read_out(x, task)
+        return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+
+    def _read_out(self, x: Any, task: Any) -> tuple[Tensor, Tensor | None]:
+        """Scores (B, C) of all classes, and those that do not compete, (C,) or (B, C) bool."""
+        rows = self._inputs(x)
+        tasks, subject, size = self._tasks(task, len(rows)), self._subject, self._held["rows_at_a_time"]
+        halved = self.cell["evaluation"].get("precision") == "bfloat16"
+        found = [torch.zeros(0, self._stream.n_outputs)]
+        subject.scratch.clear()
+        with kept(), subject.undisturbed(training=False), torch.inference_mode():
+            for start in range(0, len(rows), size):
+                own = None if tasks is None else tasks[start : start + size]
+                output = outputs(subject, rows[start : start + size], own, halved=halved)
+                found.append(subject.predict(output, own, hidden=None).float())
+        hidden: Tensor | None = ~self._own[tasks] if tasks is not None else self._held["hidden"]
+        return torch.cat(found).clone(), hidden
+
+    def predict(self, x: Any, task: Any = None) -> Any:
+        """Output unit (B,) int64 of each row, a tensor for a tensor and an array for all else; the rest as in
+        :meth:`scores`. ``model.classes[unit]`` is its name."""
+        units = self.scores(x, task).argmax(1)
+        return units if isinstance(x, Tensor) else units.numpy()
+
+    def predict_proba(self, x: Any, task: Any = None) -> Any:
+        """Probabilities (B, C) float32, 0 for classes that do not compete; the rest as in :meth:`predict`.
+
+        The softmax of scores, which is what the loss made of logits. Where an estimator or a learner of others gives
+        probabilities itself they are taken, and where it gives labels alone, theirs is 1. Scores that are no logits,
+        such as distances to class means, give an order and no calibration.
+        """
+        scores, hidden = self._read_out(x, task)
+        competing = scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+        found = competing.softmax(1)
+        if self._held.get("probabilities"):
+            told = competing.clamp(min=0.0)
+            total = told.sum(1, keepdim=True)
+            whole = (scores >= 0).all() and ((scores.sum(1) - 1).abs() < 1e-3).all()
+            if bool(whole):
+                found = torch.where(total > 0, told / total.clamp(min=1e-12), found)
+        return self._as(found, x)
+
+    @staticmethod
+    def _as(values: Tensor, like: Any) -> Any:
+        return values if isinstance(like, Tensor) else values.numpy()
+
+    def _inputs(self, x: Any) -> Tensor:
+        """Rows (B, *shape), scaled and normalised."""
+        try:
+            rows = torch.as_tensor(x).detach().cpu()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise Refused(
+                f"x is no array of numbers ({error}); give rows of shape (rows, {_sizes(self.shape)})"
+            ) from None
+        rows = _laid_out(rows, self.shape)
+        scale = self._stream.dataset.scale
+        whole = not rows.is_floating_point()
+        values = rows.to(torch.float32)
+        if scale != 1.0 and not whole and len(rows) and (float(values.min()) < -1e-3 or float(values.max()) > 1.001):
+            raise Refused(
+                f"x holds floats from {float(values.min()):g} to {float(values.max()):g}; this data set is of 8-bit "
+                "images: give whole numbers from 0 to 255 (x.astype('uint8')), or floats in [0, 1]"
+            )
+        if whole:
+            values = values * scale
+        return self._rows.normalised(values)
+
+    def _tasks(self, task: Any, rows: int) -> Tensor | None:
+        if not self._stream.task_labels:
+            if task is not None:
+                raise Refused("task = ... is given, and this model was never told tasks; leave it out")
+            return None
+        last = len(self._stream.tasks) - 1
+        if task is None:
+            raise Refused(f"this model is told which task a row belongs to: give task=, 0 to {last}, for all or each")
+        tasks = torch.as_tensor(task, dtype=torch.int64).expand(rows).clone()
+        if rows and not 0 <= int(tasks.min()) <= int(tasks.max()) <= last:
+            raise Refused(f"task = {task!r} is not known; tasks are numbered from 0 to {last}")
+        return tasks
+
+
+def _laid_out(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Rows (B, *shape), of images also without their one channel or with channels last."""
+    if rows.dim() == len(shape) + 1 and tuple(rows.shape[1:]) == shape:
+        return rows
+    if len(shape) == 3 and shape[0] == 1 and tuple(rows.shape[1:]) == shape[1:]:
+        return rows[:, None]
+    if len(shape) == 3 and rows.dim() == 4 and tuple(rows.shape[1:]) == (*shape[1:], shape[0]):
+        return rows.permute(0, 3, 1, 2)
+    raise Refused(f"x has shape {tuple(rows.shape)}; this model takes rows of shape (rows, {_sizes(shape)})")
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _unit_names(stream: Stream) -> tuple[str, ...]:
+    names = stream.dataset.class_names
+    if stream.label_map is None:
+        return tuple(names) + tuple(f"unit {unit}" for unit in range(len(names), stream.n_outputs))
+    held = [
+        [name for c, name in enumerate(names) if (stream.label_map[:, c] == unit).any()]
+        for unit in range(stream.n_outputs)
+    ]
+    return tuple("/".join(each) if each else f"unit {unit}" for unit, each in enumerate(held))
+
+
+def outline(held: Mapping[str, Any]) -> Stream:
+    """The stream as far as it is known: its tasks and outputs, and no rows."""
+    data, told = held["data"], held["stream"]
+    none = Rows(np.zeros((0, *data["shape"]), dtype=data["type"]), np.zeros(0, dtype=np.int64))
+    dataset = Dataset(
+        data["name"], none, none, tuple(data["class_names"]), data["scale"], "", tuple(data["mean"]), tuple(data["std"])
+    )
+    nothing = np.zeros(0, dtype=np.int64)
+    return Stream(
+        name=told["name"],
+        dataset=dataset,
+        tasks=tuple(Task(i, name, nothing, tuple(classes)) for i, (name, classes) in enumerate(told["tasks"])),
+        length=told["length"],
+        build=lambda position: Experience(position, nothing, 0, 0, ()),
+        n_outputs=told["n_outputs"],
+        seed=held["cell"]["seed"],
+        description={},
+        task_labels=told["task_labels"],
+        label_map=None if told["label_map"] is None else told["label_map"].numpy(),
+        output=told["output"],
+    )

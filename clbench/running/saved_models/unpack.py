@@ -1,0 +1,182 @@
+"""Reading what predicts from a file, without a data set."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from clbench import models
+from clbench.adapters.run_setup import World
+from clbench.benchmark.schema import Training
+from clbench.core.global_rng import kept
+from clbench.core.parameters import Refused
+from clbench.core.types import Dataset, Stream
+from clbench.evaluate.subject import Subject
+from clbench.models.blank import Blank
+from clbench.running.plan import Cell
+from clbench.running.prepare import assembled
+from clbench.running.saved_models.pack import FORMAT
+from clbench.running.saved_models.predictor import Saved, outline
+from clbench.strategies import notation as strategy_text
+from clbench.training.device_rows import Augment, Resident
+
+
+def load_model(path: str | Path, *, model: Any = None, trust: bool = False) -> Saved:
+    """Read a model that a run has kept, ``OUT/models/KEY.pt`` or ``OUT/models/KEY/EXPERIENCE.pt``.
+
+    Args:
+        path: The file.
+        model: What was given to the run as ``model=``, where a program's own model was run; its weights are those of
+            the file.
+        trust: Whether code of others may be run to read it: unpickling of an estimator, of a learner with ``observe``
+            or of a strategy of avalanche-lib, and files of plugins. Say so only of files whose origin you trust.
+
+    Raises:
+        Refused: It is missing, damaged, of a newer format, or holds what ``model`` or ``trust`` are needed for.
+    """
+    held = _read(Path(path).expanduser())
+    if held["foreign"] and not trust:
+        raise Refused(
+            f"{path} holds {', '.join(held['foreign'])}, and reading it would run code that is not clbench's; where "
+            "you trust its origin, write load_model(..., trust=True)"
+        )
+    own = str(held["cell"]["model"]["name"])
+    needs_model = own.startswith("given:") and held.get("model", {}).get("kind") == "module"
+    if needs_model and model is None:
+        raise Refused(
+            f"{path} holds the weights of a program's own model ({own}), and no code; give what was given to the run: "
+            "load_model(..., model=...)"
+        )
+    if model is not None and not needs_model:
+        raise Refused(f"{path} holds no program's own model, so model= has no place in it; leave it out")
+    with kept():
+        subject = _run(held, model) if "parts" in held else _hosted(held)
+    return Saved(held, subject)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        held = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise Refused(
+            f"the model {path} cannot be read ({error.strerror}); models are kept by clbench run --save-model"
+        ) from None
+    except Exception as error:
+        raise Refused(
+            f"the model {path} is damaged, or no model of clbench ({type(error).__name__}); keep it anew by "
+            "clbench run --save-model"
+        ) from None
+    written = held.get("clbench model") if isinstance(held, dict) else None
+    if written is None:
+        raise Refused(
+            f"{path} holds weights alone, as an earlier clbench kept them; keep the model anew by clbench run "
+            "--save-model"
+        )
+    if written > FORMAT:
+        raise Refused(f"{path} was written by a newer clbench (format {written}, here {FORMAT}); upgrade clbench")
+    return cast("dict[str, Any]", held)
+
+
+class KeptRows(Resident):
+    """The rows that came with a model, as they are shown to it, under the numbers that they had in the data set."""
+
+    def __init__(self, kept: Mapping[str, Tensor] | None, dataset: Dataset) -> None:
+        super().__init__(dataset.train, dataset)
+        self._shown = torch.zeros(0, *dataset.shape) if kept is None else kept["x"]
+        pairs = [] if kept is None else zip(kept["row"].tolist(), kept["view"].tolist(), strict=True)
+        self._place = {pair: place for place, pair in enumerate(pairs)}
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one raw row."""
+        return self._shown[:1].numel() * self.x.element_size()
+
+    def present(self, rows: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
+        """Rows (B,) under their views (B,), (B, ...).
+
+        Raises:
+            Refused: One that was not kept.
+        """
+        try:
+            places = [self._place[pair] for pair in zip(rows.tolist(), view.tolist(), strict=True)]
+        except KeyError as error:
+            raise Refused(
+                f"the answer asks for training row {error.args[0][0]}, which was not kept with the model; only rows "
+                "that every answer asks for are, and those of memory"
+            ) from None
+        return self._shown[torch.tensor(places, dtype=torch.int64)]
+
+
+def _run(held: Mapping[str, Any], given: Any) -> Subject:
+    """The learner of our loop, as it was."""
+    settings, stream = dict(held["cell"]), outline(held)
+    settings["reveal"] = [name for name in settings.get("reveal", ()) if name != "length"]  # which rows would tell
+    parts = strategy_text.parts(settings["strategy"])
+    world = World(
+        settings=settings,
+        seed=settings["seed"],
+        shown=stream,
+        stream=stream,
+        rows=KeptRows(held["rows"], stream.dataset),
+        model=_module(held, stream, given),
+        training=Training(**settings["training"]),
+        evaluator=cast(Any, None),
+        device="cpu",
+    )
+    run = assembled(Cell(held["cell"], held["label"]), parts, world)
+    learner = run.learner
+    learner.seen.copy_(held["seen"])
+    learner.compete(None if held["hidden"] is None else ~held["hidden"])
+    learner.experience = held["running"]
+    if held["memory"] is not None:
+        learner.memory.state = held["memory"]
+    for _ in range(held["optimizers"]):
+        learner.another_optimizer()
+    for number, saved in held["parts"].items():
+        part = run.chain.parts[number]
+        part.load(saved["state"], learner.device)
+        part.generator.state = saved["generator"]
+        part.attach(learner)
+    return learner
+
+
+def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:
+    config = {name: value for name, value in held["cell"]["model"].items() if name != "heads"}
+    shape, n = stream.dataset.shape, stream.n_outputs
+    if held["model"]["kind"] == "blank":
+        module: nn.Module = Blank(n)
+    elif given is not None:
+        from clbench.models.user_models import build
+
+        module = build(given, shape, n)
+    else:
+        if config["name"] == "torchvision":
+            config["weights"] = None  # those of the file take their place
+        module = models.make(config, shape, n)
+    for kind, now in (("parameters", module.named_parameters()), ("buffers", module.named_buffers())):
+        told, there = held["model"][kind], dict(now)
+        if {name: t.shape for name, t in told.items()} != {name: t.shape for name, t in there.items()}:
+            wrong = sorted(
+                name
+                for name in told.keys() | there.keys()
+                if name not in told or name not in there or told[name].shape != there[name].shape
+            )
+            raise Refused(
+                f"the model is not the one that was run: its {kind} differ from those of the file at {wrong[0]!r}; "
+                "give the model that was given to the run"
+            )
+        with torch.no_grad():
+            for name, tensor in there.items():
+                tensor.copy_(told[name])
+    return module
+
+
+def _hosted(held: Mapping[str, Any]) -> Subject:
+    from clbench.adapters.avalanche.slim_strategy import thawed
+
+    return cast(Subject, thawed(held, outline(held)))

@@ -1,0 +1,175 @@
+"""What streams share whose order is their point: one sequence of rows, cut into experiences; tasks made of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task
+from clbench.scenarios.shared_settings import Common
+
+
+def choose(name: str, value: str, known: Sequence[str]) -> str:
+    """``value``, where it is one of ``known``.
+
+    Raises:
+        Refused: It is not.
+    """
+    if value not in known:
+        raise Refused(f"{name} = {value!r} does not exist; {did_you_mean(str(value), known)}", name)
+    return value
+
+
+def check_classes(dataset: Dataset) -> None:
+    """Every class has rows to learn from and rows to be tested on.
+
+    Raises:
+        Refused: One has not.
+    """
+    for split_name, rows in (("training", dataset.train), ("test", dataset.test)):
+        missing = np.flatnonzero(np.bincount(rows.y, minlength=dataset.n_classes) == 0)
+        if len(missing):
+            raise Refused(
+                f"{dataset.name!r} has no {split_name} rows of classes {missing.tolist()}, and here each class counts; "
+                "remove these classes from the data"
+            )
+
+
+def even(total: int, parts: int, what: str = "experiences") -> Index:
+    """Where ``total`` rows are cut into ``parts`` as even as can be, shape (parts + 1,); the first take the remainder.
+
+    Args:
+        total: Rows there are.
+        parts: Pieces wanted, at least 1.
+        what: What asked for them, for the message.
+
+    Raises:
+        Refused: Fewer rows than pieces.
+    """
+    if not 1 <= parts <= total:
+        raise Refused(f"{what} = {parts} is not possible with {total} rows to cut; ask for 1 to {total}")
+    sizes = np.full(parts, total // parts, dtype=np.int64)
+    sizes[: total % parts] += 1
+    return np.concatenate([[0], np.cumsum(sizes)])
+
+
+# ------------------------------------------------------------------------------------------- tasks made of classes
+
+
+def whole_task(dataset: Dataset) -> tuple[Task, ...]:
+    """One task: all test rows."""
+    rows = np.arange(len(dataset.test), dtype=np.int64)
+    return (Task(0, "all classes", rows, tuple(int(c) for c in np.unique(dataset.test.y))),)
+
+
+def group_tasks(dataset: Dataset, groups: Sequence[Index]) -> tuple[Task, ...]:
+    """One task per group of classes: the test rows of those classes."""
+    task_of = task_of_class(groups, dataset.n_classes)[dataset.test.y]  # (n,)
+    return tuple(
+        Task(
+            t,
+            " ".join(dataset.class_names[c] for c in group),
+            np.flatnonzero(task_of == t),
+            tuple(sorted(int(c) for c in group)),
+        )
+        for t, group in enumerate(groups)
+    )
+
+
+def class_tasks(dataset: Dataset) -> tuple[Task, ...]:
+    """One task per class, in the order of the classes."""
+    return group_tasks(dataset, singles(dataset))
+
+
+def singles(dataset: Dataset) -> list[Index]:
+    """Every class as a group of its own."""
+    return [np.array([c], dtype=np.int64) for c in range(dataset.n_classes)]
+
+
+def task_of_class(groups: Sequence[Index], n_classes: int) -> Index:
+    """(C,) group that each class belongs to; every class belongs to one."""
+    task_of = np.full(n_classes, -1, dtype=np.int64)
+    for t, group in enumerate(groups):
+        task_of[group] = t
+    return task_of
+
+
+# ------------------------------------------------------------------------------------------- one sequence of rows
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Builds experience i: rows ``bounds[i]`` to ``bounds[i + 1]`` of one sequence.
+
+    Args:
+        train: The training rows.
+        sequence: (L,) training rows in the order in which they are met; 4 bytes each.
+        bounds: (E + 1,) where the experiences begin and end.
+        task_of: (C,) task of each class.
+        boundary: Whether beginnings and ends are visible to the strategy.
+        shuffled: Whether rows are met in a fresh order on every pass.
+    """
+
+    train: Rows
+    sequence: NDArray[np.int32]
+    bounds: Index
+    task_of: Index
+    boundary: bool
+    shuffled: bool = False
+
+    def __call__(self, i: int) -> Experience:
+        rows = self.sequence[self.bounds[i] : self.bounds[i + 1]].astype(np.int64)  # (N,)
+        y = self.train.y[rows]
+        tasks = self.task_of[y]
+        one = bool((tasks == tasks[0]).all())
+        return Experience(
+            i,
+            rows,
+            task=int(tasks[0]) if one else tasks,
+            view=0,
+            classes=tuple(int(c) for c in np.unique(y)),
+            boundary=self.boundary,
+            shuffled=self.shuffled,
+        )
+
+
+def cut_stream(
+    dataset: Dataset,
+    seed: int,
+    *,
+    sequence: Index,
+    bounds: Index,
+    groups: Sequence[Index] | None,
+    shared: Common,
+    description: dict[str, Any],
+    shuffled: bool = False,
+) -> Stream:
+    """A stream of one sequence of training rows, labels as they are, and tasks made of classes.
+
+    Args:
+        dataset: Where the rows live.
+        seed: The stream's seed.
+        sequence: (L,) training rows in the order in which they are met.
+        bounds: (E + 1,) where the experiences begin and end.
+        groups: The classes of each task; ``None`` for one task of all test rows.
+        shared: The common settings.
+        description: ``scenario`` and its own settings, and what was realised, JSON-able.
+        shuffled: Whether an experience's rows are met in a fresh order on every pass, not in the sequence's.
+    """
+    task_of = np.zeros(dataset.n_classes, np.int64) if groups is None else task_of_class(groups, dataset.n_classes)
+    return Stream(
+        name=description["scenario"],
+        dataset=dataset,
+        tasks=whole_task(dataset) if groups is None else group_tasks(dataset, groups),
+        length=len(bounds) - 1,
+        build=Cut(dataset.train, sequence.astype(np.int32), bounds, task_of, shared.boundaries, shuffled),
+        n_outputs=dataset.n_classes,
+        seed=seed,
+        description={"output": shared.output, "boundaries": shared.boundaries, **description},
+        output=shared.output,
+    )

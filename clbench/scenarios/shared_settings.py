@@ -1,0 +1,174 @@
+"""What all scenarios share: checks of the common settings, and streams whose tasks are views of all classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task, Transform
+
+Setting = Literal["class", "task", "domain"]
+"""What differs between tasks and what is told (van de Ven et al. 2022, Nature Machine Intelligence 4, 1185).
+
+``class``: other output units in each task, the task hidden. ``task``: other units, the task revealed. ``domain``: the
+same units in every task.
+"""
+Output = Literal["seen", "all"]
+"""Which output units compete in loss and prediction: those that occurred so far, or all from the start."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """The settings that every scenario has; see :func:`common` for the checks.
+
+    Args:
+        setting: See :data:`Setting`.
+        output: See :data:`Output`.
+        task_labels: Whether the task of a row is revealed.
+        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+    """
+
+    setting: str
+    output: str
+    task_labels: bool
+    boundaries: bool
+
+    def describe(self) -> dict[str, Any]:
+        """The settings by name, JSON-able."""
+        return dict(vars(self))
+
+
+def common(*, setting: str, output: str, task_labels: bool | None, boundaries: bool) -> Common:
+    """The common settings, checked, with the default of ``task_labels`` filled in: revealed in the task setting only.
+
+    Raises:
+        Refused: An unknown setting or output, or task labels that contradict the setting.
+    """
+    for name, value, known in (("setting", setting, get_args(Setting)), ("output", output, get_args(Output))):
+        if value not in known:
+            raise Refused(f"{name} = {value!r} does not exist; {did_you_mean(str(value), known)}")
+    revealed = setting == "task" if task_labels is None else bool(task_labels)
+    if setting != "domain" and revealed != (setting == "task"):
+        other = "class" if setting == "task" else "task"
+        raise Refused(
+            f"task_labels = {revealed} contradicts setting = {setting!r}, where they are "
+            f"{'revealed' if setting == 'task' else 'hidden'}; leave task_labels out, or choose setting = {other!r}"
+        )
+    return Common(setting, output, revealed, bool(boundaries))
+
+
+def check_experiences(experiences: int) -> int:
+    """The number of experiences, at least 1.
+
+    Raises:
+        Refused: It is smaller.
+    """
+    if experiences < 1:
+        raise Refused(f"experiences = {experiences} makes no stream; ask for at least 1")
+    return int(experiences)
+
+
+def units(rows: Rows, index: Index | None = None, label_map: Index | None = None) -> tuple[int, ...]:
+    """Output units that occur among the labels of ``rows`` (or of ``rows[index]``), ascending.
+
+    Args:
+        rows: Training or test rows.
+        index: (n,) which of them; ``None`` for all.
+        label_map: (C,) output unit of each raw label; ``None`` for the identity.
+    """
+    present = np.unique(rows.y if index is None else rows.y[index])
+    return tuple(sorted(int(u) for u in (present if label_map is None else label_map[present])))
+
+
+# ------------------------------------------------------------------------------------------- views of all classes
+
+
+@dataclass(frozen=True, eq=False)
+class _Visit:
+    """Builds experience i: view i of all training rows, or of some drawn anew."""
+
+    train: Rows
+    seed: int
+    label_map: Index | None  # (V, C)
+    rows_per_experience: int | None
+    all_units: tuple[int, ...]
+    boundary: bool
+
+    def __call__(self, i: int) -> Experience:
+        mapped = None if self.label_map is None else self.label_map[i]
+        if self.rows_per_experience is None:
+            rows = np.arange(len(self.train), dtype=np.int64)
+            classes = self.all_units if mapped is None else tuple(sorted(int(mapped[u]) for u in self.all_units))
+        else:
+            # A generator per experience, so that any experience can be built alone and in any order.
+            draw = Generator(self.seed, f"stream/rows/{i}")
+            rows = np.sort(draw.sample(len(self.train), self.rows_per_experience))  # (N,)
+            classes = units(self.train, rows, mapped)
+        return Experience(i, rows, task=i, view=i, classes=classes, boundary=self.boundary)
+
+
+def views_stream(
+    dataset: Dataset,
+    seed: int,
+    *,
+    name: str,
+    names: list[str],
+    transform: Transform,
+    shared: Common,
+    rows_per_experience: int | None,
+    description: dict[str, Any],
+) -> Stream:
+    """A stream of V experiences and V tasks, each showing all classes under its own view.
+
+    Args:
+        dataset: Where the rows live.
+        seed: The stream's seed.
+        name: Name of the scenario.
+        names: One name per task, V of them.
+        transform: Presents rows under views 0 to V-1.
+        shared: The common settings. In the class and task settings every view has its own C output units.
+        rows_per_experience: How many training rows each experience has, drawn uniformly without replacement and anew
+            for each experience; ``None`` for all.
+        description: The scenario's own settings and what was realised, JSON-able.
+
+    Raises:
+        Refused: More or fewer rows per experience than there are.
+    """
+    count, n_views, n_classes = len(dataset.train), len(names), dataset.n_classes
+    if rows_per_experience is not None and not 1 <= rows_per_experience <= count:
+        raise Refused(
+            f"rows_per_experience = {rows_per_experience} is not possible: {dataset.name!r} has {count} training rows; "
+            "ask for 1 to that many, or leave it out for all"
+        )
+    label_map = None
+    if shared.setting != "domain":
+        label_map = np.arange(n_views * n_classes, dtype=np.int64).reshape(n_views, n_classes)  # (V, C)
+    test = np.arange(len(dataset.test), dtype=np.int64)  # one array for all tasks
+    seen = units(dataset.test)
+    shift = 0 if label_map is None else n_classes
+    tasks = tuple(
+        Task(t, task_name, test, tuple(t * shift + u for u in seen), view=t) for t, task_name in enumerate(names)
+    )
+    return Stream(
+        name=name,
+        dataset=dataset,
+        tasks=tasks,
+        length=n_views,
+        build=_Visit(dataset.train, seed, label_map, rows_per_experience, units(dataset.train), shared.boundaries),
+        n_outputs=n_classes if label_map is None else n_views * n_classes,
+        seed=seed,
+        description={
+            "scenario": name,
+            **shared.describe(),
+            "rows_per_experience": rows_per_experience,
+            **description,
+        },
+        task_labels=shared.task_labels,
+        transform=transform,
+        label_map=label_map,
+        output=shared.output,
+    )

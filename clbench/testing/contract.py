@@ -1,0 +1,139 @@
+"""Asking a strategy the questions of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from clbench.core.parameters import Refused, did_you_mean
+from clbench.testing import information_barriers, memory_budgets, run_properties
+from clbench.testing.no_processes import no_processes
+from clbench.testing.process_state import as_found
+from clbench.testing.trial_runs import Broken, Skipped, Trial, Written
+
+_ASKED: tuple[Callable[[Trial], str | None], ...] = (
+    run_properties.deterministic,
+    run_properties.resumable,
+    run_properties.unwatched,
+    run_properties.identity,
+    information_barriers.randomness,
+    information_barriers.surroundings,
+    information_barriers.test_rows,
+    information_barriers.hidden_labels,
+    information_barriers.future,
+    information_barriers.rows_to_come,
+    run_properties.needs,
+    memory_budgets.memory,
+    memory_budgets.state,
+    run_properties.second_model,
+    run_properties.second_scenario,
+    run_properties.task_labels,
+    run_properties.device,
+    run_properties.workers,
+)
+_ALONE = {"randomness", "surroundings", "needs", "memory", "state", "device"}
+"""What a run shows by itself; the others compare two."""
+_BY_NAME = {ask.__name__: ask for ask in _ASKED}
+
+PROPERTIES: Mapping[str, str] = MappingProxyType({ask.__name__: str(ask.__doc__).removesuffix(".") for ask in _ASKED})
+"""Name of a property -> what it means, in a line; in the order in which they are asked."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer of a strategy to one property.
+
+    Args:
+        property: A name in :data:`PROPERTIES`.
+        status: ``kept``, ``skipped`` where the question cannot be asked, or ``broken``.
+        text: Why, where it is not kept; what to know of it, where it is.
+    """
+
+    property: str
+    status: Literal["kept", "skipped", "broken"]
+    text: str = ""
+
+
+def examine(
+    strategy: Written, *, defaults: Mapping[str, Mapping[str, Any]] | None = None, seed: int = 0
+) -> Iterator[Verdict]:
+    """Ask a strategy every property, one after another; each takes about a second.
+
+    Args:
+        strategy: As it is written in a benchmark: ``"er + mine(strength=1)"``, ``"FILE.py:NAME"``, a mapping or a list.
+        defaults: Values for parameters that have no default, by name, as in a benchmark's ``defaults``.
+        seed: Of the runs.
+
+    Raises:
+        Refused: The strategy cannot be read.
+    """
+    trial = _trial(strategy, defaults, seed)
+    for name in PROPERTIES:
+        try:
+            note = _ask(trial, name)
+        except Skipped as reason:
+            yield Verdict(name, "skipped", str(reason))
+        except Broken as error:
+            yield Verdict(name, "broken", str(error))
+        else:
+            yield Verdict(name, "kept", note or "")
+
+
+def check_strategy(
+    strategy: Written,
+    prop: str | None = None,
+    *,
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    seed: int = 0,
+) -> dict[str, str]:
+    """Raise where a strategy breaks a property, or any of them.
+
+    Args:
+        strategy: As it is written in a benchmark: ``"er + mine(strength=1)"``, ``"FILE.py:NAME"``, a mapping or a list.
+        prop: A name in :data:`PROPERTIES`; ``None`` asks them all.
+        defaults: Values for parameters that have no default, by name, as in a benchmark's ``defaults``.
+        seed: Of the runs.
+
+    Returns:
+        Where all are asked: the properties that could not be, with the reason.
+
+    Raises:
+        Broken: It breaks the property; the message says which, what was seen, and where to look.
+        Skipped: The one property cannot be asked of it, as on a stream that hides what it needs; pytest and unittest
+            count that as a skipped test, with the reason.
+        Refused: The strategy cannot be read, or there is no such property.
+    """
+    trial = _trial(strategy, defaults, seed)
+    if prop is not None:
+        if prop not in PROPERTIES:
+            raise Refused(f"the contract has no property {prop!r}; {did_you_mean(prop, PROPERTIES)}")
+        try:
+            _ask(trial, prop)
+        except Broken as error:
+            raise Broken(_sentence(trial, prop, str(error))) from error
+        return {}
+    verdicts = list(examine(strategy, defaults=defaults, seed=seed))
+    broken = [_sentence(trial, v.property, v.text) for v in verdicts if v.status == "broken"]
+    if broken:
+        raise Broken("\n".join(broken))
+    return {v.property: v.text for v in verdicts if v.status == "skipped"}
+
+
+def _trial(strategy: Written, defaults: Mapping[str, Mapping[str, Any]] | None, seed: int) -> Trial:
+    trial = Trial(strategy, defaults or {}, seed)
+    _ = trial.items, trial.cell()  # what cannot be read is refused here
+    return trial
+
+
+def _ask(trial: Trial, name: str) -> str | None:
+    if name != run_properties.deterministic.__name__:
+        with as_found(), no_processes():
+            run_properties.ask_sound(trial, compares=name not in _ALONE)
+    with as_found(), no_processes():
+        return _BY_NAME[name](trial)
+
+
+def _sentence(trial: Trial, name: str, text: str) -> str:
+    return f"{trial.name} breaks {name!r} ({PROPERTIES[name][0].lower()}{PROPERTIES[name][1:]}): {text}"

@@ -1,0 +1,305 @@
+"""Properties of information and manners: what a strategy may not look at, and what it may not touch."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Rows, Stream
+from clbench.running import prepare as preparing
+from clbench.running.prepare import Given, Run
+from clbench.scenarios import merging
+from clbench.testing.compare_runs import difference
+from clbench.testing.process_state import surrounding
+from clbench.testing.run_properties import ask_sound
+from clbench.testing.trial_runs import BENCHMARK, Blind, Broken, Halted, Skipped, Stop, Trial, ends
+
+DRAWS = (
+    (
+        "random",
+        random,
+        ("random", "sample", "shuffle", "choice", "choices", "randint", "uniform", "randrange", "gauss"),
+    ),
+    (
+        "numpy.random",
+        np.random,
+        ("rand", "randn", "randint", "permutation", "shuffle", "choice", "random", "uniform", "normal"),
+    ),
+    (
+        "torch",
+        torch,
+        ("rand", "randn", "randint", "randperm", "multinomial", "bernoulli", "rand_like", "randn_like", "normal"),
+    ),
+)
+"""Functions that draw from a global generator, unless they are given one."""
+
+OWN = "draw from self.generator"
+HIDDEN = ("stream={scenario: gaussian, experiences: 2, dataset: {name: digits, train_rows: 200}}",)
+"""The change to a stream of 20 steps in which classes come and go, in two pieces whose boundary is hidden."""
+STEPS = (5, 14)
+"""Steps, one in each piece, after which the rows to come are other ones."""
+LAST = 1
+"""The experience at whose end the future is still unknown."""
+
+
+def randomness(trial: Trial) -> None:
+    """No global generator (random, numpy, torch) is drawn from, seeded or moved."""
+    trial.ask_no_guest("may draw from them: they are seeded for it, saved, and restored when the run is over")
+    run, poison = trial.ready(), _Poison()
+    with _guarded():
+        trial.train(run, poison)
+        poison.look("the last step")
+    ask_sound(trial)
+    told = difference(trial.reference().kept, ends(run).kept | poison.innocent(trial))
+    if told:
+        raise Broken(f"the result follows the state of a global generator: {told}; {OWN}")
+
+
+def surroundings(trial: Trial) -> None:
+    """The working directory, its files, the environment and torch's settings stay as they were."""
+    run = trial.ready()
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        before = surrounding()
+        trial.train(run, looks=Blind())
+        after = surrounding()
+        written = sorted(path.name for path in Path(folder).iterdir())
+    for what, value in before.items():
+        if after[what] != value:
+            raise Broken(f"a run changes {what}; a run leaves the process as it found it")
+    if written:
+        raise Broken(f"a run writes {written[0]!r} into the working directory; keep what is learned in self.state")
+
+
+def test_rows(trial: Trial) -> None:
+    """Other images in the test split change nothing of training."""
+
+    def change(data: Dataset) -> Dataset:
+        return replace(data, test=Rows(_other(data.test.x), data.test.y))
+
+    told = difference(trial.reference(blind=True).kept, _with(trial, change).kept)
+    if told:
+        raise Broken(f"training follows the test rows: {told}; train on the batch, the memory and the experience only")
+
+
+def hidden_labels(trial: Trial) -> None:
+    """Where task labels are hidden, which task a row belongs to changes nothing of training."""
+    if "task_labels" in trial.needs:
+        raise Skipped("it declares to need task labels, so they are not hidden from it")
+
+    def shuffled(*arguments: Any, **named: Any) -> Stream:
+        stream = make(*arguments, **named)
+        tasks = Generator(trial.seed, "other tasks")
+
+        def build(position: int) -> Any:
+            experience = stream.build(position)
+            return replace(experience, task=tasks.integers(len(experience), len(stream.tasks)))
+
+        return replace(stream, build=build)
+
+    make = preparing.make_stream
+    with mock.patch.object(preparing, "make_stream", shuffled):
+        run = trial.ready()
+    trial.train(run, looks=Blind())
+    told = difference(trial.reference(blind=True).kept, ends(run).kept)
+    if told:
+        raise Broken(
+            f"training follows task labels that are hidden: {told}; declare needs = frozenset({{'task_labels'}}), or "
+            "do without"
+        )
+
+
+def future(trial: Trial) -> str | None:
+    """Neither the rows nor the classes nor the number of later experiences change what is learned before them."""
+    if any(part.sees == "merged" for part in trial.parts):
+        raise Skipped("it is declared to see the whole stream at once")
+    stream = trial.ready().stream
+    later = np.concatenate([stream[i].rows for i in range(LAST + 1, len(stream))])
+    later = np.setdiff1d(later, np.concatenate([stream[i].rows for i in range(LAST + 1)]))
+
+    def change(data: Dataset) -> Dataset:
+        x, y = data.train.x.copy(), data.train.y.copy()
+        x[later] = _other(x[later])
+        for position in range(LAST + 1, len(stream)):
+            rows = np.intersect1d(stream[position].rows, later)
+            y[rows] = y[rows][::-1]  # the same labels, on other rows of the same experience
+        return replace(data, train=Rows(x, y))
+
+    dataset = change(stream.dataset)
+    _early(trial, trial.ready(given=Given(dataset=dataset)), "rows of later ones")
+    places = [*range(LAST + 1), *range(LAST + 2, len(stream)), LAST + 1]
+    _early(trial, _cut(trial, places), "which experiences come later")
+    if "length" in trial.needs:
+        return "whether it follows the length of the stream is not asked, since it declares to need it"
+    _early(trial, _cut(trial, places[: LAST + 1]), "how many experiences come later")
+    return None
+
+
+def rows_to_come(trial: Trial) -> None:
+    """Where boundaries are hidden, rows still to come, those of the running experience too, change nothing."""
+    if any(part.sees != "stream" for part in trial.parts):
+        raise Skipped("it is declared to see more of the stream than a strategy does")
+    if "boundaries" in trial.needs:
+        raise Skipped("it declares to need boundaries, so they are not hidden from it")
+    try:
+        before = _after(trial, *STEPS)
+    except Halted:
+        raise Skipped("it does not run where boundaries are hidden, as 'needs' tells") from None
+    for step in STEPS:
+        try:
+            with mock.patch.object(preparing, "make_stream", _with_others_to_come(preparing.make_stream, step)):
+                told = difference(before[step], _after(trial, step)[step])
+        except Halted as error:
+            told = f"where they are other ones, {error}"
+        if told:
+            raise Broken(
+                f"where boundaries are hidden, what is learned by step {step} follows rows that come later: {told}; "
+                "train on the batch and the memory only"
+            )
+
+
+def _after(trial: Trial, *steps: int) -> dict[int, dict[str, Any]]:
+    """What a run on a stream with hidden boundaries has left behind after some steps, the last of which ends it."""
+    found, run = {}, trial.ready(*HIDDEN)
+
+    def note(done: int, _: float) -> None:
+        if done in steps:
+            found[done] = ends(run).kept
+        if done == steps[-1]:
+            raise Stop
+
+    trial.train(run, note)
+    return found
+
+
+def _with_others_to_come(make: Callable[..., Stream], step: int) -> Callable[..., Stream]:
+    """The same stream up to a step, and behind it the same places with the labels exchanged and other images."""
+
+    def made(*arguments: Any, **named: Any) -> Stream:
+        stream = make(*arguments, **named)
+        later = np.concatenate([experience.rows for experience in stream])[
+            int(BENCHMARK["training"]["batch_size"]) * step :
+        ]
+        train = stream.dataset.train
+        x, y = train.x.copy(), train.y.copy()
+        x[later], y[later] = _other(x[later]), y[later][::-1]
+        dataset = replace(stream.dataset, train=Rows(x, y))
+
+        def build(position: int) -> Any:
+            experience = stream.build(position)
+            return replace(experience, classes=tuple(np.unique(y[experience.rows]).tolist()))
+
+        return replace(stream, dataset=dataset, build=build)
+
+    return made
+
+
+def _cut(trial: Trial, places: list[int]) -> Run:
+    """A run that is made like any other, and meets some of the stream's experiences only, in this order."""
+    run = trial.ready()
+    run.stream = merging.only(run.stream, places)
+    run.learner.go_on(run.stream, run.learner._train)
+    return run
+
+
+def _early(trial: Trial, run: Run, what: str) -> None:
+    """Whether a run has the weights of the undisturbed one at the end of experience :data:`LAST`."""
+
+    def stop(experience: int) -> None:
+        if experience == LAST:
+            raise Stop
+
+    told, before = "", trial.reference(blind=True)
+    try:
+        trial.train(run, looks=Blind(stop))
+    except Halted as error:
+        told = f"where they are other ones, {error}"
+    told = told or difference({"the weights": before.at[LAST]}, {"the weights": run.learner.w.detach()})
+    if told:
+        raise Broken(
+            f"what is learned by the end of experience {LAST} follows {what}: {told}; train on the batch, the memory "
+            "and the running experience only"
+        )
+
+
+# --------------------------------------------------------------------------------------------------- global generators
+
+
+class _Poison:
+    """Puts all global generators elsewhere after every step, and notices when one has moved since."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, Any] = {}
+
+    def __call__(self, step: int, _: float) -> None:
+        self.look(f"step {step}")
+        random.seed(step)
+        np.random.seed(step)  # noqa: NPY002
+        torch.manual_seed(step)
+        self._left = _generators()
+
+    def look(self, when: str) -> None:
+        """Compare with the state that this poison has left."""
+        now = _generators()
+        for name, state in self._left.items():
+            if now[name] != state:
+                raise Broken(f"{name}'s global generator is drawn from or seeded in {when}; {OWN}")
+
+    @staticmethod
+    def innocent(trial: Trial) -> dict[str, Any]:
+        """What differs because of the poison itself."""
+        return {name: v for name, v in trial.reference().kept.items() if name.startswith("torch's generator")}
+
+
+def _generators() -> dict[str, Any]:
+    _, keys, *rest = np.random.get_state()  # noqa: NPY002
+    return {
+        "random": random.getstate(),
+        "numpy": (np.asarray(keys).tobytes(), *map(str, rest)),
+        "torch": torch.random.get_rng_state().numpy().tobytes(),
+    }
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Functions that draw from a global generator raise, and python's and numpy's are as before afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with ExitStack() as stack:
+        stack.callback(random.setstate, python)
+        stack.callback(np.random.set_state, numpy)
+        for module, owner, names in DRAWS:
+            for name in names:
+                stack.enter_context(mock.patch.object(owner, name, _guard(f"{module}.{name}", getattr(owner, name))))
+        yield
+
+
+def _guard(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(*arguments: Any, **named: Any) -> Any:
+        if named.get("generator") is not None:
+            return function(*arguments, **named)
+        raise AssertionError(f"{name} draws from the global generator; {OWN}")
+
+    return guarded
+
+
+# --------------------------------------------------------------------------------------------------- what they share
+
+
+def _with(trial: Trial, change: Callable[[Dataset], Dataset]) -> Any:
+    run = trial.ready(given=Given(dataset=change(trial.ready().stream.dataset)))
+    return ends(trial.train(run, looks=Blind()))
+
+
+def _other(x: Any) -> Any:
+    """Other images of the same kind and shape: the negatives."""
+    return (x.max() - x).astype(x.dtype) if x.size else x

@@ -1,0 +1,77 @@
+"""Properties of what is kept: rows in the run's memory only, and state of a bounded size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clbench.running.prepare import Run
+from clbench.testing.compare_runs import size
+from clbench.testing.hidden_buffers import Hoards
+from clbench.testing.run_properties import SECOND_SCENARIO
+from clbench.testing.trial_runs import Blind, Broken, Noting, Skipped, Trial
+from clbench.training.batch import ROW, Y
+
+
+def memory(trial: Trial) -> None:
+    """Memory keeps to its budget, with rows the stream has shown under their labels; parts keep none beside it."""
+    run = trial.ready("training.epochs=2", "memory.admit=every_pass")
+    if not run.learner.memory.size:
+        raise Skipped("the benchmark has no memory")
+    stream, budget = run.stream, run.learner.memory.size
+    unit, hoards = np.full(len(stream.dataset.train), -1), Hoards(run)
+
+    def watch(step: int, _: float) -> None:
+        kept = run.learner.memory
+        own = stream[run.cursor.experience]
+        unit[own.rows] = stream.labels(stream.dataset.train, own.rows, own.view)
+        index = kept.all().index.cpu().numpy()
+        if len(kept) > budget or kept.size != budget or any(len(side) > budget for side in kept.side.values()):
+            raise Broken(f"after step {step} memory holds {max(len(kept), kept.size)} rows of a budget of {budget}")
+        if (unit[index[ROW]] != index[Y]).any():
+            raise Broken(
+                f"after step {step} memory holds a row that the stream has not shown yet, or one under another label; "
+                "offer rows of batch.stream or of the experience only"
+            )
+        hoards.look()
+
+    trial.train(run, watch, looks=Blind())
+    if hoards.found:
+        (title, place), most = max(hoards.found.items(), key=lambda item: item[1])
+        raise Broken(
+            f"{title} keeps {most} rows of the stream outside memory, in {place}; keep rows in the run's memory (side "
+            "tensors through store), which is counted"
+        )
+
+
+def state(trial: Trial) -> str | None:
+    """What a part keeps does not grow with steps, nor with experiences once every class is known."""
+    trial.ask_no_guest("keeps objects of its own, which are counted (state_bytes in its record) and not bounded")
+    few, many = ([s for _, s in _sizes(trial, f"training.epochs={epochs}")] for epochs in (1, 3))
+    if few[-1] != many[-1]:
+        raise Broken(
+            f"state grows with steps: {few[-1]} bytes after one pass over each experience, {many[-1]} after three; "
+            "give windows and sums a fixed size"
+        )
+    try:
+        later = _sizes(trial, *SECOND_SCENARIO, "stream.degrees=[0, 20, 40, 60, 80]", "stream.dataset.train_rows=40")
+    except Skipped as reason:
+        return f"seen on one stream only: {reason}"
+    told = [s for _, s in later]
+    if len(set(told[2:])) > 1:
+        raise Broken(
+            f"state grows with every experience although no class is new: {', '.join(map(str, told))} bytes; merge "
+            "what is kept of old experiences, so that a long stream fits"
+        )
+    return None
+
+
+def _sizes(trial: Trial, *changes: str) -> list[tuple[int, int]]:
+    """Bytes of all parts' state at the end of each experience."""
+    run: Run = trial.ready(*changes)
+    found: list[tuple[int, int]] = []
+
+    def note(experience: int) -> None:
+        found.append((experience, sum(size(part.state) for part in run.chain.parts)))
+
+    trial.train(run, looks=Noting(Blind(), note))
+    return found

@@ -1,0 +1,52 @@
+"""What surrounds a run in its process, and is to be afterwards as it was before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from clbench.core.global_rng import kept
+
+
+def _set_environment(values: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(values)
+
+
+SURROUNDINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "the working directory": (os.getcwd, os.chdir),
+    "the environment variables": (lambda: dict(os.environ), _set_environment),
+    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "torch's default type": (torch.get_default_dtype, torch.set_default_dtype),
+    "whether torch records gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch's deterministic algorithms": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    "numpy's handling of errors": (np.geterr, lambda values: np.seterr(**values)),
+}
+"""What there is -> how to read it, and how to set it."""
+
+
+def surrounding() -> dict[str, Any]:
+    """How everything is now, by name."""
+    return {name: read() for name, (read, _) in SURROUNDINGS.items()}
+
+
+@contextmanager
+def as_found() -> Iterator[None]:
+    """One thread, and afterwards everything, the global generators too, as it was for whoever called us."""
+    before = surrounding()
+    torch.set_num_threads(1)
+    try:
+        with kept():
+            yield
+    finally:
+        for name, (read, restore) in SURROUNDINGS.items():
+            if read() != before[name]:
+                restore(before[name])

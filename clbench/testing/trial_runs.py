@@ -1,0 +1,298 @@
+"""Small runs of the strategy under test, and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, cast
+from unittest import SkipTest
+
+import torch
+
+from clbench.adapters.online_learner import Guest
+from clbench.core.parameters import Refused
+from clbench.core.record import Kind, Trace
+from clbench.running.cell import place
+from clbench.running.plan import Cell, plan
+from clbench.running.prepare import Given, Run, Skip, prepare
+from clbench.strategies import STRATEGIES
+from clbench.strategies import notation as strategy_text
+from clbench.strategies.part import Part
+from clbench.testing.compare_runs import leaves
+from clbench.training.learner import Diverged
+
+BENCHMARK: Mapping[str, Any] = {
+    "name": "contract",
+    "stream": {"scenario": "split", "dataset": {"name": "digits", "train_rows": 200}, "setting": "class"},
+    "model": {"name": "mlp", "hidden": [12]},
+    "training": {"optimizer": "sgd", "lr": 0.05, "batch_size": 10, "epochs": 1},
+    "memory": {"size": 30},
+    "evaluation": {"every": 1, "rows_per_task": 10},
+}
+"""Digits in 5 experiences of about 40 rows: 20 steps, a few hundredths of a second."""
+
+PRETRAINED = json.dumps(str(Path(__file__).with_name("pretrained.py")) + ":{}")
+
+
+def begun(model: str) -> str:
+    """The change to a small model, ``mlp`` or ``cnn``, that begins from given weights."""
+    return f"model={{name: {PRETRAINED.format(model)}, weights: made}}"
+
+
+MEETS = {
+    "task_labels": ("stream.setting=task", "model.heads=separate"),
+    "augmentation": ("training.augment=crop-flip",),
+    "length": ("reveal=[length]",),
+    "pretrained": (begun("mlp"),),
+}
+"""What a part may declare as needed -> how the small benchmark provides it; the rest it provides always, or never."""
+
+Written = str | Mapping[str, Any] | Sequence[Any]
+Tick = Callable[[int, float], Any]
+
+
+class Broken(AssertionError):
+    """A strategy breaks a property; the message says which, what was seen, and where to look."""
+
+
+class Halted(Broken):
+    """A run cannot be had, so that nothing further can be asked; ``why`` says it in a few words."""
+
+    why = "it does not run"
+
+
+class Unsaved(Halted):
+    """A run cannot be saved, and so not compared."""
+
+    why = "what it keeps cannot be saved"
+
+
+class Skipped(SkipTest):
+    """A property cannot be asked of a strategy; the message says why. Test runners show it as a skipped test."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a run leaves behind.
+
+    Args:
+        kept: Everything that was trained or that draws, by name: weights, optimiser, memory, what parts keep.
+        trace: What the evaluator saw.
+        cost: What the run spent, times left out.
+        at: Weights (P,) at the end of each experience.
+    """
+
+    kept: dict[str, Any]
+    trace: Trace
+    cost: dict[str, float]
+    at: list[torch.Tensor]
+
+
+class Blind:
+    """An evaluator that is switched off, but for telling when an experience has ended."""
+
+    def __init__(self, ended: Callable[[int], None] | None = None) -> None:
+        self.ended = ended
+
+    def look(self, learner: Any, kind: Kind, experience: int, step: int) -> None:
+        """See nothing."""
+        if kind is Kind.END and self.ended is not None:
+            self.ended(experience)
+
+
+class Noting(Blind):
+    """An evaluator that looks as before, and then tells when an experience has ended."""
+
+    def __init__(self, looks: Any, ended: Callable[[int], None]) -> None:
+        super().__init__(ended)
+        self.looks = looks
+
+    def look(self, learner: Any, kind: Kind, experience: int, step: int) -> None:
+        """Look, then tell."""
+        self.looks.look(learner, kind, experience, step)
+        super().look(learner, kind, experience, step)
+
+
+class Stop(Exception):
+    """A run was stopped on purpose."""
+
+
+@dataclass
+class Trial:
+    """A strategy under test.
+
+    Args:
+        strategy: As it is written in a benchmark.
+        defaults: Values for parameters without a default, by name, as in a benchmark's ``defaults``.
+        seed: Of all runs.
+    """
+
+    strategy: Written
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    seed: int = 0
+
+    @cached_property
+    def name(self) -> str:
+        """How the strategy is called in messages."""
+        return strategy_text.label(self.strategy)
+
+    @cached_property
+    def items(self) -> list[dict[str, Any]]:
+        """The strategy in canonical form; refused where it cannot be read."""
+        return strategy_text.canonical(self.strategy, self.defaults)
+
+    @cached_property
+    def located(self) -> tuple[Any, dict[str, Mapping[str, Any]]]:
+        """Strategy and defaults with the files of their names found once, wherever a part may lead the process."""
+        return strategy_text.located(self.strategy, self.defaults)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """Its parts, for what they declare."""
+        return strategy_text.parts(self.items)
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """What its parts declare as needed."""
+        return frozenset().union(*(part.needs for part in self.parts))
+
+    def ask_no_guest(self, why: str) -> None:
+        """Ask no more where a learner with a step of its own is under test.
+
+        Raises:
+            Skipped: With the reason.
+        """
+        for part in self.parts:
+            if isinstance(part, Guest):
+                raise Skipped(f"{part.title} {why}")
+
+    @cached_property
+    def home(self) -> tuple[str, ...]:
+        """Changes of the small benchmark that meet the strategy's needs."""
+        return tuple(change for need in sorted(self.needs) for change in MEETS.get(need, ()))
+
+    def cell(self, *changes: str) -> Cell:
+        """The cell of the small benchmark, at home and then changed."""
+        chosen, defaults = self.located
+        known = {name: values for name, values in defaults.items() if name in STRATEGIES}
+        benchmark = {**BENCHMARK, "defaults": known}
+        return plan(benchmark, strategies=[chosen], seeds=[self.seed], overrides=[*self.home, *changes]).cells[0]
+
+    def ready(self, *changes: str, given: Given | None = None, device: str = "cpu") -> Run:
+        """A run that has not begun.
+
+        Args:
+            changes: Of the small benchmark.
+            given: Arrays, a module or parts in place of names.
+            device: Where it is to run.
+
+        Raises:
+            Skipped: The strategy needs what the benchmark, so changed, hides.
+            Halted: It cannot be built.
+        """
+        cell = self.cell(*changes)
+        try:
+            return prepare(cell, given=given, device=device)
+        except Skip as reason:
+            raise Skipped(str(reason)) from None
+        except (Refused, Broken):
+            raise
+        except Exception as error:
+            raise Halted(f"a run cannot be prepared: {story(error)}") from error
+
+    def train(self, run: Run, tick: Tick | None = None, *, looks: Any = None) -> Run:
+        """Train a run to its end, or until ``tick`` or ``looks`` raise :class:`Stop`.
+
+        Raises:
+            Halted: The strategy raised, or diverged.
+        """
+        evaluator = run.evaluator
+        if looks is not None:
+            run.evaluator = cast(Any, looks)
+        try:
+            run.train(tick)
+        except Stop:
+            pass
+        except (Broken, Skipped):
+            raise
+        except Refused as error:
+            raise Halted(str(error)) from error
+        except Diverged as error:
+            raise Halted(f"{error}; the check needs parameters with which a small run trains") from error
+        except Exception as error:
+            raise Halted(f"a run raised {story(error)}") from error
+        finally:
+            run.evaluator = evaluator
+        return run
+
+    def trained(self, *changes: str, given: Given | None = None, blind: bool = False) -> Ends:
+        """What a fresh run leaves behind, without looks where it is ``blind``; other arguments as in :meth:`ready`."""
+        run, at = self.ready(*changes, given=given), list[torch.Tensor]()
+
+        def ended(_: int) -> None:
+            at.append(run.learner.w.detach().clone())
+
+        self.train(run, looks=Blind(ended) if blind else Noting(run.evaluator, ended))
+        return ends(run, at)
+
+    def reference(self, *, blind: bool = False) -> Ends:
+        """The same, remembered: many properties compare with one undisturbed run."""
+        return _reference(self.question, blind)
+
+    @cached_property
+    def question(self) -> Question:
+        """What answers are remembered under."""
+        return Question(self, (self.cell().key, tuple(type(part) for part in self.parts)))
+
+
+@dataclass(frozen=True)
+class Question:
+    """Equal where cell and code are."""
+
+    trial: Trial = field(compare=False)
+    key: tuple[str, tuple[type[Part], ...]]
+
+
+@lru_cache(maxsize=16)
+def _reference(question: Question, blind: bool) -> Ends:
+    return question.trial.trained(blind=blind)
+
+
+NAMES = {
+    "w": "the weights",
+    "torch": "torch's generator",
+    "order": "the generator of orders",
+    "masks": "frozen weights",
+}
+ACCOUNTS = ("cost", "probe", "arrivals")
+"""What a learner notes and no strategy reads."""
+TIMES = ("seconds",)
+
+
+def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
+    """What a run has left behind so far.
+
+    Raises:
+        Unsaved: A part keeps what cannot be saved.
+    """
+    try:
+        learner, chain = run.learner.snapshot(), run.chain.snapshot()
+    except Refused as error:
+        raise Unsaved(str(error)) from error
+    kept = {NAMES.get(name, f"the learner's {name}"): v for name, v in learner.items() if name not in ACCOUNTS}
+    for part, saved in zip(run.chain.parts, chain["parts"], strict=True):
+        name = type(part).__name__
+        # Equal objects need not pickle to equal bytes; what a guest has learned shows in its looks.
+        left_out = {"guest"} if isinstance(part, Guest) else set()
+        state = {what: value for what, value in saved["state"].items() if what not in left_out}
+        kept |= {f"the state of {name}": state, f"the generator of {name}": saved["generator"]}
+    cost = {name: value for name, value in learner["cost"].items() if not name.endswith(TIMES)}
+    return Ends(dict(leaves(kept)), run.evaluator.trace(), cost, at or [])
+
+
+def story(error: Exception) -> str:
+    """What was raised and where, in the innermost code that is not part of the check."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place(error, beside=Path(__file__).parent)}"

@@ -1,0 +1,98 @@
+"""Rows as tensors on the device, and how inputs are made of them: gather, scale, transform, augment, normalise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from clbench.core.types import Dataset, Rows, Transform
+from clbench.training.batch import ROW, VIEW
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+Change = Callable[[Tensor, Tensor], Tensor]
+
+
+class Resident:
+    """One split of a data set, resident on a device.
+
+    Args:
+        rows: The split; 8-bit values stay 8-bit until a batch is made.
+        dataset: Gives scale, mean and std.
+        transform: How views present rows, if at all.
+        augment: Random change of training inputs, if any.
+        seed: Of the augmentation's own generator.
+        device: Where the tensors live.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        dataset: Dataset,
+        *,
+        transform: Transform | None = None,
+        augment: Augment | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.x = torch.from_numpy(rows.x).to(device)  # (N, ...)
+        self.scale = dataset.scale
+        self.transform = transform
+        self.augment = augment
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self._mean, self._std = self._statistics(dataset, device)
+
+    def _statistics(self, dataset: Dataset, device: torch.device | str) -> tuple[Tensor | None, Tensor | None]:
+        if not dataset.mean:
+            return None, None
+        shape = (1, -1, *(1 for _ in self.x.shape[2:]))
+        mean, std = (
+            torch.tensor(v, dtype=torch.float32, device=device).reshape(shape) for v in (dataset.mean, dataset.std)
+        )
+        return mean, std
+
+    def go_on(self, state: Tensor) -> None:
+        """Put the augmentation's generator where it stood; that of another kind of device cannot be gone on from, and
+        this one begins anew from its seed."""
+        if state.shape == self.generator.get_state().shape:
+            self.generator.set_state(state)
+        else:
+            self.generator.manual_seed(self.generator.initial_seed())
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one raw row."""
+        return self.x[0].numel() * self.x.element_size()
+
+    def gather(self, index: Tensor, *changes: Change) -> Tensor:
+        """Training inputs of an index matrix (5, B): float32, (B, ...); ``changes`` as in ``Batch.augment``."""
+        if not changes:
+            return self.present(index[ROW], index[VIEW], augment=self.augment)
+
+        def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+            shown = x if self.augment is None else self.augment(x.clone(), generator)
+            for change in changes:
+                shown = change(
+                    x.clone(), shown
+                )  # the raw rows are the next one's too, whatever this one does with them
+            return shown
+
+        return self.present(index[ROW], index[VIEW], augment=augment)
+
+    def present(self, rows: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
+        """Inputs of rows (B,) under their views (B,); float32, (B, ...)."""
+        x = self.x.index_select(0, rows)
+        if x.dtype != torch.float32 or self.scale != 1.0:
+            x = x.to(torch.float32).mul_(self.scale)
+        if self.transform is not None:
+            x = self.transform.apply(x, view, rows)
+        if augment is not None:
+            x = augment(x, self.generator)
+        return self.normalised(x)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """Scaled inputs (B, ...) with the data set's mean and standard deviation taken out, where it has them."""
+        if self._mean is not None and self._std is not None:
+            x = (x - self._mean).div_(self._std)
+        return x

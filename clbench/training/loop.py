@@ -1,0 +1,230 @@
+"""The loop. Nothing else trains. Read it from top to bottom: every place where a method may act is a line of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from clbench.benchmark.lr_schedules import Rate
+from clbench.core.record import Kind
+from clbench.core.types import Stream
+from clbench.training.batch import Batch
+from clbench.training.learner import Learner, Output, Shown
+from clbench.training.passes import Cut
+
+
+class Hooks(Protocol):
+    """What the loop calls of a strategy: for each place, the methods of the parts that act there."""
+
+    attach: tuple[Callable[[Learner], None], ...]
+    begin_experience: tuple[Callable[[Learner, Shown], None], ...]
+    merge: tuple[Callable[[Learner, Shown], Tensor | None], ...]
+    order: tuple[Callable[[Learner, Shown, int, Tensor], Tensor], ...]
+    batch: tuple[Callable[[Learner, Batch], None], ...]
+    observe: Callable[[Learner, Batch], Tensor | None] | None
+    before_step: tuple[Callable[[Learner, Batch], None], ...]
+    store: tuple[Callable[[Learner, Batch, Output], dict[str, Tensor]], ...]
+    objective: Callable[..., Tensor] | None
+    loss: tuple[Callable[..., Tensor | None], ...]
+    gradient: tuple[Callable[[Learner, Batch], None], ...]
+    adds: tuple[Callable[[Learner, Batch], None], ...]
+    after_step: tuple[Callable[[Learner, Batch], None], ...]
+    end_experience: tuple[Callable[[Learner, Shown], None], ...]
+    end_stream: tuple[Callable[[Learner], None], ...]
+
+
+class Looks(Protocol):
+    """What the loop calls of an evaluator."""
+
+    def look(self, learner: Learner, kind: Kind, experience: int, step: int) -> None: ...
+
+
+@dataclass
+class Cursor:
+    """Where a run stands; with a snapshot of learner and parts, enough to go on bit for bit.
+
+    Attributes:
+        experience: The running experience.
+        begun: Whether its begin hooks have run.
+        epoch: The running pass over its rows.
+        start: Rows of ``order`` already learned in this pass; ``order`` is ``None`` before a pass begins.
+        step: Steps of the stream done.
+        made: Steps of the running experience done.
+        merged: (5, n) rows of memory that are learned among the running experience's own.
+    """
+
+    experience: int = 0
+    begun: bool = False
+    epoch: int = 0
+    start: int = 0
+    step: int = 0
+    made: int = 0
+    order: Tensor | None = field(default=None, repr=False)
+    merged: Tensor | None = field(default=None, repr=False)
+
+
+def train(
+    learner: Learner,
+    stream: Stream,
+    hooks: Hooks,
+    looks: Looks,
+    *,
+    epochs: int,
+    iterations: int | None = None,
+    drop_last: bool = False,
+    rate: Rate | None = None,
+    reset_optimizer: bool = False,
+    cursor: Cursor | None = None,
+    tick: Callable[[Cursor, float], Any] | None = None,
+) -> None:
+    """Learn a stream.
+
+    Args:
+        learner: What learns.
+        stream: What is learned.
+        hooks: The strategy.
+        looks: Looks after every step; it decides which ones count.
+        epochs: Passes over each experience.
+        iterations: Steps on each experience, in place of ``epochs``.
+        drop_last: Whether an incomplete last batch of a pass is left out; see ``clbench.training.passes``.
+        rate: Factor of the learning rate, see ``clbench.benchmark.lr_schedules``.
+        reset_optimizer: Whether momentum and moments are forgotten at visible boundaries.
+        cursor: Where to go on; the beginning by default.
+        tick: Called after every step with the cursor and the fraction of the stream done; may raise to stop.
+
+    Raises:
+        Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
+    """
+    at = cursor or Cursor()
+    cut, memory = Cut(learner.batch_size, drop_last, learner.fewest), learner.memory
+    learner.hooks = hooks
+    begins = at.step == 0 and not at.begun
+    if begins:  # a run that goes on has the modes of its snapshot
+        learner.model.train()
+    for attach in hooks.attach:
+        attach(learner)
+    if begins:
+        looks.look(learner, Kind.START, -1, 0)
+    for number in range(at.experience, len(stream)):
+        experience = stream[number]
+        shown = learner.enter(experience)
+        if not at.begun:
+            looks.look(learner, Kind.SWITCH, number, at.step)
+        if experience.boundary and not at.begun:
+            if reset_optimizer:
+                learner.reset_optimizer()
+            for begin in hooks.begin_experience:
+                begin(learner, shown)
+            for merge in hooks.merge:
+                at.merged = _joined(at.merged, merge(learner, shown))
+        at.experience, at.begun = number, True
+        own = len(shown)
+        index = shown.index if at.merged is None else torch.cat([shown.index, at.merged], dim=1)  # (5, N + merged)
+        per_pass = cut.count(index.shape[1])
+        while at.epoch < epochs if iterations is None else at.made < iterations:
+            epoch = at.epoch
+            if at.order is None:
+                at.order = learner.order(index.shape[1], shuffled=experience.shuffled)
+                for rearrange in hooks.order if experience.boundary else ():
+                    at.order = _inside(rearrange(learner, shown, epoch, at.order), index.shape[1])
+            spans = [span for span in cut.spans(len(at.order)) if span[0] >= at.start]
+            if iterations is not None:
+                if not spans and not at.start:
+                    break  # there is nothing to learn, however often
+                spans = spans[: iterations - at.made]
+            arriving = learner.arriving(at.order, spans)
+            for start, stop in spans:
+                if start in arriving:
+                    learner.meet(arriving[start], at.step)
+                positions = at.order[start:stop]
+                if at.merged is None:
+                    batch = learner.batch(index[:, positions], first_pass=epoch == 0)
+                else:
+                    batch = learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
+                    batch.merge(index[:, positions[positions >= own]])
+                if iterations is None:
+                    done = (epoch * per_pass + start // cut.size + 1) / (epochs * per_pass)
+                else:
+                    done = (at.made + 1) / iterations
+                if rate is not None:
+                    learner.scale_lr(rate(number, done, len(stream)))
+                step(learner, hooks, batch, at.step + 1)
+                if memory.size:
+                    memory.admit(batch)
+                at.start, at.step, at.made = stop, at.step + 1, at.made + 1
+                looks.look(learner, Kind.STEP, number, at.step)
+                if tick:
+                    tick(at, (number + min(done, 1.0)) / len(stream))
+            at.epoch, at.order, at.start = epoch + 1, None, 0
+        learner.check_losses()
+        if experience.boundary:
+            if memory.admit_when == "end":
+                memory.admit_shuffled(shown.index)
+            for end in hooks.end_experience:
+                end(learner, shown)
+        looks.look(learner, Kind.END, number, at.step)
+        at.begun, at.epoch, at.made, at.order, at.start, at.merged = False, 0, 0, None, 0, None
+    for finish in hooks.end_stream:
+        finish(learner)
+    if hooks.end_stream:
+        looks.look(learner, Kind.END, len(stream) - 1, at.step)
+
+
+def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
+    """One iteration on one batch of the stream, the ``number``-th from 1."""
+    for extend in hooks.batch:
+        extend(learner, batch)
+    if batch.skip:
+        if hooks.store and learner.memory.takes(batch):  # its rows are offered all the same
+            _store(learner, hooks, batch, learner.forward(batch.x, training=True))
+        return
+    if hooks.observe is not None:  # a learner with a step of its own
+        own = hooks.observe(learner, batch)
+        if own is not None:
+            learner.note_loss(own, number)
+        learner.cost.steps += 1
+        _count(learner, batch)
+        return
+    for move in hooks.before_step:
+        move(learner, batch)
+    output = learner.model(batch.x)
+    if hooks.store and learner.memory.takes(batch):
+        _store(learner, hooks, batch, output)
+    loss = learner.loss(batch, output)
+    learner.note_loss(loss, number)
+    probe = learner.probe if learner.probe and learner.probe.begin(learner, batch, output, number) else None
+    learner.g.zero_()
+    loss.backward()
+    learner.hold_idle_heads(batch)  # a projection has to know which weights will move
+    for bend in hooks.gradient:
+        bend(learner, batch)
+    if probe:
+        probe.end(learner)
+    learner.apply()
+    for act in hooks.after_step:
+        act(learner, batch)
+    _count(learner, batch)
+
+
+def _store(learner: Learner, hooks: Hooks, batch: Batch, output: Output) -> None:
+    for store in hooks.store:
+        batch.stream.side |= {name: values.detach() for name, values in store(learner, batch, output).items()}
+
+
+def _count(learner: Learner, batch: Batch) -> None:
+    learner.cost.stream_rows += len(batch.stream)
+    learner.cost.replay_rows += len(batch) - len(batch.stream)
+
+
+def _joined(rows: Tensor | None, more: Tensor | None) -> Tensor | None:
+    return more if rows is None else rows if more is None else torch.cat([rows, more], dim=1)
+
+
+def _inside(order: Tensor, n: int) -> Tensor:
+    if len(order) and (int(order.min()) < 0 or int(order.max()) >= n):
+        raise AssertionError(f"a part's order reaches outside the running experience of {n} rows")
+    return order

@@ -1,0 +1,18 @@
+"""The benchmark's optimiser over some weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from clbench.benchmark.schema import Training
+
+
+def optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The benchmark's optimiser over some weights."""
+    lr, decay = training.lr, training.weight_decay
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(weights, lr=lr, momentum=training.momentum, weight_decay=decay)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer](
+        weights, lr=lr, weight_decay=decay
+    )

@@ -1,0 +1,126 @@
+"""How a pass over the rows of an experience is cut into batches, and which cuts nothing could be learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clbench.core.parameters import Refused
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+REASON = "batch normalisation has no statistics in a batch of one row"
+OTHER_NORM = "use a model with another norm (norm: group)"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Batches of ``size`` rows, one after another; what is left over is the last batch of the pass.
+
+    Args:
+        size: Rows of a batch, at least 1.
+        drop_last: Whether an incomplete last batch is left out.
+        fewest: Fewest rows that a step can learn from. A last batch with fewer joins the one before it.
+    """
+
+    size: int
+    drop_last: bool = False
+    fewest: int = 1
+
+    def count(self, rows: int) -> int:
+        """Batches of a pass over so many rows."""
+        whole, left = divmod(rows, self.size)
+        if self.drop_last or not left or (whole and left < self.fewest):
+            return whole
+        return whole + 1
+
+    def spans(self, rows: int) -> list[tuple[int, int]]:
+        """(start, stop) of each batch of a pass over so many rows, in order."""
+        count = self.count(rows)
+        ends = [self.size * (i + 1) for i in range(count)]
+        if ends and not self.drop_last:
+            ends[-1] = rows
+        return [(self.size * i, end) for i, end in enumerate(ends)]
+
+    def check(self, sizes: Iterable[int]) -> None:
+        """Refuse experiences, given by their numbers of rows, that nothing could be learned from.
+
+        Raises:
+            Refused: With the first of them and the cure.
+        """
+        if not self.drop_last and self.fewest == 1:
+            return
+        if self.size < self.fewest:
+            raise Refused(
+                f"training.batch_size = {self.size} is not possible with this model: {REASON}; set it to "
+                f"{self.fewest} or more, or {OTHER_NORM}"
+            )
+        known = {number: rows for number, rows in enumerate(sizes) if rows}
+        least = min(known, key=known.__getitem__, default=None)
+        if least is None:
+            return
+        rows = known[least]
+        if self.drop_last and rows < self.size:
+            raise Refused(
+                f"experience {least} has {_rows(rows)} and a batch {self.size}, so that training.drop_last leaves out "
+                f"all of it; set training.batch_size to {rows} or less, or training.drop_last: false"
+            )
+        if rows < self.fewest:
+            raise Refused(
+                f"experience {least} has {_rows(rows)}, which this model cannot learn from: {REASON}; make experiences "
+                f"larger, or {OTHER_NORM}"
+            )
+
+
+def fewest_rows(model: nn.Module, shape: tuple[int, ...], device: torch.device | str = "cpu") -> int:
+    """Fewest rows of a training step: 2 where a layer would take statistics of a single value at one row, else 1.
+
+    Those are layers of batch normalisation in training mode that see one value per channel and row, as behind a linear
+    layer, or behind a convolution that leaves a single pixel. Only a model that has such layers is run, on two rows of
+    zeros in evaluation mode; modes, buffers and generators are as before afterwards.
+
+    Args:
+        model: On its device.
+        shape: Of one row.
+        device: The model's.
+    """
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    return 2 if layers and _single_values(model, layers, shape, device) else 1
+
+
+def _single_values(
+    model: nn.Module, layers: list[_BatchNorm], shape: tuple[int, ...], device: torch.device | str
+) -> bool:
+    """Whether one of the layers that train in training mode is given as many values per channel as there are rows."""
+    import torch
+
+    rows, single = 2, []
+
+    def note(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        single.append(inputs[0].numel() <= rows * inputs[0].shape[1])
+
+    modes = [(module, module.training) for module in model.modules()]
+    model.train()  # some keep layers in evaluation mode even then
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers if layer.training]
+    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=cuda), torch.no_grad():
+            for module, _ in modes:
+                module.__dict__["training"] = False
+            model(torch.zeros(rows, *shape, device=device))
+    finally:
+        for module, mode in modes:
+            module.__dict__["training"] = mode
+        for hook in hooks:
+            hook.remove()
+    return any(single)
+
+
+def _rows(number: int) -> str:
+    return "1 row" if number == 1 else f"{number} rows"

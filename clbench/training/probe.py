@@ -1,0 +1,111 @@
+"""Why accuracy falls at a switch: the gradient of a step, taken apart into plasticity and stability.
+
+Plasticity is the gradient of the objective on the stream's rows with their coefficient; stability is whatever else is
+in the gradient that the optimiser is given: rehearsed rows, distillation, penalties, projections. A part that replaces
+the objective says itself which of it is plasticity (:meth:`clbench.strategies.part.Part.plasticity`); where none does,
+its steps are left out.
+
+Source: De Lange et al. 2023, arXiv 2205.13452, section 5; their code takes the norms in evaluation mode, here both are
+those of the very step (same dropout, same batch statistics), so that they add up to the update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from clbench.benchmark import look_schedules
+from clbench.models.output import Output
+from clbench.training.batch import Batch
+from clbench.training.objective import classification_loss
+
+if TYPE_CHECKING:
+    from clbench.training.side_work import SideWork
+
+COLUMNS = ("plasticity", "stability", "update", "cosine", "plasticity_share", "stability_share")
+"""Norms of the two and of their sum; the cosine between the two; the share each has of the sum's squared norm."""
+
+
+class Probe:
+    """Takes notes at chosen steps; changes nothing.
+
+    Args:
+        when: Optimiser steps between probes, from the first, at least 1; or a schedule, see
+            ``clbench.benchmark.look_schedules.probing``, whose iterations since a switch are those that learn.
+    """
+
+    def __init__(self, when: int | str | Mapping[str, Any]) -> None:
+        self._due = (lambda step, _: (step - 1) % when == 0) if isinstance(when, int) else look_schedules.due(when, 0)
+        self._running, self._since = -1, 0
+        self.steps: list[int] = []
+        self.rows: list[Tensor] = []  # (6,) each
+        self._plastic: Tensor | None = None
+
+    def enter(self, experience: int) -> None:
+        """An experience begins or, from a snapshot, goes on; where its boundary is hidden from training too."""
+        if experience != self._running:
+            self._running, self._since = experience, 0
+
+    def begin(self, learner: SideWork, batch: Batch, output: Output, step: int) -> bool:
+        """Before the step's backward pass: note the plasticity gradient; whether this step is probed."""
+        self._since += 1
+        if not self._due(step, self._since):
+            return False
+        began = perf_counter()
+        loss = _plasticity(learner, batch, output)
+        if loss is None:
+            return False
+        parts = torch.autograd.grad(loss, learner.flat.parameters, retain_graph=True, materialize_grads=True)
+        self._plastic = learner.flat.concatenate(parts)
+        self.steps.append(step)
+        self._book(learner, len(batch.stream), began)
+        return True
+
+    def end(self, learner: SideWork) -> None:
+        """After the last part has bent the gradient: note what is left, and how the two relate."""
+        assert self._plastic is not None
+        began = perf_counter()
+        plastic, total = self._plastic, learner.g
+        stable = total - plastic
+        norms = torch.stack([plastic.norm(), stable.norm(), total.norm()])
+        cosine = (plastic @ stable) / (norms[0] * norms[1])  # NaN where one of them is 0
+        shares = torch.stack([plastic @ total, stable @ total]) / (total @ total)
+        self.rows.append(torch.cat([norms, cosine[None], shares]))
+        self._book(learner, 0, began)
+
+    def _book(self, learner: SideWork, rows: int, began: float) -> None:
+        cost = learner.cost
+        cost.probe_rows = (cost.probe_rows or 0) + rows
+        cost.probe_seconds = (cost.probe_seconds or 0.0) + perf_counter() - began
+
+    def columns(self) -> Tensor:
+        """(J, 6) float64, see :data:`COLUMNS`."""
+        return (
+            torch.stack([row.cpu() for row in self.rows]).double()
+            if self.rows
+            else torch.zeros(0, len(COLUMNS), dtype=torch.float64)
+        )
+
+    @property
+    def state(self) -> dict[str, object]:
+        """What was noted so far."""
+        rows = [row.cpu().clone() for row in self.rows]
+        return {"steps": list(self.steps), "rows": rows, "since": [self._running, self._since]}
+
+    @state.setter
+    def state(self, state: dict[str, list[Any]]) -> None:
+        self._running, self._since = state["since"]
+        self.steps, self.rows = list(state["steps"]), [row.clone() for row in state["rows"]]
+
+
+def _plasticity(learner: SideWork, batch: Batch, output: Output) -> Tensor | None:
+    """The term of the loss that learns the stream's rows, a scalar; ``None`` where it cannot be told apart."""
+    replaced = learner.hooks.objective if learner.hooks is not None else None
+    if replaced is None:
+        return classification_loss(output.logits, batch, only=batch.stream)
+    told: Tensor | None = replaced.__self__.plasticity(learner, batch, output)  # type: ignore[attr-defined]
+    return told

@@ -1,0 +1,293 @@
+"""Models return logits and features of the right shapes, have the published sizes, learn, and survive copying."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from clbench.core.compat import import_torchvision
+from clbench.core.parameters import Refused
+from clbench.models import MODELS, canonical, make
+from clbench.models.output import Output
+from clbench.models.wrap import wrap
+
+IMAGE = (3, 8, 8)
+OURS = [
+    {"name": "mlp", "hidden": [12, 9]},
+    {"name": "mlp", "hidden": []},
+    {"name": "mlp", "hidden": [16], "activation": "tanh", "dropout": 0.5},
+    {"name": "cnn", "width": 4, "hidden": 16},
+    {"name": "cnn", "width": 4, "hidden": 16, "norm": "none"},
+    {"name": "resnet", "width": 3},
+    {"name": "resnet", "width": 4, "norm": "batch"},
+]
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def rows(n: int, shape: tuple[int, ...] = IMAGE) -> torch.Tensor:
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("config", OURS, ids=str)
+def test_head_reads_the_features_that_come_with_the_logits(config):
+    model = make(config, IMAGE, 5)
+    output = model(rows(4))
+    assert isinstance(output, Output)
+    assert output.logits.shape == (4, 5)
+    assert output.features.shape == (4, model.head.in_features)
+    torch.testing.assert_close(model.head(output.features), output.logits)
+
+
+@pytest.mark.parametrize("config", OURS, ids=str)
+def test_one_small_gradient_step_reduces_the_loss_by_rate_times_squared_gradient(config):
+    torch.manual_seed(0)
+    model = make({**config, **({"dropout": 0.0} if "dropout" in config else {})}, IMAGE, 5).double()
+    x, y, rate = rows(20).double(), torch.arange(20) % 5, 1e-6
+    before = F.cross_entropy(model(x).logits, y)
+    before.backward()
+    expected = rate * sum(parameter.grad.square().sum() for parameter in model.parameters())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= rate * parameter.grad
+        decrease = before - F.cross_entropy(model(x).logits, y)
+    assert expected > 0
+    torch.testing.assert_close(decrease, expected, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("config", OURS, ids=str)
+def test_models_survive_pickling_and_deep_copies(config):
+    model = make(config, IMAGE, 5).eval()
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        torch.testing.assert_close(other(rows(3)), model(rows(3)), rtol=0, atol=0)
+
+
+def test_mlp_has_the_weights_of_the_reference_job():
+    # (784 + 1) * 400 + (400 + 1) * 400 + (400 + 1) * 10
+    assert count(make({"name": "mlp", "hidden": [400, 400]}, (1, 28, 28), 10)) == 314_000 + 160_400 + 4_010
+
+
+def test_mlp_without_hidden_layers_is_linear():
+    model = make({"name": "mlp", "hidden": []}, (4,), 3)
+    x = rows(5, (4,))
+    torch.testing.assert_close(model(x).logits, x @ model.head.weight.T + model.head.bias)
+    torch.testing.assert_close(model(x).features, x)
+
+
+def test_mlp_is_relu_of_products_written_out():
+    model = make({"name": "mlp", "hidden": [7]}, (2, 3), 3)
+    x = rows(5, (2, 3))
+    (layer,) = model.layers
+    features = (x.reshape(5, 6) @ layer.weight.T + layer.bias).clamp(min=0)
+    torch.testing.assert_close(model(x), Output(features @ model.head.weight.T + model.head.bias, features))
+
+
+def test_dropout_acts_while_training_only():
+    model = make({"name": "mlp", "hidden": [200], "dropout": 0.5}, (8,), 3)
+    x = rows(1, (8,))
+    dropped = (model.train()(x).features == 0).sum() - (model.eval()(x).features == 0).sum()
+    assert 20 < dropped < 80  # about half of the roughly 100 active units
+    torch.testing.assert_close(model(x), model(x), rtol=0, atol=0)
+
+
+def test_cnn_has_the_weights_worked_out_by_hand():
+    convolutions = 9 * (3 * 32 + 32 * 32 + 32 * 64 + 64 * 64)
+    norms = 2 * (32 + 32 + 64 + 64)
+    dense = (64 * 8 * 8 + 1) * 128 + (128 + 1) * 10
+    assert count(make({"name": "cnn"}, (3, 32, 32), 10)) == convolutions + norms + dense
+    assert count(make({"name": "cnn", "norm": "none"}, (3, 32, 32), 10)) == convolutions + norms // 2 + dense
+
+
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_slim_resnet_has_the_published_size(norm):
+    model = make({"name": "resnet", "norm": norm}, (3, 32, 32), 10)
+    # Stem, then per stage: first block, second block (3x3 convolutions), 1x1 shortcut where the width changes.
+    weights = 9 * 3 * 20 + 9 * 4 * 20 * 20
+    norms = 5 * 2 * 20
+    for narrow, wide in ((20, 40), (40, 80), (80, 160)):
+        weights += 9 * (narrow * wide + 3 * wide * wide) + narrow * wide
+        norms += 5 * 2 * wide
+    assert count(model) == weights + norms + 160 * 10 + 10 == 1_094_750
+    assert model(torch.zeros(2, 3, 32, 32)).features.shape == (2, 160)
+
+
+def test_slim_resnet_agrees_with_torchvisions_resnet_of_the_same_width():
+    """torchvision's 18-layer network with its stem replaced is the same function of the same weights."""
+    ours = make({"name": "resnet", "width": 64, "norm": "batch"}, (3, 16, 16), 10).eval()
+    theirs = import_torchvision().models.resnet18(num_classes=10).eval()
+    theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    pairs = zip(ours.state_dict().values(), theirs.state_dict(), strict=True)
+    theirs.load_state_dict({name: value for value, name in pairs})
+    x = rows(2, (3, 16, 16))
+    torch.testing.assert_close(ours(x).logits, theirs(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("config", [{"name": "cnn"}, {"name": "resnet"}])
+def test_group_norm_makes_a_row_independent_of_its_batch_and_of_the_mode(config):
+    model = make(config, IMAGE, 5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert not list(model.buffers())
+    x = rows(6)
+    torch.testing.assert_close(model.train()(x).logits[:1], model.eval()(x[:1]).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "mobilenet_v3_small"])
+def test_torchvision_classifiers_take_grey_images_and_any_number_of_classes(architecture):
+    model = make({"name": f"torchvision:{architecture}"}, (1, 32, 32), 7).eval()
+    x = rows(2, (1, 32, 32))
+    output = model(x)
+    assert output.logits.shape == (2, 7)
+    torch.testing.assert_close(model.head(output.features), output.logits)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(model))(x), output, rtol=0, atol=0)
+    torch.testing.assert_close(copy.deepcopy(model)(x), output, rtol=0, atol=0)
+
+
+def test_torchvision_weights_come_from_a_file_and_the_head_is_new(tmp_path):
+    source = import_torchvision().models.resnet18().eval()
+    torch.save(source.state_dict(), tmp_path / "weights.pt")
+    config = {"name": "torchvision:resnet18", "weights": str(tmp_path / "weights.pt"), "resize": 40}
+    model = make(config, (3, 16, 16), 4).eval()
+    x = rows(2, (3, 16, 16))
+    large = F.interpolate(x, size=(40, 40), mode="bilinear", align_corners=False)
+    source.fc = nn.Identity()
+    torch.testing.assert_close(model(x).features, source(large))
+    (tmp_path / "weights.pt").write_bytes(b"not weights")
+    with pytest.raises(Refused, match="does not hold weights of torchvision's resnet18"):
+        make(config, (3, 16, 16), 4)
+
+
+# --------------------------------------------------------------------------------------------------- wrap
+
+
+class Odd(nn.Module):
+    """Registers its last layer first, draws from the global generator and counts its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+        self.first = nn.Linear(4, 6)
+        self.gate = nn.Linear(6, 6)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        x = self.first(x) + torch.rand(6)
+        return self.last(x * self.gate(x).sigmoid())
+
+
+def test_wrapping_a_plain_module_keeps_its_logits_and_adds_the_features():
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(192, 10), nn.ReLU(), nn.Linear(10, 5))
+    model = wrap(plain, 5, shape=IMAGE)
+    output = model(rows(4))
+    torch.testing.assert_close(output.logits, plain(rows(4)))
+    torch.testing.assert_close(output.features, plain[:3](rows(4)))
+    assert model.head is plain[3]
+    assert count(model) == count(plain)
+    copied = pickle.loads(pickle.dumps(model))
+    assert copied.head is copied.module[3]
+    torch.testing.assert_close(copied(rows(4)), output)
+    output.features.sum().backward()
+    assert plain[1].weight.grad.abs().sum() > 0
+
+
+def test_wrapping_finds_the_layer_that_runs_last_and_touches_nothing():
+    module = Odd()
+    generator = torch.random.get_rng_state()
+    model = wrap(module, 3, shape=(4,))
+    assert model.head is module.last
+    assert module.calls == 0
+    assert module.training
+    assert not module.gate._forward_pre_hooks
+    assert torch.equal(generator, torch.random.get_rng_state())
+
+
+def test_a_module_that_returns_output_is_passed_on_unchanged():
+    model = make({"name": "mlp"}, IMAGE, 5)
+    assert wrap(model, 5, shape=IMAGE) is model
+
+
+class Tokens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x.reshape(len(x), -1, 4)).mean(1)
+
+
+class Pair(nn.Linear):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        return super().forward(x), x
+
+
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        (nn.Linear(8, 4), r"returns shape \(1, 4\).*give its last layer 3 outputs"),
+        (nn.Linear(9, 3), "does not take rows of shape"),
+        (Pair(8, 3), "returns a tuple"),
+        (Tokens(), "has no torch.nn.Linear with 3 outputs"),
+        (nn.Sequential(nn.Unflatten(1, (8, 1)), nn.Conv1d(8, 3, 1), nn.Flatten()), "has no torch.nn.Linear"),
+        (nn.LazyLinear(3), "lazy layers"),
+    ],
+)
+def test_modules_that_do_not_fit_are_refused_with_a_sentence(module, sentence):
+    with pytest.raises(Refused, match=sentence):
+        wrap(module, 3, shape=(8,))
+
+
+# --------------------------------------------------------------------------------------------------- names and settings
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"hidden": [3]}, "a model needs name: NAME"),
+        ({"name": "mpl"}, "did you mean 'mlp'"),
+        ({"name": "mlp", "hiden": [3]}, "did you mean 'hidden'"),
+        ({"name": "mlp", "hidden": [3, 0]}, "hidden = 0 is not a size"),
+        ({"name": "mlp", "dropout": 1.0}, r"not a fraction in \[0, 1\)"),
+        ({"name": "resnet", "norm": "layer"}, "norm"),
+        ({"name": "resnet:18"}, "only torchvision:ARCHITECTURE"),
+        ({"name": "torchvision"}, "needs a value for 'architecture'"),
+        ({"name": "torchvision:resnet81"}, "did you mean 'resnet18'"),
+        ({"name": "torchvision:squeezenet1_1"}, "does not end in a linear layer"),
+        ({"name": "torchvision:vit_b_16"}, "does not take rows of shape"),
+        ({"name": "torchvision:resnet18", "weights": "none.pt"}, "neither a file nor published for resnet18"),
+    ],
+)
+def test_impossible_models_are_refused_with_a_sentence(config, sentence):
+    with pytest.raises(Refused, match=sentence):
+        make(config, IMAGE, 5)
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet", "torchvision:resnet18"])
+def test_models_for_images_refuse_vectors(name):
+    with pytest.raises(Refused, match="takes images"):
+        make({"name": name}, (64,), 5)
+
+
+def test_short_form_of_a_torchvision_model_has_the_same_canonical_form():
+    long = canonical({"name": "torchvision", "architecture": "resnet18"})
+    assert canonical({"name": "torchvision:resnet18"}) == long
+    assert long == {"name": "torchvision", "architecture": "resnet18", "weights": None, "resize": None}
+
+
+def test_listing_models_and_checking_their_settings_imports_no_torch():
+    program = (
+        "import sys; from clbench.models import MODELS, canonical\n"
+        "assert canonical({'name': 'mlp', 'hidden': [3]})['hidden'] == (3,)\n"
+        "[entry.load() for entry in MODELS]; print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "False"
+    assert {entry.name for entry in MODELS} >= {"mlp", "cnn", "resnet", "torchvision"}
