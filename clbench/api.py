@@ -87,12 +87,12 @@ def run(
         Refused: Anything wrong with what was asked, before anything runs.
     """
     from clbench.core.identity import describe_model
-    from clbench.running.prepare import Given
+    from clbench.running.prepare import UserObjects
 
     if dataset is not None and stream is not None:
         raise Refused("dataset= and stream= are both given; a stream brings its own data set, leave dataset= out")
     own, settings = _dataset(dataset, overrides)
-    given = Given(dataset=own, stream=stream, model=model)
+    given = UserObjects(dataset=own, stream=stream, model=model)
     plan = make_plan(
         benchmark,
         strategies=split_strategies(strategies),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clbench.running.plan import plan
-from clbench.running.prepare import Given, Run, prepare
+from clbench.running.prepare import Run, UserObjects, prepare
 from clbench.strategies import STRATEGIES
 from clbench.training.batch import Batch
 
@@ -55,7 +55,7 @@ def ready(strategy: str = "naive", *changes: str, seed: int = 0, model: object =
         model=own,
         dataset=None if dataset is None else {"name": "given"},
     ).cells[0]
-    return prepare(cell, given=Given(model=model, **given))
+    return prepare(cell, given=UserObjects(model=model, **given))
 
 
 def trained(strategy: str = "naive", *changes: str, seed: int = 0, model: object = None, **given: object) -> Run:

@@ -30,7 +30,7 @@ from rich.table import Table
 from clbench.core.record import Kind
 from clbench.data.arrays import from_arrays
 from clbench.running.plan import plan
-from clbench.running.prepare import Given, Run, prepare
+from clbench.running.prepare import Run, UserObjects, prepare
 
 JOBS = {
     "mlp": ({"name": "mlp", "hidden": [400, 400]}, (1, 28, 28), 1000),
@@ -56,7 +56,7 @@ def ready(job: str, tasks: int) -> Run:
         "evaluation": {"every": 1, "rows_per_task": rows, "tasks": "all"},
     }
     cell = plan(benchmark, strategies=["naive"], seeds=1, dataset={"name": "made-up"}).cells[0]
-    run = prepare(cell, given=Given(dataset=from_arrays("made-up", x, y, x, y)))
+    run = prepare(cell, given=UserObjects(dataset=from_arrays("made-up", x, y, x, y)))
     run.learner.enter(run.stream[tasks - 1])
     return run
 

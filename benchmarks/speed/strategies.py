@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from clbench.data.arrays import from_arrays
 from clbench.running.plan import plan
-from clbench.running.prepare import Given, Run, prepare
+from clbench.running.prepare import Run, UserObjects, prepare
 
 STRATEGIES = [
     "naive",
@@ -77,15 +77,15 @@ TARGET = 1.3
 BATCH = 128
 
 
-def made_up() -> Given:
+def made_up() -> UserObjects:
     """6000 random 28 x 28 images of ten classes."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (6000, 1, 28, 28), dtype=np.uint8)
     y = np.arange(6000) % 10
-    return Given(dataset=from_arrays("made-up", x, y, x[:200], y[:200]))
+    return UserObjects(dataset=from_arrays("made-up", x, y, x[:200], y[:200]))
 
 
-def ready(strategy: str, given: Given) -> Run:
+def ready(strategy: str, given: UserObjects) -> Run:
     """A run of the job that has not begun."""
     benchmark = {
         "name": "speed-strategies",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
-from clbench.adapters.run_setup import Job, World
+from clbench.adapters.run_setup import Job, RunSetup
 from clbench.strategies.part import Part
 
-ENGINES = {"avalanche": "clbench.adapters.avalanche.avalanche_run:Hosted"}
-"""Name of an engine -> the class whose objects run what it is given, ``(parts, world) -> Job``."""
+ENGINES = {"avalanche": "clbench.adapters.avalanche.avalanche_run:AvalancheRun"}
+"""Name of an engine -> the class whose objects run what it is given, ``(parts, setup) -> Job``."""
 
 
 def engine(parts: Sequence[Part]) -> str:
@@ -21,12 +21,12 @@ def engine(parts: Sequence[Part]) -> str:
     return next((part.engine for part in parts if part.engine), "")
 
 
-def host(parts: Sequence[Part], world: World) -> Job:
+def host(parts: Sequence[Part], setup: RunSetup) -> Job:
     """A run by another library's loop.
 
     Raises:
         Refused: The library cannot do what is asked.
     """
     module, _, name = ENGINES[engine(parts)].partition(":")
-    made: Job = getattr(import_module(module), name)(parts, world)
+    made: Job = getattr(import_module(module), name)(parts, setup)
     return made

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from clbench.adapters.constructor_recipes import find, recipe_of
-from clbench.adapters.online_learner import Guest, unmoved
+from clbench.adapters.online_learner import OnlineLearner, unmoved
 from clbench.core.parameters import Refused, did_you_mean
 from clbench.core.registry import a, checksum, text_of
 from clbench.strategies.chain import MEANING
 from clbench.strategies.part import Part
 from clbench.training.batch import TASK, Batch, Y
-from clbench.training.learner import Learner, Output, Shown
+from clbench.training.learner import ExperienceView, Learner, Output
 
 GIVEN = ("model", "optimizer", "n_outputs", "memory_size", "batch_size", "device")
 """What a constructor may ask for: the benchmark's ``model`` (returns logits; ``model.features`` what they are read
@@ -63,7 +63,7 @@ class Logits(nn.Module):
 
 
 @dataclass(kw_only=True)
-class Observer(Guest):
+class Observer(OnlineLearner):
     """A class with ``observe(x, y)`` behind the loop's step.
 
     It may also have ``begin_task`` and ``end_task`` (called where boundaries are visible) and ``predict(x)``, which
@@ -96,15 +96,15 @@ class Observer(Guest):
         }
         return self.constructor(**{name: give() for name, give in given.items() if name in asked}, **self.parameters)
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         """Tell it that a task begins."""
         self._tell("begin_task", learner, experience)
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         """Tell it that a task has ended."""
         self._tell("end_task", learner, experience)
 
-    def _tell(self, method: str, learner: Learner, experience: Shown) -> None:
+    def _tell(self, method: str, learner: Learner, experience: ExperienceView) -> None:
         index = experience.index
         if method in self._asks:
             self._call(method, x=lambda: learner.raw(index), y=lambda: index[Y], task=lambda: experience.id)

@@ -28,7 +28,7 @@ from clbench.training.learner import Learner
 
 
 @dataclass(kw_only=True)
-class Guest(Part):
+class OnlineLearner(Part):
     """A learner with a step of its own; a subclass makes it (``make``), teaches it (``observe``) and asks it
     (``answer``).
 
@@ -61,14 +61,14 @@ class Guest(Part):
             )
         saved = self.__dict__.pop("_saved", None)
         if saved is not None:
-            self._things = Things(learner)
-            self.guest = Unpickler(saved["guest"], self._things).load()
+            self._references = LearnerReferences(learner)
+            self.guest = Unpickler(saved["guest"], self._references).load()
             set_global_states(saved["generators"])
         elif "guest" not in self.__dict__:
             with _kept_torch():  # the run has seeded it, and dropout in the model draws what it does for others
                 seed_globals(int(self.generator.integers(1, 2**31)[0]), "guest")
             self.guest = self.make(learner)
-            self._things = Things(learner)
+            self._references = LearnerReferences(learner)
             self.save()  # what cannot be saved is refused now, and not after minutes
 
     def rows(self, batch: Batch) -> Batch:
@@ -93,7 +93,7 @@ class Guest(Part):
             return {}
         buffer = io.BytesIO()
         try:
-            Pickler(buffer, self._things).dump(self.guest)
+            Pickler(buffer, self._references).dump(self.guest)
         except Exception as error:
             raise Refused(
                 f"{self.name} holds something that cannot be saved ({type(error).__name__}: {error}), so its run could "
@@ -184,7 +184,7 @@ def unmoved() -> Iterator[None]:
         np.random.set_state(numpy)  # noqa: NPY002
 
 
-class Things:
+class LearnerReferences:
     """The learner's own things, which a pickled guest names: by number, or as a view of the weights or gradients."""
 
     def __init__(self, learner: Learner) -> None:
@@ -216,24 +216,24 @@ class Things:
 class Pickler(cloudpickle.Pickler):
     """Names the learner's own things in place of copying them."""
 
-    def __init__(self, file: io.BytesIO, things: Things) -> None:
+    def __init__(self, file: io.BytesIO, references: LearnerReferences) -> None:
         super().__init__(file)
-        self._things = things
+        self._references = references
 
     def persistent_id(self, obj: Any) -> Any:
         """The name of a thing of the learner's, or of a plain dtype, of which arrays share one."""
         if isinstance(obj, np.dtype) and obj.isbuiltin == 1:
             return "dtype", obj.str
-        return self._things.name(obj)
+        return self._references.name(obj)
 
 
 class Unpickler(pickle.Unpickler):
     """Puts the learner's own things where they are named."""
 
-    def __init__(self, pickled: Tensor, things: Things) -> None:
+    def __init__(self, pickled: Tensor, references: LearnerReferences) -> None:
         super().__init__(io.BytesIO(pickled.numpy().tobytes()))
-        self._things = things
+        self._references = references
 
     def persistent_load(self, name: Any) -> Any:
         """The thing of a name."""
-        return np.dtype(name[1]) if isinstance(name, tuple) and name[0] == "dtype" else self._things.thing(name)
+        return np.dtype(name[1]) if isinstance(name, tuple) and name[0] == "dtype" else self._references.thing(name)

@@ -17,7 +17,7 @@ from clbench.training.device_rows import Resident
 
 
 @dataclass
-class World:
+class RunSetup:
     """What every strategy of a cell meets alike, whoever's loop runs it.
 
     Args:

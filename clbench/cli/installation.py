@@ -83,7 +83,7 @@ def _torchvision() -> Check:
             "install the torchvision that belongs to this torch: pip install --force-reinstall torchvision",
         )
     mended = " (its compiled operators do not fit this torch; mended, nothing here needs them)"
-    return Check("torchvision", "ok", torchvision.__version__ + (mended if compat.mended() else ""))
+    return Check("torchvision", "ok", torchvision.__version__ + (mended if compat.is_patched() else ""))
 
 
 def _packages() -> Iterator[Check]:

@@ -30,7 +30,7 @@ def import_torchvision() -> Any:
     return torchvision
 
 
-def mended() -> bool:
+def is_patched() -> bool:
     """Whether torchvision needed its mend in this process."""
     return bool(_keep_alive)
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def restart(device: str) -> None:
+def reset(device: str) -> None:
     """Count from here on. Where the system keeps one count per process (not Linux), earlier cells are in it too.
 
     Args:

@@ -57,7 +57,7 @@ def _never(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> list
     found, memory = [], learner.memory
     unread = memory.size > 0 and memory.draws == 0 and any("memory" in part.needs for part in chain.parts)
     for part in chain.parts:
-        found += [f"{_name(part, chain)} {doubt}" for doubt in part.doubts(learner)]
+        found += [f"{_name(part, chain)} {doubt}" for doubt in part.self_checks(learner)]
         if not (unread and "memory" in part.needs):  # that says it all
             found += _idle(part, chain, single=len(stream) == 1)
     if unread:

@@ -24,7 +24,7 @@ from clbench.core.parameters import Refused
 from clbench.core.record import Record, Trace
 from clbench.core.store import Keep
 from clbench.running.plan import Cell
-from clbench.running.prepare import Given, Run, Skip, prepare_job
+from clbench.running.prepare import Run, Skip, UserObjects, prepare_job
 from clbench.running.saved_models import Keeper
 from clbench.running.snapshots import Snapshots, Tick, Unfit, set_aside
 from clbench.training.learner import Diverged
@@ -49,7 +49,7 @@ def run_cell(
     *,
     data_dir: str | None = None,
     device: str = "cpu",
-    given: Given | None = None,
+    given: UserObjects | None = None,
     tick: Tick | None = None,
     keep: Keep | None = None,
     partial: Path | None = None,
@@ -82,7 +82,7 @@ def _trained(
     cell: Cell,
     data_dir: str | None,
     device: str,
-    given: Given | None,
+    given: UserObjects | None,
     tick: Tick | None,
     partial: Path | None,
     keeper: Keeper | None,
@@ -97,7 +97,7 @@ def _trained(
         return made
 
     try:
-        peak_memory.restart(device)
+        peak_memory.reset(device)
         run = ready()
         if partial is not None and isinstance(run, Run):
             try:

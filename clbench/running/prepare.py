@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from clbench import adapters, models
-from clbench.adapters.run_setup import Job, Skip, World
+from clbench.adapters.run_setup import Job, RunSetup, Skip
 from clbench.benchmark import lr_schedules
 from clbench.benchmark.hidden_boundaries import check_hidden
 from clbench.benchmark.schema import Evaluation, Training
@@ -44,7 +44,7 @@ from clbench.training.probe import Probe
 
 
 @dataclass
-class Given:
+class UserObjects:
     """What a program hands over in place of names: its own arrays, stream and module.
 
     Args:
@@ -183,7 +183,7 @@ def _unlike(ours: dict[str, Any], other: Any, experiences: int) -> str:
     return ""
 
 
-def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: Given | None = None) -> Run:
+def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None) -> Run:
     """Build everything of a run by our loop; see :func:`prepare_job`.
 
     Raises:
@@ -195,7 +195,9 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
     return job
 
 
-def prepare_job(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: Given | None = None) -> Job:
+def prepare_job(
+    cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None
+) -> Job:
     """Build everything of a run; stream, order and initial weights depend on benchmark and seed only.
 
     Args:
@@ -208,21 +210,21 @@ def prepare_job(cell: Cell, *, data_dir: str | None = None, device: str = "cpu",
         Refused: The data is missing or damaged, or the cell is impossible.
         Skip: The strategy needs what the stream hides.
     """
-    parts, world = parts_and_world(cell, data_dir=data_dir, device=device, given=given)
-    job: Job = adapters.host(parts, world) if adapters.engine(parts) else assembled(cell, parts, world)
+    parts, setup = parts_and_setup(cell, data_dir=data_dir, device=device, given=given)
+    job: Job = adapters.host(parts, setup) if adapters.engine(parts) else assembled(cell, parts, setup)
     own = None if given is None else given.dataset
     if given is not None and given.stream is not None:
-        job.data = world.shown.dataset.checksum
+        job.data = setup.shown.dataset.checksum
     else:
         job.data = rows(cell.config["stream"], data_dir=data_dir, dataset=own).checksum
     return job
 
 
-def parts_and_world(
-    cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: Given | None = None
-) -> tuple[list[Part], World]:
+def parts_and_setup(
+    cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None
+) -> tuple[list[Part], RunSetup]:
     """A cell's strategy, and all that it meets, whoever's loop runs it; the rest as in :func:`prepare_job`."""
-    given, settings, seed = given or Given(), cell.config, cell.seed
+    given, settings, seed = given or UserObjects(), cell.config, cell.seed
     if given.stream is None:
         shown = make_stream(settings["stream"], seed, data_dir=data_dir, dataset=given.dataset)
     else:
@@ -244,7 +246,7 @@ def parts_and_world(
         model = _model(settings["model"], dataset, stream.n_outputs, seed, given)
     else:
         model = Blank(stream.n_outputs)
-    world = World(
+    setup = RunSetup(
         settings=settings,
         seed=seed,
         shown=shown,
@@ -262,28 +264,28 @@ def parts_and_world(
         evaluator=_evaluator(Evaluation(**settings["evaluation"]), shown, stream, seed, device),
         device=device,
     )
-    return parts, world
+    return parts, setup
 
 
-def assembled(cell: Cell, parts: list[Part], world: World) -> Run:
+def assembled(cell: Cell, parts: list[Part], setup: RunSetup) -> Run:
     """A run by our own loop, of what has been made for it."""
-    settings, stream, training = world.settings, world.stream, world.training
-    chain = Chain(parts, seed=world.seed, single=len(stream) == 1)
+    settings, stream, training = setup.settings, setup.stream, setup.training
+    chain = Chain(parts, seed=setup.seed, single=len(stream) == 1)
     memory = Memory(
         **settings["memory"],
         classes=stream.n_outputs,
-        seed=world.seed,
-        device=world.device,
-        row_bytes=world.rows.row_bytes,
+        seed=setup.seed,
+        device=setup.device,
+        row_bytes=setup.rows.row_bytes,
     )
     learner = Learner(
-        world.model,
+        setup.model,
         stream=stream,
-        train=world.rows,
+        train=setup.rows,
         memory=memory,
         optimizer=partial(optimizer, training),
         batch_size=training.batch_size,
-        seed=world.seed,
+        seed=setup.seed,
         separate_heads=settings["model"]["heads"] == "separate",
         clip_norm=training.clip_norm,
     )
@@ -292,11 +294,11 @@ def assembled(cell: Cell, parts: list[Part], world: World) -> Run:
     learner.predictors, learner.reader = chain.predict, chain.answer
     learner.steps_itself = chain.observe is not None
     if "length" in settings.get("reveal", ()):
-        learner.total_steps = _total_steps(stream, training, world.share, cut)
+        learner.total_steps = _total_steps(stream, training, setup.share, cut)
         learner.length = len(stream) if shows_boundaries(stream) else None
     if settings["evaluation"].get("probe"):
         learner.probe = Probe(settings["evaluation"]["probe"])
-    return Run(cell, stream, chain, learner, world.evaluator, Cursor(), world.share)
+    return Run(cell, stream, chain, learner, setup.evaluator, Cursor(), setup.share)
 
 
 def _evaluator(evaluation: Evaluation, shown: Stream, stream: Stream, seed: int, device: str) -> Evaluator:
@@ -315,7 +317,7 @@ def _evaluator(evaluation: Evaluation, shown: Stream, stream: Stream, seed: int,
     )
 
 
-def _revealed(stream: Stream, settings: Mapping[str, Any], given: Given) -> frozenset[str]:
+def _revealed(stream: Stream, settings: Mapping[str, Any], given: UserObjects) -> frozenset[str]:
     memory = settings["memory"]
     provided = {
         "task_labels": stream.task_labels,
@@ -336,7 +338,7 @@ def _total_steps(stream: Stream, training: Training, share: int, cut: Cut) -> in
     return training.epochs * sum(cut.count(len(experience)) for experience in stream)
 
 
-def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: int, given: Given) -> nn.Module:
+def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: int, given: UserObjects) -> nn.Module:
     """A model with the run's initial weights; all global generators are as before afterwards."""
     with kept():
         seed_others(seed, "init")

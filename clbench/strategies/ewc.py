@@ -12,7 +12,7 @@ from clbench.strategies.quadratic import add_penalty_gradient, drawn_rows
 
 if TYPE_CHECKING:
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 
 @dataclass(kw_only=True)
@@ -54,7 +54,7 @@ class EWC(Part):
     gradient_order: ClassVar[int] = ADDS
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         mixed = self.fisher == "batch"  # batches of class-sorted rows would each hold one class
         index = drawn_rows(experience, self.rows, generator=self.generator, mixed=mixed)
         new = learner.fisher(index, estimator=self.fisher, generator=self.generator)

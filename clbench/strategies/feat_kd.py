@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output, Shown
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 
 @dataclass(kw_only=True)
@@ -54,5 +54,5 @@ class FeatKD(Part):
         distance = (output.features[span] - taught).square()
         return self.strength * (distance.mean() if self.over_features == "mean" else distance.sum(1).mean())
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self.state["previous"] = learner.copy()

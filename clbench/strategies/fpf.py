@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from clbench.models.weight_groups import Group
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output, Shown
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 Steps = Annotated[int, Field(ge=0)]
 Loss = Literal["ce", "kd"]
@@ -93,7 +93,7 @@ class FPF(Part):
         k = self.k or learner.length or 1
         return max(1, (learner.total_steps or 1) // k), k
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         if _measured(self.modules):
             if "before" in self.state:
                 share = change(learner, self.state["before"])[2]
@@ -108,7 +108,7 @@ class FPF(Part):
         if self.when == "end" or (self.when == "periodic" and (late or state["at"] != state["steps"])):
             self._round(learner)
 
-    def doubts(self, learner: Learner) -> list[str]:
+    def self_checks(self, learner: Learner) -> list[str]:
         state = self._account(learner)
         if not state["rounds"]:
             return ["never found rows in memory and modules to train on them"]

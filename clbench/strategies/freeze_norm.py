@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 
 @dataclass(kw_only=True)
@@ -41,7 +41,7 @@ class FreezeNorm(Part):
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         if "frozen" in self.state:
             self._hold(learner)
             if self.affine:
@@ -51,7 +51,7 @@ class FreezeNorm(Part):
         if "frozen" in self.state:  # at every step: whatever another part has made of them since
             self._hold(learner)
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self.state["frozen"] = True
 
     def _hold(self, learner: Learner) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from clbench.core.rng import Generator
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -77,7 +77,7 @@ class GDumb(Part):
             self.state.update(learner.copy())
         batch.skip = True
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         if self.when == "experiences":
             self._train(learner)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from clbench.models.weight_groups import Layer, Place
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 Mask = NDArray[np.bool_]
 ALWAYS = ("head", "embedding")
@@ -80,7 +80,7 @@ class HFT(Part):
         if self.redraw != "never" or self.start_experience > 1:  # a need of this instance, not of the class
             self.__dict__["needs"] = frozenset({"boundaries"})
 
-    def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
+    def order(self, learner: Learner, experience: ExperienceView, epoch: int, order: Tensor) -> Tensor:
         begun = (experience.id or 0) + 1 >= self.start_experience
         due = {"experience": epoch == 0, "epoch": True, "never": "draws" not in self.state}[self.redraw]
         if begun and due:

@@ -12,7 +12,7 @@ from clbench.strategies.pred_kd import PredKD
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.training.learner import Learner, Output, Shown
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 
 @dataclass(kw_only=True)
@@ -46,7 +46,7 @@ class Exemplars(Part):
 
     # ------------------------------------------------------------------ learning
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         """Note the rows that stand for classes until they have exemplars."""
         import torch
 
@@ -61,11 +61,11 @@ class Exemplars(Part):
         stand_in[:, : rows.shape[1]] = rows
         self.state["stand_in"], self.state["stand_ins"] = stand_in, rows.shape[1]
 
-    def merge(self, learner: Learner, experience: Shown) -> Tensor | None:
+    def merge(self, learner: Learner, experience: ExperienceView) -> Tensor | None:
         kept = len(learner.memory)
         return learner.memory.draw(kept, generator=self.generator).index if kept else None
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         """Keep fewer exemplars of classes that were not here, and herd those that were."""
         import torch
 

@@ -12,7 +12,7 @@ from clbench.strategies.quadratic import add_penalty_gradient
 
 if TYPE_CHECKING:
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 
 @dataclass(kw_only=True)
@@ -45,11 +45,11 @@ class L2(Part):
     gradient_order: ClassVar[int] = ADDS
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         if self.from_start and "anchor" not in self.state:
             self._anchor(learner)
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self._anchor(learner)
 
     def _anchor(self, learner: Learner) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output, Shown
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 TASK, LABEL = 2, 1  # rows of an index matrix, as in clbench.training.batch, which imports torch
 
@@ -64,7 +64,7 @@ class LwF(Part):
     narrows: ClassVar[bool] = True
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0, "compete": "seen"}
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self.state["classes"] = learner.seen.new_zeros(learner.n_outputs)  # (C,) bool
         self.state["classes"][experience.index[LABEL]] = True
 
@@ -92,11 +92,11 @@ class LwF(Part):
             return None
         return allowed if allowed is not None else learner.seen.new_ones(learner.n_outputs)
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self.state["previous"] = learner.copy()
         self.state["heads"] = self._heads(learner, experience)
 
-    def _heads(self, learner: Learner, experience: Shown) -> Tensor:
+    def _heads(self, learner: Learner, experience: ExperienceView) -> Tensor:
         """Classes (G, C) bool of every head up to here."""
         import torch
 

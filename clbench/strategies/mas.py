@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 
 @dataclass(kw_only=True)
@@ -54,7 +54,7 @@ class MAS(Part):
     gradient_order: ClassVar[int] = ADDS
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         index = drawn_rows(experience, self.rows, generator=self.generator)
         new = learner.per_row(index, squared_norm, power="absolute")
         old = self.state.get("importance")

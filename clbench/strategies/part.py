@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output, Shown
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 READS, ADDS, BENDS = 0, 1, 2
 """When a part's ``gradient`` acts: it reads the task's gradient, adds to it, or bends the sum; and, in the same order,
@@ -168,10 +168,10 @@ class Part:
     def attach(self, learner: Learner) -> None:
         """Before anything, and again where a run goes on from a snapshot: make what needs the learner to be made."""
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         """Before the first batch of an experience whose boundary is visible."""
 
-    def merge(self, learner: Learner, experience: Shown) -> Tensor | None:
+    def merge(self, learner: Learner, experience: ExperienceView) -> Tensor | None:
         """Rows of memory (5, n) to be shuffled among an experience's own and learned with them on every pass.
 
         Asked once, behind ``begin_experience``, where the boundary is visible. In a batch they are a source of their
@@ -179,7 +179,7 @@ class Part:
         """
         return None
 
-    def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
+    def order(self, learner: Learner, experience: ExperienceView, epoch: int, order: Tensor) -> Tensor:
         """Order and repetition inside an experience whose boundary is visible: positions (N,) in, positions (any
         length,) out; those from ``len(experience)`` on are merged rows of memory."""
         return order
@@ -215,7 +215,7 @@ class Part:
         """
         return None
 
-    def doubts(self, learner: Learner) -> list[str]:
+    def self_checks(self, learner: Learner) -> list[str]:
         """What looks wrong of its own work although nothing failed, asked after a run; how its sentence goes on behind
         its name: ``"had no round before the end of the stream"``. Not a hook of the loop."""
         return []
@@ -232,7 +232,7 @@ class Part:
     def after_step(self, learner: Learner, batch: Batch) -> None:
         """Have the last word on the weights."""
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         """After the last batch of an experience whose boundary is visible."""
 
     def end_stream(self, learner: Learner) -> None:

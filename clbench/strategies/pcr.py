@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output, Shown
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 Positive = Annotated[float, Field(gt=0)]
 Pairs = Literal["off", "on"] | Count
@@ -71,7 +71,7 @@ class ProxyContrast(Part):
         if self.views > 1:
             self.__dict__["needs"] = self.needs | {"augmentation"}
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self.state["step"] = -1
 
     def batch(self, learner: Learner, batch: Batch) -> None:

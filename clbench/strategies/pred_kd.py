@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output, Shown
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 LABEL = 1  # row of an index matrix, as in clbench.training.batch, which imports torch
 
@@ -57,14 +57,14 @@ class PredKD(Part):
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         if "known" in self.state:
             self.state["old"] = self.state["known"].clone()
             self.state["old"][experience.index[LABEL]] = False
             taught = self.state.get("taught", False) or (self.strength > 0 and bool(self.state["old"].any()))
             self.state["taught"] = taught
 
-    def doubts(self, learner: Learner) -> list[str]:
+    def self_checks(self, learner: Learner) -> list[str]:
         if self.state.get("taught"):
             return []
         why = "its strength is 0" if not self.strength else "no experience leaves out a class that came before"
@@ -103,6 +103,6 @@ class PredKD(Part):
         terms = weight * binary_cross_entropy_with_logits(logits, targets, reduction="none")
         return terms.sum(1) if self.over_classes == "sum" else terms.sum(1) / counted.sum(1)
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self.state["previous"] = learner.copy()
         self.state["known"] = learner.seen.clone()

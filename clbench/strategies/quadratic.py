@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.core.rng import Generator
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 PIECE = 65536
 """Weights that are worked on at a time on a CPU: what comes of one operation is still in the cache for the next."""
@@ -41,7 +41,7 @@ def add_penalty_gradient(learner: Learner, importance: Tensor | None, anchor: Te
         g.add_(difference.mul_(weight[0]) if weight else difference, alpha=factor)
 
 
-def drawn_rows(experience: Shown, rows: int | None, *, generator: Generator, mixed: bool = False) -> Tensor:
+def drawn_rows(experience: ExperienceView, rows: int | None, *, generator: Generator, mixed: bool = False) -> Tensor:
     """Rows of an experience, an index matrix (5, n), that an importance is estimated on.
 
     Args:

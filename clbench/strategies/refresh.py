@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 CODE_NOISE = 1e-3
 """Standard deviation of the noise in the released code, before ``strength``."""
@@ -143,7 +143,7 @@ class Refresh(Part):
         seed = int(self.generator.words(1)[0] >> 1)
         return torch.empty_like(like).normal_(generator=torch.Generator(like.device).manual_seed(seed))
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         if not (self.strength and self.factor):
             return
         if self.form == "paper":
@@ -161,7 +161,7 @@ class Refresh(Part):
         mean = float(fisher.mean()) if (self.unit or UNIT[self.form]) == "mean" else 1.0
         self.state["fisher"], self.state["factor"] = fisher, self.factor / mean if mean > 0 else 0.0
 
-    def doubts(self, learner: Learner) -> list[str]:
+    def self_checks(self, learner: Learner) -> list[str]:
         if not (self.strength and self.factor):
             return []
         if "fisher" not in self.state:

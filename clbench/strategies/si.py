@@ -14,7 +14,7 @@ from clbench.strategies.quadratic import add_penalty_gradient, pieces
 
 if TYPE_CHECKING:
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 
 @dataclass(kw_only=True)
@@ -56,7 +56,7 @@ class SI(Part):
     end_order: ClassVar[int] = CLOSES
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
 
-    def begin_experience(self, learner: Learner, experience: Shown) -> None:
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         if "path" not in self.state:
             self.state["path"] = learner.w.detach().new_zeros(learner.w.shape)  # ω
         self.state["anchor"] = learner.w.detach().clone()  # w*, whatever has moved the weights at the boundary
@@ -71,7 +71,7 @@ class SI(Part):
         for path, g, w, old in pieces(self.state["path"], before["g"], learner.w.detach(), before["w"]):
             path.addcmul_(g, w - old, value=-1.0)
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         w, state = learner.w.detach(), self.state
         gained = state["path"] / ((w - state["anchor"]).square() + self.damping)
         total = state["importance"] + gained if "importance" in state else gained

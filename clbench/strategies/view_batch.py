@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from clbench.data.augment import Augmenter
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output, Shown
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 
 @dataclass(kw_only=True)
@@ -81,7 +81,7 @@ class ViewBatch(Part):
 
     # ------------------------------------------------------------------ which rows
 
-    def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
+    def order(self, learner: Learner, experience: ExperienceView, epoch: int, order: Tensor) -> Tensor:
         if self.views == 1:
             return order
         if epoch % self.views == 0:
@@ -132,7 +132,7 @@ class ViewBatch(Part):
         if len(rows):
             batch.augment(change)
 
-    def doubts(self, learner: Learner) -> list[str]:
+    def self_checks(self, learner: Learner) -> list[str]:
         passes = self.state.get("epoch", 0) + 1
         if passes >= self.views:
             return []

@@ -11,7 +11,7 @@ from clbench.strategies.part import Part
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clbench.training.learner import Learner, Shown
+    from clbench.training.learner import ExperienceView, Learner
 
 FORMS = ("raw", "relative", "share")
 """Rows of what :func:`change` returns."""
@@ -45,7 +45,7 @@ class Sensitivity(Part):
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
     identity: ClassVar[Mapping[str, Any] | None] = {}
 
-    def order(self, learner: Learner, experience: Shown, epoch: int, order: Tensor) -> Tensor:
+    def order(self, learner: Learner, experience: ExperienceView, epoch: int, order: Tensor) -> Tensor:
         state = self.state
         if not state:
             names = module_names(learner)
@@ -57,7 +57,7 @@ class Sensitivity(Part):
         state["pass"] = snapshot(learner)
         return order
 
-    def end_experience(self, learner: Learner, experience: Shown) -> None:
+    def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self._add(learner, 0, self.state["pass"])
         if self.state["experience"]:
             self._add(learner, 1, self.state["experience"])

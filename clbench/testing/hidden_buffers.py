@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clbench.adapters.online_learner import Guest
+from clbench.adapters.online_learner import OnlineLearner
 from clbench.running.prepare import Run
 from clbench.strategies.part import Part
 from clbench.training.batch import ROW, Batch
-from clbench.training.learner import Shown
+from clbench.training.learner import ExperienceView
 
 FEW = 5
 """Distinct rows that may be met by chance, as where a class has one row and its mean is kept."""
@@ -40,7 +40,7 @@ class Hoards:
     def __init__(self, run: Run) -> None:
         self.found: dict[tuple[str, str], int] = {}
         self._run = run
-        self._parts = [part for part in run.chain.parts if not isinstance(part, Guest)]
+        self._parts = [part for part in run.chain.parts if not isinstance(part, OnlineLearner)]
         self._rows: dict[bytes, int] = {}
         x = run.stream.dataset.train.x
         self._features = int(np.prod(x.shape[1:]))
@@ -120,7 +120,7 @@ def _arrays(value: Any, place: str, met: set[int]) -> Iterator[tuple[str, Any]]:
         for each in inside:
             if not _is_array(each):
                 yield from _arrays(each, place, met)
-    elif isinstance(value, Batch | Shown) or type(value).__module__.partition(".")[0] not in LIBRARIES:
+    elif isinstance(value, Batch | ExperienceView) or type(value).__module__.partition(".")[0] not in LIBRARIES:
         for name, each in getattr(value, "__dict__", {}).items():
             yield from _arrays(each, f"{place}.{name}", met)
 

@@ -18,7 +18,7 @@ import torch
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Rows, Stream
 from clbench.running import prepare as preparing
-from clbench.running.prepare import Given, Run
+from clbench.running.prepare import Run, UserObjects
 from clbench.scenarios import merging
 from clbench.testing.compare_runs import difference
 from clbench.testing.process_state import surrounding
@@ -136,7 +136,7 @@ def future(trial: Trial) -> str | None:
         return replace(data, train=Rows(x, y))
 
     dataset = change(stream.dataset)
-    _early(trial, trial.ready(given=Given(dataset=dataset)), "rows of later ones")
+    _early(trial, trial.ready(given=UserObjects(dataset=dataset)), "rows of later ones")
     places = [*range(LAST + 1), *range(LAST + 2, len(stream)), LAST + 1]
     _early(trial, _cut(trial, places), "which experiences come later")
     if "length" in trial.needs:
@@ -296,7 +296,7 @@ def _guard(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with(trial: Trial, change: Callable[[Dataset], Dataset]) -> Any:
-    run = trial.ready(given=Given(dataset=change(trial.ready().stream.dataset)))
+    run = trial.ready(given=UserObjects(dataset=change(trial.ready().stream.dataset)))
     return ends(trial.train(run, looks=Blind()))
 
 

@@ -14,7 +14,7 @@ import torch
 from clbench.core.parameters import Refused
 from clbench.running.cell import run_cell
 from clbench.running.plan import Cell
-from clbench.running.prepare import Given
+from clbench.running.prepare import UserObjects
 from clbench.strategies import STRATEGIES
 from clbench.testing.compare_runs import difference, leaves, trace_difference
 from clbench.testing.trial_runs import Blind, Broken, Ends, Halted, Question, Skipped, Trial, begun, ends
@@ -116,8 +116,8 @@ def _identity(trial: Trial, number: int) -> str:
         still = replace(part, **neutral)
     except TypeError as error:
         raise Broken(f"{title} declares the identity {neutral}, and cannot be made so: {error}") from None
-    with_it = Given(alter=lambda parts: [*parts[:number], replace(still), *parts[number + 1 :]])
-    without = Given(alter=lambda parts: [*parts[:number], *parts[number + 1 :]])
+    with_it = UserObjects(alter=lambda parts: [*parts[:number], replace(still), *parts[number + 1 :]])
+    without = UserObjects(alter=lambda parts: [*parts[:number], *parts[number + 1 :]])
     ours = trial.trained(MOMENTUM, given=with_it)
     try:
         theirs = trial.trained(MOMENTUM, given=without)

@@ -12,12 +12,12 @@ from unittest import SkipTest
 
 import torch
 
-from clbench.adapters.online_learner import Guest
+from clbench.adapters.online_learner import OnlineLearner
 from clbench.core.parameters import Refused
 from clbench.core.record import Kind, Trace
 from clbench.running.cell import place
 from clbench.running.plan import Cell, plan
-from clbench.running.prepare import Given, Run, Skip, prepare
+from clbench.running.prepare import Run, Skip, UserObjects, prepare
 from clbench.strategies import STRATEGIES
 from clbench.strategies import notation as strategy_text
 from clbench.strategies.part import Part
@@ -166,7 +166,7 @@ class Trial:
             Skipped: With the reason.
         """
         for part in self.parts:
-            if isinstance(part, Guest):
+            if isinstance(part, OnlineLearner):
                 raise Skipped(f"{part.title} {why}")
 
     @cached_property
@@ -181,7 +181,7 @@ class Trial:
         benchmark = {**BENCHMARK, "defaults": known}
         return plan(benchmark, strategies=[chosen], seeds=[self.seed], overrides=[*self.home, *changes]).cells[0]
 
-    def ready(self, *changes: str, given: Given | None = None, device: str = "cpu") -> Run:
+    def ready(self, *changes: str, given: UserObjects | None = None, device: str = "cpu") -> Run:
         """A run that has not begun.
 
         Args:
@@ -228,7 +228,7 @@ class Trial:
             run.evaluator = evaluator
         return run
 
-    def trained(self, *changes: str, given: Given | None = None, blind: bool = False) -> Ends:
+    def trained(self, *changes: str, given: UserObjects | None = None, blind: bool = False) -> Ends:
         """What a fresh run leaves behind, without looks where it is ``blind``; other arguments as in :meth:`ready`."""
         run, at = self.ready(*changes, given=given), list[torch.Tensor]()
 
@@ -286,7 +286,7 @@ def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
     for part, saved in zip(run.chain.parts, chain["parts"], strict=True):
         name = type(part).__name__
         # Equal objects need not pickle to equal bytes; what a guest has learned shows in its looks.
-        left_out = {"guest"} if isinstance(part, Guest) else set()
+        left_out = {"guest"} if isinstance(part, OnlineLearner) else set()
         state = {what: value for what, value in saved["state"].items() if what not in left_out}
         kept |= {f"the state of {name}": state, f"the generator of {name}": saved["generator"]}
     cost = {name: value for name, value in learner["cost"].items() if not name.endswith(TIMES)}

@@ -26,14 +26,14 @@ from clbench.training.passes import fewest_rows
 from clbench.training.probe import Probe
 from clbench.training.side_work import SideWork, Terms, generator_states, set_generators
 
-__all__ = ["Diverged", "Learner", "Output", "Shown", "classification_loss"]
+__all__ = ["Diverged", "ExperienceView", "Learner", "Output", "classification_loss"]
 
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 """By the bytes of a floating number."""
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ExperienceView:
     """What a strategy may know of the running experience. Hidden things are absent.
 
     Args:
@@ -146,7 +146,7 @@ class Learner(Competition, SideWork):
 
     # ------------------------------------------------------------------ experiences and batches
 
-    def enter(self, experience: Experience) -> Shown:
+    def enter(self, experience: Experience) -> ExperienceView:
         """Make an experience's rows the current ones.
 
         Where its boundary is visible its classes count as seen from here on; where it is hidden, see :meth:`meet`.
@@ -162,7 +162,7 @@ class Learner(Competition, SideWork):
         if self.probe is not None:
             self.probe.enter(experience.id)
         self.flat.check(self.model, gradients=not self.steps_itself)
-        return Shown(torch.stack(columns).to(self.device), self.experience)
+        return ExperienceView(torch.stack(columns).to(self.device), self.experience)
 
     def go_on(self, stream: Stream, train: Resident) -> None:
         """From here on learn another stream with the same outputs, whose rows lie elsewhere; nothing else changes."""

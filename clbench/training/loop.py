@@ -13,7 +13,7 @@ from clbench.benchmark.lr_schedules import Rate
 from clbench.core.record import Kind
 from clbench.core.types import Stream
 from clbench.training.batch import Batch
-from clbench.training.learner import Learner, Output, Shown
+from clbench.training.learner import ExperienceView, Learner, Output
 from clbench.training.passes import Cut
 
 
@@ -21,9 +21,9 @@ class Hooks(Protocol):
     """What the loop calls of a strategy: for each place, the methods of the parts that act there."""
 
     attach: tuple[Callable[[Learner], None], ...]
-    begin_experience: tuple[Callable[[Learner, Shown], None], ...]
-    merge: tuple[Callable[[Learner, Shown], Tensor | None], ...]
-    order: tuple[Callable[[Learner, Shown, int, Tensor], Tensor], ...]
+    begin_experience: tuple[Callable[[Learner, ExperienceView], None], ...]
+    merge: tuple[Callable[[Learner, ExperienceView], Tensor | None], ...]
+    order: tuple[Callable[[Learner, ExperienceView, int, Tensor], Tensor], ...]
     batch: tuple[Callable[[Learner, Batch], None], ...]
     observe: Callable[[Learner, Batch], Tensor | None] | None
     before_step: tuple[Callable[[Learner, Batch], None], ...]
@@ -33,7 +33,7 @@ class Hooks(Protocol):
     gradient: tuple[Callable[[Learner, Batch], None], ...]
     adds: tuple[Callable[[Learner, Batch], None], ...]
     after_step: tuple[Callable[[Learner, Batch], None], ...]
-    end_experience: tuple[Callable[[Learner, Shown], None], ...]
+    end_experience: tuple[Callable[[Learner, ExperienceView], None], ...]
     end_stream: tuple[Callable[[Learner], None], ...]
 
 

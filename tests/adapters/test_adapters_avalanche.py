@@ -10,7 +10,7 @@ import pytest
 import torch
 from support import SMALL, NoLooks, trained
 
-from clbench.adapters.avalanche.avalanche_run import Hosted
+from clbench.adapters.avalanche.avalanche_run import AvalancheRun
 from clbench.adapters.avalanche.library import SupervisedPlugin
 from clbench.adapters.run_setup import Job
 from clbench.core.global_rng import global_states
@@ -18,7 +18,7 @@ from clbench.core.parameters import Refused
 from clbench.core.record import Kind, Record
 from clbench.running.cell import run_cell
 from clbench.running.plan import Cell, plan
-from clbench.running.prepare import Skip, parts_and_world, prepare, prepare_job
+from clbench.running.prepare import Skip, parts_and_setup, prepare, prepare_job
 
 TEMPLATES = {
     "Naive": "",
@@ -184,12 +184,12 @@ def test_naive_begins_with_our_initial_weights_and_takes_our_number_of_steps():
 
 def test_in_our_order_of_rows_naive_takes_our_steps_up_to_rounding():
     ours = trained("naive")
-    job = Hosted(*parts_and_world(cell("avalanche:Naive")), ordered=True)
+    job = AvalancheRun(*parts_and_setup(cell("avalanche:Naive")), ordered=True)
     job.train()
     theirs = torch.cat([w.detach().flatten() for w in job.strategy.model.parameters()])
     torch.testing.assert_close(theirs, ours.learner.w.detach(), rtol=1e-4, atol=1e-6)
     with pytest.raises(Refused, match="more than one pass"):
-        Hosted(*parts_and_world(cell("avalanche:Naive", "training.epochs=2")), ordered=True)
+        AvalancheRun(*parts_and_setup(cell("avalanche:Naive", "training.epochs=2")), ordered=True)
 
 
 @pytest.mark.parametrize("strategy", ["avalanche:ICaRL(fixed_memory=true)", "avalanche:SCR(batch_size_mem=8)"])
@@ -218,7 +218,7 @@ def test_what_plugins_make_of_the_output_is_read_out_too():
 
     plain, turned = hosted("avalanche:Naive"), hosted("avalanche:Naive")
     turned.strategy.plugins.append(Turns())
-    x = plain.world.rows.present(torch.arange(5), torch.zeros(5, dtype=torch.int64))
+    x = plain.setup.rows.present(torch.arange(5), torch.zeros(5, dtype=torch.int64))
     logits = []
     for job in (plain, turned):
         with torch.no_grad(), job.subject.undisturbed(training=False):

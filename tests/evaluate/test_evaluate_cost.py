@@ -15,7 +15,7 @@ from clbench.models.flops import per_row
 from clbench.models.output import Output
 from clbench.running.cell import run_cell
 from clbench.running.plan import plan
-from clbench.running.prepare import Given
+from clbench.running.prepare import UserObjects
 
 FORWARD, BACKWARD = 2368, 2688
 """Of one row through 64-16-10: 2 (64·16 + 16·10); twice that, without the 2·64·16 of a gradient for the inputs."""
@@ -23,7 +23,7 @@ FORWARD, BACKWARD = 2368, 2688
 
 def cost(strategy, *changes, **given):
     cell = plan(SMALL, strategies=[strategy], seeds=[0], overrides=changes, model={"name": "given"} if given else None)
-    record = run_cell(cell.cells[0], given=Given(**given))
+    record = run_cell(cell.cells[0], given=UserObjects(**given))
     assert record.status == "done", record.reason
     return record.cost
 
@@ -123,14 +123,14 @@ def test_a_model_that_cannot_be_counted_still_gets_its_record(monkeypatch):
 
 
 def test_peak_memory_starts_anew_and_sees_what_is_held():
-    peak_memory.restart("cpu")
+    peak_memory.reset("cpu")
     before = peak_memory.peak_bytes("cpu")
     held = np.ones(40_000_000 // 8)
     held[::512] = 2.0
     grown = peak_memory.peak_bytes("cpu")
     assert grown >= before + 30_000_000
     del held
-    peak_memory.restart("cpu")
+    peak_memory.reset("cpu")
     assert peak_memory.peak_bytes("cpu") <= grown
     assert cost("naive")["peak_bytes"] > 10_000_000
 

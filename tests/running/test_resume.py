@@ -17,7 +17,7 @@ from clbench.core.parameters import Refused
 from clbench.running import snapshots
 from clbench.running.cell import run_cell
 from clbench.running.plan import plan
-from clbench.running.prepare import Given, prepare
+from clbench.running.prepare import UserObjects, prepare
 from clbench.running.snapshots import Snapshots, packed
 
 MATRIX = {"strategies": "naive, er", "seeds": 2, "overrides": {"training.epochs": 1}}
@@ -211,7 +211,7 @@ def test_snapshot_holds_dropout_buffers_momentum_and_augmentation(optimizer):
 
     momentum = "training.momentum=0.9" if optimizer == "sgd" else "training.lr=0.01"
     settings = (f"training.optimizer={optimizer}", momentum, "training.augment=crop-flip", "memory.admit=end")
-    cell, given = cell_of("er", *settings), Given(model=build)
+    cell, given = cell_of("er", *settings), UserObjects(model=build)
     whole = prepare(cell, given=given)
     whole.train()
     assert_same(resumed(cell, 31, given), whole)

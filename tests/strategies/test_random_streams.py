@@ -18,7 +18,7 @@ RANDOM_STREAMS = {
     "AsymmetricMetric": "AsymmetricMetric", "DarkExperience": "DarkExperience", "Discriminants": "Discriminants",
     "Estimator": "Estimator", "EWC": "EWC", "Exemplars": "Exemplars", "FeatKD": "FeatKD", "FPF": "FPF",
     "FreezeNorm": "FreezeNorm", "Frozen": "Frozen", "GDumb": "GDumb", "GEM": "GEM", "GroupMask": "GroupMask",
-    "Guest": "Guest", "HFT": "HFT", "Hosted": "Hosted", "InterferedRetrieval": "InterferedRetrieval",
+    "OnlineLearner": "Guest", "HFT": "HFT", "AvalanchePart": "Hosted", "InterferedRetrieval": "InterferedRetrieval",
     "Joint": "Joint", "KeepLogits": "KeepLogits", "L2": "L2", "LwF": "LwF", "MAS": "MAS", "Means": "Means",
     "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
     "ProxyContrast": "ProxyContrast", "ProxyDistillation": "ProxyDistillation", "Refresh": "Refresh",

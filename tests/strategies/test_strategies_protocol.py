@@ -88,9 +88,9 @@ def test_a_programs_own_stream_says_itself_which_units_compete():
     stream = ready("naive").stream
     cell = plan(SMALL, strategies=["der"], seeds=[0], stream=lambda seed: stream).cells[0]
     assert with_breaches(cell.config, ()) == ()  # the cell holds its fingerprint only
-    from clbench.running.prepare import Given, prepare
+    from clbench.running.prepare import UserObjects, prepare
 
-    run = prepare(cell, given=Given(stream=stream))
+    run = prepare(cell, given=UserObjects(stream=stream))
     run.train()
     assert any("is published under stream.output: all and was run under seen" in alarm for alarm in run.alarms())
 

@@ -16,7 +16,7 @@ from clbench.data.augment import AUGMENTERS
 from clbench.running.prepare import Skip
 from clbench.strategies.view_batch import ViewBatch, divergence
 from clbench.testing import check_strategy
-from clbench.training.learner import Shown
+from clbench.training.learner import ExperienceView
 
 PLAIN = "view_batch(views=4, strong=none, strength=0)"
 WIDE = ("memory.size=300", "training.batch_size=8")
@@ -24,7 +24,7 @@ WIDE = ("memory.size=300", "training.batch_size=8")
 
 def orders(views, n, passes, *, shuffled=True):
     """What the part makes of the loop's order in each pass, and these orders."""
-    part, experience = ViewBatch(views=views, strong=None), Shown(torch.zeros(5, n, dtype=torch.int64), 0)
+    part, experience = ViewBatch(views=views, strong=None), ExperienceView(torch.zeros(5, n, dtype=torch.int64), 0)
     rng = np.random.default_rng(0)
     given = [torch.from_numpy(rng.permutation(n) if shuffled else np.arange(n)) for _ in range(passes)]
     return [part.order(None, experience, e, order).tolist() for e, order in enumerate(given)], given

@@ -14,7 +14,7 @@ from clbench.core.record import Kind
 from clbench.core.types import Experience
 from clbench.metrics import compute
 from clbench.running.plan import plan
-from clbench.running.prepare import Given, Skip, prepare
+from clbench.running.prepare import Skip, UserObjects, prepare
 from clbench.scenarios import make
 from clbench.scenarios.ordered import even
 from clbench.strategies import STRATEGIES
@@ -57,7 +57,7 @@ def hidden(strategy, scenario, pieces, *changes, seed=0):
     stream = recut(make({**scenario, "output": cell.config["stream"]["output"]}, whole, seed), pieces)
     others = [change for change in changes if change not in ours]
     cell = plan(SMALL, strategies=[strategy], seeds=[seed], overrides=others, stream=stream).cells[0]
-    return prepare(cell, given=Given(stream=stream))
+    return prepare(cell, given=UserObjects(stream=stream))
 
 
 # ------------------------------------------------------------------------- the cut
@@ -257,7 +257,7 @@ def test_settings_that_follow_experiences_are_refused_where_these_are_hidden(cha
 def hidden_by_program(strategy, change):
     stream = recut(prepare(plan(SMALL, strategies=["naive"], seeds=1).cells[0]).stream, 4)
     cell = plan(SMALL, strategies=[strategy], seeds=1, overrides=[change], stream=stream).cells[0]
-    return prepare(cell, given=Given(stream=stream))
+    return prepare(cell, given=UserObjects(stream=stream))
 
 
 def test_a_strategys_own_settings_are_refused_likewise_and_no_memory_admits_nothing():

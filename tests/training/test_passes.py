@@ -11,7 +11,7 @@ from clbench.core.parameters import Refused
 from clbench.data import from_arrays
 from clbench.running.cell import run_cell
 from clbench.running.forecast import _iterations
-from clbench.running.prepare import Given
+from clbench.running.prepare import UserObjects
 from clbench.training.passes import Cut, fewest_rows
 
 
@@ -203,7 +203,7 @@ def test_loops_of_parts_join_a_single_row_too():
 def test_a_memory_of_one_row_is_refused_where_a_part_would_learn_from_it_alone():
     record = run_cell(
         ready("gdumb(passes=2, cutmix=0)", "memory.size=1", model=with_batch_norm).cell,
-        given=Given(model=with_batch_norm),
+        given=UserObjects(model=with_batch_norm),
     )
     assert record.status == "failed"
     assert "1 row to learn from: batch normalisation has no statistics in a batch of one row" in record.reason
@@ -253,7 +253,7 @@ def test_a_single_row_behind_a_function_is_told_with_the_cure():
         def forward(self, x):
             return self.head(nn.functional.batch_norm(x, torch.zeros(6), torch.ones(6), training=self.training))
 
-    given = Given(model=Own, dataset=rows_of(4, 9))
+    given = UserObjects(model=Own, dataset=rows_of(4, 9))
     run = ready("naive", "stream.experiences=4", "training.batch_size=8", dataset=given.dataset, model=Own)
     record = run_cell(run.cell, given=given)
     assert record.status == "failed"

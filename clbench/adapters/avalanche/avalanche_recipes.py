@@ -63,7 +63,7 @@ NOTE = (
 
 
 @dataclass(kw_only=True)
-class Hosted(Part):
+class AvalanchePart(Part):
     """A template or plugin that avalanche-lib's own loop runs.
 
     Args:
@@ -102,7 +102,7 @@ class Hosted(Part):
 
 
 @dataclass(kw_only=True)
-class Template(Hosted):
+class Template(AvalanchePart):
     """A training strategy: a subclass of avalanche-lib's ``BaseTemplate``."""
 
     random_stream: ClassVar[str] = "Template"
@@ -129,7 +129,7 @@ class Accumulating(Template):
 
 
 @dataclass(kw_only=True)
-class Plugin(Hosted):
+class Plugin(AvalanchePart):
     """A plugin: a subclass of avalanche-lib's ``BasePlugin``."""
 
     random_stream: ClassVar[str] = "Plugin"
@@ -151,7 +151,7 @@ def recipe(rest: str) -> Callable[..., Part]:
 @cache
 def _recipe(rest: str, source: str) -> Callable[..., Part]:
     name, constructor = f"avalanche:{rest}", find(rest)
-    kind: type[Hosted] = Plugin
+    kind: type[AvalanchePart] = Plugin
     if issubclass(constructor, BaseTemplate):
         kind = next((kind for base, kind in UNUSUAL.items() if issubclass(constructor, base)), Template)
 

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clbench.adapters.avalanche.avalanche_recipes import Hosted as HostedPart
+from clbench.adapters.avalanche.avalanche_recipes import AvalanchePart
 from clbench.adapters.avalanche.build_strategy import build
 from clbench.adapters.avalanche.library import Clock, EvaluationPlugin, NCMClassifier, plugins, quiet
 from clbench.adapters.avalanche.loop_listener import Listener
 from clbench.adapters.avalanche.memory_use import Kept, kept
 from clbench.adapters.avalanche.slim_strategy import frozen
 from clbench.adapters.avalanche.stream_experiences import Experiences, Meter
-from clbench.adapters.run_setup import World
+from clbench.adapters.run_setup import RunSetup
 from clbench.core.cost import Cost
 from clbench.core.global_rng import global_states, seed_globals, set_global_states
 from clbench.core.parameters import Refused
@@ -135,12 +135,12 @@ class Watched:
         return ~self.seen
 
 
-class Hosted:
+class AvalancheRun:
     """A run by avalanche-lib.
 
     Args:
         parts: At most one template, plugins, and bounds of ours that act on the stream.
-        world: What the benchmark gives.
+        setup: What the benchmark gives.
         ordered: Whether rows come in the order in which our own loop shows them, in place of a fresh one from the
             library's loaders; for comparisons step by step, with one pass over each experience.
 
@@ -151,30 +151,30 @@ class Hosted:
     resumable = False
     data = ""
 
-    def __init__(self, parts: Sequence[Part], world: World, *, ordered: bool = False) -> None:
-        _refuse(world, ordered)
-        self.world, self.ordered = world, ordered
-        self.stream, self.evaluator, self.share = world.stream, world.evaluator, world.share
-        per_experience = world.training.iterations
-        self.iterations = per_experience and per_experience * world.share
+    def __init__(self, parts: Sequence[Part], setup: RunSetup, *, ordered: bool = False) -> None:
+        _refuse(setup, ordered)
+        self.setup, self.ordered = setup, ordered
+        self.stream, self.evaluator, self.share = setup.stream, setup.evaluator, setup.share
+        per_experience = setup.training.iterations
+        self.iterations = per_experience and per_experience * setup.share
         self.cost, self.meter = Cost(), Meter()
         before = global_states()
-        seed_globals(world.seed, "avalanche/init")
+        seed_globals(setup.seed, "avalanche/init")
         try:
             with quiet():
-                built = build([part for part in parts if isinstance(part, HostedPart)], world)
+                built = build([part for part in parts if isinstance(part, AvalanchePart)], setup)
         finally:
             set_global_states(before)
         self.strategy = built.strategy
-        world.model.register_forward_pre_hook(self.meter)
+        setup.model.register_forward_pre_hook(self.meter)
         self.cost.weights = sum(w.numel() for w in self.strategy.model.parameters())
-        self.subject = Watched(self.strategy, self.stream, world.device, self.cost, self.meter)
-        self._experiences = Experiences(self.stream, _on_cpu(world), self.meter, built.benchmark)
-        self._order = Generator(world.seed, "order")
+        self.subject = Watched(self.strategy, self.stream, setup.device, self.cost, self.meter)
+        self._experiences = Experiences(self.stream, _on_cpu(setup), self.meter, built.benchmark)
+        self._order = Generator(setup.seed, "order")
         self._most, self._last = Kept(), Kept()
         self._tick: Callable[[int, float], Any] | None = None
         self._number = 0
-        self.listener = Listener(world.training, self.cost, self.meter, len(self.stream), self._after_step)
+        self.listener = Listener(setup.training, self.cost, self.meter, len(self.stream), self._after_step)
         self.strategy.plugins.append(self.listener)
 
     # ------------------------------------------------------------------ learning
@@ -183,7 +183,7 @@ class Hosted:
         """Learn the stream; the global generators are as before afterwards."""
         self._tick = tick
         before = global_states()
-        seed_globals(self.world.seed, "avalanche")
+        seed_globals(self.setup.seed, "avalanche")
         try:
             with quiet():
                 self._look(Kind.START, -1)
@@ -203,7 +203,7 @@ class Hosted:
         self.strategy.train(
             given,
             eval_streams=[],
-            drop_last=self.world.training.drop_last,
+            drop_last=self.setup.training.drop_last,
             shuffle=experience.shuffled and not self.ordered,
         )
         rows.x = None
@@ -231,11 +231,11 @@ class Hosted:
 
     def account(self) -> Cost:
         """What has been spent: rows of memory and statistics as they stood at the end."""
-        cost, world = self.cost, self.world
-        cost.memory_bytes = self._last.rows * world.rows.row_bytes + self._last.side_bytes
+        cost, setup = self.cost, self.setup
+        cost.memory_bytes = self._last.rows * setup.rows.row_bytes + self._last.side_bytes
         cost.state_bytes = self._last.state_bytes
         with suppress(Exception):  # a program's own model may not be countable
-            cost.count_flops(*per_row(world.model, self.stream.dataset.shape, device=world.device))
+            cost.count_flops(*per_row(setup.model, self.stream.dataset.shape, device=setup.device))
         return cost
 
     def trace(self) -> Trace:
@@ -244,7 +244,7 @@ class Hosted:
 
     def alarms(self, *, done: bool = True) -> tuple[str, ...]:
         """Memory beyond the benchmark's budget, memory that was never used, and what looks wrong about the trace."""
-        found, budget = [], self.world.memory_size
+        found, budget = [], self.setup.memory_size
         if self._most.rows > budget:
             found.append(
                 f"it kept {self._most.rows} rows of memory, and the benchmark's budget is {budget}: budgets are not "
@@ -284,20 +284,20 @@ def _knows_nothing(plugin: Any) -> bool:
     return kept is not None and not any(bool(importance.data.any()) for importance in kept[1].values())
 
 
-def _refuse(world: World, ordered: bool) -> None:
+def _refuse(setup: RunSetup, ordered: bool) -> None:
     """Say which settings of the benchmark the library's loop cannot keep.
 
     Raises:
         Refused: One of them is set.
     """
-    training = world.training
+    training = setup.training
     remembers = training.momentum or training.weight_decay or training.optimizer != "sgd"
     wrong = ""
     if training.augment != "none":
         wrong = f"training.augment = {training.augment}: rows come as they are; use none"
-    elif world.settings["evaluation"].get("probe"):
+    elif setup.settings["evaluation"].get("probe"):
         wrong = "evaluation.probe: it would have to stand inside the step; leave it out"
-    elif world.settings["model"]["heads"] == "separate" and world.stream.task_labels and remembers:
+    elif setup.settings["model"]["heads"] == "separate" and setup.stream.task_labels and remembers:
         wrong = "model.heads = separate with an optimiser that remembers; use shared heads, or plain SGD without decay"
     elif ordered and (training.epochs != 1 or training.iterations is not None):
         wrong = "our order of rows over more than one pass; set training.epochs=1 and no iterations"
@@ -305,9 +305,9 @@ def _refuse(world: World, ordered: bool) -> None:
         raise Refused(f"avalanche-lib's loop does not do {wrong}")
 
 
-def _on_cpu(world: World) -> Resident:
+def _on_cpu(setup: RunSetup) -> Resident:
     """The training rows where its loaders can collate and pin them."""
-    if world.device == "cpu":
-        return world.rows
-    dataset = world.stream.dataset
-    return Resident(dataset.train, dataset, transform=world.stream.transform)
+    if setup.device == "cpu":
+        return setup.rows
+    dataset = setup.stream.dataset
+    return Resident(dataset.train, dataset, transform=setup.stream.transform)

@@ -1,4 +1,4 @@
-"""From a strategy and its world to a strategy of avalanche-lib: most templates alike, a small builder for each that
+"""From a strategy and its run setup to a strategy of avalanche-lib: most templates alike, a small builder for each that
 asks for a model of its own."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.adapters.avalanche import model_shapes
-from clbench.adapters.avalanche.avalanche_recipes import MEMORIES, QUOTAS, Hosted, Template
+from clbench.adapters.avalanche.avalanche_recipes import MEMORIES, QUOTAS, AvalanchePart, Template
 from clbench.adapters.avalanche.library import (
     BaseTemplate,
     EvaluationPlugin,
@@ -25,7 +25,7 @@ from clbench.adapters.avalanche.library import (
 )
 from clbench.adapters.avalanche.stream_experiences import whole
 from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
-from clbench.adapters.run_setup import Skip, World
+from clbench.adapters.run_setup import RunSetup, Skip
 from clbench.core.parameters import Refused, did_you_mean
 from clbench.training.optimizers import optimizer
 from clbench.training.passes import OTHER_NORM, REASON, Cut, fewest_rows
@@ -49,7 +49,7 @@ class Built:
     benchmark: ShownBenchmark | None = None
 
 
-def build(parts: Sequence[Hosted], world: World) -> Built:
+def build(parts: Sequence[AvalanchePart], setup: RunSetup) -> Built:
     """Make the template with its plugins.
 
     Raises:
@@ -60,44 +60,44 @@ def build(parts: Sequence[Hosted], world: World) -> Built:
     template = template or Template(name="avalanche:Naive", parameters={})
     constructor = template.constructor
     special = next((make for kind, make in SPECIAL.items() if issubclass(constructor, kind)), _usual)
-    special_inputs, benchmark = special(world)
+    special_inputs, benchmark = special(setup)
     model = special_inputs.get("model")
     if model is None:
         model = next(v for v in special_inputs.values() if isinstance(v, nn.Module))
     weights = {id(w): w for v in special_inputs.values() if isinstance(v, nn.Module) for w in v.parameters()}
     offered = {
         "criterion": nn.CrossEntropyLoss(),
-        "optimizer": optimizer(world.training, list(weights.values())),
-        "train_mb_size": world.training.batch_size,
-        "train_epochs": world.training.epochs,
+        "optimizer": optimizer(setup.training, list(weights.values())),
+        "train_mb_size": setup.training.batch_size,
+        "train_epochs": setup.training.epochs,
         "eval_mb_size": EVALUATION_ROWS,
-        "device": world.device,
-        "plugins": [_plugin(part, world, model) for part in parts if part is not template],
+        "device": setup.device,
+        "plugins": [_plugin(part, setup, model) for part in parts if part is not template],
         "evaluator": EvaluationPlugin(loggers=[]),
         "eval_every": -1,
         **special_inputs,
     }
-    strategy: BaseTemplate = _call(template, constructor, offered, world)
-    _refuse_endless(strategy, world)
-    _refuse_small_batches(parts, world)
+    strategy: BaseTemplate = _call(template, constructor, offered, setup)
+    _refuse_endless(strategy, setup)
+    _refuse_small_batches(parts, setup)
     _without_quadprog(strategy)
     return Built(strategy, benchmark)
 
 
-def _plugin(part: Hosted, world: World, model: nn.Module) -> Any:
-    return _call(part, part.constructor, {"model": model, "n_classes": world.stream.n_outputs}, world)
+def _plugin(part: AvalanchePart, setup: RunSetup, model: nn.Module) -> Any:
+    return _call(part, part.constructor, {"model": model, "n_classes": setup.stream.n_outputs}, setup)
 
 
-def _call(part: Hosted, constructor: Any, offered: dict[str, Any], world: World) -> Any:
+def _call(part: AvalanchePart, constructor: Any, offered: dict[str, Any], setup: RunSetup) -> Any:
     """An object of a class, given what its constructor asks for and the part's parameters."""
     asked = inspect.signature(constructor).parameters
     # a size that the user wrote goes before the one that fits the benchmark's budget
     given = {name: value for name, value in offered.items() if name in asked and part.parameters.get(name) is None}
     open_sizes = {name for name, value in part.parameters.items() if value is None and name in given}
-    parameters = {n: _sized(n, value, world) for n, value in part.parameters.items() if n not in open_sizes}
+    parameters = {n: _sized(n, value, setup) for n, value in part.parameters.items() if n not in open_sizes}
     policy = parameters.get("storage_policy")
     if isinstance(policy, str):
-        parameters["storage_policy"] = _policy(policy, parameters.get("mem_size", world.memory_size))
+        parameters["storage_policy"] = _policy(policy, parameters.get("mem_size", setup.memory_size))
     try:
         with redirect_stdout(StringIO()):  # some greet
             return constructor(**given, **parameters)
@@ -105,11 +105,11 @@ def _call(part: Hosted, constructor: Any, offered: dict[str, Any], world: World)
         raise Refused(f"{part.name} does not take these parameters: {type(error).__name__}: {error}") from error
 
 
-def _sized(name: str, value: Any, world: World) -> Any:
+def _sized(name: str, value: Any, setup: RunSetup) -> Any:
     if value is None and name in MEMORIES:
-        return world.memory_size
+        return setup.memory_size
     if value is None and name in QUOTAS:
-        return max(1, world.memory_size // len(world.stream))
+        return max(1, setup.memory_size // len(setup.stream))
     return value
 
 
@@ -125,37 +125,37 @@ def _policy(name: str, size: int) -> Any:
 Inputs = tuple[dict[str, Any], ShownBenchmark | None]
 
 
-def _usual(world: World) -> Inputs:
-    return {"model": _head(world)}, None
+def _usual(setup: RunSetup) -> Inputs:
+    return {"model": _head(setup)}, None
 
 
-def _head(world: World, *, trains_only: bool = False) -> nn.Module:
+def _head(setup: RunSetup, *, trains_only: bool = False) -> nn.Module:
     """The benchmark's model with the classes that compete."""
-    stream = world.stream
+    stream = setup.stream
     if stream.task_labels:
         by_task = torch.zeros(len(stream.tasks), stream.n_outputs, dtype=torch.bool)
         for task in stream.tasks:
             by_task[task.id, list(task.classes)] = True
-        return model_shapes.PerTask(world.model, by_task.to(world.device))
+        return model_shapes.PerTask(setup.model, by_task.to(setup.device))
     grows = stream.output == "seen"
-    return model_shapes.SharedHead(world.model, stream.n_outputs, grows=grows, trains_only=trains_only).to(world.device)
+    return model_shapes.SharedHead(setup.model, stream.n_outputs, grows=grows, trains_only=trains_only).to(setup.device)
 
 
-def _der(world: World) -> Inputs:
+def _der(setup: RunSetup) -> Inputs:
     """Logits that are stored, which it computes in evaluation mode, are of all classes: one hidden then would pull its
     logit to -1000 as soon as it competes."""
-    return {"model": _head(world, trains_only=True)}, None
+    return {"model": _head(setup, trains_only=True)}, None
 
 
-def _icarl(world: World) -> Inputs:
-    benchmark = whole(world.stream)
+def _icarl(setup: RunSetup) -> Inputs:
+    benchmark = whole(setup.stream)
     if benchmark is None:
         raise Skip("avalanche:ICaRL needs every class in one experience only, and this stream's return")
     inputs = {
-        "feature_extractor": model_shapes.Features(world.model),
-        "classifier": _last_layer(world.model, "ICaRL"),
+        "feature_extractor": model_shapes.Features(setup.model),
+        "classifier": _last_layer(setup.model, "ICaRL"),
         "buffer_transform": None,
-        "memory_size": _rounded_up(world.memory_size, world.stream.n_outputs),
+        "memory_size": _rounded_up(setup.memory_size, setup.stream.n_outputs),
     }
     return inputs, benchmark
 
@@ -165,41 +165,41 @@ def _rounded_up(budget: int, classes: int) -> int:
     return min(seen * (budget // seen) for seen in range(1, classes + 1))
 
 
-def _scr(world: World) -> Inputs:
+def _scr(setup: RunSetup) -> Inputs:
     """Two layers project, as in the paper; without augmentations, the second view of a row is the row itself."""
-    features = model_shapes.width(world.model, _row(world))
+    features = model_shapes.width(setup.model, _row(setup))
     projection = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTION))
-    return {"model": SCRModel(model_shapes.Features(world.model), projection.to(world.device))}, None
+    return {"model": SCRModel(model_shapes.Features(setup.model), projection.to(setup.device))}, None
 
 
-def _slda(world: World) -> Inputs:
+def _slda(setup: RunSetup) -> Inputs:
     inputs = {
-        "slda_model": model_shapes.Features(world.model),
-        "input_size": model_shapes.width(world.model, _row(world)),
-        "num_classes": world.stream.n_outputs,
+        "slda_model": model_shapes.Features(setup.model),
+        "input_size": model_shapes.width(setup.model, _row(setup)),
+        "num_classes": setup.stream.n_outputs,
     }
     return inputs, None
 
 
-def _cwr(world: World) -> Inputs:
-    head = _last_layer(world.model, "CWRStar")
-    name = next(name for name, module in world.model.named_modules() if module is head)
-    return {"model": _head(world), "cwr_layer_name": f"model.{name}"}, None
+def _cwr(setup: RunSetup) -> Inputs:
+    head = _last_layer(setup.model, "CWRStar")
+    name = next(name for name, module in setup.model.named_modules() if module is head)
+    return {"model": _head(setup), "cwr_layer_name": f"model.{name}"}, None
 
 
-def _gss(world: World) -> Inputs:
-    return {"model": _head(world), "input_size": list(world.stream.dataset.shape)}, None
+def _gss(setup: RunSetup) -> Inputs:
+    return {"model": _head(setup), "input_size": list(setup.stream.dataset.shape)}, None
 
 
-def _metric(world: World) -> Inputs:
-    return {"model": _head(world), "feature_extractor": model_shapes.Features(world.model)}, None
+def _metric(setup: RunSetup) -> Inputs:
+    return {"model": _head(setup), "feature_extractor": model_shapes.Features(setup.model)}, None
 
 
-def _prototypes(world: World) -> Inputs:
-    return {"model": _head(world), "n_classes": world.stream.n_outputs, "p_size": world.stream.n_outputs}, None
+def _prototypes(setup: RunSetup) -> Inputs:
+    return {"model": _head(setup), "n_classes": setup.stream.n_outputs, "p_size": setup.stream.n_outputs}, None
 
 
-SPECIAL: dict[type, Callable[[World], Inputs]] = {
+SPECIAL: dict[type, Callable[[RunSetup], Inputs]] = {
     supervised.DER: _der,
     supervised.ICaRL: _icarl,
     supervised.SCR: _scr,
@@ -212,9 +212,9 @@ SPECIAL: dict[type, Callable[[World], Inputs]] = {
 """Template -> what its constructor is given beside the benchmark's settings, by name of the parameter."""
 
 
-def _row(world: World) -> Tensor:
-    return world.rows.present(
-        torch.zeros(1, dtype=torch.int64, device=world.device), torch.zeros(1, dtype=torch.int64, device=world.device)
+def _row(setup: RunSetup) -> Tensor:
+    return setup.rows.present(
+        torch.zeros(1, dtype=torch.int64, device=setup.device), torch.zeros(1, dtype=torch.int64, device=setup.device)
     )
 
 
@@ -225,21 +225,21 @@ def _last_layer(model: nn.Module, name: str) -> nn.Module:
     return head
 
 
-def _refuse_endless(strategy: Any, world: World) -> None:
+def _refuse_endless(strategy: Any, setup: RunSetup) -> None:
     """ER_AML waits for a full batch of every class in memory, and goes on waiting where there is none."""
-    share = getattr(strategy, "mem_size", 0) // world.stream.n_outputs
-    if isinstance(strategy, supervised.ER_AML) and share < world.training.batch_size:
+    share = getattr(strategy, "mem_size", 0) // setup.stream.n_outputs
+    if isinstance(strategy, supervised.ER_AML) and share < setup.training.batch_size:
         raise Refused(
-            f"avalanche:ER_AML would never end: it needs a batch of {world.training.batch_size} rows of every class in "
+            f"avalanche:ER_AML would never end: it needs a batch of {setup.training.batch_size} rows of every class in "
             f"memory, where {share} have room; raise mem_size or lower training.batch_size"
         )
 
 
-def _refuse_small_batches(parts: Sequence[Hosted], world: World) -> None:
+def _refuse_small_batches(parts: Sequence[AvalanchePart], setup: RunSetup) -> None:
     """Experiences that its loop could not learn; rows of a memory are learned in the same batch, and enlarge it."""
-    training, fewest = world.training, fewest_rows(world.model, world.stream.dataset.shape, world.device)
+    training, fewest = setup.training, fewest_rows(setup.model, setup.stream.dataset.shape, setup.device)
     cut = Cut(training.batch_size, training.drop_last, fewest)
-    sizes = [len(experience) for experience in world.stream]
+    sizes = [len(experience) for experience in setup.stream]
     cut.check(sizes)
     rehearses = any(MEMORIES & set(inspect.signature(part.constructor).parameters) for part in parts)
     for number, rows in enumerate(sizes[:1] if rehearses else sizes):

@@ -19,14 +19,14 @@ from clbench.adapters.avalanche.loop_listener import Listener
 from clbench.adapters.avalanche.memory_use import LEFT_OUT
 from clbench.adapters.avalanche.stream_experiences import Experiences, Meter, Rows
 from clbench.adapters.avalanche.to_avalanche import ShownBenchmark, ShownExperience
-from clbench.adapters.run_setup import World
+from clbench.adapters.run_setup import RunSetup
 from clbench.core.types import Dataset, Stream
 from clbench.evaluate import Evaluator
 from clbench.training.device_rows import Resident
 
 NOT_PREDICTING = (
     AvalancheDataset, DataLoader, Dataset, EvaluationPlugin, Evaluator, ExemplarsBuffer, Experiences, Listener,
-    Optimizer, Resident, Rows, ShownBenchmark, ShownExperience, Stream, World,
+    Optimizer, Resident, Rows, ShownBenchmark, ShownExperience, Stream, RunSetup,
 )  # fmt: skip
 """What is left out wherever it hangs: rows, and what learning needs."""
 EVENTS = ("after_eval_forward", "after_eval_iteration")

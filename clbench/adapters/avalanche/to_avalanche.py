@@ -31,7 +31,7 @@ TASK = "evaluation_task"
 """Attribute of a data set that says which experience of the test stream each of its rows belongs to."""
 
 
-class Shown(Dataset[tuple[Tensor, int]]):
+class ViewedRows(Dataset[tuple[Tensor, int]]):
     """Rows under their views, with their output units, one by one.
 
     Args:
@@ -166,7 +166,7 @@ class ShownBenchmark(CLScenario):
     def test_stream_at(self, experience: int) -> ShownStream:
         """The test stream as the world is while an experience of the training stream runs.
 
-        It differs from ``test_stream``, which shows the end of the stream, where evaluation drifts with the world.
+        It differs from ``test_stream``, which shows the end of the stream, where evaluation drifts with the setup.
         """
         tests = self._tests(experience)
         tests.benchmark = self
@@ -205,7 +205,7 @@ class ShownBenchmark(CLScenario):
         self, number: int, rows: Index, split: Rows, resident: Resident, task: Index, view: Index
     ) -> ShownExperience:
         y = self.stream.labels(split, rows, view)
-        shown = Shown(resident, rows, view, y)
+        shown = ViewedRows(resident, rows, view, y)
         revealed = self.stream.task_labels
         dataset = _make_taskaware_classification_dataset(
             shown, targets=shown.targets, task_labels=task.tolist() if revealed else 0

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clbench.adapters.constructor_recipes import find, recipe_of
-from clbench.adapters.online_learner import Guest
+from clbench.adapters.online_learner import OnlineLearner
 from clbench.core.parameters import Refused
 from clbench.core.registry import checksum
 from clbench.core.rng import derive
@@ -100,7 +100,7 @@ class Taught:
 
 
 @dataclass(kw_only=True)
-class Estimator(Guest):
+class Estimator(OnlineLearner):
     """An estimator of scikit-learn behind the loop's step; the benchmark's model is not used."""
 
     random_stream: ClassVar[str] = "Estimator"

@@ -19,7 +19,7 @@ from clbench.running.executors.process_guard import children, ends_if_copied, le
 from clbench.running.plan import Cell
 
 if TYPE_CHECKING:
-    from clbench.running.prepare import Given
+    from clbench.running.prepare import UserObjects
 
 TICK_SECONDS = 0.2
 """How often a running cell tells where it stands."""
@@ -42,7 +42,7 @@ class Options:
 
     data_dir: str | None = None
     device: str = "cpu"
-    given: Given | None = None
+    given: UserObjects | None = None
     keep: Keep | None = None
     partial: Path | None = None
     limits: Limits = field(default_factory=Limits)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import clbench
-from clbench.adapters.online_learner import Guest
+from clbench.adapters.online_learner import OnlineLearner
 from clbench.adapters.run_setup import Job
 from clbench.core import store
 from clbench.core.global_rng import kept
@@ -158,7 +158,7 @@ def _packed_run(run: Run) -> dict[str, Any]:
         "hidden": None if hidden is None else hidden.reshape(-1).cpu().clone(),
         "running": learner.experience,
         "optimizers": len(learner.others),
-        "probabilities": any(isinstance(part, Guest) for part in parts),
+        "probabilities": any(isinstance(part, OnlineLearner) for part in parts),
         "parts": {
             number: {"state": _on_cpu(parts[number].save()), "generator": parts[number].generator.state}
             for number in readers

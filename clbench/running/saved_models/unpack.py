@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench import models
-from clbench.adapters.run_setup import World
+from clbench.adapters.run_setup import RunSetup
 from clbench.benchmark.schema import Training
 from clbench.core.global_rng import kept
 from clbench.core.parameters import Refused
@@ -117,7 +117,7 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
     settings, stream = dict(held["cell"]), outline(held)
     settings["reveal"] = [name for name in settings.get("reveal", ()) if name != "length"]  # which rows would tell
     parts = strategy_text.parts(settings["strategy"])
-    world = World(
+    setup = RunSetup(
         settings=settings,
         seed=settings["seed"],
         shown=stream,
@@ -128,7 +128,7 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
         evaluator=cast(Any, None),
         device="cpu",
     )
-    run = assembled(Cell(held["cell"], held["label"]), parts, world)
+    run = assembled(Cell(held["cell"], held["label"]), parts, setup)
     learner = run.learner
     learner.seen.copy_(held["seen"])
     learner.compete(None if held["hidden"] is None else ~held["hidden"])
