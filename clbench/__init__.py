@@ -14,7 +14,7 @@ _PUBLIC = {
     "Experience": "clbench.core.types",
     "Part": "clbench.strategies.part",
     "Record": "clbench.core.record",
-    "Refused": "clbench.core.parameters",
+    "Refused": "clbench.core.errors",
     "Stream": "clbench.core.types",
     "Task": "clbench.core.types",
     "Trace": "clbench.core.record",

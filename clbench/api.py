@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.benchmark.schema import Assignment
 from clbench.benchmark.sections import describe_dataset
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.core.store import Keep
 from clbench.core.types import Dataset, Stream

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.metrics import compute
 from clbench.running.cell import run_cell

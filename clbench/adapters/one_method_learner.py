@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from clbench.adapters.constructor_recipes import find, recipe_of
 from clbench.adapters.online_learner import OnlineLearner, unmoved
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.registry import a, checksum, text_of
 from clbench.strategies.chain import MEANING
 from clbench.strategies.part import Part

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, seed_globals, set_global_states
-from clbench.core.parameters import Refused
 from clbench.strategies.part import ROWS, Part
 from clbench.training.batch import Batch
 from clbench.training.learner import Learner

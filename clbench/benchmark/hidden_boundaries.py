@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 FOLLOW: Mapping[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
     ("training", "lr_schedule"): (lambda value: value == "constant", "constant"),

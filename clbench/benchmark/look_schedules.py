@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from clbench.core.parameters import Count, Refused, did_you_mean, validate
+from clbench.core.errors import Refused, did_you_mean
+from clbench.core.parameters import Count, validate
 
 Due = Callable[[int, int], bool]
 """From iterations done in the stream, and in the running experience (both from 1), to whether to look."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from clbench.core.parameters import Count, Fraction, Refused, did_you_mean, validate
+from clbench.core.errors import Refused, did_you_mean
+from clbench.core.parameters import Count, Fraction, validate
 
 Rate = Callable[[int, float, int], float]
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from clbench.benchmark import look_schedules, lr_schedules
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 
 BRANCHES = ("int", "str", "float", "bool")
 """How pydantic calls the branches of a union in the place of an error."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from clbench import data, models, scenarios
 from clbench.benchmark.schema import Benchmark, Source
-from clbench.core.parameters import Refused, validate
+from clbench.core.errors import Refused
+from clbench.core.parameters import validate
 from clbench.core.types import Dataset
 from clbench.models import frozen_features
 

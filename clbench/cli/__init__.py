@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             tell(f"the output cannot be written: {error.strerror}")
             sys.exit(1)
         except ValueError as error:
-            from clbench.core.parameters import Refused
+            from clbench.core.errors import Refused
 
             if not isinstance(error, Refused):
                 raise

@@ -34,7 +34,7 @@ def board(
 ) -> None:
     """Rank the strategies of some results."""
     from clbench import api
-    from clbench.core.parameters import Refused, did_you_mean
+    from clbench.core.errors import Refused, did_you_mean
     from clbench.leaderboard import FORMATS, render
 
     if format == "hub":
@@ -58,7 +58,7 @@ def board(
 
 def _export(directories: list[Path], metrics: str | None, folder: Path | None) -> None:
     from clbench import api
-    from clbench.core.parameters import Refused
+    from clbench.core.errors import Refused
     from clbench.leaderboard.hub_export import export
 
     if folder is None or metrics is not None:
@@ -99,7 +99,7 @@ def plot(
 ) -> None:
     """Draw results: the stability gap, tasks, switches, a matrix, lags, costs, or lines of text in the terminal."""
     from clbench import api, plots
-    from clbench.core.parameters import Refused
+    from clbench.core.errors import Refused
 
     chosen = kind or ("spark" if output is None else "gap")
     plots.get(chosen)

@@ -57,7 +57,7 @@ def check(
 
     Exit code: 0 kept, 1 broken, 2 the target or a setting is wrong.
     """
-    from clbench.core.parameters import Refused
+    from clbench.core.errors import Refused
     from clbench.strategies.protocol import with_breaches
 
     chosen = kind or _kind(target)
@@ -87,7 +87,7 @@ def _kind(target: str) -> Kind:
         Refused: It is several things, or nothing that is known.
     """
     from clbench.benchmark.shipped_files import shipped
-    from clbench.core.parameters import Refused, did_you_mean
+    from clbench.core.errors import Refused, did_you_mean
     from clbench.models import MODELS
     from clbench.scenarios import SCENARIOS
     from clbench.strategies import STRATEGIES, notation
@@ -138,7 +138,7 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
 
 def _tell_protocol(console: Console, strategy: str) -> None:
     """What the sources of a strategy have set, where they leave it not open."""
-    from clbench.core.parameters import Refused
+    from clbench.core.errors import Refused
     from clbench.strategies import notation
     from clbench.strategies.protocol import published
 

@@ -76,7 +76,7 @@ def write_file(path: Path, content: bytes) -> None:
         Refused: The place cannot be written.
     """
     from clbench.core import store
-    from clbench.core.parameters import Refused
+    from clbench.core.errors import Refused
 
     try:
         store.write(path, content)

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clbench.core.parameters import Refused, signature_text
+from clbench.core.errors import Refused
+from clbench.core.parameters import signature_text
 
 if TYPE_CHECKING:
     from clbench.core.registry import Registry

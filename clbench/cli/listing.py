@@ -29,7 +29,7 @@ def list_names(
     from rich.text import Text
 
     from clbench.cli.kinds import KINDS
-    from clbench.core.parameters import Refused, did_you_mean
+    from clbench.core.errors import Refused, did_you_mean
 
     if kind is not None and kind not in KINDS:
         raise Refused(f"there is no kind of thing called {kind!r}; {did_you_mean(kind, KINDS)}")

@@ -195,7 +195,7 @@ def _unbroken(watch: Callable[[Event], None]) -> Callable[[Event], None]:
 def _publish(console: Console, plan: Plan, out: Path) -> None:
     """Write leaderboard and picture of all records in ``out``, print the table and what was written."""
     from clbench import api, plots
-    from clbench.core.parameters import Refused
+    from clbench.core.errors import Refused
     from clbench.leaderboard import board as make_board
     from clbench.leaderboard import render
 

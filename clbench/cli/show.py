@@ -36,7 +36,7 @@ def show(
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
     """Show all about a benchmark, data set, scenario, model, strategy or metric, or about one cell's record."""
-    from clbench.core.parameters import Refused
+    from clbench.core.errors import Refused
 
     console, path = make_console(), Path(name)
     if is_benchmark(name):
@@ -64,7 +64,7 @@ def show(
 def _hint(name: str) -> str:
     """What to write in place of a name that stands for nothing."""
     from clbench.cli.kinds import KINDS, names
-    from clbench.core.parameters import did_you_mean
+    from clbench.core.errors import did_you_mean
     from clbench.strategies import STRATEGIES
 
     file, python, _ = name.partition(".py")
@@ -85,7 +85,7 @@ def _show_folder(console: Console, folder: Path, key: str) -> None:
     from rich.text import Text
 
     from clbench import api
-    from clbench.core.parameters import Refused
+    from clbench.core.errors import Refused
 
     found = [record for record in api.records(folder) if record.key.startswith(key)]
     if not found:

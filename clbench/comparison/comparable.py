@@ -19,7 +19,8 @@ from clbench import data, models, scenarios
 from clbench.benchmark import schema, sections
 from clbench.benchmark.shipped_files import official
 from clbench.comparison.record_groups import distinct
-from clbench.core.parameters import Refused, validate
+from clbench.core.errors import Refused
+from clbench.core.parameters import validate
 from clbench.core.record import Record
 from clbench.strategies import notation as strategy_text
 from clbench.strategies.chain import declared

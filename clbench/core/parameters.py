@@ -1,21 +1,22 @@
-"""Parameters of named things (scenarios, models, parts): read off a signature, checked with pydantic, written out.
+"""Read the parameters of scenarios, models and parts from their signatures, check values with pydantic, print them.
 
 A function's keyword-only parameters, or a dataclass's fields, are the whole declaration: names, types and defaults are
-written once, where they are used. Unknown names and wrong types become one sentence that says what is allowed.
+written once, where they are used. A user's unknown name or wrong type is answered by one sentence that says what is allowed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from clbench.core.errors import Refused, did_you_mean
 
 NonNegative = Annotated[float, Field(ge=0)]
 """A setting that may be 0, such as a strength."""
@@ -23,26 +24,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 """A setting between 0 and 1."""
 Count = Annotated[int, Field(ge=1)]
 """A setting that counts something, at least 1."""
-
-
-class Refused(ValueError):
-    """A user's mistake, told in one sentence: what was wrong, what is allowed, what to do next.
-
-    Args:
-        message: The sentence.
-        key: The setting it is about, where there is one; it leads to the line in a file.
-    """
-
-    def __init__(self, message: str, key: str = "") -> None:
-        super().__init__(message)
-        self.key = key
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'er'?`` for a near miss, otherwise the list of what exists."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.types import Index, Mask
 
 

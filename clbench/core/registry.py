@@ -23,8 +23,8 @@ from types import ModuleType
 from typing import Any
 
 from clbench.core import identity
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.identity.module_files import beside
-from clbench.core.parameters import Refused, did_you_mean
 
 
 @dataclass(frozen=True)

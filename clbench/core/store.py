@@ -23,8 +23,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
+from clbench.core.errors import Refused
 from clbench.core.notices import notice
-from clbench.core.parameters import Refused
 from clbench.core.record import Predictions, Record, Trace
 from clbench.core.types import content_hash
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.data.augment_color import jitter
 from clbench.data.augment_warp import affine_cutout, resized_crop_flip
 from clbench.data.auto_augment import auto_augment, rand_augment

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data.roots import cache_root
 
 SETTLED_SECONDS = 2.0

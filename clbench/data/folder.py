@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clbench.core.errors import Refused
 from clbench.core.notices import notice
-from clbench.core.parameters import Refused
 from clbench.core.types import Dataset, Index
 from clbench.data import file_contents
 from clbench.data.arrays import assemble

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached

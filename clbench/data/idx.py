@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 ITEM_BYTES = {8: 1, 9: 1, 11: 2, 12: 4, 13: 4, 14: 8}
 """Third byte of an idx file -> bytes per value."""

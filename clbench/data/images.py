@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Origin, Rows
 from clbench.data.arrays import checksum
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset
 from clbench.data import file_contents
 from clbench.data.arrays import assemble

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.data.labels import as_array
 
 Layout = Literal["NCHW", "NHWC"]

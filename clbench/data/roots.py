@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 
 class Missing(Refused):

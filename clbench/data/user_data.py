@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset
 from clbench.data import from_arrays, load, tables
 from clbench.data.labels import as_array, label_array

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.leaderboard.board import Board, Row, Summary, Table, count_problems, group_problems
 from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clbench.core import store
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind, Record, Trace
 from clbench.leaderboard.board import board
 from clbench.leaderboard.export import markdown

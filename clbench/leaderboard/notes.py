@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from clbench.comparison.comparable import sees
-from clbench.core.parameters import Refused, schema
+from clbench.core.errors import Refused
+from clbench.core.parameters import schema
 from clbench.core.record import Record
 from clbench.strategies import STRATEGIES
 from clbench.strategies import notation as strategy_text

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.leaderboard.board import Board, Row, Table, group_problems
 from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric

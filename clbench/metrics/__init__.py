@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Trace
 from clbench.core.registry import Registry
 from clbench.metrics.accumulation import acc_last, accumulation, all_accuracy

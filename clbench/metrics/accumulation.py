@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Trace
 from clbench.metrics.ends import Scores, end_scores, visited
 from clbench.metrics.metric import Metric, Undefined

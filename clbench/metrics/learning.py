@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Mask
 from clbench.metrics.ends import Scores, end_looks, visited

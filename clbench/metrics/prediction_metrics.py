@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import TOP, Trace
 from clbench.metrics.ends import end_looks, visited
 from clbench.metrics.metric import Metric, Undefined

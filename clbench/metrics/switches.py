@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Mask
 from clbench.metrics.ends import Scores, end_looks, end_scores

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Trace
 from clbench.metrics.looks import StepLooks, step_looks
 from clbench.metrics.metric import Metric, Undefined

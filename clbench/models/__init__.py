@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clbench.core.parameters import Refused, validate
+from clbench.core.errors import Refused
+from clbench.core.parameters import validate
 from clbench.core.registry import Registry
 from clbench.data import file_contents
 

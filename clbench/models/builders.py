@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 
 def mlp(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clbench.core.compat import import_torchvision
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.models.torchvision_model import Images, last_linear, load
 
 ROWS = 64

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 
 @dataclass(frozen=True, eq=False)

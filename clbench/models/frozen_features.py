@@ -18,7 +18,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from clbench import data
-from clbench.core.parameters import Refused, validate
+from clbench.core.errors import Refused
+from clbench.core.parameters import validate
 from clbench.core.types import Dataset, Rows
 from clbench.data.arrays import checksum
 from clbench.data.cache import cached

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models.wrap import wrap
 
 ALLOWED = "allowed are a torch.nn.Module, a class of them or a function, called as model(shape, n_outputs)"

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models.blocks import number_blocks
 
 Kind = Literal[

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models.output import Output
 from clbench.models.side_effects import Layer, Manners, observe, protect
 

@@ -64,7 +64,7 @@ def get(name: str) -> Kind:
     Raises:
         Refused: There is none.
     """
-    from clbench.core.parameters import Refused, did_you_mean
+    from clbench.core.errors import Refused, did_you_mean
 
     if name not in KINDS:
         raise Refused(f"there is no kind of picture called {name!r}; {did_you_mean(name, KINDS)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
 from clbench.plots.plotted_runs import choose
 from clbench.plots.style import INK, MUTED, averaged, canvas, scale_of_shares

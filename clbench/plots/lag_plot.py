@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves
 from clbench.metrics.metric import Undefined

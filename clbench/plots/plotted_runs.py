@@ -10,7 +10,7 @@ import numpy as np
 
 from clbench.comparison import comparable
 from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import curves
 from clbench.metrics.ends import end_looks, visited

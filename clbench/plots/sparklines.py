@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from clbench.comparison.record_groups import is_finished
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves, get
 from clbench.metrics.interval import half_width

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.metrics.curves import Curve, Line
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ import torch
 from clbench.adapters.run_setup import Job
 from clbench.core import peak_memory
 from clbench.core.environment import environment
+from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, set_global_states
 from clbench.core.identity import reasons
 from clbench.core.notices import notice
-from clbench.core.parameters import Refused
 from clbench.core.record import Record, Trace
 from clbench.core.store import Keep
 from clbench.running.plan import Cell

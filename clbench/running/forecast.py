@@ -20,7 +20,7 @@ import torch
 
 from clbench.benchmark import look_schedules
 from clbench.benchmark.schema import Evaluation, Training
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.core.types import Index, Stream, content_hash
 from clbench.evaluate import Evaluator, Subject

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from clbench.core import store
+from clbench.core.errors import Refused
 from clbench.core.notices import notice
-from clbench.core.parameters import Refused
 from clbench.core.record import Record
 from clbench.data.roots import offline
 from clbench.running.cell_locks import Shared

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.metrics.interval import half_width
 from clbench.running.plan import Cell, plan
 from clbench.strategies import notation as strategy_text

@@ -15,7 +15,7 @@ from clbench.benchmark.hidden_boundaries import check_hidden
 from clbench.benchmark.schema import Benchmark, Source
 from clbench.benchmark.sections import IDENTITY
 from clbench.benchmark.shipped_files import find
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset, Stream, content_hash
 from clbench.models import frozen_features
 from clbench.strategies import STRATEGIES

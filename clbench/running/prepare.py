@@ -18,8 +18,8 @@ from clbench.benchmark import lr_schedules
 from clbench.benchmark.hidden_boundaries import check_hidden
 from clbench.benchmark.schema import Evaluation, Training
 from clbench.core.cost import Cost
+from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, kept, seed_others, set_others
-from clbench.core.parameters import Refused
 from clbench.core.record import Trace
 from clbench.core.rng import derive
 from clbench.core.types import Dataset, Stream

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from clbench.comparison.record_groups import distinct, is_finished
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import board_names, compute, get
 

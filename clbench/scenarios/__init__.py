@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clbench.core.parameters import Refused, validate
+from clbench.core.errors import Refused
+from clbench.core.parameters import validate
 from clbench.core.registry import Registry
 from clbench.core.types import Dataset, Stream
 from clbench.scenarios import combinators

@@ -13,7 +13,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from clbench.core.parameters import Refused, did_you_mean, validate
+from clbench.core.errors import Refused, did_you_mean
+from clbench.core.parameters import validate
 from clbench.core.registry import Registry
 from clbench.core.rng import Generator, derive
 from clbench.core.types import Experience, Index, Mask, Stream

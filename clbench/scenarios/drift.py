@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream, content_hash
 from clbench.scenarios.ordered import check_classes, choose, class_tasks, even, whole_task

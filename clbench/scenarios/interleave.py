@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import derive
 from clbench.core.types import Experience, Index, Stream, Task, Transform
 from clbench.scenarios.combinators import noted, purpose

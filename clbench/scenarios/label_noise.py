@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
 from clbench.core.types import Experience, Index, Rows, Stream
 from clbench.scenarios.combinators import chosen, noted, purpose

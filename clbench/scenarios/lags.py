@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.core.types import Index, Stream
 from clbench.scenarios.schedules import Floats

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Index, Stream
 from clbench.scenarios.ordered import check_classes, choose, cut_stream, even, singles

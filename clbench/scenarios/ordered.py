@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task
 from clbench.scenarios.shared_settings import Common
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Experience, Index, Stream
 from clbench.scenarios.lags import DECAYING, Schedule, Weights, largest_remainder, perform

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream
 from clbench.scenarios.schedules import ByClass, Floats, class_tasks, digest, draw_different, refuse_unused

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Experience, Index, Origin, Rows, Stream, Task
 from clbench.scenarios.shared_settings import Output, Setting, common, units

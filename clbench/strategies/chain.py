@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
 from clbench.strategies.effects import Watch, watched
 from clbench.strategies.part import ADDS, HOOKS, NEEDS, Part

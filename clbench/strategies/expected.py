@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.strategies import STRATEGIES
 
 KINDS = ("class", "task", "domain", "recurring", "drift")

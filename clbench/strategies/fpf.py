@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.core.parameters import Count, NonNegative, Refused
+from clbench.core.errors import Refused
+from clbench.core.parameters import Count, NonNegative
 from clbench.strategies.norm_statistics import norm_modes, recompute
 from clbench.strategies.part import MOVES, Part
 from clbench.strategies.weight_change import change, snapshot

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.core.parameters import Count, Fraction, NonNegative, Refused
+from clbench.core.errors import Refused
+from clbench.core.parameters import Count, Fraction, NonNegative
 from clbench.strategies.part import MOVES, Part
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.strategies.part import CLOSES, Part
 from clbench.strategies.pred_kd import PredKD
 

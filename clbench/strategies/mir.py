@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from clbench.core.parameters import Count, Refused
+from clbench.core.errors import Refused
+from clbench.core.parameters import Count
 from clbench.strategies.part import Part
 from clbench.strategies.replay import Start, rehearse
 

@@ -16,7 +16,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clbench.core.parameters import Refused, validate
+from clbench.core.errors import Refused
+from clbench.core.parameters import validate
 from clbench.core.registry import a, open_file
 from clbench.strategies import STRATEGIES
 from clbench.strategies.part import Part

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from clbench.core.parameters import Count, Refused
+from clbench.core.errors import Refused
+from clbench.core.parameters import Count
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.strategies import notation as strategy_text
 from clbench.strategies.part import Part
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.testing import information_barriers, memory_budgets, run_properties
 from clbench.testing.no_processes import no_processes
 from clbench.testing.process_state import as_found

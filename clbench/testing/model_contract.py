@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clbench.core.errors import Refused
 from clbench.core.global_rng import kept, seed_globals
-from clbench.core.parameters import Refused
 from clbench.models import side_effects
 from clbench.testing.compare_runs import leaves
 from clbench.testing.contract import Verdict

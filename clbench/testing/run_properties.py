@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.cell import run_cell
 from clbench.running.plan import Cell
 from clbench.running.prepare import UserObjects

@@ -13,7 +13,7 @@ from unittest import SkipTest
 import torch
 
 from clbench.adapters.online_learner import OnlineLearner
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
 from clbench.running.cell import place
 from clbench.running.plan import Cell, plan

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.training.admission import POLICIES, Chosen
 from clbench.training.batch import EXPERIENCE, Batch, Y

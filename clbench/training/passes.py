@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 if TYPE_CHECKING:
     import torch

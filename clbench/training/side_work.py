@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from clbench.core.cost import Cost
+from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, set_global_states
-from clbench.core.parameters import Refused
 from clbench.core.rng import Generator
 from clbench.models.flat_weights import Flat
 from clbench.models.output import Output

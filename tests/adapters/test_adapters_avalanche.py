@@ -13,8 +13,8 @@ from support import SMALL, NoLooks, trained
 from clbench.adapters.avalanche.avalanche_run import AvalancheRun
 from clbench.adapters.avalanche.library import SupervisedPlugin
 from clbench.adapters.run_setup import Job
+from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states
-from clbench.core.parameters import Refused
 from clbench.core.record import Kind, Record
 from clbench.running.cell import run_cell
 from clbench.running.plan import Cell, plan

@@ -10,7 +10,8 @@ from support import SMALL
 
 import clbench
 from clbench.adapters.avalanche import avalanche_recipes
-from clbench.core.parameters import Refused, settings
+from clbench.core.errors import Refused
+from clbench.core.parameters import settings
 from clbench.leaderboard import board, render
 from clbench.running.cell import run_cell
 from clbench.running.plan import plan

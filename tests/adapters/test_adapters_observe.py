@@ -13,7 +13,7 @@ from command_line import FAST, call
 from support import SMALL, Stopped, ready, same_trace, train_until, trained
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.plan import plan
 from clbench.running.prepare import Skip
 from clbench.testing import PROPERTIES, examine

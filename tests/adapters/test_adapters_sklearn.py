@@ -9,7 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 from support import batches, ready, same_trace, stream_rows, train_until, trained
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.plan import plan
 from clbench.strategies.notation import canonical, parts
 

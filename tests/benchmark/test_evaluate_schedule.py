@@ -10,7 +10,7 @@ import torch
 from support import ready, same_trace, train_until, trained
 
 from clbench.benchmark import look_schedules
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.metrics import gap_depth, wf
 from clbench.running.plan import plan

@@ -9,7 +9,7 @@ from torch import nn
 import clbench
 from clbench import data
 from clbench.benchmark.sections import describe_dataset
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data.arrays import from_arrays
 from clbench.running.plan import make_stream, plan
 

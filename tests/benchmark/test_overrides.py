@@ -8,7 +8,7 @@ import torch
 
 import clbench
 from clbench.benchmark.schema import override, plain, seeds
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.plan import plan
 
 

@@ -9,7 +9,7 @@ import torch
 from support import ready, trained
 
 from clbench.benchmark.lr_schedules import canonical, rate
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.plan import plan
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from clbench.benchmark import shipped_files
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.plan import plan
 
 

@@ -14,7 +14,7 @@ import pytest
 from command_line import call
 
 from clbench.cli import scaffold
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.strategies import notation
 from clbench.testing import PROPERTIES, check_strategy
 

@@ -8,8 +8,8 @@ import pytest
 from synthetic import dipping, record
 
 from clbench.core import store
+from clbench.core.errors import Refused
 from clbench.core.notices import Notice
-from clbench.core.parameters import Refused
 from clbench.core.record import Record, Trace
 
 

@@ -6,7 +6,7 @@ import pytest
 from synthetic import dipping, record
 
 from clbench.core import store
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 
 def written(tmp_path, *seeds):

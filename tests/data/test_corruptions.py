@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import derive
 from clbench.data.corruptions import STRENGTHS, Corrupt, Noise
 

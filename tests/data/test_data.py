@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data import DATASETS, canonical, check_name, from_arrays, load, prepare
 from clbench.data.splits import channel_statistics, stratified
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data.augment import augmenter
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data import augment_color as color
 from clbench.data import auto_augment
 from clbench.data.augment import AUGMENTERS, augmenter

@@ -11,7 +11,7 @@ from PIL import Image
 
 import clbench
 from clbench import data, models
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data import file_contents, from_arrays
 from clbench.data.roots import cache_root
 from clbench.running.plan import make_stream, plan

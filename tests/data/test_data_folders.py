@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from test_data_sources import pictures, png, write_folder
 
+from clbench.core.errors import Refused
 from clbench.core.notices import Notice
-from clbench.core.parameters import Refused
 from clbench.data import check_name, load
 from clbench.data.dataset_registry import parts
 

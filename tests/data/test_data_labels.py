@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data import from_arrays
 
 X = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")

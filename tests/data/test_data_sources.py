@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from clbench.core.compat import import_torchvision
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data import load
 
 # ------------------------------------------------------------------------------------------------- makers of files

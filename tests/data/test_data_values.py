@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data import from_arrays, load
 from clbench.data.pixel_values import channels_last
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clbench.core.compat import import_torchvision
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data.transforms import Permute, Rotate
 
 

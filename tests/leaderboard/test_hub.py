@@ -21,7 +21,7 @@ from synthetic import dipping, matrix, record
 
 import clbench
 from clbench.core import store
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.data import load
 from clbench.data.user_data import given

@@ -10,7 +10,7 @@ import pytest
 from synthetic import dipping, matrix, record, trace_from
 
 from clbench.comparison.record_groups import by_strategy
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Trace
 from clbench.leaderboard import FORMATS, board, frame, render
 from clbench.metrics import COLUMNS, compute, intransigence, metric_names

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from synthetic import matrix, record
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.leaderboard import FORMATS, board, render, rich_tables
 from clbench.leaderboard.export import heading
 from clbench.leaderboard.page import page

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from synthetic import dipping, trace_from
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
 from clbench.metrics import (
     CANONICAL,

@@ -82,7 +82,7 @@ def test_a_package_that_brings_no_metric_is_refused_by_name(installed: Path) -> 
         installed,
         "-c",
         "from clbench.metrics import get\n"
-        "from clbench.core.parameters import Refused\n"
+        "from clbench.core.errors import Refused\n"
         "try:\n    get('spread')\n"
         "except Refused as error:\n    print(error)\n",
     )

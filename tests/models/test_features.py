@@ -16,7 +16,7 @@ import clbench
 import clbench.running.plan as plan_module
 from clbench import data
 from clbench.core.compat import import_torchvision
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models import extractor, frozen_features
 from clbench.running.plan import make_stream, plan
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models import make
 from clbench.models.flat_weights import flatten
 from clbench.models.weight_groups import groups, layers, mask, norms, select

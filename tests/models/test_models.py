@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from clbench.core.compat import import_torchvision
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models import MODELS, canonical, make
 from clbench.models.output import Output
 from clbench.models.wrap import wrap

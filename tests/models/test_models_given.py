@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models.output import Output
 from clbench.models.side_effects import draws
 from clbench.models.wrap import wrap

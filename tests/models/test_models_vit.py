@@ -7,7 +7,7 @@ import torch
 from support import ready, trained
 from torch import nn
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models import make
 from clbench.models.output import Output
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic import dipping, matrix, record, trace_from
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.metrics.interval import half_width
 from clbench.plots import save, stability_gap, svg, switch_gaps
 from clbench.plots.style import plain, styles

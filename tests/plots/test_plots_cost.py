@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import record, trace_from
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.metrics.interval import half_width
 from clbench.plots import cost_and_accuracy
 from clbench.plots.cost_plot import pareto

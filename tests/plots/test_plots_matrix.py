@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import dipping, matrix, record, trace_from
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.metrics import end_scores
 from clbench.metrics.interval import half_width
 from clbench.plots import end_matrix

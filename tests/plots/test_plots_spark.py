@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from synthetic import dipping, matrix, record, trace_from
 
 from clbench import plots
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.metrics import acc, curves, wc_acc
 from clbench.plots import KINDS, sparklines
 from clbench.plots.sparklines import heights

@@ -14,8 +14,8 @@ from torch import nn
 
 import clbench
 from clbench.core import store
+from clbench.core.errors import Refused
 from clbench.core.notices import Notice
-from clbench.core.parameters import Refused
 from clbench.core.record import Record
 from clbench.running.cell import run_cell
 from clbench.running.executors import Started

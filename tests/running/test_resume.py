@@ -12,8 +12,8 @@ import torch
 
 import clbench
 from clbench.core import store
+from clbench.core.errors import Refused
 from clbench.core.notices import Notice
-from clbench.core.parameters import Refused
 from clbench.running import snapshots
 from clbench.running.cell import run_cell
 from clbench.running.plan import plan

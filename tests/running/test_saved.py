@@ -16,8 +16,8 @@ from torch import nn
 import clbench
 from clbench import data
 from clbench.core import store
+from clbench.core.errors import Refused
 from clbench.core.notices import Notice
-from clbench.core.parameters import Refused
 from clbench.core.record import Kind
 from clbench.metrics import acc, end_scores, get
 from clbench.plots.confusion_plot import confusion_matrix

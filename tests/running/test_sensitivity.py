@@ -11,7 +11,7 @@ from command_line import call
 from matplotlib.text import Text
 from support import SMALL, assert_same, everything, ready, trained
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.metrics.interval import half_width
 from clbench.plots import save
 from clbench.running.module_change import Changes, Measured, measure, picture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from synthetic import dipping, record, trace_from
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.metrics import board_names, compute
 from clbench.running import wandb_tracker

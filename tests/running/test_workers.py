@@ -12,7 +12,7 @@ import pytest
 import rogue_parts
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.executors import limits
 from clbench.running.executors.limits import Limits
 from clbench.testing import Broken, check_strategy

@@ -15,7 +15,7 @@ from test_scenarios import tiny
 from test_scenarios_fingerprints import fixed
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.scenarios import canonical, make
 from clbench.scenarios.combinators import COMBINATORS, applied, chosen, recur, repeat, subsample

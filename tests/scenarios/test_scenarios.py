@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Rows
 from clbench.scenarios import SCENARIOS, canonical, describe, make
 from clbench.scenarios.permuted import permuted

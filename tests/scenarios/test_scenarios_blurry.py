@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ordered_streams import check, documented, fingerprints, own_bytes, rows_of, sequence, short_runs
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.scenarios import make
 from clbench.scenarios.blurry import blurry
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from recurrence import assert_consistent, pickled, realised, tiny, trace_of
 from scipy import stats
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.scenarios import make
 from clbench.scenarios.cir import cir, occurrences
 from clbench.scenarios.schedules import counts, first_positions, repetition_probabilities

@@ -15,7 +15,7 @@ from test_scenarios import tiny
 from test_scenarios_fingerprints import fixed
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data.corruptions import STRENGTHS
 from clbench.scenarios import make
 from clbench.scenarios.corrupted import DEFAULT, corrupted

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ordered_streams import check, documented, fingerprints, own_bytes, rows_of, sequence, short_runs
 from support import trained
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.scenarios import make
 from clbench.scenarios.drift import drift

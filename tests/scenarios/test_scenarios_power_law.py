@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recurrence import assert_consistent, pickled, realised, tiny, trace_of
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.scenarios import make
 from clbench.scenarios.lags import Weights, fitted_exponent, frequency_by_lag, largest_remainder, perform

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recurrence import assert_consistent, pickled, realised, tiny, trace_of
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.scenarios import make
 from clbench.scenarios.schedules import counts, draw_different
 from clbench.scenarios.scole import probabilities, scole

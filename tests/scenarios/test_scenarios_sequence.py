@@ -14,7 +14,7 @@ from test_scenarios_fingerprints import fixed
 
 import clbench
 from clbench import data
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Origin, Rows
 from clbench.data import DATASETS, from_arrays, join
 from clbench.data.dataset_registry import check_name, parts

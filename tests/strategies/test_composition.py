@@ -8,7 +8,7 @@ import pytest
 import torch
 from support import EVERY_STRATEGY, SMALL
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.plan import plan
 from clbench.running.prepare import Skip, prepare
 

@@ -9,7 +9,7 @@ import pytest
 
 import clbench
 from clbench import Part
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.strategies.chain import Chain, stream_name
 

@@ -10,7 +10,7 @@ import torch
 from support import ready, train_until, trained
 from torch.nn import functional as F
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.running.prepare import Skip
 from clbench.strategies.er_aml import contrastive_loss, draw_partners

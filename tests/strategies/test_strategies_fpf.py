@@ -11,7 +11,7 @@ import torch
 from support import assert_same, everything, ready, same_trace, train_until, trained
 from torch.nn import functional as F
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.models.weight_groups import groups, layers, mask
 from clbench.running.plan import plan

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import Disturbable, assert_same, batches, everything, ready, same_trace, train_until, trained
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.models.weight_groups import layers
 from clbench.running.prepare import Skip

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.strategies.chain import check
 from clbench.strategies.pred_kd import PredKD
 

@@ -7,7 +7,7 @@ import torch
 from support import Disturbable, batches, ready, same_trace, train_until, trained
 from torch.nn import functional as F
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.models import make
 from clbench.running.prepare import Skip

@@ -5,7 +5,7 @@ import pytest
 import torch
 from support import SMALL, ready, trained
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models.output import Output
 from clbench.strategies.chain import check
 from clbench.strategies.notation import canonical, parts

@@ -11,7 +11,7 @@ from support import batches, ready, train_until, trained
 from torch import nn
 from torch.nn import functional as F
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.models.output import Output
 from clbench.running.prepare import Skip
 from clbench.strategies.hpcr import score_distance, similarity_loss

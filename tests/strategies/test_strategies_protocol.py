@@ -9,7 +9,7 @@ from command_line import call
 from support import SMALL, ready, trained
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.leaderboard import board, render
 from clbench.running.cell import record
 from clbench.running.plan import plan

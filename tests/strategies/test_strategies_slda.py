@@ -8,7 +8,7 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from support import batches, ready, trained
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.strategies.slda import Discriminants
 
 

@@ -11,7 +11,7 @@ import torch
 from support import batches, joined, ready, same_trace, stream_rows, train_until, trained
 from torch.nn import functional as F
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data.augment import AUGMENTERS
 from clbench.running.prepare import Skip
 from clbench.strategies.view_batch import ViewBatch, divergence

@@ -7,7 +7,8 @@ import typing
 import pytest
 from support import EVERY_STRATEGY, SMALL, ready
 
-from clbench.core.parameters import Refused, schema
+from clbench.core.errors import Refused
+from clbench.core.parameters import schema
 from clbench.running.prepare import Skip
 from clbench.strategies import STRATEGIES
 from clbench.strategies.chain import check

@@ -10,7 +10,7 @@ import torch
 from command_line import call
 from torch import nn
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.testing import MODEL_PROPERTIES, Broken, check_model, examine_model
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import assert_same, everything, ready, train_until, trained
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.core.types import Experience
 from clbench.metrics import compute

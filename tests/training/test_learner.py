@@ -9,7 +9,7 @@ import torch
 from support import Disturbable, assert_same, batches, everything, joined, numerical, ready, trained
 from torch.nn import functional as F
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.training.batch import Y
 

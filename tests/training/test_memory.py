@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from support import ready
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.training.admission import POLICIES
 from clbench.training.batch import EXPERIENCE, ROW, Batch, Y

@@ -7,7 +7,7 @@ from support import assert_same, everything, ready, same_trace, stream_rows, tra
 from torch import nn
 
 import clbench
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.data import from_arrays
 from clbench.running.cell import run_cell
 from clbench.running.forecast import _iterations

@@ -8,7 +8,7 @@ import torch
 from support import EVERY_STRATEGY, Disturbable, assert_same, everything, ready, trained
 from torch.nn import functional as F
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.running.cell import record
 from clbench.training.probe import COLUMNS
 

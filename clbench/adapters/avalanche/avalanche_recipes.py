@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 from clbench.adapters.avalanche.library import VERSION, BasePlugin, BaseTemplate, plugins, supervised
 from clbench.adapters.constructor_recipes import find as named
 from clbench.adapters.constructor_recipes import recipe_of
-from clbench.core.parameters import Count, Refused
+from clbench.core.errors import Refused
+from clbench.core.parameters import Count
 from clbench.core.registry import checksum
 from clbench.strategies.part import Part
 

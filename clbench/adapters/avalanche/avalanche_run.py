@@ -22,8 +22,8 @@ from clbench.adapters.avalanche.slim_strategy import frozen
 from clbench.adapters.avalanche.stream_experiences import Experiences, Meter
 from clbench.adapters.run_setup import RunSetup
 from clbench.core.cost import Cost
+from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, seed_globals, set_global_states
-from clbench.core.parameters import Refused
 from clbench.core.record import Kind, Trace
 from clbench.core.rng import Generator
 from clbench.core.types import Experience, Stream

@@ -26,7 +26,7 @@ from clbench.adapters.avalanche.library import (
 from clbench.adapters.avalanche.stream_experiences import whole
 from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
 from clbench.adapters.run_setup import RunSetup, Skip
-from clbench.core.parameters import Refused, did_you_mean
+from clbench.core.errors import Refused, did_you_mean
 from clbench.training.optimizers import optimizer
 from clbench.training.passes import OTHER_NORM, REASON, Cut, fewest_rows
 

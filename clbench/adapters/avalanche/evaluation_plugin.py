@@ -31,8 +31,8 @@ from clbench.adapters.avalanche.stream_experiences import Meter
 from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
 from clbench.core import store
 from clbench.core.cost import Cost
+from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, set_global_states
-from clbench.core.parameters import Refused
 from clbench.core.record import Kind, Record, Trace
 from clbench.core.rng import derive
 from clbench.core.types import Dataset, Rows, Stream, content_hash

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from clbench.adapters.avalanche.library import quiet
 from clbench.adapters.avalanche.to_avalanche import TASK
+from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, set_global_states
-from clbench.core.parameters import Refused
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task, content_hash
 from clbench.data.arrays import checksum
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from clbench.adapters.constructor_recipes import find, recipe_of
 from clbench.adapters.online_learner import OnlineLearner
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.registry import checksum
 from clbench.core.rng import derive
 from clbench.strategies.part import Part

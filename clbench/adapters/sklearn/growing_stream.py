@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clbench import models
 from clbench.benchmark.schema import MemoryBudget, Training
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 from clbench.core.rng import derive
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
 from clbench.strategies import notation

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 FILES = {
     "pyproject.toml": "pyproject.toml.in",

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clbench.core.parameters import Refused
+from clbench.core.errors import Refused
 
 MOST_PROCESSES = 64
 """Processes that a cell may have at a time, beside its own."""

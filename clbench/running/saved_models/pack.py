@@ -15,9 +15,9 @@ import clbench
 from clbench.adapters.online_learner import OnlineLearner
 from clbench.adapters.run_setup import Job
 from clbench.core import store
+from clbench.core.errors import Refused
 from clbench.core.global_rng import kept
 from clbench.core.notices import notice
-from clbench.core.parameters import Refused
 from clbench.evaluate.predictions import Predictions
 from clbench.models.blank import Blank
 from clbench.running.plan import Cell

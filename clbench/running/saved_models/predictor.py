@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clbench.core.errors import Refused
 from clbench.core.global_rng import kept
-from clbench.core.parameters import Refused
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
 from clbench.evaluate.evaluator import outputs
 from clbench.evaluate.subject import Subject

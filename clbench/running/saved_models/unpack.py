@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from clbench import models
 from clbench.adapters.run_setup import RunSetup
 from clbench.benchmark.schema import Training
+from clbench.core.errors import Refused
 from clbench.core.global_rng import kept
-from clbench.core.parameters import Refused
 from clbench.core.types import Dataset, Stream
 from clbench.evaluate.subject import Subject
 from clbench.models.blank import Blank
