@@ -1,7 +1,7 @@
 """Read the parameters of scenarios, models and parts from their signatures, check values with pydantic, print them.
 
 A function's keyword-only parameters, or a dataclass's fields, are the whole declaration: names, types and defaults are
-written once, where they are used. A user's unknown name or wrong type is answered by one sentence that says what is allowed.
+written once, where they are used. An unknown name or a wrong type is answered by one sentence: what is allowed.
 """
 
 from __future__ import annotations
