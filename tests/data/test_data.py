@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from clbench.core.errors import Refused
 from clbench.data import DATASETS, canonical, check_name, from_arrays, load, prepare
+from clbench.data.digits import digits
 from clbench.data.splits import channel_statistics, stratified
 
 
@@ -231,6 +233,19 @@ def test_digits_are_scikit_learns_images_each_once():
     ours = [(part.x[i].tobytes(), part.y[i]) for part in (data.train, data.test) for i in range(len(part))]
     theirs = [(original.images[i].astype(np.uint8).tobytes(), original.target[i]) for i in range(1797)]
     assert sorted(ours) == sorted(theirs)
+
+
+def test_digits_are_the_same_where_scikit_learn_has_to_be_imported_to_read_them(monkeypatch):
+    read = load("digits")
+    monkeypatch.setattr("clbench.data.digits.find_spec", lambda name: None)
+    again = digits(Path())
+    assert again.checksum == read.checksum
+    assert np.array_equal(again.train.x, read.train.x)
+
+
+def test_reading_digits_does_not_import_scikit_learn():
+    code = "import sys; from clbench.data import load; load('digits'); print('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_digits_keep_their_checksum():
