@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from clbench.core import environment
 from clbench.running.executors.process_guard import STARTS, children, left_behind
 from clbench.testing.trial_runs import Halted
 
-ENVIRONMENT = str(Path("clbench") / "environment.py")
-"""What a record says of its machine is asked of programs, by us."""
+ENVIRONMENT = environment.__file__
+"""The module that asks the machine's own programs what a record says of the machine."""
 
 
 class Starts(Halted):
@@ -60,7 +60,7 @@ def _refuse(event: str, _: object) -> None:
     frame, place = sys._getframe(1), ""
     while frame is not None:
         name = frame.f_code.co_filename
-        if name.endswith(ENVIRONMENT) or name.startswith("<frozen importlib"):
+        if name == ENVIRONMENT or name.startswith("<frozen importlib"):
             return  # ours, or what a module does when it is imported
         if not place and not name.startswith("<") and os.path.basename(name) not in ("subprocess.py", "os.py"):
             place = f"{os.path.basename(name)}, line {frame.f_lineno}"
