@@ -25,6 +25,7 @@ _PUBLIC = {
     "plot": "clbench.api",
     "run": "clbench.api",
     "stream": "clbench.api",
+    "to_avalanche": "clbench.adapters.avalanche.to_avalanche",
 }
 
 __version__ = "0.1.0"

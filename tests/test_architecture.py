@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -74,6 +75,13 @@ def room(module):
     return module.split(".")[1]
 
 
+def imports_by_text(module):
+    """What each call of ``import_module`` or ``__import__`` in a module is given, as source text."""
+    for node in ast.walk(MODULES[module]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__"):
+            yield ast.unparse(node.args[0])
+
+
 def forbidden(modules, targets):
     return [f"{module} imports {name}" for module in modules for name in imports(module) if within(name, targets)]
 
@@ -111,6 +119,67 @@ def test_no_cycle_among_rooms_counting_imports_inside_functions():
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"cycle: {' <- '.join(error.args[1])}")
+
+
+PACKAGES = {name for name in MODULES if (ROOT.parent / name.replace(".", "/") / "__init__.py").exists()}
+OTHERS = {
+    "clbench.adapters.constructor_recipes": {"f'{within}.{module}'", "module"},  # what a user has written
+    "clbench.adapters.sklearn.estimators": {"f'sklearn.{NAMES[rest]}'"},
+    "clbench.core.identity.global_names": {"name"},  # what the code of a user's object imports
+}
+"""Modules that import other people's code by its name -> what they import."""
+
+
+def test_only_registries_import_modules_of_the_package_by_a_text():
+    registries = PACKAGES | {"clbench.core.registry"}
+    by_text = {module: texts for module in MODULES if (texts := set(imports_by_text(module)))}
+    assert {module: texts for module, texts in by_text.items() if module not in registries} == OTHERS
+
+
+def test_only_tables_of_names_use_the_import_of_the_registry():
+    users = {
+        module
+        for module in MODULES
+        for statement in statements(MODULES[module], functions=True)
+        if isinstance(statement, ast.ImportFrom) and statement.module == "clbench.core.registry"
+        if "load" in {alias.name for alias in statement.names}
+    }
+    assert users == {"clbench.adapters", "clbench.data.dataset_registry"}
+
+
+def test_an_import_by_a_text_is_found_in_each_of_its_forms(monkeypatch):
+    source = (
+        "import importlib\ndef f(x):\n    importlib.import_module('clbench.api')\n    return __import__(f'clbench.{x}')"
+    )
+    monkeypatch.setitem(MODULES, "clbench.core.dodge", ast.parse(source))
+    assert list(imports_by_text("clbench.core.dodge")) == ["'clbench.api'", "f'clbench.{x}'"]
+
+
+def test_only_the_method_of_a_stream_goes_through_the_public_names_of_the_package():
+    users = {
+        f"{module}: {ast.unparse(node)}"
+        for module, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "clbench" and node.attr in clbench._PUBLIC
+    }
+    named = {
+        f"{module}: {alias.name}"
+        for module in MODULES
+        for statement in statements(MODULES[module], functions=True)
+        if isinstance(statement, ast.ImportFrom) and statement.module == "clbench"
+        for alias in statement.names
+        if f"clbench.{alias.name}" not in PACKAGES | {"clbench.api", "clbench.__version__"}
+    }
+    assert users | named == {"clbench.core.types: clbench.to_avalanche"}
+
+
+def test_rooms_are_folders_and_no_module_stands_at_the_root_but_the_entrances():
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "api.py"}
+
+
+def test_file_names_of_modules_are_unique_over_the_package():
+    counted = Counter(path.name for path in ROOT.rglob("*.py") if path.name != "__init__.py")
+    assert [name for name, times in counted.items() if times > 1] == []
 
 
 def test_a_strategy_never_imports_the_loop_and_the_loop_never_a_strategy():

@@ -7,9 +7,9 @@ a loop of its own is an engine: it runs what it is given, and our evaluator look
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 
 from clbench.adapters.run_setup import Job, RunSetup
+from clbench.core.registry import load
 from clbench.strategies.part import Part
 
 ENGINES = {"avalanche": "clbench.adapters.avalanche.avalanche_run:AvalancheRun"}
@@ -27,6 +27,5 @@ def host(parts: Sequence[Part], setup: RunSetup) -> Job:
     Raises:
         Refused: The library cannot do what is asked.
     """
-    module, _, name = ENGINES[engine(parts)].partition(":")
-    made: Job = getattr(import_module(module), name)(parts, setup)
+    made: Job = load(ENGINES[engine(parts)])(parts, setup)
     return made

@@ -103,12 +103,12 @@ class Registry:
 
     def _of_scheme(self, name: str) -> Any:
         scheme, _, rest = name.partition(":")
-        return _load(self.schemes[scheme][0])(rest)
+        return load(self.schemes[scheme][0])(rest)
 
     @cached_property
     def _known(self) -> dict[str, Entry]:
         known = {
-            name: Entry(name, summary, "clbench", lambda path=path: _load(path))  # type: ignore[misc]
+            name: Entry(name, summary, "clbench", lambda path=path: load(path))  # type: ignore[misc]
             for name, (path, summary) in self._builtins.items()
         }
         for point in entry_points(group=self.group):
@@ -338,7 +338,12 @@ def _clash(kind: str, first: Entry, second: Entry) -> Entry:
     return Entry(first.name, "", f"{first.origin} and {second.origin}", refuse)
 
 
-def _load(path: str) -> Any:
+def load(path: str) -> Any:
+    """Import what a table of names points to.
+
+    Args:
+        path: ``"module:attribute"``, such as ``"clbench.data.npz:contents_of"``.
+    """
     module, attribute = path.split(":")
     return getattr(import_module(module), attribute)
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -244,12 +243,13 @@ class Stream(Sequence[Experience]):
         return y if self.label_map is None else self.label_map[view, y]
 
     def to_avalanche(self) -> Any:
-        """This stream as a benchmark of avalanche-lib, with ``train_stream`` and ``test_stream``.
+        """Convert this stream into a benchmark of avalanche-lib, with ``train_stream`` and ``test_stream``.
 
-        Imports avalanche-lib, which takes seconds; see :func:`clbench.adapters.avalanche.to_avalanche.to_avalanche`.
+        It is short for :func:`clbench.to_avalanche`, which imports avalanche-lib; that takes seconds.
         """
-        # by name: the vocabulary knows nobody above it, and this is a user's short way up
-        return import_module("clbench.adapters.avalanche.to_avalanche").to_avalanche(self)
+        import clbench
+
+        return clbench.to_avalanche(self)
 
 
 def content_hash(value: Any) -> str:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 from clbench.core.errors import Refused, did_you_mean
-from clbench.core.registry import Registry
+from clbench.core.registry import Registry, load
 from clbench.core.types import Dataset
 from clbench.data.roots import data_root
 from clbench.data.torchvision_source import SPLITS
@@ -136,12 +135,12 @@ def source(name: str) -> str:
 
 
 CONTENTS = {
-    "csv": "clbench.data.tables",
-    "npz": "clbench.data.npz",
-    "folder": "clbench.data.folder",
-    "parquet": "clbench.data.parquet",
+    "csv": "clbench.data.tables:contents_of",
+    "npz": "clbench.data.npz:contents_of",
+    "folder": "clbench.data.folder:contents_of",
+    "parquet": "clbench.data.parquet:contents_of",
 }
-"""Forms whose files are the user's own -> the module that knows which files those are."""
+"""Forms whose files are the user's own -> the function that computes the checksum of those files."""
 
 
 def contents(name: str, data_dir: Path) -> str:
@@ -157,7 +156,7 @@ def contents(name: str, data_dir: Path) -> str:
 def _contents(name: str, data_dir: Path) -> str:
     form, colon, path = name.partition(":")
     if colon and form in CONTENTS:
-        found: str = import_module(CONTENTS[form]).contents_of(_unquoted(path), data_dir)
+        found: str = load(CONTENTS[form])(_unquoted(path), data_dir)
         return found
     return resolve(name)(data_dir).checksum if DATASETS.is_added(name) else ""
 

@@ -15,4 +15,4 @@ _PUBLIC = {
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"clbench.adapters.avalanche has no {name!r}; public names: {', '.join(sorted(_PUBLIC))}")
-    return getattr(import_module(f"clbench.adapters.avalanche.{_PUBLIC[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from clbench.adapters.avalanche.library import (
     EvaluationPlugin,
     MultiTaskModule,
     SupervisedPlugin,
+    avalanche_model_adaptation,
     quiet,
     supervised,
 )
@@ -31,6 +31,7 @@ from clbench.adapters.avalanche.stream_experiences import Meter
 from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
 from clbench.core import store
 from clbench.core.cost import Cost
+from clbench.core.environment import environment
 from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, set_global_states
 from clbench.core.record import Kind, Record, Trace
@@ -93,11 +94,10 @@ class Seen(Watched):
         return [t for t, label in zip(self._tests, labels, strict=True) if any(label not in each for each in known)]
 
     def _adapted(self) -> Any:
-        adapt = import_module("avalanche.models.dynamic_modules").avalanche_model_adaptation
         unknown, model = self._unknown(), copy.deepcopy(self.strategy.model)
         torch.manual_seed(derive(self._seed, "heads"))
         for experience in unknown:
-            adapt(model, experience)
+            avalanche_model_adaptation(model, experience)
         return model.to(self.device)
 
     def hidden(self, task: Tensor) -> Tensor | None:
@@ -270,8 +270,6 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
         cost.steps, cost.evaluation_seconds = self._step, self._evaluator.seconds
         cost.train_seconds = float(trace.seconds[-1])
         cost.weights = sum(w.numel() for w in strategy.model.parameters())
-        # by name: what describes the machine stands above the adapters
-        environment = import_module("clbench.core.environment").environment(str(strategy.device))
         record = Record(
             key=content_hash(cell),
             cell=cell,
@@ -281,7 +279,7 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
             trace=trace,
             fingerprint=content_hash([self.stream.fingerprint, trace.present.tolist()]),
             cost=cost.as_dict(),
-            environment={**environment, "avalanche-lib": version("avalanche-lib")},
+            environment={**environment(str(strategy.device)), "avalanche-lib": version("avalanche-lib")},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         store.save(record, where)

@@ -48,6 +48,7 @@ with quiet():
     from avalanche.core import BasePlugin, SupervisedPlugin
     from avalanche.models import DynamicModule, MultiTaskModule, NCMClassifier, SCRModel
     from avalanche.models.base_model import BaseModel
+    from avalanche.models.dynamic_modules import avalanche_model_adaptation
     from avalanche.training.plugins import EvaluationPlugin
     from avalanche.training.plugins.clock import Clock
     from avalanche.training.storage_policy import ExemplarsBuffer
@@ -71,6 +72,7 @@ __all__ = [
     "SCRModel",
     "SupervisedPlugin",
     "_make_taskaware_classification_dataset",
+    "avalanche_model_adaptation",
     "models",
     "plugins",
     "quiet",

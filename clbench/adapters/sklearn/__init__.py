@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ContinualClassifier"]
+_PUBLIC = {"ContinualClassifier": "classifier"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"clbench.adapters.sklearn has no {name!r}; public names: {', '.join(__all__)}")
-    return getattr(import_module("clbench.adapters.sklearn.classifier"), name)
+    if name not in _PUBLIC:
+        raise AttributeError(f"clbench.adapters.sklearn has no {name!r}; public names: {', '.join(sorted(_PUBLIC))}")
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
