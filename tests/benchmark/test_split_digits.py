@@ -90,10 +90,10 @@ def test_numbers_in_the_readme_are_those_of_the_committed_records(records):
     tables = {table.benchmark: {r.strategy: r.metrics["acc"] for r in table.rows} for table in board(records).tables}
     rows, task = tables["split-digits@2"], tables["split-digits-task@1"]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.findall(r"`([^`]+)` (\d+\.\d) ± (\d+\.\d)( with the task told)?", text)
+    found = re.findall(r"`([^`]+)` (\d+\.\d) ± (\d+\.\d)( with task labels)?", text)
     assert len(found) >= 6
-    for name, mean, half, told in found:
-        of = (task if told else rows)[name]
+    for name, mean, half, labels in found:
+        of = (task if labels else rows)[name]
         assert (mean, half) == (f"{100 * of.mean:.1f}", f"{100 * of.half:.1f}"), name
 
 
