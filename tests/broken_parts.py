@@ -274,7 +274,7 @@ class Notes(clbench.Part):  # what rows can be made of
         self.__dict__.setdefault("_seen", []).append(batch.index)
 
 
-class Means(clbench.Part):  # of classes, of the running batch, and that batch itself: no hoard
+class Means(clbench.Part):  # of classes, of the running batch, and that batch itself: no hidden buffer
     def after_step(self, learner, batch):
         self._last = batch
         self.state["last"] = batch.x.detach().clone()

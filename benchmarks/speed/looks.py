@@ -94,7 +94,7 @@ def between(moments: list[float]) -> list[float]:
 def our_iterations(job: str, tasks: int) -> list[float]:
     """Seconds of each iteration of training on the last task, a look at all of them included."""
     run, moments = ready(job, tasks), []
-    run.cut([tasks - 1], ITERATIONS + 1, run.evaluator)
+    run.shorten([tasks - 1], ITERATIONS + 1, run.evaluator)
     run.train(lambda *_: moments.append(perf_counter()))
     return between(moments)
 

@@ -81,7 +81,7 @@ class Observer(OnlineLearner):
     def attach(self, learner: Learner) -> None:
         """Make the object, or go on from what was saved, and read off what its methods ask for."""
         super().attach(learner)
-        self._asks = _asks(self.guest, self.title)
+        self._asks = _asks(self.wrapped, self.title)
 
     def make(self, learner: Learner) -> Any:
         """The object, given what its constructor asks for."""
@@ -147,7 +147,7 @@ class Observer(OnlineLearner):
     def _call(self, method: str, *first: Any, **named: Callable[[], Any]) -> Any:
         """Call a method with those of the named things that it asks for: copies of tensors, which it may change."""
         asked = {name: _own(named[name]()) for name in self._asks[method]}
-        return getattr(self.guest, method)(*map(_own, first), **asked)
+        return getattr(self.wrapped, method)(*map(_own, first), **asked)
 
 
 def _own(thing: Any) -> Any:

@@ -62,12 +62,12 @@ class OnlineLearner(Part):
         saved = self.__dict__.pop("_saved", None)
         if saved is not None:
             self._references = LearnerReferences(learner)
-            self.guest = Unpickler(saved["guest"], self._references).load()
+            self.wrapped = Unpickler(saved["wrapped"], self._references).load()
             set_global_states(saved["generators"])
-        elif "guest" not in self.__dict__:
+        elif "wrapped" not in self.__dict__:
             with _kept_torch():  # the run has seeded it, and dropout in the model draws what it does for others
                 seed_globals(int(self.generator.integers(1, 2**31)[0]), "guest")
-            self.guest = self.make(learner)
+            self.wrapped = self.make(learner)
             self._references = LearnerReferences(learner)
             self.save()  # what cannot be saved is refused now, and not after minutes
 
@@ -89,18 +89,18 @@ class OnlineLearner(Part):
         Raises:
             Refused: Something in it cannot be pickled.
         """
-        if "guest" not in self.__dict__:
+        if "wrapped" not in self.__dict__:
             return {}
         buffer = io.BytesIO()
         try:
-            Pickler(buffer, self._references).dump(self.guest)
+            Pickler(buffer, self._references).dump(self.wrapped)
         except Exception as error:
             raise Refused(
                 f"{self.name} holds something that cannot be saved ({type(error).__name__}: {error}), so its run could "
                 "not go on after an interruption; keep open files, iterators and locks out of its attributes"
             ) from error
         pickled = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
-        return {"guest": pickled, "generators": global_states()}
+        return {"wrapped": pickled, "generators": global_states()}
 
     def load(self, saved: dict[str, Any], device: Any = None) -> None:
         """Return to what :meth:`save` gave; the guest is made of it when the run goes on, on the device it was on."""
@@ -108,7 +108,7 @@ class OnlineLearner(Part):
         if saved:
             self._saved = saved
         else:
-            self.__dict__.pop("guest", None)
+            self.__dict__.pop("wrapped", None)
 
     @property
     def state_bytes(self) -> int:
@@ -117,7 +117,7 @@ class OnlineLearner(Part):
         Texts count once, however many objects hold them: so one that has gone on from a snapshot counts the same.
         """
         try:
-            return size(self.save()["guest"].numpy().tobytes())
+            return size(self.save()["wrapped"].numpy().tobytes())
         except (Refused, KeyError):
             return 0
 

@@ -93,6 +93,6 @@ class Job(Protocol):
         """What looks wrong although nothing failed; where it did, nothing is said to have never happened."""
         ...
 
-    def cut(self, places: list[int], iterations: int, evaluator: Any) -> None:
+    def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
         """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
         ...

@@ -110,7 +110,7 @@ def stratified(y: Index, n: int, purpose: str) -> Mask:
     return mask
 
 
-def cut(
+def split_off_test(
     x: NDArray[Any], y: NDArray[Any], purpose: str = "data/test", *, test: float = 0.2, where: str
 ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Training and test rows of a set that comes without a split: a fixed stratified one, the same for every seed.

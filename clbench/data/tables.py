@@ -18,7 +18,7 @@ from clbench.data.cache import cached
 from clbench.data.labels import label_array, some
 from clbench.data.parquet import LABELS
 from clbench.data.roots import locate
-from clbench.data.splits import cut
+from clbench.data.splits import split_off_test
 
 LABEL_COLUMNS = (*LABELS, "y")
 TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
@@ -107,7 +107,7 @@ def splits(
     told = "split" if split is None and _tells(frame, "split") and label != "split" else split
     if told is None:
         x, y = rows(frame, label, where)
-        first, second = cut(x, label_array(y, len(x), f"{where}: column {label!r}"), test=test, where=where)
+        first, second = split_off_test(x, label_array(y, len(x), f"{where}: column {label!r}"), test=test, where=where)
         return first, second
     words = frame[told].astype(str).str.strip().str.lower()
     known = words.isin((*TRAIN, *TEST))

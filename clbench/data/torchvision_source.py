@@ -26,7 +26,7 @@ from clbench.data.idx import check_idx
 from clbench.data.images import decode_all
 from clbench.data.labels import check_range
 from clbench.data.roots import Missing, may_download
-from clbench.data.splits import cut
+from clbench.data.splits import split_off_test
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -192,7 +192,7 @@ def _decode(class_name: str, root: Path, size: int | None, scale: float | None, 
         if names is not None:
             check_range(y, len(names), where)
     if len(decoded) == 1:
-        decoded = cut(*decoded[0], "data/torchvision", where=where)
+        decoded = split_off_test(*decoded[0], "data/torchvision", where=where)
     return assemble(class_name, decoded[0], decoded[1], where=where, class_names=names, scale=scale)
 
 

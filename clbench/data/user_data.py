@@ -18,7 +18,7 @@ from clbench.core.types import Dataset
 from clbench.data import from_arrays, load, tables
 from clbench.data.labels import as_array, label_array
 from clbench.data.pixel_values import Layout
-from clbench.data.splits import cut
+from clbench.data.splits import split_off_test
 
 TAKES = (
     "a clbench.Dataset; a name, such as 'digits' or 'csv:FILE'; (x_train, y_train, x_test, y_test), as it is, in two "
@@ -91,7 +91,7 @@ def _halves(thing: Any) -> tuple[Split, Split]:
     if isinstance(thing, Mapping) and not _is_bunch(thing):
         return _of_mapping(thing)
     if _is_split(thing):
-        return _cut(thing)
+        return _split_off_test(thing)
     if not isinstance(thing, tuple | list) or len(thing) not in (2, 3, 4):
         raise _unknown(thing)
     if len(thing) == 4:
@@ -100,7 +100,7 @@ def _halves(thing: Any) -> tuple[Split, Split]:
     if label is not None and not all(map(_is_frame, parts)):
         raise Refused(f"{WHERE}: the label column {label!r} goes with pandas frames; this is {_kind(thing)}")
     if len(parts) == 1:
-        return _cut(parts[0], label)
+        return _split_off_test(parts[0], label)
     if len(parts) == 2 and all(_is_split(part) for part in parts) and not _is_x_and_y(*parts):
         if all(map(_is_frame, parts)):
             first, second = tables.pair(*map(_pandas, parts), where=WHERE, label=label)
@@ -108,7 +108,7 @@ def _halves(thing: Any) -> tuple[Split, Split]:
         train, test = map(_split, parts)
         return train, test
     if len(parts) == 2 and not any(_is_split(part, arrays=False) or isinstance(part, Mapping) for part in parts):
-        return _cut((parts[0], parts[1]))
+        return _split_off_test((parts[0], parts[1]))
     raise _unknown(thing)
 
 
@@ -134,7 +134,7 @@ def _of_mapping(thing: Mapping[str, Any]) -> tuple[Split, Split]:
     return (*train, None), (*_plain(known[f"x_{test}"], known[f"y_{test}"]), None)
 
 
-def _cut(thing: Any, label: str | None = None) -> tuple[Split, Split]:
+def _split_off_test(thing: Any, label: str | None = None) -> tuple[Split, Split]:
     """Training and test rows of what comes without a split, or tells it in a column."""
     if _is_frame(thing):
         train, test = tables.splits(_pandas(thing), where=WHERE, label=label)
@@ -142,7 +142,7 @@ def _cut(thing: Any, label: str | None = None) -> tuple[Split, Split]:
     x, y, names = _split(thing)
     x = as_array(x, f"{WHERE}: x")
     y = label_array(y, len(x), f"{WHERE}: y")
-    train, test = cut(x, y, where=WHERE)
+    train, test = split_off_test(x, y, where=WHERE)
     return (*train, names), (*test, names)
 
 

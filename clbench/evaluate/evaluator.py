@@ -128,8 +128,8 @@ class Evaluator(Panels):
         """Look, whatever the schedule says; otherwise as :meth:`look`."""
         began, cost = perf_counter(), learner.cost
         panel = self.panel(learner, kind, experience)
-        world = None if kind is Kind.STEP else (learner.standing(), self._competes.copy(), self._views)
-        if kind is Kind.SWITCH and self._nothing_new(world, step):
+        conditions = None if kind is Kind.STEP else (learner.standing(), self._competes.copy(), self._views)
+        if kind is Kind.SWITCH and self._nothing_new(conditions, step):
             self._again(panel)
         else:
             booked = cost.extra_forward_rows, cost.extra_seconds
@@ -139,7 +139,7 @@ class Evaluator(Panels):
             asked = cost.extra_forward_rows - booked[0]  # by parts that read out with a pass of their own
             cost.extra_forward_rows, cost.extra_seconds = booked
             cost.evaluation_rows += len(panel.x) + asked
-        self._before = world
+        self._before = conditions
         self._looks.append((step, int(kind), experience, began - self._started - self.seconds, panel.tasks))
         self._competing.append(panel.competing)
         cost.looks += 1
@@ -150,13 +150,13 @@ class Evaluator(Panels):
                 call(experience)
         self.seconds += perf_counter() - began
 
-    def _nothing_new(self, world: tuple[Any, ...] | None, step: int) -> bool:
+    def _nothing_new(self, conditions: tuple[Any, ...] | None, step: int) -> bool:
         """Whether a look at a switch would show what the look just before it showed: the same weights (no step was
         taken since), inputs, labels and competing classes, and nothing else that predictions depend on has changed."""
         before = self._before
-        if before is None or world is None or not self._looks or self._looks[-1][0] != step:
+        if before is None or conditions is None or not self._looks or self._looks[-1][0] != step:
             return False
-        return bool(before[0] == world[0] and all(map(np.array_equal, before[1:], world[1:])))
+        return bool(before[0] == conditions[0] and all(map(np.array_equal, before[1:], conditions[1:])))
 
     def _again(self, panel: Panel) -> None:
         """Write down once more what the last look showed, whose tasks are the same in another order."""

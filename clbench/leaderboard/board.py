@@ -142,7 +142,7 @@ class Board:
     shown: tuple[str, ...]
 
     @property
-    def hosted(self) -> bool:
+    def has_other_engines(self) -> bool:
         """Whether any row was run by another library's loop."""
         return any(row.engine != "clbench" for table in self.tables for row in table.rows)
 

@@ -45,7 +45,7 @@ def cells(board: Board, table: Table, *, decimals: int = 2) -> list[list[str]]:
         [
             str(row.rank or NOTHING),
             row.strategy,
-            *([row.engine] if board.hosted else []),
+            *([row.engine] if board.has_other_engines else []),
             f"{len(row.finished)}/{len(table.seeds)}",
             *(
                 number(row.metrics[name], name, expected=len(row.finished), decimals=decimals)
@@ -66,12 +66,18 @@ def footnotes(table: Table) -> list[str]:
 
 
 def _header(board: Board) -> list[str]:
-    return ["#", "Strategy", *(["Run by"] if board.hosted else []), "Seeds", *(heading(name) for name in board.shown)]
+    return [
+        "#",
+        "Strategy",
+        *(["Run by"] if board.has_other_engines else []),
+        "Seeds",
+        *(heading(name) for name in board.shown),
+    ]
 
 
 def _left(board: Board) -> tuple[int, ...]:
     """Columns of words; all others are numbers."""
-    return (1, 2) if board.hosted else (1,)
+    return (1, 2) if board.has_other_engines else (1,)
 
 
 LEGEND = "mean ± half-width of the 95 % Student-t interval over seeds; accuracies in percent"

@@ -51,7 +51,7 @@ class Line:
     seeds: int
 
 
-def bounds(trace: Trace) -> Curve:
+def experience_boundaries(trace: Trace) -> Curve:
     """Iterations done when each experience began, and at the end, (E + 1,)."""
     return np.concatenate([[0], trace.step[end_looks(trace)]]).astype(float)
 
@@ -105,7 +105,7 @@ def since_switch(trace: Trace, *, before: int, after: int) -> Series:
         Undefined: There are no step looks, or no task is ever absent after its first visit.
     """
     step_looks(trace)
-    scores, start = end_scores(trace), bounds(trace)
+    scores, start = end_scores(trace), experience_boundaries(trace)
     found = []
     for experience in switched(trace):
         old = np.flatnonzero((trace.first_visit < experience) & ~trace.present[experience])

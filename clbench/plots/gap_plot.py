@@ -9,7 +9,7 @@ import numpy as np
 
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import curves
-from clbench.plots.plotted_runs import Runs, choose, default_window, has_step_looks, median_bounds, rows_error
+from clbench.plots.plotted_runs import Runs, choose, default_window, has_step_looks, median_boundaries, rows_error
 from clbench.plots.style import (
     ARRIVED,
     INK,
@@ -72,8 +72,8 @@ def stability_gap(
 
     runs = choose(records, benchmark, strategies)
     streams = runs.following()
-    bounds = median_bounds(streams)
-    switches = _choose_switches(len(bounds) - 1) if has_step_looks(streams) else []
+    boundaries = median_boundaries(streams)
+    switches = _choose_switches(len(boundaries) - 1) if has_step_looks(streams) else []
     looks = styles(runs.labels)
 
     figure = Figure(figsize=(WIDTH, 6.9 if switches else 4.2), facecolor="white")
@@ -82,8 +82,8 @@ def stability_gap(
         2 if switches else 1, max(1, len(switches)), height_ratios=[1.35, 1] if switches else [1]
     )
     main = figure.add_subplot(grid[0, :])
-    _draw_stream(main, runs.traces, bounds, looks=looks, tasks=tasks)
-    window = window or default_window(np.diff(bounds)[1:].tolist() or [bounds[-1]])
+    _draw_stream(main, runs.traces, boundaries, looks=looks, tasks=tasks)
+    window = window or default_window(np.diff(boundaries)[1:].tolist() or [boundaries[-1]])
     lower: list[Axes] = []
     for column, switch in enumerate(switches):
         axes = figure.add_subplot(grid[1, column], sharey=lower[0] if lower else None)
@@ -93,7 +93,7 @@ def stability_gap(
     if lower:
         lower[0].set_ylabel("accuracy, tasks seen before", color=INK)
         lower[0].set_ylim(*limits(lower))
-    marked = how_marked(len(bounds) - 1) + ", magnified below" * bool(switches)
+    marked = how_marked(len(boundaries) - 1) + ", magnified below" * bool(switches)
     marked += f" · {ARRIVED}" * any(line.get_label() == "_arrived" for axes in lower for line in axes.get_lines())
     _headline(main, runs, tasks=tasks, marked=marked)
     legend(figure, main)
@@ -109,7 +109,7 @@ def _choose_switches(experiences: int) -> list[int]:
 def _draw_stream(
     axes: Axes,
     runs: Mapping[str, Sequence[Trace]],
-    bounds: curves.Curve,
+    boundaries: curves.Curve,
     *,
     looks: Mapping[str, Style],
     tasks: curves.Tasks,
@@ -121,19 +121,19 @@ def _draw_stream(
         series, follows = [], True
         for trace in traces:
             own = curves.series(trace, curves.selected(trace, tasks))
-            if trace.n_experiences == len(bounds) - 1:
-                stretched |= not np.array_equal(curves.bounds(trace), bounds)
-                series.append(own._replace(x=np.interp(own.x, curves.bounds(trace), bounds)))
+            if trace.n_experiences == len(boundaries) - 1:
+                stretched |= not np.array_equal(curves.experience_boundaries(trace), boundaries)
+                series.append(own._replace(x=np.interp(own.x, curves.experience_boundaries(trace), boundaries)))
             else:
                 follows = False
                 series.append(
-                    curves.Series(bounds[[0, -1]], *(np.repeat(values[-1], 2) for values in (own.y, own.error)))
+                    curves.Series(boundaries[[0, -1]], *(np.repeat(values[-1], 2) for values in (own.y, own.error)))
                 )
         name = label if follows else f"{label} (final)"
         draw_line(axes, curves.over_seeds(series), looks[label], label=name, place=place / len(runs))
-    mark_switches(axes, bounds)
-    name_experiences(axes, bounds)
-    axes.set_xlim(0, bounds[-1])
+    mark_switches(axes, boundaries)
+    name_experiences(axes, boundaries)
+    axes.set_xlim(0, boundaries[-1])
     axes.set_ylim(0, 1.01)
     axes.set_xlabel("iteration" + (" (experiences scaled to their median length)" if stretched else ""), color=INK)
     axes.set_ylabel("accuracy, first task" if tasks == "first" else "accuracy, tasks seen so far", color=INK)
@@ -150,7 +150,7 @@ def _draw_switch(
         for trace in traces:
             old = np.broadcast_to(trace.first_visit < switch, trace.score.shape)
             own = curves.series(trace, old & (trace.kind != Kind.START)[:, None])
-            x = own.x - curves.bounds(trace)[switch]
+            x = own.x - curves.experience_boundaries(trace)[switch]
             # one look beyond each edge, so that lines between sparse looks do not stop short of it
             first, last = np.searchsorted(x, -before), np.searchsorted(x, window, side="right")
             shown = slice(max(0, first - 1), last + 1)

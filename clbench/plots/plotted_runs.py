@@ -82,9 +82,11 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     return made
 
 
-def median_bounds(runs: Mapping[str, Sequence[Trace]]) -> curves.Curve:
+def median_boundaries(runs: Mapping[str, Sequence[Trace]]) -> curves.Curve:
     """Iterations at which experiences begin, and the end, (E + 1,): the median over runs of one stream."""
-    made: curves.Curve = np.median([curves.bounds(trace) for traces in runs.values() for trace in traces], axis=0)
+    made: curves.Curve = np.median(
+        [curves.experience_boundaries(trace) for traces in runs.values() for trace in traces], axis=0
+    )
     return made
 
 

@@ -11,7 +11,7 @@ from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves, get
 from clbench.metrics.interval import half_width
-from clbench.plots.plotted_runs import choose, median_bounds
+from clbench.plots.plotted_runs import choose, median_boundaries
 
 BLOCKS, DIGITS = "▁▂▃▄▅▆▇█", "0123456789"
 NARROWEST, LABEL = 10, 32
@@ -60,7 +60,7 @@ def _block(
 ) -> str:
     """One benchmark: a heading, the marks, and the lines."""
     runs = choose(records, benchmark, strategies)
-    bounds = median_bounds(runs.following())
+    boundaries = median_boundaries(runs.following())
     scores = {
         label: [_percent(traces, name, ascii=ascii) for name in ("acc", "wc_acc")]
         for label, traces in runs.traces.items()
@@ -73,13 +73,12 @@ def _block(
     columns = room - label_width
 
     heading = f"{runs.benchmark}: mean accuracy on the tasks seen so far"
-    detail = (
-        f"{_count(len(bounds) - 1, 'experience')}, {bounds[-1]:.0f} iterations, {_seeds(runs.seeds)}; {_scale(ascii)}"
-    )
-    marks = _marks(bounds, columns, ascii=ascii)
+    length = f"{_count(len(boundaries) - 1, 'experience')}, {boundaries[-1]:.0f} iterations"
+    detail = f"{length}, {_seeds(runs.seeds)}; {_scale(ascii)}"
+    marks = _marks(boundaries, columns, ascii=ascii)
     text = [heading[:width], detail[:width], _row("", marks, "ACC", "WC-ACC", widths=(label_width, columns, *numbers))]
     for label in order:
-        line = _line(runs.traces[label], bounds, columns, ascii=ascii)
+        line = _line(runs.traces[label], boundaries, columns, ascii=ascii)
         text.append(
             _row(_short(label, label_width, ascii), line, *scores[label], widths=(label_width, columns, *numbers))
         )
@@ -87,38 +86,38 @@ def _block(
     return block.encode("ascii", "replace").decode() if ascii else block
 
 
-def _line(traces: Sequence[Trace], bounds: curves.Curve, columns: int, *, ascii: bool) -> str:
+def _line(traces: Sequence[Trace], boundaries: curves.Curve, columns: int, *, ascii: bool) -> str:
     """One character per column, from the mean over seeds of the mean accuracy on seen tasks."""
-    values = heights(traces, bounds, columns)
+    values = heights(traces, boundaries, columns)
     ramp = DIGITS if ascii else BLOCKS
     return "".join(ramp[min(int(value * len(ramp)), len(ramp) - 1)] for value in values)
 
 
-def heights(traces: Sequence[Trace], bounds: curves.Curve, columns: int) -> curves.Curve:
+def heights(traces: Sequence[Trace], boundaries: curves.Curve, columns: int) -> curves.Curve:
     """Mean accuracy on the tasks seen so far in each of ``columns`` equal shares of the iterations, (columns,).
 
     Args:
-        traces: A seed each; their experiences are scaled to ``bounds``.
-        bounds: (E + 1,) iterations at which experiences begin, and the end.
+        traces: A seed each; their experiences are scaled to ``boundaries``.
+        boundaries: (E + 1,) iterations at which experiences begin, and the end.
         columns: How many, at least 1.
     """
-    fine = (np.arange(columns * FINE) + 0.5) * bounds[-1] / (columns * FINE)
+    fine = (np.arange(columns * FINE) + 0.5) * boundaries[-1] / (columns * FINE)
     rows = []
     for trace in traces:
         own = curves.series(trace, curves.selected(trace, "seen"))
-        if trace.n_experiences == len(bounds) - 1:
-            rows.append(np.interp(fine, np.interp(own.x, curves.bounds(trace), bounds), own.y))
+        if trace.n_experiences == len(boundaries) - 1:
+            rows.append(np.interp(fine, np.interp(own.x, curves.experience_boundaries(trace), boundaries), own.y))
         else:
             rows.append(np.full(len(fine), own.y[-1]))
     averaged: curves.Curve = np.mean(rows, axis=0).reshape(columns, FINE).mean(axis=1)
     return averaged
 
 
-def _marks(bounds: curves.Curve, columns: int, *, ascii: bool) -> str:
+def _marks(boundaries: curves.Curve, columns: int, *, ascii: bool) -> str:
     """A mark above the column in which an experience begins; none where they would stand in every other column."""
-    if 3 * (len(bounds) - 2) > columns:
+    if 3 * (len(boundaries) - 2) > columns:
         return ""
-    at = {min(int(bound / bounds[-1] * columns), columns - 1) for bound in bounds[1:-1]}
+    at = {min(int(bound / boundaries[-1] * columns), columns - 1) for bound in boundaries[1:-1]}
     return "".join(("|" if ascii else "╷") if column in at else " " for column in range(columns))
 
 

@@ -187,23 +187,23 @@ def how_marked(experiences: int) -> str:
     return "ticks above: switches" if experiences > MANY_EXPERIENCES else "dotted: switches"
 
 
-def mark_switches(axes: Axes, bounds: Curve) -> None:
+def mark_switches(axes: Axes, boundaries: Curve) -> None:
     """Mark where experiences but the first begin: by dotted lines, or by ticks where there are many."""
-    if len(bounds) - 1 > MANY_EXPERIENCES:
+    if len(boundaries) - 1 > MANY_EXPERIENCES:
         axes.vlines(
-            bounds[1:-1], 1, 1.03, color=MUTED, linewidth=0.6, transform=axes.get_xaxis_transform(), clip_on=False
+            boundaries[1:-1], 1, 1.03, color=MUTED, linewidth=0.6, transform=axes.get_xaxis_transform(), clip_on=False
         )
         return
-    for boundary in bounds[1:-1]:
+    for boundary in boundaries[1:-1]:
         axes.axvline(boundary, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
 
 
-def name_experiences(axes: Axes, bounds: Curve, *, short: bool = False) -> None:
+def name_experiences(axes: Axes, boundaries: Curve, *, short: bool = False) -> None:
     """Numbers of the experiences above the axes, where there is room for them."""
-    if len(bounds) > 22:
+    if len(boundaries) > 22:
         return
-    for experience, middle in enumerate((bounds[1:] + bounds[:-1]) / 2):
-        text = str(experience) if short or len(bounds) > 9 else f"experience {experience}"
+    for experience, middle in enumerate((boundaries[1:] + boundaries[:-1]) / 2):
+        text = str(experience) if short or len(boundaries) > 9 else f"experience {experience}"
         axes.text(middle, 1.015, text, transform=axes.get_xaxis_transform(), ha="center", color=MUTED, fontsize=8.5)
 
 

@@ -113,7 +113,7 @@ def _with_switches(runs: Mapping[str, Sequence[Trace]]) -> tuple[dict[str, list[
 
 def _lengths(trace: Trace) -> list[float]:
     """Iterations of the experiences from which an old task is absent, and of those before them."""
-    length = np.diff(curves.bounds(trace))
+    length = np.diff(curves.experience_boundaries(trace))
     return [float(length[k]) for switch in curves.switched(trace) for k in (switch - 1, switch)]
 
 

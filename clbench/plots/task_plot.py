@@ -11,7 +11,7 @@ import numpy as np
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves
 from clbench.metrics.ends import visited
-from clbench.plots.plotted_runs import Runs, choose, median_bounds, rows_error
+from clbench.plots.plotted_runs import Runs, choose, median_boundaries, rows_error
 from clbench.plots.style import (
     INK,
     Style,
@@ -70,20 +70,20 @@ def task_curves(
     for place, (label, traces) in enumerate(runs.traces.items()):
         axes = figure.add_subplot(rows, columns, place + 1, sharey=panels[0] if panels else None)
         panels.append(axes)
-        bounds = median_bounds({label: traces})
-        _draw_tasks(axes, traces, bounds, looks=looks, bands=bands)
-        axes.set_title(label, loc="left", fontsize=10.5, color=INK, pad=16 if 2 < len(bounds) <= 22 else 8)
+        boundaries = median_boundaries({label: traces})
+        _draw_tasks(axes, traces, boundaries, looks=looks, bands=bands)
+        axes.set_title(label, loc="left", fontsize=10.5, color=INK, pad=16 if 2 < len(boundaries) <= 22 else 8)
         axes.tick_params(labelleft=place % columns == 0)
         if place % columns == 0:
             axes.set_ylabel("accuracy", color=INK)
         if place >= len(runs.records) - columns:
-            axes.set_xlabel("iteration" + _stretched(traces, bounds), color=INK)
+            axes.set_xlabel("iteration" + _stretched(traces, boundaries), color=INK)
     legend(figure, _named(panels[0], figure), by_end=False)
     return figure
 
 
 def _draw_tasks(
-    axes: Axes, traces: Sequence[Trace], bounds: curves.Curve, *, looks: Mapping[str, Style], bands: bool
+    axes: Axes, traces: Sequence[Trace], boundaries: curves.Curve, *, looks: Mapping[str, Style], bands: bool
 ) -> None:
     """One panel: a line per task that every seed visits."""
     plain(axes)
@@ -92,16 +92,16 @@ def _draw_tasks(
         for trace in traces:
             if place in visited(trace):
                 own = curves.one_task(trace, place)
-                series.append(own._replace(x=np.interp(own.x, curves.bounds(trace), bounds)))
+                series.append(own._replace(x=np.interp(own.x, curves.experience_boundaries(trace), boundaries)))
         if len(series) == len(traces):
             begin = max(each.x[0] for each in series)
             line = curves.over_seeds([_from(each, begin) for each in series])
             width = 1.6 if bands else 1.1
             draw_line(axes, line, style, label=name, place=place / len(looks), band=bands, width=width)
-    mark_switches(axes, bounds)
-    if len(bounds) > 2:
-        name_experiences(axes, bounds, short=True)
-    axes.set_xlim(0, bounds[-1])
+    mark_switches(axes, boundaries)
+    if len(boundaries) > 2:
+        name_experiences(axes, boundaries, short=True)
+    axes.set_xlim(0, boundaries[-1])
     axes.set_ylim(0, 1.01)
 
 
@@ -115,8 +115,8 @@ def _experiences(runs: Runs) -> int:
     return max(trace.n_experiences for traces in runs.traces.values() for trace in traces)
 
 
-def _stretched(traces: Sequence[Trace], bounds: curves.Curve) -> str:
-    same = all(np.array_equal(curves.bounds(trace), bounds) for trace in traces)
+def _stretched(traces: Sequence[Trace], boundaries: curves.Curve) -> str:
+    same = all(np.array_equal(curves.experience_boundaries(trace), boundaries) for trace in traces)
     return "" if same else " (experiences scaled to their median length)"
 
 

@@ -26,7 +26,7 @@ from clbench.core.types import Index, Stream, content_hash
 from clbench.evaluate import Evaluator, Subject
 from clbench.running.plan import Cell
 from clbench.running.prepare import Run, Skip, prepare_job
-from clbench.training.passes import Cut
+from clbench.training.passes import BatchSplit
 
 PILOT = 6
 """Iterations that show how many can be afforded."""
@@ -281,7 +281,7 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     clock = Clock(run.evaluator, places, iterations, _waiter(device))
     inputs = _inputs(run.evaluator)
     looks = _looks(there, look_schedules.due(evaluation.schedule, evaluation.every))
-    run.cut(places, iterations, clock)
+    run.shorten(places, iterations, clock)
     clock.since = perf_counter()
     run.train()
     return _Sample(setup, clock, there, looks, inputs)
@@ -290,8 +290,8 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
 def _iterations(stream: Stream, training: Training, share: int, fewest: int) -> Index:
     if training.iterations is not None:
         return np.full(len(stream), training.iterations * share)
-    cut = Cut(training.batch_size, training.drop_last, fewest)
-    return training.epochs * np.array([cut.count(len(experience)) for experience in stream])
+    split = BatchSplit(training.batch_size, training.drop_last, fewest)
+    return training.epochs * np.array([split.count(len(experience)) for experience in stream])
 
 
 def _looks(iterations: Index, due: look_schedules.Due) -> Index:

@@ -22,7 +22,7 @@ from clbench.strategies import STRATEGIES
 from clbench.strategies import notation as strategy_text
 from clbench.strategies.chain import check as check_chain
 from clbench.strategies.chain import declared
-from clbench.training.passes import Cut
+from clbench.training.passes import BatchSplit
 
 
 @dataclass(frozen=True)
@@ -240,7 +240,7 @@ def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset
         if what not in done:
             done.add(what)
             stream = make_stream(cell.config["stream"], cell.seed, data_dir=data_dir, dataset=dataset)
-            Cut(training["batch_size"], drop_last=True).check(len(experience) for experience in stream)
+            BatchSplit(training["batch_size"], drop_last=True).check(len(experience) for experience in stream)
 
 
 @cache

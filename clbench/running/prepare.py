@@ -39,7 +39,7 @@ from clbench.training.learner import Learner
 from clbench.training.loop import Cursor, train
 from clbench.training.memory import Memory
 from clbench.training.optimizers import optimizer
-from clbench.training.passes import Cut
+from clbench.training.passes import BatchSplit
 from clbench.training.probe import Probe
 
 
@@ -156,7 +156,7 @@ class Run:
         settings = self.cell.config
         return alarms(self.chain, self.learner, self.stream, self.evaluator.trace(), settings=settings, done=done)
 
-    def cut(self, places: list[int], iterations: int, evaluator: Any) -> None:
+    def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
         """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
         training = {**self.cell.config["training"], "iterations": iterations}
         self.cell, self.share = replace(self.cell, config={**self.cell.config, "training": training}), 1
@@ -289,12 +289,12 @@ def assembled(cell: Cell, parts: list[Part], setup: RunSetup) -> Run:
         separate_heads=settings["model"]["heads"] == "separate",
         clip_norm=training.clip_norm,
     )
-    cut = Cut(training.batch_size, training.drop_last, learner.fewest)
-    cut.check(len(experience) for experience in stream)
+    split = BatchSplit(training.batch_size, training.drop_last, learner.fewest)
+    split.check(len(experience) for experience in stream)
     learner.predictors, learner.reader = chain.predict, chain.answer
     learner.steps_itself = chain.observe is not None
     if "length" in settings.get("reveal", ()):
-        learner.total_steps = _total_steps(stream, training, setup.share, cut)
+        learner.total_steps = _total_steps(stream, training, setup.share, split)
         learner.length = len(stream) if shows_boundaries(stream) else None
     if settings["evaluation"].get("probe"):
         learner.probe = Probe(settings["evaluation"]["probe"])
@@ -332,10 +332,10 @@ def _revealed(stream: Stream, settings: Mapping[str, Any], given: UserObjects) -
     return frozenset(name for name, there in provided.items() if there)
 
 
-def _total_steps(stream: Stream, training: Training, share: int, cut: Cut) -> int:
+def _total_steps(stream: Stream, training: Training, share: int, split: BatchSplit) -> int:
     if training.iterations is not None:
         return training.iterations * share * len(stream)
-    return training.epochs * sum(cut.count(len(experience)) for experience in stream)
+    return training.epochs * sum(split.count(len(experience)) for experience in stream)
 
 
 def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: int, given: UserObjects) -> nn.Module:

@@ -10,7 +10,7 @@ import numpy as np
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Index, Stream
-from clbench.scenarios.ordered import check_classes, choose, cut_stream, singles
+from clbench.scenarios.ordered import check_classes, choose, ordered_stream, singles
 from clbench.scenarios.shared_settings import Output, check_experiences, common
 
 Groups = list[Index]
@@ -75,7 +75,7 @@ def blurry(
             raise Refused(f"width = {width} belongs to variant = 'linear', not to {variant!r}; leave it out", "width")
         homes, chosen, realised = _leaking(dataset, seed, experiences, (disjoint, blurry), variant == "si_blurry")
     sizes = [len(rows) for rows in chosen]
-    return cut_stream(
+    return ordered_stream(
         dataset,
         seed,
         sequence=np.concatenate(chosen),

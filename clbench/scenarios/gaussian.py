@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Index, Stream
-from clbench.scenarios.ordered import check_classes, cut_stream, even, singles
+from clbench.scenarios.ordered import check_classes, even, ordered_stream, singles
 from clbench.scenarios.shared_settings import Output, check_experiences, common
 
 CHUNK = 1 << 20
@@ -76,7 +76,7 @@ def gaussian(
     place[order] = np.arange(len(order))
     peaks = (place + 0.5) / len(place)  # (C,), the moment of each class
     sequence = (_drawn if replace else _dealt)(dataset, seed, peaks, width, rows)
-    return cut_stream(
+    return ordered_stream(
         dataset,
         seed,
         sequence=sequence,

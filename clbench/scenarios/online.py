@@ -9,7 +9,7 @@ import numpy as np
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Index, Stream
-from clbench.scenarios.ordered import check_classes, choose, cut_stream, even, singles
+from clbench.scenarios.ordered import check_classes, choose, even, ordered_stream, singles
 from clbench.scenarios.shared_settings import Output, check_experiences, common
 
 Tasks = Literal["all", "classes", "groups"]
@@ -70,7 +70,7 @@ def online(
     looked_at = tasks or ("all" if kind == "iid" else "groups")
     choose("tasks", looked_at, ("all", "classes") if kind == "iid" else ("all", "classes", "groups"))
     realised: dict[str, Any] = {"groups": [group.tolist() for group in members]} if kind == "class" else {}
-    return cut_stream(
+    return ordered_stream(
         dataset,
         seed,
         sequence=rows,

@@ -103,7 +103,7 @@ def task_of_class(groups: Sequence[Index], n_classes: int) -> Index:
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class OrderedExperiences:
     """Builds experience i: rows ``bounds[i]`` to ``bounds[i + 1]`` of one sequence.
 
     Args:
@@ -138,7 +138,7 @@ class Cut:
         )
 
 
-def cut_stream(
+def ordered_stream(
     dataset: Dataset,
     seed: int,
     *,
@@ -167,7 +167,9 @@ def cut_stream(
         dataset=dataset,
         tasks=whole_task(dataset) if groups is None else group_tasks(dataset, groups),
         length=len(bounds) - 1,
-        build=Cut(dataset.train, sequence.astype(np.int32), bounds, task_of, shared.boundaries, shuffled),
+        build=OrderedExperiences(
+            dataset.train, sequence.astype(np.int32), bounds, task_of, shared.boundaries, shuffled
+        ),
         n_outputs=dataset.n_classes,
         seed=seed,
         description={"output": shared.output, "boundaries": shared.boundaries, **description},

@@ -123,10 +123,10 @@ def check(parts: Sequence[Part]) -> None:
     for part, name in zip(parts, names, strict=True):
         for need in part.needs - NEEDS:
             raise Refused(f"{name} needs {need!r}, which nothing gives; {did_you_mean(need, NEEDS)}")
-        for thing in part.owns | {thing for hook, thing in SOLE.items() if _defines(part, hook)}:
-            if thing in owner:
-                raise Refused(f"{owner[thing]} and {name} cannot be joined: both set the {thing}; keep one of them")
-            owner[thing] = name
+        for role in part.owns | {role for hook, role in SOLE.items() if _defines(part, hook)}:
+            if role in owner:
+                raise Refused(f"{owner[role]} and {name} cannot be joined: both set the {role}; keep one of them")
+            owner[role] = name
         for other, why in part.conflicts.items():
             if other in classes:
                 raise Refused(f"{name} and {names[classes.index(other)]} cannot be joined: {why}")

@@ -87,13 +87,13 @@ class GDumb(Part):
             self._train(learner)
 
     def _train(self, learner: Learner) -> None:
-        from clbench.training.passes import Cut
+        from clbench.training.passes import BatchSplit
 
         learner.w.data.copy_(self.state["w"])
         for name, buffer in learner.model.named_buffers():
             buffer.copy_(self.state["buffers"][name])
         memory = learner.memory
-        per_pass = Cut(self.batch_size, fewest=learner.fewest).count(len(memory))
+        per_pass = BatchSplit(self.batch_size, fewest=learner.fewest).count(len(memory))
         learner.fit(
             memory.draw(len(memory), generator=self.generator),
             steps=self.passes * per_pass,

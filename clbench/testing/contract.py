@@ -19,7 +19,7 @@ _ASKED: tuple[Callable[[Trial], str | None], ...] = (
     run_properties.unwatched,
     run_properties.identity,
     information_barriers.randomness,
-    information_barriers.surroundings,
+    information_barriers.process_state,
     information_barriers.test_rows,
     information_barriers.hidden_labels,
     information_barriers.future,
@@ -33,7 +33,7 @@ _ASKED: tuple[Callable[[Trial], str | None], ...] = (
     run_properties.device,
     run_properties.workers,
 )
-_ALONE = {"randomness", "surroundings", "needs", "memory", "state", "device"}
+_ALONE = {"randomness", "process_state", "needs", "memory", "state", "device"}
 """What a run shows by itself; the others compare two."""
 _BY_NAME = {ask.__name__: ask for ask in _ASKED}
 

@@ -20,10 +20,10 @@ FEW = 5
 """Distinct rows that may be met by chance, as where a class has one row and its mean is kept."""
 
 LIBRARIES = ("clbench", "torch", "numpy", "sklearn", "builtins")
-"""Whose objects are not looked into: a learner that is kept holds the stream, and that is no hoard."""
+"""Whose objects are not looked into: a learner that is kept holds the stream, and that is no hidden buffer."""
 
 
-class Hoards:
+class HiddenBuffers:
     """Watches a run for rows of earlier experiences in ``state`` and attributes of its parts.
 
     Rows are known by the inputs that batches have shown, by their raw values, and by the columns of the index matrix,

@@ -21,7 +21,7 @@ from clbench.running import prepare as preparing
 from clbench.running.prepare import Run, UserObjects
 from clbench.scenarios import merging
 from clbench.testing.compare_runs import difference
-from clbench.testing.process_state import surrounding
+from clbench.testing.process_state import read_process_state
 from clbench.testing.run_properties import ask_sound
 from clbench.testing.trial_runs import BENCHMARK, Blind, Broken, Halted, Skipped, Stop, Trial, ends
 
@@ -66,13 +66,13 @@ def randomness(trial: Trial) -> None:
         raise Broken(f"the result follows the state of a global generator: {told}; {OWN}")
 
 
-def surroundings(trial: Trial) -> None:
+def process_state(trial: Trial) -> None:
     """The working directory, its files, the environment and torch's settings stay as they were."""
     run = trial.ready()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        before = surrounding()
+        before = read_process_state()
         trial.train(run, looks=Blind())
-        after = surrounding()
+        after = read_process_state()
         written = sorted(path.name for path in Path(folder).iterdir())
     for what, value in before.items():
         if after[what] != value:

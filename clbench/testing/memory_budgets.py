@@ -6,7 +6,7 @@ import numpy as np
 
 from clbench.running.prepare import Run
 from clbench.testing.compare_runs import size
-from clbench.testing.hidden_buffers import Hoards
+from clbench.testing.hidden_buffers import HiddenBuffers
 from clbench.testing.run_properties import SECOND_SCENARIO
 from clbench.testing.trial_runs import Blind, Broken, Noting, Skipped, Trial
 from clbench.training.batch import ROW, Y
@@ -18,7 +18,7 @@ def memory(trial: Trial) -> None:
     if not run.learner.memory.size:
         raise Skipped("the benchmark has no memory")
     stream, budget = run.stream, run.learner.memory.size
-    unit, hoards = np.full(len(stream.dataset.train), -1), Hoards(run)
+    unit, hidden = np.full(len(stream.dataset.train), -1), HiddenBuffers(run)
 
     def watch(step: int, _: float) -> None:
         kept = run.learner.memory
@@ -32,11 +32,11 @@ def memory(trial: Trial) -> None:
                 f"after step {step} memory holds a row that the stream has not shown yet, or one under another label; "
                 "offer rows of batch.stream or of the experience only"
             )
-        hoards.look()
+        hidden.look()
 
     trial.train(run, watch, looks=Blind())
-    if hoards.found:
-        (title, place), most = max(hoards.found.items(), key=lambda item: item[1])
+    if hidden.found:
+        (title, place), most = max(hidden.found.items(), key=lambda item: item[1])
         raise Broken(
             f"{title} keeps {most} rows of the stream outside memory, in {place}; keep rows in the run's memory (side "
             "tensors through store), which is counted"

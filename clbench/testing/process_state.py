@@ -18,7 +18,7 @@ def _set_environment(values: Mapping[str, str]) -> None:
     os.environ.update(values)
 
 
-SURROUNDINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+PROCESS_STATE: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "the working directory": (os.getcwd, os.chdir),
     "the environment variables": (lambda: dict(os.environ), _set_environment),
     "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
@@ -33,20 +33,20 @@ SURROUNDINGS: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 """What there is -> how to read it, and how to set it."""
 
 
-def surrounding() -> dict[str, Any]:
+def read_process_state() -> dict[str, Any]:
     """How everything is now, by name."""
-    return {name: read() for name, (read, _) in SURROUNDINGS.items()}
+    return {name: read() for name, (read, _) in PROCESS_STATE.items()}
 
 
 @contextmanager
 def as_found() -> Iterator[None]:
     """One thread, and afterwards everything, the global generators too, as it was for whoever called us."""
-    before = surrounding()
+    before = read_process_state()
     torch.set_num_threads(1)
     try:
         with kept():
             yield
     finally:
-        for name, (read, restore) in SURROUNDINGS.items():
+        for name, (read, restore) in PROCESS_STATE.items():
             if read() != before[name]:
                 restore(before[name])

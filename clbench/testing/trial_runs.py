@@ -285,8 +285,8 @@ def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
     kept = {NAMES.get(name, f"the learner's {name}"): v for name, v in learner.items() if name not in ACCOUNTS}
     for part, saved in zip(run.chain.parts, chain["parts"], strict=True):
         name = type(part).__name__
-        # Equal objects need not pickle to equal bytes; what a guest has learned shows in its looks.
-        left_out = {"guest"} if isinstance(part, OnlineLearner) else set()
+        # Equal objects need not pickle to equal bytes; what a wrapped learner has learned shows in its evaluations.
+        left_out = {"wrapped"} if isinstance(part, OnlineLearner) else set()
         state = {what: value for what, value in saved["state"].items() if what not in left_out}
         kept |= {f"the state of {name}": state, f"the generator of {name}": saved["generator"]}
     cost = {name: value for name, value in learner["cost"].items() if not name.endswith(TIMES)}

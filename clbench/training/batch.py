@@ -163,9 +163,9 @@ class Batch:
             raise AssertionError("inputs are changed in the 'batch' hook, before they are read")
         self._augments.append(how)
 
-    def keep(self, part: object, **things: Any) -> None:
+    def keep(self, part: object, **values: Any) -> None:
         """What a part wants to find again in a later hook of the same step, by name."""
-        self._kept.setdefault(id(part), {}).update(things)
+        self._kept.setdefault(id(part), {}).update(values)
 
     def kept(self, part: object) -> dict[str, Any]:
         """What the part kept earlier in this step; empty where it kept nothing."""

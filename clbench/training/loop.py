@@ -14,7 +14,7 @@ from clbench.core.record import Kind
 from clbench.core.types import Stream
 from clbench.training.batch import Batch
 from clbench.training.learner import ExperienceView, Learner, Output
-from clbench.training.passes import Cut
+from clbench.training.passes import BatchSplit
 
 
 class Hooks(Protocol):
@@ -100,7 +100,7 @@ def train(
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
     """
     at = cursor or Cursor()
-    cut, memory = Cut(learner.batch_size, drop_last, learner.fewest), learner.memory
+    split, memory = BatchSplit(learner.batch_size, drop_last, learner.fewest), learner.memory
     learner.hooks = hooks
     begins = at.step == 0 and not at.begun
     if begins:  # a run that goes on has the modes of its snapshot
@@ -124,14 +124,14 @@ def train(
         at.experience, at.begun = number, True
         own = len(shown)
         index = shown.index if at.merged is None else torch.cat([shown.index, at.merged], dim=1)  # (5, N + merged)
-        per_pass = cut.count(index.shape[1])
+        per_pass = split.count(index.shape[1])
         while at.epoch < epochs if iterations is None else at.made < iterations:
             epoch = at.epoch
             if at.order is None:
                 at.order = learner.order(index.shape[1], shuffled=experience.shuffled)
                 for rearrange in hooks.order if experience.boundary else ():
                     at.order = _inside(rearrange(learner, shown, epoch, at.order), index.shape[1])
-            spans = [span for span in cut.spans(len(at.order)) if span[0] >= at.start]
+            spans = [span for span in split.spans(len(at.order)) if span[0] >= at.start]
             if iterations is not None:
                 if not spans and not at.start:
                     break  # there is nothing to learn, however often
@@ -147,7 +147,7 @@ def train(
                     batch = learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
                     batch.merge(index[:, positions[positions >= own]])
                 if iterations is None:
-                    done = (epoch * per_pass + start // cut.size + 1) / (epochs * per_pass)
+                    done = (epoch * per_pass + start // split.size + 1) / (epochs * per_pass)
                 else:
                     done = (at.made + 1) / iterations
                 if rate is not None:

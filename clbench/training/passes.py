@@ -18,7 +18,7 @@ OTHER_NORM = "use a model with another norm (norm: group)"
 
 
 @dataclass(frozen=True)
-class Cut:
+class BatchSplit:
     """Batches of ``size`` rows, one after another; what is left over is the last batch of the pass.
 
     Args:

@@ -26,7 +26,7 @@ from clbench.training.device_rows import Resident
 from clbench.training.fisher import Estimator, estimate
 from clbench.training.memory import Draw
 from clbench.training.objective import classification_loss
-from clbench.training.passes import OTHER_NORM, REASON, Cut
+from clbench.training.passes import OTHER_NORM, REASON, BatchSplit
 from clbench.training.per_row import Power, accumulate
 
 
@@ -279,7 +279,7 @@ class SideWork:
                 f"the strategy trains in a loop of its own with {what}: {REASON}; let it have {self.fewest} or more, "
                 f"or {OTHER_NORM}"
             )
-        spans = Cut(batch_size, fewest=self.fewest).spans(count)
+        spans = BatchSplit(batch_size, fewest=self.fewest).spans(count)
         optimizer = torch.optim.SGD([self.w], lr=lr, momentum=momentum, weight_decay=weight_decay)
         order = torch.zeros(0, dtype=torch.int64)
         with self._extra():

@@ -104,7 +104,7 @@ def test_looks_leave_running_statistics_alone():
     watched, alone = (prepare_job(plan(document, strategies=["avalanche:Replay"], seeds=[0]).cells[0]) for _ in "ab")
     alone.evaluator = NoLooks()  # type: ignore[assignment]
     for job in (watched, alone):
-        job.cut([0, 1], 2, job.evaluator)
+        job.shorten([0, 1], 2, job.evaluator)
         job.train()
     assert any("running_mean" in name for name in weights(alone))
     assert same(weights(watched), weights(alone))
@@ -231,7 +231,7 @@ def test_unseen_classes_are_out_of_the_loss_where_the_stream_says_so_and_in_it_o
         job = hosted("avalanche:Naive", *changes)
         unseen = list(set(range(10)) - set(job.stream[0].classes))
         before = job.strategy.model.model.head.weight[unseen].detach().clone()
-        job.cut([0], 4, NoLooks())
+        job.shorten([0], 4, NoLooks())
         job.train()
         return torch.equal(job.strategy.model.model.head.weight[unseen], before)
 
@@ -243,7 +243,7 @@ def test_with_task_labels_only_the_rows_task_competes_in_training_too():
     job = hosted("avalanche:Naive", "stream.setting=task")
     mine = job.stream[1].classes
     before = job.strategy.model.model.head.weight.detach().clone()
-    job.cut([1], 4, NoLooks())
+    job.shorten([1], 4, NoLooks())
     job.train()
     moved = (job.strategy.model.model.head.weight != before).any(1).nonzero().flatten().tolist()
     assert moved == sorted(mine)

@@ -69,7 +69,7 @@ def test_it_stands_in_other_settings(scenario):
 
 def test_looks_leave_it_alone():
     often, never = trained("sklearn:SGDClassifier"), trained("sklearn:SGDClassifier", "evaluation.every=0")
-    assert np.array_equal(often.chain.parts[0].guest.estimator.coef_, never.chain.parts[0].guest.estimator.coef_)
+    assert np.array_equal(often.chain.parts[0].wrapped.estimator.coef_, never.chain.parts[0].wrapped.estimator.coef_)
 
 
 def test_rehearsed_rows_are_taught_too():
@@ -94,7 +94,7 @@ def test_an_impossible_class_has_a_finite_score():
 
 
 def test_its_randomness_is_the_runs_seed():
-    coefficients = [trained("sklearn:SGDClassifier", seed=s).chain.parts[0].guest.estimator.coef_ for s in (0, 1)]
+    coefficients = [trained("sklearn:SGDClassifier", seed=s).chain.parts[0].wrapped.estimator.coef_ for s in (0, 1)]
     assert not np.array_equal(*coefficients)
     assert canonical("sklearn:SGDClassifier")[0]["source"].startswith("scikit-learn ")
 

@@ -36,8 +36,8 @@ def test_a_column_is_the_mean_of_its_share_of_the_iterations():
 
 def test_seeds_are_averaged_after_their_experiences_are_scaled_to_one_length():
     short, long = (trace_from([[1], [1]], [n, n], lambda s, e: np.array([[0.2, 0.8][max(e, 0)]])) for n in (40, 80))
-    bounds = np.array([0.0, 60.0, 120.0])
-    np.testing.assert_allclose(heights([short, long], bounds, 6), [0.2, 0.2, 0.2, 0.8, 0.8, 0.8], atol=0.03)
+    boundaries = np.array([0.0, 60.0, 120.0])
+    np.testing.assert_allclose(heights([short, long], boundaries, 6), [0.2, 0.2, 0.2, 0.8, 0.8, 0.8], atol=0.03)
 
 
 def test_blocks_are_eighths_and_digits_tenths():
@@ -137,5 +137,5 @@ def test_the_table_of_kinds_loads_neither_numpy_nor_matplotlib():
 def test_curves_are_shared_between_line_and_text():
     trace = dipping(0)
     whole = curves.series(trace, curves.selected(trace, "seen"))
-    mean = heights([trace], curves.bounds(trace), 1)
+    mean = heights([trace], curves.experience_boundaries(trace), 1)
     assert mean[0] == pytest.approx(np.trapezoid(whole.y, whole.x) / whole.x[-1], abs=0.02)

@@ -18,7 +18,7 @@ from clbench.strategies import STRATEGIES
 from clbench.testing import PROPERTIES, Broken, Skipped, check_strategy, examine
 from clbench.testing.trial_runs import Trial
 
-ALONE = {"randomness", "surroundings", "needs", "memory", "state", "device"}
+ALONE = {"randomness", "process_state", "needs", "memory", "state", "device"}
 """Properties that one run shows by itself."""
 
 BREAKS = [
@@ -35,9 +35,9 @@ BREAKS = [
     ("DrawsInPlace", "randomness", "torch's global generator is drawn from or seeded in step 2"),
     ("Seeds", "randomness", "random's global generator is drawn from or seeded in step 2"),
     ("DrawsFromNumpy", "randomness", "numpy's global generator is drawn from or seeded in step 2"),
-    ("Moves", "surroundings", "a run changes the environment variables"),
-    ("Writes", "surroundings", "writes 'log.txt' into the working directory"),
-    ("SetsThreads", "surroundings", "a run changes torch's number of threads"),
+    ("Moves", "process_state", "a run changes the environment variables"),
+    ("Writes", "process_state", "writes 'log.txt' into the working directory"),
+    ("SetsThreads", "process_state", "a run changes torch's number of threads"),
     ("PeeksAtTests", "test_rows", "training follows the test rows"),
     ("PeeksAtTasks", "hidden_labels", "training follows task labels that are hidden"),
     ("PeeksAhead", "future", "learned by the end of experience 1 follows rows of later ones"),
@@ -85,7 +85,7 @@ def parts():
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(monkeypatch, tmp_path):
+def _process_state(monkeypatch, tmp_path):
     monkeypatch.setenv("CLBENCH_TEST_MOVES", "0")
     monkeypatch.chdir(tmp_path)
     yield
@@ -152,7 +152,7 @@ def test_a_strategy_that_needs_pretrained_weights_keeps_every_property_on_weight
 def test_a_part_that_breaks_one_property_is_not_accused_of_others(parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     verdicts = {v.property: v.status for v in examine(f"{parts}:Writes")}
-    assert verdicts.pop("surroundings") == "broken"
+    assert verdicts.pop("process_state") == "broken"
     assert verdicts.pop("identity") == "skipped"
     assert set(verdicts.values()) == {"kept"}
 
@@ -191,15 +191,15 @@ def test_the_line_that_is_told_is_the_authors(parts):
 def test_a_file_is_found_again_from_whatever_directory_a_part_goes_to(parts, monkeypatch):
     monkeypatch.chdir(parts.parent.parent)
     told = {v.property: v for v in examine("tests/broken_parts.py:Wanders")}
-    assert {name for name, v in told.items() if v.status == "broken"} == {"surroundings"}
-    assert "a run changes the working directory" in told["surroundings"].text
+    assert {name for name, v in told.items() if v.status == "broken"} == {"process_state"}
+    assert "a run changes the working directory" in told["process_state"].text
     assert Path.cwd() == parts.parent.parent
     answer = call("check", "wanders", "--plugin", "tests/broken_parts.py")
-    assert "broken   surroundings     a run changes the working directory" in answer.out
+    assert "broken   process_state     a run changes the working directory" in answer.out
     assert answer.code == 1
 
 
-def test_what_is_kept_of_the_running_batch_and_of_classes_is_no_hoard(parts):
+def test_what_is_kept_of_the_running_batch_and_of_classes_is_no_hidden_buffer(parts):
     check_strategy(f"{parts}:Means", "memory")
     check_strategy(f"er + {parts}:Means", "memory")
 
@@ -261,7 +261,7 @@ def test_a_check_leaves_generators_and_threads_as_it_found_them(parts):
     torch.manual_seed(1)
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state().tolist()  # noqa: NPY002
     threads = torch.get_num_threads()
-    for prop in ("randomness", "surroundings", "resumable"):
+    for prop in ("randomness", "process_state", "resumable"):
         check_strategy("er", prop)
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.random.get_rng_state().tolist()  # noqa: NPY002
     assert after == before

@@ -12,7 +12,7 @@ from clbench.data import from_arrays
 from clbench.running.cell import run_cell
 from clbench.running.forecast import _iterations
 from clbench.running.prepare import UserObjects
-from clbench.training.passes import Cut, fewest_rows
+from clbench.training.passes import BatchSplit, fewest_rows
 
 
 def with_batch_norm(shape, n_outputs):
@@ -47,22 +47,22 @@ def rows_of(classes, sizes, test=2):
 
 
 @pytest.mark.parametrize(
-    ("cut", "rows", "spans"),
+    ("split", "rows", "spans"),
     [
-        (Cut(4), 9, [(0, 4), (4, 8), (8, 9)]),
-        (Cut(4), 8, [(0, 4), (4, 8)]),
-        (Cut(4, fewest=2), 9, [(0, 4), (4, 9)]),
-        (Cut(4, fewest=2), 10, [(0, 4), (4, 8), (8, 10)]),
-        (Cut(4, fewest=2), 5, [(0, 5)]),
-        (Cut(4, fewest=2), 1, [(0, 1)]),
-        (Cut(4, drop_last=True, fewest=2), 9, [(0, 4), (4, 8)]),
-        (Cut(4, drop_last=True), 3, []),
-        (Cut(4), 0, []),
+        (BatchSplit(4), 9, [(0, 4), (4, 8), (8, 9)]),
+        (BatchSplit(4), 8, [(0, 4), (4, 8)]),
+        (BatchSplit(4, fewest=2), 9, [(0, 4), (4, 9)]),
+        (BatchSplit(4, fewest=2), 10, [(0, 4), (4, 8), (8, 10)]),
+        (BatchSplit(4, fewest=2), 5, [(0, 5)]),
+        (BatchSplit(4, fewest=2), 1, [(0, 1)]),
+        (BatchSplit(4, drop_last=True, fewest=2), 9, [(0, 4), (4, 8)]),
+        (BatchSplit(4, drop_last=True), 3, []),
+        (BatchSplit(4), 0, []),
     ],
 )
-def test_a_last_batch_that_is_too_small_joins_the_one_before_it(cut, rows, spans):
-    assert cut.spans(rows) == spans
-    assert cut.count(rows) == len(spans)
+def test_a_last_batch_that_is_too_small_joins_the_one_before_it(split, rows, spans):
+    assert split.spans(rows) == spans
+    assert split.count(rows) == len(spans)
 
 
 # --------------------------------------------------------------------------------------------------- which models

@@ -17,7 +17,7 @@ from clbench.adapters.avalanche.avalanche_recipes import AvalanchePart
 from clbench.adapters.avalanche.build_strategy import build
 from clbench.adapters.avalanche.library import Clock, EvaluationPlugin, NCMClassifier, plugins, quiet
 from clbench.adapters.avalanche.loop_listener import Listener
-from clbench.adapters.avalanche.memory_use import Kept, kept
+from clbench.adapters.avalanche.memory_use import MemoryUse, memory_use
 from clbench.adapters.avalanche.slim_strategy import frozen
 from clbench.adapters.avalanche.stream_experiences import Experiences, Meter
 from clbench.adapters.run_setup import RunSetup
@@ -39,7 +39,7 @@ BOOKKEEPERS = (EvaluationPlugin, plugins.LRSchedulerPlugin, Clock, Listener)
 """Plugins that count evaluations and change no prediction."""
 
 
-class Watched:
+class AvalancheSubject:
     """A strategy of avalanche-lib as an evaluator sees it.
 
     Args:
@@ -168,10 +168,10 @@ class AvalancheRun:
         self.strategy = built.strategy
         setup.model.register_forward_pre_hook(self.meter)
         self.cost.weights = sum(w.numel() for w in self.strategy.model.parameters())
-        self.subject = Watched(self.strategy, self.stream, setup.device, self.cost, self.meter)
+        self.subject = AvalancheSubject(self.strategy, self.stream, setup.device, self.cost, self.meter)
         self._experiences = Experiences(self.stream, _on_cpu(setup), self.meter, built.benchmark)
         self._order = Generator(setup.seed, "order")
-        self._most, self._last = Kept(), Kept()
+        self._most, self._last = MemoryUse(), MemoryUse()
         self._tick: Callable[[int, float], Any] | None = None
         self._number = 0
         self.listener = Listener(setup.training, self.cost, self.meter, len(self.stream), self._after_step)
@@ -209,7 +209,7 @@ class AvalancheRun:
         rows.x = None
         self.listener.check_losses()
         self.listener.settle()
-        self._last = kept(self.strategy)
+        self._last = memory_use(self.strategy)
         self._most = max(self._most, self._last, key=lambda each: each.rows)
         self._look(Kind.END, number)
 
@@ -221,7 +221,7 @@ class AvalancheRun:
     def _look(self, kind: Kind, number: int) -> None:
         self.evaluator.look(self.subject, kind, number, self.cost.steps)
 
-    def cut(self, places: list[int], iterations: int, evaluator: Any) -> None:
+    def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
         """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
         self.stream, self.evaluator = merging.only(self.stream, places), evaluator
         self.iterations, self.share, self.listener.experiences = iterations, 1, len(places)
@@ -272,7 +272,7 @@ class AvalancheRun:
                 f"{type(self.strategy).__name__} holds something that cannot be saved ({type(error).__name__}: {error})"
             ) from error
         return {
-            "hosted": strategy,
+            "avalanche": strategy,
             "seen": subject.seen.cpu().clone(),
             "hidden": None if hidden is None or self.stream.task_labels else hidden.cpu().clone(),
         }

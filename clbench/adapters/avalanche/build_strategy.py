@@ -28,7 +28,7 @@ from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
 from clbench.adapters.run_setup import RunSetup, Skip
 from clbench.core.errors import Refused, did_you_mean
 from clbench.training.optimizers import optimizer
-from clbench.training.passes import OTHER_NORM, REASON, Cut, fewest_rows
+from clbench.training.passes import OTHER_NORM, REASON, BatchSplit, fewest_rows
 
 EVALUATION_ROWS = 256
 """Rows at a time where a template goes through rows of its own, for class means and herding."""
@@ -238,9 +238,9 @@ def _refuse_endless(strategy: Any, setup: RunSetup) -> None:
 def _refuse_small_batches(parts: Sequence[AvalanchePart], setup: RunSetup) -> None:
     """Experiences that its loop could not learn; rows of a memory are learned in the same batch, and enlarge it."""
     training, fewest = setup.training, fewest_rows(setup.model, setup.stream.dataset.shape, setup.device)
-    cut = Cut(training.batch_size, training.drop_last, fewest)
+    split = BatchSplit(training.batch_size, training.drop_last, fewest)
     sizes = [len(experience) for experience in setup.stream]
-    cut.check(sizes)
+    split.check(sizes)
     rehearses = any(MEMORIES & set(inspect.signature(part.constructor).parameters) for part in parts)
     for number, rows in enumerate(sizes[:1] if rehearses else sizes):
         if fewest > 1 and not training.drop_last and rows % training.batch_size == 1:

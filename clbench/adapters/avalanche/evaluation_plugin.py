@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from clbench import metrics
-from clbench.adapters.avalanche.avalanche_run import Watched
+from clbench.adapters.avalanche.avalanche_run import AvalancheSubject
 from clbench.adapters.avalanche.from_avalanche import Guide, test_tasks
 from clbench.adapters.avalanche.library import (
     EvaluationPlugin,
@@ -55,7 +55,7 @@ class Met:
     tasks: tuple[int, ...]
 
 
-class Seen(Watched):
+class ScriptSubject(AvalancheSubject):
     """A strategy in a script, as an evaluator sees it: whatever it would predict in evaluation mode.
 
     Args:
@@ -154,7 +154,7 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
         self._met: list[Met] = []
         self._step = 0
         self._evaluator: Evaluator | None = None
-        self._subject: Seen | None = None
+        self._subject: ScriptSubject | None = None
         self._strategy: Any = None
         self.stopped = ""
 
@@ -169,7 +169,7 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
             self._evaluator = Evaluator(
                 self.stream, device=strategy.device, seed=self._seed, presence=self._met, **self._settings
             )
-            self._subject = Seen(strategy, self.stream, self._tests, self._guide.labels, self._seed)
+            self._subject = ScriptSubject(strategy, self.stream, self._tests, self._guide.labels, self._seed)
             self._look(Kind.START, -1)
         elif strategy is not self._strategy:
             raise Refused("this plugin has watched another strategy already; make one for each")

@@ -46,7 +46,7 @@ LEFT_OUT = frozenset(
 
 
 @dataclass
-class Kept:
+class MemoryUse:
     """An account of what is kept.
 
     Args:
@@ -62,9 +62,9 @@ class Kept:
     from_loaders: int = 0
 
 
-def kept(strategy: Any) -> Kept:
+def memory_use(strategy: Any) -> MemoryUse:
     """Look through a strategy and its plugins."""
-    found, own = Kept(), {id(t) for t in (*strategy.model.parameters(), *strategy.model.buffers())}
+    found, own = MemoryUse(), {id(t) for t in (*strategy.model.parameters(), *strategy.model.buffers())}
     seen = own | {id(module) for module in strategy.model.modules()}
     for holder in (strategy, *strategy.plugins):
         for name, value in vars(holder).items():
@@ -73,7 +73,7 @@ def kept(strategy: Any) -> Kept:
     return found
 
 
-def _count(name: str, value: Any, found: Kept, seen: set[int]) -> None:
+def _count(name: str, value: Any, found: MemoryUse, seen: set[int]) -> None:
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -103,7 +103,7 @@ def _inside(value: Any) -> Iterator[Any]:
     yield from value.values() if isinstance(value, dict) else value
 
 
-def _count_dataset(dataset: AvalancheDataset, found: Kept) -> None:
+def _count_dataset(dataset: AvalancheDataset, found: MemoryUse) -> None:
     rows = len(dataset)
     found.rows += rows
     found.from_loaders += rows

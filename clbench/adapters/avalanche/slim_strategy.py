@@ -82,10 +82,10 @@ def thawed(held: Mapping[str, Any], stream: Stream) -> Any:
         held: The file's content.
         stream: As far as it is known.
     """
-    from clbench.adapters.avalanche.avalanche_run import Watched
+    from clbench.adapters.avalanche.avalanche_run import AvalancheSubject
     from clbench.core.cost import Cost
 
-    strategy = _Unpickler(io.BytesIO(held["hosted"].numpy().tobytes())).load()
-    subject = Watched(strategy, stream, "cpu", Cost(), Meter())
+    strategy = _Unpickler(io.BytesIO(held["avalanche"].numpy().tobytes())).load()
+    subject = AvalancheSubject(strategy, stream, "cpu", Cost(), Meter())
     subject.seen.copy_(held["seen"])
     return subject

@@ -124,12 +124,12 @@ class Estimator(OnlineLearner):
         """One call of ``partial_fit``."""
         rows = self.rows(batch)
         with _quiet():
-            self.guest.teach(_array(rows.x), rows.y.cpu().numpy().copy())  # its own, whatever it does with it
+            self.wrapped.teach(_array(rows.x), rows.y.cpu().numpy().copy())  # its own, whatever it does with it
 
     def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
         """Its scores for inputs (B, ...)."""
         with _quiet():
-            told = self.scores(self.guest.ask(_array(x)), learner.n_outputs, len(x)).to(learner.device)
+            told = self.scores(self.wrapped.ask(_array(x)), learner.n_outputs, len(x)).to(learner.device)
         return Output(told, told)
 
 

@@ -23,7 +23,7 @@ from clbench.training.learner import Diverged, Learner
 from clbench.training.loop import Cursor, train
 from clbench.training.memory import Memory
 from clbench.training.optimizers import optimizer
-from clbench.training.passes import Cut
+from clbench.training.passes import BatchSplit
 
 Array = NDArray[Any]
 
@@ -137,7 +137,7 @@ class Growing:
             ValueError: Something that has to be finite is not.
         """
         try:
-            Cut(self.training.batch_size, fewest=self.learner.fewest).check([len(y)])
+            BatchSplit(self.training.batch_size, fewest=self.learner.fewest).check([len(y)])
         except Refused as error:
             raise ValueError(str(error)) from None
         self._forget_rows()

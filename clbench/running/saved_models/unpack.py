@@ -55,7 +55,7 @@ def load_model(path: str | Path, *, model: Any = None, trust: bool = False) -> S
     if model is not None and not needs_model:
         raise Refused(f"{path} holds no program's own model, so model= has no place in it; leave it out")
     with kept():
-        subject = _run(held, model) if "parts" in held else _hosted(held)
+        subject = _run(held, model) if "parts" in held else _avalanche_subject(held)
     return Saved(held, subject)
 
 
@@ -176,7 +176,7 @@ def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:
     return module
 
 
-def _hosted(held: Mapping[str, Any]) -> Subject:
+def _avalanche_subject(held: Mapping[str, Any]) -> Subject:
     from clbench.adapters.avalanche.slim_strategy import thawed
 
     return cast(Subject, thawed(held, outline(held)))
