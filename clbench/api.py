@@ -14,7 +14,7 @@ from clbench.core.store import Keep
 from clbench.core.types import Dataset, Stream
 from clbench.running.executors import Event, Options, ignore
 from clbench.running.executors.limits import limits
-from clbench.running.matrix import finished, outdated, run_matrix
+from clbench.running.matrix import Outcome, finished, outdated, run_matrix
 from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
 from clbench.running.plan import plan as make_plan
 
@@ -133,13 +133,13 @@ def execute_plan(
     memory_limit: int | str | None = None,
     isolated: bool = False,
     watch: Callable[[Event], None] = ignore,
-) -> Any:
+) -> Outcome:
     """Run the cells of a plan, after building its first stream, so that what is wrong there shows before anything runs.
 
     Where all cells are finished nothing is built but the data set, whose checksum is compared with the records'. Torch
     is not imported where worker processes run the cells on CPUs.
 
-    Arguments as in :func:`run`; returns a ``clbench.running.matrix.Outcome``.
+    Arguments as in :func:`run`.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     keep = keeping(where, save_model, save_predictions)

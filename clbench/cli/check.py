@@ -228,7 +228,8 @@ def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | N
     document = schema.override({"stream": {}}, [f"stream.{text}" for text in settings])
     stream = {"scenario": name, "dataset": dataset, **document["stream"]}
     made = plan({"name": "check", "stream": stream, "model": {"name": "mlp"}}, seeds=1, data_dir=data_dir)
-    return made.cells[0].config["stream"]
+    section: dict[str, Any] = made.cells[0].config["stream"]
+    return section
 
 
 def _of_benchmark(name: str, settings: list[str], data_dir: str | None) -> list[Cell]:

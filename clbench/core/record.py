@@ -154,11 +154,11 @@ class Trace:
 
     @property
     def n_tasks(self) -> int:
-        return self.score.shape[1]
+        return int(self.score.shape[1])
 
     @property
     def n_experiences(self) -> int:
-        return self.present.shape[0]
+        return int(self.present.shape[0])
 
     @cached_property
     def first_visit(self) -> Index:

@@ -129,7 +129,8 @@ class Generator:
         """Inverse of the cumulative distribution; an index of weight 0 is never returned."""
         cumulative = np.cumsum(weights)
         index = np.searchsorted(cumulative, u * cumulative[-1], side="right")
-        return np.minimum(index, np.flatnonzero(weights)[-1]).astype(np.int64)
+        chosen: Index = np.minimum(index, np.flatnonzero(weights)[-1]).astype(np.int64)
+        return chosen
 
     @property
     def state(self) -> dict[str, Any]:

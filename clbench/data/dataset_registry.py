@@ -7,6 +7,7 @@ settings that it does not know; ``DATASETS.add`` also takes a finished :class:`~
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -180,10 +181,12 @@ def resolve(name: str) -> Source:
 
 def _source(name: str, thing: Any) -> Source:
     """The function behind a thing, which refuses settings that it does not know."""
+    known: Mapping[str, Any] = {}
+    read: Callable[..., Any]
     if isinstance(thing, Dataset):
-        known, read = {}, lambda _: thing
+        read = lambda _: thing  # noqa: E731
     elif callable(thing):
-        known, read = dict(inspect.signature(thing).parameters), thing
+        known, read = inspect.signature(thing).parameters, thing
     else:
         raise Refused(f"data set {name!r} is a {type(thing).__name__}; register a Dataset or a function that makes one")
 

@@ -158,9 +158,9 @@ def _image_column(schema: Any, file: Path) -> str:
 
     for field in schema:
         if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-            return field.name
+            return str(field.name)
         if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-            return field.name
+            return str(field.name)
     raise Refused(
         f"{file} has no column of images (a struct with 'bytes', or binary); its columns are {', '.join(schema.names)}"
     )

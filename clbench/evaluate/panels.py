@@ -250,7 +250,8 @@ class Panels:
         self._competes[tasks] = competes
         here = np.where(self._own[tasks], 2, competes).astype(np.int8)
         self._units[tasks] = np.maximum(self._units[tasks], here)
-        return competes.sum(axis=1)
+        counts: Index = competes.sum(axis=1)
+        return counts
 
     def _tensor(self, array: Index) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -78,4 +78,5 @@ def _all_compete(stream: Stream, trace: Trace) -> Mask:
     for position in range(len(stream)):
         seen[position] = seen[position - 1] if position else False
         seen[position, list(stream[position].classes)] = True
-    return (own <= seen[trace.experience][:, None]).all(axis=2)  # (K, T, C) -> (K, T)
+    met: Mask = (own <= seen[trace.experience][:, None]).all(axis=2)  # (K, T, C) -> (K, T)
+    return met

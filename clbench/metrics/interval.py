@@ -24,4 +24,5 @@ def half_width(values: ArrayLike, *, confidence: float = 0.95) -> NDArray[Any]:
     n = len(values)
     if n < 2:
         return np.full(values.shape[1:], np.nan)
-    return stdtrit(n - 1, (1 + confidence) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)
+    half_width: NDArray[Any] = stdtrit(n - 1, (1 + confidence) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)
+    return half_width

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Mask
@@ -86,7 +87,9 @@ def absent_minima(trace: Trace) -> Scores:
     running = np.maximum(trace.experience, 0)
     after = np.isin(trace.kind, (Kind.STEP, Kind.END))[:, None]
     absent = after & (trace.first_visit < trace.experience[:, None]) & ~trace.present[running]  # (K, T)
-    return np.where(absent & ~np.isnan(trace.score), trace.score, np.inf).min(axis=0, initial=np.inf)
+    scores = np.where(absent & ~np.isnan(trace.score), trace.score, np.inf)
+    lowest: NDArray[np.float64] = scores.min(axis=0, initial=np.inf)
+    return lowest
 
 
 def _minima(trace: Trace, tasks: Index) -> Scores:

@@ -7,6 +7,7 @@ equally many they agree.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clbench.core.record import Trace
 from clbench.core.types import Mask
@@ -19,7 +20,8 @@ def _over_rows(trace: Trace, scores: Scores, seen: Mask) -> Scores:
     """Correct rows over all rows of the tasks seen, (n,), NaN before the first; scores and seen are (n, T)."""
     rows = seen * trace.rows  # (n, T)
     with np.errstate(invalid="ignore"):
-        return (np.where(seen, scores, 0.0) * rows).sum(axis=1) / rows.sum(axis=1)
+        mean: NDArray[np.float64] = (np.where(seen, scores, 0.0) * rows).sum(axis=1) / rows.sum(axis=1)
+        return mean
 
 
 def seen_accuracy(trace: Trace) -> Scores:

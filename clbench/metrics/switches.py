@@ -241,7 +241,8 @@ def _chance(trace: Trace, at: Index) -> Scores:
         classes = np.broadcast_to((trace.units > 0).sum(axis=1), (len(at), trace.n_tasks))
     else:
         classes = np.zeros((len(at), trace.n_tasks), dtype=np.int64)
-    return np.divide(1.0, classes, out=np.full(classes.shape, np.nan), where=classes > 0)
+    chance: NDArray[np.float64] = np.divide(1.0, classes, out=np.full(classes.shape, np.nan), where=classes > 0)
+    return chance
 
 
 def _details(trace: Trace, before: Scores, *, begin: Index, level: float) -> dict[str, NDArray[np.generic]]:

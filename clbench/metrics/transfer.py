@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clbench.core.record import Kind, Trace
 from clbench.metrics.ends import Scores, end_scores, visited
@@ -21,7 +22,8 @@ def start_scores(trace: Trace) -> Scores:
     at = np.flatnonzero(trace.kind == Kind.START)
     if not len(at):
         raise Undefined("there is no look before the first iteration")
-    return trace.score[at[0]]
+    scores: NDArray[np.float64] = trace.score[at[0]]
+    return scores
 
 
 def solvable_before(trace: Trace) -> bool:

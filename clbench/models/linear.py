@@ -46,4 +46,5 @@ def linear(layer: nn.Linear, x: Tensor, *, relu: bool = False) -> Tensor:
     if plain or hooked or not fused_available():
         out = layer(x)
         return torch.relu(out) if relu else out
-    return torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "relu" if relu else "none", [], "")
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "relu" if relu else "none", [], "")
+    return output

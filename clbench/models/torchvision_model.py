@@ -31,7 +31,8 @@ class Images(nn.Module):
             x = x.expand(-1, 3, -1, -1)
         if self.resize is not None:
             x = F.interpolate(x, size=(self.resize, self.resize), mode="bilinear", align_corners=False)
-        return self.model(x)
+        logits: Tensor = self.model(x)
+        return logits
 
 
 def build(
@@ -70,10 +71,11 @@ def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
     _known(models, architecture)
     extra = {"aux_logits": False, "init_weights": weights is None} if architecture in AUXILIARY else {}
     if weights is None:
-        return models.get_model(architecture, weights=None, **extra)
+        random: nn.Module = models.get_model(architecture, weights=None, **extra)
+        return random
     path = Path(weights).expanduser()
     if path.is_file():
-        model = models.get_model(architecture, weights=None, **extra)
+        model: nn.Module = models.get_model(architecture, weights=None, **extra)
         try:
             model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
@@ -126,7 +128,7 @@ def last_linear(model: nn.Module, architecture: str) -> str:
             f"torchvision's {architecture} does not end in a linear layer, which a classifier of other classes needs; "
             "choose another architecture, such as resnet18"
         )
-    return linear[-1][0]
+    return str(linear[-1][0])
 
 
 def _replace_last_linear(model: nn.Module, architecture: str, n_outputs: int) -> None:

@@ -26,7 +26,8 @@ class Attention(nn.Module):
         )
         # written out, (B, A, N, N): the fused kernels have no rule for gradients row by row
         weights = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-1)
-        return self.output((weights @ v).transpose(1, 2).flatten(2))
+        mixed: Tensor = self.output((weights @ v).transpose(1, 2).flatten(2))
+        return mixed
 
 
 class Block(nn.Module):
@@ -43,7 +44,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) to (B, N, D)."""
         x = x + self.attention(self.attention_norm(x))
-        return x + self.down(F.gelu(self.up(self.mlp_norm(x))))
+        output: Tensor = x + self.down(F.gelu(self.up(self.mlp_norm(x))))
+        return output
 
 
 class ViT(nn.Module):
@@ -70,7 +72,8 @@ class ViT(nn.Module):
         x = self.embedding(x) + self.positions
         for block in self.blocks:
             x = block(x)
-        return self.norm(x).mean(1)
+        features: Tensor = self.norm(x).mean(1)
+        return features
 
     def forward(self, x: Tensor) -> Output:
         features = self.features(x)  # (B, D)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -143,7 +143,8 @@ def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]
     last one that they depend on.
     """
     fitting = [layer for layer in seen.layers if layer.output.shape == logits.shape and layer.input.dim() == 2]
-    for same in (lambda a: a is logits, lambda a: torch.equal(a, logits)):
+    comparisons: tuple[Callable[[Tensor], bool], ...] = (lambda a: a is logits, lambda a: torch.equal(a, logits))
+    for same in comparisons:
         found = [layer.name for layer in fitting if same(layer.output)]
         if found:
             return found[-1]

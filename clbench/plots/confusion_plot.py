@@ -107,4 +107,5 @@ def confusion(
 def _joined(counts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """The sum, of matrices that may know different numbers of units."""
     n = max(map(len, counts))
-    return np.sum([np.pad(each, (0, n - len(each))) for each in counts], axis=0)
+    total: NDArray[np.int64] = np.sum([np.pad(each, (0, n - len(each))) for each in counts], axis=0)
+    return total

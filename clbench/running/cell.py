@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from clbench.adapters.run_setup import Job
+from clbench.adapters.run_setup import Job, Skip
 from clbench.core import peak_memory
 from clbench.core.environment import environment
 from clbench.core.errors import Refused
@@ -24,7 +24,7 @@ from clbench.core.notices import notice
 from clbench.core.record import Record, Trace
 from clbench.core.store import Keep
 from clbench.running.plan import Cell
-from clbench.running.prepare import Run, Skip, UserObjects, prepare_job
+from clbench.running.prepare import Run, UserObjects, prepare_job
 from clbench.running.saved_models import Keeper
 from clbench.running.snapshots import Snapshots, Tick, Unfit, set_aside
 from clbench.training.learner import Diverged

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from clbench.adapters.run_setup import Skip
 from clbench.benchmark import look_schedules
 from clbench.benchmark.schema import Evaluation, Training
 from clbench.core.errors import Refused
@@ -25,7 +26,7 @@ from clbench.core.record import Kind
 from clbench.core.types import Index, Stream, content_hash
 from clbench.evaluate import Evaluator, Subject
 from clbench.running.plan import Cell
-from clbench.running.prepare import Run, Skip, prepare_job
+from clbench.running.prepare import Run, prepare_job
 from clbench.training.passes import BatchSplit
 
 PILOT = 6
@@ -232,7 +233,7 @@ class _Sample:
     def iteration_seconds(self) -> float:
         """Of a step and its share of looks."""
         took = [seconds for looks in self.clock.step_looks.values() for _, seconds in looks]
-        return self.step_seconds[0] + _mean(took) * self.looks.sum() / max(1, self.iterations.sum())
+        return float(self.step_seconds[0] + _mean(took) * self.looks.sum() / max(1, self.iterations.sum()))
 
     @property
     def whole_seconds(self) -> float:

@@ -47,7 +47,8 @@ class Changes:
 
     def mean(self, level: str, form: str) -> NDArray[np.float64]:
         """(M,) mean over seeds."""
-        return self._chosen(level, form).mean(axis=0)
+        mean: NDArray[np.float64] = self._chosen(level, form).mean(axis=0)
+        return mean
 
     def half(self, level: str, form: str) -> NDArray[np.float64]:
         """(M,) half the width of the 95 % interval over seeds; NaN for one seed."""
@@ -98,7 +99,7 @@ def measure(
     Raises:
         Refused: Anything wrong with what was asked; a strategy that cannot run is left out with the reason.
     """
-    from clbench.running.prepare import Skip
+    from clbench.adapters.run_setup import Skip
     from clbench.training.learner import Diverged
 
     settings = [*overrides, "evaluation.every=0"]

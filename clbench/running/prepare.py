@@ -344,7 +344,8 @@ def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: in
         seed_others(seed, "init")
         torch.manual_seed(derive(seed, "init"))
         if given.model is None:
-            return models.make({k: v for k, v in config.items() if k != "heads"}, dataset.shape, n_outputs)
+            model: nn.Module = models.make({k: v for k, v in config.items() if k != "heads"}, dataset.shape, n_outputs)
+            return model
         from clbench.models.user_models import build
 
         return build(given.model, dataset.shape, n_outputs)

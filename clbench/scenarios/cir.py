@@ -259,4 +259,5 @@ def occurrences(seed: int, at: Floats, again: Floats) -> Mask:
     positions = Generator(seed, "stream/first").weighted(at, len(again))  # (C,)
     order = np.arange(len(at))[:, None]  # (N, 1)
     drawn = Generator(seed, "stream/again").uniform(len(at) * len(again)).reshape(len(at), len(again))
-    return (order == positions) | ((order > positions) & (drawn < again))
+    present: Mask = (order == positions) | ((order > positions) & (drawn < again))
+    return present

@@ -119,7 +119,8 @@ def _drawn(dataset: Dataset, seed: int, peaks: NDArray[np.float64], sigma: float
         cumulative = np.cumsum(weights(moment, peaks, sigma), axis=1)  # (n, C)
         place = u[start : start + step, None] * cumulative[:, -1:]
         classes[start : start + step] = (cumulative <= place).sum(1)
-    return by_class[first[classes] + Generator(seed, "stream/rows").integers(length, counts[classes])]
+    rows: Index = by_class[first[classes] + Generator(seed, "stream/rows").integers(length, counts[classes])]
+    return rows
 
 
 def weights(moment: NDArray[np.float64], peaks: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
@@ -136,6 +137,7 @@ def weights(moment: NDArray[np.float64], peaks: NDArray[np.float64], sigma: floa
     squares = (moment[:, None] - peaks) ** 2  # (n, C)
     squares -= squares.min(axis=1, keepdims=True)
     if sigma == 0:
-        return (squares == 0).astype(np.float64)
+        nearest: NDArray[np.float64] = (squares == 0).astype(np.float64)
+        return nearest
     with np.errstate(over="ignore"):
         return np.exp(-np.square(np.sqrt(squares) / sigma) / 2)

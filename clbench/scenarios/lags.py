@@ -48,15 +48,18 @@ class Weights:
 
     def __call__(self, lags: Index) -> Floats:
         """Weights (n,) of lags (n,) of at least 1, the largest of them 1."""
+        weights: Floats
         if self.schedule == "power_law":
-            return ((lags + self.t0) / (lags.min() + self.t0)) ** -self.alpha
-        if self.schedule == "exponential":
-            return np.exp((lags.min() - lags) / self.beta)
-        if self.schedule == "log_uniform":
+            weights = ((lags + self.t0) / (lags.min() + self.t0)) ** -self.alpha
+        elif self.schedule == "exponential":
+            weights = np.exp((lags.min() - lags) / self.beta)
+        elif self.schedule == "log_uniform":
             weights = np.log1p(1 / lags)
-            return weights / weights.max()
-        chosen = {"last": lags == lags.min(), "first": lags == lags.max()}
-        return chosen.get(self.schedule, np.ones(len(lags))).astype(np.float64)
+            weights = weights / weights.max()
+        else:
+            chosen = {"last": lags == lags.min(), "first": lags == lags.max()}
+            weights = chosen.get(self.schedule, np.ones(len(lags))).astype(np.float64)
+        return weights
 
     def describe(self) -> dict[str, Any]:
         """The schedule and the numbers that it uses."""
@@ -78,7 +81,7 @@ def largest_remainder(weights: Floats, total: int) -> Index:
     """
     share = total * (weights / weights.sum())
     # Rounded to 9 decimals, so that the last bit of a power, which libraries may disagree on, decides nothing.
-    whole = np.floor(share + 1e-9).astype(np.int64)
+    whole: Index = np.floor(share + 1e-9).astype(np.int64)
     remainder = np.round(share - whole, 9)
     last_first = np.lexsort((-np.arange(len(share)), -remainder))
     whole[last_first[: total - int(whole.sum())]] += 1
@@ -173,4 +176,5 @@ def _occasions(stream: Stream) -> tuple[Index, Index]:
     of = getattr(stream.build, "occasions", None)
     if of is None:
         raise Refused(f"lags are defined on streams of scenario 'power_law', and this one is {stream.name!r}")
-    return of()
+    occasions: tuple[Index, Index] = of()
+    return occasions

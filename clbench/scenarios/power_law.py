@@ -178,10 +178,11 @@ class _Phases:
 
     def _shown(self, j: int) -> Index:
         """Rows of task j when it is new."""
-        rows = self.base[j].rows
+        rows: Index = self.base[j].rows
         if self.new_rows is None:
             return rows
-        return rows[Generator(self.base.seed, f"stream/rows/{j}").sample(len(rows), self.new_rows)]
+        drawn: Index = rows[Generator(self.base.seed, f"stream/rows/{j}").sample(len(rows), self.new_rows)]
+        return drawn
 
     def _kept(self, j: int, t: int) -> Index:
         """Rows of task j that are left in phase t: each phase keeps the first ones of the phase before."""

@@ -104,7 +104,8 @@ def _share(items: Index, count: int) -> Floats:
 def _mean_share(stream: Stream, by: str, count: int, start: int, stop: int) -> Floats:
     """Mean share (R,) over up to four experiences of a stretch."""
     chosen = np.unique(np.linspace(start, stop - 1, min(SAMPLED, stop - start)).round().astype(int))
-    return np.mean([_share(_items(stream, stream.build(int(i)), by), count) for i in chosen], axis=0)
+    mean: Floats = np.mean([_share(_items(stream, stream.build(int(i)), by), count) for i in chosen], axis=0)
+    return mean
 
 
 # ------------------------------------------------------------------------------------------- lags

@@ -158,7 +158,8 @@ def first_positions(first: str, parameter: float | None, experiences: int) -> Fl
         weights = np.exp(logarithms - logarithms.max())
     else:
         weights = np.ones(experiences)
-    return weights / weights.sum()
+    shares: Floats = weights / weights.sum()
+    return shares
 
 
 def repetition_probabilities(

@@ -136,7 +136,8 @@ def probabilities(seed: int, n_classes: int, *, imbalance: float) -> Floats:
             f"imbalance = {imbalance} leaves the rarest of {n_classes} classes no chance; give at most {most:.0f}",
             "imbalance",
         )
-    return (p / p.sum())[Generator(seed, "stream/imbalance").permutation(n_classes)]
+    shares: Floats = (p / p.sum())[Generator(seed, "stream/imbalance").permutation(n_classes)]
+    return shares
 
 
 # ------------------------------------------------------------------------------------------- which classes, (T, k)

@@ -78,7 +78,8 @@ class DarkExperience(Part):
         dark = batch.kept(self).get("dark")
         if dark is None:
             return None
-        return self.alpha * (output.logits[dark.span] - dark.side["logits"]).square().mean()
+        loss: Tensor = self.alpha * (output.logits[dark.span] - dark.side["logits"]).square().mean()
+        return loss
 
 
 def der(*, alpha: NonNegative, rows: Count | None = None) -> list[Part]:

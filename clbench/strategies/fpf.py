@@ -168,7 +168,9 @@ class FPF(Part):
         from clbench.training.objective import classification_loss
 
         logits = learner.model(batch.x).logits  # (B, C)
-        return classification_loss(logits, batch) + self.alpha * (logits - batch.stream.side["logits"]).square().mean()
+        distance = (logits - batch.stream.side["logits"]).square().mean()
+        loss: Tensor = classification_loss(logits, batch) + self.alpha * distance
+        return loss
 
 
 @dataclass(kw_only=True)

@@ -42,7 +42,8 @@ class Means(Part):
         import torch
 
         with learner.undisturbed(training=False), torch.no_grad():
-            return learner.model(x).features.double()
+            features: Tensor = learner.model(x).features.double()
+            return features
 
     def meet(self, learner: Learner, z: Tensor) -> None:
         """Make room for means of vectors (B, H), at the first batch."""

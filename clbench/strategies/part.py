@@ -142,7 +142,8 @@ class Part:
 
         It is saved, restored, moved between devices and counted without further code.
         """
-        return self.__dict__.setdefault("_state", {})
+        state: dict[str, Any] = self.__dict__.setdefault("_state", {})
+        return state
 
     def save(self) -> dict[str, Any]:
         """A copy of the state, to go on from; for learners whose state is of another kind to override."""
@@ -326,7 +327,7 @@ def _copy(value: Any, device: Any = None, *, of: str = "a part", where: str = "s
 
 def _bytes(value: Any) -> int:
     if hasattr(value, "element_size"):
-        return value.numel() * value.element_size()
+        return int(value.numel() * value.element_size())
     if isinstance(value, dict):
         return sum(_bytes(v) for v in value.values())
     if isinstance(value, list):

@@ -87,7 +87,8 @@ class ViewBatch(Part):
         if epoch % self.views == 0:
             self.state["order"] = order
         self.state.update(epoch=epoch, own=len(experience), at=0)
-        return self.state["order"][self._places(0, len(order)) // self.views]
+        rows: Tensor = self.state["order"][self._places(0, len(order)) // self.views]
+        return rows
 
     def _places(self, start: int, stop: int) -> Tensor:
         """Places in the list of all views for positions of the running pass."""

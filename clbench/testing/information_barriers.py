@@ -18,6 +18,7 @@ import torch
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Rows, Stream
 from clbench.running import prepare as preparing
+from clbench.running.plan import make_stream
 from clbench.running.prepare import Run, UserObjects
 from clbench.scenarios import merging
 from clbench.testing.compare_runs import difference
@@ -98,7 +99,7 @@ def hidden_labels(trial: Trial) -> None:
         raise Skipped("it declares to need task labels, so they are not hidden from it")
 
     def shuffled(*arguments: Any, **named: Any) -> Stream:
-        stream = make(*arguments, **named)
+        stream = make_stream(*arguments, **named)
         tasks = Generator(trial.seed, "other tasks")
 
         def build(position: int) -> Any:
@@ -107,7 +108,6 @@ def hidden_labels(trial: Trial) -> None:
 
         return replace(stream, build=build)
 
-    make = preparing.make_stream
     with mock.patch.object(preparing, "make_stream", shuffled):
         run = trial.ready()
     trial.train(run, looks=Blind())
@@ -157,7 +157,7 @@ def rows_to_come(trial: Trial) -> None:
         raise Skipped("it does not run where boundaries are hidden, as 'needs' tells") from None
     for step in STEPS:
         try:
-            with mock.patch.object(preparing, "make_stream", _with_others_to_come(preparing.make_stream, step)):
+            with mock.patch.object(preparing, "make_stream", _with_others_to_come(make_stream, step)):
                 told = difference(before[step], _after(trial, step)[step])
         except Halted as error:
             told = f"where they are other ones, {error}"

@@ -13,11 +13,12 @@ from unittest import SkipTest
 import torch
 
 from clbench.adapters.online_learner import OnlineLearner
+from clbench.adapters.run_setup import Skip
 from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
 from clbench.running.cell import place
 from clbench.running.plan import Cell, plan
-from clbench.running.prepare import Run, Skip, UserObjects, prepare
+from clbench.running.prepare import Run, UserObjects, prepare
 from clbench.strategies import STRATEGIES
 from clbench.strategies import notation as strategy_text
 from clbench.strategies.part import Part

@@ -13,6 +13,6 @@ def optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Op
     lr, decay = training.lr, training.weight_decay
     if training.optimizer == "sgd":
         return torch.optim.SGD(weights, lr=lr, momentum=training.momentum, weight_decay=decay)
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimizer](
-        weights, lr=lr, weight_decay=decay
-    )
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    made: torch.optim.Optimizer = kinds[training.optimizer](weights, lr=lr, weight_decay=decay)
+    return made

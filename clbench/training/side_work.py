@@ -177,12 +177,15 @@ class SideWork:
         """
         with self._extra(), self.undisturbed(training=training), torch.no_grad():
             self.cost.extra_forward_rows += len(x)
+            output: Output
             if w is None and buffers is None:
-                return self.model(x)
+                output = self.model(x)
+                return output
             pieces = zip(self.slices.items(), self.flat.parameters, strict=True)
             source = self.w.detach() if w is None else w
             named = {name: source[place].view(p.shape) for (name, place), p in pieces}
-            return functional_call(self.model, {**named, **(buffers or {})}, (x,))
+            output = functional_call(self.model, {**named, **(buffers or {})}, (x,))
+            return output
 
     def features(self, index: Tensor, *, w: Tensor | None = None, training: bool = False) -> Output:
         """The model's output on the rows of an index matrix (5, N), un-augmented, in chunks; the rest as in

@@ -138,7 +138,8 @@ def _head(setup: RunSetup, *, trains_only: bool = False) -> nn.Module:
             by_task[task.id, list(task.classes)] = True
         return model_shapes.PerTask(setup.model, by_task.to(setup.device))
     grows = stream.output == "seen"
-    return model_shapes.SharedHead(setup.model, stream.n_outputs, grows=grows, trains_only=trains_only).to(setup.device)
+    shared: nn.Module = model_shapes.SharedHead(setup.model, stream.n_outputs, grows=grows, trains_only=trains_only)
+    return shared.to(setup.device)
 
 
 def _der(setup: RunSetup) -> Inputs:
@@ -274,4 +275,5 @@ class _Solver:
         from clbench.strategies.gem import dual
 
         past = self.plugin.G
-        return g + dual(g, past, margin=self.plugin.memory_strength, damping=1e-3) @ past
+        projected: Tensor = g + dual(g, past, margin=self.plugin.memory_strength, damping=1e-3) @ past
+        return projected

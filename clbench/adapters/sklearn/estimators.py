@@ -81,7 +81,8 @@ class Taught:
             return np.zeros((len(x), self.classes))
         if self.votes is not None:
             cluster = np.minimum(self.estimator.predict(x), len(self.votes) - 1)
-            return self.votes[cluster].astype(np.float64)
+            votes: NDArray[Any] = self.votes[cluster].astype(np.float64)
+            return votes
         for method in ("predict_proba", "decision_function"):
             if hasattr(self.estimator, method):
                 return self._wide(np.asarray(getattr(self.estimator, method)(x), dtype=np.float64))

@@ -6,6 +6,7 @@ import copyreg
 import functools
 import types
 from contextlib import suppress
+from operator import methodcaller
 from typing import Any
 
 from clbench.core.identity.object_walk import Unidentified, Walk
@@ -71,8 +72,9 @@ def instance(walk: Walk, thing: Any) -> None:
     if in_python(cls):
         walk.named(attributes(thing))
         return
+    reduced: Any
     try:
-        reduced = copyreg.dispatch_table.get(cls, lambda it: it.__reduce_ex__(4))(thing)
+        reduced = copyreg.dispatch_table.get(cls, methodcaller("__reduce_ex__", 4))(thing)
     except Exception:
         reduced = None
     if reduced is None or (reduced[0] is NEW and not any(reduced[2:]) and len(reduced[1]) < 2):
