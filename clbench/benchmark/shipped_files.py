@@ -6,7 +6,6 @@ unchanged, so that its records can be repeated and told from records that differ
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from clbench.core.errors import Refused, did_you_mean
@@ -52,8 +51,8 @@ def find(benchmark: str | Path) -> Path:
 
 
 def _folder() -> Path:
-    inside = Path(str(resources.files("clbench"))) / "shipped"
-    return inside if inside.is_dir() else inside.parent.parent / "benchmarks"
+    installed, checkout = Path(__file__).parent / "shipped", Path(__file__).parents[2] / "benchmarks"
+    return installed if installed.is_dir() else checkout
 
 
 def _version(path: Path) -> int:
