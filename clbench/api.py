@@ -186,10 +186,10 @@ def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:
     """Refuse a given model that no run could use, before anything runs."""
     import cloudpickle
 
-    from clbench.core.global_rng import kept, seed_globals
+    from clbench.core.global_rng import preserved, seed_globals
     from clbench.models.user_models import build
 
-    with kept():
+    with preserved():
         seed_globals(seed, "init")
         build(model, stream.dataset.shape, stream.n_outputs)
     if not alone:

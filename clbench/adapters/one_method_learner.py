@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from clbench.adapters.constructor_recipes import find, recipe_of
-from clbench.adapters.online_learner import OnlineLearner, unmoved
+from clbench.adapters.online_learner import OnlineLearner
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.global_rng import preserved
 from clbench.core.registry import a, checksum, text_of
 from clbench.strategies.chain import MEANING
 from clbench.strategies.part import Part
@@ -139,7 +140,7 @@ class Observer(OnlineLearner):
             hidden = learner.hidden(task if task is not None else torch.zeros(len(x), dtype=torch.int64))
             return None if hidden is None else ~hidden
 
-        with unmoved():
+        with preserved(only="python_and_numpy"):
             told = self._call("predict", x, task=lambda: task, allowed=allowed)
         scores = self.scores(told, learner.n_outputs, len(x)).to(learner.device)
         return Output(scores, scores)

@@ -9,9 +9,6 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,7 +18,7 @@ import torch
 from torch import Tensor
 
 from clbench.core.errors import Refused
-from clbench.core.global_rng import global_states, seed_globals, set_global_states
+from clbench.core.global_rng import global_states, seed_others, set_global_states
 from clbench.strategies.part import ROWS, Part
 from clbench.training.batch import Batch
 from clbench.training.learner import Learner
@@ -65,8 +62,8 @@ class OnlineLearner(Part):
             self.wrapped = Unpickler(saved["wrapped"], self._references).load()
             set_global_states(saved["generators"])
         elif "wrapped" not in self.__dict__:
-            with _kept_torch():  # the run has seeded it, and dropout in the model draws what it does for others
-                seed_globals(int(self.generator.integers(1, 2**31)[0]), "guest")
+            # the run has seeded torch's generator, and dropout in the model draws what it does for others
+            seed_others(int(self.generator.integers(1, 2**31)[0]), "guest")
             self.wrapped = self.make(learner)
             self._references = LearnerReferences(learner)
             self.save()  # what cannot be saved is refused now, and not after minutes
@@ -162,26 +159,6 @@ def size(pickled: bytes) -> int:
         elif isinstance(argument, int | float) and not opcode.name.endswith(("PUT", "GET", "FRAME", "PROTO")):
             rest += 8
     return rest + sum(map(len, texts))
-
-
-@contextmanager
-def _kept_torch() -> Iterator[None]:
-    state = torch.random.get_rng_state()
-    try:
-        yield
-    finally:
-        torch.random.set_rng_state(state)
-
-
-@contextmanager
-def unmoved() -> Iterator[None]:
-    """Python's and NumPy's global generators are as before afterwards; torch's are the evaluator's care."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 the legacy generator is what they use
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
 
 
 class LearnerReferences:

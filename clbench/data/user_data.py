@@ -186,8 +186,9 @@ def _plain(x: Any, y: Any) -> tuple[Any, Any]:
 
 def _of_torch(thing: Any) -> Split:
     """All rows of a torch data set, in order; of a loader those of its data set."""
-    import torch
     from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+    from clbench.core.global_rng import preserved
 
     source: Any = thing.dataset if isinstance(thing, DataLoader) else thing
     names = getattr(source, "classes", None)
@@ -199,7 +200,7 @@ def _of_torch(thing: Any) -> Split:
     counted = not isinstance(source, IterableDataset) and hasattr(source, "__len__")
     rows: Iterable[Any] = (source[i] for i in range(len(source))) if counted else source
     x, y = [], []
-    with torch.random.fork_rng(devices=[]):
+    with preserved():
         for number, item in enumerate(_items(rows, type(source).__name__)):
             if not isinstance(item, tuple | list) or len(item) < 2:
                 raise Refused(

@@ -3,15 +3,15 @@ generators. Found out once, on a copy; what would harm stored rows or make a run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from clbench.core.global_rng import global_states, set_global_states
+from clbench.core.global_rng import comparable_states, preserved
 
 SEED = 0
 """Of the rows that a module is tried on."""
@@ -74,7 +74,8 @@ def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False)
                 lambda _, inputs, output, name=name: layers.append(Layer(name, inputs[0], output))
             )
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-    with _generators(device) as moved, torch.set_grad_enabled(gradients):
+    before = comparable_states()
+    with preserved(device), torch.set_grad_enabled(gradients):
         output, changed = _try(module, rows(1, shape, device))
         found = Manners(output, list(layers), changed)
         if not gradients:
@@ -82,7 +83,8 @@ def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False)
             with suppress(Exception):  # two rows may be too few for it: training will tell
                 found.training, changed = _try(module, rows(2, shape, device))
                 found.changes_input |= changed
-        found.draws = moved()
+        after = comparable_states()
+        found.draws = any(after[name] != before[name] for name in ("random", "numpy"))
     return found
 
 
@@ -91,28 +93,6 @@ def _try(module: nn.Module, x: Tensor) -> tuple[Any, bool]:
     version, before = x._version, x.clone()
     output = module(x)
     return output, x._version != version or not torch.equal(x, before)
-
-
-@contextmanager
-def _generators(device: torch.device) -> Iterator[Any]:
-    """A function that tells whether Python's or NumPy's generator has moved; all are as before afterwards."""
-    states = global_states()
-
-    def moved() -> bool:
-        now = global_states()
-        return _told(now) != _told(states)
-
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            yield moved
-        finally:
-            set_global_states(states)
-
-
-def _told(states: dict[str, Any]) -> list[Any]:
-    keys, *rest = states["numpy"]
-    version, words, following = states["python"]
-    return [keys.tolist(), *rest, version, words.tolist(), following]
 
 
 def protect(module: nn.Module) -> None:

@@ -6,23 +6,21 @@ import os
 import sysconfig
 import traceback
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from clbench.adapters.run_setup import Job, Skip
 from clbench.core import peak_memory
 from clbench.core.environment import environment
 from clbench.core.errors import Refused
-from clbench.core.global_rng import global_states, set_global_states
+from clbench.core.global_rng import preserved
 from clbench.core.identity import reasons
 from clbench.core.notices import notice
 from clbench.core.record import Record, Trace
 from clbench.core.store import Keep
+from clbench.core.torch_threads import torch_threads
 from clbench.running.plan import Cell
 from clbench.running.prepare import Run, UserObjects, prepare_job
 from clbench.running.saved_models import Keeper
@@ -67,7 +65,7 @@ def run_cell(
         partial: Where a long run keeps its last snapshot; one found there is gone on from, and removed at the end.
         trained: Given the record before more than the record is saved, so that nothing later can lose it.
     """
-    with _process_state(cell.config["training"]["threads"]):
+    with preserved(), torch_threads(cell.config["training"]["threads"]):
         keeper = None if keep is None else Keeper(cell, keep)
         run, status, reason = _trained(cell, data_dir, device, given, tick, partial, keeper)
         made = record(cell, run, status=status, reason=reason, device=device)
@@ -159,18 +157,6 @@ def _cost(run: Job, device: str) -> dict[str, float]:
     account.train_seconds -= account.probe_seconds or 0.0
     account.peak_bytes = peak_memory.peak_bytes(device)
     return account.as_dict()
-
-
-@contextmanager
-def _process_state(threads: int):  # type: ignore[no-untyped-def]
-    """Threads of the benchmark, and the global generators as they were for whoever called us."""
-    before, generators = torch.get_num_threads(), global_states()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        set_global_states(generators)
 
 
 def _story(error: Exception) -> str:

@@ -22,7 +22,9 @@ from clbench.adapters.run_setup import Skip
 from clbench.benchmark import look_schedules
 from clbench.benchmark.schema import Evaluation, Training
 from clbench.core.errors import Refused
+from clbench.core.global_rng import preserved
 from clbench.core.record import Kind
+from clbench.core.torch_threads import torch_threads
 from clbench.core.types import Index, Stream, content_hash
 from clbench.evaluate import Evaluator, Subject
 from clbench.running.plan import Cell
@@ -172,16 +174,10 @@ def cell_seconds(cell: Cell, *, data_dir: str | None = None, device: str = "cpu"
         Refused: The cell is impossible.
         Diverged: It diverges within the iterations that are timed.
     """
-    threads = torch.get_num_threads()
-    devices = [torch.cuda.current_device()] if device != "cpu" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.set_num_threads(cell.config["training"]["threads"])
-        try:
-            pilot = _timed(cell, PILOT, visits=1, data_dir=data_dir, device=device)
-            affordable = int(budget / VISITS / max(pilot.iteration_seconds, 1e-6))
-            sample = _timed(cell, min(max(affordable, FEWEST), MOST), visits=VISITS, data_dir=data_dir, device=device)
-        finally:
-            torch.set_num_threads(threads)
+    with preserved(device), torch_threads(cell.config["training"]["threads"]):
+        pilot = _timed(cell, PILOT, visits=1, data_dir=data_dir, device=device)
+        affordable = int(budget / VISITS / max(pilot.iteration_seconds, 1e-6))
+        sample = _timed(cell, min(max(affordable, FEWEST), MOST), visits=VISITS, data_dir=data_dir, device=device)
     return sample.whole_seconds
 
 

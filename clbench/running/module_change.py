@@ -6,7 +6,6 @@ What is measured, by formula, stands in ``clbench.strategies.weight_change``. Le
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,11 +124,13 @@ def measure(
 
 def _run(cell: Cell, data_dir: str | None) -> tuple[dict[str, Any], list[int]]:
     """State of the measuring part after the run of a cell with that part behind its own, and sizes of modules."""
+    from clbench.core.global_rng import preserved
+    from clbench.core.torch_threads import torch_threads
     from clbench.models import weight_groups
     from clbench.running.prepare import prepare
 
     measured = {**cell.config, "strategy": [*cell.config["strategy"], *strategy_text.canonical("sensitivity")]}
-    with _threads(cell.config["training"]["threads"]):
+    with preserved(), torch_threads(cell.config["training"]["threads"]):
         run = prepare(Cell(measured, cell.label), data_dir=data_dir)
         run.train()
     found = weight_groups.groups(weight_groups.layers(run.learner.model, run.learner.slices))
@@ -137,20 +138,6 @@ def _run(cell: Cell, data_dir: str | None) -> tuple[dict[str, Any], list[int]]:
     sizes = [group.size for group in found]
     sizes += [sum(buffers[name].numel() for name in group.statistics) for group in found if group.statistics]
     return run.chain.parts[-1].state, sizes
-
-
-@contextmanager
-def _threads(n: int):  # type: ignore[no-untyped-def]
-    """Threads of the benchmark, and torch's generator as it was."""
-    import torch
-
-    before, generator = torch.get_num_threads(), torch.random.get_rng_state()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.random.set_rng_state(generator)
 
 
 def _joined(label: str, runs: Sequence[tuple[dict[str, Any], list[int]]]) -> Changes:

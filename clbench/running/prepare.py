@@ -19,7 +19,7 @@ from clbench.benchmark.hidden_boundaries import check_hidden
 from clbench.benchmark.schema import Evaluation, Training
 from clbench.core.cost import Cost
 from clbench.core.errors import Refused
-from clbench.core.global_rng import global_states, kept, seed_others, set_others
+from clbench.core.global_rng import global_states, preserved, seed_others, set_others
 from clbench.core.record import Trace
 from clbench.core.rng import derive
 from clbench.core.types import Dataset, Stream
@@ -340,7 +340,7 @@ def _total_steps(stream: Stream, training: Training, share: int, split: BatchSpl
 
 def _model(config: Mapping[str, Any], dataset: Dataset, n_outputs: int, seed: int, given: UserObjects) -> nn.Module:
     """A model with the run's initial weights; all global generators are as before afterwards."""
-    with kept():
+    with preserved():
         seed_others(seed, "init")
         torch.manual_seed(derive(seed, "init"))
         if given.model is None:

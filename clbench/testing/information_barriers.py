@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 import torch
 
+from clbench.core.global_rng import comparable_states, preserved
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Rows, Stream
 from clbench.running import prepare as preparing
@@ -246,11 +247,11 @@ class _Poison:
         random.seed(step)
         np.random.seed(step)  # noqa: NPY002
         torch.manual_seed(step)
-        self._left = _generators()
+        self._left = comparable_states()
 
     def look(self, when: str) -> None:
         """Compare with the state that this poison has left."""
-        now = _generators()
+        now = comparable_states()
         for name, state in self._left.items():
             if now[name] != state:
                 raise Broken(f"{name}'s global generator is drawn from or seeded in {when}; {OWN}")
@@ -261,22 +262,11 @@ class _Poison:
         return {name: v for name, v in trial.reference().kept.items() if name.startswith("torch's generator")}
 
 
-def _generators() -> dict[str, Any]:
-    _, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return {
-        "random": random.getstate(),
-        "numpy": (np.asarray(keys).tobytes(), *map(str, rest)),
-        "torch": torch.random.get_rng_state().numpy().tobytes(),
-    }
-
-
 @contextmanager
 def _guarded() -> Iterator[None]:
-    """Functions that draw from a global generator raise, and python's and numpy's are as before afterwards."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    """Let functions that draw from a global generator raise inside the block; restore the generators at its end."""
     with ExitStack() as stack:
-        stack.callback(random.setstate, python)
-        stack.callback(np.random.set_state, numpy)
+        stack.enter_context(preserved())
         for module, owner, names in DRAWS:
             for name in names:
                 stack.enter_context(mock.patch.object(owner, name, _guard(f"{module}.{name}", getattr(owner, name))))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.core.errors import Refused
-from clbench.core.global_rng import kept, seed_globals
+from clbench.core.global_rng import preserved, seed_globals
 from clbench.models import side_effects
 from clbench.testing.compare_runs import leaves
 from clbench.testing.contract import Verdict
@@ -248,7 +248,7 @@ def examine_model(model: Any, *, shape: tuple[int, ...] = (1, 8, 8), n_outputs: 
             yield Verdict(name, "skipped", "it does not run, as 'outputs' tells")
             continue
         try:
-            with kept():
+            with preserved():
                 note = ask(subject)
         except Skipped as reason:
             yield Verdict(name, "skipped", str(reason))

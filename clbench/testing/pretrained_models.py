@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from clbench.core.global_rng import preserved
 from clbench.models import builders
 
 SEEDS = {"made": 1}
@@ -41,7 +42,7 @@ def cnn(shape: tuple[int, ...], n_outputs: int, *, weights: Literal["made"]) -> 
 
 
 def _begun(weights: str, make: Callable[[], Any]) -> Any:
-    with torch.random.fork_rng(devices=[]):
+    with preserved():
         torch.manual_seed(SEEDS[weights])
         model = make()
     model.head.reset_parameters()

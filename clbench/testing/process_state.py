@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clbench.core.global_rng import kept
+from clbench.core.global_rng import preserved
 
 
 def _set_environment(values: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ def as_found() -> Iterator[None]:
     before = read_process_state()
     torch.set_num_threads(1)
     try:
-        with kept():
+        with preserved():
             yield
     finally:
         for name, (read, restore) in PROCESS_STATE.items():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.core.cost import Cost
+from clbench.core.global_rng import set_torch_states, torch_states
 from clbench.core.rng import Generator
 from clbench.core.types import Experience, Stream
 from clbench.models.flat_weights import flatten
@@ -24,7 +25,7 @@ from clbench.training.memory import Memory
 from clbench.training.objective import classification_loss
 from clbench.training.passes import fewest_rows
 from clbench.training.probe import Probe
-from clbench.training.side_work import SideWork, Terms, generator_states, set_generators
+from clbench.training.side_work import SideWork, Terms
 
 __all__ = ["Diverged", "ExperienceView", "Learner", "Output", "classification_loss"]
 
@@ -336,7 +337,7 @@ class Learner(Competition, SideWork):
             "memory": self.memory.state,
             "order": self._order.state,
             "augment": self._train.generator.get_state(),
-            "torch": generator_states(self.device),
+            "torch": torch_states(self.device),
             "seen": self.seen.clone(),
             "arrivals": self._arrivals.state,
             "masks": {name: mask.clone() for name, mask in self._masks.items()},
@@ -358,7 +359,7 @@ class Learner(Competition, SideWork):
         self.memory.state = state["memory"]
         self._order.state = state["order"]
         self._train.go_on(state["augment"])
-        set_generators(state["torch"], self.device)
+        set_torch_states(state["torch"], self.device)
         self.seen.copy_(state["seen"])
         self._arrivals.state = state["arrivals"]
         self._masks = {name: mask.to(self.device).clone() for name, mask in state["masks"].items()}

@@ -100,6 +100,8 @@ def _single_values(
     """Whether one of the layers that train in training mode is given as many values per channel as there are rows."""
     import torch
 
+    from clbench.core.global_rng import preserved
+
     rows, single = 2, []
 
     def note(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -108,9 +110,8 @@ def _single_values(
     modes = [(module, module.training) for module in model.modules()]
     model.train()  # some keep layers in evaluation mode even then
     hooks = [layer.register_forward_pre_hook(note) for layer in layers if layer.training]
-    cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices=cuda), torch.no_grad():
+        with preserved(device), torch.no_grad():
             for module, _ in modes:
                 module.__dict__["training"] = False
             model(torch.zeros(rows, *shape, device=device))

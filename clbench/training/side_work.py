@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from clbench.core.cost import Cost
 from clbench.core.errors import Refused
-from clbench.core.global_rng import global_states, set_global_states
+from clbench.core.global_rng import preserved
 from clbench.core.rng import Generator
 from clbench.models.flat_weights import Flat
 from clbench.models.output import Output
@@ -117,20 +117,17 @@ class SideWork:
         buffers = [b.data for b in self.buffers]
         for buffer in self.buffers:  # a copy, put aside later: writing back would break a backward pass under way
             buffer.data = buffer.clone()
-        generators, augment = generator_states(self.device), self._train.generator.get_state()
-        others = global_states() if self.draws_globally else None
+        augment = self._train.generator.get_state()
         for module, mode in zip(self.modules, modes, strict=True):
             module.__dict__["training"] = training and mode
         try:
-            yield
+            with preserved(self.device, only=None if self.draws_globally else "torch"):
+                yield
         finally:
             for module, mode in zip(self.modules, modes, strict=True):
                 module.__dict__["training"] = mode
             for buffer, old in zip(self.buffers, buffers, strict=True):
                 buffer.data = old
-            if others is not None:
-                set_global_states(others)
-            set_generators(generators, self.device)
             self._train.generator.set_state(augment)
 
     def grad(self, batch: Batch) -> Tensor:
@@ -304,19 +301,3 @@ class SideWork:
                 self.apply(optimizer)
                 self.cost.extra_forward_rows += len(batch)
                 self.cost.extra_backward_rows += len(batch)
-
-
-def generator_states(device: torch.device) -> list[Tensor]:
-    """States of torch's own generators that work on a device may draw from: the CPU's, and a GPU's."""
-    states = [torch.random.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
-
-
-def set_generators(states: list[Tensor], device: torch.device) -> None:
-    """Return to :func:`generator_states`; a GPU whose generator was not there begins anew, from the CPU's seed."""
-    torch.random.set_rng_state(states[0])
-    if device.type == "cuda" and len(states) > 1:
-        torch.cuda.set_rng_state(states[1], device)
-    elif device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(torch.initial_seed())

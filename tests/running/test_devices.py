@@ -9,10 +9,10 @@ import pytest
 import torch
 from support import Stopped, assert_same, everything, ready, train_until
 
+from clbench.core.global_rng import set_torch_states
 from clbench.core.rng import derive
 from clbench.running.snapshots import Snapshots
 from clbench.testing.compare_runs import leaves
-from clbench.training.side_work import set_generators
 
 AUGMENTED = ("training={optimizer: adam, lr: 0.01, batch_size: 16, augment: crop-flip}", "model.dropout=0.2")
 STATE_OF_A_GPU = torch.arange(16, dtype=torch.uint8)
@@ -91,5 +91,5 @@ def test_a_gpu_that_was_not_there_begins_from_the_seed_of_the_run(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     monkeypatch.setattr(torch.cuda, "manual_seed", seeds.append)
     torch.manual_seed(1)
-    set_generators(states, torch.device("cuda"))
+    set_torch_states(states, torch.device("cuda"))
     assert seeds == [derive(run.cell.seed, "dropout")]

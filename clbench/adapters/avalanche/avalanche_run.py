@@ -23,7 +23,7 @@ from clbench.adapters.avalanche.stream_experiences import Experiences, Meter
 from clbench.adapters.run_setup import RunSetup
 from clbench.core.cost import Cost
 from clbench.core.errors import Refused
-from clbench.core.global_rng import global_states, seed_globals, set_global_states
+from clbench.core.global_rng import preserved, seed_globals
 from clbench.core.record import Kind, Trace
 from clbench.core.rng import Generator
 from clbench.core.types import Experience, Stream
@@ -33,7 +33,6 @@ from clbench.models.output import Output
 from clbench.scenarios import merging
 from clbench.strategies.part import Part
 from clbench.training.device_rows import Resident
-from clbench.training.side_work import generator_states, set_generators
 
 BOOKKEEPERS = (EvaluationPlugin, plugins.LRSchedulerPlugin, Clock, Listener)
 """Plugins that count evaluations and change no prediction."""
@@ -74,7 +73,6 @@ class AvalancheSubject:
         strategy, modules = self.strategy, self.modules
         attributes = dict(vars(strategy))
         held = [(module, dict(vars(module)), dict(module._buffers)) for module in modules]
-        generators, others = generator_states(self.device), global_states()
         self.meter.stopped = True
         try:
             for module, _, buffers in held:
@@ -85,7 +83,8 @@ class AvalancheSubject:
                 if isinstance(module, NCMClassifier):
                     self._know_all_classes(module)
             strategy.is_training = training
-            yield
+            with preserved(self.device):
+                yield
         finally:
             self.meter.stopped = False
             for module, before, buffers in held:
@@ -95,8 +94,6 @@ class AvalancheSubject:
                 module._buffers.update(buffers)
             vars(strategy).clear()
             vars(strategy).update(attributes)
-            set_global_states(others)
-            set_generators(generators, self.device)
 
     def _know_all_classes(self, classifier: Any) -> None:
         """As its adaptation to an experience with all classes does: those without a mean have one of zeros."""
@@ -158,13 +155,10 @@ class AvalancheRun:
         per_experience = setup.training.iterations
         self.iterations = per_experience and per_experience * setup.share
         self.cost, self.meter = Cost(), Meter()
-        before = global_states()
-        seed_globals(setup.seed, "avalanche/init")
-        try:
+        with preserved():
+            seed_globals(setup.seed, "avalanche/init")
             with quiet():
                 built = build([part for part in parts if isinstance(part, AvalanchePart)], setup)
-        finally:
-            set_global_states(before)
         self.strategy = built.strategy
         setup.model.register_forward_pre_hook(self.meter)
         self.cost.weights = sum(w.numel() for w in self.strategy.model.parameters())
@@ -182,15 +176,12 @@ class AvalancheRun:
     def train(self, tick: Callable[[int, float], Any] | None = None) -> None:
         """Learn the stream; the global generators are as before afterwards."""
         self._tick = tick
-        before = global_states()
-        seed_globals(self.setup.seed, "avalanche")
-        try:
+        with preserved():
+            seed_globals(self.setup.seed, "avalanche")
             with quiet():
                 self._look(Kind.START, -1)
                 for number in range(len(self.stream)):
                     self._learn(number)
-        finally:
-            set_global_states(before)
 
     def _learn(self, number: int) -> None:
         experience: Experience = self.stream[number]

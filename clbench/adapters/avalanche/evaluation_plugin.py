@@ -33,7 +33,7 @@ from clbench.core import store
 from clbench.core.cost import Cost
 from clbench.core.environment import environment
 from clbench.core.errors import Refused
-from clbench.core.global_rng import global_states, set_global_states
+from clbench.core.global_rng import preserved
 from clbench.core.record import Kind, Record, Trace
 from clbench.core.rng import derive
 from clbench.core.types import Dataset, Rows, Stream, content_hash
@@ -138,17 +138,13 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        before = global_states()  # a transform may draw, even from a range of one value
-        try:
-            with quiet():
-                self._tests = list(benchmark.streams[test_stream])
-                trains = benchmark.streams.get("train")
-                sized = len(trains) if hasattr(trains, "__len__") else None
-                self._guide = Guide(self._tests, tasks=tasks, trains=sized)
-                shown = isinstance(benchmark, ShownBenchmark) and test_stream == "test"
-                self.stream = benchmark.stream if shown else _tasks_alone(self._tests, self._guide)
-        finally:
-            set_global_states(before)
+        with preserved(), quiet():  # a transform may draw, even from a range of one value
+            self._tests = list(benchmark.streams[test_stream])
+            trains = benchmark.streams.get("train")
+            sized = len(trains) if hasattr(trains, "__len__") else None
+            self._guide = Guide(self._tests, tasks=tasks, trains=sized)
+            shown = isinstance(benchmark, ShownBenchmark) and test_stream == "test"
+            self.stream = benchmark.stream if shown else _tasks_alone(self._tests, self._guide)
         self._settings: dict[str, Any] = {"every": every, "rows_per_task": rows_per_task, "tasks": looked_at}
         self._seed = seed
         self._met: list[Met] = []

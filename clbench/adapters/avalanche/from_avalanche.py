@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clbench.adapters.avalanche.library import quiet
 from clbench.adapters.avalanche.to_avalanche import TASK
 from clbench.core.errors import Refused
-from clbench.core.global_rng import global_states, set_global_states
+from clbench.core.global_rng import preserved
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task, content_hash
 from clbench.data.arrays import checksum
 
@@ -42,16 +42,12 @@ def from_avalanche(
     Raises:
         Refused: Rows differ in shape, or tasks cannot be found.
     """
-    before = global_states()  # a transform may draw, even from a range of one value
-    try:
-        with quiet():
-            trains, tests = list(benchmark.train_stream), list(benchmark.test_stream)
-            guide = Guide(tests, tasks=tasks, trains=len(trains))
-            train, places = _stored([each.dataset for each in trains])
-            test, wheres = _stored([each.dataset for each in tests])
-            found = [guide.tasks_of(each, place) for place, each in enumerate(trains)]
-    finally:
-        set_global_states(before)
+    with preserved(), quiet():  # a transform may draw, even from a range of one value
+        trains, tests = list(benchmark.train_stream), list(benchmark.test_stream)
+        guide = Guide(tests, tasks=tasks, trains=len(trains))
+        train, places = _stored([each.dataset for each in trains])
+        test, wheres = _stored([each.dataset for each in tests])
+        found = [guide.tasks_of(each, place) for place, each in enumerate(trains)]
     if train.x.shape[1:] != test.x.shape[1:] or train.x.dtype != test.x.dtype:
         raise Refused(
             f"training rows are {train.x.dtype} of shape {train.x.shape[1:]} and test rows {test.x.dtype} of shape "

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.adapters.avalanche.library import BaseModel, DynamicModule, MultiTaskModule
+from clbench.core.global_rng import preserved
 
 HIDDEN = -1000.0
 """Logit of a class that does not compete, as in ``avalanche.models.IncrementalClassifier``; exp of it is 0."""
@@ -114,7 +115,7 @@ def width(model: nn.Module, row: Tensor) -> int:
     """H, the number of features of a row (1, ...); the model is left as it was."""
     modes = [module.training for module in model.modules()]
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with preserved(), torch.no_grad():
         found = int(model.eval()(row).features.shape[1])
     for module, mode in zip(model.modules(), modes, strict=True):
         module.training = mode

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
@@ -14,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from clbench.adapters.sklearn.growing_stream import Growing
-from clbench.core.global_rng import global_states, set_global_states
+from clbench.core.global_rng import preserved
 
 Array = NDArray[Any]
 
@@ -148,7 +146,7 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
             )
         self.classes_ = classes
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with _as_before():
+        with preserved():
             self._stream = Growing(
                 strategy=self.strategy,
                 model={"name": "mlp", "hidden": list(self.hidden)},
@@ -167,23 +165,12 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
             )
 
     def _learn(self, X: Array, y: Array) -> None:
-        with _as_before():
+        with preserved():
             self._stream.learn(X.astype(np.float32), np.searchsorted(self.classes_, y).astype(np.int64))
         self.n_iter_ = self._stream.steps
 
     def _scores(self, X: Any) -> Array:
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        with _as_before():
+        with preserved():
             return self._stream.scores(X.astype(np.float32))
-
-
-@contextmanager
-def _as_before():  # type: ignore[no-untyped-def]
-    """The global generators and torch's threads as whoever calls has them."""
-    before, threads = global_states(), torch.get_num_threads()
-    try:
-        yield
-    finally:
-        set_global_states(before)
-        torch.set_num_threads(threads)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from clbench import models
 from clbench.benchmark.schema import MemoryBudget, Training
 from clbench.core.errors import Refused
+from clbench.core.global_rng import preserved
 from clbench.core.rng import derive
+from clbench.core.torch_threads import torch_threads
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
 from clbench.strategies import notation
 from clbench.strategies.chain import Chain, declared, unmet
@@ -146,14 +148,11 @@ class Growing:
         stream, resident = self._stream(rows)
         self.learner.go_on(stream, resident)
         cursor = Cursor(experience=self.number, step=self.steps)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         try:
-            train(self.learner, stream, self.chain, _Blind(), epochs=self.training.epochs, cursor=cursor)
+            with torch_threads(1):
+                train(self.learner, stream, self.chain, _Blind(), epochs=self.training.epochs, cursor=cursor)
         except Diverged as error:
             raise ValueError(str(error)) from None
-        finally:
-            torch.set_num_threads(threads)
         self.number, self.steps = self.number + 1, cursor.step
 
     def _forget_rows(self) -> None:
@@ -187,7 +186,7 @@ class Growing:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.settings = state["settings"]
-        with torch.random.fork_rng(devices=[]):
+        with preserved():
             self._build()
             self.x, self.y = state["rows"]
             self.number, self.steps = state["place"]

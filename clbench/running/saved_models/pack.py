@@ -16,7 +16,7 @@ from clbench.adapters.online_learner import OnlineLearner
 from clbench.adapters.run_setup import Job
 from clbench.core import store
 from clbench.core.errors import Refused
-from clbench.core.global_rng import kept
+from clbench.core.global_rng import preserved
 from clbench.core.notices import notice
 from clbench.evaluate.predictions import Predictions
 from clbench.models.blank import Blank
@@ -189,7 +189,7 @@ def _rows(run: Run) -> dict[str, Tensor] | None:
     learner.scratch.clear()
     rows.__dict__["present"] = noting
     try:
-        with kept(), learner.undisturbed(training=False), torch.inference_mode():
+        with preserved(), learner.undisturbed(training=False), torch.inference_mode():
             learner.predict(learner.output(x, task), task, hidden=None)
     finally:
         del rows.__dict__["present"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clbench.core.errors import Refused
-from clbench.core.global_rng import kept
+from clbench.core.global_rng import preserved
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
 from clbench.evaluate.evaluator import outputs
 from clbench.evaluate.subject import Subject
@@ -82,7 +82,7 @@ class Saved:
         halved = self.cell["evaluation"].get("precision") == "bfloat16"
         found = [torch.zeros(0, self._stream.n_outputs)]
         subject.scratch.clear()
-        with kept(), subject.undisturbed(training=False), torch.inference_mode():
+        with preserved(), subject.undisturbed(training=False), torch.inference_mode():
             for start in range(0, len(rows), size):
                 own = None if tasks is None else tasks[start : start + size]
                 output = outputs(subject, rows[start : start + size], own, halved=halved)

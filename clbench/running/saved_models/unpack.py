@@ -14,7 +14,7 @@ from clbench import models
 from clbench.adapters.run_setup import RunSetup
 from clbench.benchmark.schema import Training
 from clbench.core.errors import Refused
-from clbench.core.global_rng import kept
+from clbench.core.global_rng import preserved
 from clbench.core.types import Dataset, Stream
 from clbench.evaluate.subject import Subject
 from clbench.models.blank import Blank
@@ -54,7 +54,7 @@ def load_model(path: str | Path, *, model: Any = None, trust: bool = False) -> S
         )
     if model is not None and not needs_model:
         raise Refused(f"{path} holds no program's own model, so model= has no place in it; leave it out")
-    with kept():
+    with preserved():
         subject = _run(held, model) if "parts" in held else _avalanche_subject(held)
     return Saved(held, subject)
 
