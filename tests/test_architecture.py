@@ -15,6 +15,7 @@ ROOT = Path(clbench.__file__).parent
 
 LEVELS = (
     "core",
+    "families",
     "metrics data",
     "models",
     "scenarios",

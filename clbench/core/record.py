@@ -5,6 +5,7 @@ Letters in shape comments: T tasks, E experiences, K looks, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
+from clbench.core.measure import ACCURACY, Measure
 from clbench.core.types import Index, Mask
 
 
@@ -77,7 +79,8 @@ class Trace:
         step: (K,) optimiser steps done before each look, ascending.
         kind: (K,) values of :class:`Kind`.
         experience: (K,) experience that was running; -1 at the start look.
-        score: (K, T) accuracy in [0, 1] of each task, NaN where it was not looked at.
+        score: (K, T) score of each task, higher is better: accuracy in [0, 1], unless ``measure`` says another; NaN
+            where it was not looked at.
         rows: (T,) evaluation rows behind each score.
         present: (E, T) whether a task had rows in an experience.
         every: Optimiser steps between step looks; 0 where there is no one such number: where only ends were looked at,
@@ -101,6 +104,9 @@ class Trace:
             that at the start: all of them do, or task labels are revealed, or all tasks share their classes.
         population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
         predictions: Those of every evaluation row at the ends of experiences, where they were kept.
+        measure: What a score is.
+        spread: (K, T) standard deviation of the scores of rows; (0, 0) where they are 0 or 1.
+        further: Other means over the rows of each task, (K, T) by name, that the family of tasks writes down.
     """
 
     step: Index
@@ -122,6 +128,9 @@ class Trace:
     counted: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     settled: bool = False
     predictions: Predictions | None = None
+    measure: Measure = ACCURACY
+    spread: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape
@@ -136,6 +145,7 @@ class Trace:
         optional = {
             "masked": (looks, tasks),
             "competing": (looks, tasks),
+            "spread": (looks, tasks),
             "class_score": (looks, *self.class_score.shape[1:]),
             "population": (tasks,),
             "units": (tasks, *self.units.shape[1:]),
@@ -149,8 +159,10 @@ class Trace:
 
     def at(self, looks: Mask | Index) -> Trace:
         """The trace of some of its looks, (K,) bool or (n,) their positions, ascending."""
-        columns = ("step", "kind", "experience", "score", "seconds", "masked", "class_score", "competing")
-        return replace(self, **{name: held[looks] for name in columns if (held := getattr(self, name)).size})
+        columns = ("step", "kind", "experience", "score", "seconds", "masked", "class_score", "competing", "spread")
+        further = {name: held[looks] for name, held in self.further.items()}
+        chosen = {name: held[looks] for name in columns if (held := getattr(self, name)).size}
+        return replace(self, **chosen, further=further)
 
     @property
     def n_tasks(self) -> int:
@@ -178,22 +190,27 @@ class Trace:
 
     @cached_property
     def standard_error(self) -> NDArray[np.float64]:
-        """(K, T) standard error of each score as an estimate of the accuracy on all N test rows of its task.
+        """(K, T) standard error of each score as an estimate of the score on all N test rows of its task.
 
-        For a score p of n rows drawn without replacement, sqrt(p (1 - p) / n · (N - n) / (N - 1)): 0 where all rows are
-        looked at, NaN where none. Where N is unknown, the last factor is left out. Rows are drawn stratified by label,
+        For n rows drawn without replacement whose scores have variance v, sqrt(v / n · (N - n) / (N - 1)): 0 where all
+        rows are looked at, NaN where none. For an accuracy p, v = p (1 - p). Where N is unknown, the last factor is
+        left out. Rows are drawn stratified by label,
         so this is rather too large than too small.
 
         Source: W. G. Cochran 1977, Sampling Techniques, section 3.2.
         """
-        return self.error_of(self.score)
+        variance = np.square(self.spread) if self.spread.size else self.score * (1 - self.score)
+        return self._error(variance)
 
     def error_of(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
         """The same for any accuracies (..., T) on the evaluation rows of each task."""
+        return self._error(score * (1 - score))
+
+    def _error(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
         n, left = self.rows, np.ones(self.n_tasks)
         if self.population.size:
             left = np.where(n < self.population, (self.population - n) / np.maximum(self.population - 1, 1), 0.0)
-        return np.sqrt(np.maximum(score * (1 - score), 0.0) / np.maximum(n, 1) * left)
+        return np.sqrt(np.maximum(variance, 0.0) / np.maximum(n, 1) * left)
 
 
 # --------------------------------------------------------------------------------------------------- records

@@ -34,11 +34,14 @@ class Rows:
 
     Args:
         x: (N, C, H, W) or (N, H); uint8 or float32.
-        y: (N,) int64 labels in [0, number of classes).
+        y: (N,) int64 labels in [0, number of classes). In a family without classes they group the rows, so that
+            scenarios can deal out groups, and evaluation rows are drawn from all of them.
+        target: (N, ...) what is to be predicted, where that is not the label.
     """
 
     x: NDArray[Any]
     y: Index
+    target: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -63,17 +66,20 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A classification data set in memory.
+    """A data set in memory.
 
     Args:
         name: How it is called in benchmark files and records.
         train: Rows that may be trained on.
         test: Rows for evaluation (the test split, or the validation rows held out of training).
-        class_names: One name per class, C of them.
+        class_names: One name per class, C of them; in a family without classes, one per group of rows.
         scale: Factor that brings stored values to [0, 1]; 1/255 for 8-bit images, 1 for floats.
         mean: Per-channel mean of the scaled training values, subtracted at batch time; (C,) or (1,), or empty.
         std: Per-channel standard deviation, divided by at batch time; empty for none.
         checksum: Hex digest of all arrays, the data's part of a stream's fingerprint.
+        origins: Where each of several joined data sets lies.
+        family: Name of the family of tasks, see ``clbench.families``.
+        target_names: Names of the columns of the target, in families without classes.
     """
 
     name: str
@@ -85,6 +91,8 @@ class Dataset:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     origins: tuple[Origin, ...] = ()
+    family: str = "classification"
+    target_names: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:
@@ -198,6 +206,11 @@ class Stream(Sequence[Experience]):
     output: str = "seen"
     views_at: Callable[[int], Index] | None = field(default=None, repr=False)
 
+    @property
+    def family(self) -> str:
+        """Name of the family of tasks, which is the data set's."""
+        return self.dataset.family
+
     def __len__(self) -> int:
         return self.length
 
@@ -223,12 +236,14 @@ class Stream(Sequence[Experience]):
 
         Two people whose streams have the same fingerprint train on the same rows in the same experiences.
         """
-        identity = {
+        identity: dict[str, Any] = {
             "data": self.dataset.checksum,
             "description": self.description,
             "seed": self.seed,
             "version": STREAM_VERSION,
         }
+        if self.family != "classification":  # older fingerprints name no family
+            identity["family"] = self.family
         return content_hash(identity)
 
     def task_views(self, experience: int) -> Index:
@@ -238,7 +253,7 @@ class Stream(Sequence[Experience]):
         return self.views_at(max(experience, 0))
 
     def labels(self, rows: Rows, index: Index, view: int | Index) -> Index:
-        """Output unit of each of ``rows[index]`` under its view, shape (n,)."""
+        """Label of each of ``rows[index]`` under its view, shape (n,): its output unit, in classification."""
         y = np.asarray(rows.y[index])
         return y if self.label_map is None else self.label_map[view, y]
 

@@ -96,7 +96,9 @@ class Evaluator(Panels):
             dtype=torch.bfloat16 if self._halved else torch.float32,
         )
         self._looks: list[tuple[int, int, int, float, list[int]]] = []  # step, kind, experience, seconds, tasks
-        self._counts: list[Tensor] = []  # (tasks,) rows that were right, per look
+        self._totals: list[Tensor] = []  # (tasks,) sum of the scores of rows, per look: of classes, rows that are right
+        self._squares: list[Tensor] = []  # (tasks,) sum of their squares, where a score is a number
+        self._further: list[dict[str, Tensor]] = []  # sums (tasks,) of what else the family writes down
         self._masked_counts: list[Tensor] = []
         self._per_unit: list[Tensor] = []  # (C,) accuracy
         self._competing: list[Index] = []  # (tasks,) output units
@@ -161,7 +163,10 @@ class Evaluator(Panels):
     def _again(self, panel: Panel) -> None:
         """Write down once more what the last look showed, whose tasks are the same in another order."""
         order = [self._looks[-1][-1].index(task) for task in panel.tasks]
-        self._counts.append(self._counts[-1][order])
+        self._totals.append(self._totals[-1][order])
+        if self._squares:
+            self._squares.append(self._squares[-1][order])
+            self._further.append({name: total[order] for name, total in self._further[-1].items()})
         if panel.own is not None:
             self._masked_counts.append(self._masked_counts[-1][order])
         if panel.per_unit is not None:
@@ -188,9 +193,9 @@ class Evaluator(Panels):
                 output = self._output(learner, x, task)
                 total += output.logits.sum()
                 scores = learner.predict(output, task, hidden=None)
-                competing = scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
-                predicted.append(competing.argmax(1))
+                predicted.append(self.family.answer(scores, None if hidden is None else ~hidden))
                 if noting is not None:
+                    competing = scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
                     top.append(best(competing, predicted[-1]))
                 if panel.own is not None:
                     kept.append(scores)
@@ -198,9 +203,14 @@ class Evaluator(Panels):
             self._changed = True
             protect(learner.modules[0])
             self.forget()
-        chosen = torch.cat(predicted)
-        right = (chosen if panel.index is None else chosen[panel.index]) == panel.y
-        self._counts.append(self._per_task(right, panel))
+        answer = torch.cat(predicted)
+        answer = answer if panel.index is None else answer[panel.index]
+        score = self.family.score(answer, panel.target)  # (n,)
+        self._totals.append(self._per_task(score, panel))
+        if score.is_floating_point():
+            self._squares.append(self._per_task(score.double().square(), panel))
+            further = self.family.further(answer, panel.target)
+            self._further.append({name: self._per_task(value, panel) for name, value in further.items()})
         if noting is not None:
             found = torch.cat(top)
             noting.note(
@@ -208,15 +218,15 @@ class Evaluator(Panels):
                 experience=experience,
                 task=panel.task.cpu().numpy(),
                 row=np.concatenate([self._rows[task] for task in panel.tasks]),
-                label=panel.y,
+                label=panel.target,
                 top=found if panel.index is None else found[panel.index],
             )
         if panel.own is not None:
             scores = torch.cat(kept) if panel.index is None else torch.cat(kept)[panel.index]  # (n, C)
             among = scores.masked_fill(~panel.own[panel.place], -torch.inf).argmax(1)
-            self._masked_counts.append(self._per_task(among == panel.y, panel))
+            self._masked_counts.append(self._per_task(among == panel.target, panel))
         if panel.per_unit is not None:
-            units = torch.zeros_like(panel.per_unit).index_add_(0, panel.y, right.long())
+            units = torch.zeros_like(panel.per_unit).index_add_(0, panel.target, score.long())
             self._per_unit.append(units.double() / panel.per_unit)  # 0 / 0 is NaN: no such row
         return total
 
@@ -245,9 +255,13 @@ class Evaluator(Panels):
     def _output(self, learner: Subject, x: Tensor, task: Tensor | None) -> Output:
         return outputs(learner, x, task, halved=self._halved)
 
-    def _per_task(self, right: Tensor, panel: Panel) -> Tensor:
+    def _per_task(self, values: Tensor, panel: Panel) -> Tensor:
+        """Sums (tasks,) of values (n,) of rows: whole numbers of bool, else float64 in an order that never changes."""
+        if values.is_floating_point():
+            sizes = torch.bincount(panel.place, minlength=len(panel.tasks)).tolist()
+            return torch.stack([own.sum() for own in values.double().split(sizes)])  # the rows of a task lie together
         counts = torch.zeros(len(panel.tasks), dtype=torch.int64, device=self._device)
-        return counts.index_add_(0, panel.place, right.long())
+        return counts.index_add_(0, panel.place, values.long())
 
     def _check(self) -> None:
         sums, self._sums = self._sums, []
@@ -263,24 +277,39 @@ class Evaluator(Panels):
         rows = np.array([len(r) for r in self._rows], dtype=np.int64)
         column = [np.array([look[i] for look in self._looks]) for i in range(4)]
         per_unit = [unit.cpu().numpy() for unit in self._per_unit]
+        score = self._scores(self._totals, rows)
         return Trace(
             step=column[0].astype(np.int64),
             kind=column[1].astype(np.int64),
             experience=column[2].astype(np.int64),
-            score=self._scores(self._counts, rows),
+            score=score,
             rows=rows,
             population=np.array([len(task.rows) for task in self._stream.tasks], dtype=np.int64),
             present=self._present[: self._visited].copy(),
             every=self.every,
             seconds=column[3].astype(np.float64),
             masked=self._scores(self._masked_counts, rows) if self._masked else np.zeros((0, 0)),
+            measure=self.family.measure,
+            spread=self._spread(score, rows),
+            further=self._means(rows),
             units=self._units.copy(),
             competing=self._table(self._competing, 0).astype(np.int32),
             class_score=np.array(per_unit).reshape(-1, self._stream.n_outputs) if self._classes else np.zeros((0, 0)),
         )
 
-    def _scores(self, counts: list[Tensor], rows: Index) -> np.ndarray:
-        return self._table([right.cpu().numpy() for right in counts], np.nan) / rows
+    def _scores(self, totals: list[Tensor], rows: Index) -> np.ndarray:
+        return self._table([total.cpu().numpy() for total in totals], np.nan) / rows
+
+    def _spread(self, score: np.ndarray, rows: Index) -> np.ndarray:
+        """(K, T) standard deviation of the scores of rows; (0, 0) where they are 0 or 1, and the mean tells it."""
+        if not self._squares:
+            return np.zeros((0, 0))
+        variance = self._scores(self._squares, rows) - np.square(score)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+
+    def _means(self, rows: Index) -> dict[str, np.ndarray]:
+        names = self._further[0] if self._further else ()
+        return {name: self._scores([sums[name] for sums in self._further], rows) for name in names}
 
     def _table(self, values: list[Any], elsewhere: float) -> np.ndarray:
         """(K, T) from the values of the tasks of each look."""
@@ -308,7 +337,9 @@ class Evaluator(Panels):
         self._check()
         return {
             "looks": list(self._looks),
-            "counts": [c.cpu() for c in self._counts],
+            "totals": [c.cpu() for c in self._totals],
+            "squares": [c.cpu() for c in self._squares],
+            "further": [{name: c.cpu() for name, c in sums.items()} for sums in self._further],
             "masked": [c.cpu() for c in self._masked_counts],
             "per_unit": [c.cpu() for c in self._per_unit],
             "units": torch.from_numpy(self._units.copy()),
@@ -323,9 +354,10 @@ class Evaluator(Panels):
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a snapshot; the panel is remade at the next look."""
         self._looks = [(*look[:4], list(look[4])) for look in state["looks"]]
-        self._counts, self._masked_counts, self._per_unit = (
-            [c.to(self._device) for c in state[name]] for name in ("counts", "masked", "per_unit")
+        self._totals, self._squares, self._masked_counts, self._per_unit = (
+            [c.to(self._device) for c in state[name]] for name in ("totals", "squares", "masked", "per_unit")
         )
+        self._further = [{name: c.to(self._device) for name, c in sums.items()} for sums in state["further"]]
         self._switch, self._units = state["switch"], state["units"].numpy().copy()
         self._competes = state["competes"].numpy().copy()
         self._competing, self._before = [each.numpy() for each in state["competing"]], None

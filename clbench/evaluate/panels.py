@@ -28,7 +28,7 @@ class Panel:
         tasks: The tasks, in the order of ``place``.
         x: (u, ...) inputs; a row that several tasks share goes through once.
         index: (n,) input of each row, ``None`` where no two rows share one (then u = n).
-        y: (n,) output units.
+        target: (n, ...) targets; in classification output units (n,).
         place: (n,) position in ``tasks`` of each row.
         task: (n,) task labels.
         hidden: Classes that do not compete, ``None``, (C,) or (n, C) bool.
@@ -40,7 +40,7 @@ class Panel:
     tasks: list[int]
     x: Tensor
     index: Tensor | None
-    y: Tensor
+    target: Tensor
     place: Tensor
     task: Tensor
     hidden: Tensor | None
@@ -84,6 +84,7 @@ class Panels:
         self._device = torch.device(device)
         self._masked, self._classes, self._dtype = masked, classes, dtype
         self._test = Resident(stream.dataset.test, stream.dataset, transform=stream.transform, device=device)
+        self.family = self._test.family
         generator = Generator(seed, "evaluation")
         self._rows = [self._draw(task.id, rows_per_task, generator) for task in stream.tasks]
         self._order: list[int] = []
@@ -177,13 +178,13 @@ class Panels:
             self._own = self._own_units(views)
         self._views = views
         test = self._stream.dataset.test
-        y = [self._stream.labels(test, self._rows[t], int(views[t])) for t in self._order]
-        self._y = self._tensor(np.concatenate(y))
+        labels = [self._stream.labels(test, self._rows[t], int(views[t])) for t in self._order]
+        rows = np.concatenate([self._rows[t] for t in self._order])
+        self._target = self._test.target(self._tensor(rows), self._tensor(np.concatenate(labels)))
         if drifts:
             return
         sizes = [len(self._rows[t]) for t in self._order]
         self._place = self._tensor(np.repeat(np.arange(len(sizes)), sizes))
-        rows = np.concatenate([self._rows[t] for t in self._order])
         view = np.repeat(views[self._order], sizes)
         first, self._index = self._shared(self._keys(self._order, views))
         self._x = self._test.present(self._tensor(rows[first]), self._tensor(view[first])).to(self._dtype)
@@ -209,7 +210,7 @@ class Panels:
         n = sum(len(self._rows[t]) for t in self._order[:k])
         index = None if self._index is None else self._index[:n]
         u = n if index is None else int(index.max()) + 1 if n else 0
-        return self._made(self._order[:k], self._x[:u], index, self._y[:n], self._place[:n], learner)
+        return self._made(self._order[:k], self._x[:u], index, self._target[:n], self._place[:n], learner)
 
     def _chosen(self, tasks: Index, learner: Subject) -> Panel:
         """Any tasks of the block, in its order."""
@@ -218,22 +219,24 @@ class Panels:
         rows = torch.isin(self._place, of_task).nonzero().squeeze(1)  # (n,)
         place = torch.searchsorted(of_task, self._place[rows])
         if self._index is None:
-            return self._made(order, self._x[rows], None, self._y[rows], place, learner)
+            return self._made(order, self._x[rows], None, self._target[rows], place, learner)
         inputs, index = torch.unique(self._index[rows], return_inverse=True)
-        return self._made(order, self._x[inputs], index, self._y[rows], place, learner)
+        return self._made(order, self._x[inputs], index, self._target[rows], place, learner)
 
     def _made(
-        self, tasks: list[int], x: Tensor, index: Tensor | None, y: Tensor, place: Tensor, learner: Subject
+        self, tasks: list[int], x: Tensor, index: Tensor | None, target: Tensor, place: Tensor, learner: Subject
     ) -> Panel:
         task = self._tensor(np.array(tasks, dtype=np.int64))[place]
-        units = torch.bincount(y, minlength=self._stream.n_outputs) if self._classes else None
+        units = torch.bincount(target, minlength=self._stream.n_outputs) if self._classes else None
         own = torch.from_numpy(self._own[tasks]).to(self._device) if self._masked else None
         hidden = learner.hidden(task)
         competing = self._note(tasks, place, hidden)
-        return Panel(tasks, x, index, y, place, task, hidden, competing, own, units)
+        return Panel(tasks, x, index, target, place, task, hidden, competing, own, units)
 
     def _own_units(self, views: Index) -> Mask:
-        """(T, C) the units of all labels that a task has under its view, looked at or not."""
+        """(T, C) the units of all labels that a task has under its view, looked at or not; all without classes."""
+        if not self.family.has_classes:
+            return np.ones_like(self._own)
         own = np.zeros_like(self._own)
         for task, view in zip(self._stream.tasks, views, strict=True):
             own[task.id, self._stream.labels(self._stream.dataset.test, task.rows, int(view))] = True

@@ -82,15 +82,15 @@ class AsymmetricMetric(Part):
         batch.append(draw.index, coefficient=1.0, side=draw.side)
 
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        from clbench.training.objective import classification_loss
+        from clbench.training.objective import task_loss
 
-        return classification_loss(output.logits, batch) + self._metric(batch, output)
+        return task_loss(output.logits, batch) + self._metric(batch, output)
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
         """The metric loss of the stream's rows, through their partners too; cross-entropy while memory is empty."""
-        from clbench.training.objective import classification_loss
+        from clbench.training.objective import task_loss
 
-        return classification_loss(output.logits, batch, only=batch.stream) + self._metric(batch, output)
+        return task_loss(output.logits, batch, only=batch.stream) + self._metric(batch, output)
 
     def _metric(self, batch: Batch, output: Output) -> Tensor | float:
         """The metric loss with its factor, a scalar; 0 without an anchor."""

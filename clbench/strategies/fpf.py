@@ -165,11 +165,11 @@ class FPF(Part):
         return tuple(found[i] for i in sorted(ranked[: int(amount)]))
 
     def _distil(self, learner: Learner, batch: Batch) -> Tensor:
-        from clbench.training.objective import classification_loss
+        from clbench.training.objective import task_loss
 
         logits = learner.model(batch.x).logits  # (B, C)
         distance = (logits - batch.stream.side["logits"]).square().mean()
-        loss: Tensor = classification_loss(logits, batch) + self.alpha * distance
+        loss: Tensor = task_loss(logits, batch) + self.alpha * distance
         return loss
 
 

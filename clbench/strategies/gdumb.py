@@ -108,10 +108,10 @@ class GDumb(Part):
         )
 
     def _loss(self, learner: Learner, batch: Batch) -> Tensor:
-        from clbench.training.objective import classification_loss
+        from clbench.training.objective import task_loss
 
         if not self.cutmix or self.generator.uniform(1)[0] >= self.cutmix:
-            return classification_loss(learner.model(batch.x).logits, batch)
+            return task_loss(learner.model(batch.x).logits, batch)
         return cutmix_loss(learner.model, batch, self.cutmix_alpha, self.generator)
 
 

@@ -92,10 +92,9 @@ def each_objective(learner: Learner, index: Tensor, output: Output) -> Tensor:
 
     rows = learner.batch(index)
     if learner.hooks is None or learner.hooks.objective is None:
-        logits = output.logits if rows.allowed is None else output.logits.masked_fill(~rows.allowed, float("-inf"))
-        return torch.nn.functional.cross_entropy(logits, rows.y, reduction="none")
+        return learner.family.loss(output.logits, rows.target, rows.allowed)
     # as a source of its own, each row enters with a coefficient, whose derivative is the row's objective
-    weight = torch.ones(len(rows), device=rows.y.device, requires_grad=True)
+    weight = torch.ones(len(rows), device=index.device, requires_grad=True)
     rows.sources = [Source(i, i + 1, each) for i, each in enumerate(weight)]
     rows.augment(lambda plain, _: plain)
     with learner.undisturbed(training=True), torch.enable_grad():

@@ -9,9 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clbench.core.errors import Refused
+from clbench.families.classification import Classification
+from clbench.families.family import Family
+
+CLASSIFICATION = Classification()
 ROW, Y, TASK, VIEW, EXPERIENCE = range(5)
-"""Rows of an index matrix (5, B) int64: training row, output unit, task, view, experience of origin. Task and
-experience are -1 where the stream hides them."""
+"""Rows of an index matrix (5, B) int64: training row, label, task, view, experience of origin. Task and experience are
+-1 where the stream hides them. The label is the output unit in classification, else the group that a row belongs to."""
 
 
 @dataclass(eq=False)
@@ -41,7 +46,7 @@ class Batch:
     """Rows of the stream, then rows of each draw from memory.
 
     Attributes:
-        y: (B,) int64 output units.
+        family: The family of tasks, which owns loss and score.
         size: Rows that the loop brought, the stream's and those merged with them; never 0, and as many as a part draws
             where nothing else is said.
         rows: (B,) int64 stable row indices, the same across epochs, experiences and memory.
@@ -60,10 +65,14 @@ class Batch:
         *,
         gather: Callable[..., Tensor],
         allow: Callable[[Tensor], Tensor | None],
+        targets: Callable[[Tensor], Tensor] | None = None,
+        family: Family = CLASSIFICATION,
         first_pass: bool = True,
         task_labels: bool = False,
     ) -> None:
         self.index = index  # (5, B)
+        self.family = family
+        self._targets = targets
         self.sources = [Source(0, index.shape[1])]
         self.size = index.shape[1]
         self.first_pass = first_pass
@@ -85,7 +94,17 @@ class Batch:
         return self.index.shape[1]
 
     @property
+    def target(self) -> Tensor:
+        """What is to be predicted, (B, ...); in classification the output unit of each row, (B,) int64."""
+        return self.index[Y] if self._targets is None else self._targets(self.index)
+
+    @property
     def y(self) -> Tensor:
+        """(B,) int64 output units, in classification."""
+        if not self.family.has_classes:
+            raise Refused(
+                f"batch.y holds class labels, and this stream is of the family {self.family.name!r}; read batch.target"
+            )
         return self.index[Y]
 
     @property

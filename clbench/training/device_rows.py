@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from clbench import families
 from clbench.core.types import Dataset, Rows, Transform
-from clbench.training.batch import ROW, VIEW
+from clbench.training.batch import ROW, VIEW, Y
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Change = Callable[[Tensor, Tensor], Tensor]
@@ -37,6 +38,9 @@ class Resident:
         device: torch.device | str = "cpu",
     ) -> None:
         self.x = torch.from_numpy(rows.x).to(device)  # (N, ...)
+        self.family = families.of(dataset)
+        held = self.family.targets(rows)
+        self._target = None if held is None else torch.from_numpy(held).to(device)  # (N, ...)
         self.scale = dataset.scale
         self.transform = transform
         self.augment = augment
@@ -64,6 +68,15 @@ class Resident:
     def row_bytes(self) -> int:
         """Bytes of one raw row."""
         return self.x[0].numel() * self.x.element_size()
+
+    @property
+    def targets(self) -> Callable[[Tensor], Tensor] | None:
+        """From an index matrix (5, B) to the targets of its rows, (B, ...); ``None`` where labels are the targets."""
+        return None if self._target is None else lambda index: self.target(index[ROW], index[Y])
+
+    def target(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Return the targets (B, ...) of rows (B,) that have some labels (B,): these, in classification."""
+        return labels if self._target is None else self._target.index_select(0, rows)
 
     def gather(self, index: Tensor, *changes: Change) -> Tensor:
         """Training inputs of an index matrix (5, B): float32, (B, ...); ``changes`` as in ``Batch.augment``."""

@@ -1,10 +1,10 @@
 """Diagonal Fisher information, by four named estimators that differ by orders of magnitude.
 
-With g_n(y) the gradient of log p(y | x_n) and N rows:
+With g_n(y) the gradient of log p(y | x_n), as the family of tasks defines it, and N rows:
 
 - ``exact``:      (1/N) Σ_n Σ_y p(y | x_n) g_n(y)², the definition under the model's own distribution;
 - ``sampled``:    (1/N) Σ_n g_n(y_n)² with y_n drawn from the model's distribution, unbiased for ``exact``;
-- ``empirical``:  (1/N) Σ_n g_n(y_n)² with the true label;
+- ``empirical``:  (1/N) Σ_n g_n(y_n)² with the true target;
 - ``batch``:      (1/K) Σ_k (mean gradient of batch k)², the square of a mean: roughly 1/B of ``empirical``.
 
 Source: Kirkpatrick et al. 2017; the estimators are compared in van de Ven 2025, arXiv 2502.11756.
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.core.rng import Generator
+from clbench.families.family import Family
 from clbench.models.flat_weights import Flat
 from clbench.training.per_row import accumulate
 
@@ -43,10 +44,11 @@ def estimate(
     model: nn.Module,
     flat: Flat,
     x: Tensor,
-    y: Tensor,
+    target: Tensor,
     *,
+    family: Family,
     estimator: Estimator,
-    hidden: Tensor | None,
+    class_mask: Tensor | None,
     generator: Generator | None,
 ) -> Estimate:
     """The sum over rows of an estimator (over one batch for ``batch``).
@@ -55,62 +57,67 @@ def estimate(
         model: In evaluation mode; its output has ``logits`` (B, C).
         flat: Its flat weights.
         x: (B, ...) inputs.
-        y: (B,) labels.
+        target: (B, ...) targets.
+        family: Defines the model's distribution over targets.
         estimator: Which one.
-        hidden: Classes that do not compete, (C,) or (B, C) bool.
-        generator: Where labels are drawn from, for ``sampled``.
+        class_mask: Classes that compete, (C,) or (B, C) bool; ``None`` for all.
+        generator: Where targets are drawn from, for ``sampled``.
     """
-    n = len(y)
+    n = len(target)
     if estimator == "batch":
-        loss = -log_likelihood(model(x).logits, y, hidden).mean()
+        loss = -family.log_likelihood(model(x).logits, target, class_mask).mean()
         mean = flat.concatenate(torch.autograd.grad(loss, flat.parameters, materialize_grads=True))
         return Estimate(mean.square(), n, n)
+
+    def squared(x: Tensor, target: Tensor, weight: Tensor, mask: Tensor | None = class_mask) -> Tensor:
+        return squared_gradients(model, flat, x, target, weight=weight, family=family, class_mask=mask)
+
     ones = torch.ones(n, device=x.device)
     if estimator == "empirical":
-        return Estimate(squared_gradients(model, flat, x, y, weight=ones, hidden=hidden), n, n)
+        return Estimate(squared(x, target, ones), n, n)
     with torch.no_grad():
-        logits = model(x).logits
-        p = (logits if hidden is None else logits.masked_fill(hidden, -torch.inf)).softmax(1)  # (B, C)
+        outputs = model(x).logits
+        if estimator == "sampled":
+            if generator is None:
+                raise ValueError("the 'sampled' estimator draws targets; give it a generator")
+            drawn = family.draw(outputs, class_mask, generator)
     if estimator == "sampled":
-        if generator is None:
-            raise ValueError("the 'sampled' estimator draws labels; give it a generator")
-        u = torch.from_numpy(generator.uniform(len(y))).to(p)
-        drawn = (p.cumsum(1) < u[:, None]).sum(1).clamp(max=p.shape[1] - 1)
-        return Estimate(squared_gradients(model, flat, x, drawn, weight=ones, hidden=hidden), 2 * n, n)
+        return Estimate(squared(x, drawn, ones), 2 * n, n)
     total, backward = torch.zeros_like(flat.g), 0
-    for c in range(p.shape[1]):
-        live = p[:, c] > 0  # hidden classes have probability 0
+    for outcome, weight in family.outcomes(outputs, class_mask):
+        live = weight > 0  # classes that do not compete have probability 0
         if bool(live.any()):
-            mask = hidden if hidden is None or hidden.dim() == 1 else hidden[live]
-            total += squared_gradients(model, flat, x[live], y[live].fill_(c), weight=p[live, c], hidden=mask)
+            mask = class_mask if class_mask is None or class_mask.dim() == 1 else class_mask[live]
+            total += squared(x[live], outcome[live], weight[live], mask)
             backward += int(live.sum())
     return Estimate(total, n + backward, backward)
 
 
 def squared_gradients(
-    model: nn.Module, flat: Flat, x: Tensor, y: Tensor, *, weight: Tensor, hidden: Tensor | None
+    model: nn.Module,
+    flat: Flat,
+    x: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor,
+    family: Family,
+    class_mask: Tensor | None,
 ) -> Tensor:
-    """Σ_n weight_n · (∇ log p(y_n | x_n))², shape (P,).
+    """Σ_n weight_n · (∇ log p(target_n | x_n))², shape (P,).
 
     Args:
         model: In evaluation mode; its output has ``logits`` (B, C).
         flat: Its flat weights.
         x: (B, ...) inputs.
-        y: (B,) labels.
+        target: (B, ...) targets.
         weight: (B,) non-negative.
-        hidden: Classes that do not compete, (C,) or (B, C) bool.
+        family: Defines the likelihood.
+        class_mask: Classes that compete, (C,) or (B, C) bool; ``None`` for all.
     """
-    mask = torch.zeros(1, 1, dtype=torch.bool, device=x.device) if hidden is None else hidden
-    extras = (y, weight, mask.expand(len(x), mask.shape[-1]))
+    mask = torch.ones(1, 1, dtype=torch.bool, device=x.device) if class_mask is None else class_mask
+    extras = (target, weight, mask.expand(len(x), mask.shape[-1]))
 
-    def scalar(logits: Tensor, y: Tensor, weight: Tensor, hidden: Tensor) -> Tensor:
-        return weight.sqrt() * log_likelihood(logits, y, hidden)
+    def scalar(outputs: Tensor, target: Tensor, weight: Tensor, class_mask: Tensor) -> Tensor:
+        return weight.sqrt() * family.log_likelihood(outputs, target, class_mask)
 
     return accumulate(model, flat, x, scalar, extras, power="square")
-
-
-def log_likelihood(logits: Tensor, y: Tensor, hidden: Tensor | None) -> Tensor:
-    """log p(y_n | x_n) over the classes that compete, shape (B,)."""
-    if hidden is not None:
-        logits = logits.masked_fill(hidden, -torch.inf)
-    return logits.log_softmax(1).gather(1, y[:, None])[:, 0]

@@ -22,12 +22,12 @@ from clbench.training.batch import ROW, VIEW, Batch
 from clbench.training.competition import OWN_MASKS, Competition
 from clbench.training.device_rows import Resident
 from clbench.training.memory import Memory
-from clbench.training.objective import classification_loss
+from clbench.training.objective import task_loss
 from clbench.training.passes import fewest_rows
 from clbench.training.probe import Probe
 from clbench.training.side_work import SideWork, Terms
 
-__all__ = ["Diverged", "ExperienceView", "Learner", "Output", "classification_loss"]
+__all__ = ["Diverged", "ExperienceView", "Learner", "Output", "task_loss"]
 
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 """By the bytes of a floating number."""
@@ -88,6 +88,7 @@ class Learner(Competition, SideWork):
         length: Experiences of the stream, and ``total_steps`` its optimiser steps; ``None`` where that is not revealed,
             and the first also where boundaries are hidden.
         probe: Takes the gradient apart at chosen steps, where that was asked for.
+        family: The family of tasks of the stream.
         hooks: The strategy at work, for :meth:`loss`.
         fewest: Fewest rows that a step of the model can learn from; see ``clbench.training.passes``.
         reader: What reads out in the model's place, where a part does so.
@@ -138,6 +139,7 @@ class Learner(Competition, SideWork):
         self._stream = stream
         self._begin_competition()
         self._train = train
+        self.family = train.family
         self._masks: dict[str, Tensor] = {}
         self._bits = (torch.empty(0), 0, torch.empty(0))
         self.modules = tuple(model.modules())
@@ -181,6 +183,8 @@ class Learner(Competition, SideWork):
             index,
             gather=self._train.gather,
             allow=self.allowed,
+            targets=self._train.targets,
+            family=self.family,
             first_pass=first_pass,
             task_labels=self._by_task is not None,
         )

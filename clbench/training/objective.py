@@ -1,31 +1,27 @@
-"""The objective of classification streams; it belongs to the family of tasks, not to a strategy."""
+"""The objective of a step: the loss of the family of tasks, weighed by the sources of the batch."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from clbench.training.batch import Batch, Source
 
 
-def classification_loss(logits: Tensor, batch: Batch, only: Source | None = None) -> Tensor:
-    """Cross-entropy over the allowed classes: Σ over sources of coefficient · mean over the source's rows.
+def task_loss(outputs: Tensor, batch: Batch, only: Source | None = None) -> Tensor:
+    """Return the family's loss on a batch: Σ over sources of coefficient · mean over the source's rows, a scalar.
 
     A source without a coefficient counts with its share of the batch's rows; where no source has one, this is the plain
     mean over the batch.
 
     Args:
-        logits: (B, C).
-        batch: Labels, allowed classes and sources.
+        outputs: (B, C).
+        batch: Family, targets, classes that compete, and sources.
         only: Leave out the terms of all other sources.
     """
-    if batch.allowed is not None:
-        logits = logits.masked_fill(~batch.allowed, -torch.inf)
+    family, target, class_mask = batch.family, batch.target, batch.allowed
     if only is None and all(source.coefficient is None for source in batch.sources):
-        return F.cross_entropy(logits, batch.y)
-    losses = F.cross_entropy(logits, batch.y, reduction="none")  # (B,)
-    return over_sources(losses, batch, only=only)
+        return family.mean_loss(outputs, target, class_mask)
+    return over_sources(family.loss(outputs, target, class_mask), batch, only=only)  # (B,)
 
 
 def over_sources(losses: Tensor, batch: Batch, *, only: Source | None = None) -> Tensor:

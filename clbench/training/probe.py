@@ -21,7 +21,7 @@ from torch import Tensor
 from clbench.benchmark import look_schedules
 from clbench.models.output import Output
 from clbench.training.batch import Batch
-from clbench.training.objective import classification_loss
+from clbench.training.objective import task_loss
 
 if TYPE_CHECKING:
     from clbench.training.side_work import SideWork
@@ -106,6 +106,6 @@ def _plasticity(learner: SideWork, batch: Batch, output: Output) -> Tensor | Non
     """The term of the loss that learns the stream's rows, a scalar; ``None`` where it cannot be told apart."""
     replaced = learner.hooks.objective if learner.hooks is not None else None
     if replaced is None:
-        return classification_loss(output.logits, batch, only=batch.stream)
+        return task_loss(output.logits, batch, only=batch.stream)
     told: Tensor | None = replaced.__self__.plasticity(learner, batch, output)  # type: ignore[attr-defined]
     return told

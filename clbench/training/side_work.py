@@ -25,7 +25,7 @@ from clbench.training.batch import ROW, VIEW, Batch, Y
 from clbench.training.device_rows import Resident
 from clbench.training.fisher import Estimator, estimate
 from clbench.training.memory import Draw
-from clbench.training.objective import classification_loss
+from clbench.training.objective import task_loss
 from clbench.training.passes import OTHER_NORM, REASON, BatchSplit
 from clbench.training.per_row import Power, accumulate
 
@@ -95,7 +95,7 @@ class SideWork:
         """The objective on a batch, a scalar: a part's, where one sets it, or that of the family of tasks."""
         if self.hooks is not None and self.hooks.objective is not None:
             return self.hooks.objective(self, batch, output)
-        return classification_loss(output.logits, batch)
+        return task_loss(output.logits, batch)
 
     @contextmanager
     def _extra(self) -> Iterator[None]:
@@ -223,16 +223,22 @@ class SideWork:
         Args:
             index: The rows; un-augmented inputs are used, in evaluation mode.
             estimator: ``exact``, ``sampled``, ``empirical`` or ``batch``.
-            generator: Where labels are drawn from, for ``sampled``.
+            generator: Where targets are drawn from, for ``sampled``.
         """
         total, chunks = torch.zeros_like(self.g), index.split(self.batch_size if estimator == "batch" else 256, dim=1)
         with self._extra(), self.undisturbed(training=False):
             for rows in chunks:
                 x = self._train.present(rows[ROW], rows[VIEW])
                 allowed = self.allowed(rows)
-                hidden = None if allowed is None else ~allowed
                 part, forward, backward = estimate(
-                    self.model, self.flat, x, rows[Y], estimator=estimator, hidden=hidden, generator=generator
+                    self.model,
+                    self.flat,
+                    x,
+                    self._train.target(rows[ROW], rows[Y]),
+                    family=self._train.family,
+                    estimator=estimator,
+                    class_mask=allowed,
+                    generator=generator,
                 )
                 total += part
                 self.cost.extra_forward_rows += forward
@@ -265,7 +271,7 @@ class SideWork:
             clip_norm: Longest gradient of this loop, by Euclidean norm over the weights that move; ``None`` for no
                 limit but the benchmark's.
             rate: From a step (from 0) to a factor of ``lr``.
-            loss: From a batch to the loss, a scalar; it runs the model itself. Cross-entropy by default.
+            loss: From a batch to the loss, a scalar; it runs the model itself. The family's loss by default.
 
         Raises:
             Refused: There are too few rows, or they are too few in a batch, for a model with batch normalisation.
@@ -290,7 +296,7 @@ class SideWork:
                 chosen = order[start:stop]
                 batch = self.batch(rows.index.index_select(1, chosen))
                 batch.stream.side = {name: side.index_select(0, chosen) for name, side in rows.side.items()}
-                value = loss(batch) if loss else classification_loss(self.model(batch.x).logits, batch)
+                value = loss(batch) if loss else task_loss(self.model(batch.x).logits, batch)
                 if rate is not None:
                     optimizer.param_groups[0]["lr"] = lr * rate(step)
                 self.g.zero_()

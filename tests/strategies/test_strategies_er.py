@@ -14,7 +14,7 @@ from clbench.running.prepare import Skip
 from clbench.strategies.chain import Chain
 from clbench.strategies.replay import Replay
 from clbench.training.batch import EXPERIENCE, ROW, Batch
-from clbench.training.learner import classification_loss
+from clbench.training.learner import task_loss
 
 LOGITS = torch.tensor([[1.0, -1.0], [0.5, 2.0], [0.0, 0.0], [3.0, 1.0], [-1.0, 2.0]])
 LABELS = [0, 0, 1, 0, 0]
@@ -43,7 +43,7 @@ def handmade(coefficients: tuple[float | None, float | None]) -> Batch:
     ids=["concat", "weighted", "sum", "one share"],
 )
 def test_the_loss_is_the_hand_computed_sum_over_sources(coefficients, expected):
-    assert float(classification_loss(LOGITS, handmade(coefficients))) == pytest.approx(expected, rel=1e-6)
+    assert float(task_loss(LOGITS, handmade(coefficients))) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(

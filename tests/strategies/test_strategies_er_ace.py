@@ -9,13 +9,13 @@ from support import batches, ready
 from torch.nn import functional as F
 
 from clbench.training.batch import EXPERIENCE
-from clbench.training.learner import classification_loss
+from clbench.training.learner import task_loss
 
 
 def logit_gradients(batch) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Random logits (B, C), the gradient of the loss on them, and the loss."""
     logits = torch.randn(len(batch), 10, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    loss = classification_loss(logits, batch)
+    loss = task_loss(logits, batch)
     (gradient,) = torch.autograd.grad(loss, logits)
     return logits.detach(), gradient, float(loss.detach())
 

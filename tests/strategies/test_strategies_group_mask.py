@@ -7,13 +7,13 @@ import torch
 from support import assert_same, batches, everything, ready, trained
 from torch.nn import functional as F
 
-from clbench.training.learner import Output, classification_loss
+from clbench.training.learner import Output, task_loss
 
 
 def logits_and_gradient(batch) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Random logits (B, C), the gradient of the loss on them, and the loss."""
     logits = torch.randn(len(batch), 10, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    loss = classification_loss(logits, batch)
+    loss = task_loss(logits, batch)
     (gradient,) = torch.autograd.grad(loss, logits)
     return logits.detach(), gradient, float(loss.detach())
 

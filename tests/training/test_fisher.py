@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from clbench.core.rng import Generator
+from clbench.families.classification import Classification
 from clbench.models import make
 from clbench.models.flat_weights import flatten
 from clbench.models.output import Output
@@ -48,7 +49,8 @@ def row_by_row(model, x, y, estimator, hidden=None):
 
 def ours(model, x, y, estimator, hidden=None, generator=None):
     flat = flatten(model)
-    made = estimate(model.eval(), flat, x, y, estimator=estimator, hidden=hidden, generator=generator)
+    mask, family = None if hidden is None else ~hidden, Classification()
+    made = estimate(model.eval(), flat, x, y, family=family, estimator=estimator, class_mask=mask, generator=generator)
     return made.total, made.backward
 
 

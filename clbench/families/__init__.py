@@ -1,0 +1,44 @@
+"""Families of tasks: what a target is, its loss and its score. One file per family; no torch is imported here.
+
+A family is a class (see :class:`clbench.families.family.Family`), made for a data set. Another package adds one
+through the entry point ``clbench.families``, a running program with ``FAMILIES.add(name, its class)``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clbench.core.errors import Refused
+from clbench.core.registry import Registry
+from clbench.families.family import Family
+
+if TYPE_CHECKING:
+    from clbench.core.types import Dataset
+
+__all__ = ["FAMILIES", "Family", "of"]
+
+FAMILIES = Registry(
+    "family",
+    "clbench.families",
+    {
+        "classification": (
+            "clbench.families.classification:Classification",
+            "a class per row: cross-entropy, accuracy",
+        ),
+    },
+)
+
+
+def of(dataset: Dataset) -> Family:
+    """Make the family of a data set.
+
+    Args:
+        dataset: Its ``family`` names the class.
+
+    Raises:
+        Refused: There is no family of that name, or it is no class of a family.
+    """
+    kind = FAMILIES.get(dataset.family)
+    if not (isinstance(kind, type) and issubclass(kind, Family)):
+        raise Refused(f"the family {dataset.family!r} is {kind!r}; it has to be a subclass of clbench.families.Family")
+    return kind(dataset)
