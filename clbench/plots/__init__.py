@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from clbench.plots.gap_plot import stability_gap
     from clbench.plots.lag_plot import accuracy_by_lag
     from clbench.plots.matrix_plot import end_matrix
-    from clbench.plots.sparklines import BLOCKS, sparklines
     from clbench.plots.style import COLOURS, GRID, INK, MUTED, save, svg
     from clbench.plots.switch_plot import switch_gaps
     from clbench.plots.task_plot import task_curves
+    from clbench.plots.terminal_plot import BLOCKS, sparklines
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ KINDS = {
     ),
     "lag": Kind("lag_plot:accuracy_by_lag", "accuracy by experiences since the last visit"),
     "cost": Kind("cost_plot:cost_and_accuracy", "cost against ACC and WC-ACC, the Pareto front marked"),
-    "spark": Kind("sparklines:sparklines", "lines of text for a terminal, with ACC and WC-ACC"),
+    "spark": Kind("terminal_plot:sparklines", "lines of text for a terminal, with ACC and WC-ACC"),
 }
 """Name -> picture, as ``clbench plot --kind`` knows them."""
 
@@ -80,7 +80,7 @@ _MODULES = {
     "confusion_plot": ("confusion", "confusion_matrix"),
     "lag_plot": ("accuracy_by_lag",),
     "cost_plot": ("COSTS", "cost_and_accuracy"),
-    "sparklines": ("BLOCKS", "sparklines"),
+    "terminal_plot": ("BLOCKS", "sparklines"),
 }
 _PUBLIC = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -35,7 +35,7 @@ BENCHMARK: Mapping[str, Any] = {
 }
 """Digits in 5 experiences of about 40 rows: 20 steps, a few hundredths of a second."""
 
-PRETRAINED = json.dumps(str(Path(__file__).with_name("pretrained.py")) + ":{}")
+PRETRAINED = json.dumps(str(Path(__file__).with_name("pretrained_models.py")) + ":{}")
 
 
 def begun(model: str) -> str:

@@ -261,7 +261,7 @@ def test_long_extraction_says_how_far_it_is(folder, monkeypatch, capsys):
 
 CACHED = """
 import sys
-from clbench import features
+from clbench.models import frozen_features as features
 made = features.load({name!r}, features={{"architecture": "resnet18", "weights": {weights!r}}})
 print(made.shape, sorted({{"torch", "torchvision"}} & set(sys.modules)))
 """

@@ -12,7 +12,7 @@ from clbench import plots
 from clbench.core.errors import Refused
 from clbench.metrics import acc, curves, wc_acc
 from clbench.plots import KINDS, sparklines
-from clbench.plots.sparklines import heights
+from clbench.plots.terminal_plot import heights
 
 
 def steps(levels, *, label="er", seed=0, length=10):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_scenarios import tiny
+from tiny_data import tiny
 
 from clbench.plots import save
 from clbench.plots.stream_plot import _samples, picture, terminal
@@ -167,6 +167,7 @@ def test_the_terminal_joins_rows_when_there_are_too_many_and_thins_long_streams(
 def test_terminal_and_rasters_need_no_torch_and_no_matplotlib():
     code = (
         f"import sys; sys.path[:0] = {[str(path) for path in Path(__file__).parents[1:3]]}\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'scenarios')!r})\n"
         "from test_scenarios_fingerprints import fixed, make\n"
         "from clbench.plots.stream_plot import terminal\n"
         "terminal(make({'scenario': 'permuted'}, fixed(), 0))\n"

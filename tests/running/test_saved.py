@@ -24,7 +24,7 @@ from clbench.plots.confusion_plot import confusion_matrix
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
 
-OBSERVER = f"observe:{Path(__file__).with_name('observers.py')}:"
+OBSERVER = f"observe:{Path(__file__).parents[1] / 'observers.py'}:"
 OTHERS = ("sklearn:SGDClassifier", "sklearn:GaussianNB", "sklearn:MLPClassifier(hidden_layer_sizes=[8])")
 HOSTS = (
     "avalanche:Naive",

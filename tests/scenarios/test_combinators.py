@@ -11,8 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_scenarios import tiny
 from test_scenarios_fingerprints import fixed
+from tiny_data import tiny
 
 import clbench
 from clbench.core.errors import Refused

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_scenarios import tiny
 from test_scenarios_fingerprints import fixed
+from tiny_data import tiny
 
 from clbench.core.types import Experience, Stream
 from clbench.scenarios import make
@@ -85,6 +85,7 @@ def test_another_process_realises_the_same_rows_and_imports_no_torch():
     config = {"scenario": "scole", "experiences": 30, "apply": [{"recur": {"visits": 50}}]}
     program = (
         f"import sys; sys.path[:0] = {[str(path) for path in Path(__file__).parents[1:3]]}\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'scenarios')!r})\n"
         "from test_scenarios_fingerprints import fixed, make\n"
         "from clbench.scenarios.realised import realised_hash\n"
         f"print(realised_hash(make({config}, fixed(), 3)), 'torch' in sys.modules)\n"

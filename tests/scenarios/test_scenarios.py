@@ -9,25 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_data import tiny
 
 from clbench.core.errors import Refused
-from clbench.core.types import Dataset, Rows
+from clbench.core.types import Rows
 from clbench.scenarios import SCENARIOS, canonical, describe, make
 from clbench.scenarios.permuted import permuted
 from clbench.scenarios.rotated import rotated
 from clbench.scenarios.split import split
-
-
-def tiny(n_classes: int = 6, *, per_class: int = 5, shape: tuple[int, ...] = (1, 4, 4), seed: int = 0) -> Dataset:
-    """Class c has per_class + c training rows and 2 test rows, mixed up."""
-    rng = np.random.Generator(np.random.PCG64(seed))
-    y = rng.permutation(np.repeat(np.arange(n_classes), per_class + np.arange(n_classes)))
-    test_y = rng.permutation(np.repeat(np.arange(n_classes), 2))
-    x = rng.integers(0, 256, (len(y), *shape), dtype=np.uint8)
-    test_x = rng.integers(0, 256, (len(test_y), *shape), dtype=np.uint8)
-    names = tuple(f"c{i}" for i in range(n_classes))
-    return Dataset("tiny", Rows(x, y), Rows(test_x, test_y), names, 1 / 255, f"tiny-{n_classes}-{per_class}-{seed}")
-
 
 # --------------------------------------------------------------------------------------------------- split
 

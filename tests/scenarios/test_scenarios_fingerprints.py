@@ -76,6 +76,7 @@ def test_streams_are_what_they_were_when_their_fingerprints_were_recorded(config
 def test_another_process_makes_the_same_streams_and_imports_no_torch():
     program = (
         f"import json, sys; sys.path[:0] = {[str(path) for path in Path(__file__).parents[1:3]]}\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'scenarios')!r})\n"
         "from test_scenarios_fingerprints import GOLDEN, fixed, make, realised\n"
         "streams = [make(config, fixed(), seed) for config, seed, _, _ in GOLDEN]\n"
         "print(json.dumps([[s.fingerprint, realised(s)] for s in streams]))\n"

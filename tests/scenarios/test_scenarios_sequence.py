@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_scenarios import tiny
 from test_scenarios_fingerprints import fixed
+from tiny_data import tiny
 
 import clbench
 from clbench import data
