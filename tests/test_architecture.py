@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import clbench
+from clbench import plots
+from clbench.adapters import avalanche, sklearn
 
 ROOT = Path(clbench.__file__).parent
 
@@ -252,3 +254,11 @@ def test_everything_public_has_a_docstring():
         bare += [module] * (not ast.get_docstring(tree))
         bare += [f"{module}.{node.name}" for node in public if not ast.get_docstring(node)]
     assert bare == []
+
+
+def test_no_public_name_that_is_loaded_on_demand_is_also_the_name_of_a_module():
+    """Importing the module would put it in the place of what the package promises under that name."""
+    hidden = []
+    for package in (clbench, plots, avalanche, sklearn):
+        hidden += [f"{package.__name__}.{name}" for name in package._PUBLIC if f"{package.__name__}.{name}" in MODULES]
+    assert hidden == []

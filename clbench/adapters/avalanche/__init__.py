@@ -5,11 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {
-    "ContinualEvaluationPlugin": "evaluation_plugin",
-    "from_avalanche": "from_avalanche",
-    "to_avalanche": "to_avalanche",
-}
+_PUBLIC = {"ContinualEvaluationPlugin": "evaluation_plugin"}
 
 
 def __getattr__(name: str) -> Any:
