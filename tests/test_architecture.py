@@ -1,6 +1,7 @@
 """Who may import whom, read from the sources: levels, no cycles, and the edges that must not exist."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -91,6 +92,19 @@ def forbidden(modules, targets):
 
 def test_every_module_has_a_level():
     assert {room(name) for name in MODULES if name != "clbench"} <= set(LEVEL), "give the new room a level in LEVELS"
+
+
+def test_the_page_on_the_design_has_a_paragraph_for_every_room_and_the_table_of_levels():
+    page = (ROOT.parent / "docs" / "design.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (\d+) \| (`.*`) \|$", page, re.MULTILINE)
+    assert [(int(n), rooms.replace("`", "")) for n, rooms in table] == list(enumerate(LEVELS))
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    assert set(re.findall(r"^- \*\*`(\w+)/`\*\*", page, re.MULTILINE)) == folders
+
+
+def test_every_room_says_in_one_sentence_what_is_inside():
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and any(path.glob("*.py"))}
+    assert [name for name in folders if f"clbench.{name}" not in PACKAGES] == []
 
 
 def test_no_module_imports_one_of_a_higher_level():

@@ -1,0 +1,1 @@
+"""The training loop and what it works with: learner, batches, replay buffer, class masks, optimisers."""
