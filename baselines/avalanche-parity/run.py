@@ -1,6 +1,6 @@
 """The same method in our engine and in avalanche-lib's, over seeds: ``python baselines/avalanche-parity/run.py``.
 
-Where two coincide they are compared step by step in ``tests/test_adapters_avalanche_parity.py``. Here they
+Where two coincide they are compared step by step in ``tests/adapters/test_adapters_avalanche_parity.py``. Here they
 are compared where they do not quite: they draw other rows, estimate importances from other batches, or step by other
 schedules. Fixed before the first run: 10 seeds, the streams and settings below (none tuned), ACC at the end, and that
 two implementations agree where the 95 % Student-t interval of the difference, paired by seed, lies inside 2 points.
