@@ -1,15 +1,15 @@
-"""The same method in our engine and in avalanche-lib's, over seeds: ``python baselines/avalanche-parity/run.py``.
+"""Compare methods in our training loop and in avalanche-lib's: ``python baselines/avalanche-parity/run.py``.
 
-Where two coincide they are compared step by step in ``tests/adapters/test_adapters_avalanche_parity.py``. Here they
-are compared where they do not quite: they draw other rows, estimate importances from other batches, or step by other
-schedules. Fixed before the first run: 10 seeds, the streams and settings below (none tuned), ACC at the end, and that
-two implementations agree where the 95 % Student-t interval of the difference, paired by seed, lies inside 2 points.
+``tests/adapters/test_adapters_avalanche_parity.py`` compares identical algorithms step by step. This script compares
+algorithms that differ slightly: they draw other samples, estimate importances from other batches, or use other
+schedules. Fixed before the first run: 10 seeds, the streams and settings below (none tuned), ACC at the end, and the
+rule that two implementations agree if the 95 % Student-t interval of the difference is within 2 points, paired by seed.
 
-After those 10 seeds the undecided pairs were given 30, and two pairs were added that take a supposed cause away
-(``agem-all``, ``icarl-vectors``); ``results.md`` tells how many seeds stand behind a line.
+After these 10 seeds the undecided pairs were run with 30, and two pairs were added that remove a supposed cause
+(``agem-all``, ``icarl-vectors``); ``results.md`` gives the number of seeds of each line.
 
-Both sides have the stream, the initial weights, the optimiser, the number of steps and the budget of rows of the seed.
-Records go to folders beside this file, ``results.md`` is written from them.
+Both sides have the same stream, initial weights, optimiser, number of steps and replay budget at a seed.
+Records go to folders beside this file; ``results.md`` is made from them.
 """
 
 from __future__ import annotations
@@ -42,35 +42,35 @@ CLASS = {
     "memory": {"size": 500, "policy": "class_balanced", "admit": "end"},
     "evaluation": {"every": 0, "rows_per_task": "all"},
 }
-"""A class-incremental stream of 375 steps, for methods with a memory."""
+"""A class-incremental stream of 375 steps, for methods with a replay buffer."""
 ALL = {**CLASS, "name": "parity-all", "memory": {"size": 6000, "policy": "class_balanced", "admit": "end"}}
-"""The same with room for all rows, so that the shares of experiences in memory are equal on both sides; added after 30
-seeds of A-GEM had left its comparison undecided."""
+"""The same with room for all samples, so that the shares of experiences in the buffer are equal on both sides; added
+after 30 seeds of A-GEM had left its comparison undecided."""
 DOMAIN = {**CLASS, "name": "parity-domain", "stream": {**CLASS["stream"], "setting": "domain"}}
 """The same as parity of digits, for penalties and distillation, which keep nothing in the class-incremental setting."""
 
 PAIRS: dict[str, tuple[dict[str, Any], str, str, dict[str, Any], str]] = {
-    "naive": (CLASS, "naive", "avalanche:Naive", {}, "nothing but the order of rows"),
+    "naive": (CLASS, "naive", "avalanche:Naive", {}, "only the order of samples"),
     "er": (
         CLASS,
         "er(rows=16)",
         "avalanche:Replay(mem_size=500)",
         {},
-        "memory balanced by classes here, by experiences there; rows drawn afresh here, in shuffled passes there",
+        "buffer balanced by classes in clbench, by experiences in Avalanche; independent draws against shuffled passes",
     ),
     "agem": (
         CLASS,
         "agem(rows=100)",
         "avalanche:AGEM(patterns_per_exp=100, sample_size=100)",
         {},
-        "reference rows drawn from one memory here, as many from each experience there",
+        "reference samples from one buffer in clbench, the same number from each experience in Avalanche",
     ),
     "agem-all": (
         ALL,
         "agem(rows=100)",
         "avalanche:AGEM(patterns_per_exp=1200, sample_size=100)",
         {},
-        "nothing but the order of rows, and shares of the draw that are equal on average here and exact there",
+        "only the order of samples, and shares of the draw, equal on average in clbench and exactly in Avalanche",
     ),
     "ewc": (
         DOMAIN,
@@ -79,41 +79,41 @@ PAIRS: dict[str, tuple[dict[str, Any], str, str, dict[str, Any], str]] = {
         {},
         "squared gradients of other batches",
     ),
-    "lwf": (DOMAIN, "lwf(strength=1)", "avalanche:LwF(alpha=1, temperature=2)", {}, "nothing but the order of rows"),
+    "lwf": (DOMAIN, "lwf(strength=1)", "avalanche:LwF(alpha=1, temperature=2)", {}, "only the order of samples"),
     "si": (
         DOMAIN,
         "si(strength=0.01, damping=0.001)",
         "avalanche:SynapticIntelligence(si_lambda=0.02, eps=0.001)",
         {},
-        "importances are 0 there on a CPU, so that it is naive",
+        "Avalanche's importances are 0 on a CPU, so it equals naive",
     ),
     "gdumb": (
         CLASS,
         "gdumb(passes=32, cutmix=0)",
         "avalanche:GDumb(mem_size=500)",
         {"training.epochs": 32},
-        "the authors' cyclic learning rate here, a constant one there, at as many passes over memory",
+        "the authors' cyclic learning rate in clbench, a constant one in Avalanche; the same passes over the buffer",
     ),
     "mas": (
         DOMAIN,
         "mas(strength=0.1, decay=0.5)",
         "avalanche:MAS(lambda_reg=0.1, alpha=0.5)",
         {},
-        "mean of absolute gradients of rows here, absolute value of the gradient of a batch's mean there",
+        "mean of absolute gradients of samples in clbench, absolute value of a batch's mean gradient in Avalanche",
     ),
     "icarl": (
         CLASS,
         "icarl",
         "avalanche:ICaRL(memory_size=500, fixed_memory=true)",
         {"training.lr": 0.5},
-        "mirrored exemplars in the means and rows counted twice in herding there",
+        "Avalanche mirrors exemplars in the means and counts samples twice in herding",
     ),
     "icarl-vectors": (
         {**CLASS, "name": "parity-vectors"},
         "icarl",
         "avalanche:ICaRL(memory_size=500, fixed_memory=true)",
         {"training.lr": 0.5},
-        "rows counted twice in herding there; images as vectors, which are not mirrored",
+        "Avalanche counts samples twice in herding; images as vectors, which it does not mirror",
     ),
 }
 """Method -> benchmark, our side, its side, overrides for its side (of :data:`BOTH`, for both), what differs."""
@@ -127,17 +127,17 @@ BOTH = {"icarl", "icarl-vectors"}
 def main(
     seeds: Annotated[str | None, typer.Option(help="As for clbench run; those of SEEDS by default.")] = None,
     methods: Annotated[str | None, typer.Option(help="Only these, by commas; the others' records are read.")] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Where data sets lie.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets.")] = None,
     jobs: Annotated[str, typer.Option(help="Cells at a time.")] = "auto",
 ) -> None:
     """Run both sides of every method and write ``results.md``."""
     shared = {"jobs": jobs, "data_dir": data_dir}
     lines = [
-        "# Our engine and avalanche-lib's, over seeds",
+        "# Our training loop and avalanche-lib's, over seeds",
         "",
         "Made by `python baselines/avalanche-parity/run.py --data-dir DATA`; ACC in percent, mean and",
-        "half-width of the 95 % Student-t interval; the difference is paired by seed; two implementations agree where",
-        f"its interval lies inside {POINTS:g} points.",
+        "half-width of the 95 % Student-t interval; the difference is paired by seed; two implementations agree if",
+        f"its interval is within {POINTS:g} points.",
         "",
         "| method | stream | seeds | ours | theirs | ACC ours | ACC theirs | difference | | what differs |",
         "|---|---|---|---|---|---|---|---|---|---|",

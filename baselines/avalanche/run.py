@@ -1,4 +1,4 @@
-"""Run every template of avalanche-lib on four small streams, and write what came of each.
+"""Run every template of avalanche-lib on four small streams, and write the results.
 
 python baselines/avalanche/run.py            # a few minutes; writes baselines/avalanche/results.md
 """
@@ -62,8 +62,8 @@ def main(
     began = time.time()
     sections = [
         ("Templates that have to run", [_hosted(text) for text in LISTED], seeds),
-        ("For comparison, in our own loop", OURS, seeds),
-        ("What else it has", [_hosted(text) for text in OTHERS], 1),
+        ("For comparison, in our own training loop", OURS, seeds),
+        ("Other templates", [_hosted(text) for text in OTHERS], 1),
     ]
     tables = [_section(title, strategies, count) for title, strategies, count in sections]
     out.write_text(_head(seeds, time.time() - began) + "\n".join(tables), encoding="utf-8")

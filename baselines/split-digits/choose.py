@@ -2,12 +2,12 @@
 
     python baselines/split-digits/choose.py
 
-Everything is chosen on a tenth of the training rows, held out of training, and on seeds that no table uses; test rows
-are never looked at. Training comes first, by the upper bounds alone: of the fewest epochs at which ``joint`` ends
-within one point of its best in the whole grid and within two of ``cumulative``, the learning rate with the best
-``joint``. Then, with that training and in each setting, every free setting of a method by the mean accuracy of that
-method. ``agem`` steps with plain SGD, as published, and so has a rate of its own. All scores go to ``choose.md``,
-what was chosen to ``chosen.yaml`` beside this file.
+Everything is chosen on a tenth of the training samples, held out of training, and on seeds that no table uses; test
+samples are never used. Training is chosen first, by the upper bounds alone: take the fewest epochs at which ``joint``
+ends within one point of its best in the whole grid and within two of ``cumulative``, then the learning rate with the
+best ``joint``. Then, with this training and in each setting, every free setting of a method is chosen by the mean
+accuracy of that method. ``agem`` uses plain SGD, as published, and so has its own learning rate. All scores go to
+``choose.md``, the choices to ``chosen.yaml`` beside this file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BENCHMARKS = {"class": "split-digits", "task": "split-digits-task"}
 
 
 def sgd(rate: float) -> dict[str, Any]:
-    """A-GEM with plain SGD at a rate."""
+    """Return A-GEM with plain SGD at a learning rate."""
     return {"strategy": "agem", "training": {"optimizer": "sgd", "lr": rate}}
 
 
@@ -55,7 +55,7 @@ Scores = list[float]
 
 
 def measure(benchmark: str, strategies: Sequence[str | Mapping[str, Any]], **settings: Any) -> list[Scores]:
-    """Held-out ACC by seed for each strategy, NaN where a run did not end."""
+    """Return the held-out ACC by seed for each strategy; NaN if a run did not finish."""
     records = clbench.run(benchmark, strategies=strategies, seeds=SEEDS, overrides={**HELD_OUT, **settings})
     ends = [acc(r.trace) if r.trace is not None and r.status == "done" else float("nan") for r in records]
     seeds = len(ends) // len(strategies)
@@ -107,7 +107,7 @@ def main() -> None:
     written: dict[str, Any] = {"training": training}
     parts = [
         "Held-out ACC in percent, mean ± half-width of the 95 % interval over seeds 100 to 104; written by",
-        "`python baselines/split-digits/choose.py`, which tells how it is chosen. `agem`: the learning rate of plain",
+        "`python baselines/split-digits/choose.py`, which explains the choice. `agem`: the learning rate of plain",
         "SGD; others: the strength.",
         "",
         "## Training",

@@ -1,8 +1,8 @@
-"""The default matrix as it is published: ``python baselines/split-digits/run.py``.
+"""Run the published default benchmarks: ``python baselines/split-digits/run.py``.
 
 Runs ``split-digits`` and ``split-digits-task``, and writes records, ``leaderboard.md`` beside this file, and the
-pictures of the README, all from the same records. ``--from-records`` runs nothing. The pictures carry the benchmarks
-and the hash of the keys of all their cells, so that a test finds those of another version.
+pictures of the README, all from the same records. ``--from-records`` runs nothing. The pictures contain the benchmarks
+and the hash of the keys of all their cells, so that a test detects those of another version.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DPI = 160
 
 
 def identity() -> dict[str, str]:
-    """What a picture says it was made from: the benchmarks, and the hash of the keys of their cells."""
+    """Return the origin that a picture states: the benchmarks, and the hash of the keys of their cells."""
     plans = [plan(name) for name in BENCHMARKS]
     return {
         "clbench benchmarks": ", ".join(f"{p.benchmark.name}@{p.benchmark.version}" for p in plans),

@@ -1,14 +1,14 @@
-"""How much of the published stability gap is there before any training, from records:
+"""How much of the published stability gap exists before any training, from records:
 ``python baselines/stability-gap/expansion.py``.
 
 At a switch of a class-incremental stream new outputs begin to compete with the old ones, so that old tasks lose
-accuracy although no weight has moved. Depths as they were published, from the end of the experience before, hold that
-loss; depths from the look at the switch do not. This reads the records of all committed benchmarks, or of the folders
-given, and runs nothing. It writes ``expansion.md``, a table for each benchmark on which outputs arrive, and
-``expansion.png``.
+accuracy although no weight has changed. Published depths, measured from the end of the previous experience, include
+this loss; depths from the evaluation at the switch do not. The script reads the records of all committed benchmarks,
+or of the given folders, and runs nothing. It writes ``expansion.md``, a table for each benchmark with new outputs,
+and ``expansion.png``.
 
-All numbers are means over seeds with the half-width of their 95 % Student-t interval; differences and shares are taken
-within a seed first.
+All numbers are means over seeds with the half-width of their 95 % Student-t interval; differences and shares are
+computed within a seed first.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ HERE = Path(__file__).parent
 COMMAND = "python baselines/stability-gap/expansion.py"
 TRAINING, EXPANSION = "by training", "before any step"
 FRAME = """\
-At a switch of a class-incremental stream the outputs of new classes begin to compete. Old tasks lose accuracy by that
-alone, before any step; what training does comes on top. Depths as published (`gap_depth@1`), measured from the end of
-the experience before, hold both: the expansion (`gap_expansion`) and the depth by training (`gap_depth`) add up to
-them, but for pairs in which training only gains. The relative depth is that of training as a share of what there was to
-lose, over old tasks above chance (`gap_depth_relative`).
+At a switch of a class-incremental stream the outputs of new classes begin to compete. Old tasks lose accuracy by this
+alone, before any step. Training then adds to the loss. The published depth (`gap_depth@1`), measured from the end of
+the previous experience, contains both: it is the sum of the expansion (`gap_expansion`) and the depth by training
+(`gap_depth`), except for pairs in which training only gains. The relative depth is the depth by training as a share of
+the accuracy at the switch, over old tasks above chance (`gap_depth_relative`).
 
-Percent, mean ± half-width of the 95 % Student-t interval over seeds; parts and shares are taken within a seed, then
+Percent, mean ± half-width of the 95 % Student-t interval over seeds; parts and shares are computed within a seed, then
 averaged. Made from the records by `{}`."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy on one benchmark: a value for each seed.
+    """Hold the values of one strategy on one benchmark, one for each seed.
 
     Args:
         label: The strategy.
-        published: Depth from the end of the experience before, in [0, 1].
-        expansion: What is lost between the end and the look at the switch, before any step.
-        training: Depth from the look at the switch.
-        relative: The same as a share of the accuracy at the switch, NaN where no old task was above chance.
-        pairs: Old tasks above chance at a switch, and all.
+        published: Depth from the end of the previous experience, in [0, 1].
+        expansion: Accuracy lost between that end and the evaluation at the switch, before any step.
+        training: Depth from the evaluation at the switch.
+        relative: The same as a share of the accuracy at the switch; NaN if no old task was above chance.
+        pairs: Number of old tasks above chance at a switch, and of all.
     """
 
     label: str
@@ -65,8 +65,10 @@ class Row:
 
     @property
     def before(self) -> np.ndarray:
-        """The part of the published depth that is there before any step: the expansion, but for what training regains
-        of it without falling."""
+        """Return the part of the published depth that exists before any step.
+
+        This is the expansion, less what training regains of it without falling.
+        """
         return self.published - self.training
 
 
@@ -156,12 +158,12 @@ def interval(values: np.ndarray) -> str:
 
 
 def share(row: Row) -> np.ndarray:
-    """Of each seed, the share of the published depth that is there before any step; NaN where there was no depth."""
+    """Return for each seed the share of the published depth that exists before any step; NaN without depth."""
     return np.divide(row.before, row.published, out=np.full(len(row.published), np.nan), where=row.published > 0)
 
 
 def table(group: Group) -> list[str]:
-    """One benchmark as Markdown."""
+    """Return one benchmark as a Markdown table."""
     heads = (
         "strategy", "seeds", "depth as published", "expansion", "depth by training", "share before any step",
         "relative depth", "pairs above chance",
@@ -180,7 +182,7 @@ def table(group: Group) -> list[str]:
 
 
 def picture(groups: Sequence[Group], path: Path) -> None:
-    """Bars for every strategy: the published depth, and in it what is there before any step."""
+    """Draw the published depth of every strategy as a bar, divided into the parts before and by training."""
     heights = [max(2, len(group.rows)) for group in groups]
     figure = style.canvas(
         9.0,
@@ -220,7 +222,7 @@ def main(
     arriving = [group for group in found if group.rows and group.arrive]
     still = [group.title for group in found if group.rows and not group.arrive]
     older = [f"{group.title}: {', '.join(f'`{label}`' for label in group.older)}" for group in found if group.older]
-    lines = ["# How much of the stability gap is there before any training", "", *FRAME.format(COMMAND).splitlines()]
+    lines = ["# How much of the stability gap exists before any training", "", *FRAME.format(COMMAND).splitlines()]
     for group in arriving:
         lines += ["", f"## {group.title}", "", *table(group)]
     if arriving:
@@ -228,18 +230,18 @@ def main(
     if still:
         lines += [
             "",
-            "## Where no outputs arrive",
+            "## Streams without new outputs",
             "",
-            "There is no expansion, and the depth is what was published:",
+            "On these there is no expansion, and the depth is the published one:",
             "",
         ]
         lines += [f"- {title}" for title in still]
     if older:
         lines += [
             "",
-            "## Not told",
+            "## Not measured",
             "",
-            "Records without looks at switches, on streams where outputs arrive:",
+            "Records without evaluations at switches, on streams with new outputs:",
             "",
         ]
         lines += [f"- {text}" for text in older]

@@ -3,14 +3,14 @@
 P1. Incremental joint training (``cumulative``) on MNIST rotated by 0, 80 and 160 degrees dips after both switches and
     recovers (Hess, Tuytelaars and van de Ven 2023).
 P2. With replay on MNIST rotated by 0 and then phi degrees the gap deepens with phi in 10, 30, 60, 80 while the final
-    accuracy hardly moves (De Lange, van de Ven and Tuytelaars 2023).
-P3. How much of the gap a coarser period of looks misses: replay on Split-MNIST, 500 iterations an experience, looked at
-    after every step; looks change nothing in training, so coarser periods are read off the same traces. That WC-ACC
-    does not fall with the period is an identity then; its size is what is measured.
+    accuracy hardly changes (De Lange, van de Ven and Tuytelaars 2023).
+P3. How much of the gap a longer period between evaluations misses: replay on Split-MNIST, 500 iterations per
+    experience, evaluated after every step. Evaluation does not change training, so longer periods are computed from the
+    same traces. It is then an identity that WC-ACC does not fall with the period; its size is measured.
 
-Records go to folders beside this file. ``results.md`` and the pictures are written from them: mean and half-width of
-the 95 % Student-t interval over seeds, differences paired by seed. ``--from-records`` writes them again from the
-records that are there and runs nothing.
+Records go to folders beside this file. ``results.md`` and the pictures are made from them: mean and half-width of
+the 95 % Student-t interval over seeds, differences paired by seed. ``--from-records`` makes them again from the
+existing records and runs nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ RUNS = {
 
 
 def traces(folder: str) -> list[Trace]:
-    """Traces of a folder by seed; every run has to be finished."""
+    """Return the traces of a folder by seed; every run has to be finished."""
     found = records(HERE / folder)
     assert all(record.status == "done" and record.trace is not None for record in found)
     return [record.trace for record in sorted(found, key=lambda record: record.seed) if record.trace is not None]
@@ -63,12 +63,12 @@ def interval(values: list[float], *, signed: bool = False) -> str:
 
 
 def thinned(trace: Trace, period: int) -> Trace:
-    """The trace that looking only at every ``period``-th iteration, and at starts and ends, would have given."""
+    """Return the trace with evaluations at every ``period``-th iteration, starts and ends only."""
     return replace(trace.at((trace.kind != Kind.STEP) | (trace.step % period == 0)), every=period)
 
 
 def joint_dip() -> list[str]:
-    """P1 as a table."""
+    """Return the table of P1."""
     found = traces("rotated")
     lines = [
         "| switch | before | depth | back within a point | end minus before |",
@@ -89,7 +89,7 @@ def joint_dip() -> list[str]:
 
 
 def angles() -> list[str]:
-    """P2 as two tables: each angle, and what changes from one to the next, paired by seed."""
+    """Return the tables of P2: each angle, and the changes from one to the next, paired by seed."""
     columns = {}
     for angle in ANGLES:
         found = traces(f"angle-{angle}")
@@ -106,9 +106,9 @@ def angles() -> list[str]:
 
 
 def periods() -> list[str]:
-    """P3 as a table."""
+    """Return the table of P3."""
     found = traces("periods")
-    lines = ["| looks every | WC-ACC | missed of the gap ACC - WC-ACC | min-ACC |", "|---|---|---|---|"]
+    lines = ["| evaluations every | WC-ACC | missed of the gap ACC - WC-ACC | min-ACC |", "|---|---|---|---|"]
     full = [acc(t) - wc_acc(t) for t in found]
     for period in PERIODS:
         coarse = [thinned(t, period) for t in found]
@@ -119,7 +119,7 @@ def periods() -> list[str]:
 
 
 def coarser(record: Record, period: int) -> Record:
-    """A record as looks every so many iterations would have given it."""
+    """Return a record with evaluations at every ``period``-th iteration only."""
     assert record.trace is not None
     evaluation = {**record.cell["evaluation"], "every": period}
     cell = {**record.cell, "evaluation": evaluation}
@@ -127,7 +127,7 @@ def coarser(record: Record, period: int) -> Record:
 
 
 def pictures() -> None:
-    """A picture for each claim."""
+    """Draw a picture for each claim."""
     by_angle = records(*(HERE / f"angle-{angle}" for angle in ANGLES))
     by_period = [coarser(record, period) for record in records(HERE / "periods") for period in PERIODS]
     plots.save(plots.stability_gap(records(HERE / "rotated")), HERE / "rotated.png")
@@ -136,15 +136,15 @@ def pictures() -> None:
 
 
 def main(
-    data_dir: Annotated[str | None, typer.Option(help="Where data sets lie.")] = None,
+    data_dir: Annotated[str | None, typer.Option(help="Folder of the data sets.")] = None,
     seeds: Annotated[int, typer.Option(help="Seeds of every claim.")] = 5,
     jobs: Annotated[str, typer.Option(help="Cells at a time.")] = "auto",
     *,
     from_records: Annotated[
-        bool, typer.Option("--from-records", help="Run nothing: tables and pictures from the records that are there.")
+        bool, typer.Option("--from-records", help="Run nothing: tables and pictures from the existing records.")
     ] = False,
 ) -> None:
-    """Run what is not finished, and write the tables and pictures."""
+    """Run the unfinished cells, and write the tables and pictures."""
     if not from_records:
         for folder, (benchmark, strategy, overrides) in RUNS.items():
             clbench.run(

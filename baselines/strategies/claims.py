@@ -1,10 +1,10 @@
-"""Orderings that should hold whatever the protocol, read off the records of ``table.py`` and written to ``claims.md``.
+"""Orderings that should hold with any protocol, computed from the records of ``table.py`` for ``claims.md``.
 
 python baselines/strategies/claims.py
 
 Differences are paired by seed; the interval is the 95 % Student-t interval of their mean. A claim that one strategy is
-above another holds where the interval is above 0. A method whose loss adds a mean over memory to the mean over the
-stream is compared with replay of the same loss, so that the step's length is no part of what is claimed.
+above another holds if the interval is above 0. A method whose loss adds a mean over memory to the mean over the
+stream is compared with replay with the same loss, so that the claim does not depend on the length of the step.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ def level(name: str, table: Table, strategy: str, low: float, high: float) -> st
 
 
 def above(name: str, table: Table, strategy: str, other: str) -> str:
-    """A line of the table for a claim that one strategy is above another."""
+    """Return the line of the table for a claim that one strategy is above another."""
     text, mean, half = difference(table.scores(strategy), table.scores(other))
     verdict = _verdict(mean - half > 0) if mean - half > 0 or mean <= 0 else "in the mean only"
     return f"| {name} | {table.folder} | {strategy} above {other} | {text} | {verdict} |"
 
 
 def at_equal_loss(table: Table) -> list[str]:
-    """Every replay method's difference to the replay whose loss has its form, and to the other one beside it."""
+    """Return the difference of every replay method to replay with the same form of loss, and to the other form."""
     lines = [
         "| table | strategy | loss | above `er`, one mean | above `er`, sum of two means |",
         "|---|---|---|---|---|",
@@ -131,7 +131,7 @@ def _verdict(holds: bool) -> str:
 
 
 def against_naive(table: Table) -> list[str]:
-    """Every strategy's difference to naive."""
+    """Return the difference of every strategy to naive."""
     naive = table.scores("naive")
     lines = ["| strategy | ACC - ACC of naive |", "|---|---|"]
     found = [(difference(table.by_label(label), naive), label) for label in table.strategies() if label != "naive"]
@@ -168,12 +168,12 @@ def main() -> None:
             ]
     compared = [at_equal_loss(table) for table in (by_class, small, cifar, ten)]
     lines = [
-        "# Orderings, read off the records",
+        "# Orderings, computed from the records",
         "",
         "Made by `python baselines/strategies/claims.py`. ACC in percent, mean and half-width of the 95 % Student-t",
         "interval over seeds; differences are paired by seed. A method that adds a mean over memory to the stream's is",
-        f"compared with replay of that loss, `{SUM}`; in `own-rates` each method has the learning rate that was",
-        "best for it on held-out rows.",
+        f"compared with replay with the same loss, `{SUM}`; in `own-rates` each method has the learning rate that was",
+        "best for it on held-out samples.",
         "",
         "| claim | table | what | measured | |",
         "|---|---|---|---|---|",
@@ -181,9 +181,8 @@ def main() -> None:
         "",
         "## Replay methods against replay, at both losses",
         "",
-        "The comparison at an equal loss is the bold one; the other also compares one mean with a sum of two. `der` "
-        "and",
-        "`derpp` are under `output: seen` here, which is not the protocol of their paper; `class-output-all` has that.",
+        "The comparison with equal losses is in bold; the other also compares one mean with a sum of two. `der` and",
+        "`derpp` are under `output: seen` here, which is not the protocol of their paper; `class-output-all` is.",
         "",
         *compared[0][:2],
         *(line for lines in compared for line in lines[2:]),

@@ -1,9 +1,10 @@
-"""Refresh learning and its controls on digits: what its direction, its noise and its Fisher information do.
+"""Refresh learning and its controls on digits: the effects of direction, noise and Fisher information.
 
     python baselines/strategies/refresh.py
 
-Class-incremental, 100 rows of memory, 5 seeds, looks at the ends of experiences; at the benchmark's short training, and
-at a larger rate and more epochs. Differences to ``er`` are paired by seed. Writes records and ``refresh.md``.
+Class-incremental, 100 samples of memory, 5 seeds, evaluated at the ends of experiences; with the benchmark's short
+training, and with a larger learning rate and more epochs. Differences to ``er`` are paired by seed. Writes records and
+``refresh.md``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ PAIRS = [
     ("strength=0.1, noise=0", "strength=0.1, noise=0, damping=0"),
     ("strength=0.1, noise=0, damping=100", "strength=0.1, noise=0, damping=0"),
 ]
-"""What is compared with its control: a direction with another, the Fisher information with none."""
+"""Pairs of a setting and its control: another direction, or no Fisher information."""
 STRATEGIES = ["er", {"strategy": "er", "training": {"weight_decay": 1e-4}}, *(f"er + refresh({s})" for s in REFRESHED)]
 
 
@@ -51,7 +52,7 @@ def main(
     seeds: Annotated[str, typer.Option(help="As for clbench run.")] = "5",
     jobs: Annotated[str, typer.Option(help="Cells at a time.")] = "auto",
 ) -> None:
-    """Run what is missing and write ``refresh.md``."""
+    """Run the missing cells and write ``refresh.md``."""
     columns = {}
     for number, (name, changes) in enumerate(TRAINING.items()):
         records = clbench.run(
@@ -66,8 +67,8 @@ def main(
     lines = [
         "# Refresh learning and its controls on digits",
         "",
-        f"Made by `python baselines/strategies/refresh.py`: {BENCHMARK}, class-incremental, 100 rows of memory. ACC in",
-        "percent, mean and half-width of the 95 % Student-t interval over seeds; differences are paired by seed.",
+        f"Made by `python baselines/strategies/refresh.py`: {BENCHMARK}, class-incremental, 100 samples of memory. ACC",
+        "in percent, mean and half-width of the 95 % Student-t interval over seeds; differences are paired by seed.",
         "",
         "| `er +` | " + " | ".join(f"{name} | - `er`" for name in columns) + " |",
         "|---|" + "---|---|" * len(columns),
@@ -85,7 +86,7 @@ def main(
 
 
 def scores(records: list[Record]) -> dict[str, dict[int, float]]:
-    """Label -> seed -> ACC, of cells that came to their end."""
+    """Return label -> seed -> ACC; NaN if a cell did not finish."""
     found: dict[str, dict[int, float]] = {}
     for record in records:
         value = acc(record.trace) if record.status == "done" and record.trace is not None else np.nan
@@ -94,7 +95,7 @@ def scores(records: list[Record]) -> dict[str, dict[int, float]]:
 
 
 def row(label: str, columns: dict[str, dict[str, dict[int, float]]]) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     cells = []
     for found in columns.values():
         own = {seed: value for seed, value in found[label].items() if not np.isnan(value)}
@@ -106,7 +107,7 @@ def row(label: str, columns: dict[str, dict[str, dict[int, float]]]) -> str:
 
 
 def apart(one: str, other: str, columns: dict[str, dict[str, dict[int, float]]]) -> str:
-    """A line of the second table."""
+    """Return a line of the second table."""
     labels = [f"er + refresh({settings})" for settings in (one, other)]
     told = [difference(*(found[label] for label in labels))[0] for found in columns.values()]
     return f"| `{one}` | `{other}` | " + " | ".join(told) + " |"

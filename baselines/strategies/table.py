@@ -1,10 +1,10 @@
-"""Run every strategy on a benchmark, free settings as ``tune.py`` chose them, and write records and leaderboard.
+"""Run every strategy on a benchmark with the settings that ``tune.py`` chose, and write records and leaderboard.
 
 python baselines/strategies/table.py split-mnist-online --setting class --seeds 5 --data-dir DATA
 
 ``--output all`` runs a second table, in which all classes compete from the start: dark experience replay under the
-protocol of its paper, beside baselines under the same. ``--rates own`` runs a third, in which each replay method has
-the learning rate that ``tune.py`` chose for it, since methods scale a step differently; it looks at ends only.
+protocol of its paper, with baselines under the same protocol. ``--rates own`` runs a third, in which each replay method
+has the learning rate that ``tune.py`` chose for it, since methods scale a step differently; it evaluates only the ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clbench.leaderboard import board, render
 
 HERE = Path(__file__).parent
 SUM = "er(loss=sum, start=any)"
-"""Replay with the loss of the methods that add a mean over memory to the stream's: what they are compared with."""
+"""Replay with the loss of the methods that add a mean over memory to the stream's: the baseline for them."""
 FIXED = {
     "split-mnist-online": [
         "naive", "joint", "cumulative", "frozen", "gdumb(passes=16, cutmix=0)",

@@ -1,14 +1,14 @@
-"""Choose the settings that no publication fixes, on rows held out of training and on seeds that the tables do not use.
+"""Choose the settings that no publication fixes, on held-out samples and on seeds that the tables do not use.
 
     python baselines/strategies/tune.py split-mnist-online --setting class --data-dir DATA
 
-For every method with a free setting each value of its grid learns the benchmark on two seeds (100 and 101, so other
-orders of classes too) with a tenth of the training rows held out; the mean accuracy on those rows decides. The choice
-is written into ``chosen.yaml`` beside this file, under benchmark and table. Test rows are never looked at.
+For every method with a free setting, each value of its grid is run on two seeds (100 and 101, with other orders of
+classes) with a tenth of the training samples held out; the mean accuracy on these samples decides. The choice
+is written to ``chosen.yaml`` beside this file, under benchmark and table. Test samples are never used.
 
 ``--output all`` chooses for the table in which all classes compete from the start. ``--rates own`` chooses a learning
-rate for each replay method: a sum of two means takes longer steps than one mean, and a cosine over a temperature others
-again, so that at one rate for all a method may win by its step alone.
+rate for each replay method: a sum of two means takes larger steps than one mean, and a cosine over a temperature yet
+other steps, so at one rate for all a method may win by its step alone.
 """
 
 from __future__ import annotations

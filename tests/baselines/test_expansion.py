@@ -81,7 +81,7 @@ def test_the_tables_are_worked_out_within_a_seed_and_say_what_is_not_told(expans
     assert rows["`frozen`"][1:5] == ["30.0 ± 0.0", "20.0 ± 0.0", "10.0 ± 0.0", "66.7 ± 0.0"]
     assert "`older`" not in rows
     assert "- split-digits@1, class (`class`): `older`" in text
-    assert "- split-digits@1, class (`task`)" in text.partition("## Where no outputs arrive")[2]
+    assert "- split-digits@1, class (`task`)" in text.partition("## Streams without new outputs")[2]
     assert (tmp_path / "expansion.png").stat().st_size > 10_000
 
 
