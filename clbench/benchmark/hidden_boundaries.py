@@ -1,5 +1,5 @@
-"""Settings that follow the experiences of a stream: refused where boundaries are hidden, since results would depend on
-where the stream is cut."""
+"""The check for hidden boundaries: settings that depend on experiences are refused, since results would depend on the
+split of the stream."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ FOLLOW: Mapping[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
     ("memory", "admit"): (lambda value: value != "end", "first_pass or every_pass"),
     ("memory", "policy"): (lambda value: value != "per_experience", "reservoir or class_balanced"),
 }
-"""Section and setting -> whether a value does not follow experiences, and what to use in place of one that does."""
+"""Map a section and setting to a test whether a value is independent of experiences, and to values that are."""
 
 
 def check_hidden(settings: Mapping[str, Any]) -> None:
-    """Check the settings of a cell whose stream hides boundaries.
+    """Check the settings of a cell whose stream hides its boundaries.
 
     Args:
-        settings: Its sections in canonical form.
+        settings: The sections of the cell in canonical form.
 
     Raises:
-        Refused: One of them follows experiences.
+        Refused: A setting depends on experiences.
     """
     for (section, name), (free, instead) in FOLLOW.items():
         if section == "memory" and not settings[section]["size"]:
@@ -31,7 +31,7 @@ def check_hidden(settings: Mapping[str, Any]) -> None:
         value = settings[section].get(name)
         if value is not None and not free(value):
             raise Refused(
-                f"{section}.{name} = {value} follows the experiences of the stream, whose boundaries are hidden here, "
-                f"so that results would depend on where it is cut; use {instead}, or stream.boundaries = true",
+                f"{section}.{name} = {value} depends on experiences, whose boundaries are hidden here, "
+                f"so that results would depend on how it is split; use {instead}, or stream.boundaries = true",
                 name,
             )

@@ -1,4 +1,4 @@
-"""The schema of a benchmark file, and reading one: mistakes are answered with file, line and the nearest right key."""
+"""The schema of a benchmark file, and its reader. Mistakes are reported with file, line and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from clbench.benchmark import look_schedules, lr_schedules
 from clbench.core.errors import Refused, did_you_mean
 
 BRANCHES = ("int", "str", "float", "bool")
-"""How pydantic calls the branches of a union in the place of an error."""
+"""Names that pydantic uses for the branches of a union in the path of an error."""
 
 
 class Section(BaseModel):
-    """A part of a benchmark file; unknown keys are refused."""
+    """Describe a section of a benchmark file; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     options: ClassVar[frozenset[str]] = frozenset()
-    """Settings that stand in a cell only where they differ from their default, so that cells from before they existed
-    keep their keys."""
+    """Settings that a cell includes only if they differ from their default, so that older cells keep their keys."""
 
     def canonical(self) -> dict[str, Any]:
-        """All settings written out, as they enter a cell and its key; options at their default are left out."""
+        """Return all settings as they enter a cell and its key, without options at their default."""
         written = self.model_dump()
         for name in self.options:
             if written[name] == type(self).model_fields[name].get_default(call_default_factory=True):
@@ -35,23 +34,24 @@ class Section(BaseModel):
 
 
 class Training(Section):
-    """How every strategy steps.
+    """Set how every strategy is trained.
 
     Args:
         optimizer: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``.
         lr: Learning rate, above 0.
-        momentum: Of SGD, in [0, 1).
-        weight_decay: At least 0.
-        batch_size: Rows of the stream per step.
+        momentum: Momentum of SGD, in [0, 1).
+        weight_decay: Weight decay, at least 0.
+        batch_size: Samples of the stream per step.
         epochs: Passes over each experience.
-        iterations: Steps on each experience, in place of ``epochs``: passes are repeated until they are done.
-        drop_last: Whether an incomplete last batch of a pass is left out.
-        threads: Threads of the process; part of the benchmark, since they change float sums.
-        augment: Random change of training inputs: ``none``, ``crop-flip``, ...; memory keeps raw rows.
-        optimizer_state: Momentum and moments are ``kept`` over visible boundaries, or ``reset`` there.
-        clip_norm: Longest gradient, by its Euclidean norm; longer ones are scaled down. ``None`` for no limit.
-        lr_schedule: A name in ``clbench.benchmark.lr_schedules.SCHEDULES``, or ``{name: {setting:
-            value}}``; it follows experiences, so their boundaries have to be visible.
+        iterations: Steps on each experience, instead of ``epochs``: passes are repeated until all steps are done.
+        drop_last: Whether to leave out an incomplete last batch of a pass.
+        threads: Threads of the process. The benchmark sets them, since they change sums of floats.
+        augment: Random changes of training inputs: ``none``, ``crop-flip``, ...; the replay buffer keeps unchanged
+            samples.
+        optimizer_state: Whether momentum and moments are ``kept`` over visible boundaries or ``reset`` there.
+        clip_norm: Largest Euclidean norm of the gradient; longer gradients are scaled down. ``None`` for no limit.
+        lr_schedule: A name in ``clbench.benchmark.lr_schedules.SCHEDULES``, or ``{name: {setting: value}}``. A schedule
+            depends on experiences, so their boundaries must be visible.
     """
 
     options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule"})
@@ -72,14 +72,15 @@ class Training(Section):
 
 
 class MemoryBudget(Section):
-    """The rows that every strategy may keep.
+    """Set the size and policy of the replay buffer, equal for all strategies.
 
     Args:
-        size: Number of rows; 0 for none.
-        policy: ``reservoir``, ``class_balanced``, ``class_quota`` (size / classes for each from the start),
-            ``greedy_balanced`` (classes share evenly, first come first kept) or ``per_experience`` (the last of each).
-        admit: Rows are offered on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience,
-            where its boundary is visible.
+        size: Number of samples; 0 for none.
+        policy: Which samples stay: ``reservoir``, ``class_balanced``, ``class_quota`` (size / classes for each class
+            from the start), ``greedy_balanced`` (classes share equally, first come, first kept) or ``per_experience``
+            (the last samples of each).
+        admit: When samples are offered: on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience
+            if its boundary is visible.
     """
 
     size: Annotated[int, Field(ge=0)] = 0
@@ -88,20 +89,20 @@ class MemoryBudget(Section):
 
 
 class Evaluation(Section):
-    """When to look, and at what.
+    """Set when evaluations take place, and what they measure.
 
     Args:
-        every: Optimiser steps between looks; 0 looks at the ends of experiences only.
-        tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, with rows in
-            the running experience; the start and ends look at all.
-        rows_per_task: Evaluation rows of each task, fixed and stratified, or ``all``.
-        schedule: ``every`` so many steps, ``dense`` after switches, ``ends`` only, or ``{at: [..]}``; see
+        every: Optimiser steps between evaluations; 0 evaluates only at the ends of experiences.
+        tasks: The tasks to evaluate after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, which
+            have samples in the running experience. Evaluations at the start and at ends cover all tasks.
+        rows_per_task: Evaluation samples of each task, fixed and stratified, or ``all``.
+        schedule: ``every`` so many steps, ``dense`` after switches, only at ``ends``, or ``{at: [..]}``; see
             ``clbench.benchmark.look_schedules``.
-        masked: Whether the accuracy among the task's own classes is recorded too.
-        classes: Whether the accuracy per output unit is recorded too.
-        precision: Of the model's matrix products at looks; ``bfloat16`` is meant for GPUs, and changes scores.
-        probe: Optimiser steps between probes of the gradient (``clbench.training.probe``), 0 for none, or which steps
-            those are: ``dense`` after switches or ``{at: [..]}``, as in ``schedule``.
+        masked: Whether to record the accuracy among the task's own classes too.
+        classes: Whether to record the accuracy of each output unit too.
+        precision: Precision of matrix products in evaluations. ``bfloat16`` is meant for GPUs, and it changes scores.
+        probe: Optimiser steps between probes of the gradient (``clbench.training.probe``), 0 for none, or a schedule of
+            steps as in ``schedule``: ``dense`` after switches, or ``{at: [..]}``.
     """
 
     options: ClassVar[frozenset[str]] = frozenset({"probe", "schedule", "masked", "classes", "precision"})
@@ -116,7 +117,7 @@ class Evaluation(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def canonical(self) -> dict[str, Any]:
-        """As for any section; ``every`` is 0 where it is not read, and ``ends`` is written as that alone."""
+        """Return all settings; ``every`` is 0 if it has no effect, and ``ends`` needs no other setting."""
         if self.schedule == "every":
             return super().canonical()
         written = {**super().canonical(), "every": 0}
@@ -126,9 +127,12 @@ class Evaluation(Section):
 
 
 class Benchmark(Section):
-    """A benchmark file. ``stream`` and ``model`` are checked against their scenario's and model's own settings;
-    ``reveal`` lists what strategies may know that streams in life do not tell: the ``length`` of the stream; a value in
-    ``defaults`` may be one for each setting, see :func:`defaults_of`."""
+    """Describe a benchmark file.
+
+    ``stream`` and ``model`` are checked against the settings of their scenario and model. ``reveal`` lists what
+    strategies may know although streams in practice do not reveal it: the ``length`` of the stream. A value in
+    ``defaults`` may differ between settings; see :func:`defaults_of`.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     version: Annotated[int, Field(ge=1)] = 1
@@ -147,10 +151,10 @@ SETTINGS = frozenset({"class", "task", "domain"})
 
 
 def defaults_of(benchmark: Benchmark) -> dict[str, dict[str, Any]]:
-    """A benchmark's values for parameters without a published default, by strategy, in its own setting.
+    """Return a benchmark's values for parameters without a published default, by strategy, for its own setting.
 
-    A value may be given for each setting, as ``{class: 1e9, task: 1e5}``; in a setting that is not among them the
-    parameter has none.
+    A value may be given for each setting, as in ``{class: 1e9, task: 1e5}``. For a setting that is not listed the
+    parameter has no value.
     """
     setting, found = benchmark.stream.get("setting", "class"), {}
     for strategy, values in benchmark.defaults.items():
@@ -168,11 +172,11 @@ def _by_setting(value: Any) -> bool:
 
 
 class Source:
-    """Where a benchmark came from, so that a mistake can be pointed at.
+    """Locate mistakes in the document that a benchmark was read from.
 
     Args:
-        name: File name, or what else to call it.
-        document: The parsed YAML, with line marks where it came from text.
+        name: File name, or another name of the document.
+        document: The parsed YAML; if it was parsed from text, with line marks.
     """
 
     def __init__(self, name: str, document: Any) -> None:
@@ -180,7 +184,7 @@ class Source:
         self.document = document
 
     def place(self, path: Iterable[Any]) -> str:
-        """``FILE, line N`` of the deepest known step of a path of keys and positions."""
+        """Return ``FILE, line N`` of the deepest known step of a path of keys and positions."""
         node, line = self.document, None
         for step in path:
             marks = getattr(node, "lc", None)
@@ -193,7 +197,7 @@ class Source:
         return self.name if line is None else f"{self.name}, line {line}"
 
     def refuse(self, error: Refused, *path: Any) -> Refused:
-        """The same mistake, with its place."""
+        """Return the same error with its place in the document."""
         return Refused(f"{self.place([*path, *([error.key] if error.key else [])])}: {error}", error.key)
 
 
@@ -201,7 +205,7 @@ def read(path: Path) -> tuple[dict[str, Any], Source]:
     """Parse a benchmark file (YAML 1.2).
 
     Raises:
-        Refused: The file cannot be read, is no YAML, or no mapping.
+        Refused: The file cannot be read, is not valid YAML, or is not a mapping.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
@@ -221,10 +225,10 @@ def read(path: Path) -> tuple[dict[str, Any], Source]:
 
 
 def plain(value: Any, where: str = "a benchmark") -> Any:
-    """Values of YAML, Python and numpy as dicts, lists, strings, numbers and ``None``.
+    """Convert values of YAML, Python and NumPy into dicts, lists, strings, numbers and ``None``.
 
     Raises:
-        Refused: A value that is none of these, told with ``where`` it stands.
+        Refused: A value is none of these; the message says ``where`` it is.
     """
     if isinstance(value, Mapping):
         return {str(k): plain(v, f"{where}: {k}") for k, v in value.items()}
@@ -238,16 +242,16 @@ def plain(value: Any, where: str = "a benchmark") -> Any:
         return None
     if isinstance(value, PurePath | date):
         return str(value)
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays, torch's tensors
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays, torch tensors
         return plain(value.tolist(), where)
     raise Refused(f"{where} = {value!r} is a {type(value).__name__}; write text, a number, a list or a mapping")
 
 
 def check(document: Mapping[str, Any], source: Source) -> Benchmark:
-    """The benchmark of a parsed document.
+    """Check a parsed document, and return its benchmark.
 
     Raises:
-        Refused: An unknown key, a wrong type, or a missing key, with line and the nearest right one.
+        Refused: A key is unknown or missing, or a value has a wrong type; the message gives line and nearest valid key.
     """
     try:
         return Benchmark.model_validate(document)
@@ -266,16 +270,16 @@ def check(document: Mapping[str, Any], source: Source) -> Benchmark:
 
 
 Assignment = str | tuple[str, Any]
-"""``key=value`` as text whose value is YAML, or a key and its value; keys are dotted."""
+"""``key=value`` as text with a value in YAML, or a pair of key and value. Keys are dotted."""
 
 
 def short(assignment: Assignment) -> str:
-    """An assignment as it would be written."""
+    """Return an assignment as text."""
     return f"--set {assignment}" if isinstance(assignment, str) else f"{assignment[0]} = {assignment[1]!r}"
 
 
 def key(assignment: Assignment) -> str:
-    """The dotted key of an assignment; empty where it has none."""
+    """Return the dotted key of an assignment; empty if it has none."""
     if isinstance(assignment, str):
         return assignment.partition("=")[0].strip()
     first = assignment[0] if isinstance(assignment, tuple) and assignment else ""
@@ -283,7 +287,7 @@ def key(assignment: Assignment) -> str:
 
 
 def told(assignment: Assignment) -> str:
-    """How messages call an assignment that is wrong."""
+    """Return the name of a wrong assignment for messages."""
     return f"--set {assignment!r}" if isinstance(assignment, str) else f"overrides {dict([assignment])!r}"
 
 
@@ -291,8 +295,8 @@ def override(document: dict[str, Any], assignments: Iterable[Assignment]) -> dic
     """Apply assignments with dotted keys, such as ``training.lr=0.03`` or ``("training.lr", 0.03)``.
 
     Raises:
-        Refused: Text without ``=``, text whose value is no YAML, a value that no benchmark can hold, or a key below
-            something that is no mapping.
+        Refused: Text without ``=``, a value that is not valid YAML or that no benchmark can hold, or a key inside
+            something that is not a mapping.
     """
     document = plain(document)
     for assignment in assignments:
@@ -312,7 +316,7 @@ def override(document: dict[str, Any], assignments: Iterable[Assignment]) -> dic
 
 
 def _read_assignment(assignment: Assignment) -> tuple[str, Any]:
-    """The key, and its value as plain data."""
+    """Return the key and its value as plain data."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -333,10 +337,10 @@ def _read_assignment(assignment: Assignment) -> tuple[str, Any]:
 
 
 def seeds(written: int | str | Iterable[int]) -> list[int]:
-    """Seeds from ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` (only 3) or a list.
+    """Read seeds from ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` (only 3) or a list.
 
     Raises:
-        Refused: Something else, a repetition, a negative number, or none.
+        Refused: Another text, a repetition, a negative number, or no seed.
     """
     if isinstance(written, str):
         try:

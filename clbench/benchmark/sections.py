@@ -1,4 +1,4 @@
-"""The sections of a benchmark file as they enter a cell: all settings written out and checked. Imports no torch."""
+"""The sections of a benchmark file as they enter a cell, with all settings checked. This module imports no torch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from clbench.models import frozen_features
 def stream(
     benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None, data_dir: str | Path | None
 ) -> dict[str, Any]:
-    """The ``stream`` section of a cell, with every setting written out.
+    """Return the ``stream`` section of a cell with all settings.
 
     Args:
         benchmark: The benchmark.
-        source: Where it was read, for messages.
-        own: What identifies a program's own data, in place of the benchmark's.
-        data_dir: Where data sets lie.
+        source: The document of the benchmark, for messages.
+        own: The identity of a data set that the program hands over, used instead of the benchmark's.
+        data_dir: The directory of data sets.
 
     Raises:
-        Refused: An unknown or impossible setting, with its place.
+        Refused: A setting is unknown or impossible; the message gives its place.
     """
     settings = dict(benchmark.stream)
     dataset = settings.pop("dataset", None)
@@ -47,7 +47,7 @@ def stream(
         filled = {"name": name, **data.canonical(options)}
         if own is not None:
             filled = {**own, **_unlike_defaults(filled)}
-        if dataset.get("features") is not None:  # only there, so that cells from before it existed keep their keys
+        if dataset.get("features") is not None:  # only if set, so that older cells keep their keys
             filled["features"] = frozen_features.canonical(dataset["features"])
         if own is None and data.source(name):
             filled["source"] = data.source(name)
@@ -62,35 +62,35 @@ def stream(
 
 
 IDENTITY = ("name", "source", "checksum", "mean", "std")
-"""What says which data set a section is about; all else in it is settings."""
+"""Keys that identify the data set of a section; all other keys are settings."""
 
 
 def _unlike_defaults(filled: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that change a given data set.
+    """Return the settings that change a given data set.
 
     Raises:
-        Refused: One that cannot be applied to rows in memory.
+        Refused: A setting cannot be applied to samples in memory.
     """
     usual = validate(data.load, {}, where="dataset")
     changed = {key: value for key, value in filled.items() if key in usual and value != usual[key]}
     for name in data.READING:
         if name in changed:
             raise Refused(
-                f"dataset: {name} = {changed[name]} is set and dataset= is given, whose rows come as they are; leave "
-                "it out, and change the rows or hand over what clbench.data.from_arrays makes of them",
+                f"dataset: {name} = {changed[name]} is set and dataset= is given, whose samples come as they are; "
+                "leave it out, and change the samples or hand over a data set of clbench.data.from_arrays",
                 name,
             )
     return changed
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """What identifies a program's own data set, as :func:`plan` takes it."""
+    """Return the identity of a data set that the program hands over, as :func:`plan` takes it."""
     statistics = {"mean": list(dataset.mean), "std": list(dataset.std)} if dataset.mean or dataset.std else {}
     return {"name": f"given:{dataset.name}", "checksum": dataset.checksum, **statistics}
 
 
 def model(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The ``model`` section of a cell; arguments and mistakes as in :func:`stream`."""
+    """Return the ``model`` section of a cell. Arguments and errors are as in :func:`stream`."""
     settings = dict(benchmark.model)
     heads = settings.pop("heads", "shared")
     try:

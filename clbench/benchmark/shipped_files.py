@@ -1,7 +1,8 @@
-"""The benchmark files that come with the package: the current version of each, and every earlier one.
+"""The benchmark files that come with the package: the current version of each, and all earlier versions.
 
-A changed benchmark gets a new version. The file of the old one goes to ``benchmarks/earlier/NAME@VERSION.yaml``,
-unchanged, so that its records can be repeated and told from records that differ from it: ``NAME@VERSION`` names it.
+A changed benchmark gets a new version. The file of the old version moves unchanged to
+``benchmarks/earlier/NAME@VERSION.yaml``. ``NAME@VERSION`` refers to it, so that its records can be repeated and
+compared.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from clbench.core.errors import Refused, did_you_mean
 
 
 def shipped() -> dict[str, Path]:
-    """Name -> path of the current benchmark files, by name."""
+    """Return the paths of the current benchmark files, sorted by name."""
     return {path.stem: path for path in sorted(_folder().glob("*.yaml"))}
 
 
 def earlier() -> dict[str, Path]:
-    """``NAME@VERSION`` -> path of the benchmark files that newer versions have replaced."""
+    """Return the paths of replaced benchmark files by ``NAME@VERSION``."""
     return {path.stem: path for path in sorted((_folder() / "earlier").glob("*@*.yaml"))}
 
 
 def official(name: str, version: int) -> Path | None:
-    """The file that is a version of a benchmark; ``None`` where none comes with the package."""
+    """Return the file of a version of a benchmark; ``None`` if the package has no such version."""
     current = shipped().get(name)
     if current is not None and _version(current) == version:
         return current
@@ -30,10 +31,10 @@ def official(name: str, version: int) -> Path | None:
 
 
 def find(benchmark: str | Path) -> Path:
-    """The file of a shipped name, of ``NAME@VERSION``, or of a path.
+    """Return the file of a shipped benchmark, of ``NAME@VERSION``, or of a path.
 
     Raises:
-        Refused: Neither exists.
+        Refused: No such benchmark or file exists.
     """
     known, written = shipped(), str(benchmark)
     if written in known:
@@ -56,7 +57,7 @@ def _folder() -> Path:
 
 
 def _version(path: Path) -> int:
-    """The version that a shipped file gives itself, 1 where it gives none."""
+    """Return the version in a shipped file, or 1 if it has none."""
     lines = path.read_text(encoding="utf-8").splitlines()
     written = next((line for line in lines if line.startswith("version:")), "version: 1")
     return int(written.partition(":")[2].partition("#")[0])

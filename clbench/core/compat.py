@@ -1,4 +1,4 @@
-"""Mends for the libraries below us, each applied only where its symptom shows."""
+"""Workarounds for faults of other libraries; each is applied only if its symptom shows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ _keep_alive: list[Any] = []
 
 
 def import_torchvision() -> Any:
-    """Import and return torchvision, also where its compiled operators do not fit a CPU-only torch.
+    """Import torchvision, and work around operators that were built for another torch.
 
-    There ``import torchvision`` raises "operator torchvision::nms does not exist", because operator schemas that
-    only the compiled library declares are missing. Declaring the two of them first cures it; nothing here calls them.
+    With a CPU-only torch, ``import torchvision`` may raise "operator torchvision::nms does not exist": two operator
+    schemas are declared only by the compiled library. clbench declares these two schemas first. It never calls the
+    operators.
+
+    Returns:
+        The module ``torchvision``.
 
     Raises:
         ImportError: torchvision is not installed.
-        RuntimeError: It fails for any other reason.
+        RuntimeError: The import fails for any other reason.
     """
     try:
         import torchvision
@@ -31,7 +35,7 @@ def import_torchvision() -> Any:
 
 
 def is_patched() -> bool:
-    """Whether torchvision needed its mend in this process."""
+    """Return whether the workaround for torchvision was applied in this process."""
     return bool(_keep_alive)
 
 

@@ -1,4 +1,4 @@
-"""What a run spent. Counts are exact and the same on every machine; seconds and peak memory are not."""
+"""The cost of a run. Counts are exact and equal on every machine; seconds and peak memory are not."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from dataclasses import asdict, dataclass
 
 @dataclass
 class Cost:
-    """The account of one run.
+    """Hold the cost of one run.
 
     Attributes:
-        steps: Optimiser steps, in the main loop and in parts' own loops.
-        stream_rows: Rows of the stream that went forward and backward.
-        replay_rows: Rows of memory that went forward and backward in the main loop.
-        extra_forward_rows: Rows that parts sent forward outside the main loop.
-        extra_backward_rows: Rows that parts sent backward outside the main loop.
-        evaluation_rows: Rows that went forward at looks; one that several tasks share counts once per look. A look at a
-            switch that shows what the look before it showed sends none.
-        looks: Number of looks.
-        weights: P, trainable weights.
-        memory_bytes: Kept rows and their side tensors, as raw rows.
-        state_bytes: Extra weights and statistics that parts keep.
-        train_seconds: Wall time outside looks.
-        evaluation_seconds: Wall time inside looks.
-        extra_seconds: Wall time of the side work that parts ask of the learner (gradients, forward passes, Fisher
-            information, own loops), inside ``train_seconds``; what they compute themselves in their hooks is not in it.
-        train_flops: Floating-point operations of all rows but those of looks; see ``clbench.models.flops``.
-        evaluation_flops: Those of looks.
-        probe_rows: Rows that the probe sent backward; in no other entry. ``None`` where nothing was probed.
-        probe_seconds: Wall time of the probe, in no other entry; on a GPU only what the host waited for.
-        peak_bytes: Most memory held at a time; see ``clbench.core.peak_memory``. Depends on the machine, like seconds.
+        steps: Optimiser steps, both in the training loop and in loops of a part's own.
+        stream_rows: Samples of the stream that went through a forward and a backward pass.
+        replay_rows: Samples of the replay buffer that went through both passes in the training loop.
+        extra_forward_rows: Samples that parts passed forward outside the training loop.
+        extra_backward_rows: Samples that parts passed backward outside the training loop.
+        evaluation_rows: Samples passed forward in evaluations. A sample of several tasks counts once per evaluation. An
+            evaluation at a switch passes none if nothing has changed since the evaluation before it.
+        looks: Number of evaluations.
+        weights: Number of trainable weights (P).
+        memory_bytes: Size of the replay buffer: its samples as raw values, and the tensors kept with them.
+        state_bytes: Size of the further weights and statistics that parts keep.
+        train_seconds: Wall-clock time outside evaluations.
+        evaluation_seconds: Wall-clock time of evaluations.
+        extra_seconds: Wall-clock time of the side work that parts request from the learner (gradients, forward passes,
+            Fisher information, loops of their own). It is included in ``train_seconds``. It does not include what parts
+            compute themselves in their hooks.
+        train_flops: Floating-point operations for all samples outside evaluations; see ``clbench.models.flops``.
+        evaluation_flops: Floating-point operations of evaluations.
+        probe_rows: Samples that the probe passed backward; no other field counts them. ``None`` if the probe was off.
+        probe_seconds: Wall-clock time of the probe; no other field counts it. On a GPU: only the time the host waited.
+        peak_bytes: Peak memory; see ``clbench.core.peak_memory``. It depends on the machine, like seconds.
     """
 
     steps: int = 0
@@ -52,11 +53,11 @@ class Cost:
     peak_bytes: int | None = None
 
     def count_flops(self, forward: int, backward: int) -> None:
-        """Fill in operations from those of one row."""
+        """Set the number of floating-point operations from those of one sample."""
         both = self.stream_rows + self.replay_rows
         self.train_flops = (both + self.extra_forward_rows) * forward + (both + self.extra_backward_rows) * backward
         self.evaluation_flops = self.evaluation_rows * forward
 
     def as_dict(self) -> dict[str, float]:
-        """By name; what was not taken is left out, as in records from before it existed."""
+        """Return the fields by name, without those that were not measured, as in older records."""
         return {name: value for name, value in asdict(self).items() if value is not None}

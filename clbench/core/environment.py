@@ -1,4 +1,4 @@
-"""Where a run ran: versions, hardware and commit."""
+"""The environment of a run: versions, hardware and commit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 LIBRARIES = {"avalanche": "avalanche-lib"}
-"""Engine -> the package behind it."""
+"""Map an engine to the package that it comes from."""
 
 
 @cache
 def environment(device: str, engine: str = "clbench") -> dict[str, Any]:
-    """Versions, hardware and commit of this process; that of the library, where one runs the strategy."""
+    """Return the versions, hardware and commit of this process, and the version of the engine's library."""
     hardware = torch.cuda.get_device_name(0) if device.startswith("cuda") else processor()
     return {
         "clbench": version("clbench"),
@@ -35,9 +35,9 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def processor() -> str:
-    """The model of the processor, ``Intel(R) Xeon(R) Gold 6248``; its architecture where the system does not tell it.
+    """Return the model of the processor, such as ``Intel(R) Xeon(R) Gold 6248``, or else its architecture.
 
-    Linux tells it in a file (not on every ARM board), macOS by ``sysctl``, Windows by ``platform.processor``.
+    Linux gives the model in a file (not on every ARM board), macOS by ``sysctl``, Windows by ``platform.processor``.
     """
     generic = platform.processor() or platform.machine()
     try:
@@ -56,12 +56,12 @@ def processor() -> str:
 
 
 def _commit() -> str:
-    """The commit of clbench's own checkout, where it is one and git tells it."""
+    """Return the commit of clbench if it runs from a git checkout."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return ""
     command = ["git", "-C", str(here), "rev-parse", "--short=12", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):  # no git here, or one that does not answer
+    except (OSError, subprocess.SubprocessError):  # git is not installed, or it does not answer
         return ""

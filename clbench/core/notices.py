@@ -1,4 +1,4 @@
-"""Small things that go wrong and are told, while the work goes on."""
+"""Notices: warnings about small faults after which the work continues."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import warnings
 
 
 class Notice(UserWarning):
-    """Something small went wrong, or not as all expect, and the work goes on; a sentence says what became of it."""
+    """Warn of a small fault after which the work continues. The sentence says what clbench did about it."""
 
 
 def notice(sentence: str) -> None:
-    """Tell of something small that went wrong: a warning in Python, a line on the command line, from workers too."""
+    """Report a small fault: as a warning in Python, as a line on the command line; workers pass it to the main
+    process."""
     warnings.warn(sentence, Notice, stacklevel=2)

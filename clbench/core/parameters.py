@@ -1,7 +1,8 @@
-"""Read the parameters of scenarios, models and parts from their signatures, check values with pydantic, print them.
+"""Parameters of scenarios, models and parts: read from signatures, checked with pydantic, printed for people.
 
-A function's keyword-only parameters, or a dataclass's fields, are the whole declaration: names, types and defaults are
-written once, where they are used. An unknown name or a wrong type is answered by one sentence: what is allowed.
+The keyword-only parameters of a function, or the fields of a dataclass, are the whole declaration. Names, types and
+defaults are written once, at the place that uses them. An unknown name or a wrong type gives one sentence that says
+what is allowed.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from clbench.core.errors import Refused, did_you_mean
 
 NonNegative = Annotated[float, Field(ge=0)]
-"""A setting that may be 0, such as a strength."""
+"""A setting of at least 0, such as a strength."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """A setting between 0 and 1."""
 Count = Annotated[int, Field(ge=1)]
-"""A setting that counts something, at least 1."""
+"""A setting that counts something; at least 1."""
 
 
 @cache
 def schema(target: Callable[..., Any]) -> type[BaseModel]:
-    """The pydantic model of a callable's keyword parameters; positional ones (data, generator) are not settings."""
+    """Return the pydantic model of a callable's keyword parameters. Positional parameters (data, generator) are not
+    settings."""
     hints = typing.get_type_hints(target if inspect.isfunction(target) else _init_hints(target), include_extras=True)
     made = (
         {each.name: each.default_factory for each in dataclasses.fields(cast(Any, target))}
@@ -62,24 +64,24 @@ def _init_hints(target: Any) -> Any:
 def validate(
     target: Callable[..., Any], given: Mapping[str, Any], *, where: str, fill: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """All parameters of ``target``: the given ones checked, the others at their defaults.
+    """Return all parameters of ``target``: checked values where given, defaults otherwise.
 
     Args:
-        target: A function with keyword-only parameters, or a dataclass with keyword-only fields; names in its attribute
-            ``given``, where it has one, are refused as the benchmark's.
-        given: What the user wrote.
-        where: How the thing is called in messages, such as ``"strategy 'ewc'"``.
-        fill: Values for parameters that have no default and were not given (a benchmark's ``defaults``).
+        target: A function with keyword-only parameters, or a dataclass with keyword-only fields. If it has an attribute
+            ``given``, the names in it are set by the benchmark and refused here.
+        given: The values that the user wrote.
+        where: The name of the target in messages, such as ``"strategy 'ewc'"``.
+        fill: Values for parameters without a default that the user did not set (a benchmark's ``defaults``).
 
     Raises:
-        Refused: An unknown name, a wrong type, or a missing value, with what is allowed.
+        Refused: An unknown name, a wrong type, or a missing value; the message says what is allowed.
     """
     model = schema(target)
     for name in given:
         if name in getattr(target, "given", ()):
             raise Refused(
-                f"{where}: {name} is given by the benchmark, alike for all strategies; leave it out and set what you "
-                "want in the benchmark file",
+                f"{where}: {name} is set by the benchmark, equally for all strategies; leave it out and change it "
+                "in the benchmark file",
                 name,
             )
         if name not in model.model_fields:
@@ -99,7 +101,7 @@ def validate(
 
 
 def _only_numbers(kind: Any) -> bool:
-    """Whether a type has numbers and no truth values: pydantic takes ``True`` for 1."""
+    """Return whether a type allows numbers but no booleans; pydantic would accept ``True`` as 1."""
     leaves = _leaves(kind)
     return bool(leaves & {int, float}) and not leaves & {bool, Any}
 
@@ -114,7 +116,7 @@ def _leaves(kind: Any) -> set[Any]:
 
 
 def explain(error: ValidationError, where: str) -> str:
-    """One sentence for the first thing pydantic found wrong."""
+    """Return one sentence about the first fault that pydantic found."""
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "missing":
@@ -125,7 +127,7 @@ def explain(error: ValidationError, where: str) -> str:
 
 
 def settings(target: Callable[..., Any]) -> list[tuple[str, str, str]]:
-    """Name, type and default (empty where a value is needed) of each parameter, for people."""
+    """Return name, type and default of each parameter for people; the default is empty if a value is required."""
     return [
         (
             name,
@@ -137,12 +139,12 @@ def settings(target: Callable[..., Any]) -> list[tuple[str, str, str]]:
 
 
 def signature_text(target: Callable[..., Any]) -> str:
-    """``alpha: float, rows: int | None = None`` for listings."""
+    """Return parameters as text for listings, such as ``alpha: float, rows: int | None = None``."""
     return ", ".join(f"{name}: {kind}{default and f' = {default}'}" for name, kind, default in settings(target))
 
 
 def _type_text(kind: Any) -> str:
-    """``earlier | any``, ``int | None``, ``list[int]``."""
+    """Return the name of a type, such as ``earlier | any``, ``int | None`` or ``list[int]``."""
     inside, origin = typing.get_args(kind), typing.get_origin(kind)
     if origin is Annotated:
         return _type_text(inside[0])

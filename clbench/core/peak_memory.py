@@ -1,4 +1,4 @@
-"""The most memory that was held at a time since it was last asked to start anew."""
+"""The peak memory of a process since the last reset."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 
 def reset(device: str) -> None:
-    """Count from here on. Where the system keeps one count per process (not Linux), earlier cells are in it too.
+    """Start to measure peak memory anew.
+
+    If the system keeps one peak per process (all but Linux), the peak includes earlier cells of the process.
 
     Args:
-        device: ``cpu``, or a CUDA device, whose own memory is counted then.
+        device: ``cpu``, or a CUDA device, whose own memory is then measured.
     """
     if device != "cpu":
         import torch
@@ -23,14 +25,15 @@ def reset(device: str) -> None:
 
 
 def peak_bytes(device: str) -> int:
-    """Bytes: resident memory of this process, data sets and libraries included, or what torch allocated on a GPU."""
+    """Return the peak in bytes: resident memory of this process with data sets and libraries, or torch's allocation on
+    a GPU."""
     if device != "cpu":
         import torch
 
         return int(torch.cuda.max_memory_allocated(device))
     try:
         import resource
-    except ImportError:  # not on Windows
+    except ImportError:  # not available on Windows
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)

@@ -1,6 +1,6 @@
-"""What was observed of a run, and the record of a cell: small, pure data. No torch is imported here.
+"""The trace of a run and the record of a cell: small, plain data. This module imports no torch.
 
-Letters in shape comments: T tasks, E experiences, K looks, C classes.
+Letters in shape comments: T tasks, E experiences, K evaluations, C classes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from clbench.core.types import Index, Mask
 
 
 class Kind(IntEnum):
-    """When a look was taken: before anything, after a step, at the end of an experience (or of the stream), or right
-    after an experience was entered, before anything is done about it."""
+    """Name the moment of an evaluation.
+
+    It is taken at the start, after a step, at the end of an experience (or of the stream), or at a switch: after an
+    experience began and before its first step.
+    """
 
     START = 0
     STEP = 1
@@ -31,12 +34,13 @@ class Kind(IntEnum):
 
 
 TOP = 5
-"""How many classes are kept of each prediction, the best first."""
+"""Number of classes that are kept for each prediction, the best first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What was predicted for every evaluation row at the ends of experiences, read from its file when it is asked for.
+    """Read the predictions for all evaluation samples at the ends of experiences, from their file when they are first
+    used.
 
     Args:
         path: A Parquet file with the columns ``look``, ``experience``, ``step``, ``task``, ``row``, ``label``,
@@ -47,7 +51,7 @@ class Predictions:
 
     @cached_property
     def columns(self) -> dict[str, NDArray[np.int32]]:
-        """Name -> column.
+        """Return the columns by name.
 
         Raises:
             Refused: The file is missing or damaged.
@@ -59,12 +63,12 @@ class Predictions:
             return {name: table[name].to_numpy() for name in table.column_names}
         except Exception as error:
             raise Refused(
-                f"the predictions {self.path} cannot be read ({type(error).__name__}); run the cell anew with "
+                f"the predictions {self.path} cannot be read ({type(error).__name__}); run the cell again with "
                 "--save-predictions"
             ) from None
 
     def last(self) -> dict[str, NDArray[np.int32]]:
-        """Of the last look: ``task``, ``row``, ``label`` (n,) each, and ``top`` (n, 5)."""
+        """Return the predictions of the last evaluation: ``task``, ``row``, ``label`` (n,) each, and ``top`` (n, 5)."""
         held = self.columns
         here = held["look"] == held["look"].max(initial=0)
         top = np.stack([held[f"top{place + 1}"][here] for place in range(TOP)], axis=1)
@@ -73,40 +77,43 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The raw observation of one run; every metric is a pure function of it.
+    """Hold all observations of one run. Every metric is a pure function of a trace.
 
     Args:
-        step: (K,) optimiser steps done before each look, ascending.
+        step: (K,) number of optimiser steps before each evaluation, ascending.
         kind: (K,) values of :class:`Kind`.
-        experience: (K,) experience that was running; -1 at the start look.
-        score: (K, T) score of each task, higher is better: accuracy in [0, 1], unless ``measure`` says another; NaN
-            where it was not looked at.
-        rows: (T,) evaluation rows behind each score.
-        present: (E, T) whether a task had rows in an experience.
-        every: Optimiser steps between step looks; 0 where there is no one such number: where only ends were looked at,
-            or looks are uneven by their schedule.
-        seconds: (K,) training seconds before each look, the evaluator's clock stopped.
-        masked: (K, T) accuracy when only the task's own classes compete, NaN where not looked; (0, 0) if not recorded.
-        class_score: (K, C) accuracy per output unit over the rows looked at, NaN where none; (0, 0) if not recorded. A
-            row that several tasks share counts for each of them.
-        probe_step: (J,) steps at which the gradient was taken apart; none where that was not asked for.
-        probe: (J, 6) what was found then, columns as in ``clbench.training.probe.COLUMNS``.
-        units: (T, C) int8, output units at looks at each task: 2 for those of its own classes, 1 for others that
-            compete with them at some look, 0 for the rest; (0, 0) in older records.
-        competing: (K, T) output units that compete on the rows of each task, 0 where it was not looked at; (0, 0) in
-            older records, which have no looks of kind ``SWITCH`` either.
-        met: (C,) optimiser steps done before the first batch of the stream that held each output unit, -1 for none;
-            (0,) in older records and where another library's loop ran.
-        counted: (T,) optimiser steps done before the first batch that held a row of each task, -1 for none, where
-            boundaries are hidden: there a task counts from its first row. (0,) elsewhere, where it counts from the
-            beginning of the first experience that has rows of it, and in older records.
-        settled: Whether the settings of an older record prove that the same units compete on a task at all looks but
-            that at the start: all of them do, or task labels are revealed, or all tasks share their classes.
-        population: (T,) rows of each task from which ``rows`` of them were drawn, without replacement; (0,) if unknown.
-        predictions: Those of every evaluation row at the ends of experiences, where they were kept.
-        measure: What a score is.
-        spread: (K, T) standard deviation of the scores of rows; (0, 0) where they are 0 or 1.
-        further: Other means over the rows of each task, (K, T) by name, that the family of tasks writes down.
+        experience: (K,) the running experience; -1 in the evaluation at the start.
+        score: (K, T) score on each task, higher is better: accuracy in [0, 1], unless ``measure`` is another one; NaN
+            if the task was not evaluated.
+        rows: (T,) number of evaluation samples of each task.
+        present: (E, T) whether an experience had samples of a task.
+        every: Optimiser steps between two evaluations of kind ``STEP``. 0 if there is no single number: only ends were
+            evaluated, or the schedule is uneven.
+        seconds: (K,) training time in seconds before each evaluation, without the time of evaluations.
+        masked: (K, T) accuracy if only the task's own classes compete, NaN if not evaluated; (0, 0) if not recorded.
+        class_score: (K, C) accuracy of each output unit over the evaluated samples, NaN if it has none; (0, 0) if not
+            recorded. A sample of several tasks counts once for each of them.
+        probe_step: (J,) steps at which the probe decomposed the gradient; empty if the probe was off.
+        probe: (J, 6) results of the probe; the columns are ``clbench.training.probe.COLUMNS``.
+        units: (T, C) int8, output units in evaluations of each task: 2 for the task's own classes, 1 for others that
+            compete with them in some evaluation, 0 for the rest; (0, 0) in older records.
+        competing: (K, T) number of output units that compete on the samples of each task, 0 if it was not evaluated;
+            (0, 0) in older records, which have no evaluations of kind ``SWITCH`` either.
+        met: (C,) number of optimiser steps before the first batch of the stream that held each output unit, -1 if there
+            was none; (0,) in older records and if the loop of another library ran.
+        counted: (T,) number of optimiser steps before the first batch that held a sample of each task, -1 if there was
+            none. It is recorded where boundaries are hidden, since a task counts from its first sample there. (0,) in
+            older records and where boundaries are visible: a task then counts from the beginning of its first
+            experience.
+        settled: For older records: whether their settings prove that the same units compete on a task in all
+            evaluations after the start. This holds if all units compete, if task labels are revealed, or if all tasks
+            share their classes.
+        population: (T,) number of test samples of each task, from which ``rows`` were drawn without replacement; (0,)
+            if unknown.
+        predictions: The predictions of all evaluation samples at the ends of experiences, if they were kept.
+        measure: The measure of the scores, such as accuracy.
+        spread: (K, T) standard deviation of the scores of samples; (0, 0) if each score is 0 or 1.
+        further: Other means over the samples of each task, (K, T) by name, that the family of tasks records.
     """
 
     step: Index
@@ -136,11 +143,11 @@ class Trace:
         looks, tasks = self.score.shape
         for name in ("step", "kind", "experience"):
             if getattr(self, name).shape != (looks,):
-                raise ValueError(f"trace.{name} has shape {getattr(self, name).shape}; score asks for ({looks},)")
+                raise ValueError(f"trace.{name} has shape {getattr(self, name).shape}; expected ({looks},)")
         if self.rows.shape != (tasks,) or self.present.ndim != 2 or self.present.shape[1] != tasks:
             raise ValueError(
                 f"trace.rows has shape {self.rows.shape} and trace.present {self.present.shape}; "
-                f"score asks for ({tasks},) and (experiences, {tasks})"
+                f"expected ({tasks},) and (experiences, {tasks})"
             )
         optional = {
             "masked": (looks, tasks),
@@ -155,10 +162,10 @@ class Trace:
         for name, shape in optional.items():
             held = getattr(self, name)
             if held.size and held.shape != shape:
-                raise ValueError(f"trace.{name} has shape {held.shape}; score asks for {shape}")
+                raise ValueError(f"trace.{name} has shape {held.shape}; expected {shape}")
 
     def at(self, looks: Mask | Index) -> Trace:
-        """The trace of some of its looks, (K,) bool or (n,) their positions, ascending."""
+        """Return the trace of some evaluations, given as (K,) bool or as (n,) ascending positions."""
         columns = ("step", "kind", "experience", "score", "seconds", "masked", "class_score", "competing", "spread")
         further = {name: held[looks] for name, held in self.further.items()}
         chosen = {name: held[looks] for name in columns if (held := getattr(self, name)).size}
@@ -174,15 +181,16 @@ class Trace:
 
     @cached_property
     def first_visit(self) -> Index:
-        """(T,) experience in which each task first had rows; the number of experiences where it never had."""
+        """Return the experience in which each task first had samples, (T,); the number of experiences if it never had
+        any."""
         return np.where(self.present.any(axis=0), self.present.argmax(axis=0), self.n_experiences)
 
     @cached_property
     def seen(self) -> Mask:
-        """(K, T) whether a row of each task had been met by each look.
+        """Return whether a sample of each task had been met before each evaluation, (K, T).
 
-        From the beginning of the first experience that has rows of it; where boundaries are hidden and first rows are
-        recorded, from the first row on, so that it does not depend on where the stream is cut.
+        A task counts from the beginning of the first experience that has samples of it. If boundaries are hidden and
+        first samples are recorded, it counts from its first sample, so that the split into experiences does not matter.
         """
         if not self.counted.size:
             return np.asarray(self.first_visit <= self.experience[:, None])
@@ -190,12 +198,12 @@ class Trace:
 
     @cached_property
     def standard_error(self) -> NDArray[np.float64]:
-        """(K, T) standard error of each score as an estimate of the score on all N test rows of its task.
+        """Return the standard error (K, T) of each score as an estimate of the score on all N test samples of its task.
 
-        For n rows drawn without replacement whose scores have variance v, sqrt(v / n · (N - n) / (N - 1)): 0 where all
-        rows are looked at, NaN where none. For an accuracy p, v = p (1 - p). Where N is unknown, the last factor is
-        left out. Rows are drawn stratified by label,
-        so this is rather too large than too small.
+        For n samples drawn without replacement whose scores have variance v it is sqrt(v / n · (N - n) / (N - 1)). For
+        an accuracy p, v = p (1 - p). It is 0 if all samples are evaluated, and NaN if none are. If N is unknown, the
+        last factor is left out. Samples are drawn stratified by label, so this error is slightly too large rather than
+        too small.
 
         Source: W. G. Cochran 1977, Sampling Techniques, section 3.2.
         """
@@ -203,7 +211,7 @@ class Trace:
         return self._error(variance)
 
     def error_of(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The same for any accuracies (..., T) on the evaluation rows of each task."""
+        """Return the standard error of any accuracies (..., T) on the evaluation samples of each task."""
         return self._error(score * (1 - score))
 
     def _error(self, variance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -216,28 +224,29 @@ class Trace:
 # --------------------------------------------------------------------------------------------------- records
 
 HOSTS = ("avalanche",)
-"""Libraries whose own loops run strategies, by the scheme in the strategies' names."""
+"""Libraries that run strategies in loops of their own. Each name is the scheme in the strategies' names."""
 
 STATUSES = ("done", "skipped", "diverged", "failed")
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """Everything about one cell (benchmark, strategy, seed). Metrics are not stored: they are computed from the trace.
+    """Hold the result of one cell (benchmark, strategy, seed). Metrics are not stored; they are computed from the
+    trace.
 
     Args:
         key: Content hash of the cell, 16 hex digits.
         cell: The cell itself: benchmark, strategy and seed in canonical form.
-        label: The strategy's name on boards, with overrides.
-        status: One of ``done skipped diverged failed``.
-        reason: Why, where the status is not ``done``.
-        trace: The observation; ``None`` where nothing was observed.
-        fingerprint: The stream's.
-        cost: What the run spent; see ``clbench.core.cost``.
-        alarms: Sentences about things that look wrong although nothing failed.
+        label: The strategy's name on leaderboards, with overrides.
+        status: ``done``, ``skipped``, ``diverged`` or ``failed``.
+        reason: The reason if the status is not ``done``.
+        trace: The observations; ``None`` if there are none.
+        fingerprint: The fingerprint of the stream.
+        cost: The cost of the run; see ``clbench.core.cost``.
+        alarms: Sentences about results that look wrong although nothing failed.
         environment: Versions, hardware, device, commit.
         created: Time of writing, ISO 8601, UTC.
-        data: Checksum of the data set that its stream was made of; empty in older records.
+        data: Checksum of the data set behind the stream; empty in older records.
     """
 
     key: str
@@ -255,7 +264,7 @@ class Record:
 
     @property
     def benchmark(self) -> str:
-        """Name and version, such as ``split-digits@1``."""
+        """Return name and version of the benchmark, such as ``split-digits@1``."""
         return f"{self.cell['benchmark']['name']}@{self.cell['benchmark']['version']}"
 
     @property
@@ -264,6 +273,6 @@ class Record:
 
     @property
     def engine(self) -> str:
-        """Whose loop ran it: ``clbench``, or the library of a hosted strategy, such as ``avalanche``."""
+        """Return whose loop ran the cell: ``clbench``, or another library such as ``avalanche``."""
         schemes = {str(item.get("name", "")).partition(":")[0] for item in self.cell.get("strategy", ())}
         return next((engine for engine in HOSTS if engine in schemes), "clbench")

@@ -1,10 +1,10 @@
-"""From a name to the object it stands for: data sets, scenarios, models, strategies, metrics.
+"""Registries: from a name to a data set, scenario, model, strategy or metric.
 
-Built-ins are listed as import paths, so that listing them imports nothing heavy. Other packages add theirs through
-the entry points ``clbench.datasets``, ``clbench.scenarios``, ``clbench.models``, ``clbench.strategies`` and
-``clbench.metrics``; a running program adds its own with :meth:`Registry.add`; ``FILE.py:NAME`` is a thing in a file,
-and :meth:`Registry.alias` gives it a short name. ``SCHEME:REST`` is a thing of another library, such as
-``sklearn:SGDClassifier``, which the scheme's adapter finds.
+Built-in objects are listed as import paths, so that listing them imports nothing heavy. Other packages add objects
+through entry points: ``clbench.datasets``, ``clbench.scenarios``, ``clbench.models``, ``clbench.strategies`` and
+``clbench.metrics``. A running program adds objects with :meth:`Registry.add`. ``FILE.py:NAME`` is an object in a file,
+and :meth:`Registry.alias` gives it a short name. ``SCHEME:REST`` is an object of another library, such as
+``sklearn:SGDClassifier``; the adapter of the scheme finds it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from clbench.core.identity.module_files import beside
 
 @dataclass(frozen=True)
 class Entry:
-    """One name: what it is in a line, where it comes from, and how to load it."""
+    """Describe one name: a one-line summary, the origin, and how to load the object."""
 
     name: str
     summary: str
@@ -38,14 +38,14 @@ class Entry:
 
 
 class Registry:
-    """The names of one kind of thing.
+    """Map names to objects of one kind.
 
     Args:
-        kind: Singular, as used in messages: ``"strategy"``.
+        kind: The kind in the singular, as used in messages: ``"strategy"``.
         group: Entry-point group, such as ``"clbench.strategies"``.
-        builtins: name -> (``"module:attribute"``, one line of what it is).
-        schemes: scheme -> (``"module:attribute"``, how what follows the colon is mostly written, one line of what it
-            is): a function from what follows the colon to the thing, whose ``source`` identifies its code.
+        builtins: name -> (``"module:attribute"``, a one-line summary).
+        schemes: scheme -> (``"module:attribute"``, the usual text after the colon, a one-line summary). The attribute
+            is a function from the text after the colon to the object; its ``source`` identifies the object's code.
     """
 
     def __init__(
@@ -74,25 +74,25 @@ class Registry:
         return known or ".py:" in name or self.scheme(name) != ""
 
     def scheme(self, name: str) -> str:
-        """The scheme of ``SCHEME:REST``, or nothing."""
+        """Return the scheme of ``SCHEME:REST``, or an empty string."""
         scheme, colon, _ = name.partition(":")
         return scheme if colon and scheme in self.schemes else ""
 
     def forms(self) -> list[str]:
-        """How things of other libraries are written: ``sklearn:NAME``."""
+        """Return the written forms of objects of other libraries, such as ``sklearn:NAME``."""
         return [f"{scheme}:{form}" for scheme, (_, form, _) in self.schemes.items()]
 
     def hint(self, name: str) -> str:
-        """What to write in place of a name that is not known."""
+        """Return a suggestion in place of an unknown name."""
         if name.endswith(".py"):
-            return f"write {name}:NAME for what is in that file"
+            return f"write {name}:NAME for an object in that file"
         near = did_you_mean(name, [entry.name for entry in self])
         scheme, colon, rest = name.partition(":")
         meant = get_close_matches(scheme.lower(), self.schemes, n=1, cutoff=0.6)
         if meant and (colon or not near.startswith("did")):
             return f"did you mean {meant[0]}:{rest or self.schemes[meant[0]][1]}?"
         if colon and self.schemes and not near.startswith("did"):
-            return f"things of other libraries are written {', '.join(self.forms())}"
+            return f"objects of other libraries are written {', '.join(self.forms())}"
         return near
 
     def _of_file(self, name: str) -> Any:
@@ -117,14 +117,14 @@ class Registry:
         return known
 
     def entry(self, name: str) -> Entry:
-        """What is known of a name, or of ``SCHEME:REST``, without loading it."""
+        """Describe a name, or ``SCHEME:REST``, without loading the object."""
         scheme = self.scheme(name)
         if scheme:
             return Entry(name, self.schemes[scheme][2], "clbench", lambda: self._of_scheme(name))
         return next(entry for entry in self if entry.name == name)
 
     def problems(self) -> list[tuple[Entry, str]]:
-        """Plugins that cannot be used, each with the sentence that says why."""
+        """Return the plugins that cannot be used, each with a sentence that gives the reason."""
         found = []
         for entry in self:
             if entry.origin != "clbench":
@@ -135,29 +135,32 @@ class Registry:
         return found
 
     def alias(self, name: str, target: str) -> None:
-        """Let ``name`` stand for ``FILE.py:NAME`` in this process; cells hold the long form, which workers know too.
+        """Make ``name`` an alias of ``FILE.py:NAME`` in this process.
+
+        Cells hold the long form, which workers understand too.
 
         Raises:
-            Refused: The name is taken by something else.
+            Refused: The name already stands for something else.
         """
         taken = next((entry for entry in self if entry.name == name), None)
         if taken is not None and self._aliases.get(name) != target:
             raise Refused(
-                f"{target} would be called {name!r}, and a {self.kind} of that name is there already (from "
+                f"{target} would be called {name!r}, and a {self.kind} of that name exists already (from "
                 f"{taken.origin}); rename it in the file, or write {target} in full"
             )
         self._aliases[name] = target
 
     def unalias(self, name: str) -> None:
-        """Forget a short name."""
+        """Remove an alias."""
         self._aliases.pop(name, None)
 
     def resolve(self, name: str) -> str:
-        """What a name stands for: the long form of an alias, any other name itself."""
+        """Return the long form of an alias, and any other name unchanged."""
         return self._aliases.get(name, name)
 
     def located(self, name: str) -> str:
-        """What a name stands for, a file in it by its absolute path: the same in every working directory."""
+        """Return the long form of a name, with the absolute path of its file, so that it is equal in every working
+        directory."""
         name = self.resolve(name)
         if ".py:" not in name:
             return name
@@ -169,7 +172,7 @@ class Registry:
         """Register an object for this process.
 
         Raises:
-            Refused: The name is taken by something else.
+            Refused: The name already stands for something else.
         """
         taken = name in self._known or name in self._aliases
         if taken or (name in self._added and self._added[name].load() is not thing):
@@ -177,13 +180,15 @@ class Registry:
         self._added[name] = Entry(name, summary, "this program", lambda: thing)
 
     def is_added(self, name: str) -> bool:
-        """Whether a name stands for an object that this program has added."""
+        """Return whether this program added the object of a name."""
         return name in self._added
 
     def source(self, name: str) -> str:
-        """What identifies the code behind a name, for the hash of a cell: for a file or an installed plugin the
-        checksum of its text, for what this program has added that of its code and values; empty for what comes with
-        clbench."""
+        """Return what identifies the code behind a name, for the key of a cell.
+
+        For a file or an installed plugin it is the checksum of its text. For an object that this program added it is
+        the checksum of its code and values. It is empty for built-in objects of clbench.
+        """
         name = self.resolve(name)
         if self.scheme(name):
             return str(self._of_scheme(name).source)
@@ -195,10 +200,11 @@ class Registry:
         return "" if entry is None or entry.origin == "clbench" else text_of(self.get(name))
 
     def get(self, name: str) -> Any:
-        """The object called ``name``; ``FILE.py:NAME`` takes it from a file of the user's.
+        """Return the object called ``name``; ``FILE.py:NAME`` is loaded from a file of the user's.
 
         Raises:
-            Refused: No such name (with the nearest one), its plugin does not import, or two plugins share it.
+            Refused: The name is unknown (the message suggests the nearest one), its plugin does not import, or two
+                plugins share the name.
         """
         name = self.resolve(name)
         if self.scheme(name):
@@ -219,7 +225,7 @@ class Registry:
 
 
 def checksum(name: str) -> str:
-    """The checksum of the text of a ``FILE.py:NAME``, and of the modules of the program that the file imports.
+    """Return the checksum of the file in ``FILE.py:NAME`` and of the program's modules that it imports.
 
     Raises:
         Refused: The file cannot be read, or does not import.
@@ -234,10 +240,10 @@ def _with_others(own: str, module: ModuleType) -> str:
 
 @cache
 def text_of(thing: Any) -> str:
-    """The checksum of the file of the module that defines a thing, and of those of its package that this imports; empty
-    where there is none, or it is clbench's.
+    """Return the checksum of the file that defines an object, and of the modules of its package that this file imports.
 
-    It is read once for each thing: a file that is edited while a program runs changes nothing of what was imported.
+    It is empty for objects of clbench, and for objects without a file. The files are read once for each object: if a
+    file is edited while the program runs, the imported code stays the same.
     """
     while isinstance(thing, partial):
         thing = thing.func
@@ -247,7 +253,7 @@ def text_of(thing: Any) -> str:
         return ""
     try:
         return _with_others(_digest(Path(file)), module)
-    except OSError:  # in an archive
+    except OSError:  # in a zip archive
         return ""
 
 
@@ -256,10 +262,10 @@ def _digest(path: Path) -> str:
 
 
 def _read(name: str) -> tuple[Path, str]:
-    """The file of a ``FILE.py:NAME``, and the checksum of its text.
+    """Return the path of a ``FILE.py:NAME`` and the checksum of its text.
 
     Raises:
-        Refused: It cannot be read.
+        Refused: The file cannot be read.
     """
     path = Path(name.rpartition(":")[0]).expanduser()
     try:
@@ -269,7 +275,7 @@ def _read(name: str) -> tuple[Path, str]:
 
 
 def open_file(name: str) -> ModuleType:
-    """The module of a ``FILE.py:NAME``; the NAME is not looked up.
+    """Import the file of a ``FILE.py:NAME``, without looking up NAME.
 
     Raises:
         Refused: The file cannot be read, or does not import.
@@ -282,10 +288,11 @@ def open_file(name: str) -> ModuleType:
 
 
 def from_file(name: str, kind: str) -> Any:
-    """The NAME of a ``FILE.py:NAME``.
+    """Load the object NAME of a ``FILE.py:NAME``.
 
     Raises:
-        Refused: The file cannot be read or does not import, has no such name, or it is neither class nor function.
+        Refused: The file cannot be read or does not import, NAME does not exist, or it is neither a class nor a
+            function.
     """
     module, attribute = open_file(name), name.rpartition(":")[2]
     file = Path(name.rpartition(":")[0]).name
@@ -297,10 +304,10 @@ def from_file(name: str, kind: str) -> Any:
 
 
 def makes(thing: Any, kind: str, name: str) -> Any:
-    """The thing itself, if it can be called.
+    """Return the object if it can be called.
 
     Raises:
-        Refused: It cannot.
+        Refused: It cannot be called.
     """
     if not callable(thing):
         raise Refused(f"{name} is {a(thing)}; a {kind} is a class, or a function that makes one")
@@ -308,25 +315,25 @@ def makes(thing: Any, kind: str, name: str) -> Any:
 
 
 def a(thing: Any) -> str:
-    """The type of a thing with its article: ``an int``."""
+    """Return the type of an object with its article, such as ``an int``."""
     kind = type(thing).__name__
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 @cache
 def _module(path: Path, checksum: str) -> ModuleType:
-    """The module of a file; imported again where its text has changed."""
+    """Import the module of a file, and import it again if its text has changed."""
     spec = spec_from_file_location(f"clbench_file_{path.stem}_{checksum}", path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
+    sys.modules[spec.name] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     return module
 
 
 def _clash(kind: str, first: Entry, second: Entry) -> Entry:
-    """An entry for a name that two claim: it is listed, and using it is refused; other names stay usable."""
+    """Return an entry for a name that two plugins share: it is listed, but using it is refused."""
     sentence = (
         f"two {kind} plugins are called {first.name!r}: one from {first.origin}, one from {second.origin}; rename or "
         "uninstall one of them"
@@ -339,7 +346,7 @@ def _clash(kind: str, first: Entry, second: Entry) -> Entry:
 
 
 def load(path: str) -> Any:
-    """Import what a table of names points to.
+    """Import the object that a table of names refers to.
 
     Args:
         path: ``"module:attribute"``, such as ``"clbench.data.npz:contents_of"``.

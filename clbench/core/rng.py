@@ -1,8 +1,8 @@
-"""One generator per purpose, derived from (seed, purpose); nobody touches a global generator.
+"""Random generators, each derived from a seed and a purpose; no code uses a global generator.
 
-The words come from Philox4x64-10, whose raw output is fixed by its specification, and everything above them is
-integer or exact floating-point arithmetic. Orders and draws therefore stay the same across machines and library
-versions, which is what makes stream fingerprints last.
+The random words come from Philox4x64-10, whose raw output is fixed by its specification. All arithmetic above them is
+integer or exact floating-point arithmetic. Orders and draws are therefore equal across machines and library versions,
+and so are stream fingerprints.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Index = NDArray[np.int64]
 
 
 def derive(seed: int, purpose: str) -> int:
-    """A 63-bit seed for a foreign generator (torch, random) serving one purpose of one run.
+    """Derive a 63-bit seed for another library's generator (torch, random), for one purpose of one run.
 
     Args:
-        seed: The run's seed, any integer.
+        seed: The seed of the run, any integer.
         purpose: What the generator is for, such as ``"init"`` or ``"dropout"``.
 
     Returns:
@@ -34,12 +34,12 @@ def _digest(seed: int, purpose: str) -> bytes:
 
 
 class Generator:
-    """A stream of random numbers for one purpose, identical on every platform and library version.
+    """Draw random numbers for one purpose, equal on every platform and library version.
 
     Args:
-        seed: The run's (or stream's) seed, any integer.
-        purpose: What the numbers are for. Different purposes give independent streams, so that a new consumer
-            never moves an old one's draws.
+        seed: The seed of the run or the stream, any integer.
+        purpose: What the numbers are for. Different purposes give independent sequences, so that a new use never
+            changes the draws of an existing one.
 
     Source: Salmon et al. 2011, Philox4x64-10, as implemented by ``numpy.random.Philox`` (raw words only).
     """
@@ -49,28 +49,28 @@ class Generator:
         self._philox = np.random.Philox(key=key)
 
     def words(self, n: int) -> NDArray[np.uint64]:
-        """``n`` raw 64-bit words, shape (n,)."""
+        """Draw ``n`` raw 64-bit words, shape (n,)."""
         return self._philox.random_raw(n)
 
     def uniform(self, n: int) -> NDArray[np.float64]:
-        """``n`` numbers in [0, 1) on a grid of 2**-53, shape (n,)."""
+        """Draw ``n`` numbers in [0, 1) on a grid of 2**-53, shape (n,)."""
         return (self.words(n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def integers(self, n: int, high: int | Index) -> Index:
-        """``n`` integers in [0, high), shape (n,).
+        """Draw ``n`` integers in [0, high), shape (n,).
 
         Args:
-            n: How many.
+            n: Number of draws.
             high: Exclusive bound, one for all or one per draw, shape (n,), at least 1 and below 2**52.
         """
         return (self.uniform(n) * high).astype(np.int64)
 
     def permutation(self, n: int) -> Index:
-        """A random order of ``range(n)``, shape (n,)."""
+        """Draw a random order of ``range(n)``, shape (n,)."""
         return np.argsort(self.words(n), kind="stable")
 
     def sample(self, n: int, k: int) -> Index:
-        """``k`` different integers of ``range(n)`` in random order, shape (k,).
+        """Draw ``k`` different integers of ``range(n)`` in random order, shape (k,).
 
         Raises:
             ValueError: ``k`` exceeds ``n``.
@@ -80,13 +80,13 @@ class Generator:
         if n <= 4 * k:
             return self.permutation(n)[:k]
         drawn = np.empty(0, dtype=np.int64)
-        while len(drawn) < k:  # sparse: draw, keep first occurrences, top up
+        while len(drawn) < k:  # sparse: draw, keep first occurrences, draw more until there are k
             drawn = np.concatenate([drawn, self.integers(2 * (k - len(drawn)), n)])
             drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
         return drawn[:k]
 
     def subset(self, n: int, k: int) -> NDArray[np.bool_]:
-        """Which of ``range(n)`` :meth:`sample` would draw, shape (n,), without working out their order.
+        """Return a mask (n,) of the integers that :meth:`sample` would draw, without computing their order.
 
         Raises:
             ValueError: ``k`` exceeds ``n``.
@@ -99,12 +99,12 @@ class Generator:
         return chosen
 
     def weighted(self, weights: NDArray[np.float64], k: int = 1, *, replace: bool = True) -> Index:
-        """``k`` indices drawn with probability proportional to ``weights``, shape (k,).
+        """Draw ``k`` indices with probability proportional to ``weights``, shape (k,).
 
         Args:
             weights: Non-negative numbers, shape (n,), not all zero.
-            k: How many.
-            replace: Whether an index may come up again.
+            k: Number of draws.
+            replace: Whether an index may be drawn again.
 
         Raises:
             ValueError: A negative weight, no positive weight, or too few positive weights without replacement.
@@ -126,7 +126,7 @@ class Generator:
 
     @staticmethod
     def _invert(weights: NDArray[np.float64], u: NDArray[np.float64]) -> Index:
-        """Inverse of the cumulative distribution; an index of weight 0 is never returned."""
+        """Invert the cumulative distribution; an index of weight 0 is never returned."""
         cumulative = np.cumsum(weights)
         index = np.searchsorted(cumulative, u * cumulative[-1], side="right")
         chosen: Index = np.minimum(index, np.flatnonzero(weights)[-1]).astype(np.int64)
@@ -134,7 +134,7 @@ class Generator:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Where the stream stands, as plain numbers and lists; assign it back to return there."""
+        """Return the state as plain numbers and lists; assigning it restores it."""
         state = self._philox.state
         return {
             "counter": state["state"]["counter"].tolist(),

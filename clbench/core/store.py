@@ -1,7 +1,7 @@
-"""Records on disk: content-addressed, append-only, atomic. A record is whole or absent, whatever happens.
+"""Records on disk: addressed by content, append-only and atomic. A record is complete or absent, whatever happens.
 
-``DIR/records/KEY.json`` is the record, ``DIR/traces/KEY.npz`` its trace, written first: a record's presence says that
-all of it is there.
+``DIR/records/KEY.json`` is the record and ``DIR/traces/KEY.npz`` its trace. The trace is written first, so an existing
+record is complete.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from clbench.core.record import Predictions, Record, Trace
 from clbench.core.types import content_hash
 
 FORMAT = 2
-"""Version of the layout of a record file. From 2 on a record holds checksums of itself and of its trace."""
+"""Version of the layout of a record file. Since version 2 a record holds checksums of itself and of its trace."""
 
 
 Scalar = str | int | FiniteFloat | bool | None
 
 
 class Damaged(Refused):
-    """A file of a record is not what was written; the message names it and says what is wrong with it."""
+    """Report a file of a record that differs from what was written. The message names the file and the fault."""
 
 
 class RecordFile(BaseModel):
-    """The JSON of a record: the fields of :class:`clbench.core.record.Record`, with the trace beside it."""
+    """Describe the JSON of a record: the fields of :class:`clbench.core.record.Record` without the trace."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,19 +58,19 @@ class RecordFile(BaseModel):
     data: str = ""
     has_trace: bool
     sums: dict[str, str] = {}
-    """Checksums of the ``record``, all of this file but these, and of the file of its ``trace``; older records have
-    none."""
+    """Checksums of ``record`` (this file without its checksums) and of the file of its ``trace``; empty in older
+    records."""
 
 
 @dataclass(frozen=True)
 class Keep:
-    """What is kept beside the records of a result directory, where that is asked for.
+    """Say which files are kept beside the records of a result directory.
 
     Args:
         folder: The result directory.
-        model: The model at the end of each run, ``models/KEY.pt``.
-        ends: The model after each experience too, ``models/KEY/EXPERIENCE.pt``.
-        predictions: Predictions at the ends of experiences, ``predictions/KEY.parquet``.
+        model: Whether to keep the model at the end of each run, ``models/KEY.pt``.
+        ends: Whether to keep the model after each experience too, ``models/KEY/EXPERIENCE.pt``.
+        predictions: Whether to keep predictions at the ends of experiences, ``predictions/KEY.parquet``.
     """
 
     folder: Path
@@ -79,7 +79,7 @@ class Keep:
     predictions: bool = False
 
     def lacks(self, record: Record) -> bool:
-        """Whether a run that is done has left out something of it."""
+        """Return whether a finished run did not keep one of these files."""
         if record.status != "done":
             return False
         path = model_path(record.key, self.folder)
@@ -95,7 +95,7 @@ def save(record: Record, directory: Path) -> Path:
     """Write a record and return its path.
 
     Raises:
-        OSError: The disk is full or not writable; nothing of the record is left behind then.
+        OSError: The disk is full or not writable; no part of the record is left behind.
     """
     path = record_path(record.key, directory)
     fields = {k: v for k, v in vars(record).items() if k != "trace"}
@@ -116,7 +116,7 @@ def save(record: Record, directory: Path) -> Path:
 
 
 def _encodable(thing: Any) -> Any:
-    """The same data; what UTF-8 has no bytes for, as in names of files in another encoding, is written as an escape."""
+    """Return the same data with escapes in place of characters that UTF-8 cannot encode, as in file names."""
     if isinstance(thing, str):
         return thing.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(thing, dict):
@@ -126,7 +126,7 @@ def _encodable(thing: Any) -> Any:
 
 TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
 OPTIONAL_FIELDS = ("population", "masked", "class_score", "probe_step", "probe", "units", "competing", "met", "counted")
-"""Fields of a trace that a file holds only where something was recorded; older files have none of them."""
+"""Fields of a trace that a file holds only if something was recorded; older files have none of them."""
 
 
 def _sum(content: bytes) -> str:
@@ -134,21 +134,21 @@ def _sum(content: bytes) -> str:
 
 
 def _sum_of(content: dict[str, Any]) -> str:
-    """The checksum of a record file's content but for its checksums, whatever the order and layout of its text."""
+    """Return the checksum of a record file without its checksums, independent of order and layout of its text."""
     told = {name: value for name, value in content.items() if name != "sums"}
     return _sum(json.dumps(told, sort_keys=True).encode())
 
 
 def _check(content: dict[str, Any], path: Path) -> None:
-    """See that a record is what was written: its cell is the one that its key stands for, its numbers are as they were.
+    """Check that a record is as it was written: its key belongs to its cell, and its numbers are unchanged.
 
     Raises:
-        ValueError: It is not; with the reason.
+        ValueError: It is not; the message gives the reason.
     """
     if content["key"] != path.stem:
         raise ValueError(f"it is the record of cell {content['key']}")
     if content["key"] != content_hash(content["cell"]):
-        raise ValueError("its cell is not the one that its key stands for")
+        raise ValueError("its key does not belong to its cell")
     written = (content.get("sums") or {}).get("record")
     if written is None and content.get("format", 1) > 1:
         raise ValueError("it has no checksum")
@@ -157,7 +157,7 @@ def _check(content: dict[str, Any], path: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file atomically: it appears whole under its name, or not at all."""
+    """Write a file atomically: it appears complete under its name, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")  # machines may share a folder
     try:
@@ -175,8 +175,8 @@ def load(path: Path) -> Record:
     """Read one record file.
 
     Raises:
-        Damaged: It, or its trace, is missing or not what was written.
-        Refused: It is of a newer format.
+        Damaged: The record or its trace is missing, or differs from what was written.
+        Refused: A newer version of clbench wrote it.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
@@ -219,21 +219,21 @@ def _finite(written: str) -> float:
 
 
 def _check_cell(cell: dict[str, Any]) -> None:
-    """What every reader of a cell relies on."""
+    """Check the fields of a cell that all readers rely on."""
     benchmark, items = cell["benchmark"], cell["strategy"]
     if not isinstance(benchmark["name"], str) or not isinstance(benchmark["version"], int | str):
         raise ValueError("its benchmark has no name and version")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise ValueError("its strategy is no list of parts")
+        raise ValueError("its strategy is not a list of parts")
     if not isinstance(cell["seed"], int):
-        raise ValueError("its seed is no whole number")
+        raise ValueError("its seed is not an integer")
 
 
 def _load_trace(path: Path, written: str) -> Trace:
     try:
         held = path.read_bytes()
         if written and _sum(held) != written:
-            raise ValueError("it is not the one that the record was written with")
+            raise ValueError("it does not belong to this record")
         with np.load(io.BytesIO(held)) as arrays:  # given a path, np.load leaves a damaged file open
             fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
             fields |= {name: arrays[name] for name in OPTIONAL_FIELDS if name in arrays}
@@ -247,35 +247,35 @@ def _load_trace(path: Path, written: str) -> Trace:
 
 
 def has(key: str, directory: Path) -> bool:
-    """Whether the cell's record is there."""
+    """Return whether the record of a cell exists."""
     return record_path(key, directory).exists()
 
 
 def record_path(key: str, directory: Path) -> Path:
-    """Where the record of a cell lies."""
+    """Return the path of a cell's record."""
     return directory / "records" / f"{key}.json"
 
 
 def predictions_path(key: str, directory: Path) -> Path:
-    """Where the predictions of a cell lie, if they were kept."""
+    """Return the path of a cell's predictions, whether they were kept or not."""
     return directory / "predictions" / f"{key}.parquet"
 
 
 def model_path(key: str, directory: Path) -> Path:
-    """Where the model of a cell lies, if it was kept; those of its experiences are in a folder of that name."""
+    """Return the path of a cell's model. A folder of that name holds the models after each experience."""
     return directory / "models" / f"{key}.pt"
 
 
 def end_path(path: Path, experience: int) -> Path:
-    """Where the model after an experience lies, by the ``path`` of that at the end of the run."""
+    """Return the path of the model after an experience, from the ``path`` of the model at the end of the run."""
     return path.with_suffix("") / f"{experience}.pt"
 
 
 def load_all(*directories: Path) -> Iterator[Record]:
-    """All records of some result directories, in a stable order; files that cannot be used are told and left out.
+    """Load all records of some result directories, in a stable order. Unusable files are reported and left out.
 
     Raises:
-        Refused: A directory without records that can be read.
+        Refused: A directory holds no readable records.
     """
     for directory in directories:
         paths = sorted((directory / "records").glob("*.json"))
@@ -299,7 +299,10 @@ def load_all(*directories: Path) -> Iterator[Record]:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a file, or folder, that cannot be used into ``damaged/`` beside it, and return where it is now.
+    """Move an unusable file or folder into ``damaged/`` beside it.
+
+    Returns:
+        The new path.
 
     Raises:
         OSError: The folder cannot be written.
@@ -314,7 +317,7 @@ def set_aside(path: Path) -> Path:
 
 
 def set_record_aside(key: str, directory: Path) -> None:
-    """The same for a record and its trace, whichever of them are there."""
+    """Move the record of a cell and its trace into ``damaged/``, whichever of them exist."""
     for path in (record_path(key, directory), directory / "traces" / f"{key}.npz"):
         if path.exists() or path.is_symlink():
             set_aside(path)

@@ -1,6 +1,6 @@
-"""The vocabulary of everything else: small, pure data. No torch is imported here.
+"""The basic data types of all modules: small, plain data. This module imports no torch.
 
-Letters in shape comments: B rows, C classes, T tasks, E experiences.
+Letters in shape comments: B samples of a batch, C classes, T tasks, E experiences.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 STREAM_VERSION = 1
-"""Version of the stream generators: part of every fingerprint, raised when a generator's output changes."""
+"""Version of the stream generators. Every fingerprint includes it, and it is raised if a generator's output changes."""
 
 
 # --------------------------------------------------------------------------------------------------- data
@@ -30,13 +30,13 @@ STREAM_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Images or vectors with labels, held as arrays (often memory-mapped, so that processes share pages).
+    """Hold images or vectors with labels as arrays, often memory-mapped, so that processes share pages.
 
     Args:
-        x: (N, C, H, W) or (N, H); uint8 or float32.
-        y: (N,) int64 labels in [0, number of classes). In a family without classes they group the rows, so that
-            scenarios can deal out groups, and evaluation rows are drawn from all of them.
-        target: (N, ...) what is to be predicted, where that is not the label.
+        x: (N, C, H, W) or (N, H) samples; uint8 or float32.
+        y: (N,) int64 labels in [0, number of classes). In a family without classes, labels are groups of samples:
+            scenarios distribute groups, and evaluation samples are drawn from all of them.
+        target: (N, ...) values to predict, if these are not the labels.
     """
 
     x: NDArray[Any]
@@ -49,13 +49,13 @@ class Rows:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where one of several joined data sets lies in the whole; all ranges are (start, stop).
+    """Say which part of a joined data set comes from one of its sources; all ranges are (start, stop).
 
     Args:
-        name: How that data set is called.
-        train: Its training rows.
-        test: Its test rows.
-        classes: Its classes.
+        name: The name of the source data set.
+        train: The range of its training samples.
+        test: The range of its test samples.
+        classes: The range of its classes.
     """
 
     name: str
@@ -66,20 +66,20 @@ class Origin:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set in memory.
+    """Hold a data set in memory.
 
     Args:
-        name: How it is called in benchmark files and records.
-        train: Rows that may be trained on.
-        test: Rows for evaluation (the test split, or the validation rows held out of training).
-        class_names: One name per class, C of them; in a family without classes, one per group of rows.
-        scale: Factor that brings stored values to [0, 1]; 1/255 for 8-bit images, 1 for floats.
-        mean: Per-channel mean of the scaled training values, subtracted at batch time; (C,) or (1,), or empty.
-        std: Per-channel standard deviation, divided by at batch time; empty for none.
-        checksum: Hex digest of all arrays, the data's part of a stream's fingerprint.
-        origins: Where each of several joined data sets lies.
+        name: The name in benchmark files and records.
+        train: Samples for training.
+        test: Samples for evaluation: the test split, or validation samples held out of training.
+        class_names: The name of each class, C of them; in a family without classes, of each group of samples.
+        scale: The factor that brings stored values to [0, 1]: 1/255 for 8-bit images, 1 for floats.
+        mean: Mean of the scaled training values per channel, subtracted when a batch is made; (C,) or (1,), or empty.
+        std: Standard deviation per channel, divided by when a batch is made; empty for none.
+        checksum: Hex digest of all arrays; the fingerprint of a stream includes it.
+        origins: The ranges of the joined data sets, if there are several.
         family: Name of the family of tasks, see ``clbench.families``.
-        target_names: Names of the columns of the target, in families without classes.
+        target_names: Names of the target's columns, in families without classes.
     """
 
     name: str
@@ -100,20 +100,20 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one row: (C, H, W) for images, (F,) for vectors."""
+        """Return the shape of one sample: (C, H, W) for images, (F,) for vectors."""
         return tuple(self.train.x.shape[1:])
 
 
 class Transform(Protocol):
-    """How a family of views presents rows; one object serves all views of a stream, batched.
+    """Present samples under different views, batch by batch. One object serves all views of a stream.
 
-    ``describe`` is the JSON-able parameters (they enter the fingerprint), ``apply`` maps a batch.
+    ``describe`` returns its parameters as JSON-able data, which enter the fingerprint. ``apply`` transforms a batch.
     """
 
     def describe(self) -> dict[str, Any]: ...
 
     def apply(self, x: Tensor, view: Tensor, rows: Tensor) -> Tensor:
-        """Transform scaled rows ``x`` (B, ...) by their view (B,) int64; ``rows`` (B,) are stable row indices."""
+        """Transform scaled samples ``x`` (B, ...) by their view (B,) int64; ``rows`` (B,) are stable sample indices."""
         ...
 
 
@@ -122,14 +122,14 @@ class Transform(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A distribution to be evaluated on; one or more experiences may visit it.
+    """Describe a distribution for evaluation. One or more experiences may hold its samples.
 
     Args:
-        id: Index in the stream's tasks.
-        name: For people.
-        rows: (n,) rows of the test data.
-        classes: Output units that occur among its labels.
-        view: The view under which it is evaluated.
+        id: Index among the tasks of the stream.
+        name: Name for people.
+        rows: (n,) indices of its test samples.
+        classes: Output units among its labels.
+        view: View under which it is evaluated.
     """
 
     id: int
@@ -141,17 +141,17 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Experience:
-    """A stretch of the stream that is learned as a unit: indices, never pixels.
+    """Describe a segment of the stream that is learned as a unit: indices of samples, never pixels.
 
     Args:
         id: Position in the stream.
-        rows: (N,) indices into the training rows.
-        task: Task of each row, (N,) int64, or one integer for all.
-        view: View of each row, (N,) int64, or one integer for all.
-        classes: Output units that occur among its labels.
-        boundary: Whether its beginning and end are visible to the strategy.
-        shuffled: Whether its rows are learned in a fresh random order on every pass; else in the order given here, as
-            streams need whose order is their point.
+        rows: (N,) indices of training samples.
+        task: Task of each sample, (N,) int64, or one integer for all.
+        view: View of each sample, (N,) int64, or one integer for all.
+        classes: Output units among its labels.
+        boundary: Whether the strategy sees its beginning and end.
+        shuffled: Whether its samples are learned in a new random order in every pass. Otherwise the order is that of
+            ``rows``, as for streams whose order matters.
     """
 
     id: int
@@ -167,29 +167,29 @@ class Experience:
 
     @cached_property
     def tasks(self) -> tuple[int, ...]:
-        """The tasks present, ascending."""
+        """Return the tasks that have samples in it, ascending."""
         return tuple(int(t) for t in np.unique(np.asarray(self.task)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Stream(Sequence[Experience]):
-    """An ordered sequence of experiences, in compact form: experiences are built when they are asked for.
+    """Hold an ordered sequence of experiences in compact form; an experience is built when it is requested.
 
     Args:
-        name: Name of the scenario that made it.
-        dataset: Where the rows live.
-        tasks: What is evaluated.
+        name: Name of the scenario that made the stream.
+        dataset: The data set that holds the samples.
+        tasks: The tasks to evaluate.
         length: Number of experiences.
-        build: From a position to its experience; a pure function.
+        build: A pure function from a position to its experience.
         n_outputs: Number of output units of a model for this stream.
-        seed: The seed it was made from.
-        description: The compact description, JSON-able: everything that, with data set and seed, determines the stream.
-        task_labels: Whether the task of a row is revealed, in training and at evaluation.
-        transform: How views present rows; ``None`` where every view is the identity.
+        seed: The seed of the stream.
+        description: The compact description, JSON-able. With data set and seed, it determines the stream.
+        task_labels: Whether the task of a sample is revealed, both in training and in evaluation.
+        transform: How views present samples; ``None`` if every view is the identity.
         label_map: (V, C) output unit of each raw label under each view; ``None`` for the identity.
         output: Which units compete in loss and prediction: those ``seen`` so far, or ``all``.
-        views_at: From an experience to the view of each task (T,) while it runs, where the world drifts and evaluation
-            with it; ``None`` where every task keeps its own view.
+        views_at: A function from an experience to the view (T,) of each task while it runs, for streams whose
+            distribution drifts; ``None`` if every task keeps its own view.
     """
 
     name: str
@@ -208,7 +208,7 @@ class Stream(Sequence[Experience]):
 
     @property
     def family(self) -> str:
-        """Name of the family of tasks, which is the data set's."""
+        """Return the name of the family of tasks, which is that of the data set."""
         return self.dataset.family
 
     def __len__(self) -> int:
@@ -232,9 +232,9 @@ class Stream(Sequence[Experience]):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of data checksum, compact description, seed and generator version; 16 hex digits.
+        """Return the hash of data checksum, compact description, seed and generator version; 16 hex digits.
 
-        Two people whose streams have the same fingerprint train on the same rows in the same experiences.
+        Two streams of the same fingerprint have the same samples in the same experiences.
         """
         identity: dict[str, Any] = {
             "data": self.dataset.checksum,
@@ -242,25 +242,25 @@ class Stream(Sequence[Experience]):
             "seed": self.seed,
             "version": STREAM_VERSION,
         }
-        if self.family != "classification":  # older fingerprints name no family
+        if self.family != "classification":  # older fingerprints contain no family
             identity["family"] = self.family
         return content_hash(identity)
 
     def task_views(self, experience: int) -> Index:
-        """The view (T,) under which each task is evaluated while an experience runs; -1 is before the first."""
+        """Return the view (T,) under which each task is evaluated while an experience runs; -1 is before the first."""
         if self.views_at is None:
             return np.array([task.view for task in self.tasks], dtype=np.int64)
         return self.views_at(max(experience, 0))
 
     def labels(self, rows: Rows, index: Index, view: int | Index) -> Index:
-        """Label of each of ``rows[index]`` under its view, shape (n,): its output unit, in classification."""
+        """Return the label of each of ``rows[index]`` under its view, shape (n,): the output unit in classification."""
         y = np.asarray(rows.y[index])
         return y if self.label_map is None else self.label_map[view, y]
 
     def to_avalanche(self) -> Any:
         """Convert this stream into a benchmark of avalanche-lib, with ``train_stream`` and ``test_stream``.
 
-        It is short for :func:`clbench.to_avalanche`, which imports avalanche-lib; that takes seconds.
+        It is a short form of :func:`clbench.to_avalanche`, which imports avalanche-lib. The import takes seconds.
         """
         import clbench
 
@@ -268,6 +268,6 @@ class Stream(Sequence[Experience]):
 
 
 def content_hash(value: Any) -> str:
-    """Sixteen hex digits that identify a JSON-able value, whatever the order of its keys."""
+    """Return 16 hex digits that identify a JSON-able value, independent of the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -57,7 +57,7 @@ def test_list_tells_how_learners_of_other_libraries_are_written() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nope:X", "things of other libraries are written avalanche:NAME, sklearn:NAME, observe:FILE.py:NAME"),
+        ("nope:X", "objects of other libraries are written avalanche:NAME, sklearn:NAME, observe:FILE.py:NAME"),
         ("Sklearn:GaussianNB", "did you mean sklearn:GaussianNB?"),
         ("observe", "did you mean observe:FILE.py:NAME?"),
         ("er:", "did you mean 'er'?"),

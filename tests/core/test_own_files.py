@@ -145,7 +145,7 @@ def test_a_file_that_does_not_hold_it_is_refused_with_a_sentence(own, name, sent
         ("SKLEARN:GaussianNB", "did you mean sklearn:GaussianNB?"),
         ("avalanche", "did you mean avalanche:NAME?"),
         ("ewc:x", "did you mean 'ewc'?"),
-        ("{}", "write none.py:NAME for what is in that file"),
+        ("{}", "write none.py:NAME for an object in that file"),
         ("{}:", "'none.py:' names the file none.py, which cannot be read"),
     ],
 )
@@ -199,7 +199,7 @@ def test_check_says_that_a_good_stream_keeps_the_contract(own):
 def test_check_says_what_is_wrong_with_a_careless_stream(own):
     done = call("check", f"{own}:careless")
     assert done.code == 1
-    assert "two builds have one fingerprint and hold different rows or labels" in done.out
+    assert "two builds have one fingerprint and hold different samples or labels" in done.out
 
 
 def test_check_takes_a_shipped_benchmark_and_refuses_an_unknown_name():

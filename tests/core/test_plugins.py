@@ -392,7 +392,7 @@ def test_a_benchmark_file_may_use_short_names_and_give_them_defaults(idea, tmp_p
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("class EWC(Part): pass", "mine.py:EWC would be called 'ewc', and a strategy of that name is there already"),
+        ("class EWC(Part): pass", "mine.py:EWC would be called 'ewc', and a strategy of that name exists already"),
         ("x = 1", "mine.py defines no strategy"),
         (
             "class PullBack(Part): pass\ndef pull_back() -> list[Part]: return [PullBack()]",

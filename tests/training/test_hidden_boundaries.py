@@ -241,9 +241,9 @@ def test_what_arranges_all_rows_of_an_experience_needs_to_see_it(strategy):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("training.lr_schedule=cosine", "training.lr_schedule = .*cosine.* follows the experiences .* use constant"),
-        ("memory.admit=end", "memory.admit = end follows the experiences .* use first_pass or every_pass"),
-        ("memory.policy=per_experience", "memory.policy = per_experience follows the experiences"),
+        ("training.lr_schedule=cosine", "training.lr_schedule = .*cosine.* depends on experiences.* use constant"),
+        ("memory.admit=end", "memory.admit = end depends on experiences.* use first_pass or every_pass"),
+        ("memory.policy=per_experience", "memory.policy = per_experience depends on experiences"),
     ],
 )
 def test_settings_that_follow_experiences_are_refused_where_these_are_hidden(change, sentence):
@@ -262,7 +262,7 @@ def hidden_by_program(strategy, change):
 
 def test_a_strategys_own_settings_are_refused_likewise_and_no_memory_admits_nothing():
     entry = {"strategy": "naive", "training": {"lr_schedule": "linear"}}
-    with pytest.raises(Refused, match="follows the experiences"):
+    with pytest.raises(Refused, match="depends on experiences"):
         plan(SMALL, strategies=[entry])
     plan(SMALL, strategies=["naive"], overrides=["memory.size=0", "memory.admit=end"])
 

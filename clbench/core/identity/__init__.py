@@ -1,12 +1,13 @@
-"""What identifies a thing that a program hands over: its code and its values, the same in every process.
+"""Checksums of objects that a program hands over: models, parts, data sets. They are equal in every process.
 
-Records are found again by the content hash of their cell, so a model or a part whose code or values changed must hash
-anew, and one that did not must hash the same tomorrow. Pickles do neither: they name importable code instead of holding
-it, and number the classes of a script anew in each process.
+The key of a cell includes these checksums. If the code or the values of a model change, its checksum must change;
+otherwise it must stay the same in every later process. Pickles do not give that. They name importable code instead of
+including it, and they number the classes of a script differently in each process.
 
-A function counts by its compiled code, its defaults, what its closure holds and the global names that it reads; an
-object by its class and its attributes; a library's code by its name. What has no content that can be read (an open
-file, a generator, code that reads files or names at run time) is :class:`Unidentified`.
+The checksum of a function covers its compiled code, its defaults, its closure and the globals that it reads. The
+checksum of an object covers its class and its attributes. Code of a library is covered by its name alone. An object
+without readable content (an open file, a generator, code that reads files or looks up names at run time) raises
+:class:`Unidentified`.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ __all__ = ["Unidentified", "checksum", "describe_model", "reasons", "source"]
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """The ``model`` section of a cell for a given module or function: a name and a checksum.
+    """Return the ``model`` section of a cell for a module or function that the program hands over.
 
     Args:
-        model: A ``torch.nn.Module``, whose structure, code, weights and hooks count, or anything that makes one when it
-            is called: its code and values count, and those of everything in the program that it refers to.
+        model: A ``torch.nn.Module``: the checksum covers its structure, code, weights and hooks. Or a callable that
+            makes one: the checksum covers its code and values, and all objects of the program that it refers to.
 
     Returns:
-        ``name`` and ``checksum``; where the model cannot be identified the checksum is drawn, so that no record is
-        found under it again, and ``unidentified`` says why.
+        ``name`` and ``checksum``. If the model cannot be identified, the checksum is random, so that no record is ever
+        found under it, and ``unidentified`` gives the reason.
     """
     made = model
     while isinstance(made, functools.partial):
@@ -44,7 +45,8 @@ def describe_model(model: Any) -> dict[str, Any]:
 
 
 def source(thing: Any) -> str:
-    """What identifies a thing that a program has added to a registry; drawn, with the reason, where nothing does."""
+    """Return the checksum of an object that the program added to a registry; if it has none, a random one and the
+    reason."""
     try:
         return checksum(thing)
     except Unidentified as error:
@@ -55,7 +57,7 @@ MARK = "unidentified:"
 
 
 def reasons(cell: Any) -> list[str]:
-    """Why a cell's record is not found again: what in it could not be identified, a sentence each."""
+    """Return the reasons why a cell's record cannot be found again, one sentence for each unidentified object."""
     told = dict.fromkeys(_unidentified(cell))
     return [f"its record is not found again, and it runs anew every time: {text}" for text in told]
 

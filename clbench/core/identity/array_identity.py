@@ -1,4 +1,4 @@
-"""How arrays, tensors and modules of NumPy and torch count, and the words of both libraries."""
+"""Checksums of arrays, tensors and modules, and of functions and types of NumPy and torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clbench.core.identity.value_identity import attributes
 
 
 def array(walk: Walk, thing: Any) -> bool:
-    """Take in an array, a tensor, or a word of either library; whether it was one."""
+    """Add an array, a tensor, or a function or type of NumPy or torch; return False if it is none of these."""
     torch = sys.modules.get("torch")
     if isinstance(thing, np.ndarray | np.generic):
         if not walk.again(thing):
@@ -43,7 +43,7 @@ def array(walk: Walk, thing: Any) -> bool:
         walk.put("operator", str(thing))
         return True
     if isinstance(thing, torch.utils.hooks.RemovableHandle):
-        walk.put("handle")  # a number; the hook counts where it is kept
+        walk.put("handle")  # a number; the hook itself is added with the object that holds it
         return True
     if isinstance(thing, torch.jit.ScriptModule):
         raise Unidentified("a scripted module keeps its code outside of Python")
@@ -55,7 +55,7 @@ def array(walk: Walk, thing: Any) -> bool:
 
 
 def tensor(walk: Walk, thing: Any, torch: Any) -> None:
-    """Kind, shape, attributes and values; where it lies says nothing."""
+    """Add the dtype, shape, attributes and values of a tensor; its device does not count."""
     if torch.nn.parameter.is_lazy(thing):
         walk.put("tensor of no shape yet", type(thing).__name__, str(thing.dtype))
         return
@@ -70,15 +70,15 @@ def tensor(walk: Walk, thing: Any, torch: Any) -> None:
             thing = thing.to_dense()
         flat = thing.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
         walk.put(flat.view(torch.uint8).numpy().tobytes())
-    except (RuntimeError, TypeError) as error:  # sparse, quantised, nested
+    except (RuntimeError, TypeError) as error:  # sparse, quantised or nested
         raise Unidentified(f"a tensor of layout {thing.layout} cannot be read ({error})") from None
 
 
 def network(walk: Walk, module: Any) -> None:
-    """A module: whether it is in training mode says nothing, and hooks count by their order, not their numbers."""
+    """Add a module. Its training mode does not count. Hooks count by their order, not by their numbers."""
     walk.put("network")
     if "_orig_mod" in module._modules and library(type(module).__module__):
-        walk.feed(module._orig_mod)  # compiled
+        walk.feed(module._orig_mod)  # a compiled module
         return
     walk.feed(type(module))
     state = {name: value for name, value in attributes(module).items() if name != "training"}

@@ -1,4 +1,4 @@
-"""Things of every kind, and which of the walk's ways each kind takes; the checksum of a thing."""
+"""The checksum of any object, and the table of how objects of each kind are added to it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from clbench.core.identity.object_walk import Unidentified, Walk
 
 
 def checksum(thing: Any) -> str:
-    """Sixteen hex digits of a thing's content.
+    """Return the checksum of an object's content as 16 hex digits.
 
     Raises:
-        Unidentified: It has none that can be read, or refers to something that has none.
+        Unidentified: The object, or one that it refers to, has no content that can be read.
     """
     try:
         return _Checksum().alone(thing).hex()[:16]
@@ -42,7 +42,7 @@ WITHOUT_CONTENT = (
     type(threading.Lock()),
     type(threading.RLock()),
 )
-"""Things that change no result: caches, logs and locks count by their type."""
+"""Objects that change no result. Caches, logs and locks count by their type alone."""
 
 DESCRIPTORS = (
     types.MemberDescriptorType,
@@ -54,10 +54,10 @@ DESCRIPTORS = (
 
 
 class _Checksum(Walk):
-    """The walk over things of all kinds."""
+    """Walk over objects of all kinds."""
 
     def feed(self, thing: Any) -> None:
-        """Take a thing in."""
+        """Add an object."""
         if thing is None or thing is Ellipsis or thing is NotImplemented or type(thing) in value_identity.PLAIN:
             self.put(type(thing).__name__, f"{thing:x}" if isinstance(thing, int) else repr(thing))
         elif isinstance(thing, type):
@@ -97,4 +97,4 @@ KINDS: tuple[tuple[Any, Callable[[Walk, Any], None]], ...] = (
     (DESCRIPTORS, lambda walk, thing: walk.put("descriptor", thing.__qualname__)),
     ((types.GenericAlias, types.UnionType, typing.TypeVar), code_identity.annotation),
 )
-"""How things of each kind are taken in; the first kind that fits counts."""
+"""How objects of each kind are added. The first kind that matches is used."""

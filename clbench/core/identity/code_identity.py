@@ -1,4 +1,4 @@
-"""How code counts: functions and what they are made of, modules of Python, classes and annotations."""
+"""Checksums of code: functions, classes, modules and annotations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMAS = frozenset(
         "__pydantic_parent_namespace__", "__pydantic_generic_metadata__", "__pydantic_complete__",
     )
 )  # fmt: skip
-"""What pydantic compiles from a class, with addresses in it."""
+"""Attributes that pydantic compiles from a class and that contain memory addresses."""
 
 OF_CLASSES = frozenset(
     (
@@ -30,17 +30,17 @@ OF_CLASSES = frozenset(
         "__signature__",
     )
 )  # fmt: skip
-"""Attributes of classes that say nothing of what they do, or say again what others say."""
+"""Attributes of classes that do not change what they do, or that repeat other attributes."""
 
 
 def function(walk: Walk, function: types.FunctionType) -> None:
-    """A library's by its name and closure; one of the program by its code, its values and the names that it reads."""
+    """Add a function: one of a library by name and closure, one of the program by code, values and globals."""
     if walk.again(function):
         return
-    if hasattr(function, "_torchdynamo_orig_callable"):  # compiled code is the code that was compiled
+    if hasattr(function, "_torchdynamo_orig_callable"):  # compiled code counts as the code that was compiled
         walk.feed(function._torchdynamo_orig_callable)
         return
-    home = str(function.__globals__.get("__name__", ""))  # not __module__, which functools.wraps takes over
+    home = str(function.__globals__.get("__name__", ""))  # not __module__, which functools.wraps copies
     if library(home):
         walk.put("function of", home, function.__qualname__, version_of(home))
         if "<locals>" in function.__qualname__ or function.__closure__:
@@ -62,7 +62,7 @@ def function(walk: Walk, function: types.FunctionType) -> None:
 
 
 def code(walk: Walk, code: types.CodeType) -> None:
-    """Compiled code, without file and line numbers."""
+    """Add compiled code without its file and line numbers."""
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     walk.put("code", code.co_code, repr(counts), code.co_exceptiontable)
     walk.put(*code.co_names, *code.co_varnames, *code.co_freevars, *code.co_cellvars)
@@ -70,7 +70,7 @@ def code(walk: Walk, code: types.CodeType) -> None:
 
 
 def cell(walk: Walk, cell: types.CellType) -> None:
-    """A variable of a closure, by its content."""
+    """Add a variable of a closure by its content."""
     try:
         content = cell.cell_contents
     except ValueError:
@@ -80,14 +80,14 @@ def cell(walk: Walk, cell: types.CellType) -> None:
 
 
 def method(walk: Walk, method: Any) -> None:
-    """A bound method, by its function and its object."""
+    """Add a bound method by its function and its object."""
     walk.put("method")
     walk.feed(method.__func__)
     walk.feed(method.__self__)
 
 
 def builtin(walk: Walk, function: Any) -> None:
-    """A function that is not written in Python, by its name, and the object that it is bound to."""
+    """Add a function that is not written in Python by its name and the object that it is bound to."""
     owner = getattr(function, "__self__", None)
     walk.put("builtin", str(getattr(function, "__module__", "")), function.__qualname__)
     if owner is not None and not isinstance(owner, types.ModuleType):
@@ -95,7 +95,7 @@ def builtin(walk: Walk, function: Any) -> None:
 
 
 def partial(walk: Walk, partial: functools.partial[Any]) -> None:
-    """A partial, by its function and the arguments given."""
+    """Add a partial by its function and its arguments."""
     walk.put("partial")
     walk.feed(type(partial))
     walk.feed(partial.func)
@@ -105,7 +105,7 @@ def partial(walk: Walk, partial: functools.partial[Any]) -> None:
 
 
 def module(walk: Walk, module: types.ModuleType) -> None:
-    """A library's by its name; one of the program by all that is in it."""
+    """Add a module: one of a library by name, one of the program by all of its content."""
     if library(module.__name__) or walk.again(module):
         walk.put("module", module.__name__, version_of(module.__name__))
         return
@@ -114,8 +114,8 @@ def module(walk: Walk, module: types.ModuleType) -> None:
 
 
 def klass(walk: Walk, cls: type) -> None:
-    """A library's by its name; one of the program by its bases and all that is defined in it."""
-    home = cls.__module__ if isinstance(cls.__module__, str) else "builtins"  # some of Cython's have no such name
+    """Add a class: one of a library by name, one of the program by its bases and all that it defines."""
+    home = cls.__module__ if isinstance(cls.__module__, str) else "builtins"  # some classes of Cython have no such name
     if library(home) and (_found(home, cls) or not cls.__flags__ & HEAP):
         walk.put("class of", home, cls.__qualname__, version_of(home))
         return
@@ -133,7 +133,7 @@ def klass(walk: Walk, cls: type) -> None:
 
 
 def annotation(walk: Walk, thing: Any) -> None:
-    """A type as annotations write them: ``list[int]``, ``Annotated[float, ...]``."""
+    """Add a type as written in annotations, such as ``list[int]`` or ``Annotated[float, ...]``."""
     inside = (*typing.get_args(thing), *getattr(thing, "__metadata__", ()))
     origin = typing.get_origin(thing)
     walk.put("annotation", "" if inside else repr(thing))
@@ -143,7 +143,7 @@ def annotation(walk: Walk, thing: Any) -> None:
 
 
 def _found(module: str, cls: type) -> bool:
-    """Whether a class is the one that its name stands for; those made by a library's function are not."""
+    """Return whether a class can be found under its name; a class made by a library's function cannot."""
     found: Any = sys.modules.get(module)
     for name in cls.__qualname__.split("."):
         found = getattr(found, name, None)

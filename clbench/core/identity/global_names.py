@@ -1,4 +1,4 @@
-"""Which global names a function reads, looked up in its compiled code."""
+"""The global names that a function reads, found in its compiled code."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ FILES = frozenset(
         "joblib.load",
     )
 )  # fmt: skip
-"""Names behind which a function reads what lies outside of the program."""
+"""Names of functions that read data from outside the program."""
 
 READS = frozenset((".read_text", ".read_bytes"))
-"""Methods that read files, whatever they are called on."""
+"""Methods that read files, on any object."""
 
 DYNAMIC = frozenset(("globals", "eval", "exec", "__import__", "importlib.import_module"))
-"""Names by which a function finds others at run time."""
+"""Names that a function uses to look up other names at run time."""
 
 
 def why_open(path: str, value: Any) -> str:
-    """Why a function that reads this name may be another tomorrow, as the end of a sentence; empty where it may not."""
+    """Return why a function that reads this name may change later, as the end of a sentence; empty if it cannot."""
     name = _full_name(path, value)
     if name in FILES or name in READS:
         return (
-            f"reads files or the environment when it is called ({name}); read them before, and hand over what they "
-            "hold, as a default or in a closure"
+            f"reads files or the environment when it is called ({name}); read them before, and hand over the "
+            "content, as a default or in a closure"
         )
     if name in DYNAMIC:
-        return f"finds what it uses at run time ({name}); name it in the code"
+        return f"looks up names at run time ({name}); write these names in the code"
     return ""
 
 
@@ -66,7 +66,7 @@ def _full_name(path: str, value: Any) -> str:
 
 
 def globals_read(function: types.FunctionType) -> list[tuple[str, Any]]:
-    """Dotted name and value of each global that a function reads, by name; modules are followed to what is taken."""
+    """Return the dotted name and the value of each global that a function reads. Attributes of modules are followed."""
     found: dict[str, Any] = {}
     for names in sorted(set(_chains(function.__code__))):
         value = function.__globals__.get(names[0], getattr(builtins, names[0], ABSENT))
@@ -92,7 +92,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _chains(code: types.CodeType) -> Iterator[tuple[str, ...]]:
-    """Each global that code reads, with the attributes that are taken of it at once."""
+    """Yield each global that the code reads, with the attributes that are read from it directly."""
     for each in _codes(code):
         steps = list(dis.get_instructions(each))
         for place, step in enumerate(steps):
@@ -101,7 +101,7 @@ def _chains(code: types.CodeType) -> Iterator[tuple[str, ...]]:
 
 
 def _taken(steps: list[dis.Instruction]) -> Iterator[str]:
-    """The attributes with which a list of steps begins."""
+    """Yield the attributes at the start of a list of instructions."""
     for step in steps:
         if step.opname not in _ATTRIBUTE:
             return
@@ -109,7 +109,7 @@ def _taken(steps: list[dis.Instruction]) -> Iterator[str]:
 
 
 def _imported(function: types.FunctionType) -> Iterator[tuple[str, str]]:
-    """Module and name of what a function imports while it runs; the name is empty for the module itself."""
+    """Yield module and name of each import that a function runs; the name is empty for the module itself."""
     package = str(function.__globals__.get("__package__") or "")
     for code in _codes(function.__code__):
         steps = list(dis.get_instructions(code))
@@ -137,10 +137,10 @@ def _imported(function: types.FunctionType) -> Iterator[tuple[str, str]]:
 
 
 def _module(name: str) -> Any:
-    """A module by its name, imported where it is the program's; ``ABSENT`` where there is none."""
+    """Return a module by its name, and import it if it belongs to the program; ``ABSENT`` if it does not exist."""
     if name in sys.modules:
         return sys.modules[name]
     try:
         return importlib.import_module(name)
-    except Exception:  # the function itself will tell when it is called
+    except Exception:  # the function itself will report it when it is called
         return ABSENT

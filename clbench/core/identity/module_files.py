@@ -1,4 +1,4 @@
-"""The files of a program that a module is made of besides its own: what it imports of its own package or folder."""
+"""The checksum of the program's files that a module imports from its own package or folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from clbench.core.identity.module_origin import library
 
 
 def beside(module: types.ModuleType) -> str:
-    """The checksum of the texts of all modules of the program that a module uses, and those use; empty where none."""
+    """Return the checksum of the program's modules that a module uses, directly or indirectly; empty if there are
+    none."""
     found: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -26,7 +27,7 @@ def beside(module: types.ModuleType) -> str:
 
 
 def _used(module: types.ModuleType, package: str) -> Iterator[types.ModuleType]:
-    """Modules that a module names, or takes a class or function from, and that are no library's."""
+    """Yield the program's modules that a module names, or from which it takes a class or function."""
     for value in list(vars(module).values()):
         home = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
         if isinstance(home, str) and home in modules and home != module.__name__:
@@ -38,5 +39,5 @@ def _used(module: types.ModuleType, package: str) -> Iterator[types.ModuleType]:
 def _text(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:  # in an archive
+    except OSError:  # in a zip archive
         return ""

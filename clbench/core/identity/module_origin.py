@@ -1,4 +1,4 @@
-"""Whose a module is: a library's, whose code counts by its name, or the program's own."""
+"""The origin of a module: a library, whose code counts by its name, or the program itself."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from functools import cache
 from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "sklearn", "builtins", "clbench")
-"""Code that counts by name alone: its version stands in every record's environment."""
+"""Packages whose code counts by name alone, since their versions stand in every record's environment."""
 
 _INSTALLED = ("site-packages", "dist-packages")
 
 
 def library(module: str) -> bool:
-    """Whether a module comes with Python or is installed; what a program holds itself is no library."""
+    """Return whether a module comes with Python or is installed; a module of the program itself is no library."""
     return _root_is_library(module) if module else False
 
 
 def version_of(module: str) -> str:
-    """What tells releases of a library apart where nothing else in a record does; empty for what a record tells."""
+    """Return the version of a library; empty if the record's environment already holds it."""
     root = module.partition(".")[0]
     if not module or root in LIBRARIES or root in sys.stdlib_module_names:
         return ""
@@ -44,7 +44,7 @@ def _root_is_library(module: str) -> bool:
         return True
     found = sys.modules.get(module) or sys.modules.get(root)
     file = getattr(found, "__file__", None) if found is not None else _file(root)
-    if file is None:  # frozen, or typed at a prompt
+    if file is None:  # frozen, or entered at a prompt
         return root in sys.stdlib_module_names and root != "__main__"
     path = Path(file)
     if any(folder in path.parts for folder in _INSTALLED):
@@ -54,7 +54,7 @@ def _root_is_library(module: str) -> bool:
 
 @cache
 def _file(root: str) -> str | None:
-    """Where a module that is not imported would come from."""
+    """Return the file of a module that is not imported."""
     try:
         spec = importlib.util.find_spec(root)
     except (ImportError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""The walk over a thing and all that it refers to, from which its checksum comes."""
+"""The walk over an object and all objects that it refers to; the checksum is computed from it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 
 
 class Unidentified(ValueError):
-    """A thing of which nothing can be said that is the same in every process; the message is a clause that says why."""
+    """Report an object whose content is not the same in every process. The message is a clause that gives the
+    reason."""
 
 
 class Walk(ABC):
-    """One pass over a thing and all it refers to; what is met again is told by the number of its first meeting."""
+    """Walk once over an object and all objects that it refers to. An object met again counts by the number of its first
+    visit."""
 
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
-        self.met: dict[int, tuple[int, Any]] = {}  # holds on to what it met, whose id would else be given away again
+        self.met: dict[int, tuple[int, Any]] = {}  # keeps references, since Python may reuse the id of a freed object
 
     def put(self, *texts: str | bytes) -> None:
         for text in texts:
@@ -26,7 +28,7 @@ class Walk(ABC):
             self.digest.update(raw)
 
     def again(self, thing: Any) -> bool:
-        """Whether a thing was met before; then its number is told in place of its content."""
+        """Return whether an object was met before; if so, add its number in place of its content."""
         if id(thing) in self.met:
             self.put("again", str(self.met[id(thing)][0]))
             return True
@@ -35,10 +37,10 @@ class Walk(ABC):
 
     @abstractmethod
     def feed(self, thing: Any) -> None:
-        """Take a thing in."""
+        """Add an object."""
 
     def alone(self, thing: Any) -> bytes:
-        """The digest of a thing in a walk of its own."""
+        """Return the digest of an object in a walk of its own."""
         walk = type(self)()
         walk.feed(thing)
         return walk.digest.digest()
@@ -50,7 +52,7 @@ class Walk(ABC):
             self.feed(thing)
 
     def named(self, things: Mapping[str, Any]) -> None:
-        """A mapping by names whose order says nothing: attributes, keywords."""
+        """Add a mapping from names to values, such as attributes or keywords. Its order does not count."""
         self.put("named", str(len(things)))
         for name in sorted(things):
             self.put(name)

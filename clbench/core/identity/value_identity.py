@@ -1,4 +1,4 @@
-"""How values count: numbers and texts, containers, and objects of any class."""
+"""Checksums of values: numbers, text, containers, and objects of any class."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from typing import Any
 from clbench.core.identity.object_walk import Unidentified, Walk
 
 PLAIN = (bool, int, float, complex, str, bytes, bytearray)
-"""Classes of numbers and texts that count by what they print as."""
+"""Classes of numbers and text, which count by their printed form."""
 
 NEW = vars(copyreg)["__newobj__"]
-"""How objects pickle that say nothing of how they do."""
+"""The function named in the default pickle of an object."""
 
 HEAP = 1 << 9
-"""The flag of classes that are made while a program runs, as those written in Python are."""
+"""The flag of classes that are created while a program runs, such as all classes written in Python."""
 
 
 def subclass(walk: Walk, thing: Any, kinds: tuple[type, ...]) -> None:
-    """Class and attributes of a thing whose class is none of the plain ones."""
+    """Add class and attributes of a value whose class is a subclass of a plain one."""
     if type(thing) not in kinds:
         walk.feed(type(thing))
         walk.named(attributes(thing))
 
 
 def number(walk: Walk, thing: Any) -> None:
-    """A number or a text of a class of the program's."""
+    """Add a number or text, also of a subclass that the program defines."""
     base = next(kind for kind in PLAIN if isinstance(thing, kind))
     walk.put("number or text", f"{int(thing):x}" if base is int else base.__repr__(thing))
     subclass(walk, thing, PLAIN)
 
 
 def sequence(walk: Walk, thing: Any) -> None:
-    """A list or a tuple."""
+    """Add a list or a tuple."""
     if isinstance(thing, list) and walk.again(thing):
         return
     walk.put("tuple" if isinstance(thing, tuple) else "list")
@@ -45,7 +45,7 @@ def sequence(walk: Walk, thing: Any) -> None:
 
 
 def mapping(walk: Walk, thing: Any) -> None:
-    """In its order: code that goes through it sees that."""
+    """Add a mapping in its order, since code that iterates over it depends on the order."""
     if walk.again(thing):
         return
     walk.put("mapping", str(len(thing)))
@@ -57,7 +57,7 @@ def mapping(walk: Walk, thing: Any) -> None:
 
 
 def unordered(walk: Walk, thing: Any) -> None:
-    """A set, whatever order it has in this process."""
+    """Add a set. Its order in this process does not count."""
     if isinstance(thing, set) and walk.again(thing):
         return
     walk.put("set", *sorted(walk.alone(each) for each in thing))
@@ -65,7 +65,7 @@ def unordered(walk: Walk, thing: Any) -> None:
 
 
 def instance(walk: Walk, thing: Any) -> None:
-    """Any other object: class and attributes; of a class that is not written in Python, what it pickles as."""
+    """Add any other object by its class and attributes; if its class is not written in Python, by its pickle."""
     cls = type(thing)
     walk.put("instance")
     walk.feed(cls)
@@ -88,7 +88,7 @@ def instance(walk: Walk, thing: Any) -> None:
 
 
 def attributes(thing: Any) -> dict[str, Any]:
-    """What an object holds, in its dictionary and its slots; what a ``cached_property`` has kept is left out."""
+    """Return the content of an object's dictionary and slots, without values cached by ``cached_property``."""
     cls = type(thing)
     found = dict(getattr(thing, "__dict__", {}))
     for base in cls.__mro__:
@@ -103,7 +103,8 @@ def attributes(thing: Any) -> dict[str, Any]:
 
 
 def in_python(cls: type) -> bool:
-    """Whether all of an object of this class is in its attributes: no base of it is written in another language."""
+    """Return whether attributes hold all the content of objects of a class: no base class is written in another
+    language."""
     for base in cls.__mro__:
         new = vars(base).get("__new__")
         if not base.__flags__ & HEAP or (isinstance(new, types.BuiltinFunctionType) and new.__self__ is base):
