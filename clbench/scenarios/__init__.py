@@ -1,9 +1,8 @@
-"""Recipes for streams, one family per file.
+"""Scenarios: recipes that generate streams, one family per file.
 
-Each turns (data set, seed, settings) into a :class:`clbench.core.types.Stream`.
-
-A scenario is a function ``name(dataset, seed, *, settings) -> Stream``; its keyword parameters are its settings. It is
-a pure function: the same arguments give the same stream on every machine, with the same fingerprint. No torch here.
+A scenario is a function ``name(dataset, seed, *, settings) -> Stream``. Its keyword parameters are its settings. It is
+a pure function: equal arguments give an equal stream with an equal fingerprint on every machine. No scenario imports
+torch.
 """
 
 from __future__ import annotations
@@ -44,17 +43,17 @@ SCENARIOS = Registry(
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A stream's configuration with every setting checked and written out; needs no data.
+    """Check the configuration of a stream and write out all its settings; this needs no data.
 
     Args:
-        config: ``scenario``, its name, and its settings by name; those not given stay at their defaults. ``apply``, if
-            there, lists combinators (see :mod:`clbench.scenarios.combinators`).
+        config: ``scenario``, the name, and settings by name; settings that are not given keep their defaults.
+            ``apply``, if given, lists combinators (see :mod:`clbench.scenarios.combinators`).
 
     Returns:
-        ``scenario``, all settings of that scenario, and ``apply`` where it lists any.
+        ``scenario``, all settings of that scenario, and ``apply`` if it lists any combinators.
 
     Raises:
-        Refused: No scenario or an unknown one, an unknown setting, or a wrong type.
+        Refused: The scenario is missing or unknown, a setting is unknown, or a value has a wrong type.
     """
     if not isinstance(config.get("scenario"), str):
         names = ", ".join(entry.name for entry in SCENARIOS)
@@ -69,16 +68,16 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
-    """The stream that a configuration, a data set and a seed determine.
+    """Generate the stream for a configuration, a data set and a seed.
 
     Args:
-        config: ``scenario``, its name, and its settings by name, such as
-            ``{"scenario": "split", "experiences": 5, "output": "seen"}``.
-        dataset: Where the rows live.
-        seed: Any integer; it decides orders and draws of the stream, nothing else.
+        config: ``scenario``, the name, and settings by name, such as ``{"scenario": "split", "experiences": 5,
+            "output": "seen"}``.
+        dataset: The data set that holds the samples.
+        seed: Any integer. It determines the orders and draws of the stream, and nothing else.
 
     Raises:
-        Refused: A setting is unknown, of a wrong type, or impossible on this data set.
+        Refused: A setting is unknown, has a wrong type, or is impossible with this data set.
     """
     settings = canonical(config)
     steps, _ = settings.pop("apply", []), settings.pop("source", "")
@@ -86,7 +85,7 @@ def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
 
 
 def shows_boundaries(stream: Stream) -> bool:
-    """Whether all experiences of a stream show where they begin and end; in one that is interleaved some may not."""
+    """Return whether all experiences show their beginning and end; in an interleaved stream some may hide them."""
     return stream.build(0).boundary and not _hides(stream.description)
 
 
@@ -97,14 +96,14 @@ def _hides(description: Any) -> bool:
 
 
 def describe(stream: Stream) -> dict[str, str]:
-    """A stream in a few short lines: label -> text, in the order to print them."""
+    """Describe a stream in a few short lines: label -> text, in the order to print them."""
     experiences = list(stream)
     labels, boundaries = stream.task_labels, shows_boundaries(stream)
     return {
         "scenario": f"{stream.name}, seed {stream.seed}",
-        "data": f"{stream.dataset.name}, {stream.dataset.n_classes} classes, rows of shape {stream.dataset.shape}",
-        "experiences": f"{len(experiences)}, {_span([len(e) for e in experiences])} training rows each",
-        "tasks": f"{len(stream.tasks)}, {_span([len(t.rows) for t in stream.tasks])} test rows each",
+        "data": f"{stream.dataset.name}, {stream.dataset.n_classes} classes, samples of shape {stream.dataset.shape}",
+        "experiences": f"{len(experiences)}, {_span([len(e) for e in experiences])} training samples each",
+        "tasks": f"{len(stream.tasks)}, {_span([len(t.rows) for t in stream.tasks])} test samples each",
         "classes": _shorten([" ".join(map(str, e.classes)) for e in experiences]),
         "outputs": f"{stream.n_outputs}; "
         + ("those seen so far compete" if stream.output == "seen" else "all compete"),
@@ -119,7 +118,7 @@ def _span(counts: list[int]) -> str:
 
 
 def _shorten(groups: list[str], keep: int = 10) -> str:
-    """Groups side by side; equal ones are told once, and of many only the first ``keep`` are shown."""
+    """Join groups of classes as text; equal groups are written once, and of many only the first ``keep`` are shown."""
     if len(set(groups)) == 1:
         return f"{groups[0]} in each" if len(groups) > 1 else groups[0]
     return " | ".join(groups[:keep]) + (" | ..." if len(groups) > keep else "")

@@ -1,4 +1,4 @@
-"""Blurry: classes leak into other experiences, at random throughout (i-Blurry, Si-Blurry) or around each switch."""
+"""Blurry: classes leak into other experiences, throughout the stream (i-Blurry, Si-Blurry) or around each switch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clbench.scenarios.shared_settings import Output, check_experiences, common
 Groups = list[Index]
 
 TRIES = 1000
-"""How often random cuts are drawn anew where an experience would stay empty."""
+"""How often random partitions are redrawn if an experience would remain empty."""
 
 
 def blurry(
@@ -32,35 +32,40 @@ def blurry(
     output: Output = "seen",
     boundaries: bool = False,
 ) -> Stream:
-    """A single pass over the data: every training row occurs once, and classes of one experience leak into others.
+    """Generate a stream with blurred boundaries: each training sample occurs once, and classes leak into other
+    experiences.
 
-    ``i_blurry``: a disjoint class occurs in one experience only; of every blurry class ``blurry`` % of the rows go into
-    a pool, which is shuffled and dealt out to all E experiences in equal shares, so that (1 - 1/E) of them leave home.
-    ``si_blurry``: the same with random numbers of disjoint and of blurry classes, and of rows in the pool, per
-    experience. ``linear``: all classes disjoint, and around each switch the share of the next experience's rows rises
-    linearly from 0 to 1 over ``width`` rows. Rows keep their order; with ``training.epochs`` above 1 an experience is
-    repeated in it.
+    ``i_blurry``: A disjoint class occurs in one experience only. From every blurry class, ``blurry`` % of the samples
+    go into a pool. The pool is shuffled and divided equally among all E experiences, so that a share of (1 - 1/E) of it
+    ends up in another experience. ``si_blurry``: The numbers of disjoint classes, of blurry classes and of pooled
+    samples per experience are random. ``linear``: All classes are disjoint. Around each switch the share of samples of
+    the next experience rises linearly from 0 to 1 over ``width`` samples.
+
+    The order of the samples is fixed. With ``training.epochs`` above 1 an experience is repeated in that order.
 
     Args:
-        dataset: Where the rows live; C classes.
-        seed: Decides the order of the classes, which rows leak, and the order of the rows.
+        dataset: The data set, with C classes.
+        seed: Determines the order of the classes, the samples that leak, and the order of the samples.
         variant: See above.
         experiences: Number of experiences E.
-        disjoint: N, percentage of the classes that are disjoint, 0 to 100, rounded down to whole classes; not used by
+        disjoint: N, the percentage of disjoint classes, 0 to 100, rounded down to whole classes; not used by
             ``linear``.
-        blurry: M, percentage of the rows of blurry classes in the pool, 0 to 100, rounded down; not used by ``linear``.
-        width: Rows over which two experiences mix, 0 to the size of the smallest; for ``linear`` only.
-        tasks: What is evaluated: each of the ``classes``, or groups of classes with the same ``home``.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        blurry: M, the percentage of samples of blurry classes in the pool, 0 to 100, rounded down; not used by
+            ``linear``.
+        width: Number of samples over which two experiences mix, from 0 to the size of the smallest; only for
+            ``linear``.
+        tasks: What is evaluated: each of the ``classes``, or groups of classes that have the same ``home`` experience.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: A class without rows, a percentage outside 0 to 100, an experience that would stay empty, a width that
-            is missing, too large, or given to another variant.
+        Refused: A class has no samples, a percentage is outside 0 to 100, an experience would remain empty, or the
+            width is missing, too large, or given to another variant.
 
     Source: Koh et al. 2022 (arXiv 2110.10031) and the authors' splits; Moon et al. 2023 (arXiv 2308.09303),
-    ``utils/online_sampler.py``; van de Ven et al. 2022, ``data/labelstream.py`` (linear). Ours differs: no class and no
-    row is left over, pooled rows are chosen at random, and ``linear`` does not return to the first group at the end.
+        ``utils/online_sampler.py``; van de Ven et al. 2022, ``data/labelstream.py`` (linear). Differences: no class and
+        no sample is left out, pooled samples are chosen at random, and ``linear`` does not return to the first group at
+        the end.
     """
     choose("variant", variant, ("i_blurry", "si_blurry", "linear"))
     choose("tasks", tasks, ("classes", "home"))
@@ -98,10 +103,10 @@ def blurry(
 
 
 def _linear(dataset: Dataset, seed: int, experiences: int, width: int | None) -> tuple[Groups, Groups, dict[str, Any]]:
-    """Groups of classes, rows of each experience, and what was realised.
+    """Return groups of classes, the samples of each experience, and the realised settings.
 
-    Position p within the sequence of disjoint groups becomes p + width · (u - 1/2), and rows are met in that order: a
-    step smoothed by a box is a ramp, and every row still occurs once.
+    Position p in the sequence of disjoint groups becomes p + width · (u - 1/2), and samples come in that order. A step
+    convolved with a box is a ramp, and every sample still occurs once.
     """
     n_classes = dataset.n_classes
     if experiences > n_classes:
@@ -116,7 +121,7 @@ def _linear(dataset: Dataset, seed: int, experiences: int, width: int | None) ->
     sizes = np.bincount(group_of[dataset.train.y], minlength=experiences)
     if width is None or not 0 <= width <= sizes.min():
         raise Refused(
-            f"width = {width} is not possible: over so many rows two neighbouring experiences mix, and the smallest "
+            f"width = {width} is not possible: over so many samples two neighbouring experiences mix, and the smallest "
             f"has {sizes.min()}; give 0 (a sharp switch) to that many",
             "width",
         )
@@ -132,7 +137,7 @@ def _linear(dataset: Dataset, seed: int, experiences: int, width: int | None) ->
 
 @dataclass(frozen=True, eq=False)
 class _Deal:
-    """Classes at home in each of E experiences, and how many rows each gives to the pool and takes from it."""
+    """Hold the home classes of each of E experiences, and how many samples each gives to and takes from the pool."""
 
     apart: Groups
     leaky: Groups
@@ -143,7 +148,7 @@ class _Deal:
 def _leaking(
     dataset: Dataset, seed: int, experiences: int, percent: tuple[float, float], random: bool
 ) -> tuple[Groups, Groups, dict[str, Any]]:
-    """Classes at home in each experience, its rows, and what was realised; ``percent`` is (N, M)."""
+    """Return the home classes and samples of each experience, and the realised settings; ``percent`` is (N, M)."""
     for name, value in zip(("disjoint", "blurry"), percent, strict=True):
         if not 0 <= value <= 100:
             raise Refused(f"{name} = {value} is not a percentage; give a number from 0 to 100", name)
@@ -159,8 +164,8 @@ def _leaking(
             break
     else:
         raise Refused(
-            f"experiences {np.flatnonzero(sizes == 0).tolist()} would hold no rows: {n_disjoint} disjoint and "
-            f"{dataset.n_classes - n_disjoint} blurry classes with {deal.given.sum()} rows in the pool do not reach "
+            f"experiences {np.flatnonzero(sizes == 0).tolist()} would hold no samples: {n_disjoint} disjoint and "
+            f"{dataset.n_classes - n_disjoint} blurry classes with {deal.given.sum()} samples in the pool do not reach "
             f"all {experiences}; ask for fewer experiences or a higher blurry percentage"
         )
     homes = [np.concatenate(pair) for pair in zip(deal.apart, deal.leaky, strict=True)]
@@ -177,7 +182,7 @@ def _leaking(
 
 
 def _deal(apart: Index, leaky: Index, counts: Index, experiences: int, percent: float, draw: Generator | None) -> _Deal:
-    """Even shares of everything, or, with a generator, shares between sorted random cuts, so that some may be 0."""
+    """Divide everything equally; or, with a generator, at sorted random places, so that some shares may be 0."""
     if draw is None:
         homes = np.array_split(leaky, experiences)
         given = np.array([int(counts[home].sum() * percent / 100) for home in homes])
@@ -188,18 +193,19 @@ def _deal(apart: Index, leaky: Index, counts: Index, experiences: int, percent: 
     total = int(counts[leaky].sum() * percent / 100)
     wanted = np.diff(_cuts(total, experiences, draw), prepend=0, append=total)
     given = np.minimum(wanted, [counts[home].sum() for home in homes])
-    # As many are taken as were wanted; where the pool is short of that, the last experiences go without.
+    # Experiences take as many as planned; if the pool is too small, the last experiences get fewer.
     taken = np.diff(np.minimum(np.cumsum(wanted), given.sum()), prepend=0)
     return _Deal(apart_homes, homes, given, taken)
 
 
 def _cuts(total: int, parts: int, draw: Generator) -> Index:
-    """(parts - 1,) ascending places in [0, total]; the end is one of them, so that no part is favoured."""
+    """Draw (parts - 1,) ascending positions in [0, total]; the end is included, so that no part is favoured."""
     return np.sort(draw.integers(parts - 1, total + 1))
 
 
 def _exchange(dataset: Dataset, seed: int, deal: _Deal) -> Groups:
-    """Rows of each experience, in random order: disjoint classes, blurry rows kept, and its share of the pool."""
+    """Return the samples of each experience in random order: disjoint classes, blurry samples that stay, and pooled
+    ones."""
     y = dataset.train.y
     stock = [_spread(y, seed, home) for home in deal.leaky]
     pool = np.concatenate([rows[:n] for rows, n in zip(stock, deal.given, strict=True)])
@@ -213,7 +219,7 @@ def _exchange(dataset: Dataset, seed: int, deal: _Deal) -> Groups:
 
 
 def _spread(y: Index, seed: int, classes: Index) -> Index:
-    """The training rows of some classes in an order of which any first part holds the same share of each class."""
+    """Order the training samples of some classes so that every initial part holds equal shares of each class."""
     rows, places = [np.empty(0, dtype=np.int64)], [np.empty(0)]
     for c in classes:
         own = np.flatnonzero(y == c)

@@ -1,4 +1,4 @@
-"""Class-incremental with repetition: classes come and come back; every class is a task."""
+"""Class-incremental with repetition: classes occur repeatedly; every class is a task."""
 
 from __future__ import annotations
 
@@ -37,40 +37,40 @@ def cir(
     output: Output = "seen",
     boundaries: bool = True,
 ) -> Stream:
-    """A stream in which classes occur again, by slots or by chance; all C classes are evaluated.
+    """Generate a stream in which classes recur, either by slots or by chance; all C classes are evaluated.
 
-    ``slot``: G_slot(N, K). Each class's rows, mixed, are cut into N K / C equal slots (of the classes that the division
-    leaves over, drawn, one more); they are dealt to N experiences from the last to the first, K different classes at
-    random as long as K classes have slots left, else one slot at a time: repeated slots of a class gather in the first
-    experiences. Every row is used at most once; what a class's rows leave over is dropped. K = C shows all classes in
-    every experience, N K = C is class-incremental.
+    ``slot``: G_slot(N, K). The samples of each class are shuffled and divided into N K / C equal slots; if the division
+    leaves a remainder, classes drawn at random get one slot more. The slots are dealt to N experiences, from the last
+    to the first: K different classes at random as long as K classes have slots left, then one slot at a time. Repeated
+    slots of a class therefore gather in the first experiences. Every sample is used at most once; the remainder of a
+    class is dropped. K = C gives all classes in every experience, N K = C is class-incremental.
 
-    ``sampling``: each class first occurs at a position drawn from ``first``, and in every later experience with its
-    probability of repetition; experiences without a class are removed. ``rows_per_experience`` rows are divided equally
-    among the classes present (of the classes present, drawn, some have one more). Rows are drawn without replacement
-    inside an experience and with replacement across experiences.
+    ``sampling``: Each class first occurs at a position drawn from ``first``, and in every later experience with its
+    probability of repetition. Experiences without a class are removed. ``rows_per_experience`` samples are divided
+    equally among the classes present; for a remainder, classes drawn at random have one more. Samples are drawn without
+    replacement within an experience, and with replacement across experiences.
 
     Args:
-        dataset: Where the rows live; C classes.
-        seed: Decides classes and rows.
+        dataset: The data set, with C classes.
+        seed: Determines classes and samples.
         generator: ``slot`` or ``sampling``.
-        experiences: N, at least 1; where experiences are removed, the stream is shorter.
-        slots: K, for ``slot``: slots per experience, 1 to C.
-        first: For ``sampling``: positions e = 0 to N-1 in proportion to (1-p)^e (``geometric``), (e+1)^-s (``zipf``),
-            mu^e / e! (``poisson``), or alike (``uniform``).
-        first_parameter: p in (0, 1), by default 0.01; s >= 0, by default 1; or mu > 0, which has no default.
-        repetition: For ``sampling``: one probability for all classes (``fixed``), r^-s for the class of rank
-            r = 1 to C (``zipf``), a low and a high one (``dual``), or uniform in [0, 1) for each class (``random``);
-            which class gets which is drawn.
-        repetition_parameter: The probability, by default 0.2; s >= 0, by default 1; or the fraction of classes with the
-            low probability, the low and the high one, such as [0.3, 0.1, 1.0].
-        rows_per_experience: For ``sampling``; an experience has fewer where its classes do.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        experiences: N, at least 1; if experiences are removed, the stream is shorter.
+        slots: K, slots per experience, 1 to C; only for ``slot``.
+        first: Only for ``sampling``: the probability of positions e = 0 to N-1 is proportional to (1-p)^e
+            (``geometric``), (e+1)^-s (``zipf``), mu^e / e! (``poisson``), or equal (``uniform``).
+        first_parameter: p in (0, 1), by default 0.01; s >= 0, by default 1; or mu > 0, without a default.
+        repetition: Only for ``sampling``: one probability for all classes (``fixed``), r^-s for the class of rank r = 1
+            to C (``zipf``), a low and a high one (``dual``), or uniform in [0, 1) for each class (``random``). Which
+            class gets which probability is drawn.
+        repetition_parameter: The probability, by default 0.2; s >= 0, by default 1; or for ``dual`` a list: the
+            fraction of classes with the low probability, the low and the high probability, such as [0.3, 0.1, 1.0].
+        rows_per_experience: Samples of an experience, only for ``sampling``; fewer if its classes have fewer.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: Slots that leave a class empty, a class with fewer rows than slots, parameters out of range or of the
-            other generator, fewer rows than classes in an experience, or a class without rows.
+        Refused: A class gets no slot or has no samples, a class has fewer samples than slots, parameters are out of
+            range or belong to the other generator, or an experience has fewer samples than classes.
 
     Source: Hemati et al. 2023, CoLLAs (arXiv 2301.11396), and its code.
     """
@@ -126,20 +126,20 @@ def cir(
 
 @dataclass(frozen=True, eq=False)
 class _Slots:
-    """Builds experience i: its slots, each a stretch of a class's rows in mixed order."""
+    """Build experience i: its slots, each a range of a class's samples in shuffled order."""
 
     train: Rows
     mixed: ByClass
     classes: Index  # (N, K)
-    slot: Index  # (N, K) which slot of its class
-    size: Index  # (C,) rows in a slot
+    slot: Index  # (N, K) number of the slot within its class
+    size: Index  # (C,) samples in a slot
     boundary: bool
 
     def __len__(self) -> int:
         return len(self.classes)
 
     def counts(self, i: int) -> Index:
-        """Rows of each class in experience i, (C,)."""
+        """Return the number of samples of each class in experience i, (C,)."""
         return np.bincount(self.classes[i], minlength=len(self.size)) * self.size
 
     def __call__(self, i: int) -> Experience:
@@ -171,7 +171,7 @@ def _slots(dataset: Dataset, seed: int, experiences: int, slots: int, shared: Co
         fewest = int(grouped.counts.min())
         raise Refused(
             f"experiences = {experiences} of slots = {slots} cut a class into up to {number.max()} slots, and "
-            f"{dataset.name!r} has a class of {fewest} training rows; ask for at most "
+            f"{dataset.name!r} has a class of {fewest} training samples; ask for at most "
             f"{fewest * n_classes // slots} experiences",
             "experiences",
         )
@@ -184,7 +184,8 @@ def _slots(dataset: Dataset, seed: int, experiences: int, slots: int, shared: Co
 
 
 def _deal(draw: Generator, number: Index, experiences: int, slots: int) -> Index:
-    """(N, K) class of each slot, from ``number`` (C,) slots of each class; the last experience is dealt first."""
+    """Return the class of each slot, (N, K), from ``number`` (C,) slots of each class; the last experience is dealt
+    first."""
     left = number.copy()
     classes = np.empty((experiences, slots), dtype=np.int64)
     for i in reversed(range(experiences)):
@@ -205,7 +206,7 @@ def _deal(draw: Generator, number: Index, experiences: int, slots: int) -> Index
 
 @dataclass(frozen=True, eq=False)
 class _Samples:
-    """Builds experience i: equally many rows of each class that is present."""
+    """Build experience i: equally many samples of each class that is present."""
 
     train: Rows
     by_class: ByClass
@@ -218,7 +219,7 @@ class _Samples:
         return len(self.present)
 
     def _shares(self, i: int, draw: Generator) -> Index:
-        """Rows of each class, (C,)."""
+        """Return the number of samples of each class, (C,)."""
         classes = np.flatnonzero(self.present[i])
         shares = np.zeros(self.present.shape[1], dtype=np.int64)
         shares[classes] = self.rows // len(classes)
@@ -226,7 +227,7 @@ class _Samples:
         return np.minimum(shares, self.by_class.counts)
 
     def counts(self, i: int) -> Index:
-        """Rows of each class in experience i, (C,)."""
+        """Return the number of samples of each class in experience i, (C,)."""
         return self._shares(i, Generator(self.seed, f"stream/rows/{i}"))
 
     def __call__(self, i: int) -> Experience:
@@ -255,7 +256,7 @@ def _samples(dataset: Dataset, seed: int, present: Mask, rows: int, shared: Comm
 
 
 def occurrences(seed: int, at: Floats, again: Floats) -> Mask:
-    """(N, C) whether a class is present, from probabilities of first positions (N,) and of repetition (C,)."""
+    """Draw whether a class is present, (N, C), from probabilities of first positions (N,) and of repetition (C,)."""
     positions = Generator(seed, "stream/first").weighted(at, len(again))  # (C,)
     order = np.arange(len(at))[:, None]  # (N, 1)
     drawn = Generator(seed, "stream/again").uniform(len(at) * len(again)).reshape(len(at), len(again))

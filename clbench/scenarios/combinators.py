@@ -1,8 +1,9 @@
-"""Combinators: from a stream to a stream, written in a benchmark file as ``apply: [{repeat: {times: 2}}, ...]``.
+"""Combinators: functions from a stream to a stream, written in a benchmark file as ``apply: [{repeat: {times: 2}},
+...]``.
 
-A combinator is a function ``name(stream, *, settings) -> Stream``; its keyword parameters are its settings. It is pure
-and lazy like a scenario, draws from generators of the stream's seed and its own place in the list, and notes itself in
-the stream's description. Letters: E experiences, N rows of one.
+A combinator is a function ``name(stream, *, settings) -> Stream``. Its keyword parameters are its settings. Like a
+scenario it is pure and lazy. It draws from generators seeded by the stream's seed and its own position in the list, and
+adds itself to the stream's description. Letters: E experiences, N samples of one experience.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ COMBINATORS = Registry(
     {
         "repeat": ("clbench.scenarios.combinators:repeat", "the whole sequence of experiences again and again"),
         "recur": ("clbench.scenarios.combinators:recur", "experiences come back by the time since their last visit"),
-        "subsample": ("clbench.scenarios.combinators:subsample", "a stratified fraction of each experience's rows"),
+        "subsample": ("clbench.scenarios.combinators:subsample", "a stratified fraction of each experience's samples"),
         "label_noise": ("clbench.scenarios.label_noise:label_noise", "a fraction of the training labels is wrong"),
         "interleave": ("clbench.scenarios.interleave:interleave", "two streams over one data set, taking turns"),
     },
@@ -33,7 +34,7 @@ COMBINATORS = Registry(
 
 
 def canonical(written: Any) -> list[dict[str, Any]]:
-    """The value of ``apply`` with every setting checked and written out; needs no data.
+    """Check the value of ``apply`` and write out all settings; this needs no data.
 
     Args:
         written: A list of names, or of mappings from one name to its settings.
@@ -42,7 +43,7 @@ def canonical(written: Any) -> list[dict[str, Any]]:
         A list of mappings ``{name: settings}``.
 
     Raises:
-        Refused: Something else, an unknown name or setting, or a wrong type.
+        Refused: The value is no such list, a name or a setting is unknown, or a value has a wrong type.
     """
     if not isinstance(written, Sequence) or isinstance(written, str):
         raise Refused(f"apply = {written!r} is not a list; write it as [{{repeat: {{times: 2}}}}, ...]", "apply")
@@ -67,10 +68,10 @@ def canonical(written: Any) -> list[dict[str, Any]]:
 
 
 def applied(stream: Stream, steps: Sequence[Mapping[str, Any]]) -> Stream:
-    """The stream after a canonical list of combinators, from first to last.
+    """Apply a canonical list of combinators to a stream, from first to last.
 
     Raises:
-        Refused: One of them is impossible on what it gets.
+        Refused: A combinator cannot be applied to its input.
     """
     for step in steps:
         for name, settings in step.items():
@@ -79,12 +80,12 @@ def applied(stream: Stream, steps: Sequence[Mapping[str, Any]]) -> Stream:
 
 
 def noted(stream: Stream, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The stream's description with one more combinator in it."""
+    """Return the stream's description with one more combinator."""
     return {**stream.description, "apply": [*stream.description.get("apply", []), {name: dict(settings)}]}
 
 
 def purpose(stream: Stream, name: str) -> str:
-    """What a combinator's generator is for: the same combinator twice in a list draws different numbers."""
+    """Return the purpose of a combinator's generator. The same combinator twice in a list draws different numbers."""
     return f"stream/apply/{len(stream.description.get('apply', []))}/{name}"
 
 
@@ -93,7 +94,7 @@ def purpose(stream: Stream, name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Revisit:
-    """Builds experience i: the base's experience at ``positions[i]``, under its new number."""
+    """Build experience i: the base stream's experience at ``positions[i]``, with a new number."""
 
     base: Callable[[int], Experience]
     positions: Index  # (E,)
@@ -104,7 +105,8 @@ class _Revisit:
 
 @dataclass(frozen=True, eq=False)
 class _RevisitedViews:
-    """The views of tasks (T,) while experience i runs: those of the base's experience at ``positions[i]``."""
+    """Return the views of tasks (T,) while experience i runs: those of the base stream's experience at
+    ``positions[i]``."""
 
     base: Callable[[int], Index]
     positions: Index  # (E,)
@@ -124,15 +126,15 @@ def _visiting(stream: Stream, positions: Index, description: dict[str, Any]) -> 
 
 
 def repeat(stream: Stream, *, times: int = 2, order: Literal["same", "seeded"] = "same") -> Stream:
-    """The whole sequence of experiences ``times`` times; each visit has the same rows.
+    """Repeat the whole sequence of experiences ``times`` times; each visit has the same samples.
 
     Args:
-        stream: Of E experiences.
-        times: How often it is gone through, at least 1.
-        order: Every time the ``same``, or from the second time on in a drawn order (``seeded``).
+        stream: A stream of E experiences.
+        times: Number of repetitions, at least 1.
+        order: The ``same`` order every time, or a random order from the second time on (``seeded``).
 
     Raises:
-        Refused: Less than one time.
+        Refused: ``times`` is below 1.
     """
     if times < 1:
         raise Refused(f"repeat: times = {times} leaves no stream; give at least 1", "times")
@@ -159,28 +161,29 @@ def recur(
     enter_every: int = 1,
     floor: float = 0.0,
 ) -> Stream:
-    """Experiences enter in their order and come back the more likely the shorter ago they were visited last.
+    """Let experiences recur: they enter in their order, and the more recent the last visit, the more likely the next.
 
-    Visit b is the first one of experience b / enter_every where that is a whole number below E; else one of the
-    experiences that entered is drawn in proportion to the weight of the visits l since its last one: (l + t0)^-alpha
-    (``power_law``), exp(-l / beta) (``exponential``), or alike (``uniform``). Frequent experiences reinforce
-    themselves: with alpha above 1, or exponentially, one of them takes the rest of a long stream, unless there is a
-    ``floor``. Each visit has the same rows; let ``subsample`` follow for other rows each time.
+    Visit b is the first visit of experience b / enter_every if that is an integer below E. Otherwise one of the
+    experiences that have entered is drawn, with a weight that depends on the number l of visits since its last one: (l
+    + t0)^-alpha (``power_law``), exp(-l / beta) (``exponential``), or equal weights (``uniform``). Frequent experiences
+    reinforce themselves. With alpha above 1, or exponentially, a single one fills the rest of a long stream, unless
+    there is a ``floor``. Each visit has the same samples; for different samples in each visit, apply ``subsample``
+    afterwards.
 
     Args:
-        stream: Of E experiences.
+        stream: A stream of E experiences.
         visits: Length of the new stream.
         schedule: See above.
         alpha: Exponent of the power law, at least 0.
         t0: Shift of the power law, at least 0.
         beta: Decay length of the exponential, above 0.
         enter_every: Visits from one entry to the next, at least 1.
-        floor: In [0, 1]: with this probability a visit is drawn uniformly instead.
+        floor: Probability in [0, 1] with which a visit is drawn uniformly instead.
 
     Raises:
-        Refused: A number out of range, or visits that end before every experience has entered.
+        Refused: A number is out of range, or the visits end before every experience has entered.
 
-    Source: as mode ``self`` of :func:`clbench.scenarios.power_law.power_law`, over the experiences of any stream.
+    Source: mode ``self`` of :func:`clbench.scenarios.power_law.power_law`, applied to the experiences of any stream.
     """
     from clbench.scenarios.lags import Weights, perform
 
@@ -209,17 +212,18 @@ def recur(
 
 
 def subsample(stream: Stream, *, fraction: float) -> Stream:
-    """A fraction of the rows of every experience, drawn without replacement and anew for each experience.
+    """Keep a fraction of the samples of every experience, drawn without replacement and independently for each
+    experience.
 
-    Of the n rows of each task and output unit in an experience, ``fraction`` · n are kept, rounded, but at least one,
-    so that no class or task disappears; the rows kept stay in their order.
+    Of the n samples of each task and output unit in an experience, ``fraction`` · n are kept, rounded, but at least
+    one, so that no class or task disappears. The samples stay in their order.
 
     Args:
-        stream: Any.
-        fraction: In (0, 1].
+        stream: Any stream.
+        fraction: Fraction in (0, 1].
 
     Raises:
-        Refused: Another fraction.
+        Refused: The fraction is outside (0, 1].
     """
     if not 0 < fraction <= 1:
         raise Refused(f"subsample: fraction = {fraction} is not possible; give a number above 0, at most 1", "fraction")
@@ -229,7 +233,7 @@ def subsample(stream: Stream, *, fraction: float) -> Stream:
 
 @dataclass(frozen=True, eq=False)
 class _Fewer:
-    """Builds experience i with a stratified fraction of its rows."""
+    """Build experience i with a stratified fraction of its samples."""
 
     base: Stream
     fraction: float
@@ -245,16 +249,16 @@ class _Fewer:
 
 
 def chosen(strata: Index, fraction: float, draw: Generator, *, least: int = 0) -> Mask:
-    """A drawn share of every stratum: of n rows ``fraction`` · n, rounded half up; a larger fraction chooses more.
+    """Draw a share of every stratum: of n samples ``fraction`` · n, rounded half up. A larger fraction adds samples.
 
     Args:
-        strata: (N,) stratum of each row, any integers.
-        fraction: In [0, 1].
-        draw: Where the order of the rows comes from.
-        least: Rows chosen of every stratum at any fraction.
+        strata: (N,) stratum of each sample, any integers.
+        fraction: Fraction in [0, 1].
+        draw: Generator of the order of the samples.
+        least: Minimum number of samples of every stratum.
 
     Returns:
-        (N,) bool.
+        (N,) bool mask of the chosen samples.
     """
     order = draw.permutation(len(strata))
     order = order[np.argsort(strata[order], kind="stable")]  # stratum by stratum, shuffled within each

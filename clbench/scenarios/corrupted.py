@@ -1,4 +1,4 @@
-"""Corrupted: all classes under noise, blur, loss of contrast, ... one after another, up and down, or mixed."""
+"""Corrupted: all classes under noise, blur, low contrast, ..., one after another, rising and falling, or mixed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task
 from clbench.scenarios.shared_settings import Output, Setting, check_experiences, common, units
 
 DEFAULT = ("gaussian_noise", "gaussian_blur", "contrast", "brightness", "pixelate")
-"""One of each kind: noise, blur, light (two of them), resolution."""
+"""One corruption of each kind: noise, blur, light (two of them), resolution."""
 
 Order = Literal["continual", "gradual", "mixed"]
 
@@ -33,36 +33,36 @@ def corrupted(
     task_labels: bool | None = None,
     boundaries: bool = True,
 ) -> Stream:
-    """A stream of images under changing corruptions; each corruption, at ``severity``, is one task.
+    """Generate a stream of images under changing corruptions; each corruption, at ``severity``, is one task.
 
-    ``continual``: one experience per corruption, at ``severity``. ``gradual``: each corruption rises from severity 1 to
-    ``severity`` and falls back, an experience per step (1 2 3 4 5 4 3 2 1), all of them visits of its task. ``mixed``:
-    every row of an experience has a corruption of its own, drawn uniformly. A row under a corruption and severity looks
-    the same on every visit. Rows of an experience are different rows; between experiences they come again.
+    ``continual``: One experience per corruption, at ``severity``. ``gradual``: Each corruption rises from severity 1 to
+    ``severity`` and falls again, one experience per step (1 2 3 4 5 4 3 2 1); all of these are visits of its task.
+    ``mixed``: Every sample of an experience has a corruption of its own, drawn uniformly. A sample under one corruption
+    and severity is the same in every visit. The samples within an experience are different; experiences share samples.
 
     Args:
-        dataset: Where the rows live: images (channels, height, width) with values in [0, 1] after scaling; C classes.
-        seed: Decides the noise, the rows where ``rows_per_experience`` is given, and what is mixed.
-        setting: ``domain``: the same C output units throughout; ``task`` and ``class``: C units of its own for every
-            task, the task revealed or hidden.
-        corruptions: Their names in order, each once; see :data:`clbench.data.corruptions.STRENGTHS`. By default
+        dataset: The data set, with C classes: images (channels, height, width) with values in [0, 1] after scaling.
+        seed: Determines the noise, the samples if ``rows_per_experience`` is given, and the mixture.
+        setting: ``domain``: the same C output units throughout. ``task`` and ``class``: C units for each task, with the
+            task revealed or hidden.
+        corruptions: Names in order, each once; see :data:`clbench.data.corruptions.STRENGTHS`. The default is
             gaussian_noise, gaussian_blur, contrast, brightness, pixelate.
-        severity: 1 to 5.
+        severity: Severity of the corruptions, 1 to 5.
         order: See above.
-        experiences: How many experiences are mixed, by default as many as corruptions; for ``mixed`` only.
-        first_clean: Whether the stream begins with an experience, and a task, of uncorrupted images.
-        rows_per_experience: How many training rows each experience has, drawn uniformly without replacement and anew
+        experiences: Number of mixed experiences, by default the number of corruptions; only for ``mixed``.
+        first_clean: Whether the stream begins with an experience, and a task, of clean images.
+        rows_per_experience: Training samples of each experience, drawn uniformly without replacement and independently
             for each experience; by default all.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        task_labels: Whether the task of a row is revealed; by default in the task setting only.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a sample is revealed; by default only in the task setting.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: Rows that are not images in [0, 1], an unknown or repeated corruption, saturation of grey images, an
-            impossible severity, or a number of rows that the data set does not have.
+        Refused: Samples are not images in [0, 1], a corruption is unknown or repeated, saturation is applied to grey
+            images, the severity is impossible, or the data set has too few samples.
 
-    Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), ImageNet-C; Wang et al. 2022 (arXiv 2203.13591),
-    continual and gradual order.
+    Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), ImageNet-C; Wang et al. 2022 (arXiv 2203.13591), continual
+        and gradual order.
     """
     from clbench.data.corruptions import CLEAN, Corrupt
 
@@ -72,7 +72,7 @@ def corrupted(
     if not 1 <= severity <= 5:
         raise Refused(f"severity = {severity} does not exist; choose 1 to 5", "severity")
     _check_rows(dataset, rows_per_experience)
-    tasks = [(CLEAN, 0)] * first_clean + [(kind, severity) for kind in kinds]  # views 0 to T-1: what is evaluated
+    tasks = [(CLEAN, 0)] * first_clean + [(kind, severity) for kind in kinds]  # views 0 to T-1 are evaluated
     views, view_of = _schedule(tasks, kinds, order=order, severity=severity, experiences=experiences)
     transform = Corrupt(views, derive(seed, "stream/corruptions"))
     task_of_view = np.array([next(t for t, (kind, _) in enumerate(tasks) if kind == view[0]) for view in views])  # (V,)
@@ -114,12 +114,12 @@ def corrupted(
 
 
 MIXED = -1
-"""In place of a view: every row has its own."""
+"""Value in place of a view if every sample has a view of its own."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Visit:
-    """Builds experience i: all training rows, or some drawn anew, under one view or each under its own."""
+    """Build experience i: all training samples, or a random part, under one view or each under its own."""
 
     train: Rows
     seed: int
@@ -159,15 +159,15 @@ class _Visit:
 def _check_images(dataset: Dataset) -> None:
     if len(dataset.shape) != 3:
         raise Refused(
-            f"{dataset.name!r} has rows of shape {dataset.shape}, which cannot be corrupted; scenario 'corrupted' "
+            f"{dataset.name!r} has samples of shape {dataset.shape}, which cannot be corrupted; scenario 'corrupted' "
             "takes images (channels, height, width), 'permuted' and 'split' take anything"
         )
     x, scale = dataset.train.x, dataset.scale
-    whole = x.dtype == np.uint8 and 255 * scale <= 1  # 8-bit images need no look
+    whole = x.dtype == np.uint8 and 255 * scale <= 1  # 8-bit images need no check
     if not whole and (x.min() * scale < -1e-6 or x.max() * scale > 1 + 1e-6):
         raise Refused(
             f"{dataset.name!r} has scaled values from {x.min() * scale:.4g} to {x.max() * scale:.4g}, and corruptions "
-            "are made for images in [0, 1]; give the data set a scale that brings them there"
+            "need images in [0, 1]; give the data set a scale that maps its values there"
         )
 
 
@@ -195,7 +195,7 @@ def _check_rows(dataset: Dataset, rows_per_experience: int | None) -> None:
     if rows_per_experience is not None and not 1 <= rows_per_experience <= len(dataset.train):
         raise Refused(
             f"rows_per_experience = {rows_per_experience} is not possible: {dataset.name!r} has {len(dataset.train)} "
-            "training rows; ask for 1 to that many, or leave it out for all",
+            "training samples; ask for 1 to that many, or leave it out for all",
             "rows_per_experience",
         )
 
@@ -203,13 +203,13 @@ def _check_rows(dataset: Dataset, rows_per_experience: int | None) -> None:
 def _schedule(
     tasks: list[tuple[str, int]], kinds: list[str], *, order: str, severity: int, experiences: int | None
 ) -> tuple[list[tuple[str, int]], Index]:
-    """All views, those of the tasks first, and the view of each experience (E,)."""
+    """Return all views, those of the tasks first, and the view of each experience (E,)."""
     if order not in get_args(Order):
         raise Refused(f"order = {order!r} does not exist; {did_you_mean(order, get_args(Order))}", "order")
     if experiences is not None and order != "mixed":
         raise Refused(
-            f"experiences = {experiences} is for order = 'mixed'; with {order!r} the corruptions and the severity say "
-            "how many there are, so leave it out",
+            f"experiences = {experiences} is for order = 'mixed'; with {order!r} the corruptions and the severity set "
+            "their number, so leave it out",
             "experiences",
         )
     clean = [0] * (len(tasks) - len(kinds))

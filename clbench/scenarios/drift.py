@@ -1,4 +1,4 @@
-"""Drift: the images stay and what they are called changes, in training and in evaluation alike."""
+"""Drift: the images stay the same and their labels change, both in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -33,40 +33,44 @@ def drift(
     output: Output = "seen",
     boundaries: bool = False,
 ) -> Stream:
-    """A stream in which the output unit of each class follows a concept, and concepts change at given times.
+    """Generate a stream with label drift: the output unit of each class follows a concept, and concepts change over
+    time.
 
-    The stream is ``passes`` times all training rows, each time in a fresh order. Concept 0 is the labels as they are. A
-    ``swap`` exchanges the units of two classes drawn at random, on top of all earlier swaps; with ``permute`` a whole
-    permutation is drawn anew, different from the one before. ``recurring`` goes round K concepts, 0 to K - 1 and again
-    0; there each swap is another pair, on top of concept 0. An experience ends at each change, so that tasks are
-    evaluated under the current concept at every look. Around a gradual change the share of the new concept rises
-    linearly from 0 to 1 over ``width`` rows, and evaluation follows it from half way.
+    The stream is ``passes`` times all training samples, each time in a new order. Concept 0 is the original labels. A
+    ``swap`` exchanges the units of two random classes, in addition to all earlier swaps. With ``permute`` each new
+    concept is a random permutation that differs from the one before. ``recurring`` cycles through K concepts, 0 to K -
+    1 and then 0 again; each of its swaps is another pair, applied to concept 0. An experience ends at each change, so
+    that every evaluation uses the current concept. Around a gradual change the share of the new concept rises linearly
+    from 0 to 1 over ``width`` samples, and evaluation changes half way.
 
-    Rows keep their order. A row in memory keeps the label that it had when it was admitted.
+    Samples keep their order. A sample in the replay buffer keeps the label that it had when it was admitted.
 
     Args:
-        dataset: Where the rows live; C classes, N training rows.
-        seed: Decides the concepts, the orders of the rows, and which rows come early or late around gradual changes.
-        kind: What a change does, see above.
-        pattern: ``sudden``; ``gradual``, which needs a ``width``; or ``recurring``, sudden or, with a width, gradual.
-        times: When the concept changes, as ascending fractions of the stream in (0, 1).
-        changes: Number of changes, evenly spaced, at least 0; 4 where neither this nor another rate is given.
-        changes_per_pass: Changes in N rows, at least 0 (``swaps per epoch`` of the source); the k-th is after
-            k N / changes_per_pass rows, and none at the very end.
-        width: Rows over which two concepts mix, from 0 to the shortest stretch between two changes.
-        concepts: K, at least 2, for ``recurring`` only; by default 2.
-        passes: How often every row occurs in the stream. An experience longer than N rows holds some of them twice.
-        pieces: Experiences in each stretch between two changes.
-        tasks: What is evaluated: ``all`` test rows as one task, or each of the ``classes`` of images.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        dataset: The data set, with C classes and N training samples.
+        seed: Determines the concepts, the orders of the samples, and which samples come early or late around gradual
+            changes.
+        kind: The kind of change, see above.
+        pattern: ``sudden``; ``gradual``, which needs a ``width``; or ``recurring``, which is sudden, or gradual with a
+            width.
+        times: Times of the changes, as ascending fractions of the stream in (0, 1).
+        changes: Number of changes, evenly spaced, at least 0. The default is 4 if no other rate is given.
+        changes_per_pass: Changes in N samples, at least 0 (``swaps per epoch`` of the source). Change k comes after k N
+            / changes_per_pass samples; none comes at the very end.
+        width: Number of samples over which two concepts mix, from 0 to the shortest interval between two changes.
+        concepts: K, at least 2, only for ``recurring``; by default 2.
+        passes: How often every sample occurs in the stream. An experience longer than N samples holds some of them
+            twice.
+        pieces: Number of experiences in each interval between two changes.
+        tasks: What is evaluated: ``all`` test samples as one task, or each of the ``classes`` of images.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: More than one of ``times``, ``changes`` and ``changes_per_pass``, changes that leave no row between
-            them, a width that does not fit, or more concepts than there are.
+        Refused: More than one of ``times``, ``changes`` and ``changes_per_pass`` is given, changes leave no sample
+            between them, the width does not fit, or there are fewer different concepts than requested.
 
-    Source: Man et al. 2022 (arXiv 2205.08645) and its ``lrh.py``: cumulative swaps, labels of the validation set
-    included. There a change at the end of a pass comes before the accuracy is taken; here it comes after the look.
+    Source: Man et al. 2022 (arXiv 2205.08645) and its ``lrh.py``: cumulative swaps, also of the validation labels.
+        There, a change at the end of a pass comes before the accuracy is measured; here it comes after the evaluation.
     """
     for name, value, known in (
         ("kind", kind, ("swap", "permute")),
@@ -114,7 +118,7 @@ def drift(
 def _stretches(
     rows: int, passes: int, times: list[float] | None, changes: int | None, changes_per_pass: float | None
 ) -> Index:
-    """Where the stretches under one concept begin and end, in rows of the stream, shape (S + 1,)."""
+    """Return the boundaries of the intervals with one concept, in samples of the stream, shape (S + 1,)."""
     given = {"times": times, "changes": changes, "changes_per_pass": changes_per_pass}
     said = [name for name, value in given.items() if value is not None]
     if len(said) > 1:
@@ -127,13 +131,13 @@ def _stretches(
             raise Refused(f"times = {times} are not all inside the stream; give fractions above 0 and below 1", "times")
         places = [float(t) * total for t in times]
     else:
-        # how many stretches there are, the last of which may be shorter than the others
+        # number of intervals; the last one may be shorter than the others
         rate = changes_per_pass
         number = float(1 + (4 if changes is None else changes)) if rate is None else rate * passes
         if not (rate is None) <= number <= total:
             name, value = ("changes", changes) if rate is None else ("changes_per_pass", rate)
             raise Refused(
-                f"{name} = {value} is not possible: the stream has {total} rows, and a stretch between two changes "
+                f"{name} = {value} is not possible: the stream has {total} samples, and a stretch between two changes "
                 f"holds at least one; ask for at least 0 and at most {total - 1} changes in all",
                 name,
             )
@@ -141,21 +145,21 @@ def _stretches(
     cuts = np.array([0, *(math.floor(place + 0.5) for place in places), total], dtype=np.int64)
     if np.diff(cuts).min() < 1:
         raise Refused(
-            f"times = {times} do not ascend, or leave no row between two changes of a stream of {total} rows; give "
-            "ascending fractions that are further apart",
+            f"times = {times} do not ascend, or leave no sample between two changes of a stream of {total} samples; "
+            "give ascending fractions that are further apart",
             "times",
         )
     return cuts
 
 
 def _check_fit(pattern: str, width: int, pieces: int, stretches: Index) -> None:
-    """Refuse a width or a number of pieces that the shortest stretch has no room for."""
+    """Refuse a width or a number of pieces that does not fit into the shortest interval."""
     shortest = int(np.diff(stretches).min())
     even(shortest, pieces, "pieces")
     if not (width == 0 if pattern == "sudden" else (pattern == "gradual") <= width <= shortest):
         raise Refused(
-            f"width = {width} does not go with pattern = {pattern!r} and stretches of at least {shortest} rows: a "
-            f"sudden change has none (0), a gradual one mixes 1 to {shortest} rows, a recurring one 0 to {shortest}",
+            f"width = {width} does not go with pattern = {pattern!r} and stretches of at least {shortest} samples: a "
+            f"sudden change has none (0), a gradual one mixes 1 to {shortest} samples, a recurring one 0 to {shortest}",
             "width",
         )
 
@@ -164,10 +168,10 @@ def _check_fit(pattern: str, width: int, pieces: int, stretches: Index) -> None:
 
 
 def _concepts(dataset: Dataset, seed: int, kind: str, pattern: str, concepts: int | None, stretches: int) -> Index:
-    """(V, C) output unit of each class under each concept, the first being the labels as they are."""
+    """Return the output unit of each class under each concept, (V, C); the first concept is the original labels."""
     n_classes, draw = dataset.n_classes, Generator(seed, "stream")
     if n_classes < 2:
-        raise Refused(f"{dataset.name!r} has one class, which cannot be called anything else; choose other data")
+        raise Refused(f"{dataset.name!r} has one class, so that no label can change; choose other data")
     if pattern == "recurring":
         return _distinct(n_classes, kind, 2 if concepts is None else concepts, draw)
     if concepts is not None:
@@ -189,7 +193,7 @@ def _concepts(dataset: Dataset, seed: int, kind: str, pattern: str, concepts: in
 
 
 def _distinct(n_classes: int, kind: str, concepts: int, draw: Generator) -> Index:
-    """(K, C) different concepts to go round: the identity, and other permutations or single swaps."""
+    """Return different concepts to cycle through, (K, C): the identity, and other permutations or single swaps."""
     most = 1 + math.comb(n_classes, 2) if kind == "swap" else math.factorial(n_classes)
     if not 2 <= concepts <= most:
         raise Refused(
@@ -215,7 +219,7 @@ def _distinct(n_classes: int, kind: str, concepts: int, draw: Generator) -> Inde
 
 @lru_cache(maxsize=4)
 def _order(seed: int, number: int, rows: int) -> Index:
-    """The order of all rows in a pass, remembered for the experiences that share it; not to be written to."""
+    """Return the order of all samples in a pass. It is cached for experiences that share it; do not modify it."""
     order = Generator(seed, f"stream/pass/{number}").permutation(rows)
     order.flags.writeable = False
     return order
@@ -223,17 +227,17 @@ def _order(seed: int, number: int, rows: int) -> Index:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """Builds experiences, and says which concept is current while they run.
+    """Build experiences, and return the current concept of each.
 
     Args:
-        train: The training rows.
-        seed: The stream's.
-        stretches: (S + 1,) where the stretches under one concept begin and end.
-        pieces: Experiences in each stretch.
-        width: Rows over which two concepts mix.
+        train: The training samples.
+        seed: The seed of the stream.
+        stretches: (S + 1,) boundaries of the intervals with one concept.
+        pieces: Number of experiences in each interval.
+        width: Number of samples over which two concepts mix.
         label_map: (V, C) output unit of each class under each concept.
         by_class: Whether tasks are classes.
-        boundary: Whether beginnings and ends of experiences are visible to the strategy.
+        boundary: Whether the strategy sees beginnings and ends of experiences.
     """
 
     train: Rows
@@ -246,15 +250,15 @@ class _Plan:
     boundary: bool
 
     def views(self, experience: int) -> Index:
-        """(T,) concept under which each task is evaluated while an experience runs."""
+        """Return the concept (T,) under which each task is evaluated while an experience runs."""
         tasks = self.label_map.shape[1] if self.by_class else 1
         return np.full(tasks, experience // self.pieces % len(self.label_map), dtype=np.int64)
 
     def experience(self, i: int) -> Experience:
-        """Experience i."""
+        """Build experience i."""
         stretch, piece = divmod(i, self.pieces)
         start, stop = (int(place) for place in self.stretches[stretch : stretch + 2])
-        size, longer = divmod(stop - start, self.pieces)  # the first pieces take the remainder
+        size, longer = divmod(stop - start, self.pieces)  # the first pieces are one longer
         first, last = (start + size * p + min(p, longer) for p in (piece, piece + 1))
         rows = self._rows(first, last)
         view = self._view(i, stretch, np.arange(first, last))
@@ -270,7 +274,7 @@ class _Plan:
         )
 
     def _rows(self, start: int, stop: int) -> Index:
-        """Rows at positions ``start`` to ``stop`` of the passes laid end to end."""
+        """Return the samples at positions ``start`` to ``stop`` of all passes one after another."""
         n = len(self.train)
         parts = [
             _order(self.seed, p, n)[max(0, start - p * n) : stop - p * n] for p in range(start // n, -(-stop // n))
@@ -278,12 +282,12 @@ class _Plan:
         return np.concatenate(parts)
 
     def _view(self, i: int, stretch: int, position: Index) -> int | Index:
-        """The concept of each position (N,), one integer where it is the same for all."""
+        """Return the concept of each position (N,), or one integer if it is the same for all."""
         start, stop = self.stretches[stretch], self.stretches[stretch + 1]
         number = np.full(len(position), stretch, dtype=np.int64)
         if self.width:
             u = Generator(self.seed, f"stream/rows/{i}").uniform(len(position))
-            # how far a transition has come at the middle of each row: from 0 to 1 over width rows, 1/2 at the change
+            # progress of the transition at the middle of each sample: from 0 to 1 over width samples, 1/2 at the change
             since, until = ((position + 0.5 - place) / self.width + 0.5 for place in (start, stop))
             number[u >= since] -= stretch > 0
             number[u < until] += stop < self.stretches[-1]

@@ -1,4 +1,4 @@
-"""Gaussian: every class comes and goes on a bell curve of its own; the width leads from disjoint classes to i.i.d."""
+"""Gaussian: the frequency of every class follows a bell curve; its width leads from disjoint classes to i.i.d."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clbench.scenarios.ordered import check_classes, even, ordered_stream, singl
 from clbench.scenarios.shared_settings import Output, check_experiences, common
 
 CHUNK = 1 << 20
-"""Weights (positions x classes) held at a time."""
+"""Largest number of weights (positions x classes) in memory at a time."""
 
 
 def gaussian(
@@ -29,34 +29,38 @@ def gaussian(
     output: Output = "seen",
     boundaries: bool = False,
 ) -> Stream:
-    """A stream of L rows in which the c-th class of C has presence w_c(t) = exp(-(t - μ_c)² / (2 sigma²)) around μ_c.
+    """Generate a stream of L samples in which class frequencies follow w_c(t) = exp(-(t - μ_c)² / (2 sigma²)).
 
-    Moments t and the width are fractions of the stream, and μ_c = (c + 1/2) / C. With ``replace`` the class at position
-    n is drawn with probability ∝ w_c((n + 1/2) / L), and one of its rows uniformly: a row may come up several times.
-    Without, every row of class c gets a moment of its own from the same curve, N(μ_c, sigma²), and rows are met in the
-    order of their moments: around moment t class c occurs with probability ∝ n_c · w_c(t), each row occurs once, and no
-    class can run out before its curve does. Then sigma = 0 is the disjoint split, class after class, whatever the sizes
-    of the classes, and sigma = ``iid`` one random order of all rows.
+    Time t and the width are fractions of the stream. The c-th class of C has its peak at μ_c = (c + 1/2) / C. With
+    ``replace``, the class at position n is drawn with probability ∝ w_c((n + 1/2) / L), and then one of its samples
+    uniformly; a sample may occur several times. Without ``replace``, every sample of class c gets a time from the same
+    curve, N(μ_c, sigma²), and samples come in the order of their times. Around time t class c then occurs with
+    probability ∝ n_c · w_c(t), each sample occurs once, and no class runs out before its curve ends. In that case sigma
+    = 0 is the disjoint split, class after class, for any class sizes, and sigma = ``iid`` is one random order of all
+    samples.
 
-    Experiences are equal pieces of the sequence, learned in its order, their boundaries hidden; tasks are classes.
+    Experiences are equal parts of the sequence. They are learned in order, and their boundaries are hidden. Tasks are
+    classes.
 
     Args:
-        dataset: Where the rows live; C classes, n_c training rows in class c.
-        seed: Decides the order of the classes, the moments and the rows.
-        experiences: Number of pieces, 1 to L.
-        sigma: Standard deviation of the curves as a fraction of the stream: 0 for disjoint classes, ``iid`` for
-            infinite. The published width is 50 of 1000 batches.
-        replace: Whether rows are drawn with replacement.
-        length: L, rows of the stream; by default as many as there are. Without replacement at most that many, and fewer
-            are a uniform sample.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        dataset: The data set, with C classes and n_c training samples of class c.
+        seed: Determines the order of the classes, the times and the samples.
+        experiences: Number of experiences, 1 to L.
+        sigma: Standard deviation of the curves as a fraction of the stream; 0 for disjoint classes, ``iid`` for an
+            infinite one. The published width is 50 of 1000 batches.
+        replace: Whether samples are drawn with replacement.
+        length: L, number of samples of the stream; by default all training samples. Without replacement L may be
+            smaller, and the stream is then a uniform subset.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: A class without rows, a negative width, more rows than there are, or fewer rows than experiences.
+        Refused: A class has no samples, the width is negative, the data set has too few samples, or there are fewer
+            samples than experiences.
 
-    Source: Shanahan et al. 2021 (arXiv 2105.13327) and its code, where each class enters a piece of 5 batches with
-    probability w_c and rows are drawn uniformly from the classes that entered; ours draws row by row.
+    Source: Shanahan et al. 2021 (arXiv 2105.13327) and its code. There, each class enters a part of 5 batches with
+        probability w_c, and samples are drawn uniformly from the classes that entered. Here, each sample is drawn
+        separately.
     """
     shared = common(setting="class", output=output, task_labels=False, boundaries=boundaries)
     check_classes(dataset)
@@ -64,7 +68,7 @@ def gaussian(
     rows = available if length is None else length
     if rows < 1 or (rows > available and not replace):
         raise Refused(
-            f"length = {length} is not possible: {dataset.name!r} has {available} training rows; ask for 1 to that "
+            f"length = {length} is not possible: {dataset.name!r} has {available} training samples; ask for 1 to that "
             "many, or for replace = true",
             "length",
         )
@@ -74,7 +78,7 @@ def gaussian(
     order = Generator(seed, "stream").permutation(dataset.n_classes)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    peaks = (place + 0.5) / len(place)  # (C,), the moment of each class
+    peaks = (place + 0.5) / len(place)  # (C,) time at which each class has its peak
     sequence = (_drawn if replace else _dealt)(dataset, seed, peaks, width, rows)
     return ordered_stream(
         dataset,
@@ -95,21 +99,21 @@ def gaussian(
 
 
 def _dealt(dataset: Dataset, seed: int, peaks: NDArray[np.float64], sigma: float, length: int) -> Index:
-    """Each of ``length`` rows once, in the order of their moments; ties stay in random order."""
+    """Return each of ``length`` samples once, in the order of their times; equal times stay in random order."""
     rows = Generator(seed, "stream/rows").sample(len(dataset.train), length)
     if np.isinf(sigma):
         return rows
-    # half a step off the grid of uniform numbers, which holds 0
+    # half a step off the grid of uniform numbers, since that grid includes 0
     quantile = NormalDist().inv_cdf
     z = np.array([quantile(u + 2.0**-54) for u in Generator(seed, "stream/moments").uniform(length).tolist()])
     return rows[np.argsort(peaks[dataset.train.y[rows]] + sigma * z, kind="stable")]
 
 
 def _drawn(dataset: Dataset, seed: int, peaks: NDArray[np.float64], sigma: float, length: int) -> Index:
-    """``length`` rows with replacement: a class by its weight at each position, then one of its rows."""
+    """Draw ``length`` samples with replacement: a class by its weight at each position, then one of its samples."""
     n_classes = len(peaks)
     counts = np.bincount(dataset.train.y, minlength=n_classes)  # (C,)
-    by_class = np.argsort(dataset.train.y, kind="stable")  # rows of class 0, then of class 1, ...
+    by_class = np.argsort(dataset.train.y, kind="stable")  # samples of class 0, then of class 1, ...
     first = np.cumsum(counts) - counts
     u = Generator(seed, "stream/moments").uniform(length)
     classes = np.empty(length, dtype=np.int64)
@@ -124,12 +128,13 @@ def _drawn(dataset: Dataset, seed: int, peaks: NDArray[np.float64], sigma: float
 
 
 def weights(moment: NDArray[np.float64], peaks: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """exp(-(t - μ)² / (2 σ²)), scaled to 1 for the class nearest to each moment, so that no width is too small.
+    """Return exp(-(t - μ)² / (2 σ²)), scaled so that the class nearest to each time has 1; it works for any small
+    width.
 
     Args:
-        moment: (n,) fractions of the stream.
-        peaks: (C,) where each class peaks, fractions of the stream.
-        sigma: Width as a fraction of the stream, 0 to infinity; at 0 only the nearest class has any weight.
+        moment: (n,) times, as fractions of the stream.
+        peaks: (C,) times of the peaks of the classes, as fractions of the stream.
+        sigma: Width as a fraction of the stream, 0 to infinity. At 0 only the nearest class has a positive weight.
 
     Returns:
         (n, C) weights in [0, 1].

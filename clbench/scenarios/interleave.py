@@ -1,4 +1,4 @@
-"""Interleave: two streams over one data set take turns; all tasks of both are evaluated."""
+"""Interleave: two streams over one data set alternate; all tasks of both are evaluated."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ def interleave(
     block: int = 1,
     outputs: Literal["shared", "separate"] = "shared",
 ) -> Stream:
-    """``block`` experiences of the stream, ``block`` of the other one, and so on; the longer one's rest at the end.
+    """Alternate between two streams: ``block`` experiences of each in turn, and the rest of the longer stream at the
+    end.
 
-    Tasks of the other stream are counted on from those of the first. What competes (``output``) is as in the first.
+    The numbers of the other stream's tasks follow those of the first stream. The setting ``output`` of the first stream
+    applies to both.
 
     Args:
-        stream: The one that begins.
-        other: ``scenario`` and settings of the other one, over the same data set; its seed derives from this one's.
-        block: Experiences of a turn, at least 1.
-        outputs: Both streams have the same output units (``shared``), or the other one's are counted on.
+        stream: The first stream.
+        other: ``scenario`` and settings of the other stream, over the same data set. Its seed is derived from the first
+            stream's seed.
+        block: Experiences of one turn, at least 1.
+        outputs: Whether both streams have the same output units (``shared``), or the other stream has units of its own
+            (``separate``).
 
     Raises:
-        Refused: No whole turn, shared outputs of different number, or a task revealed in one stream and hidden in the
-            other.
+        Refused: ``block`` is below 1, shared outputs differ in number, or the task is revealed in one stream and hidden
+            in the other.
     """
     from clbench.scenarios import make
 
@@ -79,7 +83,7 @@ def interleave(
 
 
 def _positions(first: int, second: int, block: int) -> Index:
-    """(first + second, 2): which stream's turn it is, 0 or 1, and which of its experiences comes."""
+    """Return which stream has its turn, 0 or 1, and which of its experiences comes next, (first + second, 2)."""
     which = np.repeat([0, 1], [first, second])
     place = np.concatenate([np.arange(first), np.arange(second)])
     order = np.lexsort((place, which, place // block))
@@ -87,7 +91,7 @@ def _positions(first: int, second: int, block: int) -> Index:
 
 
 def _n_views(stream: Stream) -> int:
-    """How many views a stream has; where nothing tells, its experiences do."""
+    """Return the number of views of a stream; if nothing states it, it is taken from the experiences."""
     if stream.label_map is not None:
         return len(stream.label_map)
     if stream.transform is None:
@@ -96,7 +100,8 @@ def _n_views(stream: Stream) -> int:
 
 
 def _label_maps(first: Stream, second: Stream, shift: int) -> tuple[Index, Index] | None:
-    """(V, C) of both streams, those of the second counted on; ``None`` where every label is its own output unit."""
+    """Return the label maps (V, C) of both streams, with the second one's units shifted; ``None`` if all are the
+    identity."""
     if first.label_map is None and second.label_map is None and not shift:
         return None
 
@@ -110,7 +115,7 @@ def _label_maps(first: Stream, second: Stream, shift: int) -> tuple[Index, Index
 
 @dataclass(frozen=True, eq=False)
 class _Turns:
-    """Experiences, tasks and views of two streams as those of one."""
+    """Combine experiences, tasks and views of two streams."""
 
     first: Stream
     second: Stream
@@ -132,12 +137,12 @@ class _Turns:
         )
 
     def task(self, task: Task) -> Task:
-        """A task of the second stream among those of both."""
+        """Return a task of the second stream with its number in the combined stream."""
         number = task.id + len(self.first.tasks)
         return replace(task, id=number, view=task.view + self.views, classes=self._counted_on(task.classes))
 
     def views_at(self, i: int) -> Index:
-        """Views of all tasks while experience i runs; a stream that waits stays at its latest one."""
+        """Return the views of all tasks while experience i runs; a waiting stream keeps its latest views."""
         which = self.positions[: i + 1, 0]
         latest = [int((which == stream).sum()) - 1 for stream in (0, 1)]
         views = self.first.task_views(latest[0]), self.second.task_views(latest[1]) + self.views
@@ -153,11 +158,11 @@ def _either(first: Transform | None, second: Transform | None, views: int) -> Tr
 
 @dataclass(frozen=True, eq=False)
 class Either:
-    """Views below ``views`` are presented by one transform, the others, counted from 0, by another one.
+    """Apply one transform to views below ``views``, and another one to the other views, counted from 0.
 
     Args:
-        first, second: ``None`` for the identity.
-        views: How many views the first one has.
+        first, second: The transforms; ``None`` for the identity.
+        views: Number of views of the first transform.
     """
 
     first: Transform | None
@@ -165,12 +170,12 @@ class Either:
     views: int
 
     def describe(self) -> dict[str, Any]:
-        """Both descriptions and where the second one's views begin."""
+        """Return both descriptions, and the first view of the second transform."""
         parts = [None if part is None else part.describe() for part in (self.first, self.second)]
         return {"kind": "either", "parts": parts, "views": self.views}
 
     def apply(self, x: Tensor, view: Tensor, rows: Tensor) -> Tensor:
-        """Transform rows ``x`` (B, ...) by their view (B,)."""
+        """Transform samples ``x`` (B, ...) by their view (B,)."""
         import torch
 
         out = torch.empty_like(x)

@@ -1,4 +1,4 @@
-"""Label noise: a fraction of the training rows is called by another class; what is evaluated stays as it is."""
+"""Label noise: a fraction of the training labels is wrong; test labels stay correct."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def label_noise(
     kind: Literal["symmetric", "pairwise"] = "symmetric",
     among: Literal["experience", "all"] = "all",
 ) -> Stream:
-    """Every class has the label of ``fraction`` of its training rows changed, once and for all visits.
+    """Change the label of ``fraction`` of the training samples of every class, equally for all visits.
 
-    ``symmetric``: to any other class, uniformly. ``pairwise``: to the next class, the last one to the first. Which rows
-    an experience holds does not change, nor do test labels; a larger fraction changes more rows and the same ones.
+    ``symmetric``: to any other class, uniformly. ``pairwise``: to the next class, and from the last class to the first.
+        The samples of an experience and the test labels do not change. A larger fraction changes additional samples.
 
     Args:
-        stream: Any.
-        fraction: Of the rows of each class, rounded; in [0, 1].
+        stream: Any stream.
+        fraction: Fraction of the samples of each class, rounded; in [0, 1].
         kind: See above.
-        among: ``all``: any class of the data set may be the wrong one, also one that was not met before.
-            ``experience``: only classes that occur in the same experience, for streams whose classes come in fixed
-            groups. This goes through the whole stream once.
+        among: Which classes the wrong label may be. ``all``: any class of the data set, also one that was not met
+            before. ``experience``: only classes of the same experience, for streams whose classes come in fixed groups;
+            this reads the whole stream once.
 
     Raises:
-        Refused: A fraction outside [0, 1]; ``all`` where labels have a meaning within their task only; ``experience``
-            where a class occurs beside different classes, or nowhere beside another one.
+        Refused: The fraction is outside [0, 1]; ``all`` is given and labels have a meaning only within their task; or
+            ``experience`` is given and a class occurs together with changing classes, or always alone.
 
     Source: van Rooyen et al. 2015 (arXiv 1505.07634), symmetric; Han et al. 2018 (arXiv 1804.06872), pair flipping.
     """
@@ -57,9 +57,9 @@ def label_noise(
 
 @dataclass(frozen=True, eq=False)
 class _Relabelled:
-    """Builds experience i: its rows as they were, its classes as they are called now."""
+    """Build experience i with the same samples, and the classes of the new labels."""
 
-    noisy: Stream  # builds experiences from the labels before
+    noisy: Stream  # builds experiences from the original labels
 
     def __call__(self, i: int) -> Experience:
         experience = self.noisy.build(i)
@@ -68,9 +68,9 @@ class _Relabelled:
 
 
 def _noisy(y: Index, groups: list[Index], fraction: float, kind: str, seed: int, why: str) -> Index:
-    """Labels (N,) after the noise; each class of ``groups`` is taken for another one of its group."""
+    """Return the labels (N,) with noise; each class of ``groups`` is replaced by another class of its group."""
     wrong = chosen(y, fraction, Generator(seed, why))
-    steps = Generator(seed, f"{why}/steps").uniform(len(y))  # which of the others, for every row
+    steps = Generator(seed, f"{why}/steps").uniform(len(y))  # index among the other classes, for every sample
     noisy = np.array(y)
     for group in groups:
         place = np.full(int(y.max()) + 1, -1)
@@ -82,13 +82,13 @@ def _noisy(y: Index, groups: list[Index], fraction: float, kind: str, seed: int,
 
 
 def _all(stream: Stream) -> list[Index]:
-    """All classes as one group."""
+    """Return all classes as one group."""
     everything = np.arange(stream.dataset.n_classes)
     for task in stream.tasks:
         units = everything if stream.label_map is None else stream.label_map[task.view]
         if units.min() < 0 or (stream.task_labels and not set(units.tolist()) <= set(task.classes)):
             raise Refused(
-                f"label_noise: among = 'all' would call rows of task {task.name!r} by classes that have no output in "
+                f"label_noise: among = 'all' would give samples of task {task.name!r} classes that have no output in "
                 "it; choose among = 'experience'",
                 "among",
             )
@@ -96,7 +96,7 @@ def _all(stream: Stream) -> list[Index]:
 
 
 def _groups(stream: Stream) -> list[Index]:
-    """The classes that occur together, where every class always has the same company."""
+    """Return the groups of classes that occur together, if every class always occurs with the same classes."""
     company: dict[int, tuple[int, ...]] = {}
     for experience in stream:
         count = np.bincount(stream.dataset.train.y[experience.rows], minlength=stream.dataset.n_classes)
@@ -111,7 +111,7 @@ def _groups(stream: Stream) -> list[Index]:
     groups = sorted(set(company.values()))
     if all(len(group) == 1 for group in groups):
         raise Refused(
-            "label_noise: among = 'experience' finds no other class to take one for, since every experience holds a "
+            "label_noise: among = 'experience' finds no other class for a wrong label, since every experience holds a "
             "single class; choose among = 'all'",
             "among",
         )

@@ -1,4 +1,4 @@
-"""How often a task comes back, by how long ago it was: weights of lags, schedules from them, and the exponent in one.
+"""Lags between visits of a task: their weights, schedules from weights, and the fitted exponent of a power law.
 
 Letters: T tasks, E experiences.
 """
@@ -17,22 +17,22 @@ from clbench.scenarios.schedules import Floats
 
 Schedule = Literal["power_law", "exponential", "uniform", "last", "first", "log_uniform", "none"]
 DECAYING = ("power_law", "exponential", "uniform")
-"""Schedules by which tasks may perform themselves."""
+"""Schedules that can decide by themselves which task comes next."""
 STEEPEST = 200.0
-"""Largest exponent that is told from an infinite one."""
+"""Largest exponent that is distinguished from an infinite one."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How much a lag weighs; see ``clbench.scenarios.power_law``.
+    """Compute the weight of a lag; see ``clbench.scenarios.power_law``.
 
     Args:
-        schedule: Which weights.
-        alpha, t0: Of the power law.
-        beta: Of the exponential.
+        schedule: Name of the weight function.
+        alpha, t0: Parameters of the power law.
+        beta: Parameter of the exponential.
 
     Raises:
-        Refused: One of them is out of range.
+        Refused: A parameter is out of range.
     """
 
     schedule: str
@@ -47,7 +47,7 @@ class Weights:
                 raise Refused(f"{name} = {value} is out of range; give a number {low} 0", name)
 
     def __call__(self, lags: Index) -> Floats:
-        """Weights (n,) of lags (n,) of at least 1, the largest of them 1."""
+        """Return weights (n,) of lags (n,) of at least 1; the largest weight is 1."""
         weights: Floats
         if self.schedule == "power_law":
             weights = ((lags + self.t0) / (lags.min() + self.t0)) ** -self.alpha
@@ -62,25 +62,25 @@ class Weights:
         return weights
 
     def describe(self) -> dict[str, Any]:
-        """The schedule and the numbers that it uses."""
+        """Return the schedule and the parameters that it uses."""
         used = {"power_law": {"alpha": self.alpha, "t0": self.t0}, "exponential": {"beta": self.beta}}
         return {"schedule": self.schedule, **used.get(self.schedule, {})}
 
 
 def largest_remainder(weights: Floats, total: int) -> Index:
-    """Whole numbers that add up to ``total`` and are proportional to ``weights``, each to less than 1.
+    """Round weights to integers that add up to ``total`` and differ from exact proportions by less than 1.
 
     Args:
         weights: (n,) non-negative, not all zero.
-        total: At least 0.
+        total: Sum of the integers, at least 0.
 
     Returns:
-        (n,) int64. Equal remainders are served from the last entry to the first.
+        (n,) int64. Among equal remainders, later entries are rounded up first.
 
     Source: Hamilton's method of apportionment.
     """
     share = total * (weights / weights.sum())
-    # Rounded to 9 decimals, so that the last bit of a power, which libraries may disagree on, decides nothing.
+    # Rounded to 9 decimals, so that the last bit of a power, which differs between libraries, has no effect.
     whole: Index = np.floor(share + 1e-9).astype(np.int64)
     remainder = np.round(share - whole, 9)
     last_first = np.lexsort((-np.arange(len(share)), -remainder))
@@ -89,7 +89,8 @@ def largest_remainder(weights: Floats, total: int) -> Index:
 
 
 def perform(seed: int, weights: Weights, *, tasks: int, blocks: int, enter_every: int, floor: float) -> Index:
-    """The task of each block, (blocks,); one uniform number decides one block. See ``clbench.scenarios.power_law``."""
+    """Draw the task of each block, (blocks,), from one uniform number per block. See
+    ``clbench.scenarios.power_law``."""
     uniforms = Generator(seed, "stream/schedule").uniform(blocks)
     performed = np.empty(blocks, dtype=np.int64)
     last = np.empty(tasks, dtype=np.int64)
@@ -109,20 +110,20 @@ def perform(seed: int, weights: Weights, *, tasks: int, blocks: int, enter_every
 
 
 def frequency_by_lag(stream: Stream) -> tuple[Index, Floats]:
-    """How often tasks recur at each lag, as a multiple of how often they recur at lag 1.
+    """Return how often tasks recur at each lag, as a multiple of how often they recur at lag 1.
 
-    Each lag is compared with lag 1 over the experiences in which a task stood at that lag. The number of competing
-    tasks, which changes along the stream, then cancels: under a schedule of weights w the expectation is w(l) / w(1).
+    Each lag is compared with lag 1 over the experiences in which a task has that lag. The number of competing tasks,
+    which changes along the stream, then cancels. Under a schedule with weights w the expectation is w(l) / w(1).
 
     Args:
-        stream: Of scenario ``power_law``. The lag of a task is the number of phases since it was introduced, or of
-            blocks since it was performed.
+        stream: A stream of scenario ``power_law``. The lag of a task is the number of phases since its introduction, or
+            of blocks since its last visit.
 
     Returns:
-        Lags (L,) that occurred, ascending, and frequencies (L,), NaN where lag 1 itself was never chosen.
+        Lags (L,) that occurred, ascending, and frequencies (L,); NaN if lag 1 itself was never chosen.
 
     Raises:
-        Refused: Another scenario.
+        Refused: The stream has another scenario.
     """
     lags, chosen = _occasions(stream)
     nearest = np.where(lags == 1, chosen, 0).sum(axis=1, keepdims=True)  # (E, 1)
@@ -135,19 +136,19 @@ def frequency_by_lag(stream: Stream) -> tuple[Index, Floats]:
 
 
 def fitted_exponent(stream: Stream) -> float:
-    """The exponent alpha under which what a stream rehearsed, or chose to perform, is most likely.
+    """Return the exponent alpha that maximises the likelihood of the tasks that a stream rehearsed or visited.
 
-    Maximises the sum over experiences and recurring rows of log((l + t0)^-alpha / Σ over old tasks of (l + t0)^-alpha);
-    t0 is the stream's own, 0 where its schedule has none.
+    It maximises the sum over experiences and recurring samples of log((l + t0)^-alpha / Σ over old tasks of (l +
+    t0)^-alpha). t0 is the stream's own, or 0 if its schedule has none.
 
     Args:
-        stream: Of scenario ``power_law``, under any schedule.
+        stream: A stream of scenario ``power_law``, with any schedule.
 
     Returns:
-        alpha; infinite where only the smallest lag recurs, NaN where there was no choice.
+        alpha; infinite if only the smallest lag recurs, NaN if there was never a choice.
 
     Raises:
-        Refused: Another scenario.
+        Refused: The stream has another scenario.
     """
     from scipy.optimize import brentq
 
@@ -157,7 +158,8 @@ def fitted_exponent(stream: Stream) -> float:
     total = chosen.sum(axis=1)  # (E,)
 
     def slope(alpha: float) -> float:
-        """Derivative of the log-likelihood: expected minus observed logarithms of lags, falling in alpha."""
+        """Return the derivative of the log-likelihood: expected minus observed logarithms of lags. It decreases with
+        alpha."""
         shifted = -alpha * x
         shifted = np.where(old, shifted - np.where(old, shifted, -np.inf).max(axis=1, initial=-1e9)[:, None], -np.inf)
         p = np.exp(shifted)
@@ -172,7 +174,7 @@ def fitted_exponent(stream: Stream) -> float:
 
 
 def _occasions(stream: Stream) -> tuple[Index, Index]:
-    """Lag of each task in each experience, 0 where it could not recur, and how much of it did, (E, T) both."""
+    """Return the lag of each task in each experience, 0 if it could not recur, and its amount, both (E, T)."""
     of = getattr(stream.build, "occasions", None)
     if of is None:
         raise Refused(f"lags are defined on streams of scenario 'power_law', and this one is {stream.name!r}")

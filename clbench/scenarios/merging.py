@@ -1,4 +1,4 @@
-"""What is seen of a stream: by upper bounds all of it at once or all of it so far, else some of its experiences.
+"""Merged streams for upper bounds: all data at once, or all data so far; and streams of some experiences only.
 Evaluation tasks stay the same."""
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from clbench.core.types import Experience, Index, Stream
 
 
 def merged(stream: Stream) -> Stream:
-    """The whole stream as one experience; a row that the stream shows n times is in it n times.
+    """Merge the whole stream into one experience; it holds a sample as often as the stream does.
 
-    Where the world drifts, tasks are evaluated as they are at the end; rows keep the labels that they had, so this
-    is no upper bound there.
+    If the distribution drifts, tasks are evaluated as they are at the end. Samples keep their original labels, so that
+    training on the merged stream is no upper bound there.
     """
     last = stream.task_views(len(stream) - 1)
     return replace(
@@ -28,12 +28,12 @@ def merged(stream: Stream) -> Stream:
 
 
 def accumulated(stream: Stream) -> Stream:
-    """Experience i holds the rows of experiences 0 to i."""
+    """Return a stream whose experience i holds the samples of experiences 0 to i."""
     return replace(stream, build=lambda i: _union(i, stream[: i + 1]), description=_note(stream, "accumulated"))
 
 
 def only(stream: Stream, places: list[int]) -> Stream:
-    """A stream of some of the experiences of another."""
+    """Return a stream of some of the experiences of another stream."""
     return replace(stream, length=len(places), build=lambda number: stream.build(places[number]))
 
 

@@ -1,4 +1,4 @@
-"""Online: a single pass in a given order, over the same distribution in pieces or over groups of classes."""
+"""Online: a single pass in a fixed order, either i.i.d. in parts or over groups of classes."""
 
 from __future__ import annotations
 
@@ -28,33 +28,35 @@ def online(
     output: Output = "seen",
     boundaries: bool = True,
 ) -> Stream:
-    """A stream in which every training row occurs once: data-incremental, or class-incremental in finer pieces.
+    """Generate a stream in which every training sample occurs once: data-incremental, or class-incremental in finer
+    parts.
 
-    ``iid``: all rows in a random order, cut into E equal pieces, so that only the amount of data grows. ``class``: the
-    classes are dealt out over groups as in ``split``, and every group is cut into E / groups equal pieces. Rows are met
-    in one order; ``training.batch_size`` says how many at a time, and a single pass is ``training.epochs: 1``.
+    ``iid``: All samples in a random order, divided into E equal parts, so that only the amount of data grows.
+    ``class``: The classes are distributed over groups as in ``split``, and every group is divided into E / groups equal
+    parts. Samples come in one order. ``training.batch_size`` sets the number of samples per step, and a single pass is
+    ``training.epochs: 1``.
 
     Args:
-        dataset: Where the rows live; C classes.
-        seed: Decides the order of the classes, which rows a long tail keeps, and the order of the rows.
+        dataset: The data set, with C classes.
+        seed: Determines the order of the classes, the samples that a long tail keeps, and the order of the samples.
         kind: See above.
-        experiences: Number of pieces E.
-        groups: Number of groups of classes, 1 to C, a divisor of E; by default E. For ``class`` only.
-        long_tail: Imbalance ρ of the training rows, at least 1: the i-th class in an order drawn for this has
-            ⌊n_max ρ^(-i / (C - 1))⌋ rows, n_max being the largest number that every class can serve. 1 makes classes
-            equal; by default all rows stay. Test rows stay as they are.
-        shuffled: Whether the rows of an experience are met in a fresh order on every pass, not in the stream's own.
+        experiences: Number of experiences E.
+        groups: Number of groups of classes, 1 to C, a divisor of E; by default E. Only for ``class``.
+        long_tail: Imbalance ρ of the training samples, at least 1. The i-th class in a random order has ⌊n_max ρ^(-i /
+            (C - 1))⌋ samples; n_max is the largest number for which every class has enough samples. 1 makes classes
+            equal; by default all samples stay. Test samples stay unchanged.
+        shuffled: Whether the samples of an experience come in a new order in every pass, instead of the stream's order.
         tasks: What is evaluated: ``all`` classes together (the default of ``iid``), single ``classes``, or the
             ``groups`` (the default of ``class``).
-        output: Which units compete: ``seen`` so far, or ``all``.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: A class without rows, groups that do not fit, a tail that leaves a class empty, or fewer rows than
-            pieces.
+        Refused: A class has no samples, the groups do not fit, the tail leaves a class empty, or there are fewer
+            samples than experiences.
 
-    Source: Aljundi et al. 2019 (arXiv 1908.04742): one pass over a stream. Cui et al. 2019 (arXiv
-    1901.05555): exponential class sizes; there n_max is the size that all classes have.
+    Source: Aljundi et al. 2019 (arXiv 1908.04742): one pass over a stream. Cui et al. 2019 (arXiv 1901.05555):
+        exponential class sizes; there, n_max is the size of all classes.
     """
     choose("kind", kind, ("iid", "class"))
     shared = common(setting="class", output=output, task_labels=False, boundaries=boundaries)
@@ -92,7 +94,8 @@ def online(
 
 
 def _members(dataset: Dataset, seed: int, kind: str, experiences: int, groups: int | None) -> list[Index]:
-    """The classes of each group, in the order in which they are met; one group where the pieces are alike."""
+    """Return the classes of each group, in the order of the stream; one group if all parts have the same
+    distribution."""
     n_classes = dataset.n_classes
     order = Generator(seed, "stream").permutation(n_classes)
     if kind == "iid":
@@ -111,7 +114,7 @@ def _members(dataset: Dataset, seed: int, kind: str, experiences: int, groups: i
 
 
 def _kept(dataset: Dataset, seed: int, long_tail: float | None) -> tuple[Index, Index]:
-    """The training rows that stay, ascending, and how many of each class, (C,)."""
+    """Return the training samples that stay, ascending, and their number in each class, (C,)."""
     y, n_classes = dataset.train.y, dataset.n_classes
     counts = np.bincount(y, minlength=n_classes)
     if long_tail is None:
@@ -125,8 +128,9 @@ def _kept(dataset: Dataset, seed: int, long_tail: float | None) -> tuple[Index, 
     sizes = np.minimum(np.floor(n_max * share + 1e-9).astype(np.int64), counts)
     if sizes.min() == 0:
         raise Refused(
-            f"long_tail = {long_tail} leaves no training rows of class {dataset.class_names[int(sizes.argmin())]!r}: "
-            f"the largest class of {dataset.name!r} would have {int(n_max)}; choose at most {int(n_max)}",
+            f"long_tail = {long_tail} leaves no training samples of class "
+            f"{dataset.class_names[int(sizes.argmin())]!r}: the largest class of {dataset.name!r} "
+            f"would have {int(n_max)}; choose at most {int(n_max)}",
             "long_tail",
         )
     kept = []
@@ -137,7 +141,7 @@ def _kept(dataset: Dataset, seed: int, long_tail: float | None) -> tuple[Index, 
 
 
 def _by_group(dataset: Dataset, rows: Index, members: list[Index], pieces: int) -> tuple[Index, Index]:
-    """Rows group by group in the order they have, and where the pieces of each group begin and end."""
+    """Return the samples group by group in their order, and the boundaries of the parts of each group."""
     group_of = np.empty(dataset.n_classes, dtype=np.int64)
     for g, group in enumerate(members):
         group_of[group] = g

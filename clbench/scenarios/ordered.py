@@ -1,4 +1,4 @@
-"""What streams share whose order is their point: one sequence of rows, cut into experiences; tasks made of classes."""
+"""Ordered streams: one sequence of samples, divided into experiences, with tasks made of classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clbench.scenarios.shared_settings import Common
 
 
 def choose(name: str, value: str, known: Sequence[str]) -> str:
-    """``value``, where it is one of ``known``.
+    """Return ``value`` if it is one of ``known``.
 
     Raises:
         Refused: It is not.
@@ -26,33 +26,35 @@ def choose(name: str, value: str, known: Sequence[str]) -> str:
 
 
 def check_classes(dataset: Dataset) -> None:
-    """Every class has rows to learn from and rows to be tested on.
+    """Check that every class has training samples and test samples.
 
     Raises:
-        Refused: One has not.
+        Refused: A class has none.
     """
     for split_name, rows in (("training", dataset.train), ("test", dataset.test)):
         missing = np.flatnonzero(np.bincount(rows.y, minlength=dataset.n_classes) == 0)
         if len(missing):
             raise Refused(
-                f"{dataset.name!r} has no {split_name} rows of classes {missing.tolist()}, and here each class counts; "
-                "remove these classes from the data"
+                f"{dataset.name!r} has no {split_name} samples of classes {missing.tolist()}, and here each class "
+                "counts; remove these classes from the data"
             )
 
 
 def even(total: int, parts: int, what: str = "experiences") -> Index:
-    """Where ``total`` rows are cut into ``parts`` as even as can be, shape (parts + 1,); the first take the remainder.
+    """Divide ``total`` samples into ``parts`` of equal size, and return their boundaries (parts + 1,).
+
+    If there is a remainder, the first parts are one longer.
 
     Args:
-        total: Rows there are.
-        parts: Pieces wanted, at least 1.
-        what: What asked for them, for the message.
+        total: Number of samples.
+        parts: Number of parts, at least 1.
+        what: The setting that asks for them, for the message.
 
     Raises:
-        Refused: Fewer rows than pieces.
+        Refused: There are fewer samples than parts.
     """
     if not 1 <= parts <= total:
-        raise Refused(f"{what} = {parts} is not possible with {total} rows to cut; ask for 1 to {total}")
+        raise Refused(f"{what} = {parts} is not possible with {total} samples; ask for 1 to {total}")
     sizes = np.full(parts, total // parts, dtype=np.int64)
     sizes[: total % parts] += 1
     return np.concatenate([[0], np.cumsum(sizes)])
@@ -62,13 +64,13 @@ def even(total: int, parts: int, what: str = "experiences") -> Index:
 
 
 def whole_task(dataset: Dataset) -> tuple[Task, ...]:
-    """One task: all test rows."""
+    """Return one task with all test samples."""
     rows = np.arange(len(dataset.test), dtype=np.int64)
     return (Task(0, "all classes", rows, tuple(int(c) for c in np.unique(dataset.test.y))),)
 
 
 def group_tasks(dataset: Dataset, groups: Sequence[Index]) -> tuple[Task, ...]:
-    """One task per group of classes: the test rows of those classes."""
+    """Return one task per group of classes, with the test samples of those classes."""
     task_of = task_of_class(groups, dataset.n_classes)[dataset.test.y]  # (n,)
     return tuple(
         Task(
@@ -82,17 +84,17 @@ def group_tasks(dataset: Dataset, groups: Sequence[Index]) -> tuple[Task, ...]:
 
 
 def class_tasks(dataset: Dataset) -> tuple[Task, ...]:
-    """One task per class, in the order of the classes."""
+    """Return one task per class, in the order of the classes."""
     return group_tasks(dataset, singles(dataset))
 
 
 def singles(dataset: Dataset) -> list[Index]:
-    """Every class as a group of its own."""
+    """Return every class as a group of its own."""
     return [np.array([c], dtype=np.int64) for c in range(dataset.n_classes)]
 
 
 def task_of_class(groups: Sequence[Index], n_classes: int) -> Index:
-    """(C,) group that each class belongs to; every class belongs to one."""
+    """Return the group (C,) of each class; every class belongs to one."""
     task_of = np.full(n_classes, -1, dtype=np.int64)
     for t, group in enumerate(groups):
         task_of[group] = t
@@ -104,15 +106,15 @@ def task_of_class(groups: Sequence[Index], n_classes: int) -> Index:
 
 @dataclass(frozen=True, eq=False)
 class OrderedExperiences:
-    """Builds experience i: rows ``bounds[i]`` to ``bounds[i + 1]`` of one sequence.
+    """Build experience i: the samples ``bounds[i]`` to ``bounds[i + 1]`` of one sequence.
 
     Args:
-        train: The training rows.
-        sequence: (L,) training rows in the order in which they are met; 4 bytes each.
-        bounds: (E + 1,) where the experiences begin and end.
+        train: The training samples.
+        sequence: (L,) indices of training samples in the order of the stream; 4 bytes each.
+        bounds: (E + 1,) boundaries of the experiences in the sequence.
         task_of: (C,) task of each class.
-        boundary: Whether beginnings and ends are visible to the strategy.
-        shuffled: Whether rows are met in a fresh order on every pass.
+        boundary: Whether the strategy sees beginnings and ends.
+        shuffled: Whether samples come in a new order in every pass.
     """
 
     train: Rows
@@ -149,17 +151,18 @@ def ordered_stream(
     description: dict[str, Any],
     shuffled: bool = False,
 ) -> Stream:
-    """A stream of one sequence of training rows, labels as they are, and tasks made of classes.
+    """Return a stream of one sequence of training samples, with original labels and tasks made of classes.
 
     Args:
-        dataset: Where the rows live.
-        seed: The stream's seed.
-        sequence: (L,) training rows in the order in which they are met.
-        bounds: (E + 1,) where the experiences begin and end.
-        groups: The classes of each task; ``None`` for one task of all test rows.
+        dataset: The data set that holds the samples.
+        seed: The seed of the stream.
+        sequence: (L,) indices of training samples in the order of the stream.
+        bounds: (E + 1,) boundaries of the experiences in the sequence.
+        groups: The classes of each task; ``None`` for one task with all test samples.
         shared: The common settings.
-        description: ``scenario`` and its own settings, and what was realised, JSON-able.
-        shuffled: Whether an experience's rows are met in a fresh order on every pass, not in the sequence's.
+        description: ``scenario``, its own settings, and realised values, JSON-able.
+        shuffled: Whether the samples of an experience come in a new order in every pass, instead of the sequence's
+            order.
     """
     task_of = np.zeros(dataset.n_classes, np.int64) if groups is None else task_of_class(groups, dataset.n_classes)
     return Stream(

@@ -1,4 +1,4 @@
-"""Permuted: every experience shows all classes under its own fixed order of the input features."""
+"""Permuted: every experience shows all classes with its own fixed permutation of the input features."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def permuted(
     task_labels: bool | None = None,
     boundaries: bool = True,
 ) -> Stream:
-    """A stream in which experience i shows the data with its F input features in the i-th of E drawn orders.
+    """Generate a stream in which experience i shows the data with its F input features in the i-th of E permutations.
 
     Args:
-        dataset: Where the rows live; C classes, F features in a row (all pixels of all channels).
-        seed: Decides the orders of the features and, with ``rows_per_experience``, the rows.
-        setting: ``domain``: the same C output units throughout; ``task`` and ``class``: C units of its own for every
-            order, E * C in all, the task revealed or hidden.
-        experiences: Number of orders E, at least 1.
-        first_identity: Whether the first order is the identity, that is, the data as it comes.
-        rows_per_experience: How many training rows each experience has, drawn uniformly without replacement and anew
+        dataset: The data set, with C classes and F features in a sample (all pixels of all channels).
+        seed: Determines the permutations and, with ``rows_per_experience``, the samples.
+        setting: ``domain``: the same C output units throughout. ``task`` and ``class``: C units for each permutation, E
+            * C in all, with the task revealed or hidden.
+        experiences: Number of permutations E, at least 1.
+        first_identity: Whether the first permutation is the identity, that is, the unchanged data.
+        rows_per_experience: Training samples of each experience, drawn uniformly without replacement and independently
             for each experience; by default all.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        task_labels: Whether the task of a row is revealed; by default in the task setting only.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a sample is revealed; by default only in the task setting.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: No experience, or a number of rows that the data set does not have.
+        Refused: ``experiences`` is below 1, or the data set has too few samples.
 
     Source: Goodfellow et al. 2013 (arXiv 1312.6211), section 5.1; settings after van de Ven et al. 2022.
     """
@@ -46,7 +46,7 @@ def permuted(
     shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
     features = int(np.prod(dataset.shape))
     draw = Generator(seed, "stream")
-    # The first order is drawn and then replaced, so that the others do not depend on first_identity.
+    # The first permutation is drawn and then replaced, so that the others do not depend on first_identity.
     orders = np.stack([draw.permutation(features) for _ in range(check_experiences(experiences))])  # (E, F)
     if first_identity:
         orders[0] = np.arange(features)

@@ -1,4 +1,4 @@
-"""Power law: old tasks come back the less often the longer ago they were, over any family of tasks."""
+"""Power law: the longer ago a task was met, the less often it recurs; for several families of tasks."""
 
 from __future__ import annotations
 
@@ -41,52 +41,54 @@ def power_law(
     task_labels: bool | None = None,
     boundaries: bool = True,
 ) -> Stream:
-    """A stream in which tasks recur with a frequency that decays with the time since they were met.
+    """Generate a stream in which tasks recur with a frequency that decays with the time since they were met.
 
-    ``phases``: experience t introduces task t and rehearses R = round(rehearsal * rows of the new task) rows of tasks
-    j < t, in proportion to the weight of their lag t - j since they were introduced, rounded by largest remainders. R
-    is the same under every schedule (but 0 under ``none``).
+    ``phases``: Experience t introduces task t and rehearses R = round(rehearsal * samples of the new task) samples of
+    tasks j < t. They are shared in proportion to the weight of the lag t - j since the introduction of task j, rounded
+    by largest remainders. R is equal for all schedules (except 0 for ``none``).
 
-    ``self``: each experience is a block of one task; the task is drawn in proportion to the weight of the time since it
-    was last performed, which then starts anew, so that frequent tasks reinforce themselves; task j enters, and is
-    performed, at block j * enter_every.
+    ``self``: Each experience is a block of one task. The task is drawn in proportion to the weight of the time since
+    its last block, so that frequent tasks reinforce themselves. Task j enters with block j * enter_every, which is a
+    block of this task.
 
-    Weights of a lag l >= 1: (l + t0)^-alpha (``power_law``), exp(-l / beta) (``exponential``), alike (``uniform``), the
-    smallest lag only (``last``), the largest only (``first``), log((l + 1) / l), which spreads the logarithm of the lag
-    evenly (``log_uniform``), nothing (``none``).
+    Weights of a lag l >= 1: (l + t0)^-alpha (``power_law``), exp(-l / beta) (``exponential``), equal weights
+    (``uniform``), only the smallest lag (``last``), only the largest lag (``first``), log((l + 1) / l), which
+    distributes the logarithm of the lag evenly (``log_uniform``), no rehearsal (``none``).
 
     Args:
-        dataset: Where the rows live.
-        seed: Decides the tasks, as in scenario ``over``, the rows, and which task performs itself.
-        over: Where the tasks come from: orders of the features, angles (even, below 180 degrees), or groups of classes
-            (in drawn order), the same as in the scenarios ``permuted``, ``rotated`` and ``split``.
-        tasks: How many, at least 1.
+        dataset: The data set that holds the samples.
+        seed: Determines the tasks (as in scenario ``over``), the samples, and the order of blocks in mode ``self``.
+        over: The origin of the tasks, as in the scenarios ``permuted``, ``rotated`` and ``split``: permutations of the
+            features, angles (even, below 180 degrees), or groups of classes (in random order).
+        tasks: Number of tasks, at least 1.
         setting: As in scenario ``over``; by default ``domain``, or ``class`` over ``split``.
         mode: ``phases`` or ``self``.
-        schedule: The weights; ``self`` takes power_law, exponential and uniform.
-        alpha: Exponent of the power law, at least 0, which is uniform.
+        schedule: The weights. Mode ``self`` takes power_law, exponential and uniform.
+        alpha: Exponent of the power law, at least 0; 0 is uniform.
         t0: Shift of the power law, at least 0.
         beta: Decay length of the exponential, above 0.
-        rehearsal: Rehearsed rows per new row in phases, at least 0.
-        new_rows: Rows of the new task in phases, drawn without replacement; by default all.
-        keep: Where phases rehearse from. By default all rows of an old task, drawn anew in each phase. A number: that
-            many rows in total, of those that were shown, shared equally by the old tasks, so that the rows of one task
-            only become fewer. Rows are drawn without replacement within a phase; where more are wanted than there are,
-            each occurs equally often, or once more.
-        blocks: Number of blocks in ``self``.
-        block_rows: Rows of a block in ``self``, drawn without replacement and anew for each block; by default all.
-        enter_every: Blocks from the entry of one task to that of the next in ``self``, at least 1.
-        floor: In [0, 1]: with this probability the task of a block in ``self`` is drawn uniformly instead.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        task_labels: Whether the task of a row is revealed; by default in the task setting only.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        rehearsal: Rehearsed samples per new sample in phases, at least 0.
+        new_rows: Samples of the new task in phases, drawn without replacement; by default all.
+        keep: Which samples phases can rehearse. By default all samples of an old task, drawn independently in each
+            phase. With a number: so many samples in total, from those already shown, shared equally by the old tasks;
+            the samples of one task only become fewer. Samples are drawn without replacement within a phase. If more are
+            needed than exist, each occurs equally often, or once more.
+        blocks: Number of blocks in mode ``self``.
+        block_rows: Samples of a block in mode ``self``, drawn without replacement and independently for each block; by
+            default all.
+        enter_every: Blocks from the entry of one task to the entry of the next in mode ``self``, at least 1.
+        floor: Probability in [0, 1] with which the task of a block in mode ``self`` is drawn uniformly instead.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a sample is revealed; by default only in the task setting.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: Impossible tasks, settings out of range or of the other mode, more rows than there are, fewer kept
-            rows than old tasks, or blocks that end before every task has entered.
+        Refused: The tasks are impossible, settings are out of range or belong to the other mode, the data set has too
+            few samples, fewer samples are kept than there are old tasks, or the blocks end before every task has
+            entered.
 
-    Source: Gandhi et al. 2024 (arXiv 2401.10393), in the clean form of both of its ideas: the schedule of the authors'
-        earlier code is alpha = 5.6 and t0 = 10 with its own budget, and its rows come from all data of a task.
+    Source: Gandhi et al. 2024 (arXiv 2401.10393), with both of its ideas in general form. The schedule of the authors'
+        earlier code is alpha = 5.6 and t0 = 10 with a budget of its own, and its samples come from all data of a task.
     """
     families: dict[str, Any] = {"permuted": permuted, "rotated": rotated, "split": split}
     for name, value, known in (
@@ -137,11 +139,11 @@ def power_law(
 
 @dataclass(frozen=True, eq=False)
 class _Phases:
-    """Builds phase t: task t and rows of the tasks before it."""
+    """Build phase t: task t, and samples of earlier tasks."""
 
-    base: Stream  # experience j holds all rows of task j
+    base: Stream  # experience j holds all samples of task j
     weights: Weights
-    sizes: Index  # (T,) rows of each task
+    sizes: Index  # (T,) number of samples of each task
     rehearsal: float
     new_rows: int | None
     keep: int | None
@@ -150,7 +152,7 @@ class _Phases:
         return len(self.sizes)
 
     def counts(self, t: int) -> Index:
-        """Rows of each task in phase t, (T,)."""
+        """Return the number of samples of each task in phase t, (T,)."""
         counts = np.zeros_like(self.sizes)
         counts[t] = self.sizes[t] if self.new_rows is None else self.new_rows
         budget = 0 if self.weights.schedule == "none" else round(self.rehearsal * int(counts[t]))
@@ -159,7 +161,8 @@ class _Phases:
         return counts
 
     def occasions(self) -> tuple[Index, Index]:
-        """Lag of each task in each phase, 0 where it is not old, and its rehearsed rows, (E, T) both."""
+        """Return the lag of each task in each phase, 0 if it is not old, and its number of rehearsed samples, both (E,
+        T)."""
         position = np.arange(len(self))
         lags = (position[:, None] - position).clip(min=0)
         return lags, np.stack([self.counts(t) for t in range(len(self))]) * (lags > 0)
@@ -177,7 +180,7 @@ class _Phases:
         return _experience(t, groups, self.base)
 
     def _shown(self, j: int) -> Index:
-        """Rows of task j when it is new."""
+        """Return the samples of task j in its own phase."""
         rows: Index = self.base[j].rows
         if self.new_rows is None:
             return rows
@@ -185,7 +188,8 @@ class _Phases:
         return drawn
 
     def _kept(self, j: int, t: int) -> Index:
-        """Rows of task j that are left in phase t: each phase keeps the first ones of the phase before."""
+        """Return the samples of task j that are kept in phase t; each phase keeps the first ones of the phase
+        before."""
         assert self.keep is not None
         share = self.keep // t + (j < self.keep % t)
         shown = self._shown(j)
@@ -198,12 +202,12 @@ def _phases(base: Stream, weights: Weights, *, rehearsal: float, new_rows: int |
     _check_rows("new_rows", new_rows, sizes, base)
     if not (np.isfinite(rehearsal) and rehearsal >= 0):
         raise Refused(
-            f"rehearsal = {rehearsal} is out of range; give rehearsed rows per new row, at least 0", "rehearsal"
+            f"rehearsal = {rehearsal} is out of range; give rehearsed samples per new sample, at least 0", "rehearsal"
         )
     if keep is not None and keep < max(1, len(base) - 1):
         raise Refused(
-            f"keep = {keep} rows cannot be shared by up to {len(base) - 1} old tasks; keep at least one for each, or "
-            "leave it out for all rows",
+            f"keep = {keep} samples cannot be shared by up to {len(base) - 1} old tasks; keep at least one for each, "
+            "or leave it out for all samples",
             "keep",
         )
     return _Phases(base, weights, sizes, float(rehearsal), new_rows, keep)
@@ -214,7 +218,7 @@ def _phases(base: Stream, weights: Weights, *, rehearsal: float, new_rows: int |
 
 @dataclass(frozen=True, eq=False)
 class _Blocks:
-    """Builds block b: rows of the task performed in it."""
+    """Build block b: samples of its task."""
 
     base: Stream
     sizes: Index  # (T,)
@@ -226,20 +230,21 @@ class _Blocks:
         return len(self.performed)
 
     def counts(self, b: int) -> Index:
-        """Rows of each task in block b, (T,)."""
+        """Return the number of samples of each task in block b, (T,)."""
         counts = np.zeros_like(self.sizes)
         task = self.performed[b]
         counts[task] = self.sizes[task] if self.rows is None else self.rows
         return counts
 
     def occasions(self) -> tuple[Index, Index]:
-        """Blocks since each task was performed, 0 where it cannot be drawn, and whether it was drawn, (E, T) both."""
+        """Return the number of blocks since each task's last one, 0 if it cannot be drawn, and whether it is drawn,
+        both (E, T)."""
         blocks, tasks = np.arange(len(self)), len(self.sizes)
         done = self.performed[:, None] == np.arange(tasks)  # (E, T)
         last = np.maximum.accumulate(np.where(done, blocks[:, None], -1), axis=0)
         since = np.zeros_like(last)
         since[1:] = np.where(last[:-1] >= 0, blocks[1:, None] - last[:-1], 0)
-        since[: tasks * self.enter_every : self.enter_every] = 0  # a task that enters is not drawn
+        since[: tasks * self.enter_every : self.enter_every] = 0  # an entering task is not drawn
         return since, done * (since > 0)
 
     def __call__(self, b: int) -> Experience:
@@ -277,13 +282,13 @@ def _check_rows(name: str, wanted: int | None, sizes: Index, base: Stream) -> No
     if wanted is not None and not 1 <= wanted <= sizes.min():
         raise Refused(
             f"{name} = {wanted} is not possible: the smallest of {len(sizes)} tasks of {base.dataset.name!r} has "
-            f"{sizes.min()} training rows; ask for 1 to that many, or leave it out for all",
+            f"{sizes.min()} training samples; ask for 1 to that many, or leave it out for all",
             name,
         )
 
 
 def _experience(i: int, groups: dict[int, Index], base: Stream) -> Experience:
-    """One experience of rows (n,) of several tasks."""
+    """Return one experience with samples (n,) of several tasks."""
     parts = [base[j] for j in groups]
     sizes = [len(rows) for rows in groups.values()]
     rows = np.concatenate(list(groups.values()))  # (N,)

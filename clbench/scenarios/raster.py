@@ -1,7 +1,7 @@
-"""What occurs when in a stream, and after what lags: the numbers behind its pictures.
+"""The raster of a stream (what occurs when) and its lags, as numbers for plots.
 
-A stream of thousands of experiences is sampled. Letters: E experiences, N rows of one, R rows of the raster, K
-columns, L lags.
+A stream of thousands of experiences is sampled. Letters: E experiences, N samples of one experience, R rows of the
+raster, K columns, L lags.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ Floats = NDArray[np.float64]
 
 COLUMNS = 200
 SAMPLED = 4
-"""Experiences looked at for a column, where a column stands for more."""
+"""Largest number of experiences that are read for one column."""
 LAG_EXPERIENCES = 2000
-"""Experiences, from the first one on, from which lags are counted."""
+"""Number of experiences, from the first one on, for which lags are counted."""
 RECURRING = 0.02
-"""A stream recurs where more than this share of its visits comes after an absence."""
+"""Smallest share of visits that follow an absence, for a stream that recurs."""
 LAG_BINS = 24
-"""Lags are told one by one up to so many, and in bins of equal logarithmic width beyond."""
+"""Largest number of single lags; longer lags are put into bins of equal logarithmic width."""
 
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """What occurs when.
+    """Hold the share of each class, task or concept over time.
 
     Args:
-        by: What its rows are: ``class``, ``task`` or ``concept``.
-        names: One per row, R of them.
-        edges: (K + 1,) where columns begin and end, in experiences.
-        share: (R, K) share of the training rows of a column; columns sum to 1.
+        by: What the rows stand for: ``class``, ``task`` or ``concept``.
+        names: Names of the rows, R of them.
+        edges: (K + 1,) boundaries of the columns, in experiences.
+        share: (R, K) share of the training samples of a column; columns sum to 1.
     """
 
     by: str
@@ -48,16 +48,16 @@ class Raster:
 
 
 def raster(stream: Stream, *, columns: int = COLUMNS, by: By = "auto") -> Raster:
-    """Which class, task or concept occurs when.
+    """Return which class, task or concept occurs when.
 
-    Experiences that keep the order of their rows are cut into several columns where there is room. With more
-    experiences than columns, a column is the mean over up to four experiences spread over its stretch.
+    An experience that keeps the order of its samples is divided into several columns if there are few experiences. If
+    there are more experiences than columns, a column is the mean over up to four of its experiences.
 
     Args:
-        stream: Any.
-        columns: At most so many, at least 1.
-        by: Rows are classes of the data set, evaluation tasks, or concepts (which label map holds). ``auto`` takes
-            concepts where the world drifts, tasks where they are different views, else classes.
+        stream: Any stream.
+        columns: Largest number of columns, at least 1.
+        by: Rows are classes of the data set, evaluation tasks, or concepts (the current label map). ``auto`` takes
+            concepts if labels drift, tasks if they are different views, and classes otherwise.
     """
     by = _choose(stream) if by == "auto" else by
     names = _names(stream, by)
@@ -91,7 +91,7 @@ def _names(stream: Stream, by: str) -> tuple[str, ...]:
 
 
 def _items(stream: Stream, experience: Experience, by: str) -> Index:
-    """Row of the raster (N,) of each row of an experience."""
+    """Return the row of the raster (N,) for each sample of an experience."""
     if by == "class":
         return stream.dataset.train.y[experience.rows]
     return np.broadcast_to(np.asarray(experience.task if by == "task" else experience.view), len(experience))
@@ -102,7 +102,7 @@ def _share(items: Index, count: int) -> Floats:
 
 
 def _mean_share(stream: Stream, by: str, count: int, start: int, stop: int) -> Floats:
-    """Mean share (R,) over up to four experiences of a stretch."""
+    """Return the mean share (R,) over up to four experiences of a range."""
     chosen = np.unique(np.linspace(start, stop - 1, min(SAMPLED, stop - start)).round().astype(int))
     mean: Floats = np.mean([_share(_items(stream, stream.build(int(i)), by), count) for i in chosen], axis=0)
     return mean
@@ -113,13 +113,13 @@ def _mean_share(stream: Stream, by: str, count: int, start: int, stop: int) -> F
 
 @dataclass(frozen=True, eq=False)
 class Lags:
-    """How often classes or tasks come back after how long.
+    """Hold how often classes or tasks recur after each lag.
 
     Args:
-        lag: (L,) lags, at least 1; means of bins where there are many.
-        frequency: (L,) how often they come back at it, as a multiple of how often at lag 1 in the same experiences.
-        exponent: alpha of the most likely power law (lag + t0)^-alpha; infinite where only lag 1 comes back.
-        t0: The stream's own, 0 where it has none.
+        lag: (L,) lags, at least 1; means of bins for long lags.
+        frequency: (L,) how often they recur at that lag, as a multiple of how often at lag 1 in the same experiences.
+        exponent: alpha of the most likely power law (lag + t0)^-alpha; infinite if only lag 1 recurs.
+        t0: The stream's own t0, or 0 if it has none.
     """
 
     lag: Floats
@@ -129,12 +129,12 @@ class Lags:
 
 
 def lags(stream: Stream, *, by: By = "auto") -> Lags | None:
-    """How often classes, tasks or concepts come back after how long; ``None`` where nothing recurs.
+    """Return how often classes, tasks or concepts recur after each lag; ``None`` if nothing recurs.
 
-    Where the scenario does not say itself what a lag is, it is the number of experiences since a class (task, concept)
-    last had rows, over the first 2000 experiences; and nothing recurs where at most 2 % of the visits comes after
-    an absence. A frequency compares a lag with lag 1 in the same experiences, so that the number of competitors
-    cancels: under a schedule of weights w, where one comes back at a time, the expectation is w(l) / w(1).
+    If the scenario does not define lags, a lag is the number of experiences since a class (task, concept) last had
+    samples, within the first 2000 experiences. A stream does not recur if at most 2 % of its visits follow an absence.
+    A frequency compares a lag with lag 1 in the same experiences, so that the number of competitors cancels. Under a
+    schedule with weights w that draws one at a time, the expectation is w(l) / w(1).
     """
     of = getattr(stream.build, "occasions", None)
     waited, came = _observed(stream, by) if of is None else of()
@@ -149,7 +149,8 @@ def lags(stream: Stream, *, by: By = "auto") -> Lags | None:
 
 
 def _observed(stream: Stream, by: By) -> tuple[Index, Index]:
-    """Experiences since each row of the raster last occurred, 0 before it first did, and whether it does, (E, R)."""
+    """Return the experiences since each row of the raster last occurred, 0 before its first, and its occurrence; both
+    (E, R)."""
     by = _choose(stream) if by == "auto" else by
     count = len(_names(stream, by))
     length = min(len(stream), LAG_EXPERIENCES)
@@ -163,7 +164,7 @@ def _observed(stream: Stream, by: By) -> tuple[Index, Index]:
 
 @dataclass(frozen=True, eq=False)
 class _Observed:
-    """Builds like the base, and tells the lags that were counted."""
+    """Build the base stream's experiences, and return the lags that were counted."""
 
     base: Callable[[int], Experience]
     waited: Index  # (E, R)
@@ -177,7 +178,8 @@ class _Observed:
 
 
 def _binned(waited: Index, came: Index, rate: Floats) -> tuple[Floats, Floats]:
-    """Lags (L,) and their frequency: what came back at each, over what would have at the rate of lag 1; (n,) each."""
+    """Return lags (L,) and frequencies: recurrences at each lag, relative to the number expected at the rate of lag
+    1."""
     reference = np.bincount(waited, weights=rate)
     lag = np.flatnonzero(reference > 0)
     place = lag

@@ -1,4 +1,4 @@
-"""What a stream really holds: a hash of it, and the contract that every generator of streams keeps."""
+"""The realised content of a stream: its hash, and the checks that every generator of streams must pass."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 from clbench.core.types import Experience, Index, Rows, Stream, Task
 
 REPETITIONS = ("none", "between", "within")
-"""How training rows may recur: never, in several experiences, or also several times within one; each allows the ones
-before it."""
+"""How training samples may recur: never, in several experiences, or also several times within one. Each value includes
+the ones before it."""
 
 SPOT_CHECKS = 5
-"""Experiences that are built again on their own, to see that building does not depend on the order."""
+"""Number of experiences that are built again alone, to check that building does not depend on the order."""
 
 
 def realised_hash(stream: Stream) -> str:
-    """Hash of all that is trained on and evaluated, in order: rows, output units, tasks, views, classes; 16 hex digits.
+    """Return the hash of all training and evaluation data in order; 16 hex digits.
 
-    Two streams with the same hash on the same data present the same rows under the same labels, whatever recipe made
-    them. The stream is gone through once, one experience at a time. How a transform presents a view enters by its
-    description.
+    It covers samples, output units, tasks, views and classes. Two streams with equal hashes on the same data present
+    the same samples with the same labels, whichever recipe generated them. The stream is read once, one experience at a
+    time. A transform counts by its description.
     """
     digest = hashlib.sha256()
     transform = None if stream.transform is None else stream.transform.describe()
@@ -52,7 +52,7 @@ def _bytes(column: Index) -> bytes:
 
 
 def repetition(stream: Stream) -> str:
-    """How training rows recur in a stream, one of :data:`REPETITIONS`."""
+    """Return how training samples recur in a stream, one of :data:`REPETITIONS`."""
     seen = np.zeros(len(stream.dataset.train), dtype=np.bool_)
     found = "none"
     for experience in stream:
@@ -69,20 +69,20 @@ def repetition(stream: Stream) -> str:
 
 
 def check_stream(make: Callable[[], Stream]) -> list[str]:
-    """What is wrong with a generator of streams, one sentence each; empty where it keeps the contract.
+    """Return the faults of a generator of streams, one sentence each; empty if it has none.
 
-    Two builds agree in fingerprint and in what they realise; every experience builds alike alone and in any order; rows
-    lie within the training rows (and those of tasks within the test rows, which are other arrays, so that no test row
-    can be trained on); labels, tasks and classes are in range and are what they are said to be; and rows recur no more
-    than ``description["repetition"]`` says, one of :data:`REPETITIONS`, where the generator says it.
+    Two builds must agree in fingerprint and content. Every experience must be the same if built alone and in any order.
+    Samples must be training samples (and those of tasks test samples, which are other arrays, so that no test sample
+    can be trained on). Labels, tasks and classes must be in range and as declared. Samples must not recur more than
+    ``description["repetition"]`` says, one of :data:`REPETITIONS`, if the generator declares it.
 
     Args:
-        make: Makes the stream; called twice.
+        make: A function that makes the stream; called twice.
     """
     first, second = make(), make()
     problems = list(_faults(first))
     if problems:
-        return problems  # a stream with rows out of range cannot be gone through
+        return problems  # a stream with samples out of range cannot be read
     if first.fingerprint != second.fingerprint:
         problems.append(
             f"two builds have fingerprints {first.fingerprint} and {second.fingerprint}; the description must follow "
@@ -90,14 +90,14 @@ def check_stream(make: Callable[[], Stream]) -> list[str]:
         )
     elif realised_hash(first) != realised_hash(second):
         problems.append(
-            "two builds have one fingerprint and hold different rows or labels; draw everything from clbench.core.rng "
-            "with the stream's seed"
+            "two builds have one fingerprint and hold different samples or labels; draw everything from "
+            "clbench.core.rng with the stream's seed"
         )
     return [*problems, *_order_faults(first), *_repetition_faults(first)]
 
 
 def _faults(stream: Stream) -> Iterator[str]:
-    """Everything that lies out of range, for each kind the first occurrence."""
+    """Yield all values that are out of range, for each kind the first occurrence."""
     if len(stream) < 1 or not stream.tasks:
         yield f"the stream has {len(stream)} experiences and {len(stream.tasks)} tasks; it needs at least one of each"
         return
@@ -125,7 +125,7 @@ def _parts(stream: Stream) -> Iterator[tuple[str, Experience | Task, Rows]]:
 
 
 def _part_faults(stream: Stream, part: Experience | Task, rows: Rows) -> Iterator[tuple[str, str]]:
-    """Kind and sentence of what is wrong with one experience or task."""
+    """Yield kind and sentence of each fault of one experience or task."""
     index = part.rows
     if index.dtype != np.int64 or index.ndim != 1 or len(index) == 0:
         yield "form", f"rows are {index.dtype} of shape {index.shape}; give at least one, int64 of shape (N,)"
@@ -136,7 +136,7 @@ def _part_faults(stream: Stream, part: Experience | Task, rows: Rows) -> Iterato
     columns = {"view": part.view, **({"task": part.task} if isinstance(part, Experience) else {})}
     for name, column in columns.items():
         if np.shape(column) not in ((), index.shape):
-            yield "form", f"{name} has shape {np.shape(column)}; give one integer, or one per row {index.shape}"
+            yield "form", f"{name} has shape {np.shape(column)}; give one integer, or one per sample {index.shape}"
             return
     if isinstance(part, Experience) and not 0 <= np.min(part.task) <= np.max(part.task) < len(stream.tasks):
         yield "task", f"tasks go from {np.min(part.task)} to {np.max(part.task)}, and there are {len(stream.tasks)}"
@@ -152,7 +152,7 @@ def _part_faults(stream: Stream, part: Experience | Task, rows: Rows) -> Iterato
 
 
 def _order_faults(stream: Stream) -> Iterator[str]:
-    """Some experiences built again, last ones first, differ from those built in order."""
+    """Yield a fault if experiences that are built again, the last one first, differ from those built in order."""
     some = set(np.linspace(0, len(stream) - 1, min(len(stream), SPOT_CHECKS)).astype(int).tolist())
     in_order = {e.id: _print(stream, e) for e in stream if e.id in some}
     if set(in_order) != some:
@@ -182,4 +182,4 @@ def _repetition_faults(stream: Stream) -> Iterator[str]:
         return
     found = repetition(stream)
     if REPETITIONS.index(found) > REPETITIONS.index(declared):
-        yield f"rows recur {found!r} experiences, and the description declares repetition = {declared!r}"
+        yield f"samples recur {found!r} experiences, and the description declares repetition = {declared!r}"

@@ -1,4 +1,4 @@
-"""Rotated: every experience shows all classes turned by its own angle."""
+"""Rotated: every experience shows all classes rotated by its own angle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PUBLISHED = (0.0, 80.0, 160.0)
 """Angles in degrees of the stability-gap demonstrations (Hess et al. 2023, arXiv 2311.04898)."""
 
 MAX_VIEWS = 1000
-"""Angles that a continuous drift is cut into, those of the tasks included."""
+"""Number of angles that approximate a continuous drift, including those of the tasks."""
 
 
 def rotated(
@@ -36,32 +36,32 @@ def rotated(
     task_labels: bool | None = None,
     boundaries: bool = True,
 ) -> Stream:
-    """A stream in which experience i shows the data turned by the i-th angle.
+    """Generate a stream in which experience i shows the data rotated by the i-th angle.
 
-    Without ``degrees`` and ``experiences`` the angles are 0, 80 and 160 degrees. Random angles give a large spread
-    between seeds; fixed ones are recommended.
+    Without ``degrees`` and ``experiences`` the angles are 0, 80 and 160 degrees. Random angles cause large differences
+    between seeds; fixed angles are recommended.
 
     Args:
-        dataset: Where the rows live: images (channels, height, width), C classes.
-        seed: Decides random angles and, with ``rows_per_experience``, the rows.
-        setting: ``domain``: the same C output units throughout; ``task`` and ``class``: C units of its own for every
-            angle, the task revealed or hidden.
+        dataset: The data set, with C classes: images (channels, height, width).
+        seed: Determines random angles and, with ``rows_per_experience``, the samples.
+        setting: ``domain``: the same C output units throughout. ``task`` and ``class``: C units for each angle, with
+            the task revealed or hidden.
         degrees: The angles in degrees, one per experience.
-        experiences: Number of angles E, instead of ``degrees``; at least 1.
-        max_degrees: Exclusive upper bound of the angles made from ``experiences``, above 0.
+        experiences: Number of angles E, if ``degrees`` is not given; at least 1.
+        max_degrees: Exclusive upper bound of the angles that ``experiences`` gives, above 0.
         spacing: ``even``: angle i is i * max_degrees / E; ``random``: uniform in [0, max_degrees), drawn per seed.
-        continuous: Whether the angle drifts: the rows of experience i, in a drawn order that is kept in every pass, are
-            turned step by step from the i-th angle towards the next one; the last experience stays at its angle. Tasks
-            are evaluated at the angles themselves.
-        rows_per_experience: How many training rows each experience has, drawn uniformly without replacement and anew
+        continuous: Whether the angle drifts. The samples of experience i, in a random order that is equal in every
+            pass, are rotated step by step from the i-th angle towards the next one. The last experience stays at its
+            angle. Tasks are evaluated at the angles themselves.
+        rows_per_experience: Training samples of each experience, drawn uniformly without replacement and independently
             for each experience; by default all.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        task_labels: Whether the task of a row is revealed; by default in the task setting only.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a sample is revealed; by default only in the task setting.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: Rows that are not images, both ``degrees`` and ``experiences``, impossible angles, a continuous
-            drift of one angle, or a number of rows that the data set does not have.
+        Refused: Samples are not images, both ``degrees`` and ``experiences`` are given, angles are impossible, a
+            continuous drift has one angle, or the data set has too few samples.
 
     Source: Lopez-Paz and Ranzato 2017 (arXiv 1706.08840), section 5.1: random angles in [0, 180).
     """
@@ -70,7 +70,7 @@ def rotated(
     shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
     if len(dataset.shape) != 3:
         raise Refused(
-            f"{dataset.name!r} has rows of shape {dataset.shape}, which cannot be turned; scenario 'rotated' takes "
+            f"{dataset.name!r} has samples of shape {dataset.shape}, which cannot be rotated; scenario 'rotated' takes "
             "images (channels, height, width), 'permuted' and 'split' take anything"
         )
     angles = _angles(seed, degrees, experiences, max_degrees, spacing)
@@ -92,7 +92,7 @@ def rotated(
 
 @dataclass(frozen=True, eq=False)
 class _Drift:
-    """Builds experience i: its rows in a drawn order, turned further every N / steps rows."""
+    """Build experience i: its samples in random order, rotated further after every N / steps samples."""
 
     still: Callable[[int], Experience]
     seed: int
@@ -111,7 +111,8 @@ class _Drift:
 
 
 def _drifting(stream: Stream, angles: list[float]) -> Stream:
-    """The same stream with every angle turning into the next; views beyond the E angles are the steps between them."""
+    """Return the same stream with a drift from every angle to the next. Views above E are the steps between the
+    angles."""
     from clbench.data.transforms import Rotate
 
     if len(angles) == 1:
@@ -134,7 +135,7 @@ def _drifting(stream: Stream, angles: list[float]) -> Stream:
 def _angles(
     seed: int, degrees: list[float] | None, experiences: int | None, max_degrees: float, spacing: str
 ) -> list[float]:
-    """The angles in degrees, one per experience."""
+    """Return the angles in degrees, one per experience."""
     if spacing not in ("random", "even"):
         raise Refused(f"spacing = {spacing!r} does not exist; {did_you_mean(spacing, ('random', 'even'))}")
     if degrees is not None and experiences is not None:

@@ -1,6 +1,6 @@
-"""What streams with recurrence share: rows by class, draws without replacement, when classes occur, counts.
+"""Helpers of streams with repetition: samples by class, draws without replacement, first positions, counts.
 
-Letters: N rows, C classes, T tasks, E experiences.
+Letters: N samples, C classes, T tasks, E experiences.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ByClass:
-    """The training rows grouped by class, so that those of one class are a slice.
+    """Group the training samples by class, so that the samples of one class are a slice.
 
     Args:
-        order: (N,) row indices, class after class, ascending within a class.
-        starts: (C + 1,) where each class begins in ``order``.
+        order: (N,) sample indices, class after class, ascending within a class.
+        starts: (C + 1,) start of each class in ``order``.
     """
 
     order: Index
@@ -35,7 +35,7 @@ class ByClass:
 
     @classmethod
     def of(cls, rows: Rows, n_classes: int) -> ByClass:
-        """Group rows by label; each of ``n_classes`` has a group, possibly an empty one."""
+        """Group samples by label; each of ``n_classes`` has a group, which may be empty."""
         counts = np.bincount(rows.y, minlength=n_classes)
         return cls(np.argsort(rows.y, kind="stable"), np.concatenate([[0], np.cumsum(counts)]))
 
@@ -44,21 +44,21 @@ class ByClass:
 
     @property
     def counts(self) -> Index:
-        """Rows of each class, (C,)."""
+        """Return the number of samples of each class, (C,)."""
         return np.diff(self.starts)
 
 
 def class_tasks(dataset: Dataset) -> tuple[Task, ...]:
-    """One task per class: its test rows.
+    """Return one task per class, with its test samples.
 
     Raises:
-        Refused: A class without training or test rows.
+        Refused: A class has no training or no test samples.
     """
     for split, rows in (("training", dataset.train), ("test", dataset.test)):
         empty = np.flatnonzero(np.bincount(rows.y, minlength=dataset.n_classes) == 0)
         if len(empty):
             raise Refused(
-                f"every class is a task here, and {dataset.name!r} has no {split} rows of classes {empty.tolist()}; "
+                f"every class is a task here, and {dataset.name!r} has no {split} samples of classes {empty.tolist()}; "
                 "remove these classes, or choose another split of the data"
             )
     tests = ByClass.of(dataset.test, dataset.n_classes)
@@ -66,7 +66,7 @@ def class_tasks(dataset: Dataset) -> tuple[Task, ...]:
 
 
 def refuse_unused(scenario: Callable[..., Any], given: Mapping[str, Any], *, because: str) -> None:
-    """Refuse settings that say nothing in the chosen mode, unless they are at their defaults.
+    """Refuse settings that have no effect in the chosen mode, unless they have their defaults.
 
     Args:
         scenario: The scenario; its signature holds the defaults.
@@ -74,22 +74,22 @@ def refuse_unused(scenario: Callable[..., Any], given: Mapping[str, Any], *, bec
         because: The mode, as the user writes it, such as ``mode = 'self'``.
 
     Raises:
-        Refused: One of them was changed.
+        Refused: A setting was changed.
     """
     parameters = inspect.signature(scenario).parameters
     for name, value in given.items():
         if value != parameters[name].default:
             raise Refused(
-                f"{name} = {value!r} says nothing where {because}; leave it at {parameters[name].default!r}", name
+                f"{name} = {value!r} has no effect with {because}; leave it at {parameters[name].default!r}", name
             )
 
 
 def draw_different(weights: Floats, uniforms: Floats) -> Index:
-    """In each row, k different positions, drawn one after the other in proportion to the weights that are left.
+    """Draw k different positions in each row, one after the other, in proportion to the remaining weights.
 
     Args:
         weights: (E, N) non-negative, at least k positive in each row.
-        uniforms: (E, k) in [0, 1): one number decides one draw.
+        uniforms: (E, k) in [0, 1); each number determines one draw.
 
     Returns:
         (E, k) int64, in the order drawn.
@@ -101,22 +101,22 @@ def draw_different(weights: Floats, uniforms: Floats) -> Index:
         cumulative = np.cumsum(left, axis=1)  # (E, N)
         target = uniforms[:, i] * cumulative[:, -1]
         position = (cumulative <= target[:, None]).sum(axis=1)
-        last = left.shape[1] - 1 - (left[:, ::-1] > 0).argmax(axis=1)  # where rounding would step past the end
+        last = left.shape[1] - 1 - (left[:, ::-1] > 0).argmax(axis=1)  # guards against rounding beyond the end
         drawn[:, i] = np.minimum(position, last)
         left[rows, drawn[:, i]] = 0.0
     return drawn
 
 
 def digest(values: Sequence[Any] | NDArray[Any]) -> str:
-    """Sixteen hex digits that stand for an array of integers in a stream's description."""
+    """Return 16 hex digits that identify an array of integers in a stream's description."""
     return hashlib.sha256(np.ascontiguousarray(values, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
 def counts(stream: Stream) -> Index:
-    """How many rows of each task each experience holds: the raster of a stream.
+    """Return the number of samples of each task in each experience: the raster of a stream.
 
     Args:
-        stream: Any; where its scenario knows the counts, no row is drawn.
+        stream: Any stream. If its scenario knows the counts, no sample is drawn.
 
     Returns:
         (E, T) int64.
@@ -135,16 +135,16 @@ def counts(stream: Stream) -> Index:
 # ------------------------------------------------------------------------------------------- when classes occur
 
 FIRST: dict[str, float | None] = {"geometric": 0.01, "zipf": 1.0, "poisson": None, "uniform": None}
-"""Default parameter of each distribution of first occurrences."""
+"""Default parameter of each distribution of first positions."""
 REPETITION: dict[str, float | None] = {"fixed": 0.2, "zipf": 1.0, "dual": None, "random": None}
-"""Default parameter of each way to give classes their probability of repetition."""
+"""Default parameter of each distribution of the probability of repetition."""
 
 
 def first_positions(first: str, parameter: float | None, experiences: int) -> Floats:
-    """Probability of each position at which a class may first occur, (N,); see ``clbench.scenarios.cir``.
+    """Return the probability (N,) of each position at which a class may first occur; see ``clbench.scenarios.cir``.
 
     Raises:
-        Refused: An unknown distribution, or a parameter that is missing, superfluous or out of range.
+        Refused: The distribution is unknown, or its parameter is missing, superfluous or out of range.
     """
     at = np.arange(experiences, dtype=np.float64)
     value = _parameter("first", first, parameter, FIRST)
@@ -165,10 +165,10 @@ def first_positions(first: str, parameter: float | None, experiences: int) -> Fl
 def repetition_probabilities(
     seed: int, repetition: str, parameter: float | list[float] | None, n_classes: int
 ) -> Floats:
-    """Probability that a class is present after it first occurred, (C,); see ``clbench.scenarios.cir``.
+    """Return the probability (C,) that a class is present after its first occurrence; see ``clbench.scenarios.cir``.
 
     Raises:
-        Refused: An unknown distribution, or a parameter that is missing, superfluous or out of range.
+        Refused: The distribution is unknown, or its parameter is missing, superfluous or out of range.
     """
     value = _parameter("repetition", repetition, parameter, REPETITION)
     draw = Generator(seed, "stream/repetition")
@@ -191,12 +191,12 @@ def repetition_probabilities(
 
 
 def _parameter(name: str, kind: str, given: Any, defaults: dict[str, float | None]) -> Any:
-    """What was given, else the default of this kind."""
+    """Return the given parameter, or the default of this kind."""
     if kind not in defaults:
         raise Refused(f"{name} = {kind!r} does not exist; {did_you_mean(kind, defaults)}", name)
     if kind in ("uniform", "random"):
         if given is not None:
-            raise Refused(f"{name}_parameter = {given} says nothing where {name} = {kind!r}; leave it out")
+            raise Refused(f"{name}_parameter = {given} has no effect with {name} = {kind!r}; leave it out")
         return None
     value = defaults[kind] if given is None else given
     if value is None:

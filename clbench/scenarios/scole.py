@@ -20,7 +20,7 @@ Variant = Literal["default", "two_periods", "stop_visiting"]
 RAREST = 1e-100
 """Smallest ratio between the weights of two classes."""
 MOST_SUBSETS = 1_000_000
-"""Subsets of k classes that ``couples`` may choose from; they are listed one by one."""
+"""Largest number of subsets of k classes for ``couples``, which lists them all."""
 
 
 def scole(
@@ -39,38 +39,40 @@ def scole(
     output: Output = "all",
     boundaries: bool = True,
 ) -> Stream:
-    """A stream in which every experience shows k of the N classes; all N are evaluated from the first one on.
+    """Generate a stream in which every experience has k of the N classes; all N are evaluated from the first one on.
 
-    Classes recur, and so do rows: nothing is depleted. Within an experience no row occurs twice. The default is the
-    published scenario with uniform probabilities.
+    Classes recur, and so do samples. Within an experience no sample occurs twice. The default is the published scenario
+    with uniform probabilities.
 
     Args:
-        dataset: Where the rows live; N classes.
-        seed: Decides the classes, which class is rare, and the rows of ``rows_per_class`` and ``train_fraction``.
-        experiences: T, at least 1; thousands are usual.
+        dataset: The data set, with N classes.
+        seed: Determines the classes, which of them are rare, and the samples for ``rows_per_class`` and
+            ``train_fraction``.
+        experiences: T, at least 1; usually thousands.
         k: Different classes per experience, 1 to N, drawn one after the other without replacement.
-        imbalance: Entropy decrease e >= 0: p_c ∝ (1 - f c)^e with f = min(0.05, 1 / N), dealt out to the classes by
-            the seed; 0 is uniform.
-        prob_reduction: d >= 1: the probability of a class is divided by d each time it is shown; 1 leaves it.
-        variant: ``two_periods``: experiences of the first half of the stream show the first N // 2 classes only, the
-            others the rest; ``stop_visiting``: experiences i > T / 2 show the first N // 2 classes only.
-        randomized: In [0, 1]. Below 1 the classes go through all subsets of k in lexicographic order, again and again,
+        imbalance: Entropy decrease e >= 0: p_c ∝ (1 - f c)^e with f = min(0.05, 1 / N), assigned to the classes by the
+            seed; 0 is uniform.
+        prob_reduction: d >= 1: each occurrence of a class divides its probability by d; 1 has no effect.
+        variant: ``two_periods``: experiences in the first half of the stream have only the first N // 2 classes, the
+            others only the rest. ``stop_visiting``: experiences i > T / 2 have only the first N // 2 classes.
+        randomized: Probability in [0, 1]. Below 1 the classes cycle through all subsets of k in lexicographic order,
             and each class is replaced with this probability by any of the N classes. A replacement may be a class that
-            is there already; such an experience has fewer than k classes.
-        couples: In (0, 1]. Below 1 only this fraction of all subsets of k, drawn once, ever occurs, uniformly.
-        rows_per_class: Rows of each class, drawn without replacement and anew for each experience; by default all.
-        train_fraction: In (0, 1]: this fraction of the rows of the k classes, drawn anew for each experience. The
+            is already present; such an experience has fewer than k classes.
+        couples: Fraction in (0, 1]. Below 1 only this fraction of all subsets of k, drawn once, occurs, uniformly.
+        rows_per_class: Samples of each class, drawn without replacement and independently for each experience; by
+            default all.
+        train_fraction: Fraction in (0, 1] of the samples of the k classes, drawn independently for each experience. The
             authors' code holds out 0.1 for validation each time: 0.9.
         output: Which units compete: ``all``, since all classes are evaluated at any time, or those ``seen`` so far.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: More classes per experience than there are to draw from, settings out of range, settings that say
-            nothing beside each other, or a class without rows.
+        Refused: There are more classes per experience than available, settings are out of range or have no effect
+            together, or a class has no samples.
 
-    Source: Lesort et al. 2023, CoLLAs (arXiv 2207.04543), and its code. Deviations: f is 0.05 or 0.01 (N = 100) there,
-        which our f equals for N <= 20 and N = 100 and extends to all N; replacement has exactly the given probability;
-        odd N and T are allowed in ``two_periods``; nothing is held out by default.
+    Source: Lesort et al. 2023, CoLLAs (arXiv 2207.04543), and its code. Deviations: f is 0.05, or 0.01 (N = 100),
+        there; our f is equal for N <= 20 and N = 100, and is defined for all N. Replacement has exactly the given
+        probability. Odd N and T are allowed in ``two_periods``. No samples are held out by default.
     """
     shared = common(setting="class", output=output, task_labels=None, boundaries=boundaries)
     tasks = class_tasks(dataset)
@@ -123,7 +125,7 @@ def scole(
 
 
 def probabilities(seed: int, n_classes: int, *, imbalance: float) -> Floats:
-    """Probability of each class, (N,), decreasing before the seed deals them out; ``imbalance`` 0 is uniform.
+    """Return the probability (N,) of each class, before the seed assigns them decreasing; ``imbalance`` 0 is uniform.
 
     Raises:
         Refused: The rarest class would have no chance to occur.
@@ -144,7 +146,7 @@ def probabilities(seed: int, n_classes: int, *, imbalance: float) -> Floats:
 
 
 def _drawn(seed: int, p: Floats, k: int, experiences: int, variant: str, reduction: float) -> Index:
-    """Classes drawn in proportion to p. No draw depends on later ones: a longer stream begins like a shorter."""
+    """Draw classes in proportion to p. No draw depends on later ones: a longer stream begins like a shorter one."""
     uniforms = Generator(seed, "stream/classes").uniform(experiences * k).reshape(experiences, k)
     classes = np.empty((experiences, k), dtype=np.int64)
     visits = np.zeros(len(p), dtype=np.int64)
@@ -162,7 +164,7 @@ def _drawn(seed: int, p: Floats, k: int, experiences: int, variant: str, reducti
 
 
 def _may_occur(n_classes: int, numbers: Index, experiences: int, variant: str) -> Index:
-    """(len(numbers), N) 1 where a class may be drawn in an experience, else 0."""
+    """Return 1 for classes that may be drawn in an experience, else 0, (len(numbers), N)."""
     allowed = np.ones((len(numbers), n_classes), dtype=np.int64)
     half = n_classes // 2
     if variant == "two_periods":
@@ -207,7 +209,7 @@ def _coupled(seed: int, n_classes: int, k: int, experiences: int, couples: float
 
 @dataclass(frozen=True, eq=False)
 class _Draw:
-    """Builds experience i: rows of its classes."""
+    """Build experience i: samples of its classes."""
 
     train: Rows
     by_class: ByClass
@@ -218,7 +220,7 @@ class _Draw:
     boundary: bool
 
     def counts(self, i: int) -> Index:
-        """Rows of each class in experience i, (N,)."""
+        """Return the number of samples of each class in experience i, (N,)."""
         if self.train_fraction < 1:
             return np.bincount(np.asarray(self(i).task), minlength=len(self.by_class.counts))
         counts = np.zeros_like(self.by_class.counts)
@@ -244,7 +246,7 @@ def _check_rows(dataset: Dataset, rows: ByClass, rows_per_class: int | None, tra
     if rows_per_class is not None and not 1 <= rows_per_class <= fewest:
         raise Refused(
             f"rows_per_class = {rows_per_class} is not possible: {dataset.name!r} has classes of {fewest} training "
-            "rows; ask for 1 to that many, or leave it out for all",
+            "samples; ask for 1 to that many, or leave it out for all",
             "rows_per_class",
         )
     if not 0 < train_fraction <= 1:

@@ -23,26 +23,26 @@ def sequence(
     task_labels: bool | None = None,
     boundaries: bool = True,
 ) -> Stream:
-    """A stream in which every experience is one of several joined data sets, all of its training rows, and one task.
+    """Generate a stream in which every experience is one of several joined data sets, and one task.
 
-    Every training row occurs exactly once.
+    Every training sample occurs exactly once.
 
     Args:
-        dataset: Several joined to one, as ``dataset: mnist+fashion_mnist`` or ``dataset: [mnist, fashion_mnist]``
-            gives it, with one row shape and C classes in all.
-        seed: Decides the order of the data sets where ``order`` is ``seeded``.
-        setting: ``class``: C output units, the task hidden; ``task``: the same units, the task revealed; ``domain``:
-            class i of every data set shares unit i, so that all need the same number of classes.
-        order: The data sets come as they are ``given``, or in a drawn order (``seeded``).
-        output: Which units compete: ``seen`` so far, or ``all``.
-        task_labels: Whether the task of a row is revealed; by default in the task setting only.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        dataset: Several data sets joined to one, as ``dataset: mnist+fashion_mnist`` or ``dataset: [mnist,
+            fashion_mnist]`` gives it, with one sample shape and C classes in all.
+        seed: Determines the order of the data sets if ``order`` is ``seeded``.
+        setting: ``class``: C output units, with the task hidden. ``task``: the same units, with the task revealed.
+            ``domain``: class i of every data set shares unit i, so that all data sets need the same number of classes.
+        order: The order as ``given``, or a random one (``seeded``).
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a sample is revealed; by default only in the task setting.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: A data set that is not joined of several, or different numbers of classes in the domain setting.
+        Refused: The data set is not joined from several, or numbers of classes differ in the domain setting.
 
     Source: the "five data sets" sequence of Ebrahimi et al. 2020 (arXiv 2003.09553), section 5; settings after van de
-    Ven et al. 2022, Nature Machine Intelligence 4, 1185.
+        Ven et al. 2022, Nature Machine Intelligence 4, 1185.
     """
     shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
     if order not in ("given", "seeded"):
@@ -79,7 +79,7 @@ def sequence(
 
 @dataclass(frozen=True, eq=False)
 class _Whole:
-    """Builds experience i: all training rows of the i-th data set."""
+    """Build experience i: all training samples of the i-th data set."""
 
     train: Rows
     origins: tuple[Origin, ...]
@@ -94,7 +94,8 @@ class _Whole:
 
 
 def _positions(dataset: Dataset, origins: tuple[Origin, ...]) -> Index:
-    """(T, C) position of each class within data set t; -1 where it belongs to another one, which no loss accepts."""
+    """Return the position of each class within data set t, (T, C); -1 for classes of other data sets, which every loss
+    refuses."""
     sizes = {origin.name: origin.classes[1] - origin.classes[0] for origin in origins}
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{name} has {size}" for name, size in sizes.items())

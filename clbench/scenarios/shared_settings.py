@@ -1,4 +1,4 @@
-"""What all scenarios share: checks of the common settings, and streams whose tasks are views of all classes."""
+"""The settings that all scenarios share, their checks, and streams whose tasks are views of all classes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task, Transform
 
 Setting = Literal["class", "task", "domain"]
-"""What differs between tasks and what is told (van de Ven et al. 2022, Nature Machine Intelligence 4, 1185).
+"""How tasks differ and what is revealed (van de Ven et al. 2022, Nature Machine Intelligence 4, 1185).
 
-``class``: other output units in each task, the task hidden. ``task``: other units, the task revealed. ``domain``: the
-same units in every task.
+``class``: different output units in each task, with the task hidden. ``task``: different units, with the task revealed.
+``domain``: the same units in every task.
 """
 Output = Literal["seen", "all"]
 """Which output units compete in loss and prediction: those that occurred so far, or all from the start."""
@@ -23,13 +23,13 @@ Output = Literal["seen", "all"]
 
 @dataclass(frozen=True)
 class Common:
-    """The settings that every scenario has; see :func:`common` for the checks.
+    """Hold the settings that every scenario has; :func:`common` checks them.
 
     Args:
         setting: See :data:`Setting`.
         output: See :data:`Output`.
-        task_labels: Whether the task of a row is revealed.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        task_labels: Whether the task of a sample is revealed.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
     """
 
     setting: str
@@ -38,15 +38,15 @@ class Common:
     boundaries: bool
 
     def describe(self) -> dict[str, Any]:
-        """The settings by name, JSON-able."""
+        """Return the settings by name, JSON-able."""
         return dict(vars(self))
 
 
 def common(*, setting: str, output: str, task_labels: bool | None, boundaries: bool) -> Common:
-    """The common settings, checked, with the default of ``task_labels`` filled in: revealed in the task setting only.
+    """Check the common settings, and fill in ``task_labels``: revealed only in the task setting.
 
     Raises:
-        Refused: An unknown setting or output, or task labels that contradict the setting.
+        Refused: The setting or output is unknown, or the task labels contradict the setting.
     """
     for name, value, known in (("setting", setting, get_args(Setting)), ("output", output, get_args(Output))):
         if value not in known:
@@ -62,7 +62,7 @@ def common(*, setting: str, output: str, task_labels: bool | None, boundaries: b
 
 
 def check_experiences(experiences: int) -> int:
-    """The number of experiences, at least 1.
+    """Return the number of experiences if it is at least 1.
 
     Raises:
         Refused: It is smaller.
@@ -73,11 +73,11 @@ def check_experiences(experiences: int) -> int:
 
 
 def units(rows: Rows, index: Index | None = None, label_map: Index | None = None) -> tuple[int, ...]:
-    """Output units that occur among the labels of ``rows`` (or of ``rows[index]``), ascending.
+    """Return the output units among the labels of ``rows`` (or of ``rows[index]``), ascending.
 
     Args:
-        rows: Training or test rows.
-        index: (n,) which of them; ``None`` for all.
+        rows: Training or test samples.
+        index: (n,) indices of the samples; ``None`` for all.
         label_map: (C,) output unit of each raw label; ``None`` for the identity.
     """
     present = np.unique(rows.y if index is None else rows.y[index])
@@ -89,7 +89,7 @@ def units(rows: Rows, index: Index | None = None, label_map: Index | None = None
 
 @dataclass(frozen=True, eq=False)
 class _Visit:
-    """Builds experience i: view i of all training rows, or of some drawn anew."""
+    """Build experience i: view i of all training samples, or of a random part."""
 
     train: Rows
     seed: int
@@ -122,27 +122,27 @@ def views_stream(
     rows_per_experience: int | None,
     description: dict[str, Any],
 ) -> Stream:
-    """A stream of V experiences and V tasks, each showing all classes under its own view.
+    """Return a stream of V experiences and V tasks; each shows all classes under its own view.
 
     Args:
-        dataset: Where the rows live.
-        seed: The stream's seed.
+        dataset: The data set that holds the samples.
+        seed: The seed of the stream.
         name: Name of the scenario.
-        names: One name per task, V of them.
-        transform: Presents rows under views 0 to V-1.
-        shared: The common settings. In the class and task settings every view has its own C output units.
-        rows_per_experience: How many training rows each experience has, drawn uniformly without replacement and anew
+        names: Names of the tasks, V of them.
+        transform: The transform of samples under views 0 to V-1.
+        shared: The common settings. In the class and task settings every view has C output units of its own.
+        rows_per_experience: Training samples of each experience, drawn uniformly without replacement and independently
             for each experience; ``None`` for all.
-        description: The scenario's own settings and what was realised, JSON-able.
+        description: The scenario's own settings and realised values, JSON-able.
 
     Raises:
-        Refused: More or fewer rows per experience than there are.
+        Refused: The data set has too few samples.
     """
     count, n_views, n_classes = len(dataset.train), len(names), dataset.n_classes
     if rows_per_experience is not None and not 1 <= rows_per_experience <= count:
         raise Refused(
-            f"rows_per_experience = {rows_per_experience} is not possible: {dataset.name!r} has {count} training rows; "
-            "ask for 1 to that many, or leave it out for all"
+            f"rows_per_experience = {rows_per_experience} is not possible: {dataset.name!r} has {count} training "
+            "samples; ask for 1 to that many, or leave it out for all"
         )
     label_map = None
     if shared.setting != "domain":

@@ -1,4 +1,4 @@
-"""Split: the classes of a data set are dealt out over experiences; every training row occurs in exactly one."""
+"""Split: the classes of a data set are distributed over experiences; every training sample occurs in exactly one."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ def split(
     task_labels: bool | None = None,
     boundaries: bool = True,
 ) -> Stream:
-    """A stream whose experiences hold disjoint groups of classes; each group is one task.
+    """Generate a stream whose experiences hold disjoint groups of classes; each group is one task.
 
     Args:
-        dataset: Where the rows live; C classes.
-        seed: Decides the order of the classes where ``order`` is ``"seeded"``.
-        setting: ``class``: C output units, the task hidden; ``task``: the same units, the task revealed; ``domain``:
-            labels are positions within the group, so that all tasks share C / experiences units (on digits in fixed
-            order with 5 experiences: even or odd).
-        experiences: Number of groups, 1 to C. Where it does not divide C, the first groups have one class more.
-        order: Classes in the order in which they are dealt out: ascending (``fixed``), drawn (``seeded``), or a list.
-        output: Which units compete: ``seen`` so far, or ``all``.
-        task_labels: Whether the task of a row is revealed; by default in the task setting only.
-        boundaries: Whether beginnings and ends of experiences are visible to the strategy.
+        dataset: The data set, with C classes.
+        seed: Determines the order of the classes if ``order`` is ``"seeded"``.
+        setting: ``class``: C output units, with the task hidden. ``task``: the same units, with the task revealed.
+            ``domain``: labels are positions within the group, so that all tasks share C / experiences units (on digits
+            in fixed order with 5 experiences: even or odd).
+        experiences: Number of groups, 1 to C. If it does not divide C, the first groups have one class more.
+        order: The order in which classes are assigned to groups: ascending (``fixed``), random (``seeded``), or a list.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a sample is revealed; by default only in the task setting.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: Fewer classes than experiences, an order that is not one of all classes, a domain split into groups of
-            different sizes, or a group without training or test rows.
+        Refused: There are fewer classes than experiences, the order does not name all classes once, groups differ in
+            size in the domain setting, or a group has no training or test samples.
 
     Source: van de Ven et al. 2022, Nature Machine Intelligence 4, 1185 (the three settings).
     """
@@ -75,7 +75,7 @@ def split(
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Builds experience i: the training rows whose class belongs to group i."""
+    """Build experience i: the training samples whose class belongs to group i."""
 
     train: Rows
     task_of: Index  # (C,)
@@ -89,13 +89,13 @@ class _Group:
         return Experience(i, rows, task=i, view=view, classes=self.units(i, present), boundary=self.boundary)
 
     def units(self, i: int, classes: Index) -> tuple[int, ...]:
-        """Output units of raw classes in group ``i``, ascending."""
+        """Return the output units of raw classes in group ``i``, ascending."""
         mapped = classes if self.label_map is None else self.label_map[i, classes]
         return tuple(sorted(int(unit) for unit in mapped))
 
 
 def _class_order(dataset: Dataset, seed: int, order: str | list[int]) -> Index:
-    """All C classes in the order in which they are dealt out, shape (C,)."""
+    """Return all C classes in the order in which they are assigned to groups, shape (C,)."""
     n_classes = dataset.n_classes
     if isinstance(order, str):
         if order not in ("fixed", "seeded"):
@@ -122,20 +122,21 @@ def _groups(dataset: Dataset, classes: Index, experiences: int, setting: str) ->
             f"the domain setting needs groups of equal size, and {n_classes} classes of {dataset.name!r} do not divide "
             f"into {experiences}; choose experiences among {divisors}, or the class or task setting"
         )
-    groups = np.array_split(classes, experiences)  # the first ones take the remainder
+    groups = np.array_split(classes, experiences)  # the first groups are one larger
     for split_name, rows in (("training", dataset.train), ("test", dataset.test)):
         count = np.bincount(rows.y, minlength=n_classes)  # (C,)
         for i, group in enumerate(groups):
             if not count[group].any():
                 raise Refused(
-                    f"experience {i} would hold no {split_name} rows: {dataset.name!r} has none of classes "
+                    f"experience {i} would hold no {split_name} samples: {dataset.name!r} has none of classes "
                     f"{group.tolist()}; remove these classes, or ask for fewer experiences"
                 )
     return groups
 
 
 def _positions(groups: list[Index], n_classes: int) -> Index:
-    """(T, C) position of each class within group t; -1 where it does not belong, which no loss accepts."""
+    """Return the position of each class within group t, (T, C); -1 for classes of other groups, which every loss
+    refuses."""
     label_map = np.full((len(groups), n_classes), -1, dtype=np.int64)
     for t, group in enumerate(groups):
         label_map[t, group] = np.arange(len(group))

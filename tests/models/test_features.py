@@ -182,9 +182,9 @@ def test_a_linear_head_on_frozen_features_learns_a_class_incremental_stream(fold
 def test_scenarios_that_need_only_rows_take_features_and_those_that_turn_images_refuse_them(folder):
     (record,) = clbench.run(benchmark(folder, "permuted", experiences=2), strategies="naive", seeds=1)
     assert record.status == "done"
-    with pytest.raises(Refused, match=r"has rows of shape \(512,\), which cannot be turned"):
+    with pytest.raises(Refused, match=r"has samples of shape \(512,\), which cannot be rotated"):
         clbench.run(benchmark(folder, "rotated"), strategies="naive", seeds=1)
-    with pytest.raises(Refused, match=r"has rows of shape \(512,\), which cannot be corrupted"):
+    with pytest.raises(Refused, match=r"has samples of shape \(512,\), which cannot be corrupted"):
         clbench.run(benchmark(folder, "corrupted"), strategies="naive", seeds=1)
     augmented = {**benchmark(folder, "split", experiences=2), "training": {"augment": "crop-flip"}}
     (record,) = clbench.run(augmented, strategies="naive", seeds=1)

@@ -174,7 +174,7 @@ def test_builds_that_depend_on_anything_else_are_told():
     def same_print() -> Stream:
         return replace(split(DATA, next(calls), experiences=3), seed=0, description={"scenario": "mine"})
 
-    assert "one fingerprint and hold different rows" in check_stream(same_print)[0]
+    assert "one fingerprint and hold different samples" in check_stream(same_print)[0]
 
 
 def test_builds_that_depend_on_the_order_are_told():

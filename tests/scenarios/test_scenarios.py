@@ -234,8 +234,8 @@ def test_canonical_form_writes_every_setting_out_and_is_its_own_canonical_form()
 def test_description_for_people_tells_counts_classes_and_fingerprint():
     stream = split(tiny(4), 0, experiences=2, order="fixed")
     text = describe(stream)
-    assert text["experiences"] == "2, 11 to 15 training rows each"  # 5 + 6 and 7 + 8 rows
-    assert text["tasks"] == "2, 4 test rows each"
+    assert text["experiences"] == "2, 11 to 15 training samples each"  # 5 + 6 and 7 + 8 rows
+    assert text["tasks"] == "2, 4 test samples each"
     assert text["classes"] == "0 1 | 2 3"
     assert text["fingerprint"] == stream.fingerprint
     assert describe(permuted(tiny(3), 0))["classes"] == "0 1 2 in each"
@@ -254,7 +254,7 @@ def test_description_for_people_tells_counts_classes_and_fingerprint():
         ({"scenario": "split", "setting": "task", "task_labels": False}, "choose setting = 'class'"),
         ({"scenario": "split", "setting": "class", "task_labels": True}, "choose setting = 'task'"),
         ({"scenario": "split", "output": "some"}, "output"),
-        ({"scenario": "permuted", "rows_per_experience": 46}, "has 45 training rows"),
+        ({"scenario": "permuted", "rows_per_experience": 46}, "has 45 training samples"),
         ({"scenario": "permuted", "rows_per_experience": 0}, "ask for 1 to that many"),
         ({"scenario": "rotated", "degrees": [0.0], "experiences": 2}, "give one of them"),
         ({"scenario": "rotated", "degrees": []}, "give at least one"),
@@ -277,7 +277,7 @@ def test_settings_are_checked_also_without_the_registry():
 
 
 def test_vectors_cannot_be_rotated():
-    with pytest.raises(Refused, match="cannot be turned"):
+    with pytest.raises(Refused, match="cannot be rotated"):
         rotated(tiny(shape=(16,)), 0)
 
 
@@ -285,5 +285,5 @@ def test_a_group_of_classes_without_test_rows_is_refused():
     data = tiny(4)
     kept = data.test.y < 3
     lacking = replace(data, test=Rows(data.test.x[kept], data.test.y[kept]))
-    with pytest.raises(Refused, match=r"experience 3 would hold no test rows: 'tiny' has none of classes \[3\]"):
+    with pytest.raises(Refused, match=r"experience 3 would hold no test samples: 'tiny' has none of classes \[3\]"):
         split(lacking, 0, experiences=4, order="fixed")

@@ -239,7 +239,7 @@ def test_a_blurry_stream_stays_small():
         ({"disjoint": 101.0}, "disjoint = 101.0 is not a percentage"),
         ({"blurry": -1.0}, "blurry = -1.0 is not a percentage"),
         ({"experiences": 0}, "ask for at least 1"),
-        ({"experiences": 9}, r"experiences \[.*\] would hold no rows"),
+        ({"experiences": 9}, r"experiences \[.*\] would hold no samples"),
         ({"width": 3}, "width = 3 belongs to variant = 'linear'"),
         ({"variant": "linear"}, "width = None is not possible"),
         ({"variant": "linear", "width": 41, "experiences": 3}, "the smallest has 40"),
@@ -253,7 +253,7 @@ def test_impossible_blur_is_refused_with_a_sentence(config, sentence):
 
 def test_a_class_without_test_rows_is_refused():
     data = rows_of([5, 5, 0])
-    with pytest.raises(Refused, match=r"no training rows of classes \[2\]"):
+    with pytest.raises(Refused, match=r"no training samples of classes \[2\]"):
         blurry(data, 0, experiences=2)
 
 

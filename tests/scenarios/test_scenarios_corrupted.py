@@ -117,7 +117,7 @@ def test_noise_and_rows_follow_the_seed():
         ({"severity": 0}, "choose 1 to 5"),
         ({"experiences": 3}, "is for order = 'mixed'"),
         ({"order": "mixed", "experiences": 0}, "ask for at least 1"),
-        ({"rows_per_experience": 46}, "has 45 training rows"),
+        ({"rows_per_experience": 46}, "has 45 training samples"),
     ],
 )
 def test_impossible_corruptions_are_refused_with_a_sentence(config, sentence):

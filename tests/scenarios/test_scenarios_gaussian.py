@@ -160,9 +160,9 @@ def test_ten_thousand_experiences_stay_small():
     [
         ({"sigma": -0.1}, "give 0 or more"),
         ({"sigma": math.nan}, "sigma = nan is not allowed"),
-        ({"length": 0}, "has 30 training rows"),
+        ({"length": 0}, "has 30 training samples"),
         ({"length": 31}, "or for replace = true"),
-        ({"experiences": 31}, "experiences = 31 is not possible with 30 rows"),
+        ({"experiences": 31}, "experiences = 31 is not possible with 30 samples"),
         ({"experiences": 0}, "ask for at least 1"),
         ({"output": "some"}, "output"),
     ],

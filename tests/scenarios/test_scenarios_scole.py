@@ -220,13 +220,13 @@ def test_every_scole_stream_holds_what_it_says(seed, experiences, k, mode, rows)
         ({"prob_reduction": 0.5}, "a number at least 1"),
         ({"randomized": 1.5}, "a number from 0 to 1"),
         ({"couples": 0.01}, "leaves none of the 15 subsets of 2 of 6 classes; give at least 0.06667"),
-        ({"randomized": 0.5, "imbalance": 1.0}, "imbalance = 1.0 says nothing where randomized = 0.5"),
-        ({"randomized": 0.5, "couples": 0.5}, "couples = 0.5 says nothing where"),
-        ({"couples": 0.5, "prob_reduction": 2.0}, "prob_reduction = 2.0 says nothing where couples = 0.5"),
-        ({"rows_per_class": 9}, "has classes of 8 training rows"),
+        ({"randomized": 0.5, "imbalance": 1.0}, "imbalance = 1.0 has no effect with randomized = 0.5"),
+        ({"randomized": 0.5, "couples": 0.5}, "couples = 0.5 has no effect with"),
+        ({"couples": 0.5, "prob_reduction": 2.0}, "prob_reduction = 2.0 has no effect with couples = 0.5"),
+        ({"rows_per_class": 9}, "has classes of 8 training samples"),
         ({"rows_per_class": 0}, "ask for 1 to that many"),
         ({"train_fraction": 0.0}, "above 0 and up to 1"),
-        ({"rows_per_class": 3, "train_fraction": 0.9}, "train_fraction = 0.9 says nothing where rows_per_class = 3"),
+        ({"rows_per_class": 3, "train_fraction": 0.9}, "train_fraction = 0.9 has no effect with rows_per_class = 3"),
         ({"variant": "two_period"}, "two_period"),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_class_without_test_rows_is_refused():
 
     kept = DATA.test.y != 4
     lacking = replace(DATA, test=Rows(DATA.test.x[kept], DATA.test.y[kept]))
-    with pytest.raises(Refused, match=r"has no test rows of classes \[4\]"):
+    with pytest.raises(Refused, match=r"has no test samples of classes \[4\]"):
         scole(lacking, 0)
 
 
