@@ -1,7 +1,7 @@
 """Metrics: pure functions of a trace, each with formula, range, direction and source.
 
-``compute(trace)`` gives all of them; each is usable on its own (``acc(trace)``, ``wf(50)(trace)``). Tables behind the
-numbers are functions too: ``switches``, ``by_lag``, ``first_visits``, ``class_end_scores``.
+``compute(trace)`` computes all of them. Each can be used on its own, such as ``acc(trace)`` or ``wf(50)(trace)``. The
+tables behind the numbers are functions too: ``switches``, ``by_lag``, ``first_visits``, ``class_end_scores``.
 """
 
 from __future__ import annotations
@@ -216,25 +216,25 @@ FAMILIES: dict[str, Callable[[int], Metric]] = {
     "facilitation": facilitation_at,
     "top": top,
 }
-"""Names that a whole number makes a metric of: ``wf50``, ``lca3``, ``facilitation80`` (percent)."""
+"""Names to which a number is appended, such as ``wf50``, ``lca3`` and ``facilitation80`` (percent)."""
 
 COLUMNS = tuple(_BOARD)
-"""The built-in metrics that boards show unless others are asked for, in their order."""
+"""The built-in metrics of a leaderboard in their order, unless others are requested."""
 
 EARLIER = {name: f"{name}@1" for name in _BOARD if f"{name}@1" in _ON_DEMAND}
-"""The metrics of :data:`COLUMNS` that older records have only as they were measured before."""
+"""The metrics of :data:`COLUMNS` that older records have only under their first definition."""
 
 CANONICAL = (*_BOARD, *_ON_DEMAND)
-"""All built-in metrics, in the order in which they are listed."""
+"""All built-in metrics, in the order of listings."""
 
 
 def metric_names() -> list[str]:
-    """All registered metrics: the canonical ones in their order, then those of plugins by name."""
+    """Return the names of all metrics: the built-in ones in their order, then those of plugins by name."""
     return [*CANONICAL, *_plugins()]
 
 
 def board_names() -> list[str]:
-    """The metrics of a board for which none were asked: the usual columns, then those of plugins by name."""
+    """Return the metrics of a leaderboard without a request: the usual columns, then those of plugins by name."""
     return [*COLUMNS, *_plugins()]
 
 
@@ -243,10 +243,10 @@ def _plugins() -> list[str]:
 
 
 def get(name: str) -> Metric:
-    """The metric called ``name``: a registered one, or one of :data:`FAMILIES` with its number.
+    """Return the metric called ``name``: a registered one, or one of :data:`FAMILIES` with its number.
 
     Raises:
-        Refused: There is none, the number means nothing, or what a plugin registered is not a metric.
+        Refused: The metric does not exist, its number is invalid, or a plugin registered something else.
     """
     family, number = split_number(name)
     if name not in METRICS and family in FAMILIES:
@@ -260,23 +260,23 @@ def get(name: str) -> Metric:
 
 
 def split_number(name: str) -> tuple[str, int]:
-    """``wf50`` as ``("wf", 50)``; a name without a whole number at its end is no member of a family: ``("", 0)``."""
+    """Split ``wf50`` into ``("wf", 50)``; return ``("", 0)`` for a name without an integer at its end."""
     found = re.fullmatch(r"([a-z_]+)(0|[1-9][0-9]{0,8})", name)
     return (found[1], int(found[2])) if found else ("", 0)
 
 
 def compute(trace: Trace, names: Iterable[str] | None = None, *, reference: Trace | None = None) -> dict[str, Value]:
-    """Metrics of a trace by name.
+    """Compute metrics of a trace by name.
 
     Args:
-        trace: What was observed.
-        names: Which; all registered ones by default.
+        trace: The trace of a run.
+        names: Names of the metrics; by default all registered ones.
         reference: The trace of joint training on the same stream, for metrics that compare with it.
 
     Returns:
-        name -> value, NaN with the reason where a metric is undefined on this trace.
+        name -> value; NaN with the reason if a metric is undefined for this trace.
 
     Raises:
-        Refused: A name that does not exist.
+        Refused: A metric does not exist.
     """
     return {name: get(name)(trace, reference) for name in (metric_names() if names is None else names)}

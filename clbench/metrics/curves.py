@@ -1,4 +1,4 @@
-"""Curves of accuracy over iterations and after switches, and their means over seeds: what pictures are drawn from."""
+"""Curves of accuracy over iterations and after switches, and their means over seeds, as data for plots."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Tasks = Literal["first", "seen"]
 
 
 class Series(NamedTuple):
-    """One seed's curve.
+    """Hold the curve of one seed.
 
     Args:
         x: (n,) ascending.
         y: (n,) values.
-        error: (n,) standard error of ``y`` that the number of evaluation rows implies; NaN where none is known.
+        error: (n,) standard error of ``y`` from the number of evaluation samples; NaN if unknown.
     """
 
     x: Curve
@@ -35,14 +35,14 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A curve over seeds, on a common axis.
+    """Hold the mean curve over seeds on a common axis.
 
     Args:
         x: (n,) ascending.
         mean: (n,) mean over seeds.
-        half: (n,) half-width of the band: of the 95 % interval over seeds, or, for one seed, the standard error of its
-            evaluation rows.
-        seeds: How many.
+        half: (n,) half-width of the band: of the 95 % interval over seeds; for one seed, the standard error from its
+            evaluation samples.
+        seeds: Number of seeds.
     """
 
     x: Curve
@@ -52,15 +52,16 @@ class Line:
 
 
 def experience_boundaries(trace: Trace) -> Curve:
-    """Iterations done when each experience began, and at the end, (E + 1,)."""
+    """Return the number of iterations before each experience, and at the end, (E + 1,)."""
     return np.concatenate([[0], trace.step[end_looks(trace)]]).astype(float)
 
 
 def series(trace: Trace, tasks: NDArray[np.bool_]) -> Series:
-    """Mean score over ``tasks`` (K, T) at each iteration looked at; of looks at one step count the last one counts.
+    """Return the mean score over ``tasks`` (K, T) at each evaluated iteration; of several evaluations the last one
+    counts.
 
-    Looks at switches are left out: they would stand in the place of the end before them, at the same iteration.
-    The standard error takes the rows of different tasks as independent draws.
+    Evaluations at switches are left out: they would replace the end before them, which has the same iteration. The
+    standard error treats the samples of different tasks as independent draws.
     """
     tasks = tasks & (trace.kind != Kind.SWITCH)[:, None]
     count = tasks.sum(axis=1)
@@ -74,14 +75,15 @@ def series(trace: Trace, tasks: NDArray[np.bool_]) -> Series:
 
 
 def selected(trace: Trace, tasks: Tasks) -> NDArray[np.bool_]:
-    """(K, T) scores to average: of the first task of the first experience, or of the tasks seen by each look."""
+    """Return a mask (K, T) of the scores to average: the first task of the first experience, or the tasks seen so
+    far."""
     if tasks == "first":
         return np.broadcast_to(np.arange(trace.n_tasks) == trace.present[0].argmax(), trace.score.shape)
     return trace.seen
 
 
 def one_task(trace: Trace, task: int) -> Series:
-    """Accuracy on a task from the switch into its first visit on; empty for a task that was never visited."""
+    """Return the accuracy on a task from the switch into its first visit; empty if the task is never visited."""
     first = trace.first_visit[task]
     begun = (trace.experience >= first) | ((trace.experience == first - 1) & (trace.kind != Kind.STEP))
     shown = np.zeros(trace.score.shape, dtype=bool)
@@ -91,18 +93,18 @@ def one_task(trace: Trace, task: int) -> Series:
 
 
 def since_switch(trace: Trace, *, before: int, after: int) -> Series:
-    """Change of accuracy since a switch, mean over pairs of an old task and an experience in which it is absent.
+    """Return the change of accuracy after a switch, as mean over pairs of an old task and an experience without it.
 
-    Linear between looks, so that switches whose looks fall on different iterations can be averaged. No standard error:
-    the change compares a task's rows with themselves.
+    Values between evaluations are interpolated linearly, so that switches with evaluations at different iterations can
+    be averaged. There is no standard error, since the change compares the same samples.
 
     Args:
-        trace: Of a finished run.
-        before: Iterations shown before the switch, at most the length of any experience.
-        after: Iterations shown after it, likewise.
+        trace: The trace of a finished run.
+        before: Number of iterations before the switch, at most the length of any experience.
+        after: Number of iterations after the switch, at most the length of any experience.
 
     Raises:
-        Undefined: There are no step looks, or no task is ever absent after its first visit.
+        Undefined: There are no evaluations after steps, or no task is ever absent after its first visit.
     """
     step_looks(trace)
     scores, start = end_scores(trace), experience_boundaries(trace)
@@ -115,15 +117,15 @@ def since_switch(trace: Trace, *, before: int, after: int) -> Series:
         found.append((trace.step[looks] - start[experience], change, len(old)))
     offsets = np.unique(np.concatenate([x for x, _, _ in found]))
     inside = offsets[(offsets >= -before) & (offsets <= after)]
-    x = np.unique([-before, *inside, after]).astype(float)  # where looks are sparse the curve still fills its window
+    x = np.unique([-before, *inside, after]).astype(float)  # with few evaluations, the curve still fills its window
     total = np.sum([np.interp(x, own, change) for own, change, _ in found], axis=0)
     return Series(x, total / sum(n for _, _, n in found), np.full(len(x), np.nan))
 
 
 def arrival(trace: Trace, switch: int, tasks: NDArray[np.bool_]) -> float:
-    """Mean change of accuracy on some tasks (T,) from the end before a switch to the look at it, before any step.
+    """Return the mean change of accuracy on some tasks (T,) from the end before a switch to the evaluation at it.
 
-    NaN where that look was not taken.
+    The value is NaN if that evaluation was not made.
     """
     at = np.flatnonzero((trace.kind == Kind.SWITCH) & (trace.experience == switch))
     if not len(at) or not tasks.any():
@@ -132,7 +134,7 @@ def arrival(trace: Trace, switch: int, tasks: NDArray[np.bool_]) -> float:
 
 
 def switched(trace: Trace) -> list[int]:
-    """The experiences from which a task seen before is absent.
+    """Return the experiences in which a task that was seen before is absent.
 
     Raises:
         Undefined: There is none.
@@ -144,7 +146,7 @@ def switched(trace: Trace) -> list[int]:
 
 
 def over_seeds(seeds: Sequence[Series]) -> Line:
-    """Curves of seeds, interpolated onto the places that any of them has."""
+    """Interpolate the curves of all seeds to their common x values, and return the mean."""
     x = np.unique(np.concatenate([each.x for each in seeds]))
     values = np.array([np.interp(x, each.x, each.y) for each in seeds])  # (seeds, n)
     half = half_width(values) if len(seeds) > 1 else np.interp(x, seeds[0].x, seeds[0].error)

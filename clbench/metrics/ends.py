@@ -1,7 +1,7 @@
 """Metrics of the end-of-experience matrix R: ACC, average incremental accuracy, LA, BWT and two kinds of forgetting.
 
-All of them average over tasks, not over rows. A task is counted from its first visit, so that they are defined on
-streams where tasks return; where each task is visited once they are the published ones.
+All of them average over tasks, not over samples. A task counts from its first visit, so that the metrics are defined
+for streams with recurring tasks. If each task is visited once, they are the published metrics.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ Scores = NDArray[np.float64]
 
 
 def end_looks(trace: Trace) -> Index:
-    """Position of the last end look of each experience, (E,).
+    """Return the position of the last evaluation at the end of each experience, (E,).
 
-    The last one counts because the end of the stream may still change the learner.
+    The last one counts, since the end of the stream may still change the learner.
 
     Raises:
-        Undefined: An experience has none: the run stopped before it.
+        Undefined: An experience has none, since the run stopped early.
     """
     at = np.full(trace.n_experiences, -1)
     ends = np.flatnonzero(trace.kind == Kind.END)
     np.maximum.at(at, trace.experience[ends], ends)
     if (at < 0).any():
         first = int(np.argmax(at < 0))
-        raise Undefined(f"experience {first} has no end look: the run stopped before it was over")
+        raise Undefined(f"experience {first} has no evaluation at its end: the run stopped before")
     return at
 
 
 def end_scores(trace: Trace) -> Scores:
-    """R: the score of each task at the last end look of each experience, (E, T), in [0, 1]; NaN where not looked at.
+    """Return R: the score of each task at the end of each experience, (E, T), in [0, 1]; NaN if not evaluated.
 
     Raises:
-        Undefined: An experience has no end look, or the end look left out a task seen by then.
+        Undefined: An experience has no evaluation at its end, or that evaluation left out a task seen before.
     """
     return at_ends(trace, trace.score)
 
 
 def at_ends(trace: Trace, values: Scores) -> Scores:
-    """The (E, T) of some (K, T) ``values`` at the looks of :func:`end_scores`, with its checks."""
+    """Select from ``values`` (K, T) those at the evaluations of :func:`end_scores`, (E, T), with the same checks."""
     scores = values[end_looks(trace)]  # (E, T)
     seen = trace.first_visit <= np.arange(trace.n_experiences)[:, None]
     if not seen.any():
@@ -51,17 +51,17 @@ def at_ends(trace: Trace, values: Scores) -> Scores:
     left_out = np.argwhere(np.isnan(scores) & seen)
     if len(left_out):
         experience, task = left_out[0]
-        raise Undefined(f"task {task} was not looked at when experience {experience} ended")
+        raise Undefined(f"task {task} was not evaluated when experience {experience} ended")
     return scores
 
 
 def visited(trace: Trace) -> Index:
-    """The tasks that had rows in some experience, ascending."""
+    """Return the tasks that have samples in some experience, ascending."""
     return np.flatnonzero(trace.first_visit < trace.n_experiences)
 
 
 def _old(trace: Trace) -> Index:
-    """Tasks first visited before the last experience."""
+    """Return the tasks first visited before the last experience."""
     old = np.flatnonzero(trace.first_visit < trace.n_experiences - 1)
     if not len(old):
         raise Undefined("every task was first visited in the last experience")
@@ -69,12 +69,13 @@ def _old(trace: Trace) -> Index:
 
 
 def acc(trace: Trace) -> float:
-    """Final average accuracy: the mean of the last end look over the tasks visited."""
+    """Return the final average accuracy: the mean over visited tasks at the last end."""
     return float(end_scores(trace)[-1, visited(trace)].mean())
 
 
 def aia(trace: Trace) -> float:
-    """Average incremental accuracy: the mean over experiences of the mean accuracy on the tasks seen by then."""
+    """Return the average incremental accuracy: the mean over experiences of the mean accuracy on the tasks seen so
+    far."""
     seen = trace.first_visit <= np.arange(trace.n_experiences)[:, None]  # (E, T)
     scores = np.where(seen, end_scores(trace), 0.0)
     begun = seen.any(axis=1)
@@ -82,20 +83,22 @@ def aia(trace: Trace) -> float:
 
 
 def la(trace: Trace) -> float:
-    """Learning accuracy: the mean over tasks of the accuracy when the first visit ended."""
+    """Return the learning accuracy: the mean over tasks of the accuracy at the end of the first visit."""
     tasks = visited(trace)
     return float(end_scores(trace)[trace.first_visit[tasks], tasks].mean())
 
 
 def bwt(trace: Trace) -> float:
-    """Backward transfer: what happened to the old tasks between the end of their first visit and the end."""
+    """Return the backward transfer: the change on old tasks from the end of their first visit to the end of the
+    stream."""
     tasks = _old(trace)
     scores = end_scores(trace)
     return float((scores[-1, tasks] - scores[trace.first_visit[tasks], tasks]).mean())
 
 
 def forgetting(trace: Trace) -> float:
-    """How far the old tasks ended below the best they had at the end of an earlier experience."""
+    """Return the forgetting: best accuracy on old tasks at the end of an earlier experience, minus the final
+    accuracy."""
     tasks = _old(trace)
     scores = end_scores(trace)
     learned = trace.first_visit[tasks] <= np.arange(trace.n_experiences - 1)[:, None]  # (E-1, n)
@@ -104,16 +107,16 @@ def forgetting(trace: Trace) -> float:
 
 
 def forgetting_last(trace: Trace) -> float:
-    """How far the tasks that did not come back ended below what they were when their last visit ended.
+    """Return the forgetting since last visits: accuracy at the end of a task's last visit, minus the final accuracy.
 
-    Tasks with rows in the last experience do not count. Where each task is visited once it is minus BWT.
+    Tasks with samples in the last experience do not count. If each task is visited once, the value is minus BWT.
     """
     scores = end_scores(trace)
     last = trace.n_experiences - 1 - trace.present[::-1].argmax(axis=0)  # (T,) experience of the last visit
     tasks = visited(trace)
     tasks = tasks[last[tasks] < trace.n_experiences - 1]
     if not len(tasks):
-        raise Undefined("every task has rows in the last experience")
+        raise Undefined("every task has samples in the last experience")
     return float((scores[last[tasks], tasks] - scores[-1, tasks]).mean())
 
 
@@ -126,7 +129,7 @@ ACC = Metric(
     high=1,
     higher_is_better=True,
     source="Lopez-Paz and Ranzato 2017; weighted by task",
-    needs="end looks",
+    needs="evaluations at ends",
 )
 AIA = Metric(
     name="aia",
@@ -137,7 +140,7 @@ AIA = Metric(
     high=1,
     higher_is_better=True,
     source="Rebuffi et al. 2017 (average incremental accuracy)",
-    needs="end looks",
+    needs="evaluations at ends",
 )
 LA = Metric(
     name="la",
@@ -148,7 +151,7 @@ LA = Metric(
     high=1,
     higher_is_better=True,
     source="Riemer et al. 2019; under recurrence the end of the first visit",
-    needs="end looks",
+    needs="evaluations at ends",
     comparable=False,
 )
 BWT = Metric(
@@ -160,7 +163,7 @@ BWT = Metric(
     high=1,
     higher_is_better=True,
     source="Lopez-Paz and Ranzato 2017, over the tasks first visited before the last experience; holds gap_expansion",
-    needs="end looks",
+    needs="evaluations at ends",
 )
 FORGETTING = Metric(
     name="forgetting",
@@ -171,7 +174,7 @@ FORGETTING = Metric(
     high=1,
     higher_is_better=False,
     source="Chaudhry et al. 2018; e from the first visit of i on, so it can be negative; holds gap_expansion",
-    needs="end looks",
+    needs="evaluations at ends",
 )
 FORGETTING_LAST = Metric(
     name="forgetting_last",
@@ -182,5 +185,5 @@ FORGETTING_LAST = Metric(
     high=1,
     higher_is_better=False,
     source="De Lange et al. 2023 (FORG): from the end of a task's own training, no maximum; here of its last visit",
-    needs="end looks",
+    needs="evaluations at ends",
 )

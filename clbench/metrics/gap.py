@@ -1,5 +1,5 @@
-"""The stability gap: how deep training makes old tasks fall at a switch, how long, how much is left, and apart from
-it what the mere arrival of outputs does."""
+"""The stability gap: how far training makes accuracy on old tasks fall at a switch, for how long, and how much is not
+regained; and, apart from it, the effect of new outputs alone."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ __all__ = ["Switches", "switches"]
 
 
 def gap_depth(trace: Trace, *, since: Since = "switch") -> float:
-    """Mean depth of the stability gap over pairs of an old task and an experience in which it is absent."""
+    """Return the mean depth of the stability gap over pairs of an old task and an experience without it."""
     return float(switches(trace, since=since).depth.mean())
 
 
 def gap_expansion(trace: Trace) -> float:
-    """Mean over the same pairs of what is lost before any step, as the outputs of the experience arrive.
+    """Return the mean loss over the same pairs before any step, when the outputs of the experience begin to compete.
 
-    Where the world drifts at the switch, what that does is in it too.
+    If the data drifts at the switch, the effect of the drift is included.
 
     Raises:
-        Undefined: No task was ever absent, or it cannot be told; see :func:`clbench.metrics.switches.before_switches`.
+        Undefined: No task was ever absent, or the value cannot be determined; see
+            :func:`clbench.metrics.switches.before_switches`.
     """
     old = old_pairs(trace)
     ended = end_scores(trace)[np.maximum(np.arange(trace.n_experiences) - 1, 0)]
@@ -43,10 +44,10 @@ def _something_to_lose(trace: Trace) -> tuple[Switches, Mask]:
 
 
 def gap_depth_relative(trace: Trace) -> float:
-    """Mean over the pairs that had something to lose of the share of it that is lost at the deepest.
+    """Return the mean depth as a share of the accuracy that can be lost, over pairs with accuracy above chance.
 
     Raises:
-        Undefined: No old task was above chance at a switch, or the trace does not tell what chance is.
+        Undefined: No old task was above chance at a switch, or the trace does not contain the chance level.
     """
     found, counts = _something_to_lose(trace)
     if not counts.any():
@@ -55,22 +56,22 @@ def gap_depth_relative(trace: Trace) -> float:
 
 
 def gap_pairs(trace: Trace) -> float:
-    """Number of the pairs that had something to lose: those behind :func:`gap_depth_relative`."""
+    """Return the number of pairs with accuracy above chance, which :func:`gap_depth_relative` averages."""
     return float(_something_to_lose(trace)[1].sum())
 
 
 def gap_residual(trace: Trace, *, since: Since = "switch") -> float:
-    """Mean over the same pairs of what is still missing when the experience ends; negative after gains."""
+    """Return the mean loss over the same pairs that remains at the end of the experience; negative after gains."""
     return float(switches(trace, since=since).residual.mean())
 
 
 def gap_transient(trace: Trace, *, since: Since = "switch") -> float:
-    """Mean over the same pairs of the part of the depth that was regained by the end of the experience."""
+    """Return the mean part of the depth over the same pairs that is regained by the end of the experience."""
     return float(switches(trace, since=since).transient.mean())
 
 
 def gap_area(trace: Trace, *, since: Since = "switch") -> float:
-    """Mean over the same pairs of the accuracy missing below that before the first step, over the experience."""
+    """Return the mean accuracy missing below that before the first step, over the same pairs and the experience."""
     return float(switches(trace, since=since).area.mean())
 
 
@@ -84,21 +85,23 @@ def _fallen(trace: Trace, level: float, since: Since) -> tuple[Scores, Mask]:
 
 
 def recovery(trace: Trace, *, level: float = 0.9, since: Since = "switch") -> float:
-    """Mean iterations to regain ``level`` of the depth, over the pairs that fell by more than two standard errors.
+    """Return the mean number of iterations to regain ``level`` of the depth, over pairs that fell by two standard
+    errors.
 
-    A lower bound: a pair that had not recovered counts with the length of its experience; see ``recovery_censored``.
-    From ``since="end"`` on every fall counts, however small.
+    The value is a lower bound: a pair that did not recover counts with the length of its experience; see
+    ``recovery_censored``. With ``since="end"`` every fall counts, however small.
     """
     return float(_fallen(trace, level, since)[0].mean())
 
 
 def recovery_censored(trace: Trace, *, level: float = 0.9, since: Since = "switch") -> float:
-    """Fraction of the same pairs which had not regained ``level`` of the depth when the experience ended."""
+    """Return the fraction of the same pairs that had not regained ``level`` of the depth at the end of the
+    experience."""
     return float(_fallen(trace, level, since)[1].mean())
 
 
 _OURS = "our definition, after De Lange et al. 2023 and Hess et al. 2023"
-_NEEDS = "looks at switches, after steps and at ends"
+_NEEDS = "evaluations at switches, after steps and at ends"
 
 
 def _gap(name: str, title: str, function: Callable[[Trace], float], formula: str, *, low: float = 0) -> Metric:
@@ -117,7 +120,8 @@ def _gap(name: str, title: str, function: Callable[[Trace], float], formula: str
 
 
 def _recovery(name: str, titles: tuple[str, str], level: float) -> tuple[Metric, Metric]:
-    """Iterations until ``level`` of the depth is regained, and the fraction of pairs for which that never happened."""
+    """Return two metrics: iterations until ``level`` of the depth is regained, and the fraction of pairs without
+    recovery."""
     back = f"{100 * level:g} % of the depth"
     iterations = Metric(
         name=name,
@@ -169,19 +173,19 @@ RECOVERY, RECOVERY_CENSORED = _recovery("recovery", ("Recovery", "Unrecovered"),
 RECOVERY50, RECOVERY50_CENSORED = _recovery("recovery50", ("Recovery (half)", "Unrecovered (half)"), 0.5)
 
 SINCE_SWITCH = ("gap_expansion", "gap_depth_relative", "gap_pairs")
-"""Metrics that only looks at switches make possible."""
+"""Metrics that need evaluations at switches."""
 
 
 def _first_version(metric: Metric, function: Callable[[Trace], float], formula: str) -> Metric:
-    """The metric as it was measured before there were looks at switches."""
+    """Return a metric under its first definition, from before evaluations at switches existed."""
     return replace(
         metric,
         name=f"{metric.name}@1",
         title=f"{metric.title}@1",
         function=function,
         formula=formula,
-        source=_OURS + "; as published before looks at switches: what the arrival of outputs does is in it",
-        needs="step and end looks",
+        source=_OURS + "; as published before evaluations at switches existed: it includes the effect of new outputs",
+        needs="evaluations after steps and at ends",
     )
 
 

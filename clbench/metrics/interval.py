@@ -1,4 +1,4 @@
-"""Intervals over seeds."""
+"""Confidence intervals over seeds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def half_width(values: ArrayLike, *, confidence: float = 0.95) -> NDArray[Any]:
-    """Half the width of the Student-t confidence interval of a mean, over the first axis.
+    """Return half the width of the Student-t confidence interval of a mean, over the first axis.
 
     Args:
-        values: (n, ...) one value per seed, all finite.
-        confidence: In (0, 1).
+        values: (n, ...) one finite value per seed.
+        confidence: Confidence level in (0, 1).
 
     Returns:
         Shape (...): ``t * s / sqrt(n)`` with n - 1 degrees of freedom; NaN for a single value, which has no interval.

@@ -1,4 +1,4 @@
-"""How fast a task is learned on its first visit: LCA, iterations to a criterion, forward facilitation."""
+"""The speed of learning on first visits: LCA, iterations to a criterion, forward facilitation."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from clbench.metrics.looks import step_looks
 from clbench.metrics.metric import Metric, Undefined
 from clbench.metrics.switches import before_first
 
-# Accuracies are multiples of 1/rows: this forgives the rounding of a criterion that one of them should reach exactly.
+# Accuracies are multiples of 1/samples: this tolerates rounding where one of them reaches a criterion exactly.
 TOLERANCE = 1e-9
 
 
 def _at_switches(trace: Trace) -> Index:
-    """Position of the look just before each experience, (E,): the start, then the last end looks; -1 for no start."""
+    """Return the position of the evaluation before each experience, (E,): the start, then the ends; -1 without a
+    start."""
     start = np.flatnonzero(trace.kind == Kind.START)
     return np.concatenate([start[-1:] if len(start) else [-1], end_looks(trace)[:-1]]).astype(np.int64)
 
 
 def _began(trace: Trace) -> Index:
-    """Iterations done before each experience, (E,)."""
+    """Return the number of iterations before each experience, (E,)."""
     return np.concatenate([[0], trace.step[end_looks(trace)[:-1]]]).astype(np.int64)
 
 
 def learning_curves(trace: Trace, beta: int) -> Scores:
-    """Accuracy on each task visited after b = 0, ..., beta batches of its first visit, (n, beta + 1).
+    """Return the accuracy on each visited task after b = 0, ..., beta batches of its first visit, (n, beta + 1).
 
     Raises:
-        Undefined: A first visit is shorter than that, or a look is missing.
+        Undefined: A first visit is shorter, or an evaluation is missing.
     """
     looks = step_looks(trace, all_seen=False)
     tasks = visited(trace)
@@ -41,7 +42,7 @@ def learning_curves(trace: Trace, beta: int) -> Scores:
     before = _at_switches(trace)[first]
     zero = np.where(before < 0, np.nan, trace.score[before, tasks])  # (n,)
     if np.isnan(zero).any():
-        raise Undefined(f"task {tasks[np.isnan(zero)][0]} was not looked at just before its first visit")
+        raise Undefined(f"task {tasks[np.isnan(zero)][0]} was not evaluated just before its first visit")
     wanted = _began(trace)[first][:, None] + np.arange(1, beta + 1)  # (n, beta)
     at = np.minimum(np.searchsorted(looks.step, wanted), len(looks.step) - 1)
     score = looks.score[at, tasks[:, None]]
@@ -49,15 +50,18 @@ def learning_curves(trace: Trace, beta: int) -> Scores:
     if not there.all():
         short = int(np.argmin(there.all(axis=1)))
         raise Undefined(
-            f"the first visit of task {tasks[short]} has looks after {there[short].sum()} of its first {beta} batches; "
-            "it needs all, as with evaluation.every at 1"
+            f"the first visit of task {tasks[short]} was evaluated after {there[short].sum()} of {beta} batches; "
+            "all are needed, as with evaluation.every at 1"
         )
     return np.column_stack([zero, score])
 
 
 def _as_released(trace: Trace, beta: int) -> float:
-    """LCA as released code of the stability gap takes it: beta values, those after 1, ..., beta batches; but for tasks
-    of the first experience after 0, ..., beta - 1, since its first look comes before the first update."""
+    """Return LCA as released code of the stability gap computes it, from beta values.
+
+    The values are those after 1, ..., beta batches. For tasks of the first experience they are those after 0, ..., beta
+    - 1 batches, since the first evaluation comes before the first update.
+    """
     curves, first = learning_curves(trace, beta), trace.first_visit[visited(trace)] == 0
     early = curves[first, :-1]
     early[:, 0] = trace.score[before_first(trace), visited(trace)[first]]
@@ -65,18 +69,19 @@ def _as_released(trace: Trace, beta: int) -> float:
 
 
 def lca(beta: int = 10, *, zero_shot: bool = True, initial: bool = False) -> Metric:
-    """Learning curve area: the mean accuracy on a task over the first batches of its first visit, mean over tasks.
+    """Return the learning curve area: the mean accuracy on a task over the first batches of its first visit.
 
     Args:
-        beta: Batches, at least 0.
+        beta: Number of batches, at least 0.
         zero_shot: Whether the accuracy before the first batch counts, as in the paper: beta + 1 values. Released code
             of the stability gap averages beta values; ``False`` takes those after 1, ..., beta batches.
-        initial: The released code to the letter: the same, but in the first experience after 0, ..., beta - 1 batches.
+        initial: Whether to follow the released code exactly: as with ``zero_shot=False``, but in the first experience
+            after 0, ..., beta - 1 batches.
 
     Raises:
-        Refused: No value would be left to average.
+        Refused: No value would remain to average.
 
-    Source: Chaudhry et al. 2019 (A-GEM), LCA. The zero-shot value is that of the last look before the visit.
+    Source: Chaudhry et al. 2019 (A-GEM), LCA. The zero-shot value is from the last evaluation before the visit.
     """
     if beta < 0 or (beta == 0 and (initial or not zero_shot)):
         raise Refused(f"LCA over {beta} batches averages nothing; use 1 or more (or 0 with the zero-shot accuracy)")
@@ -89,7 +94,7 @@ def lca(beta: int = 10, *, zero_shot: bool = True, initial: bool = False) -> Met
             formula=f"mean over tasks of the mean of A after 1, …, {beta} batches of the first visit, or after 0, …, "
             f"{beta - 1} in the first experience",
             source="released code of De Lange et al. 2023",
-            needs="looks at the task being visited after each of its batches, at the first switch and at ends",
+            needs="evaluations of the visited task after each of its batches, at the first switch and at ends",
         )
     first = 0 if zero_shot else 1
     return Metric(
@@ -101,19 +106,19 @@ def lca(beta: int = 10, *, zero_shot: bool = True, initial: bool = False) -> Met
         high=1,
         higher_is_better=True,
         source="Chaudhry et al. 2019 (A-GEM)" + ("" if zero_shot else ", without the zero-shot accuracy"),
-        needs="looks at the task being visited after each of its batches, start and end looks",
+        needs="evaluations of the visited task after each of its batches, and at the start and at ends",
     )
 
 
 @dataclass(frozen=True, eq=False)
 class FirstVisits:
-    """How long each task visited took to reach a criterion; n tasks, arrays of shape (n,).
+    """Hold how long each visited task took to reach a criterion; n tasks, arrays of shape (n,).
 
     Args:
         task: The task.
-        experience: That of its first visit.
-        iterations: From the beginning of that experience to the first look at or above the criterion, 0 where it was
-            there before; the length of the experience where ``censored``.
+        experience: The experience of its first visit.
+        iterations: Iterations from the beginning of that experience to the first evaluation at or above the criterion;
+            0 if it was reached before, the length of the experience if ``censored``.
         censored: Whether the criterion was not reached in that experience.
     """
 
@@ -127,15 +132,15 @@ class FirstVisits:
 
 
 def first_visits(trace: Trace, *, criterion: float = 0.9) -> FirstVisits:
-    """Iterations that each task's first visit took to reach an accuracy.
+    """Return how many iterations each task's first visit took to reach an accuracy.
 
     Args:
-        trace: Of a finished run, with step looks; their period is the resolution.
+        trace: The trace of a finished run with evaluations after steps; their period is the resolution.
         criterion: The accuracy, in (0, 1].
 
     Raises:
-        Refused: ``criterion`` is outside.
-        Undefined: There are no step looks, one left out the task being visited, or the run stopped early.
+        Refused: ``criterion`` is outside (0, 1].
+        Undefined: There are no evaluations after steps, one left out the visited task, or the run stopped early.
     """
     if not 0 < criterion <= 1:
         raise Refused(f"an accuracy of {criterion} is no criterion; use one above 0 and at most 1")
@@ -146,7 +151,7 @@ def first_visits(trace: Trace, *, criterion: float = 0.9) -> FirstVisits:
         experience = trace.first_visit[task]
         looks = np.flatnonzero((trace.experience == experience) & (trace.kind != Kind.SWITCH))
         if np.isnan(trace.score[looks, task]).any():
-            raise Undefined(f"task {task} was not looked at all along its first visit")
+            raise Undefined(f"task {task} was not evaluated throughout its first visit")
         since = np.append(0, trace.step[looks] - began[experience])
         score = np.append(
             trace.score[before[experience], task] if before[experience] >= 0 else np.nan, trace.score[looks, task]
@@ -158,14 +163,14 @@ def first_visits(trace: Trace, *, criterion: float = 0.9) -> FirstVisits:
 
 
 def facilitation(trace: Trace, *, criterion: float = 0.9) -> float:
-    """Forward facilitation: whether tasks that come later reach a criterion in fewer iterations.
+    """Return the forward facilitation: whether later tasks reach a criterion in fewer iterations.
 
-    Minus Spearman's rank correlation between the experience of a task's first visit and the iterations it took:
-    1 where each task is faster than all before it, -1 where it is slower. Tasks that never got there count with the
+    It is minus Spearman's rank correlation between the experience of a task's first visit and the iterations it took: 1
+    if each task is faster than all before it, -1 if it is slower. Tasks that did not reach the criterion count with the
     length of the experience; see ``facilitation_censored``.
 
     Raises:
-        Undefined: Fewer than three tasks, none that reached the criterion, or nothing that varies.
+        Undefined: There are fewer than three tasks, none reached the criterion, or all values are equal.
     """
     from scipy.stats import spearmanr
 
@@ -182,12 +187,12 @@ def facilitation(trace: Trace, *, criterion: float = 0.9) -> float:
 
 
 def facilitation_censored(trace: Trace, *, criterion: float = 0.9) -> float:
-    """Fraction of tasks whose first visit ended before they reached the criterion."""
+    """Return the fraction of tasks that did not reach the criterion during their first visit."""
     return float(first_visits(trace, criterion=criterion).censored.mean())
 
 
 def facilitation_at(percent: int) -> Metric:
-    """The metric of :func:`facilitation` at a criterion in percent.
+    """Return the metric of :func:`facilitation` for a criterion in percent.
 
     Raises:
         Refused: It is not in 1 to 100.
@@ -203,7 +208,7 @@ def facilitation_at(percent: int) -> Metric:
         high=1,
         higher_is_better=True,
         source="our definition; facilitation proper subtracts the same of a network trained on each task from scratch",
-        needs="step looks at the task being visited, start and end looks",
+        needs="evaluations of the visited task after steps, and at the start and at ends",
         unit="correlation",
     )
 
@@ -219,5 +224,5 @@ FACILITATION_CENSORED = Metric(
     high=1,
     higher_is_better=False,
     source="our definition",
-    needs="step looks at the task being visited, start and end looks",
+    needs="evaluations of the visited task after steps, and at the start and at ends",
 )

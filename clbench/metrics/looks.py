@@ -1,7 +1,8 @@
-"""Metrics of looks during training: anytime accuracy and minima while absent; windows have a file of their own.
+"""Metrics of evaluations during training: anytime accuracy, and minima while tasks are absent.
 
-A task is *absent* at a look if the experience then running holds none of its rows; so minima are defined per visit.
-All of these depend on the period of the looks: report it with the number.
+A task is *absent* at an evaluation if the running experience has no samples of it; minima are therefore defined per
+visit. All of these metrics depend on the period of evaluations: report it with the number. Windowed metrics are in
+``windows.py``.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from clbench.core.types import Index, Mask
 from clbench.metrics.ends import Scores, end_looks, end_scores, visited
 from clbench.metrics.metric import Metric, Undefined
 
-ENDS_ONLY = "there are no looks between ends; set evaluation.every to 1 or more"
+ENDS_ONLY = "there are no evaluations between ends; set evaluation.every to 1 or more"
 SEEN = "set evaluation.tasks to seen"
 
 
 @dataclass(frozen=True, eq=False)
 class StepLooks:
-    """The step looks of a finished run.
+    """Hold the evaluations after steps of a finished run.
 
     Args:
-        step: (k,) iterations done before each.
-        experience: (k,) experience that was running.
-        score: (k, T) scores; NaN only where ``seen`` is false, or where not all seen tasks were asked for.
-        seen: (k, T) whether the task had been met by then, see :attr:`clbench.core.record.Trace.seen`.
+        step: (k,) number of iterations before each.
+        experience: (k,) running experience.
+        score: (k, T) scores; NaN only if ``seen`` is false, or if not all seen tasks were required.
+        seen: (k, T) whether the task had been met, see :attr:`clbench.core.record.Trace.seen`.
     """
 
     step: Index
@@ -38,15 +39,15 @@ class StepLooks:
 
 
 def step_looks(trace: Trace, *, with_ends: bool = False, all_seen: bool = True) -> StepLooks:
-    """The looks taken after steps.
+    """Return the evaluations after steps.
 
     Args:
-        trace: Of a finished run.
-        with_ends: Whether looks at ends count too, so that every experience is closed by one.
-        all_seen: Whether each has to be a look at all tasks seen by then.
+        trace: The trace of a finished run.
+        with_ends: Whether to include evaluations at ends, so that every experience is closed by one.
+        all_seen: Whether each evaluation must cover all tasks seen so far.
 
     Raises:
-        Undefined: There is none, the run stopped early, or a look left out a task seen by then and must not.
+        Undefined: There is none, the run stopped early, or an evaluation left out a required task.
     """
     end_looks(trace)
     if not (trace.kind == Kind.STEP).any():
@@ -61,15 +62,15 @@ def step_looks(trace: Trace, *, with_ends: bool = False, all_seen: bool = True) 
     left_out = np.argwhere(np.isnan(looks.score) & looks.seen)
     if all_seen and len(left_out):
         look, task = left_out[0]
-        raise Undefined(f"task {task} was not looked at after iteration {looks.step[look]}; {SEEN}")
+        raise Undefined(f"task {task} was not evaluated after iteration {looks.step[look]}; {SEEN}")
     return looks
 
 
 def aaa(trace: Trace) -> float:
-    """Anytime accuracy: the mean over step looks of the mean accuracy on the tasks seen so far.
+    """Return the anytime accuracy: the mean over evaluations after steps of the mean accuracy on the tasks seen so far.
 
-    A look weighs as many iterations as passed since the one before it, which matters only where the period varies.
-    Under an uneven schedule the look at an experience's end closes it, so that no weight crosses a boundary.
+    An evaluation is weighted by the iterations since the one before it, which matters only if the period varies. With
+    an uneven schedule the evaluation at an experience's end closes it, so that no weight crosses a boundary.
     """
     looks = step_looks(trace, with_ends=trace.every < 1)
     count = looks.seen.sum(axis=1)
@@ -79,10 +80,10 @@ def aaa(trace: Trace) -> float:
 
 
 def absent_minima(trace: Trace) -> Scores:
-    """Lowest score of each task over the step and end looks at which it was absent after its first visit, (T,).
+    """Return the lowest score of each task while it was absent after its first visit, (T,).
 
     Returns:
-        Values in [0, 1]; infinity for a task that never was absent.
+        Values in [0, 1]; infinity for a task that was never absent.
     """
     running = np.maximum(trace.experience, 0)
     after = np.isin(trace.kind, (Kind.STEP, Kind.END))[:, None]
@@ -93,10 +94,11 @@ def absent_minima(trace: Trace) -> Scores:
 
 
 def _minima(trace: Trace, tasks: Index) -> Scores:
-    """The lowest scores of some tasks while absent, of which there have to be looks between ends at all of them.
+    """Return the lowest scores of some tasks while absent, and require evaluations between ends that cover all of them.
 
     Raises:
-        Undefined: There is no look between ends, or one left out such a task: the minimum would be that of ends alone.
+        Undefined: There is no evaluation between ends, or one left out such a task: the minimum would be that of ends
+            alone.
     """
     end_looks(trace)
     if not len(tasks):
@@ -107,17 +109,17 @@ def _minima(trace: Trace, tasks: Index) -> Scores:
     if len(left_out):
         look, place = left_out[0]
         raise Undefined(
-            f"task {tasks[place]} was absent and not looked at after iteration {looks.step[look]}, so its lowest "
+            f"task {tasks[place]} was absent and not evaluated after iteration {looks.step[look]}, so its lowest "
             f"accuracy is not known; {SEEN}"
         )
     return absent_minima(trace)[tasks]
 
 
 def min_acc(trace: Trace) -> float:
-    """min-ACC: the mean over tasks of their lowest accuracy while absent.
+    """Return min-ACC: the mean over tasks of their lowest accuracy while absent.
 
     Raises:
-        Undefined: No task was ever absent, or there are no looks between ends at the absent tasks.
+        Undefined: No task was ever absent, or there are no evaluations of the absent tasks between ends.
     """
     end_looks(trace)
     absent = np.flatnonzero(np.isfinite(absent_minima(trace)))
@@ -127,13 +129,13 @@ def min_acc(trace: Trace) -> float:
 
 
 def wc_acc(trace: Trace) -> float:
-    """WC-ACC: worst-case accuracy, the present tasks as they ended and the absent ones at their lowest.
+    """Return WC-ACC, the worst-case accuracy: final accuracy of present tasks, lowest accuracy of absent ones.
 
-    The last end look is a look at the absent tasks too, so the value never exceeds ACC.
+    The evaluation at the last end covers the absent tasks too, so the value never exceeds ACC.
 
     Raises:
-        Undefined: A task is absent at the end, and there are no looks between ends at the absent tasks: what ends alone
-            show is no worst case.
+        Undefined: A task is absent at the end, and there are no evaluations of the absent tasks between ends: ends
+            alone do not show the worst case.
     """
     tasks, final = visited(trace), end_scores(trace)[-1]
     worst = final.copy()
@@ -146,23 +148,23 @@ AAA = Metric(
     name="aaa",
     title="AAA",
     function=aaa,
-    formula="mean over step looks of the mean accuracy on the tasks seen so far",
+    formula="mean over evaluations after steps of the mean accuracy on the tasks seen so far",
     low=0,
     high=1,
     higher_is_better=True,
     source="Caccia et al. 2020; Soutif-Cormerais et al. 2023; weighted by iterations where the period varies",
-    needs="step looks",
+    needs="evaluations after steps",
 )
 MIN_ACC = Metric(
     name="min_acc",
     title="min-ACC",
     function=min_acc,
-    formula="mean over tasks i of the minimum of A[i] over looks at which i is absent",
+    formula="mean over tasks i of the minimum of A[i] over evaluations at which i is absent",
     low=0,
     high=1,
     higher_is_better=True,
     source="De Lange et al. 2023; per visit, so that it is defined under recurrence",
-    needs="step looks at all tasks seen, end looks",
+    needs="evaluations of all tasks seen after steps, and at ends",
 )
 WC_ACC = Metric(
     name="wc_acc",
@@ -173,5 +175,5 @@ WC_ACC = Metric(
     high=1,
     higher_is_better=True,
     source="De Lange et al. 2023; per visit, so that it is defined under recurrence",
-    needs="step looks at all tasks seen, end looks",
+    needs="evaluations of all tasks seen after steps, and at ends",
 )

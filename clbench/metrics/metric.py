@@ -1,4 +1,4 @@
-"""What a metric is: a pure function of a trace, with its formula, range, direction and source beside it."""
+"""The type of a metric: a pure function of a trace, with its formula, range, direction and source."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from clbench.core.record import Trace
 
 
 class Undefined(Exception):
-    """A metric has no value on this trace; the message says why, in words for a leaderboard."""
+    """Report that a metric has no value for this trace. The message gives the reason in words for a leaderboard."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """What a metric gave: a number, or NaN with the reason why there is none."""
+    """Hold the value of a metric: a number, or NaN with the reason."""
 
     value: float
     reason: str = ""
@@ -28,23 +28,24 @@ class Value:
 
 @dataclass(frozen=True)
 class Metric:
-    """A number computed from a trace.
+    """Describe a number that is computed from a trace.
 
     Args:
         name: Canonical name, as in files: ``"wc_acc"``.
         title: Name for people: ``"WC-ACC"``.
-        function: From a trace (and a reference, see there) to the value; raises :class:`Undefined` where there is none.
+        function: A function from a trace (and a reference, see there) to the value; it raises :class:`Undefined` if
+            there is none.
         formula: The definition in one line; R[e,i] is the accuracy on task i at the end of experience e.
         low: Smallest possible value.
         high: Largest possible value, ``math.inf`` for none.
-        higher_is_better: The direction; ``None`` where no value is better than another, as of a count of cases.
-        source: Who defined it, with our deviation if any.
-        needs: The looks it is computed from, for people.
+        higher_is_better: The direction; ``None`` if no value is better than another, as for a count of cases.
+        source: Publication of the definition, and our deviation if any.
+        needs: The evaluations that it needs, for people.
         unit: ``"fraction"`` (printed as percent), ``"iterations"``, ``"correlation"``, ``"rate"`` or ``"count"``.
         reference: Whether ``function`` compares with a second trace, that of joint training on the same stream, and
             takes it as its second argument.
-        comparable: Whether the better of two values says by itself that a strategy is better. It does not where having
-            nothing to lose, or forgetting everything, gives a good one; boards mark no best value then.
+        comparable: Whether a better value alone means a better strategy. It does not if a strategy gets a good value by
+            having nothing to lose or by forgetting everything; leaderboards then mark no best value.
     """
 
     name: str
@@ -62,20 +63,20 @@ class Metric:
 
     @property
     def arrow(self) -> str:
-        """The direction in which better lies, ``↑`` or ``↓``; empty where there is none."""
+        """Return the better direction, ``↑`` or ``↓``; empty if there is none."""
         return {True: "↑", False: "↓", None: ""}[self.higher_is_better]
 
     @property
     def better(self) -> str:
-        """The same in words."""
+        """Return the better direction in words."""
         return {True: "higher is better", False: "lower is better", None: "none is better"}[self.higher_is_better]
 
     def __call__(self, trace: Trace, reference: Trace | None = None) -> Value:
-        """The value on ``trace``, or NaN with the reason.
+        """Return the value for ``trace``, or NaN with the reason.
 
         Args:
-            trace: What was observed.
-            reference: The trace of joint training on the same stream; ignored by metrics that need none.
+            trace: The trace of a run.
+            reference: The trace of joint training on the same stream; ignored by metrics that do not need it.
         """
         try:
             if not self.reference:

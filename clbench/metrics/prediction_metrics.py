@@ -11,16 +11,16 @@ from clbench.metrics.metric import Metric, Undefined
 
 
 def top(k: int) -> Metric:
-    """Top-k accuracy at the end of the stream: a row is right where its class is among the k with the highest scores.
+    """Return top-k accuracy at the end of the stream: a sample counts if its class is among the k highest scores.
 
     Args:
-        k: From 1 to 5, as many as are kept; with 1 it is ACC.
+        k: From 1 to 5, the number that is kept; with 1 it is ACC.
 
     Raises:
-        Refused: Another number.
+        Refused: ``k`` is outside 1 to 5.
     """
     if not 1 <= k <= TOP:
-        raise Refused(f"top{k} is not known: the {TOP} best classes of each row are kept; use top1 to top{TOP}")
+        raise Refused(f"top{k} is not known: the {TOP} best classes of each sample are kept; use top1 to top{TOP}")
 
     def value(trace: Trace) -> float:
         end_looks(trace)
@@ -37,7 +37,7 @@ def top(k: int) -> Metric:
         name=f"top{k}",
         title=f"Top-{k}",
         function=value,
-        formula=f"mean over tasks of the share of rows whose class is among the {k} predicted first, at the end",
+        formula=f"mean over tasks of the share of samples whose class is among the {k} predicted first, at the end",
         low=0,
         high=1,
         higher_is_better=True,

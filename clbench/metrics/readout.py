@@ -1,7 +1,7 @@
-"""What other read-outs of the same run say: task-masked accuracy, accuracy per class, global and local forgetting.
+"""Metrics of other read-outs: task-masked accuracy, accuracy per class, global and local forgetting.
 
-They use the optional arrays of a trace: ``masked`` (K, T), the accuracy when only a task's own classes compete, and
-``class_score`` (K, C), the accuracy per output unit over the rows looked at.
+They use two optional arrays of a trace: ``masked`` (K, T), the accuracy if only a task's own classes compete, and
+``class_score`` (K, C), the accuracy of each output unit over the evaluated samples.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from clbench.metrics.metric import Metric, Undefined
 
 
 def masked_scores(trace: Trace) -> Scores:
-    """Accuracy of each look and task when only the task's own classes compete, (K, T), NaN where not looked at.
+    """Return the accuracy in each evaluation if only the task's own classes compete, (K, T), NaN if not evaluated.
 
     Raises:
-        Undefined: The trace holds none, or the run stopped early.
+        Undefined: The trace does not contain it, or the run stopped early.
     """
     end_looks(trace)
     if not trace.masked.size:
@@ -26,15 +26,16 @@ def masked_scores(trace: Trace) -> Scores:
 
 
 def masked_acc(trace: Trace) -> float:
-    """ACC when only a task's own classes compete: what the features hold, whatever the head prefers."""
+    """Return ACC if only a task's own classes compete: the information in the features, without the bias of the
+    head."""
     return float(at_ends(trace, masked_scores(trace))[-1, visited(trace)].mean())
 
 
 def class_end_scores(trace: Trace) -> Scores:
-    """Accuracy per output unit when each experience ended, (E, C); NaN for units without evaluation rows.
+    """Return the accuracy of each output unit at the end of each experience, (E, C); NaN for units without samples.
 
     Raises:
-        Undefined: The trace holds none, or the run stopped early.
+        Undefined: The trace does not contain it, or the run stopped early.
     """
     ends = end_looks(trace)
     if not trace.class_score.size:
@@ -43,15 +44,15 @@ def class_end_scores(trace: Trace) -> Scores:
 
 
 def acc_class(trace: Trace) -> float:
-    """Class-balanced accuracy: the mean over classes of their accuracy at the very end."""
+    """Return the class-balanced accuracy: the mean over classes of their accuracy at the end of the stream."""
     final = class_end_scores(trace)[-1]
     if np.isnan(final).all():
-        raise Undefined("no class was looked at when the stream ended")
+        raise Undefined("no class was evaluated when the stream ended")
     return float(np.nanmean(final))
 
 
 def _average_loss(trace: Trace, scores: Scores) -> float:
-    """Mean over later experiences of what tasks seen before have lost since their first visit, by rows."""
+    """Return the mean loss on tasks since their first visit, over later experiences, weighted by samples."""
     if trace.n_experiences < 2:
         raise Undefined("a stream of one experience has no later one")
     experience = np.arange(1, trace.n_experiences)[:, None]
@@ -64,12 +65,12 @@ def _average_loss(trace: Trace, scores: Scores) -> float:
 
 
 def forgetting_global(trace: Trace) -> float:
-    """What old tasks have lost since their first visit, on average over later experiences, all classes competing."""
+    """Return the mean loss on old tasks since their first visit, over later experiences, if all classes compete."""
     return _average_loss(trace, end_scores(trace))
 
 
 def forgetting_local(trace: Trace) -> float:
-    """The same when only a task's own classes compete: loss of features rather than confusion between tasks."""
+    """Return the same loss if only a task's own classes compete: loss of features, not confusion between tasks."""
     return _average_loss(trace, at_ends(trace, masked_scores(trace)))
 
 
@@ -82,29 +83,29 @@ MASKED_ACC = Metric(
     high=1,
     higher_is_better=True,
     source="the task-incremental read-out of a class-incremental run, as in Buzzega et al. 2020",
-    needs="end looks with task-masked accuracy",
+    needs="evaluations at ends with task-masked accuracy",
 )
 ACC_CLASS = Metric(
     name="acc_class",
     title="ACC (classes)",
     function=acc_class,
-    formula="mean over output units with evaluation rows of their accuracy at the very end",
+    formula="mean over output units with evaluation samples of their accuracy at the very end",
     low=0,
     high=1,
     higher_is_better=True,
     source="balanced accuracy (Brodersen et al. 2010), over all tasks of the benchmark",
-    needs="end looks with accuracy per class",
+    needs="evaluations at ends with accuracy per class",
 )
 FORGETTING_GLOBAL = Metric(
     name="forgetting_global",
     title="Forgetting (global)",
     function=forgetting_global,
-    formula="mean over e > 0 of the sum over old i of rows of i / rows seen by e · (R[first visit of i, i] − R[e, i])",
+    formula="mean over e > 0 of the sum over old i of samples of i / samples seen · (R[first visit of i, i] − R[e, i])",
     low=-1,
     high=1,
     higher_is_better=False,
-    source="Smith et al. 2023, with evaluation rows for sizes",
-    needs="end looks",
+    source="Smith et al. 2023, with evaluation samples for sizes",
+    needs="evaluations at ends",
 )
 FORGETTING_LOCAL = Metric(
     name="forgetting_local",
@@ -114,6 +115,6 @@ FORGETTING_LOCAL = Metric(
     low=-1,
     high=1,
     higher_is_better=False,
-    source="Smith et al. 2023, with evaluation rows for sizes",
-    needs="end looks with task-masked accuracy",
+    source="Smith et al. 2023, with evaluation samples for sizes",
+    needs="evaluations at ends with task-masked accuracy",
 )

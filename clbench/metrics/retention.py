@@ -1,4 +1,4 @@
-"""Accuracy by the time since a task was last seen or first introduced, and the laws by which it is lost."""
+"""Retention: accuracy by the time since a task was last seen or first introduced, and fitted laws of its loss."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from clbench.metrics.metric import Metric, Undefined
 
 Unit = Literal["experiences", "iterations"]
 Since = Literal["last", "first"]
-"""What a lag is counted from: the end of the task's last visit, or of its first one, its introduction."""
+"""The start of a lag: the end of the task's last visit, or of its first visit, its introduction."""
 Form = Literal["power", "exponential"]
 
 
 @dataclass(frozen=True, eq=False)
 class ByLag:
-    """Accuracy by time since last seen or first introduced; n distinct lags, arrays of shape (n,).
+    """Hold accuracy by time since last seen or first introduced; n distinct lags, arrays of shape (n,).
 
     Args:
-        lag: Experiences (or iterations) since the task's last (or first) visit ended, ascending; 0 is when it ends.
+        lag: Experiences (or iterations) since the task's last (or first) visit ended, ascending; 0 is its end.
         accuracy: Mean over the pairs of a task and an end of an experience at that lag, in [0, 1].
-        pairs: How many.
-        error: Standard error of the accuracy that the number of evaluation rows implies; looks of one task at one lag
-            count as one, since they share their rows. (0,) if unknown.
+        pairs: Number of pairs.
+        error: Standard error of the accuracy from the number of evaluation samples. Evaluations of one task at one lag
+            count as one, since they share their samples. (0,) if unknown.
     """
 
     lag: Index
@@ -43,7 +43,7 @@ class ByLag:
 
 
 def lags(trace: Trace, *, since: Since = "last", unit: Unit = "experiences") -> Index:
-    """Time since the last or the first visit of each task when each experience ends, (E, T); -1 before the first.
+    """Return the time since the last or the first visit of each task at each end, (E, T); -1 before the first.
 
     Raises:
         Undefined: The run stopped early.
@@ -58,22 +58,22 @@ def lags(trace: Trace, *, since: Since = "last", unit: Unit = "experiences") -> 
 
 
 def by_lag(trace: Trace, *, since: Since = "last", unit: Unit = "experiences", task: int | None = None) -> ByLag:
-    """Mean accuracy when experiences end, by how long ago the task was last seen or first introduced.
+    """Return the mean accuracy at ends of experiences, by the time since the task was last seen or first introduced.
 
-    Long lags belong to tasks that came early: where that matters, look at one ``task``.
+    Long lags belong to tasks that came early. If that matters, use one ``task``.
 
     Args:
-        trace: Of a finished run.
-        since: What lags are counted from: the end of the ``last`` visit, 0 while the task is present; or of the
-            ``first`` one, for streams that rehearse every task again and again.
-        unit: What lags are counted in.
+        trace: The trace of a finished run.
+        since: The start of lags: the end of the ``last`` visit, with 0 while the task is present; or of the ``first``
+            visit, for streams that rehearse every task repeatedly.
+        unit: The unit of lags.
         task: One task; all of them by default.
 
     Raises:
-        Undefined: The run stopped early, an end look left out a task, or the task was never visited.
+        Undefined: The run stopped early, an evaluation at an end left out a task, or the task was never visited.
 
     Source: our definition; time since last seen as in Lesort et al. 2022 (SCoLe), since first introduction as in the
-    power-law environments of Gandhi et al. 2024.
+        power-law environments of Gandhi et al. 2024.
     """
     scores, lag = end_scores(trace), lags(trace, since=since, unit=unit)  # (E, T)
     if task is not None:
@@ -100,27 +100,27 @@ def _mean_over(trace: Trace, *, present: bool) -> float:
 
 
 def acc_present(trace: Trace) -> float:
-    """Mean accuracy over the tasks present in an experience, when it ends: all pairs at lag 0."""
+    """Return the mean accuracy over the tasks present in an experience, at its end: all pairs at lag 0."""
     return _mean_over(trace, present=True)
 
 
 def acc_absent(trace: Trace) -> float:
-    """Mean accuracy over the tasks seen before and absent, when an experience ends: all pairs at lags above 0."""
+    """Return the mean accuracy over the old tasks absent from an experience, at its end: all pairs at lags above 0."""
     return _mean_over(trace, present=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Law:
-    """A fitted law of retention.
+    """Hold a fitted law of retention.
 
     Args:
         form: ``power`` is ``floor + a (1 + lag)^-b``, ``exponential`` is ``floor + a exp(-b lag)``.
         a: Accuracy above the floor at lag 0.
-        b: Rate of loss; negative where accuracy rises.
-        floor: The accuracy that is never lost, as given.
+        b: Rate of loss; negative if accuracy rises.
+        floor: The given accuracy that is never lost.
         residuals: (n,) accuracy minus the law, per lag.
-        aic: Akaike's criterion, ``n log(RSS / n) + 6``, up to a constant that both laws share; RSS weighs a lag by its
-            pairs, relative to their mean, and three parameters are counted, the variance being one.
+        aic: Akaike's criterion, ``n log(RSS / n) + 6``, up to a constant that both laws share. RSS weights a lag by its
+            pairs, relative to their mean. Three parameters are counted; the variance is one of them.
     """
 
     form: Form
@@ -131,13 +131,14 @@ class Law:
     aic: float
 
     def __call__(self, lag: Index | Scores | float) -> Scores:
-        """The law's accuracy at some lags."""
+        """Return the accuracy that the law gives for some lags."""
         return np.asarray(self.floor + LAWS[self.form](np.asarray(lag, dtype=float), self.a, self.b))
 
 
 @dataclass(frozen=True, eq=False)
 class Retention:
-    """Both laws, fitted to one table; ``better`` has the lower AIC, and is ``neither`` where both fit exactly."""
+    """Hold both laws, fitted to one table; ``better`` names the one with the lower AIC, or ``neither`` if both fit
+    exactly."""
 
     table: ByLag
     power: Law
@@ -150,7 +151,7 @@ LAWS: dict[str, Callable[[Scores, float, float], Scores]] = {
     "exponential": lambda lag, a, b: a * np.exp(-b * lag),
 }
 
-# A root-mean-square residual below this is rounding, and says nothing about which law is right.
+# A smaller root-mean-square residual is rounding, and does not show which law is right.
 EXACT = 1e-9
 
 
@@ -160,11 +161,11 @@ def retention(table: ByLag, *, floor: float = 0.0) -> Retention:
     Both have two parameters and the value ``floor + a`` at lag 0; ``1 + lag`` keeps the power law finite there.
 
     Args:
-        table: From :func:`by_lag`; a lag weighs as many pairs as it has.
+        table: A table of :func:`by_lag`; a lag is weighted by its number of pairs.
         floor: The accuracy of guessing, in [0, 1), below which nothing is lost.
 
     Raises:
-        Undefined: Fewer than three lags, nothing above the floor, or a fit that does not converge.
+        Undefined: There are fewer than three lags, no accuracy is above the floor, or a fit does not converge.
 
     Source: the two forms of Wixted and Ebbesen 1991, with ``1 + lag`` for their delay; least squares.
     """
@@ -185,7 +186,7 @@ def _fit(form: Form, table: ByLag, floor: float) -> Law:
     lag, y = table.lag.astype(float), table.accuracy - floor
     weight = table.pairs / table.pairs.mean()
     axis = np.log1p(lag) if form == "power" else lag
-    above = y > 0  # the straight line through the logarithms is where to start
+    above = y > 0  # starts at the straight line through the logarithms
     b = -np.polyfit(axis[above], np.log(y[above]), 1)[0] if above.sum() > 1 else 1.0
     start = (max(float(y[0]), float(y[above].max()) / 2), float(b))
     try:
@@ -193,7 +194,7 @@ def _fit(form: Form, table: ByLag, floor: float) -> Law:
             warnings.catch_warnings(),
             np.errstate(over="ignore", invalid="ignore"),
         ):  # far from the fit a law overflows
-            warnings.simplefilter("ignore", OptimizeWarning)  # only the covariance, which is not used, is in doubt
+            warnings.simplefilter("ignore", OptimizeWarning)  # only about the covariance, which is not used
             (a, b), _ = curve_fit(LAWS[form], lag, y, p0=start, sigma=1 / np.sqrt(weight))
     except (RuntimeError, ValueError) as error:
         raise Undefined(f"the {form} law does not fit: {error}") from None
@@ -214,7 +215,7 @@ ACC_PRESENT = Metric(
     high=1,
     higher_is_better=True,
     source="our definition",
-    needs="end looks",
+    needs="evaluations at ends",
 )
 ACC_ABSENT = Metric(
     name="acc_absent",
@@ -225,12 +226,12 @@ ACC_ABSENT = Metric(
     high=1,
     higher_is_better=True,
     source="our definition: accuracy at all times since last seen, in one number",
-    needs="end looks",
+    needs="evaluations at ends",
 )
 
 
 def _rate(form: Form, since: Since) -> Metric:
-    """The parameter b of a law, fitted to accuracy by lag since the first or the last visit."""
+    """Return the metric of the parameter b of a law, fitted to accuracy by lag since the first or the last visit."""
     law, per = {"power": ("(1 + lag)^−b", ""), "exponential": ("exp(−b lag)", " per experience")}[form]
     visit = {"first": "first introduction", "last": "last visit"}[since]
     return Metric(
@@ -242,7 +243,7 @@ def _rate(form: Form, since: Since) -> Metric:
         high=math.inf,
         higher_is_better=False,
         source="Wixted and Ebbesen 1991 with 1 + lag for their delay; no floor",
-        needs="end looks at three or more lags",
+        needs="evaluations at ends with three or more lags",
         unit="rate",
     )
 

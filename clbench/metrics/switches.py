@@ -1,4 +1,4 @@
-"""What happened to each old task at each switch: what the arrival of outputs did, and what training did."""
+"""Events at each switch for each old task: the effect of new outputs, and the effect of training."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from clbench.metrics.looks import step_looks
 from clbench.metrics.metric import Undefined
 
 Since = Literal["switch", "end"]
-"""The look that falls are measured from: the one at the switch, or the last one at the end of the experience before."""
+"""The evaluation from which falls are measured: the one at the switch, or the last one of the experience before."""
 
-# Accuracies are multiples of 1/rows: this forgives the rounding of a level that one of them should reach exactly.
+# Accuracies are multiples of 1/samples: this tolerates rounding where one of them reaches a level exactly.
 TOLERANCE = 1e-9
 
 OWN = 2
-"""The value of ``trace.units`` where a unit is one of the task's own classes."""
+"""The value of ``trace.units`` for a task's own classes."""
 
 OLDER = (
-    "the record is older than the look at a switch, so what training does cannot be told from what the arrival of "
-    "outputs does; run it again, or ask for the name with @1, which is measured from the end before"
+    "the record is older than evaluations at switches, so the effect of training cannot be separated from that of "
+    "new outputs; run it again, or use the metric with @1, which is measured from the end before"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Switches:
-    """What happened to each old task in each experience that held none of its rows; n pairs, arrays of shape (n,).
+    """Hold the changes on each old task in each experience without its samples; n pairs, arrays of shape (n,).
 
     Args:
         task: The old task.
         experience: The experience that began with the switch.
-        iteration: Iterations done when it began.
+        iteration: Number of iterations before it.
         length: Its length in iterations.
         ended: Accuracy on the task at the end of the experience before, in [0, 1].
-        before: Accuracy when the experience began: its classes compete, and no step was taken. The same as ``ended``
-            where falls are measured from the end before.
-        expansion: ``ended - before``: what the arrival of outputs does.
-        error: Standard error of ``before``, from the rows looked at.
-        chance: Accuracy of guessing among the classes that compete at the look of ``before``; NaN where the trace does
-            not tell.
-        lowest: Smallest accuracy over the looks of the experience.
+        before: Accuracy when the experience has begun: its classes compete, and no step was taken. Equal to ``ended``
+            if falls are measured from the end before.
+        expansion: ``ended - before``: the effect of new outputs.
+        error: Standard error of ``before``, from the evaluated samples.
+        chance: Accuracy of guessing among the classes that compete in the evaluation of ``before``; NaN if the trace
+            does not contain it.
+        lowest: Lowest accuracy over the evaluations of the experience.
         lowest_error: Standard error of ``lowest``.
-        lowest_after: Iterations from the switch to it.
+        lowest_after: Iterations from the switch to ``lowest``.
         depth: ``max(0, before - lowest)``.
         residual: ``before`` minus the accuracy at the end of the experience; negative after a gain.
         transient: The part of the depth that was regained by the end, ``depth - max(0, residual)``.
         area: Mean accuracy missing below ``before``, over the iterations of the experience.
-        recovery: Iterations from the switch to the recovery; the length where censored, NaN where nothing fell.
-        censored: Whether accuracy fell and had not recovered when the experience ended.
+        recovery: Iterations from the switch to the recovery; the length if censored, NaN if nothing fell.
+        censored: Whether accuracy fell and had not recovered at the end of the experience.
     """
 
     task: Index
@@ -81,37 +81,38 @@ class Switches:
 
     @property
     def above_chance(self) -> Mask:
-        """(n,) whether there was something to lose: ``before`` is above chance by more than two standard errors.
+        """Return whether there was accuracy to lose, (n,): ``before`` is above chance by more than two standard errors.
 
         Raises:
-            Undefined: The trace does not tell how many classes compete.
+            Undefined: The trace does not contain the number of competing classes.
         """
         if np.isnan(self.chance).any():
-            raise Undefined("the record does not tell how many classes compete at its looks; run it again")
+            raise Undefined("the record does not contain the number of classes that compete; run it again")
         return self.before > self.chance + 2 * self.error + TOLERANCE
 
     @property
     def fell(self) -> Mask:
-        """(n,) whether accuracy fell by more than two standard errors, the larger ones of the two scores compared."""
+        """Return whether accuracy fell by more than two standard errors, (n,); the larger error of the two scores
+        counts."""
         return self.depth > 2 * np.maximum(self.error, self.lowest_error) + TOLERANCE
 
 
 def switches(trace: Trace, *, level: float = 0.9, since: Since = "switch") -> Switches:
-    """All pairs of an old task and an experience in which it is absent.
+    """Return all pairs of an old task and an experience in which it is absent.
 
-    Recovery is the first look after the minimum at which accuracy, smoothed by the median of three looks, is back at
-    ``lowest + level * (before - lowest)``. Depth is never smoothed.
+    Recovery is the first evaluation after the minimum at which accuracy, smoothed by the median of three evaluations,
+    reaches ``lowest + level * (before - lowest)``. Depth is not smoothed.
 
     Args:
-        trace: Of a finished run.
-        level: Share of the depth that has to be regained, in (0, 1].
-        since: The look that is ``before``. From ``"switch"`` on all that happens is what training does; ``"end"``
-            counts what the arrival of outputs does as well.
+        trace: The trace of a finished run.
+        level: Share of the depth that must be regained, in (0, 1].
+        since: The evaluation that is ``before``. From ``"switch"``, only training has an effect. From ``"end"``, the
+            effect of new outputs is included.
 
     Raises:
-        Refused: ``level`` is outside.
-        Undefined: There is no such pair, there are no step looks, the run stopped early, or what training does cannot
-            be told; see :func:`before_switches`.
+        Refused: ``level`` is outside (0, 1].
+        Undefined: There is no such pair, there are no evaluations after steps, the run stopped early, or the effect of
+            training cannot be separated; see :func:`before_switches`.
 
     Source: our definition, after the variants of the stability-gap literature (De Lange et al. 2023; Hess et al. 2023).
     """
@@ -126,7 +127,7 @@ def switches(trace: Trace, *, level: float = 0.9, since: Since = "switch") -> Sw
     before = trace.score[at]  # (E, T)
     details = _details(trace, before, begin=begin, level=level)
     shared = {"experience": experience, "iteration": begin[:, None], "length": (finish - begin)[:, None]}
-    ended = scores[np.maximum(experience[:, 0] - 1, 0)]  # nothing is old in the first experience
+    ended = scores[np.maximum(experience[:, 0] - 1, 0)]  # no task is old in the first experience
     found = {"ended": ended, "before": before, "expansion": ended - before, "error": trace.error_of(before)}
     found |= {"chance": _chance(trace, at), "lowest_error": trace.error_of(details["lowest"].astype(float))}
     pairs = {"task": np.arange(trace.n_tasks), **shared, **found, **details}
@@ -134,10 +135,10 @@ def switches(trace: Trace, *, level: float = 0.9, since: Since = "switch") -> Sw
 
 
 def old_pairs(trace: Trace) -> Mask:
-    """(E, T) whether a task was seen before an experience and is absent from it.
+    """Return whether a task was seen before an experience and is absent from it, (E, T).
 
     Raises:
-        Undefined: That is nowhere so.
+        Undefined: There is no such pair.
     """
     old = (trace.first_visit < np.arange(trace.n_experiences)[:, None]) & ~trace.present
     if not old.any():
@@ -146,13 +147,14 @@ def old_pairs(trace: Trace) -> Mask:
 
 
 def before_switches(trace: Trace) -> Index:
-    """Position of the look that each experience begins with, (E,): from it on, all that happens is what training does.
+    """Return the position of the evaluation after which only training has an effect, for each experience, (E,).
 
-    It is the look at the switch. Where there is none, or classes begin to compete later (hidden boundaries), the end
-    before serves if the classes that compete on old tasks are provably the same until the experience ends.
+    It is the evaluation at the switch. If there is none, or if classes begin to compete later (hidden boundaries), it
+    is the end before, provided that the classes that compete on old tasks provably stay the same until the experience
+    ends.
 
     Raises:
-        Undefined: They are not, or the trace does not tell.
+        Undefined: They do not, or the trace does not contain it.
     """
     old, at = old_pairs(trace), _ends_before(end_looks(trace))
     switch = np.flatnonzero(trace.kind == Kind.SWITCH)
@@ -165,8 +167,8 @@ def before_switches(trace: Trace) -> Index:
         if grew.any():
             experience = trace.experience[np.flatnonzero(grew.any(axis=1))[0]]
             raise Undefined(
-                f"in experience {experience} classes begin to compete after its first step, so what training does "
-                "cannot be told from what the arrival of outputs does; the name with @1 is measured from the end before"
+                f"in experience {experience} classes begin to compete after its first step, so the effect of training "
+                "cannot be separated from that of new outputs; the metric with @1 is measured from the end before"
             )
     elif not np.isin(np.flatnonzero(old.any(axis=1)), trace.experience[switch]).all():
         first = int(np.argmax(old.any(axis=1)))
@@ -175,12 +177,12 @@ def before_switches(trace: Trace) -> Index:
     left_out = np.argwhere(np.isnan(trace.score[at]) & old)
     if len(left_out):
         experience, task = left_out[0]
-        raise Undefined(f"task {task} was not looked at when experience {experience} began")
+        raise Undefined(f"task {task} was not evaluated when experience {experience} began")
     return at
 
 
 def measured_from_switches(trace: Trace) -> bool:
-    """Whether what training does at switches can be told; true where there is nothing to tell."""
+    """Return whether the effect of training at switches can be separated; true if there is no old task."""
     try:
         old_pairs(trace)
         end_looks(trace)
@@ -194,30 +196,30 @@ def measured_from_switches(trace: Trace) -> bool:
 
 
 def before_first(trace: Trace) -> int:
-    """Position of the look before the first step among the classes that compete after it: that at the first switch.
+    """Return the position of the evaluation before the first step among the same classes: the one at the first switch.
 
     Raises:
-        Undefined: There is none, and the look at the start is not provably among the same classes.
+        Undefined: There is none, and the evaluation at the start does not provably have the same classes.
     """
     switch = np.flatnonzero((trace.kind == Kind.SWITCH) & (trace.experience == 0))
     start = np.flatnonzero(trace.kind == Kind.START)
     at = switch if len(switch) else start
     if not len(at):
-        raise Undefined("there is no look before the first iteration")
+        raise Undefined("there is no evaluation before the first iteration")
     tasks = np.flatnonzero(trace.first_visit == 0)
     if trace.competing.size:
         step = int(np.argmax((trace.kind == Kind.STEP) | (trace.kind == Kind.END)))
         if (trace.competing[step, tasks] != trace.competing[at[0], tasks]).any():
-            raise Undefined("classes begin to compete with the first step: no look before it is among the same ones")
+            raise Undefined("classes begin to compete with the first step: no evaluation before it has the same ones")
     elif not len(switch) and not _settled(trace, tasks):
         raise Undefined(OLDER)
     return int(at[0])
 
 
 def _settled(trace: Trace, tasks: Index) -> bool:
-    """Whether a trace without the number of classes that compete at each look proves that it stays the same from the
-    time on when some tasks were seen: by its settings, or by its units, where only a task's own classes compete with
-    each other or these tasks have all.
+    """Return whether a trace without numbers of competing classes proves that they stay the same after tasks were seen.
+
+    The proof is in its settings, or in its units: only a task's own classes compete, or these tasks have all classes.
     """
     if trace.settled:
         return True
@@ -228,12 +230,13 @@ def _settled(trace: Trace, tasks: Index) -> bool:
 
 
 def _ends_before(ends: Index) -> Index:
-    """(E,) the end look before each experience; for the first, in which nothing is old, its own."""
+    """Return the end before each experience, (E,); for the first one, in which no task is old, its own."""
     return np.concatenate([ends[:1], ends[:-1]]).astype(np.int64)
 
 
 def _chance(trace: Trace, at: Index) -> Scores:
-    """(E, T) accuracy of guessing among the classes that compete at some looks (E,); NaN where that is not known."""
+    """Return the accuracy of guessing among the classes that compete in some evaluations (E,), (E, T); NaN if
+    unknown."""
     classes: NDArray[np.integer]
     if trace.competing.size:
         classes = trace.competing[at]
@@ -246,14 +249,14 @@ def _chance(trace: Trace, at: Index) -> Scores:
 
 
 def _details(trace: Trace, before: Scores, *, begin: Index, level: float) -> dict[str, NDArray[np.generic]]:
-    """Depth, recovery and so on of each experience and task, (E, T), all experiences at once.
+    """Compute depth, recovery and so on of each experience and task, (E, T), for all experiences at once.
 
-    Looks are put side by side, each experience a segment; what belongs to tasks that are not old in it means nothing.
+    Evaluations are concatenated, with one segment per experience. Values for tasks that are not old have no meaning.
     """
     looks = np.flatnonzero(np.isin(trace.kind, (Kind.STEP, Kind.END)))
     looks = looks[np.argsort(trace.experience[looks], kind="stable")]
     experience, place = trace.experience[looks], np.arange(len(looks))[:, None]
-    first = np.searchsorted(experience, np.arange(trace.n_experiences))  # (E,) where segments begin
+    first = np.searchsorted(experience, np.arange(trace.n_experiences))  # (E,) start of each segment
     last = np.append(first[1:], len(looks)) - 1
     score = np.nan_to_num(trace.score[looks])
     since = trace.step[looks] - begin[experience]

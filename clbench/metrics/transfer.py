@@ -1,4 +1,4 @@
-"""Against a baseline: forward transfer over a random initialisation, intransigence below joint training."""
+"""Comparisons with a baseline: forward transfer over random initialisation, and intransigence below joint training."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from clbench.metrics.ends import Scores, end_scores, visited
 from clbench.metrics.metric import Metric, Undefined
 
 OWN = 2
-"""The value of ``trace.units`` where a unit is one of the task's own classes."""
+"""The value of ``trace.units`` for a task's own classes."""
 
 
 def start_scores(trace: Trace) -> Scores:
-    """The score of each task before anything was learned, (T,).
+    """Return the score of each task before training, (T,).
 
     Raises:
-        Undefined: There is no look at the start.
+        Undefined: There is no evaluation at the start.
     """
     at = np.flatnonzero(trace.kind == Kind.START)
     if not len(at):
-        raise Undefined("there is no look before the first iteration")
+        raise Undefined("there is no evaluation before the first iteration")
     scores: NDArray[np.float64] = trace.score[at[0]]
     return scores
 
 
 def solvable_before(trace: Trace) -> bool:
-    """Whether tasks can be solved before their visit: all share their classes, or only their own ever compete.
+    """Return whether tasks can be solved before their visit: they share their classes, or only their own ever compete.
 
     Raises:
-        Undefined: The trace does not hold the output units of its tasks.
+        Undefined: The trace does not contain the output units of its tasks.
     """
     if not trace.units.size:
-        raise Undefined("the record is older than the entry that tells whether tasks share their classes; run it again")
+        raise Undefined("the record is older than the entry that shows whether tasks share their classes; run it again")
     units = trace.units[visited(trace)]  # (n, C)
     own = units == OWN
     return bool((own == own[0]).all() or (own == (units > 0)).all())
 
 
 def fwt(trace: Trace, *, shared_classes: bool | None = None) -> float:
-    """Forward transfer: accuracy on a task just before its first visit, above that of the random initialisation.
+    """Return the forward transfer: accuracy on a task just before its first visit, minus that of random initialisation.
 
-    Tasks of the first experience do not count: nothing came before them. The baseline is this run's own
-    initialisation, one draw; the mean over seeds averages over draws.
+    Tasks of the first experience do not count, since nothing came before them. The baseline is this run's own
+    initialisation, a single draw; the mean over seeds averages over draws.
 
     Args:
-        trace: Of a finished run, with a look at the start.
+        trace: The trace of a finished run with an evaluation at the start.
         shared_classes: Whether all tasks have the same classes (or heads of their own), so that a task can be solved
-            before its visit. ``None`` asks the trace, which knows unless its record is an old one.
+            before its visit. ``None`` takes it from the trace, which contains it except in old records.
 
     Raises:
-        Undefined: Tasks have different classes under one head, or the trace cannot tell; or no task came later.
+        Undefined: Tasks have different classes under one head, or the trace does not contain it; or no task came later.
 
     Source: Lopez-Paz and Ranzato 2017, over the tasks first visited after the first experience.
     """
@@ -68,20 +68,21 @@ def fwt(trace: Trace, *, shared_classes: bool | None = None) -> float:
         )
     gain = scores[trace.first_visit[later] - 1, later] - start_scores(trace)[later]
     if np.isnan(gain).any():
-        raise Undefined(f"task {later[np.isnan(gain)][0]} was not looked at before its first visit")
+        raise Undefined(f"task {later[np.isnan(gain)][0]} was not evaluated before its first visit")
     return float(gain.mean())
 
 
 def intransigence(trace: Trace, reference: Trace) -> float:
-    """How far tasks stay, when their first visit ends, below what joint training on all tasks so far reaches.
+    """Return the intransigence: accuracy of joint training on a task, minus that of this run at the end of its first
+    visit.
 
     Args:
-        trace: Of a finished run.
-        reference: Of ``cumulative`` on the same stream, which has seen all tasks up to that visit; or of ``joint``, one
-            experience, which has seen the later ones too and counts with its final accuracy.
+        trace: The trace of a finished run.
+        reference: The trace of ``cumulative`` on the same stream, which has seen all tasks up to that visit; or of
+            ``joint``, with one experience, which has also seen later tasks and counts with its final accuracy.
 
     Raises:
-        Undefined: The two are one run, or not of one stream.
+        Undefined: Both traces are of one run, or of different streams.
 
     Source: Chaudhry et al. 2018, averaged over tasks.
     """
@@ -96,7 +97,7 @@ def intransigence(trace: Trace, reference: Trace) -> float:
     else:
         raise Undefined("the reference visits its tasks in other experiences than this run")
     if best.shape != (trace.n_tasks,) or np.isnan(best[tasks]).any():
-        raise Undefined("the reference run was not looked at on all tasks of this run")
+        raise Undefined("the reference run was not evaluated on all tasks of this run")
     return float((best[tasks] - own[trace.first_visit[tasks], tasks]).mean())
 
 
@@ -109,7 +110,7 @@ FWT = Metric(
     high=1,
     higher_is_better=True,
     source="Lopez-Paz and Ranzato 2017, over later tasks only; the baseline is the run's own initialisation",
-    needs="start and end looks; streams whose tasks share their classes, or have heads of their own",
+    needs="evaluations at the start and at ends; streams whose tasks share their classes, or have heads of their own",
 )
 INTRANSIGENCE = Metric(
     name="intransigence",
@@ -120,6 +121,6 @@ INTRANSIGENCE = Metric(
     high=1,
     higher_is_better=False,
     source="Chaudhry et al. 2018, averaged over tasks",
-    needs="end looks, and a finished run of cumulative or joint with the same benchmark and seed",
+    needs="evaluations at ends, and a finished run of cumulative or joint with the same benchmark and seed",
     reference=True,
 )

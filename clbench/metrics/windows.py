@@ -1,4 +1,4 @@
-"""Windowed forgetting and plasticity: the largest fall and rise of a task's accuracy inside a window of looks."""
+"""Windowed forgetting and plasticity: the largest fall and rise of a task's accuracy within a window of evaluations."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from clbench.metrics.switches import before_first
 
 
 def _refuse_uneven(looks: StepLooks, every: int) -> None:
-    """Windows count looks, so a window means one number of iterations only where the period is one number.
+    """Refuse uneven evaluations: a window counts evaluations, so it means a number of iterations only for a single
+    period.
 
-    Allowed: ``every`` inside an experience, its last look sooner, and less than twice ``every`` over a boundary (where
-    the count starts again).
+    Allowed are: ``every`` iterations inside an experience, a shorter interval before its last evaluation, and less than
+    twice ``every`` over a boundary (where the count starts again).
     """
     if every < 1:
-        raise Undefined("looks are uneven (evaluation.schedule), so a window of looks means no fixed time")
+        raise Undefined("evaluations are uneven (evaluation.schedule), so a window of them has no fixed length")
     gap = np.diff(looks.step)
     inside = np.diff(looks.experience) == 0
     last = np.append(~inside[1:], True)
@@ -28,14 +29,16 @@ def _refuse_uneven(looks: StepLooks, every: int) -> None:
     if uneven.any():
         at = int(np.argmax(uneven))
         raise Undefined(
-            f"looks are uneven (iterations {looks.step[at]} and {looks.step[at + 1]}, period {every}), so a window of "
-            "looks means no fixed number of iterations"
+            f"evaluations are uneven (iterations {looks.step[at]} and {looks.step[at + 1]}, period {every}), so a "
+            "window of them has no fixed length"
         )
 
 
 def _with_initial(trace: Trace, looks: StepLooks) -> StepLooks:
-    """The same and, first of all, the look before the first step at the tasks that count from there: those of the first
-    experience, or, where boundaries are hidden, of the first batch."""
+    """Return the same evaluations after the one before the first step, for the tasks that count from there.
+
+    These are the tasks of the first experience or, if boundaries are hidden, of the first batch.
+    """
     at = before_first(trace)
     first = trace.counted == 0 if trace.counted.size else trace.first_visit == 0  # (T,)
     score = np.where(first, trace.score[at], np.nan)
@@ -48,15 +51,15 @@ def _with_initial(trace: Trace, looks: StepLooks) -> StepLooks:
 
 
 def _largest_change(trace: Trace, window: int, sign: int, *, initial: bool) -> float:
-    """Mean over tasks of the largest fall (sign 1) or rise (sign -1) inside any window of step looks."""
+    """Return the mean over tasks of the largest fall (sign 1) or rise (sign -1) within any window of evaluations."""
     from scipy.ndimage import maximum_filter1d
 
     looks = step_looks(trace)
     _refuse_uneven(looks, trace.every)
     if initial:
         looks = _with_initial(trace, looks)
-    values = np.where(looks.seen, sign * looks.score, -np.inf).T.copy()  # (T, k), a task's looks side by side in memory
-    # The origin shifts the centred filter so that it covers the current look and the window - 1 before it.
+    values = np.where(looks.seen, sign * looks.score, -np.inf).T.copy()  # (T, k), contiguous per task
+    # The origin shifts the centred filter so that it covers the current evaluation and the window - 1 before it.
     best = maximum_filter1d(values, window, axis=1, mode="constant", cval=-np.inf, origin=(window - 1) // 2)
     seen = looks.seen.T
     change = np.subtract(best, values, out=np.zeros_like(values), where=seen).max(axis=1)
@@ -65,21 +68,22 @@ def _largest_change(trace: Trace, window: int, sign: int, *, initial: bool) -> f
 
 def _windowed(window: int, sign: int, *, initial: bool) -> Callable[[Trace], float]:
     if window < 2:
-        raise Refused(f"a window of {window} looks shows no change; use 2 or more")
+        raise Refused(f"a window of {window} evaluations shows no change; use 2 or more")
     return lambda trace: _largest_change(trace, window, sign, initial=initial)
 
 
-_INITIAL = "as in the authors' code, whose first look comes before the first update of the first experience"
+_INITIAL = "as in the authors' code, whose first evaluation comes before the first update of the first experience"
 
 
 def wf(window: int, *, initial: bool = False) -> Metric:
-    """Windowed forgetting: the largest fall of a task's accuracy inside any ``window`` consecutive step looks.
+    """Return windowed forgetting: the largest fall of a task's accuracy within ``window`` consecutive evaluations.
 
-    Each task counts from its first visit on, the one being learned included; tasks that no step look reached do not.
+    Each task counts from its first visit on, including the task being learned. A task without an evaluation after a
+    step does not count.
 
     Args:
-        window: Number of looks, the current one included, at least 2; pairs are at most ``window - 1`` looks apart.
-        initial: Whether the look before the first step counts too, as in the authors' code.
+        window: Number of evaluations including the current one, at least 2; pairs are at most ``window - 1`` apart.
+        initial: Whether the evaluation before the first step counts too, as in the authors' code.
 
     Raises:
         Refused: ``window`` is below 2.
@@ -90,24 +94,24 @@ def wf(window: int, *, initial: bool = False) -> Metric:
         name=f"wf_initial{window}" if initial else f"wf{window}",
         title=f"WF{window} (initial)" if initial else f"WF{window}",
         function=_windowed(window, 1, initial=initial),
-        formula=f"mean over tasks of max of A[m] − A[n] over looks m < n at most {window - 1} apart",
+        formula=f"mean over tasks of max of A[m] − A[n] over evaluations m < n at most {window - 1} apart",
         low=0,
         high=1,
         higher_is_better=False,
         source="De Lange et al. 2023" + (f", {_INITIAL}" if initial else ""),
-        needs="evenly spaced step looks" + (", the look at the first switch" if initial else ""),
+        needs="evenly spaced evaluations after steps" + (", the evaluation at the first switch" if initial else ""),
     )
 
 
 def wp(window: int, *, initial: bool = False) -> Metric:
-    """Windowed plasticity: the largest rise of a task's accuracy inside any ``window`` consecutive step looks.
+    """Return windowed plasticity: the largest rise of a task's accuracy within ``window`` consecutive evaluations.
 
-    It counts tasks as :func:`wf` does, so it mostly measures how fast new tasks are learned.
+    It counts tasks as :func:`wf` does, so it mostly measures the speed of learning new tasks.
 
     Args:
-        window: Number of looks, the current one included, at least 2.
-        initial: Whether the look before the first step counts too, as in the authors' code: the tasks of the first
-            experience then rise from what the initial weights give.
+        window: Number of evaluations including the current one, at least 2.
+        initial: Whether the evaluation before the first step counts too, as in the authors' code. The tasks of the
+            first experience then rise from the accuracy of the initial weights.
 
     Raises:
         Refused: ``window`` is below 2.
@@ -118,12 +122,12 @@ def wp(window: int, *, initial: bool = False) -> Metric:
         name=f"wp_initial{window}" if initial else f"wp{window}",
         title=f"WP{window} (initial)" if initial else f"WP{window}",
         function=_windowed(window, -1, initial=initial),
-        formula=f"mean over tasks of max of A[n] − A[m] over looks m < n at most {window - 1} apart",
+        formula=f"mean over tasks of max of A[n] − A[m] over evaluations m < n at most {window - 1} apart",
         low=0,
         high=1,
         higher_is_better=True,
         source="De Lange et al. 2023" + (f", {_INITIAL}" if initial else ""),
-        needs="evenly spaced step looks" + (", the look at the first switch" if initial else ""),
+        needs="evenly spaced evaluations after steps" + (", the evaluation at the first switch" if initial else ""),
         comparable=False,
     )
 

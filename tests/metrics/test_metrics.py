@@ -237,7 +237,7 @@ def test_a_stream_of_one_experience_has_accuracy_but_no_old_tasks():
 def test_metrics_of_step_looks_are_undefined_with_the_reason_where_only_ends_were_looked_at():
     values = compute(dipping(0, tasks=3, length=10, every=0))
     for name in ("aaa", "wf10", "wp100", "gap_depth", "recovery", "min_acc", "wc_acc"):
-        assert "no looks between ends" in values[name].reason
+        assert "no evaluations between ends" in values[name].reason
     assert values["acc"].defined
 
 
@@ -245,7 +245,7 @@ def test_worst_case_accuracy_of_ends_alone_is_the_accuracy_where_every_task_is_p
     looks = [look for look in RETURNING if look[1] != Kind.STEP]
     values = compute(written(looks, [[1, 0], [0, 1], [1, 1]], every=0), ["wc_acc", "min_acc"])
     assert values["wc_acc"].value == pytest.approx((0.8 + 0.4) / 2)
-    assert "no looks between ends" in values["min_acc"].reason
+    assert "no evaluations between ends" in values["min_acc"].reason
 
 
 def test_looks_at_current_tasks_give_learning_curves_and_no_minima():
@@ -260,16 +260,16 @@ def test_looks_at_current_tasks_give_learning_curves_and_no_minima():
     assert first_visits(trace).censored.tolist() == [True, False]
     for name in ("min_acc", "wc_acc"):
         reason = compute(trace, [name])[name].reason
-        assert reason.startswith("task 0 was absent and not looked at after iteration 3")
+        assert reason.startswith("task 0 was absent and not evaluated after iteration 3")
     for name in ("aaa", "wf10", "gap_depth"):
-        assert "task 0 was not looked at after iteration 3" in compute(trace, [name])[name].reason
+        assert "task 0 was not evaluated after iteration 3" in compute(trace, [name])[name].reason
 
 
 def test_a_task_that_is_not_looked_at_along_its_own_visit_has_no_time_to_a_criterion():
     looks = [(step, kind, e, [s, NAN] if kind == Kind.STEP else [s, o]) for step, kind, e, (s, o) in TWO_TASKS]
-    with pytest.raises(Undefined, match="task 1 was not looked at all along its first visit"):
+    with pytest.raises(Undefined, match="task 1 was not evaluated throughout its first visit"):
         first_visits(written(looks, [[1, 0], [0, 1]]))
-    assert "task 1 has looks after 0 of its first 2 batches" in lca(2)(written(looks, [[1, 0], [0, 1]])).reason
+    assert "task 1 was evaluated after 0 of 2 batches" in lca(2)(written(looks, [[1, 0], [0, 1]])).reason
 
 
 def test_a_run_that_stopped_early_has_no_metrics_at_all():
@@ -341,7 +341,7 @@ def test_a_program_can_add_its_own_metric_and_something_else_is_refused(monkeypa
         high=1,
         higher_is_better=True,
         source="this test",
-        needs="end looks",
+        needs="evaluations at ends",
     )
     METRICS.add("worst", own)
     METRICS.add("broken", 3)

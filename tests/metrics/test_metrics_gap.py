@@ -218,10 +218,10 @@ def test_an_older_record_has_the_gap_where_it_proves_that_no_outputs_arrived(kin
 def test_an_older_record_says_so_where_it_does_not_and_keeps_its_value_under_its_name(units):
     trace = two_tasks(None, competing=(), units=units)
     for name in ("gap_depth", "gap_area", "gap_residual", "gap_transient", "recovery", "recovery_censored"):
-        assert "older than the look at a switch" in value(name, trace).reason
+        assert "older than evaluations at switches" in value(name, trace).reason
         assert np.isfinite(value(f"{name}@1", trace).value)
     for name in ("gap_expansion", "gap_depth_relative", "gap_pairs", "wp_initial10", "lca_initial2"):
-        assert "older than the look at a switch" in value(name, trace).reason
+        assert "older than evaluations at switches" in value(name, trace).reason
     assert value("gap_depth@1", trace).value == pytest.approx(0.6)
 
 
@@ -269,7 +269,7 @@ def test_a_board_shows_the_columns_that_all_its_records_have():
     by_label = {row.strategy: row.metrics for row in both.tables[0].rows}
     assert by_label["new a"]["gap_depth"].mean == pytest.approx(0.4)
     assert by_label["old a"]["gap_depth"].n == 0
-    assert "older than the look" in by_label["old a"]["gap_depth"].reason
+    assert "older than evaluations" in by_label["old a"]["gap_depth"].reason
     assert by_label["new a"]["gap_depth@1"].mean == by_label["old a"]["gap_depth@1"].mean == pytest.approx(0.6)
     (note,) = [note for note in both.tables[0].notes if "@1" in note]
     assert note.startswith("records of old a, old b do not separate")
@@ -363,7 +363,7 @@ def test_metrics_with_the_first_look_have_names_of_their_own():
     for name in ("wf_initial50", "wp_initial7", "lca_initial3"):
         assert get(name).name == name
     trace = two_tasks(None, competing=())
-    assert "no look before the first iteration" in value("wf_initial3", trace.at(trace.kind != Kind.START)).reason
+    assert "no evaluation before the first iteration" in value("wf_initial3", trace.at(trace.kind != Kind.START)).reason
 
 
 @pytest.mark.parametrize(
@@ -384,6 +384,6 @@ def test_an_older_record_on_disk_has_the_gap_where_its_settings_prove_that_no_ou
     if proves:
         assert value("gap_depth", kept.trace).value == pytest.approx(0.6)
         assert value("gap_expansion", kept.trace).value == 0
-        assert "does not tell how many classes compete" in value("gap_depth_relative", kept.trace).reason
+        assert "does not contain the number of classes that compete" in value("gap_depth_relative", kept.trace).reason
     else:
-        assert "older than the look at a switch" in value("gap_depth", kept.trace).reason
+        assert "older than evaluations at switches" in value("gap_depth", kept.trace).reason

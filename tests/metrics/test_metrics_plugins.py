@@ -20,7 +20,7 @@ def spread(trace):
 
 SPREAD = Metric(
     name="spread", title="Spread", function=spread, formula="max - min over tasks i of R[last, i]",
-    low=0, high=1, higher_is_better=False, source="this package", needs="end looks",
+    low=0, high=1, higher_is_better=False, source="this package", needs="evaluations at ends",
 )
 NUMBER = 3
 """

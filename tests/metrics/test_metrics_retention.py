@@ -218,4 +218,4 @@ def test_short_streams_have_no_accumulation_and_a_mean_of_nothing_is_refused():
 
 def test_accumulation_needs_looks_at_all_tasks():
     trace = long_stream(lambda e: (0.5, 0.5 if e > 1 else math.nan))
-    assert "task 1 was not looked at when experience 0 ended" in compute(trace, ["accumulation"])["accumulation"].reason
+    assert "task 1 was not evaluated when experience 0 ended" in compute(trace, ["accumulation"])["accumulation"].reason

@@ -76,7 +76,7 @@ def test_forward_transfer_needs_a_task_that_comes_later_and_a_look_at_the_start(
     trace = three_tasks()
     late = trace.kind != Kind.START
     cut = {name: getattr(trace, name)[late] for name in ("step", "kind", "experience", "score")}
-    with pytest.raises(Undefined, match="no look before the first iteration"):
+    with pytest.raises(Undefined, match="no evaluation before the first iteration"):
         fwt(replace(trace, **cut, seconds=np.zeros(0)), shared_classes=True)
 
 
@@ -103,7 +103,7 @@ def test_intransigence_is_undefined_without_a_reference_for_the_reference_itself
         intransigence(trace, trace)
     with pytest.raises(Undefined, match="in other experiences"):
         intransigence(trace, three_tasks(present=[[1, 1, 0], [0, 0, 1], [0, 0, 1]]))
-    with pytest.raises(Undefined, match="not looked at on all tasks"):
+    with pytest.raises(Undefined, match="not evaluated on all tasks"):
         intransigence(trace, trace_from([[1, 1]], [6], lambda *_: np.array([0.9, 0.9])))
 
 
@@ -143,8 +143,8 @@ def test_learning_curve_area_is_that_of_first_visits():
 def test_learning_curve_area_is_undefined_where_batches_are_left_out_or_a_visit_is_too_short():
     value = lca(3)(rising((4, 2)))
     assert math.isnan(value.value)
-    assert "task 1 has looks after 2 of its first 3 batches" in value.reason
-    assert "2 of its first 4 batches" in lca(4)(rising(every=2)).reason
+    assert "task 1 was evaluated after 2 of 3 batches" in value.reason
+    assert "2 of 4 batches" in lca(4)(rising(every=2)).reason
 
 
 def test_a_learning_curve_of_no_values_is_refused():

@@ -166,7 +166,7 @@ def test_a_task_that_is_present_again_is_in_no_switch():
 
 
 def test_ends_alone_and_streams_without_absence_have_no_switches():
-    with pytest.raises(Undefined, match="no looks between ends"):
+    with pytest.raises(Undefined, match="no evaluations between ends"):
         curves.since_switch(alternating(), before=1, after=3)
     with pytest.raises(Undefined, match="no task was ever absent"):
         curves.switched(trace_from([[1, 1]], [4], lambda *_: np.array([0.5, 0.5])))
