@@ -90,7 +90,8 @@ def _kind(target: str) -> Kind:
     from clbench.core.errors import Refused, did_you_mean
     from clbench.models import MODELS
     from clbench.scenarios import SCENARIOS
-    from clbench.strategies import STRATEGIES, notation
+    from clbench.strategies import STRATEGIES
+    from clbench.strategies.canonical_form import is_part, is_recipe
 
     if is_benchmark(target):
         return Kind.benchmark
@@ -98,9 +99,9 @@ def _kind(target: str) -> Kind:
         return Kind.strategy
     if ".py:" in target and not set(target) & set("(+"):
         thing = STRATEGIES.get(target)
-        if isinstance(thing, type) and hasattr(thing, "observe") and not notation.is_part(thing):
+        if isinstance(thing, type) and hasattr(thing, "observe") and not is_part(thing):
             raise Refused(f"{target} is a class with observe(x, y), and no part; write clbench check observe:{target}")
-        if notation.is_part(thing) or notation.is_recipe(thing):
+        if is_part(thing) or is_recipe(thing):
             return Kind.strategy
         if _makes_a_model(thing):
             return Kind.model
@@ -139,11 +140,11 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
 def _tell_protocol(console: Console, strategy: str) -> None:
     """What the sources of a strategy have set, where they leave it not open."""
     from clbench.core.errors import Refused
-    from clbench.strategies import notation
     from clbench.strategies.protocol import published
+    from clbench.strategies.strategy import Strategy
 
     try:
-        told = published(notation.parts(notation.canonical(strategy)))
+        told = published(Strategy.parse(strategy).parts())
     except Refused:  # told as broken
         return
     if told:

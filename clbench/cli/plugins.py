@@ -9,7 +9,8 @@ import typer
 
 def _take(context: typer.Context, files: list[str] | None) -> list[str]:
     """Name the strategies of the files until the command ends; all of them, or none."""
-    from clbench.strategies import STRATEGIES, notation
+    from clbench.strategies import STRATEGIES
+    from clbench.strategies.plugin_file import plugin
 
     named: list[str] = []
 
@@ -19,7 +20,7 @@ def _take(context: typer.Context, files: list[str] | None) -> list[str]:
 
     try:
         for file in files or []:
-            for name, target in notation.plugin(file).items():
+            for name, target in plugin(file).items():
                 STRATEGIES.alias(name, target)
                 named.append(name)
     except Exception:

@@ -22,8 +22,7 @@ from clbench.comparison.record_groups import distinct
 from clbench.core.errors import Refused
 from clbench.core.parameters import validate
 from clbench.core.record import Record
-from clbench.strategies import notation as strategy_text
-from clbench.strategies.chain import declared
+from clbench.strategies.strategy import Strategy
 
 SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 UNTOLD = ("stream.fingerprint", "stream.source", "model.checksum", "model.weights_checksum", "model.source")
@@ -179,8 +178,8 @@ def _of_strategy(cell: Mapping[str, Any], label: str) -> set[str]:
 
 def _parts_declare(cell: Mapping[str, Any], attributes: Sequence[str]) -> set[str]:
     try:
-        parts = strategy_text.parts(cell["strategy"])
-        return {name for name in attributes if declared(parts, name, "")}
+        declared = Strategy.of(cell["strategy"]).declarations
+        return {name for name in attributes if getattr(declared, name)}
     except Exception:  # a strategy that is not here, or has other settings today: what it declared cannot be asked
         return set(attributes)
 
@@ -263,7 +262,6 @@ def sees(record: Record) -> str:
 @cache
 def _sees(written: str) -> str:
     try:
-        found: str = declared(strategy_text.parts(json.loads(written)), "sees", "stream")
+        return Strategy.of(json.loads(written)).declarations.sees
     except Exception:  # not here, or with other settings today
         return "stream"
-    return found

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clbench.core.errors import Refused
 from clbench.metrics.interval import half_width
 from clbench.running.plan import Cell, plan
-from clbench.strategies import notation as strategy_text
+from clbench.strategies.strategy import Strategy
 from clbench.strategies.weight_change import FORMS
 
 if TYPE_CHECKING:
@@ -129,9 +129,10 @@ def _run(cell: Cell, data_dir: str | None) -> tuple[dict[str, Any], list[int]]:
     from clbench.models import weight_groups
     from clbench.running.prepare import prepare
 
-    measured = {**cell.config, "strategy": [*cell.config["strategy"], *strategy_text.canonical("sensitivity")]}
+    strategy = cell.strategy.joined(Strategy.parse("sensitivity"))
+    measured = {**cell.config, "strategy": strategy.items}
     with preserved(), torch_threads(cell.config["training"]["threads"]):
-        run = prepare(Cell(measured, cell.label), data_dir=data_dir)
+        run = prepare(Cell(measured, cell.label, strategy), data_dir=data_dir)
         run.train()
     found = weight_groups.groups(weight_groups.layers(run.learner.model, run.learner.slices))
     buffers = dict(run.learner.model.named_buffers())

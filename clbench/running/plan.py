@@ -19,9 +19,8 @@ from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset, Stream, content_hash
 from clbench.models import frozen_features
 from clbench.strategies import STRATEGIES
-from clbench.strategies import notation as strategy_text
-from clbench.strategies.chain import check as check_chain
-from clbench.strategies.chain import declared
+from clbench.strategies.notation import plain_number
+from clbench.strategies.strategy import Strategy
 from clbench.training.passes import BatchSplit
 
 
@@ -31,11 +30,18 @@ class Cell:
 
     Args:
         config: All that determines the run, in canonical form, JSON-able.
-        label: The strategy's name on boards.
+        label: The strategy's name on boards, with the settings of the benchmark that it overrides.
+        strategy: The strategy; ``config`` holds its canonical form.
     """
 
     config: dict[str, Any]
     label: str
+    strategy: Strategy = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, config: dict[str, Any], label: str) -> Cell:
+        """Return the cell of a configuration that was planned before, such as that of a record."""
+        return cls(config, label, Strategy.of(config["strategy"], label))
 
     @property
     def key(self) -> str:
@@ -116,14 +122,14 @@ def plan(
     cells: dict[str, Cell] = {}
     for number, written in enumerate(checked.strategies):
         try:
-            filled, label = _strategy(written, checked, common)
+            filled, label, strategy = _strategy(written, checked, common)
         except Refused as error:
             place = source if strategies is None else Source("strategies", {})
             raise place.refuse(error, "strategies", number) from None
         for seed in schema.seeds(checked.seeds):
             if stream is not None:
                 filled = {**filled, "stream": _identity(given_stream(stream, seed))}
-            cell = Cell({**filled, "seed": seed}, label)
+            cell = Cell({**filled, "seed": seed}, label, strategy)
             cells.setdefault(cell.key, cell)
     return Plan(checked, list(cells.values()))
 
@@ -183,8 +189,8 @@ OVERRIDABLE = ("training",)
 
 def _strategy(
     written: str | dict[str, Any] | list[Any], benchmark: Benchmark, common: dict[str, Any]
-) -> tuple[dict[str, Any], str]:
-    """One entry of ``strategies``: its part of the cell, and its label with overrides."""
+) -> tuple[dict[str, Any], str, Strategy]:
+    """Return the cell of one entry of ``strategies`` without its seed, the label with overrides, and the strategy."""
     filled, shown = dict(common), []
     if isinstance(written, Mapping) and "strategy" in written:
         for section, values in written.items():
@@ -201,21 +207,20 @@ def _strategy(
             filled[section] = getattr(checked, section).canonical()
             if common["stream"].get("boundaries") is False:
                 check_hidden(filled)
-            shown += [f"{key}={strategy_text.plain_number(value)}" for key, value in values.items()]
+            shown += [f"{key}={plain_number(value)}" for key, value in values.items()]
         label, written = written.get("label"), written["strategy"]
     else:
         label = None
-    items = strategy_text.canonical(written, schema.defaults_of(benchmark))
-    parts = strategy_text.parts(items)
-    check_chain(parts)
-    memory = filled["memory"]
+    strategy = Strategy.parse(written, schema.defaults_of(benchmark))
+    memory, declared = filled["memory"], strategy.declarations
     filled["memory"] = {
         **memory,
-        "policy": declared(parts, "memory_policy", memory["policy"]),
-        "admit": declared(parts, "memory_admit", memory["admit"]),
+        "policy": declared.memory_policy or memory["policy"],
+        "admit": declared.memory_admit or memory["admit"],
     }
-    name = label or strategy_text.label(written)
-    return {**filled, "strategy": items}, f"{name} [{', '.join(shown)}]" if shown else name
+    name = label or strategy.label
+    shown_label = f"{name} [{', '.join(shown)}]" if shown else name
+    return {**filled, "strategy": strategy.items}, shown_label, strategy
 
 
 def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset: Dataset | None = None) -> None:
@@ -231,10 +236,7 @@ def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset
     done = set()
     for cell in cells:
         training = cell.config["training"]
-        if (
-            not training["drop_last"]
-            or declared(strategy_text.parts(cell.config["strategy"]), "sees", "stream") != "stream"
-        ):
+        if not training["drop_last"] or cell.strategy.declarations.sees != "stream":
             continue
         what = (json.dumps(cell.config["stream"], sort_keys=True), cell.seed, training["batch_size"])
         if what not in done:

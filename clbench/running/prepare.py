@@ -31,9 +31,9 @@ from clbench.running.alarms import alarms
 from clbench.running.plan import Cell, given_stream, make_stream, rows
 from clbench.running.snapshots import Tick
 from clbench.scenarios import merging, shows_boundaries
-from clbench.strategies import notation as strategy_text
-from clbench.strategies.chain import Chain, check, declared, unmet
+from clbench.strategies.chain import Chain, check, unmet
 from clbench.strategies.part import Part
+from clbench.strategies.strategy import Declarations
 from clbench.training.device_rows import Resident
 from clbench.training.learner import Learner
 from clbench.training.loop import Cursor, train
@@ -229,20 +229,21 @@ def parts_and_setup(
         shown = make_stream(settings["stream"], seed, data_dir=data_dir, dataset=given.dataset)
     else:
         shown = given_stream(given.stream, seed)
-    parts = strategy_text.parts(settings["strategy"])
+    parts = cell.strategy.parts()
     if given.alter is not None:
         parts = given.alter(parts)
-    check(parts)
+        check(parts)
+    declared = Declarations.of(parts)
     reason = unmet(parts, _revealed(shown, settings, given))
     if reason:
         raise Skip(reason)
     if not shows_boundaries(shown):  # a program's own stream tells it only here
         check_hidden(settings)
     seen = {"stream": shown, "merged": merging.merged(shown), "accumulated": merging.accumulated(shown)}
-    stream = seen[declared(parts, "sees", "stream")]
+    stream = seen[declared.sees]
     training, dataset = Training(**settings["training"]), stream.dataset
     augment = None if training.augment == "none" else augmenter(training.augment)
-    if all(part.uses_model for part in parts):
+    if declared.uses_model:
         model = _model(settings["model"], dataset, stream.n_outputs, seed, given)
     else:
         model = Blank(stream.n_outputs)

@@ -29,19 +29,15 @@ class Chain:
     """Parts in order; for each hook, the bound methods of the parts that define it.
 
     Args:
-        parts: The strategy.
+        parts: The strategy; :func:`check` has found that they can be joined.
         seed: The run's seed; each part gets a generator of its own, named by :func:`stream_name`, so that adding a part
             never moves another's draws.
         single: Whether the stream has one experience only.
-
-    Raises:
-        Refused: Two parts exclude each other.
     """
 
     def __init__(self, parts: Sequence[Part], *, seed: int, single: bool = False) -> None:
         self.parts = tuple(parts)
         self._single = single
-        check(self.parts)
         for number, part in enumerate(self.parts):
             part.__dict__["twin"] = sum(type(p) is type(part) for p in self.parts[:number])
             part.generator = Generator(seed, f"part/{stream_name(type(part))}/{part.twin}")
@@ -165,15 +161,14 @@ def _why_not(part: Part, other: Part) -> str:
 def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
     """Why a chain cannot run on a stream that reveals these things; empty where it can."""
     for part in parts:
-        implied = {"side_tensors"} if _defines(part, "store") else set()
-        if part.memory_admit == "end" or part.memory_policy == "per_experience":
-            implied.add("boundaries")
-        for need in sorted((part.needs | implied) - revealed):
+        for need in sorted(needs_of(part) - revealed):
             return f"{part.title} needs {MEANING[need]}"
     return ""
 
 
-def declared(parts: Sequence[Part], attribute: str, default: str) -> str:
-    """What the chain declares for ``memory_policy``, ``memory_admit`` or ``sees``, else the default."""
-    ignored = (None, "stream") if attribute == "sees" else (None,)
-    return next((v for part in parts if (v := getattr(part, attribute)) not in ignored), default)
+def needs_of(part: Part) -> frozenset[str]:
+    """Return the needs of a part: those that it declares, and those that its hooks and its memory imply."""
+    implied = {"side_tensors"} if _defines(part, "store") else set()
+    if part.memory_admit == "end" or part.memory_policy == "per_experience":
+        implied.add("boundaries")
+    return part.needs | implied

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clbench.core.errors import Refused
-from clbench.strategies import notation as strategy_text
 from clbench.strategies.part import Part
+from clbench.strategies.strategy import Strategy
 
 ALIKE = ("task", "domain")
 """Settings in which the same units compete whatever ``stream.output`` says."""
@@ -44,7 +44,7 @@ def with_breaches(cell: Mapping[str, Any], alarms: Iterable[str]) -> tuple[str, 
     """A record's alarms and, where it was made before they were told at the end of a run, its breaches of protocol."""
     items = [item for item in cell.get("strategy") or () if ":" not in str(item.get("name"))]
     try:
-        parts = strategy_text.parts(items)  # of names alone: to read a record must not run a file or import a library
+        parts = Strategy.of(items).parts()  # of names alone: to read a record must not run a file or import a library
     except (Refused, TypeError, ValueError):  # a plugin that is not here, or settings of another version
         parts = []
     return tuple(dict.fromkeys((*alarms, *breaches(parts, cell))))

@@ -123,7 +123,7 @@ def check_strategy(
 
 def _trial(strategy: Written, defaults: Mapping[str, Mapping[str, Any]] | None, seed: int) -> Trial:
     trial = Trial(strategy, defaults or {}, seed)
-    _ = trial.items, trial.cell()  # what cannot be read is refused here
+    _ = trial.parsed, trial.cell()  # what cannot be read is refused here
     return trial
 
 

@@ -178,12 +178,12 @@ def device(trial: Trial) -> str | None:
 def workers(trial: Trial) -> None:
     """The cell runs the same after the pickle that takes it to a worker, and after a record's JSON; in this process."""
     local = [entry.name for entry in STRATEGIES if entry.origin == "this program"]
-    mine = next((item["name"] for item in trial.items if item["name"] in local), None)
+    mine = next((item["name"] for item in trial.parsed.items if item["name"] in local), None)
     if mine is not None:
         raise Skipped(f"{mine!r} is known to this program alone; put it into a file (FILE.py:NAME) or a package")
     reference = trial.reference()
     sent = pickle.loads(pickle.dumps(trial.cell()))
-    arrived = Cell(json.loads(json.dumps(sent.config)), sent.label)
+    arrived = Cell.of(json.loads(json.dumps(sent.config)), sent.label)
     if arrived.key != sent.key:
         raise Broken("the cell has another key after a journey through JSON; give parameters plain types")
     record = run_cell(arrived)

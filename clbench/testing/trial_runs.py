@@ -22,6 +22,7 @@ from clbench.running.prepare import Run, UserObjects, prepare
 from clbench.strategies import STRATEGIES
 from clbench.strategies import notation as strategy_text
 from clbench.strategies.part import Part
+from clbench.strategies.strategy import Strategy
 from clbench.testing.compare_runs import leaves
 from clbench.training.learner import Diverged
 
@@ -141,9 +142,9 @@ class Trial:
         return strategy_text.label(self.strategy)
 
     @cached_property
-    def items(self) -> list[dict[str, Any]]:
-        """The strategy in canonical form; refused where it cannot be read."""
-        return strategy_text.canonical(self.strategy, self.defaults)
+    def parsed(self) -> Strategy:
+        """The strategy; refused where it cannot be read, or where its parts exclude each other."""
+        return Strategy.parse(self.strategy, self.defaults)
 
     @cached_property
     def located(self) -> tuple[Any, dict[str, Mapping[str, Any]]]:
@@ -153,7 +154,7 @@ class Trial:
     @cached_property
     def parts(self) -> list[Part]:
         """Its parts, for what they declare."""
-        return strategy_text.parts(self.items)
+        return self.parsed.parts()
 
     @cached_property
     def needs(self) -> frozenset[str]:

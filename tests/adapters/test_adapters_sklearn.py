@@ -11,7 +11,7 @@ from support import batches, ready, same_trace, stream_rows, train_until, traine
 import clbench
 from clbench.core.errors import Refused
 from clbench.running.plan import plan
-from clbench.strategies.notation import canonical, parts
+from clbench.strategies.strategy import Strategy
 
 
 def taught(estimator, run):
@@ -96,7 +96,7 @@ def test_an_impossible_class_has_a_finite_score():
 def test_its_randomness_is_the_runs_seed():
     coefficients = [trained("sklearn:SGDClassifier", seed=s).chain.parts[0].wrapped.estimator.coef_ for s in (0, 1)]
     assert not np.array_equal(*coefficients)
-    assert canonical("sklearn:SGDClassifier")[0]["source"].startswith("scikit-learn ")
+    assert Strategy.parse("sklearn:SGDClassifier").items[0]["source"].startswith("scikit-learn ")
 
 
 def test_before_it_is_taught_it_says_nothing():
@@ -123,7 +123,7 @@ def test_before_it_is_taught_it_says_nothing():
 )
 def test_what_cannot_be_is_refused_with_a_sentence(written, sentence):
     with pytest.raises(Refused, match=sentence):
-        parts(canonical(written))
+        Strategy.parse(written)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -79,7 +80,7 @@ def test_bars_fit_80_columns_and_leave_only_what_went_wrong() -> None:
     clock, (a, b) = Clock(), cells(2)
     watch = Bars(Tally(total=2, before=0, clock=clock), terminal)
     with watch:
-        watch(Started(Cell(a.config, "er(rows=3) + ewc(strength=5) [lr=0.03] and [red]more[/red]")))
+        watch(Started(replace(a, label="er(rows=3) + ewc(strength=5) [lr=0.03] and [red]more[/red]")))
         watch(Started(b))
         clock.now += 10
         watch(Progress(a, step=31, fraction=0.5))

@@ -15,7 +15,8 @@ from command_line import call
 
 from clbench.cli import scaffold
 from clbench.core.errors import Refused
-from clbench.strategies import notation
+from clbench.strategies.plugin_file import plugin
+from clbench.strategies.strategy import Strategy
 from clbench.testing import PROPERTIES, check_strategy
 
 ROOT = Path(__file__).parents[2]
@@ -73,12 +74,12 @@ def test_the_recipe_on_the_page_joins_replay_and_the_part_that_is_written(monkey
     scaffold.strategy("pull_back")
     monkeypatch.syspath_prepend("clbench-pull-back")
     Path("recipes.py").write_text(blocks("python")[2], encoding="utf-8")
-    (name,) = notation.plugin("recipes.py").values()
-    made = notation.parts(notation.canonical(f"{name}(strength=0.5, rows=3)"))
+    (name,) = plugin("recipes.py").values()
+    made = Strategy.parse(f"{name}(strength=0.5, rows=3)").parts()
     assert [type(part).__name__ for part in made] == ["Replay", "PullBack"]
     assert made[1].strength == 0.5
     with pytest.raises(Refused, match="needs a value for 'strength'"):
-        notation.canonical(name)
+        Strategy.parse(name)
     sys.modules.pop("clbench_pull_back")
 
 

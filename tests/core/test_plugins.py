@@ -20,9 +20,16 @@ from clbench.running.plan import make_stream, plan
 from clbench.scenarios import SCENARIOS
 from clbench.scenarios.combinators import COMBINATORS
 from clbench.strategies import STRATEGIES
-from clbench.strategies.notation import canonical, parts, plugin, snake_case
+from clbench.strategies.notation import snake_case
+from clbench.strategies.plugin_file import plugin
+from clbench.strategies.strategy import Strategy
 from clbench.testing import check_strategy
 from clbench.testing.compare_runs import trace_difference
+
+
+def canonical(written):
+    return Strategy.parse(written).items
+
 
 IDEA = '''
 from dataclasses import dataclass
@@ -202,7 +209,7 @@ def test_a_recipe_of_an_installed_package_is_listed_with_its_settings_and_makes_
     listed = call("list", "strategies").out
     assert "Replay and a pull  [clbench-mixed 1.2]" in listed
     assert "strength: float, rows: int | None = None" in listed
-    made = parts(canonical("mixed(strength=0.5, rows=3)"))
+    made = Strategy.parse("mixed(strength=0.5, rows=3)").parts()
     assert [type(part).__name__ for part in made] == ["Replay", "_Pull"]
     assert (made[0].rows, made[1].strength) == (3, 0.5)
     with pytest.raises(clbench.Refused, match=r"strength = -1 is not allowed: input should be greater than or equal"):
@@ -468,7 +475,7 @@ def test_a_default_that_is_made_anew_is_filled_in_checked_listed_and_run(tmp_pat
     assert canonical("mine.py:Layered")[0]["parameters"] == {"layers": [1, 2]}
     first, second = (canonical("mine.py:Layered") for _ in range(2))
     assert first[0]["parameters"]["layers"] is not second[0]["parameters"]["layers"]
-    assert parts(canonical("mine.py:Layered(layers=[3])"))[0].layers == [3]
+    assert Strategy.parse("mine.py:Layered(layers=[3])").parts()[0].layers == [3]
     with pytest.raises(clbench.Refused, match=r"layers = 'x' is not allowed: input should be a valid list"):
         canonical("mine.py:Layered(layers='x')")
     assert "layers: list[int] = [1, 2]" in call("list", "strategies", "--plugin", "mine.py").out

@@ -7,8 +7,7 @@ from support import SMALL, ready, trained
 
 from clbench.core.errors import Refused
 from clbench.models.output import Output
-from clbench.strategies.chain import check
-from clbench.strategies.notation import canonical, parts
+from clbench.strategies.strategy import Strategy
 
 
 def train_rows(run):
@@ -68,6 +67,6 @@ def test_features_are_those_of_the_benchmarks_model_which_stays_as_it_was():
 
 
 def test_rehearsal_may_stand_beside_it_and_a_penalty_may_not():
-    check(parts(canonical("er + ncm")))
+    Strategy.parse("er + ncm")
     with pytest.raises(Refused, match="ncm and ewc cannot be joined: the first has a step of its own"):
-        check(parts(canonical("ewc + ncm", SMALL["defaults"])))
+        Strategy.parse("ewc + ncm", SMALL["defaults"])

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from clbench.core.rng import Generator
 from clbench.running.plan import plan
-from clbench.strategies.notation import canonical
 from clbench.strategies.refresh import weighted_fisher
+from clbench.strategies.strategy import Strategy
 from clbench.training.batch import Y
 
 LINEAR = "model={name: mlp, hidden: []}"
@@ -268,7 +268,7 @@ def test_without_damping_or_without_visible_boundaries_there_is_no_fisher_inform
 
 
 def settings(strategy):
-    return canonical(strategy)[0]["parameters"]
+    return Strategy.parse(strategy).items[0]["parameters"]
 
 
 def test_each_form_has_its_own_damping_and_unit_and_old_cells_of_the_code_their_keys():

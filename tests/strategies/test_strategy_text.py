@@ -10,11 +10,15 @@ from support import EVERY_STRATEGY, SMALL, ready
 from clbench.core.errors import Refused
 from clbench.core.parameters import schema
 from clbench.running.prepare import Skip
-from clbench.strategies import STRATEGIES
-from clbench.strategies.chain import check
-from clbench.strategies.notation import canonical, label, parts
+from clbench.strategies import STRATEGIES, canonical_form
+from clbench.strategies.notation import calls, label
+from clbench.strategies.strategy import Strategy
 
 TEXTS = ("head", "head+norm", "sensitive: q=1", "two words", "a, b", "none", "True", "class", "it's", "1", "")
+
+
+def canonical(written):
+    return canonical_form.canonical(calls(written))
 
 
 def kinds(annotation):
@@ -82,7 +86,7 @@ def test_a_value_that_should_have_been_quoted_is_told(text, told):
 )
 def test_messages_call_a_part_as_it_was_written(strategy, sentence):
     with pytest.raises(Refused) as error:
-        check(parts(canonical(strategy)))
+        Strategy.parse(strategy)
     assert sentence in str(error.value)
     with pytest.raises(Skip, match="er needs a memory"):
         ready("er", "memory.size=0")

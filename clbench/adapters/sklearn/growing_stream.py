@@ -17,8 +17,8 @@ from clbench.core.global_rng import preserved
 from clbench.core.rng import derive
 from clbench.core.torch_threads import torch_threads
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
-from clbench.strategies import notation
-from clbench.strategies.chain import Chain, declared, unmet
+from clbench.strategies.chain import Chain, unmet
+from clbench.strategies.strategy import Strategy
 from clbench.training.batch import ROW
 from clbench.training.device_rows import Resident
 from clbench.training.learner import Diverged, Learner
@@ -69,16 +69,17 @@ class Growing:
     def _build(self) -> None:
         given, seed, classes = self.settings, self.settings["seed"], self.settings["classes"]
         self.training, budget = Training(**given["training"]), MemoryBudget(**given["memory"])
-        parts = notation.parts(notation.canonical(given["strategy"]))
-        policy = declared(parts, "memory_policy", budget.policy)
-        admit = declared(parts, "memory_admit", budget.admit)
+        strategy = Strategy.parse(given["strategy"])
+        parts, declared = strategy.parts(), strategy.declarations
+        policy = declared.memory_policy or budget.policy
+        admit = declared.memory_admit or budget.admit
         kept = {"memory"} if budget.size else set()
         if admit != "end" and policy != "herding":
             kept.add("side_tensors")
         reason = unmet(parts, frozenset({"boundaries", *kept}))
         if reason:
             raise Refused(f"strategy {given['strategy']!r} cannot be used here: {reason}")
-        if declared(parts, "sees", "stream") != "stream" or any(part.engine for part in parts):
+        if declared.sees != "stream" or declared.engine:
             raise Refused(
                 f"strategy {given['strategy']!r} cannot be used here: it acts on a whole stream or in a loop of its "
                 "own, and rows come call by call; choose another"

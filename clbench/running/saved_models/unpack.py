@@ -22,7 +22,6 @@ from clbench.running.plan import Cell
 from clbench.running.prepare import assembled
 from clbench.running.saved_models.pack import FORMAT
 from clbench.running.saved_models.predictor import Saved, outline
-from clbench.strategies import notation as strategy_text
 from clbench.training.device_rows import Augment, Resident
 
 
@@ -116,7 +115,7 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
     """The learner of our loop, as it was."""
     settings, stream = dict(held["cell"]), outline(held)
     settings["reveal"] = [name for name in settings.get("reveal", ()) if name != "length"]  # which rows would tell
-    parts = strategy_text.parts(settings["strategy"])
+    cell = Cell.of(held["cell"], held["label"])
     setup = RunSetup(
         settings=settings,
         seed=settings["seed"],
@@ -128,7 +127,7 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
         evaluator=cast(Any, None),
         device="cpu",
     )
-    run = assembled(Cell(held["cell"], held["label"]), parts, setup)
+    run = assembled(cell, cell.strategy.parts(), setup)
     learner = run.learner
     learner.seen.copy_(held["seen"])
     learner.compete(None if held["hidden"] is None else ~held["hidden"])
