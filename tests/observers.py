@@ -12,9 +12,9 @@ told = []
 """What happened to the learners of this process, in order."""
 
 
-def plain_loss(model, x, y, allowed):
+def plain_loss(model, x, y, class_mask):
     logits = model(x)
-    return F.cross_entropy(logits if allowed is None else logits.masked_fill(~allowed, -torch.inf), y)
+    return F.cross_entropy(logits if class_mask is None else logits.masked_fill(~class_mask, -torch.inf), y)
 
 
 class Plain:
@@ -23,9 +23,9 @@ class Plain:
     def __init__(self, model, optimizer):
         self.model, self.optimizer = model, optimizer
 
-    def observe(self, x, y, allowed):
+    def observe(self, x, y, class_mask):
         self.optimizer.zero_grad()
-        loss = plain_loss(self.model, x, y, allowed)
+        loss = plain_loss(self.model, x, y, class_mask)
         loss.backward()
         self.optimizer.step()
         return loss.item()
@@ -37,9 +37,9 @@ class Telling(Plain):
     def begin_task(self, task, x, y):
         told.append(("begin", task, tuple(x.shape), sorted(set(y.tolist()))))
 
-    def observe(self, inputs, labels, raw_x, task, allowed):
+    def observe(self, inputs, labels, raw_x, task, class_mask):
         told.append(("observe", inputs, labels, raw_x, task))
-        return super().observe(inputs, labels, allowed)
+        return super().observe(inputs, labels, class_mask)
 
     def end_task(self):
         told.append(("end",))
@@ -61,7 +61,7 @@ class Rehearsing:
         self.helper = nn.Linear(3, 2)
         self.helper_optimizer = torch.optim.Adam(self.helper.parameters(), lr=0.1)
 
-    def observe(self, x, y, allowed):
+    def observe(self, x, y, class_mask):
         new = list(zip(x, y, strict=True))
         if self.buffer:
             drawn = random.sample(self.buffer, min(len(self.buffer), int(self.share * len(x)) or 1))
@@ -70,8 +70,9 @@ class Rehearsing:
         self.optimizer.zero_grad()
         pull = sum((p - old).square().sum() for p, old in zip(self.model.parameters(), self.old, strict=True))
         jitter = torch.randn(x.shape, generator=self.noise) * 0.01 + torch.randn(x.shape) * 0.01
-        allowed = None if allowed is None or allowed.dim() == 2 else allowed  # those of its own rows are not known
-        loss = plain_loss(self.model, x + jitter, y, allowed) + 0.001 * pull
+        if class_mask is not None and class_mask.dim() == 2:
+            class_mask = None  # those of its own rows are not known
+        loss = plain_loss(self.model, x + jitter, y, class_mask) + 0.001 * pull
         loss.backward()
         self.optimizer.step()
         assert all(torch.equal(a, p) for a, p in zip(self.live, self.model.parameters(), strict=True))
@@ -95,9 +96,9 @@ class Rehearsing:
 class Labels(Plain):
     """Answers with labels."""
 
-    def predict(self, x, allowed):
+    def predict(self, x, class_mask):
         scores = self.model(x)
-        return (scores if allowed is None else scores.masked_fill(~allowed, -torch.inf)).argmax(1).numpy()
+        return (scores if class_mask is None else scores.masked_fill(~class_mask, -torch.inf)).argmax(1).numpy()
 
 
 class Restless(Plain):
@@ -107,8 +108,8 @@ class Restless(Plain):
         told.append(("predict", task))
         return self.model(x) + 0 * (random.random() + np.random.rand() + torch.rand(1))
 
-    def observe(self, x, y, allowed):
-        return super().observe(x + random.random() + np.random.rand() + torch.rand(1), y, allowed)
+    def observe(self, x, y, class_mask):
+        return super().observe(x + random.random() + np.random.rand() + torch.rand(1), y, class_mask)
 
 
 class Nothing:

@@ -33,8 +33,8 @@ from), its ``optimizer`` over the model's parameters, the number of output units
 keep, rows of the stream per step, and the device."""
 
 METHODS = {
-    "observe": (2, ("raw_x", "task", "allowed")),
-    "predict": (1, ("task", "allowed")),
+    "observe": (2, ("raw_x", "task", "class_mask")),
+    "predict": (1, ("task", "class_mask")),
     "begin_task": (0, ("x", "y", "task")),
     "end_task": (0, ("x", "y", "task")),
 }
@@ -70,8 +70,9 @@ class Observer(OnlineLearner):
     It may also have ``begin_task`` and ``end_task`` (called where boundaries are visible) and ``predict(x)``, which
     gives scores (B, C) or labels (B,); without it the benchmark's model predicts. Beside ``x`` and ``y`` they are given
     what they ask for by name, see :data:`METHODS`: ``raw_x`` (inputs before augmentation), ``task`` (labels of the rows
-    where the stream reveals them, else ``None``), ``allowed`` (classes that compete: ``None`` for all, else (C,) or
-    (B, C) bool); ``begin_task`` and ``end_task`` get ``x`` and ``y`` of the whole experience and its number ``task``.
+    where the stream reveals them, else ``None``), ``class_mask`` ((C,) or (B, C) bool, true for classes that compete;
+    ``None`` where all do); ``begin_task`` and ``end_task`` get ``x`` and ``y`` of the whole experience and its number
+    ``task``.
     """
 
     random_stream: ClassVar[str] = "Observer"
@@ -118,8 +119,8 @@ class Observer(OnlineLearner):
             rows.x,
             rows.y,
             raw_x=lambda: learner.raw(rows.index),
-            task=lambda: rows.index[TASK] if learner.task_labels else None,
-            allowed=lambda: rows.allowed,
+            task=lambda: rows.index[TASK] if learner.classes.task_labels else None,
+            class_mask=lambda: rows.class_mask.competes,
         )
         if loss is None:
             return None
@@ -136,12 +137,12 @@ class Observer(OnlineLearner):
             output: Output = learner.model(x)
             return output
 
-        def allowed() -> Tensor | None:
-            hidden = learner.hidden(task if task is not None else torch.zeros(len(x), dtype=torch.int64))
-            return None if hidden is None else ~hidden
+        def class_mask() -> Tensor | None:
+            tasks = torch.zeros(len(x), dtype=torch.int64) if task is None else task
+            return learner.classes.mask_of_tasks(tasks).competes
 
         with preserved(only="python_and_numpy"):
-            told = self._call("predict", x, task=lambda: task, allowed=allowed)
+            told = self._call("predict", x, task=lambda: task, class_mask=class_mask)
         scores = self.scores(told, learner.n_outputs, len(x)).to(learner.device)
         return Output(scores, scores)
 

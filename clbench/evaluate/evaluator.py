@@ -143,7 +143,7 @@ class Evaluator(Panels):
             cost.evaluation_rows += len(panel.x) + asked
         self._before = conditions
         self._looks.append((step, int(kind), experience, began - self._started - self.seconds, panel.tasks))
-        self._competing.append(panel.competing)
+        self._competing.append(panel.n_competing)
         cost.looks += 1
         if self._device.type == "cpu" or kind is Kind.END:
             self._check()
@@ -167,7 +167,7 @@ class Evaluator(Panels):
         if self._squares:
             self._squares.append(self._squares[-1][order])
             self._further.append({name: total[order] for name, total in self._further[-1].items()})
-        if panel.own is not None:
+        if panel.task_mask is not None:
             self._masked_counts.append(self._masked_counts[-1][order])
         if panel.per_unit is not None:
             self._per_unit.append(self._per_unit[-1])
@@ -185,19 +185,18 @@ class Evaluator(Panels):
             chunk, versions = self._chunk, self._versions(panel)
             for start in range(0, u, chunk):
                 span = slice(start, start + chunk)
-                hidden = panel.hidden[span] if panel.hidden is not None and panel.hidden.dim() == 2 else panel.hidden
+                mask = panel.class_mask.rows(span)
                 task = panel.task[span] if self._stream.task_labels else None
                 x = panel.x[span]
                 if self._changed:
                     x, task = x.clone(), None if task is None else task.clone()
                 output = self._output(learner, x, task)
                 total += output.logits.sum()
-                scores = learner.predict(output, task, hidden=None)
-                predicted.append(self.family.answer(scores, None if hidden is None else ~hidden))
+                scores = learner.predict(output, task)
+                predicted.append(self.family.answer(scores, mask))
                 if noting is not None:
-                    competing = scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
-                    top.append(best(competing, predicted[-1]))
-                if panel.own is not None:
+                    top.append(best(mask.masked(scores), predicted[-1]))
+                if panel.task_mask is not None:
                     kept.append(scores)
         if self._versions(panel) != versions:  # what was looked at so far went through as it was stored
             self._changed = True
@@ -221,9 +220,9 @@ class Evaluator(Panels):
                 label=panel.target,
                 top=found if panel.index is None else found[panel.index],
             )
-        if panel.own is not None:
+        if panel.task_mask is not None:
             scores = torch.cat(kept) if panel.index is None else torch.cat(kept)[panel.index]  # (n, C)
-            among = scores.masked_fill(~panel.own[panel.place], -torch.inf).argmax(1)
+            among = panel.task_mask.rows(panel.place).masked(scores).argmax(1)
             self._masked_counts.append(self._per_task(among == panel.target, panel))
         if panel.per_unit is not None:
             units = torch.zeros_like(panel.per_unit).index_add_(0, panel.target, score.long())

@@ -17,6 +17,7 @@ from clbench.core.record import Kind
 from clbench.core.rng import Generator
 from clbench.core.types import Index, Mask, Stream
 from clbench.evaluate.subject import Subject
+from clbench.families.class_mask import ClassMask
 from clbench.training.device_rows import Resident
 
 
@@ -31,9 +32,10 @@ class Panel:
         target: (n, ...) targets; in classification output units (n,).
         place: (n,) position in ``tasks`` of each row.
         task: (n,) task labels.
-        hidden: Classes that do not compete, ``None``, (C,) or (n, C) bool.
-        competing: (tasks,) how many classes compete on the rows of each task.
-        own: (tasks, C) bool, the classes of each task, where the read-out among them is asked for.
+        class_mask: Which classes compete on each row (n,).
+        n_competing: (tasks,) how many classes compete on the rows of each task.
+        task_mask: The class mask of each task (tasks,) in which its own classes alone compete, where the read-out among
+            them is asked for.
         per_unit: (C,) rows of each output unit, where accuracy per unit is asked for.
     """
 
@@ -43,9 +45,9 @@ class Panel:
     target: Tensor
     place: Tensor
     task: Tensor
-    hidden: Tensor | None
-    competing: Index
-    own: Tensor | None
+    class_mask: ClassMask
+    n_competing: Index
+    task_mask: ClassMask | None
     per_unit: Tensor | None
 
 
@@ -89,12 +91,12 @@ class Panels:
         self._rows = [self._draw(task.id, rows_per_task, generator) for task in stream.tasks]
         self._order: list[int] = []
         self._views: Index = np.zeros(0, dtype=np.int64)
-        self._own = np.zeros((len(stream.tasks), stream.n_outputs), dtype=bool)
-        self._units = np.zeros(self._own.shape, dtype=np.int8)
-        self._competes = np.zeros(self._own.shape, dtype=bool)  # at the last look at each task
+        self._task_classes = np.zeros((len(stream.tasks), stream.n_outputs), dtype=bool)
+        self._units = np.zeros(self._task_classes.shape, dtype=np.int8)
+        self._competes = np.zeros(self._task_classes.shape, dtype=bool)  # at the last look at each task
         self._panel: Panel | None = None
         self._panel_key: tuple[int, Kind] | None = None
-        self._competition = 0
+        self._mask_changes = 0
         self._present = np.zeros((0, len(stream.tasks)), dtype=bool)
         self._visited = 0
 
@@ -135,13 +137,13 @@ class Panels:
     def panel(self, learner: Subject, kind: Kind, experience: int) -> Panel:
         """What a look takes in; remade when the experience or the kind of look changes. Who competes is asked anew when
         that has changed since, as it does inside an experience whose boundary is hidden."""
-        key, changed = (experience, kind), learner.competition != self._competition
-        self._competition = learner.competition
+        key, changed = (experience, kind), learner.class_mask_changes != self._mask_changes
+        self._mask_changes = learner.class_mask_changes
         if key == self._panel_key and self._panel is not None:
             if changed:
-                hidden = learner.hidden(self._panel.task)
-                competing = self._note(self._panel.tasks, self._panel.place, hidden)
-                self._panel = replace(self._panel, hidden=hidden, competing=competing)
+                mask = learner.class_mask(self._panel.task)
+                n_competing = self._note(self._panel.tasks, self._panel.place, mask)
+                self._panel = replace(self._panel, class_mask=mask, n_competing=n_competing)
             return self._panel
         while self._visited <= experience:
             row = np.isin(np.arange(len(self._rows)), self._presence[self._visited].tasks)
@@ -175,7 +177,7 @@ class Panels:
         if not in_order:
             self._order = seen + [t.id for t in self._stream.tasks if t.id not in set(seen)]
         if not np.array_equal(views, self._views):
-            self._own = self._own_units(views)
+            self._task_classes = self._classes_of_tasks(views)
         self._views = views
         test = self._stream.dataset.test
         labels = [self._stream.labels(test, self._rows[t], int(views[t])) for t in self._order]
@@ -228,30 +230,30 @@ class Panels:
     ) -> Panel:
         task = self._tensor(np.array(tasks, dtype=np.int64))[place]
         units = torch.bincount(target, minlength=self._stream.n_outputs) if self._classes else None
-        own = torch.from_numpy(self._own[tasks]).to(self._device) if self._masked else None
-        hidden = learner.hidden(task)
-        competing = self._note(tasks, place, hidden)
-        return Panel(tasks, x, index, target, place, task, hidden, competing, own, units)
+        own = ClassMask(torch.from_numpy(self._task_classes[tasks]).to(self._device)) if self._masked else None
+        mask = learner.class_mask(task)
+        n_competing = self._note(tasks, place, mask)
+        return Panel(tasks, x, index, target, place, task, mask, n_competing, own, units)
 
-    def _own_units(self, views: Index) -> Mask:
+    def _classes_of_tasks(self, views: Index) -> Mask:
         """(T, C) the units of all labels that a task has under its view, looked at or not; all without classes."""
         if not self.family.has_classes:
-            return np.ones_like(self._own)
-        own = np.zeros_like(self._own)
+            return np.ones_like(self._task_classes)
+        own = np.zeros_like(self._task_classes)
         for task, view in zip(self._stream.tasks, views, strict=True):
             own[task.id, self._stream.labels(self._stream.dataset.test, task.rows, int(view))] = True
         return own
 
-    def _note(self, tasks: list[int], place: Tensor, hidden: Tensor | None) -> Index:
+    def _note(self, tasks: list[int], place: Tensor, mask: ClassMask) -> Index:
         """How many units compete on the rows of some tasks (tasks,); which they are now, and at any look, is written
         down, the latter as :attr:`clbench.core.record.Trace.units` has it."""
         competes = np.ones((len(tasks), self._stream.n_outputs), dtype=bool)
-        if hidden is not None and hidden.dim() == 1:
-            competes &= ~hidden.cpu().numpy()
-        elif hidden is not None:  # the rows of a task are alike
-            competes[place.cpu().numpy()] = ~hidden.cpu().numpy()
+        if mask.per_row and mask.competes is not None:  # the rows of a task are alike
+            competes[place.cpu().numpy()] = mask.competes.cpu().numpy()
+        elif mask.competes is not None:
+            competes &= mask.competes.cpu().numpy()
         self._competes[tasks] = competes
-        here = np.where(self._own[tasks], 2, competes).astype(np.int8)
+        here = np.where(self._task_classes[tasks], 2, competes).astype(np.int8)
         self._units[tasks] = np.maximum(self._units[tasks], here)
         counts: Index = competes.sum(axis=1)
         return counts

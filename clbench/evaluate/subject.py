@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from clbench.core.cost import Cost
+from clbench.families.class_mask import ClassMask
 from clbench.models.output import Output
 
 
@@ -17,13 +18,15 @@ class Subject(Protocol):
     Attributes:
         cost: The account of the run, in which looks are entered.
         scratch: What was worked out for the look that is running; every look begins with none.
-        competition: Changes whenever, inside an experience, other classes compete than before.
+        class_mask_changes: Changes whenever the class mask changes inside an experience.
         modules: Of its model, the places where values may be wide; they set how many rows go through at a time.
     """
 
     cost: Cost
     scratch: dict[str, Any]
-    competition: int
+
+    @property
+    def class_mask_changes(self) -> int: ...
 
     @property
     def modules(self) -> tuple[nn.Module, ...]: ...
@@ -36,8 +39,8 @@ class Subject(Protocol):
         """What it makes of inputs (B, ...); ``task`` (B,) are their labels where the stream reveals them."""
         ...
 
-    def predict(self, output: Output, task: Tensor | None, *, hidden: Tensor | None) -> Tensor:
-        """Scores (B, C) of an output; the class with the highest is predicted."""
+    def predict(self, output: Output, task: Tensor | None) -> Tensor:
+        """Scores (B, C) of all classes for an output; of those that compete, the highest is predicted."""
         ...
 
     def standing(self) -> object:
@@ -47,6 +50,6 @@ class Subject(Protocol):
         """
         ...
 
-    def hidden(self, task: Tensor) -> Tensor | None:
-        """Classes that do not compete on rows of tasks (B,): ``None``, (C,) or (B, C) bool."""
+    def class_mask(self, task: Tensor) -> ClassMask:
+        """Return the class mask of rows of some tasks (B,)."""
         ...

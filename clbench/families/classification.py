@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from clbench.core.rng import Generator
     from clbench.core.types import Dataset, Rows
+    from clbench.families.class_mask import ClassMask
 
 
 class Classification(Family):
@@ -29,40 +30,35 @@ class Classification(Family):
     def targets(self, rows: Rows) -> NDArray[Any] | None:
         return None
 
-    def loss(self, outputs: Tensor, target: Tensor, class_mask: Tensor | None) -> Tensor:
+    def loss(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(competing(outputs, class_mask), target, reduction="none")
+        return cross_entropy(class_mask.masked(outputs), target, reduction="none")
 
-    def mean_loss(self, outputs: Tensor, target: Tensor, class_mask: Tensor | None) -> Tensor:
+    def mean_loss(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(competing(outputs, class_mask), target)
+        return cross_entropy(class_mask.masked(outputs), target)
 
-    def answer(self, outputs: Tensor, class_mask: Tensor | None) -> Tensor:
-        return competing(outputs, class_mask).argmax(1)
+    def answer(self, outputs: Tensor, class_mask: ClassMask) -> Tensor:
+        return class_mask.masked(outputs).argmax(1)
 
     def score(self, answer: Tensor, target: Tensor) -> Tensor:
         return answer == target
 
-    def log_likelihood(self, outputs: Tensor, target: Tensor, class_mask: Tensor | None) -> Tensor:
-        return competing(outputs, class_mask).log_softmax(1).gather(1, target[:, None])[:, 0]
+    def log_likelihood(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
+        return class_mask.masked(outputs).log_softmax(1).gather(1, target[:, None])[:, 0]
 
-    def outcomes(self, outputs: Tensor, class_mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def outcomes(self, outputs: Tensor, class_mask: ClassMask) -> Iterator[tuple[Tensor, Tensor]]:
         import torch
 
-        p = competing(outputs, class_mask).softmax(1)  # (B, C)
+        p = class_mask.masked(outputs).softmax(1)  # (B, C)
         for c in range(p.shape[1]):
             yield torch.full((len(p),), c, dtype=torch.int64, device=p.device), p[:, c]
 
-    def draw(self, outputs: Tensor, class_mask: Tensor | None, generator: Generator) -> Tensor:
+    def draw(self, outputs: Tensor, class_mask: ClassMask, generator: Generator) -> Tensor:
         import torch
 
-        p = competing(outputs, class_mask).softmax(1)  # (B, C)
+        p = class_mask.masked(outputs).softmax(1)  # (B, C)
         u = torch.from_numpy(generator.uniform(len(p))).to(p)
         return (p.cumsum(1) < u[:, None]).sum(1).clamp(max=p.shape[1] - 1)
-
-
-def competing(outputs: Tensor, class_mask: Tensor | None) -> Tensor:
-    """Return outputs (B, C) with -inf for classes that do not compete."""
-    return outputs if class_mask is None else outputs.masked_fill(~class_mask, float("-inf"))

@@ -1,7 +1,7 @@
 """The protocol of a family of tasks. Letters: N rows of a split, B rows of a batch, C outputs of a model.
 
-A *class mask* is ``None`` (all classes compete), (C,) or (B, C) bool, true where a class competes. Families without
-classes ignore it.
+A :class:`clbench.families.class_mask.ClassMask` says which classes compete on each row. Families without classes ignore
+it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from clbench.core.rng import Generator
     from clbench.core.types import Dataset, Rows
+    from clbench.families.class_mask import ClassMask
 
 
 class Family:
@@ -58,7 +59,7 @@ class Family:
 
     # ------------------------------------------------------------------ learning
 
-    def loss(self, outputs: Tensor, target: Tensor, class_mask: Tensor | None) -> Tensor:
+    def loss(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
         """Return the loss of each row, (B,).
 
         Args:
@@ -68,13 +69,13 @@ class Family:
         """
         raise NotImplementedError
 
-    def mean_loss(self, outputs: Tensor, target: Tensor, class_mask: Tensor | None) -> Tensor:
+    def mean_loss(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
         """Return the mean loss over rows, a scalar; a family may compute it faster than row by row."""
         return self.loss(outputs, target, class_mask).mean()
 
     # ------------------------------------------------------------------ evaluation
 
-    def answer(self, outputs: Tensor, class_mask: Tensor | None) -> Tensor:
+    def answer(self, outputs: Tensor, class_mask: ClassMask) -> Tensor:
         """Return what is predicted for each row, (B, ...): the outputs themselves by default."""
         return outputs
 
@@ -97,11 +98,11 @@ class Family:
 
     # ------------------------------------------------------------------ likelihood, for Fisher information
 
-    def log_likelihood(self, outputs: Tensor, target: Tensor, class_mask: Tensor | None) -> Tensor:
+    def log_likelihood(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
         """Return log p(target | row) under the model's distribution, (B,), up to a constant."""
         raise Refused(f"family {self.name!r} defines no log_likelihood, which Fisher information is made of; define it")
 
-    def outcomes(self, outputs: Tensor, class_mask: Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def outcomes(self, outputs: Tensor, class_mask: ClassMask) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield targets (B, ...) with weights (B,) whose weighted sum of squared gradients of the log-likelihood is its
         expectation under the model's distribution.
 
@@ -111,7 +112,7 @@ class Family:
         """
         raise Refused(f"family {self.name!r} cannot enumerate outcomes; choose another estimator, such as empirical")
 
-    def draw(self, outputs: Tensor, class_mask: Tensor | None, generator: Generator) -> Tensor:
+    def draw(self, outputs: Tensor, class_mask: ClassMask, generator: Generator) -> Tensor:
         """Draw a target of each row, (B, ...), from the model's distribution.
 
         Args:

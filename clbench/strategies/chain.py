@@ -46,7 +46,7 @@ class Chain:
         self.begin_experience = self._hooks("begin_experience")
         self.merge = self._hooks("merge")
         self.order = self._hooks("order")
-        self.batch = self._hooks("batch", key=lambda part: part.narrows)
+        self.batch = self._hooks("batch", key=lambda part: part.masks_classes)
         self.observe = next(iter(self._hooks("observe")), None)
         self.answer = next(iter(self._hooks("answer")), None)
         self.before_step = self._hooks("before_step")

@@ -27,14 +27,14 @@ class Asymmetric(Part):
 
     unseen: Literal["hidden", "compete"] = "hidden"
 
-    narrows: ClassVar[bool] = True
+    masks_classes: ClassVar[bool] = True
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        present = learner.seen.new_zeros(learner.n_outputs)  # (C,) bool
+        present = learner.classes.seen.new_zeros(learner.n_outputs)  # (C,) bool
         present[batch.y[batch.stream.span]] = True
         if self.unseen == "compete":
-            present |= ~learner.seen
-        batch.narrow(batch.stream, present, learner.n_outputs)
+            present |= ~learner.classes.seen
+        batch.mask_classes(batch.stream, present)
 
 
 def er_ace(

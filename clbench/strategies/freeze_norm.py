@@ -68,7 +68,7 @@ def _layers(learner: Learner) -> list[nn.Module]:
 def _weights(learner: Learner) -> Tensor:
     """(P,) bool, weights and biases of the layers."""
     own = {id(p) for layer in _layers(learner) for p in layer.parameters()}
-    mask = learner.seen.new_zeros(learner.w.shape)
+    mask = learner.classes.seen.new_zeros(learner.w.shape)
     for place, parameter in zip(learner.slices.values(), learner.flat.parameters, strict=True):
         mask[place] = id(parameter) in own
     return mask

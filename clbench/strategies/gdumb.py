@@ -138,6 +138,8 @@ def cutmix_loss(model: Any, batch: Batch, alpha: float, generator: Generator) ->
     from scipy.special import betaincinv
     from torch.nn.functional import cross_entropy
 
+    from clbench.families.class_mask import ClassMask
+
     x = batch.x
     if x.ndim != 4:
         raise Refused(
@@ -153,8 +155,8 @@ def cutmix_loss(model: Any, batch: Batch, alpha: float, generator: Generator) ->
     mixed = x.clone()
     mixed[:, :, spans[0], spans[1]] = x[other][:, :, spans[0], spans[1]]
     area = mixed[0, 0, spans[0], spans[1]].numel() / (x.shape[2] * x.shape[3])
-    logits, allowed = model(mixed).logits, batch.allowed
-    if allowed is not None:
-        allowed = allowed if allowed.ndim == 1 else allowed | allowed[other]
-        logits = logits.masked_fill(~allowed, float("-inf"))
+    mask = batch.class_mask
+    if mask.per_row and mask.competes is not None:
+        mask = ClassMask(mask.competes | mask.competes[other])
+    logits = mask.masked(model(mixed).logits)
     return (1.0 - area) * cross_entropy(logits, batch.y) + area * cross_entropy(logits, batch.y[other])

@@ -30,10 +30,10 @@ class GroupMask(Part):
 
     random_stream: ClassVar[str] = "GroupMask"
 
-    narrows: ClassVar[bool] = True
+    masks_classes: ClassVar[bool] = True
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        present = learner.seen.new_zeros(learner.n_outputs)  # (C,) bool
+        present = learner.classes.seen.new_zeros(learner.n_outputs)  # (C,) bool
         present[batch.y] = True
         for source in batch.sources:
-            batch.narrow(source, present, learner.n_outputs)
+            batch.mask_classes(source, present)

@@ -153,7 +153,7 @@ def quotas(learner: Learner) -> dict[int, int]:
     Raises:
         Refused: A class would have none.
     """
-    classes, size = learner.seen.nonzero()[:, 0].tolist(), learner.memory.size
+    classes, size = learner.classes.seen.nonzero()[:, 0].tolist(), learner.memory.size
     each, more = divmod(size, len(classes))
     if not each:
         raise Refused(

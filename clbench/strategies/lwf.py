@@ -61,18 +61,18 @@ class LwF(Part):
     compete: Literal["seen", "experience"] = "seen"
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
-    narrows: ClassVar[bool] = True
+    masks_classes: ClassVar[bool] = True
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0, "compete": "seen"}
 
     def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        self.state["classes"] = learner.seen.new_zeros(learner.n_outputs)  # (C,) bool
+        self.state["classes"] = learner.classes.seen.new_zeros(learner.n_outputs)  # (C,) bool
         self.state["classes"][experience.index[LABEL]] = True
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         if "previous" in self.state and self.strength:
-            batch.trains = self.state["heads"].any(0)
+            batch.also_trained = self.state["heads"].any(0)
         if self.compete == "experience":
-            batch.narrow(batch.stream, self.state["classes"], learner.n_outputs)
+            batch.mask_classes(batch.stream, self.state["classes"])
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         if "previous" not in self.state or self.strength == 0 or not len(batch.stream):
@@ -87,10 +87,10 @@ class LwF(Part):
 
     def _rivals(self, learner: Learner, batch: Batch) -> Tensor | None:
         """Classes (C,) bool that the present model's softmax runs over; ``None`` for those of the head alone."""
-        allowed = learner.allowed(batch.index[:, batch.stream.span])
-        if self.softmax == "old" or (allowed is not None and allowed.dim() == 2):
+        mask = learner.classes.mask(batch.index[:, batch.stream.span])
+        if self.softmax == "old" or mask.per_row:
             return None
-        return allowed if allowed is not None else learner.seen.new_ones(learner.n_outputs)
+        return mask.competes if mask.competes is not None else learner.classes.seen.new_ones(learner.n_outputs)
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self.state["previous"] = learner.copy()
@@ -101,11 +101,11 @@ class LwF(Part):
         import torch
 
         tasks = experience.index[TASK].unique()
-        allowed = learner.allowed(tasks.expand(len(experience.index), len(tasks)))
-        if allowed is None or allowed.dim() == 1:  # no task labels: one head of all classes so far
-            return learner.seen[None].clone()
+        mask = learner.classes.mask(tasks.expand(len(experience.index), len(tasks)))
+        if not mask.per_row or mask.competes is None:  # no task labels: one head of all classes so far
+            return learner.classes.seen[None].clone()
         heads = list(self.state.get("heads", ()))
-        for head in allowed:
+        for head in mask.competes:
             if not any(torch.equal(head, known) for known in heads):
                 heads.append(head)
         return torch.stack(heads)

@@ -92,7 +92,7 @@ def each_objective(learner: Learner, index: Tensor, output: Output) -> Tensor:
 
     rows = learner.batch(index)
     if learner.hooks is None or learner.hooks.objective is None:
-        return learner.family.loss(output.logits, rows.target, rows.allowed)
+        return learner.family.loss(output.logits, rows.target, rows.class_mask)
     # as a source of its own, each row enters with a coefficient, whose derivative is the row's objective
     weight = torch.ones(len(rows), device=index.device, requires_grad=True)
     rows.sources = [Source(i, i + 1, each) for i, each in enumerate(weight)]

@@ -76,8 +76,8 @@ class Part:
     ``observe`` or ``answer`` owns that without saying."""
     conflicts: ClassVar[dict[str, str]] = {}
     """Name of another part class -> why the two cannot be joined."""
-    narrows: ClassVar[bool] = False
-    """Whether its ``batch`` narrows the classes that compete: such hooks run behind those that append rows."""
+    masks_classes: ClassVar[bool] = False
+    """Whether its ``batch`` restricts the class mask: such hooks run behind those that append rows."""
     gradient_order: ClassVar[int] = ADDS
     """When its ``gradient`` and ``after_step`` act among those of others: :data:`READS`, :data:`ADDS` or
     :data:`BENDS`."""
@@ -186,8 +186,8 @@ class Part:
         return order
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        """Append rehearsed rows, narrow the classes that compete, or say ``batch.skip`` where nothing is to be learned.
-        Never rewrite rows of others."""
+        """Append rehearsed rows, restrict the class mask (``batch.mask_classes``), or say ``batch.skip`` where nothing
+        is to be learned. Never rewrite rows of others."""
 
     def observe(self, learner: Learner, batch: Batch) -> Tensor | None:
         """Learn the batch in a step of its own, in place of forward pass, loss, backward pass and optimiser step

@@ -15,6 +15,7 @@ from clbench.strategies.part import Part
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from clbench.families.class_mask import ClassMask
     from clbench.training.batch import Batch
     from clbench.training.learner import ExperienceView, Learner, Output
 
@@ -99,7 +100,7 @@ class ProxyContrast(Part):
             features, temperature = output.features, self.temperature
         else:
             features, temperature = None, 1.0
-        loss = contrast(scores, batch.y, allowed=batch.allowed, features=features, temperature=temperature)
+        loss = contrast(scores, batch.y, class_mask=batch.class_mask, features=features, temperature=temperature)
         factor = swing(self.state.get("step", 0), self.factor_min, self.factor_max, self.period)
         return loss if factor == 1 else factor * loss
 
@@ -164,7 +165,7 @@ def contrast(
     scores: Tensor,
     y: Tensor,
     *,
-    allowed: Tensor | None = None,
+    class_mask: ClassMask | None = None,
     features: Tensor | None = None,
     temperature: float = 1.0,
 ) -> Tensor:
@@ -176,7 +177,7 @@ def contrast(
     Args:
         scores: (A, C) of rows and proxies.
         y: (A,) labels; a class is in the sum as often as it occurs here.
-        allowed: Classes that compete, (C,) or (A, C) bool; ``None`` for all.
+        class_mask: Which classes compete on each row; ``None`` for all.
         features: (A, H) of the rows, for pairs of rows.
         temperature: Of the cosines of features.
 
@@ -185,18 +186,20 @@ def contrast(
     import torch
     from torch.nn.functional import normalize
 
+    from clbench.families.class_mask import ALL
+
     n, classes = scores.shape
     counts = scores.new_zeros(classes).index_add_(0, y, scores.new_ones(n))
     below = scores + counts.log()  # n_c equal terms are one with log n_c; an absent class has none
-    if allowed is not None:
-        below = below.masked_fill(~allowed, -torch.inf)
+    mask = class_mask or ALL
+    below = mask.masked(below)
     own = scores.gather(1, y[:, None])[:, 0]  # (A,)
     if features is None:
         return (below.logsumexp(1) - own).mean()
     unit = normalize(features)
     others = unit @ unit.T / temperature  # (A, A)
     alone = torch.eye(n, dtype=torch.bool, device=y.device)
-    hidden = alone if allowed is None else alone | ~allowed.expand(n, classes)[:, y]
+    hidden = alone if mask.competes is None else alone | ~mask.competes.expand(n, classes)[:, y]
     total = torch.cat([below, others.masked_fill(hidden, -torch.inf)], dim=1).logsumexp(1)
     same = (y[:, None] == y) & ~alone
     times = counts[y]

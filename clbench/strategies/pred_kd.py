@@ -72,7 +72,7 @@ class PredKD(Part):
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         if self.strength:
-            batch.trains = self.state.get("old")
+            batch.also_trained = self.state.get("old")
 
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
         from clbench.training.objective import over_sources
@@ -92,9 +92,9 @@ class PredKD(Part):
         """The loss of each row (B,), with targets ``taught`` (B, C) for old classes, or without their terms."""
         from torch.nn.functional import binary_cross_entropy_with_logits
 
-        logits, allowed = output.logits, batch.allowed  # (B, C)
+        logits = output.logits  # (B, C)
         targets = logits.new_zeros(logits.shape).scatter_(1, batch.y[:, None], 1.0)
-        counted = logits.new_ones(logits.shape) if allowed is None else allowed.expand(logits.shape).to(logits.dtype)
+        counted = batch.class_mask.expanded(logits).to(logits.dtype)
         weight, old = counted, self.state.get("old")
         if old is not None:
             targets = targets if taught is None else taught.where(old, targets)
@@ -105,4 +105,4 @@ class PredKD(Part):
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         self.state["previous"] = learner.copy()
-        self.state["known"] = learner.seen.clone()
+        self.state["known"] = learner.classes.seen.clone()

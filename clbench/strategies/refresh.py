@@ -184,16 +184,16 @@ def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:
     """
     import torch
 
+    from clbench.families.class_mask import ClassMask
     from clbench.training.batch import TASK, Y
 
     total = torch.zeros_like(learner.g)
     for label, task in torch.unique(index[[Y, TASK]], dim=1).T.tolist():  # rows with one label and the same mask
         own = index[:, (index[Y] == label) & (index[TASK] == task)]
-        allowed = learner.allowed(own[:, :1])
-        hidden = torch.zeros_like(learner.seen) if allowed is None else ~allowed.reshape(-1)  # (C,)
+        competes = learner.classes.mask(own[:, :1]).classes()  # (C,)
 
-        def twice_root(logits: Tensor, label: int = label, hidden: Tensor = hidden) -> Tensor:
-            return 2 * (logits.masked_fill(hidden, -torch.inf).log_softmax(1)[:, label] / 2).exp()
+        def twice_root(logits: Tensor, label: int = label, competes: Tensor | None = competes) -> Tensor:
+            return 2 * (ClassMask(competes).masked(logits).log_softmax(1)[:, label] / 2).exp()
 
         total += learner.per_row(own, twice_root, power="square") * (own.shape[1] / index.shape[1])
     return total

@@ -151,10 +151,10 @@ class ViewBatch(Part):
         if not len(later):
             return None
         logits = output.logits
-        wide = logits.new_ones(logits.shape).bool() if batch.allowed is None else batch.allowed.expand(logits.shape)
-        each = divergence(logits[first].detach(), logits[later], wide[later])  # (pairs,)
+        competes = batch.class_mask.expanded(logits)
+        each = divergence(logits[first].detach(), logits[later], competes[later])  # (pairs,)
         if self.over_classes == "mean":
-            each = each / wide[later].sum(1)
+            each = each / competes[later].sum(1)
         return self.strength * each.mean()
 
     def _pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -170,12 +170,12 @@ class ViewBatch(Part):
         return first[paired], rows[paired]
 
 
-def divergence(teacher: Tensor, pupil: Tensor, allowed: Tensor) -> Tensor:
-    """KL(softmax(teacher) || softmax(pupil)) over the classes that compete, (n,), from logits (n, C)."""
+def divergence(teacher: Tensor, pupil: Tensor, competes: Tensor) -> Tensor:
+    """KL(softmax(teacher) || softmax(pupil)) over the classes that compete, (n, C) bool, from logits (n, C): (n,)."""
     import torch
 
     p, q = (
-        logits.masked_fill(~allowed, -torch.inf).log_softmax(1).masked_fill(~allowed, 0.0)
+        logits.masked_fill(~competes, -torch.inf).log_softmax(1).masked_fill(~competes, 0.0)
         for logits in (teacher, pupil)
     )
-    return (p.exp() * allowed * (p - q)).sum(1)
+    return (p.exp() * competes * (p - q)).sum(1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from clbench.core.errors import Refused
+from clbench.families.class_mask import ClassMask
 from clbench.families.classification import Classification
 from clbench.families.family import Family
 
@@ -51,9 +52,9 @@ class Batch:
             where nothing else is said.
         rows: (B,) int64 stable row indices, the same across epochs, experiences and memory.
         sources: Where the rows came from; the first is the stream.
-        allowed: Classes that compete: ``None`` for all, (C,) bool for every row alike, or (B, C) bool.
+        class_mask: Which classes compete on each row, see :class:`clbench.families.class_mask.ClassMask`.
         first_pass: Whether these stream rows are met for the first time in this experience.
-        trains: (C,) bool, output units that a part's terms train beside those that compete; ``None`` for none.
+        also_trained: (C,) bool, output units that a part's terms train beside those that compete; ``None`` for none.
         offered: Which of the stream's rows are offered to memory, positions (k,); ``None`` for all.
         skip: Set by a part's ``batch`` hook where nothing is to be learned from it; its rows are still offered to
             memory.
@@ -64,7 +65,7 @@ class Batch:
         index: Tensor,
         *,
         gather: Callable[..., Tensor],
-        allow: Callable[[Tensor], Tensor | None],
+        class_mask: Callable[[Tensor], ClassMask],
         targets: Callable[[Tensor], Tensor] | None = None,
         family: Family = CLASSIFICATION,
         first_pass: bool = True,
@@ -77,18 +78,17 @@ class Batch:
         self.size = index.shape[1]
         self.first_pass = first_pass
         self.skip = False
-        self.trains: Tensor | None = None
+        self.also_trained: Tensor | None = None
         self.offered: Tensor | None = None
         self._kept: dict[int, dict[str, Any]] = {}
         self._changes: list[Callable[[Tensor], Tensor]] = []
         self._augments: list[Callable[[Tensor, Tensor], Tensor]] = []
         self._gather = gather
-        self._allow = allow
+        self._mask_of = class_mask
         self._task_labels = task_labels
         self._x: Tensor | None = None
-        self._allowed: Tensor | None = None
-        self._allowed_known = False
-        self._narrowed = False
+        self._class_mask: ClassMask | None = None
+        self._restricted = False
 
     def __len__(self) -> int:
         return self.index.shape[1]
@@ -134,18 +134,18 @@ class Batch:
     def outline(self) -> tuple[object, ...]:
         """What a ``batch`` hook may change of it; equal where nothing has been changed."""
         weights = tuple(source.coefficient for source in self.sources)
-        narrowed = id(self._allowed) if self._narrowed else None
-        return len(self), weights, self.skip, narrowed, len(self._changes), len(self._augments)
+        mask = id(self._class_mask) if self._restricted else None
+        return len(self), weights, self.skip, mask, len(self._changes), len(self._augments)
 
     @property
     def stream(self) -> Source:
         return self.sources[0]
 
     @property
-    def allowed(self) -> Tensor | None:
-        if not self._allowed_known:
-            self._allowed, self._allowed_known = self._allow(self.index), True
-        return self._allowed
+    def class_mask(self) -> ClassMask:
+        if self._class_mask is None:
+            self._class_mask = self._mask_of(self.index)
+        return self._class_mask
 
     def append(
         self, index: Tensor, *, coefficient: float | None = None, side: dict[str, Tensor] | None = None
@@ -157,8 +157,8 @@ class Batch:
             coefficient: Factor of the mean loss on these rows; ``None`` weighs every row of the batch alike.
             side: Their side tensors.
         """
-        if self._x is not None or self._allowed_known:
-            raise AssertionError("rows are appended in the 'batch' hook, before inputs or allowed classes are read")
+        if self._x is not None or self._class_mask is not None:
+            raise AssertionError("rows are appended in the 'batch' hook, before inputs or class mask are read")
         source = Source(len(self), len(self) + index.shape[1], coefficient, side or {})
         self.index = torch.cat([self.index, index], dim=1)
         self.sources.append(source)
@@ -190,12 +190,7 @@ class Batch:
         """What the part kept earlier in this step; empty where it kept nothing."""
         return self._kept.get(id(part), {})
 
-    def narrow(self, source: Source, classes: Tensor, n_outputs: int) -> None:
+    def mask_classes(self, source: Source, classes: Tensor) -> None:
         """Let only ``classes`` (C,) bool compete on a source's rows, among those that competed before."""
-        before = self.allowed
-        if before is None:
-            wide = torch.ones(len(self), n_outputs, dtype=torch.bool, device=classes.device)
-        else:
-            wide = before.expand(len(self), n_outputs).clone()
-        wide[source.span] &= classes
-        self._allowed, self._narrowed = wide, True
+        self._class_mask = self.class_mask.restricted(source.span, classes, len(self))
+        self._restricted = True

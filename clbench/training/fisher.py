@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.core.rng import Generator
+from clbench.families.class_mask import ClassMask
 from clbench.families.family import Family
 from clbench.models.flat_weights import Flat
 from clbench.training.per_row import accumulate
@@ -48,7 +49,7 @@ def estimate(
     *,
     family: Family,
     estimator: Estimator,
-    class_mask: Tensor | None,
+    class_mask: ClassMask,
     generator: Generator | None,
 ) -> Estimate:
     """The sum over rows of an estimator (over one batch for ``batch``).
@@ -60,7 +61,7 @@ def estimate(
         target: (B, ...) targets.
         family: Defines the model's distribution over targets.
         estimator: Which one.
-        class_mask: Classes that compete, (C,) or (B, C) bool; ``None`` for all.
+        class_mask: Which classes compete on each row.
         generator: Where targets are drawn from, for ``sampled``.
     """
     n = len(target)
@@ -69,7 +70,7 @@ def estimate(
         mean = flat.concatenate(torch.autograd.grad(loss, flat.parameters, materialize_grads=True))
         return Estimate(mean.square(), n, n)
 
-    def squared(x: Tensor, target: Tensor, weight: Tensor, mask: Tensor | None = class_mask) -> Tensor:
+    def squared(x: Tensor, target: Tensor, weight: Tensor, mask: ClassMask = class_mask) -> Tensor:
         return squared_gradients(model, flat, x, target, weight=weight, family=family, class_mask=mask)
 
     ones = torch.ones(n, device=x.device)
@@ -87,8 +88,7 @@ def estimate(
     for outcome, weight in family.outcomes(outputs, class_mask):
         live = weight > 0  # classes that do not compete have probability 0
         if bool(live.any()):
-            mask = class_mask if class_mask is None or class_mask.dim() == 1 else class_mask[live]
-            total += squared(x[live], outcome[live], weight[live], mask)
+            total += squared(x[live], outcome[live], weight[live], class_mask.rows(live))
             backward += int(live.sum())
     return Estimate(total, n + backward, backward)
 
@@ -101,7 +101,7 @@ def squared_gradients(
     *,
     weight: Tensor,
     family: Family,
-    class_mask: Tensor | None,
+    class_mask: ClassMask,
 ) -> Tensor:
     """Σ_n weight_n · (∇ log p(target_n | x_n))², shape (P,).
 
@@ -112,12 +112,13 @@ def squared_gradients(
         target: (B, ...) targets.
         weight: (B,) non-negative.
         family: Defines the likelihood.
-        class_mask: Classes that compete, (C,) or (B, C) bool; ``None`` for all.
+        class_mask: Which classes compete on each row.
     """
-    mask = torch.ones(1, 1, dtype=torch.bool, device=x.device) if class_mask is None else class_mask
-    extras = (target, weight, mask.expand(len(x), mask.shape[-1]))
+    competes = class_mask.competes
+    competes = torch.ones(1, 1, dtype=torch.bool, device=x.device) if competes is None else competes
+    extras = (target, weight, competes.expand(len(x), competes.shape[-1]))
 
-    def scalar(outputs: Tensor, target: Tensor, weight: Tensor, class_mask: Tensor) -> Tensor:
-        return weight.sqrt() * family.log_likelihood(outputs, target, class_mask)
+    def scalar(outputs: Tensor, target: Tensor, weight: Tensor, competes: Tensor) -> Tensor:
+        return weight.sqrt() * family.log_likelihood(outputs, target, ClassMask(competes))
 
     return accumulate(model, flat, x, scalar, extras, power="square")

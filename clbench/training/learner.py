@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,24 @@ from torch import Tensor, nn
 from clbench.core.cost import Cost
 from clbench.core.global_rng import set_torch_states, torch_states
 from clbench.core.rng import Generator
-from clbench.core.types import Experience, Stream
+from clbench.core.types import Experience, Index, Stream
+from clbench.families.class_mask import ClassMask
 from clbench.models.flat_weights import flatten
 from clbench.models.output import Output
 from clbench.models.side_effects import draws
+from clbench.training.arrivals import Arrivals
 from clbench.training.batch import ROW, VIEW, Batch
-from clbench.training.competition import OWN_MASKS, Competition
+from clbench.training.competing_classes import CompetingClasses
 from clbench.training.device_rows import Resident
+from clbench.training.head_weights import HeadWeights
 from clbench.training.memory import Memory
 from clbench.training.objective import task_loss
 from clbench.training.passes import fewest_rows
 from clbench.training.probe import Probe
 from clbench.training.side_work import SideWork, Terms
+
+OWN_MASKS = UNSEEN, IDLE = ("unseen heads", "idle heads")
+"""Names of the masks that the learner sets itself."""
 
 __all__ = ["Diverged", "ExperienceView", "Learner", "Output", "task_loss"]
 
@@ -62,11 +68,10 @@ class Diverged(Exception):
         self.step = step
 
 
-class Learner(Competition, SideWork):
+class Learner(SideWork):
     """A model with its flat weights and all that a strategy may use.
 
-    What competes (``seen``, ``allowed``, ``head_mask``) is told in :class:`clbench.training.competition.Competition`,
-    what parts may ask for beside the steps in :class:`clbench.training.side_work.SideWork`.
+    What parts may ask for beside the steps stands in :class:`clbench.training.side_work.SideWork`.
 
     Args:
         model: Returns :class:`Output`; on its device, freshly initialised.
@@ -82,6 +87,8 @@ class Learner(Competition, SideWork):
             for no limit.
 
     Attributes:
+        classes: Which classes compete, and which were seen; see
+            :class:`clbench.training.competing_classes.CompetingClasses`.
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat_weights.Flat`.
         frozen: (P,) bool, weights that :meth:`apply` must not move; ``None`` for none.
         experience: Number of the running experience, ``None`` where boundaries are hidden.
@@ -137,7 +144,9 @@ class Learner(Competition, SideWork):
         self._losses: list[tuple[int, Tensor]] = []
         self._order = Generator(seed, "order")
         self._stream = stream
-        self._begin_competition()
+        self.classes = CompetingClasses(stream, self.device)
+        self._arrivals = Arrivals(self.n_outputs, len(stream.tasks))
+        self._heads = HeadWeights(model, self.flat)
         self._train = train
         self.family = train.family
         self._masks: dict[str, Tensor] = {}
@@ -161,7 +170,9 @@ class Learner(Competition, SideWork):
         number = experience.id if experience.boundary else -1
         columns = [rows, y, *(torch.as_tensor(c).expand(n) for c in (task, experience.view, number))]
         self.experience = experience.id if experience.boundary else None
-        self._enter_classes(experience, labels)
+        self._arrivals.enter(experience, labels)
+        self.classes.see(experience.classes if experience.boundary else (), inside=False)
+        self._freeze_unseen_heads()
         if self.probe is not None:
             self.probe.enter(experience.id)
         self.flat.check(self.model, gradients=not self.steps_itself)
@@ -170,6 +181,33 @@ class Learner(Competition, SideWork):
     def go_on(self, stream: Stream, train: Resident) -> None:
         """From here on learn another stream with the same outputs, whose rows lie elsewhere; nothing else changes."""
         self._stream, self._train = stream, train
+
+    def arriving(self, order: Tensor, spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
+        """The batches ``spans`` of a pass in this order (n,) with which classes or tasks arrive, for the loop alone:
+        place of the first row -> what :meth:`meet` takes."""
+        return self._arrivals.batches(lambda: order.cpu().numpy(), spans)
+
+    def meet(self, arrivals: tuple[Index, Index], step: int) -> None:
+        """Classes and tasks arrive with the batch to come, behind so many steps of the stream.
+
+        Where the boundary of the running experience is hidden, that is when a class counts as seen and competes.
+        """
+        units, tasks = arrivals
+        self._arrivals.note(units, tasks, step)
+        if self.experience is None and len(units):
+            self.classes.see(units.tolist(), inside=True)
+            self._freeze_unseen_heads()
+
+    @property
+    def first_met(self) -> Index:
+        """(C,) steps of the stream done before the first batch that held a row of each output unit, -1 for none."""
+        return self._arrivals.met.copy()
+
+    @property
+    def first_counted(self) -> Index:
+        """(T,) steps done before the first batch that held a row of each task, where boundaries are hidden; (0,) where
+        none is, and tasks count from the beginning of their experience."""
+        return self._arrivals.counted[: None if self._arrivals.hides else 0].copy()
 
     def order(self, n: int, *, shuffled: bool = True) -> Tensor:
         """A fresh random order of n rows, (n,), from the generator for orders; else the order they have."""
@@ -182,11 +220,11 @@ class Learner(Competition, SideWork):
         return Batch(
             index,
             gather=self._train.gather,
-            allow=self.allowed,
+            class_mask=self.classes.mask,
             targets=self._train.targets,
             family=self.family,
             first_pass=first_pass,
-            task_labels=self._by_task is not None,
+            task_labels=self.classes.task_labels,
         )
 
     def raw(self, index: Tensor) -> Tensor:
@@ -225,6 +263,24 @@ class Learner(Competition, SideWork):
             self._masks.pop(name, None)
         else:
             self._masks[name] = mask
+
+    def _freeze_unseen_heads(self) -> None:
+        """Hold the head weights of classes not seen so far, where weight decay would drift them."""
+        decays = any(group.get("weight_decay") for group in self.optimizer.param_groups)
+        self.freeze(UNSEEN, self._heads.serving(~self.classes.seen) if decays and self.classes.restricted else None)
+
+    def hold_idle_heads(self, batch: Batch) -> None:
+        """With separate heads: hold those that no row of the batch may use, against momentum left from before."""
+        if self.separate_heads:
+            used = batch.class_mask.classes()
+            if used is not None and batch.also_trained is not None:
+                used = used | batch.also_trained
+            self.freeze(IDLE, None if used is None else self._heads.serving(~used))
+
+    @property
+    def head_mask(self) -> Tensor:
+        """(P,) bool, the weights of the model's last layer."""
+        return self._heads.serving(torch.ones_like(self.classes.seen))
 
     @property
     def holds(self) -> tuple[object, ...]:
@@ -308,25 +364,33 @@ class Learner(Competition, SideWork):
         """
         return self.model(x) if self.reader is None else self.reader(self, x, task)
 
-    def predict(self, output: Output, task: Tensor | None, *, hidden: Tensor | None) -> Tensor:
-        """Scores (B, C) in evaluation: what parts make of the logits, then only the classes that compete.
+    def predict(self, output: Output, task: Tensor | None) -> Tensor:
+        """Scores (B, C) of all classes in evaluation: what parts make of the logits.
 
         Args:
             output: The model's.
             task: (B,) task labels where the stream reveals them.
-            hidden: Classes that do not compete, (C,) or (B, C) bool.
         """
         scores = output.logits
         for act in self.predictors:
             scores = act(self, output, task, scores)
-        return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+        return scores
+
+    def class_mask(self, task: Tensor) -> ClassMask:
+        """Return the class mask of evaluation rows of some tasks (B,)."""
+        return self.classes.mask_of_tasks(task)
+
+    @property
+    def class_mask_changes(self) -> int:
+        """A count that rises whenever the class mask changes inside an experience."""
+        return self.classes.changes
 
     def standing(self) -> object:
         """What predictions depend on beside weights, inputs and the classes that compete: whatever a part that reads
         out may read of the learner and that changes where an experience begins."""
         if not self.predictors and self.reader is None:
             return None
-        return self.experience, tuple(self.seen.tolist())
+        return self.experience, tuple(self.classes.seen.tolist())
 
     # ------------------------------------------------------------------ state
 
@@ -342,7 +406,7 @@ class Learner(Competition, SideWork):
             "order": self._order.state,
             "augment": self._train.generator.get_state(),
             "torch": torch_states(self.device),
-            "seen": self.seen.clone(),
+            "seen": self.classes.seen.clone(),
             "arrivals": self._arrivals.state,
             "masks": {name: mask.clone() for name, mask in self._masks.items()},
             "cost": dict(vars(self.cost)),
@@ -364,7 +428,7 @@ class Learner(Competition, SideWork):
         self._order.state = state["order"]
         self._train.go_on(state["augment"])
         set_torch_states(state["torch"], self.device)
-        self.seen.copy_(state["seen"])
+        self.classes.seen.copy_(state["seen"])
         self._arrivals.state = state["arrivals"]
         self._masks = {name: mask.to(self.device).clone() for name, mask in state["masks"].items()}
         vars(self.cost).update(state["cost"])

@@ -15,10 +15,10 @@ def task_loss(outputs: Tensor, batch: Batch, only: Source | None = None) -> Tens
 
     Args:
         outputs: (B, C).
-        batch: Family, targets, classes that compete, and sources.
+        batch: Family, targets, class mask and sources.
         only: Leave out the terms of all other sources.
     """
-    family, target, class_mask = batch.family, batch.target, batch.allowed
+    family, target, class_mask = batch.family, batch.target, batch.class_mask
     if only is None and all(source.coefficient is None for source in batch.sources):
         return family.mean_loss(outputs, target, class_mask)
     return over_sources(family.loss(outputs, target, class_mask), batch, only=only)  # (B,)

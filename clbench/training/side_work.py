@@ -19,9 +19,11 @@ from clbench.core.cost import Cost
 from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.rng import Generator
+from clbench.families.class_mask import ClassMask
 from clbench.models.flat_weights import Flat
 from clbench.models.output import Output
 from clbench.training.batch import ROW, VIEW, Batch, Y
+from clbench.training.competing_classes import CompetingClasses
 from clbench.training.device_rows import Resident
 from clbench.training.fisher import Estimator, estimate
 from clbench.training.memory import Draw
@@ -53,15 +55,12 @@ class SideWork:
     fewest: int
     draws_globally: bool
     cost: Cost
+    classes: CompetingClasses
     hooks: Terms | None
     _train: Resident
 
     def batch(self, index: Tensor, *, first_pass: bool = True) -> Batch:
         """A batch of the rows of an index matrix (5, B)."""
-        raise NotImplementedError
-
-    def allowed(self, index: Tensor) -> Tensor | None:
-        """Classes that compete on the rows of an index matrix (5, B)."""
         raise NotImplementedError
 
     def hold_idle_heads(self, batch: Batch) -> None:
@@ -131,7 +130,7 @@ class SideWork:
             self._train.generator.set_state(augment)
 
     def grad(self, batch: Batch) -> Tensor:
-        """Gradient (P,) of the objective, whoever sets it, on a batch with its allowed classes, without parts' terms;
+        """Gradient (P,) of the objective, whoever sets it, on a batch with its class mask, without parts' terms;
         no trace in g, modes or buffers."""
         return self._gradient(batch, lambda output: self.objective(batch, output))
 
@@ -202,14 +201,14 @@ class SideWork:
         total = torch.zeros_like(self.g)
         with self._extra(), self.undisturbed(training=False):
             for rows in index.split(256, dim=1):
-                x, allowed = self._train.present(rows[ROW], rows[VIEW]), self.allowed(rows)
-                wide = torch.ones(1, 1, dtype=torch.bool, device=self.device) if allowed is None else allowed
+                x, competes = self._train.present(rows[ROW], rows[VIEW]), self.classes.mask(rows).competes
+                wide = torch.ones(1, 1, dtype=torch.bool, device=self.device) if competes is None else competes
                 wide = wide.expand(len(x), wide.shape[-1])
                 total += accumulate(
                     self.model,
                     self.flat,
                     x,
-                    lambda logits, wide: scalar(logits.masked_fill(~wide, 0.0)),
+                    lambda logits, competes: scalar(ClassMask(competes).masked(logits, 0.0)),
                     (wide,),
                     power=power,
                 )
@@ -229,7 +228,6 @@ class SideWork:
         with self._extra(), self.undisturbed(training=False):
             for rows in chunks:
                 x = self._train.present(rows[ROW], rows[VIEW])
-                allowed = self.allowed(rows)
                 part, forward, backward = estimate(
                     self.model,
                     self.flat,
@@ -237,7 +235,7 @@ class SideWork:
                     self._train.target(rows[ROW], rows[Y]),
                     family=self._train.family,
                     estimator=estimator,
-                    class_mask=allowed,
+                    class_mask=self.classes.mask(rows),
                     generator=generator,
                 )
                 total += part

@@ -187,7 +187,7 @@ def test_two_workers_run_it_as_one_does(tmp_path):
         (f"{ours('Strict')}(alpha=much)", "alpha = 'much' is not allowed"),
         (f"{ours('Strict')}(alpha=1, step=2)", "no parameter 'step'; did you mean 'steps'"),
         (f"{ours('Plain')}(model=3)", "model is given by the benchmark, alike for all strategies"),
-        (ours("Asks"), "observe asks for 'not_aug_inputs'.*by name there is raw_x, task, allowed"),
+        (ours("Asks"), "observe asks for 'not_aug_inputs'.*by name there is raw_x, task, class_mask"),
         (ours("AsksLittle"), r"observe\(self, batch\) takes too little"),
         (ours("WrongNeeds"), "declares to need 'boundary'; did you mean 'boundaries'"),
         (f"ewc + {ours('Plain')}", "has a step of its own, beside which only parts act that arrange rows"),
@@ -302,8 +302,8 @@ def test_the_contract_finds_a_class_that_learns_at_looks(tmp_path):
     file = tmp_path / "peeking.py"
     text = FILE.read_text() + (
         "\n\nclass Peeking(Plain):\n    n = 0\n\n    def predict(self, x):\n        self.n += 1\n"
-        "        return self.model(x)\n\n    def observe(self, x, y, allowed):\n"
-        "        return super().observe(x + self.n, y, allowed)\n"
+        "        return self.model(x)\n\n    def observe(self, x, y, class_mask):\n"
+        "        return super().observe(x + self.n, y, class_mask)\n"
     )
     file.write_text(text, encoding="utf-8")
     broken = {v.property for v in examine(f"observe:{file}:Peeking") if v.status == "broken"}

@@ -13,6 +13,7 @@ from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.rng import Generator
 from clbench.families import FAMILIES
+from clbench.families.class_mask import ALL, ClassMask
 from clbench.families.classification import Classification
 from clbench.training.batch import Batch
 
@@ -22,27 +23,28 @@ MASK = torch.tensor([[True, True, True], [True, False, True], [False, False, Tru
 
 
 def test_the_loss_of_each_row_is_cross_entropy_over_the_classes_that_compete():
-    each = Classification().loss(LOGITS, TARGET, MASK)
+    each = Classification().loss(LOGITS, TARGET, ClassMask(MASK))
     by_hand = [F.cross_entropy(LOGITS[i : i + 1, MASK[i]], torch.tensor([k])) for i, k in enumerate((0, 1, 0, 1))]
     torch.testing.assert_close(each, torch.stack(by_hand))
-    assert torch.equal(Classification().mean_loss(LOGITS, TARGET, None), F.cross_entropy(LOGITS, TARGET))
+    assert torch.equal(Classification().mean_loss(LOGITS, TARGET, ALL), F.cross_entropy(LOGITS, TARGET))
 
 
 def test_the_log_likelihood_is_minus_the_loss():
     torch.testing.assert_close(
-        Classification().log_likelihood(LOGITS, TARGET, MASK), -Classification().loss(LOGITS, TARGET, MASK)
+        Classification().log_likelihood(LOGITS, TARGET, ClassMask(MASK)),
+        -Classification().loss(LOGITS, TARGET, ClassMask(MASK)),
     )
 
 
 def test_the_answer_is_the_best_class_that_competes_and_its_score_says_whether_it_is_right():
     family = Classification()
-    assert family.answer(LOGITS, None).tolist() == [0, 1, 2, 0]
-    assert family.answer(LOGITS, MASK).tolist() == [0, 2, 2, 0]
-    assert family.score(family.answer(LOGITS, MASK), TARGET).tolist() == [True, True, True, False]
+    assert family.answer(LOGITS, ALL).tolist() == [0, 1, 2, 0]
+    assert family.answer(LOGITS, ClassMask(MASK)).tolist() == [0, 2, 2, 0]
+    assert family.score(family.answer(LOGITS, ClassMask(MASK)), TARGET).tolist() == [True, True, True, False]
 
 
 def test_outcomes_are_all_classes_with_their_probabilities():
-    outcomes = list(Classification().outcomes(LOGITS, MASK))
+    outcomes = list(Classification().outcomes(LOGITS, ClassMask(MASK)))
     assert [target.tolist() for target, _ in outcomes] == [[c] * 4 for c in range(3)]
     weights = torch.stack([weight for _, weight in outcomes], dim=1)
     torch.testing.assert_close(weights, LOGITS.masked_fill(~MASK, -torch.inf).softmax(1))
@@ -51,14 +53,14 @@ def test_outcomes_are_all_classes_with_their_probabilities():
 
 def test_drawn_targets_follow_the_probabilities():
     logits = torch.tensor([0.2, 0.5, 0.3]).log().expand(20_000, 3)
-    drawn = Classification().draw(logits, None, Generator(0, "draws"))
+    drawn = Classification().draw(logits, ALL, Generator(0, "draws"))
     shares = torch.bincount(drawn, minlength=3) / len(drawn)
     assert shares.tolist() == pytest.approx([0.2, 0.5, 0.3], abs=0.015)  # four standard errors
 
 
 def test_a_batch_of_classes_has_labels_as_targets():
     index = torch.tensor([[5, 6], [1, 0], [0, 0], [0, 0], [0, 0]])
-    batch = Batch(index, gather=lambda index: index, allow=lambda index: None)
+    batch = Batch(index, gather=lambda index: index, class_mask=lambda index: ALL)
     assert batch.target.tolist() == batch.y.tolist() == [1, 0]
 
 

@@ -61,8 +61,8 @@ def test_joint_rows_keep_their_task_label_and_view():
     for batch in batches(run):
         raw = run.stream.dataset.train.y[batch.rows.numpy()]
         assert torch.equal(batch.y, torch.from_numpy(raw))
-        assert bool(batch.allowed.gather(1, batch.y[:, None]).all())
-        assert set(batch.allowed.sum(1).tolist()) == {2}
+        assert bool(batch.class_mask.competes.gather(1, batch.y[:, None]).all())
+        assert set(batch.class_mask.competes.sum(1).tolist()) == {2}
     turned = ready("joint", "stream.scenario=rotated", "stream.degrees=[0, 90]")
     seen = {(int(r), int(v)) for batch in batches(turned) for r, v in zip(batch.index[0], batch.index[3], strict=True)}
     assert seen == {(row, view) for row in range(300) for view in (0, 1)}

@@ -9,6 +9,7 @@ from support import batches, ready, trained
 from torch.nn import functional as F
 
 from clbench.core.rng import Generator
+from clbench.families.class_mask import ALL
 from clbench.models import make
 from clbench.running.prepare import Skip
 from clbench.strategies.chain import Chain
@@ -26,7 +27,7 @@ def handmade(coefficients: tuple[float | None, float | None]) -> Batch:
     """Two rows of the stream and three of memory."""
     index = torch.zeros((5, 5), dtype=torch.int64)
     index[1] = torch.tensor(LABELS)
-    batch = Batch(index[:, :2], gather=lambda i: i, allow=lambda i: None)
+    batch = Batch(index[:, :2], gather=lambda i: i, class_mask=lambda i: ALL)
     batch.stream.coefficient = coefficients[0]
     batch.append(index[:, 2:], coefficient=coefficients[1])
     return batch

@@ -81,7 +81,7 @@ def test_classes_not_seen_so_far_compete_on_stream_rows_only_where_asked():
         running = int(batch.index[EXPERIENCE, 0])
         unseen = set(range(10)) - set().union(*classes[: running + 1])
         present = set(batch.y[: len(batch.stream)].tolist())
-        assert set(batch.allowed[0].nonzero()[:, 0].tolist()) == present | unseen
+        assert set(batch.class_mask.competes[0].nonzero()[:, 0].tolist()) == present | unseen
 
 
 def test_er_ace_rehearses_the_rows_that_er_would():
@@ -92,9 +92,9 @@ def test_er_ace_rehearses_the_rows_that_er_would():
 def test_task_labels_and_the_classes_of_the_batch_narrow_together():
     run = ready("er_ace", "stream.setting=task")
     for batch in batches(run):
-        own = run.learner._by_task[batch.task]
+        own = run.learner.classes._by_task[batch.task]
         present = torch.zeros(10, dtype=torch.bool)
         present[batch.y[: len(batch.stream)]] = True
         n = len(batch.stream)
-        assert torch.equal(batch.allowed[:n], own[:n] & present)
-        assert torch.equal(batch.allowed[n:], own[n:])
+        assert torch.equal(batch.class_mask.competes[:n], own[:n] & present)
+        assert torch.equal(batch.class_mask.competes[n:], own[n:])

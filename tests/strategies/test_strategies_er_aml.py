@@ -115,7 +115,7 @@ def test_rows_of_the_stream_give_the_last_layer_no_gradient():
     weight = run.learner.model.head.weight
     (found,) = torch.autograd.grad(part.objective(run.learner, batch, output), weight, retain_graph=True)
     n = len(batch) - 16
-    shown = output.logits[n:].masked_fill(~run.learner.seen, -torch.inf)
+    shown = output.logits[n:].masked_fill(~run.learner.classes.seen, -torch.inf)
     (memory,) = torch.autograd.grad(F.cross_entropy(shown, batch.y[n:]), weight)
     torch.testing.assert_close(found, memory)
 

@@ -55,7 +55,7 @@ def test_side_gradients_use_the_held_statistics_as_the_step_does():
     assert [m.training for m in learner.modules if isinstance(m, nn.BatchNorm1d)] == [False]
     side = learner.grad(batch)
     learner.model.eval()
-    logits = learner.model(batch.x).logits.masked_fill(~learner.seen, -torch.inf)
+    logits = learner.model(batch.x).logits.masked_fill(~learner.classes.seen, -torch.inf)
     parts = torch.autograd.grad(nn.functional.cross_entropy(logits, batch.y), learner.flat.parameters)
     torch.testing.assert_close(side, torch.cat([p.reshape(-1) for p in parts]))
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
+from clbench.families.class_mask import ALL, ClassMask
 from clbench.models import make
 from clbench.models.output import Output
 from clbench.running.prepare import Skip
@@ -122,7 +123,7 @@ def test_cutmix_pastes_the_box_worked_out_by_hand_and_weighs_labels_by_its_area(
     x = torch.arange(2 * 16, dtype=torch.float32).reshape(2, 1, 4, 4)
     index = torch.zeros((5, 2), dtype=torch.int64)
     index[1] = torch.tensor([0, 2])
-    batch = Batch(index, gather=lambda _: x, allow=lambda _: None)
+    batch = Batch(index, gather=lambda _: x, class_mask=lambda _: ALL)
     logits, given = torch.tensor([[1.0, 0.0, -1.0], [0.0, 0.5, 2.0]]), []
     loss = cutmix_loss(
         lambda mixed: (given.append(mixed), Output(logits, logits))[1], batch, 1.0, Scripted(uniform, [1, 0])
@@ -138,7 +139,7 @@ def test_cutmix_pastes_the_box_worked_out_by_hand_and_weighs_labels_by_its_area(
 def test_cutmix_lets_the_classes_of_both_images_compete():
     allowed = torch.tensor([[True, True, False, False], [False, False, True, True]])
     index = torch.tensor([[0, 0], [0, 3], [0, 1], [0, 0], [0, 0]])
-    batch = Batch(index, gather=lambda _: torch.zeros(2, 1, 4, 4), allow=lambda _: allowed)
+    batch = Batch(index, gather=lambda _: torch.zeros(2, 1, 4, 4), class_mask=lambda _: ClassMask(allowed))
     logits = torch.zeros(2, 4)
     loss = cutmix_loss(lambda _: Output(logits, logits), batch, 1.0, Scripted([0.75, 0.5, 0.5], [1, 0]))
     assert float(loss) == pytest.approx(np.log(4))
@@ -163,7 +164,7 @@ def test_vectors_cannot_be_mixed_and_the_sentence_says_what_to_do():
             return self.head(x.flatten(1))
 
     index = torch.zeros((5, 2), dtype=torch.int64)
-    batch = Batch(index, gather=lambda _: torch.zeros(2, 7), allow=lambda _: None)
+    batch = Batch(index, gather=lambda _: torch.zeros(2, 7), class_mask=lambda _: ALL)
     with pytest.raises(Refused, match=r"rows of shape \(7,\) are not images.*set cutmix=0"):
         cutmix_loss(Vectors((7,), 2), batch, 1.0, Generator(0, "test"))
 

@@ -61,7 +61,7 @@ def test_the_new_rows_compete_with_classes_that_only_memory_has_unlike_in_er_ace
         n = len(batch.stream)
         own, all_of_it = set(batch.y[:n].tolist()), set(batch.y.tolist())
         assert own < all_of_it
-        compete = set(batch.allowed[0].nonzero()[:, 0].tolist())
+        compete = set(batch.class_mask.competes[0].nonzero()[:, 0].tolist())
         assert compete == (all_of_it if batch is masked else own)
 
 
@@ -70,20 +70,20 @@ def test_task_labels_and_the_mask_narrow_together():
     for batch in batches(run):
         present = torch.zeros(10, dtype=torch.bool)
         present[batch.y] = True
-        assert torch.equal(batch.allowed, run.learner._by_task[batch.task] & present)
+        assert torch.equal(batch.class_mask.competes, run.learner.classes._by_task[batch.task] & present)
 
 
 def test_predictions_are_the_logits_of_all_classes():
     learner = trained("group_mask").learner
     logits = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(learner.predict(Output(logits, logits), None, hidden=None), logits)
+    assert torch.equal(learner.predict(Output(logits, logits), None), logits)
 
 
 @pytest.mark.parametrize("strategy", ["agem + group_mask", "mir + group_mask"])
 def test_gradients_beside_the_step_do_not_see_the_mask(strategy):
     run = ready(strategy)
     asked, plain = [], run.learner.grad
-    run.learner.grad = lambda batch: (asked.append(batch.allowed), plain(batch))[1]
+    run.learner.grad = lambda batch: (asked.append(batch.class_mask.competes), plain(batch))[1]
     run.train()
     assert len(asked) > 5
     assert asked[-1] is None  # all ten classes have been seen by then, and all compete

@@ -126,7 +126,7 @@ def test_the_first_experience_has_no_teacher_and_rehearsed_rows_keep_their_coeff
     batch.append(shown.index[:, 10:12], coefficient=0.0)
     batch.stream.coefficient = 3.0
     output = learner.model(batch.x)
-    live, rows = [int(c) for c in learner.seen.nonzero()], []
+    live, rows = [int(c) for c in learner.classes.seen.nonzero()], []
     for f, y in zip(output.logits.tolist(), batch.y.tolist(), strict=True):
         rows.append(sum(math.log1p(math.exp(-f[c] if c == y else f[c])) for c in live))
     by_hand = 3 * sum(rows[:6]) / 6 + 0.25 * sum(rows[6:10]) / 4

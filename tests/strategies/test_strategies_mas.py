@@ -27,7 +27,7 @@ def test_the_importance_of_a_linear_model_is_twice_the_mean_of_output_times_inpu
     learner, shown = run.learner, run.learner.enter(run.stream[0])
     run.chain.end_experience[0](learner, shown)
     x = (torch.from_numpy(run.stream.dataset.train.x)[run.stream[0].rows] / 16).flatten(1)
-    f = (x @ learner.w.detach().view(10, 64).T) * learner.seen  # classes not seen yet are no output so far
+    f = (x @ learner.w.detach().view(10, 64).T) * learner.classes.seen  # classes not seen yet are no output so far
     by_hand = 2 * (f[:, :, None] * x[:, None, :]).abs().mean(0)
     importance = run.chain.parts[0].state["importance"]
     torch.testing.assert_close(importance.view(10, 64), by_hand)

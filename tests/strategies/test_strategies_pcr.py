@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from clbench.core.errors import Refused
+from clbench.families.class_mask import ClassMask
 from clbench.models.output import Output
 from clbench.running.prepare import Skip
 from clbench.strategies.hpcr import score_distance, similarity_loss
@@ -82,10 +83,10 @@ def test_classes_that_may_not_compete_on_a_row_are_left_out_of_its_sum():
     scores, y = made(4, 4), torch.tensor([0, 1, 2, 3])
     allowed = torch.tensor([[1, 1, 0, 0]] * 2 + [[0, 0, 1, 1]] * 2, dtype=torch.bool)
     halves = [contrast(scores[:2], y[:2]), contrast(scores[2:], y[2:])]
-    assert float(contrast(scores, y, allowed=allowed)) == pytest.approx(float(sum(halves)) / 2, rel=1e-12)
+    assert float(contrast(scores, y, class_mask=ClassMask(allowed))) == pytest.approx(float(sum(halves)) / 2, rel=1e-12)
     features = made(4, 3, seed=2)
     halves = [contrast(scores[h], y[h], features=features[h]) for h in (slice(2), slice(2, 4))]
-    found = contrast(scores, y, allowed=allowed, features=features)
+    found = contrast(scores, y, class_mask=ClassMask(allowed), features=features)
     assert float(found) == pytest.approx(float(sum(halves)) / 2, rel=1e-12)
 
 
@@ -130,13 +131,13 @@ def test_predictions_follow_the_angle_to_the_proxies_and_not_their_length_or_the
     run = trained("pcr(views=1)", "evaluation.every=0")
     learner, x = run.learner, run.evaluator._test.present(torch.arange(60), torch.zeros(60, dtype=torch.int64))
     with torch.no_grad():
-        scores = learner.predict(learner.model(x), None, hidden=None)
+        scores = learner.predict(learner.model(x), None)
         z = learner.model(x).features
         cosine = F.cosine_similarity(z[:, None], learner.model.head.weight[None], dim=2)
         torch.testing.assert_close(scores, cosine / 0.09)
         learner.model.head.weight[2] *= 50
         learner.model.head.bias[3] += 1000
-        torch.testing.assert_close(learner.predict(learner.model(x), None, hidden=None), scores)
+        torch.testing.assert_close(learner.predict(learner.model(x), None), scores)
 
 
 def test_a_batch_that_meets_an_empty_memory_is_learned_or_skipped_and_kept_either_way():

@@ -52,7 +52,7 @@ def softmax_gradient(run, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tenso
     """By hand: the gradient of the mean cross-entropy of a linear model over the classes seen is (p - 1_y) xᵀ."""
     weight, bias = weight_and_bias(run, run.learner.w.detach().double())
     x = x.flatten(1).double()
-    scores = (x @ weight.T + bias).masked_fill(~run.learner.seen, -torch.inf)
+    scores = (x @ weight.T + bias).masked_fill(~run.learner.classes.seen, -torch.inf)
     error = scores.softmax(1) - F.one_hot(y, 10)
     return error.T @ x / len(x), error.mean(0)
 
@@ -213,7 +213,7 @@ def test_the_codes_fisher_weighs_every_rows_squared_gradient_by_the_probability_
     expected = torch.zeros_like(learner.w)
     for column in range(12):
         row = learner.batch(index[:, column : column + 1])
-        log_p = learner.model(row.x).logits.masked_fill(~learner.seen, -torch.inf).log_softmax(1)[0, row.y[0]]
+        log_p = learner.model(row.x).logits.masked_fill(~learner.classes.seen, -torch.inf).log_softmax(1)[0, row.y[0]]
         pieces = torch.autograd.grad(log_p, learner.flat.parameters)
         expected += log_p.detach().exp() * torch.cat([p.reshape(-1) for p in pieces]).square() / 12
     torch.testing.assert_close(weighted_fisher(learner, index), expected, rtol=1e-4, atol=1e-8)

@@ -19,7 +19,7 @@ def walked(part, steps):
     two = SimpleNamespace(w=torch.zeros(2), g=torch.zeros(2))
     part.begin_experience(two, None)
     for g, w in steps:
-        batch = Batch(torch.zeros(5, 1, dtype=torch.int64), gather=None, allow=None)
+        batch = Batch(torch.zeros(5, 1, dtype=torch.int64), gather=None, class_mask=None)
         two.g = torch.tensor(g)
         part.gradient(two, batch)
         two.w = torch.tensor(w)
@@ -38,7 +38,7 @@ def test_two_parameters_by_hand():
     assert part.state["path"].tolist() == [0.0, 0.0]
     # at (4, 0) the penalty's gradient is 2 · 10 · Ω · (1, 2) = (-8, 8)
     two.w, two.g = torch.tensor([4.0, 0.0]), torch.tensor([0.5, 0.5])
-    part.gradient(two, Batch(torch.zeros(5, 1, dtype=torch.int64), gather=None, allow=None))
+    part.gradient(two, Batch(torch.zeros(5, 1, dtype=torch.int64), gather=None, class_mask=None))
     assert two.g.tolist() == pytest.approx([-7.5, 8.5])
 
 

@@ -159,11 +159,11 @@ def test_the_term_is_the_mean_divergence_from_view_1_to_the_others_over_the_clas
     run = ready(setting, "training.augment=crop", "training.batch_size=10", "training.epochs=4")
     train_until(run, 4 * -(-len(run.stream[0]) // 10) + 1)  # one step into the second experience
     assert run.cursor.experience == 1
-    assert run.learner.seen.sum() == 4
+    assert run.learner.classes.seen.sum() == 4
     part, batch = views_of(run, 10)
     offset = int(part.state["at"] - 10 + part.state["epoch"] % 4 * len(part.state["order"])) % 4
     output = run.learner.model(batch.x)
-    shares = output.logits[:, run.learner.seen].softmax(1)
+    shares = output.logits[:, run.learner.classes.seen].softmax(1)
     assert offset == 2
     terms, teacher, visit = [], None, None
     for i in range(10):

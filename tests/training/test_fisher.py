@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from clbench.core.rng import Generator
+from clbench.families.class_mask import ClassMask
 from clbench.families.classification import Classification
 from clbench.models import make
 from clbench.models.flat_weights import flatten
@@ -49,7 +50,7 @@ def row_by_row(model, x, y, estimator, hidden=None):
 
 def ours(model, x, y, estimator, hidden=None, generator=None):
     flat = flatten(model)
-    mask, family = None if hidden is None else ~hidden, Classification()
+    mask, family = ClassMask(None if hidden is None else ~hidden), Classification()
     made = estimate(model.eval(), flat, x, y, family=family, estimator=estimator, class_mask=mask, generator=generator)
     return made.total, made.backward
 
@@ -214,7 +215,7 @@ def test_the_learner_averages_over_rows_or_batches(estimator):
     shown = run.learner.enter(run.stream[0])
     index = shown.index[:, :20]
     x, y = run.learner._train.present(index[0], index[3]), index[1]
-    hidden = ~run.learner.seen
+    hidden = ~run.learner.classes.seen
     model = run.learner.model.eval()
     if estimator == "batch":
         pieces = [row_by_row(model, x[i : i + 8], y[i : i + 8], "batch", hidden) for i in (0, 8, 16)]

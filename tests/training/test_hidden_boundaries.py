@@ -126,8 +126,8 @@ def test_the_classes_that_compete_are_those_of_the_batches_met():
 
     def note(learner, batch):
         met.update(batch.y.tolist())
-        assert set(learner.seen.nonzero()[:, 0].tolist()) == met
-        allowed = range(10) if batch.allowed is None else batch.allowed.nonzero()[:, 0].tolist()
+        assert set(learner.classes.seen.nonzero()[:, 0].tolist()) == met
+        allowed = range(10) if batch.class_mask.competes is None else batch.class_mask.competes.nonzero()[:, 0].tolist()
         told.append(set(allowed) == met)
 
     run.chain.before_step = (note,)
@@ -143,7 +143,7 @@ def test_heads_of_classes_not_met_stand_still_under_momentum_and_weight_decay():
     first = head.weight.detach().clone()
 
     def note(learner, _):
-        unmet = ~learner.seen
+        unmet = ~learner.classes.seen
         steps.append(int(unmet.sum()))
         assert torch.equal(head.weight.detach()[unmet], first[unmet])
 
@@ -159,9 +159,9 @@ def test_a_look_inside_a_piece_lets_the_classes_met_by_then_compete():
     look = run.evaluator._pass
 
     def note(learner, panel, *more):
-        unmet = ~learner.seen
-        told = torch.zeros_like(unmet) if panel.hidden is None else panel.hidden
-        asked.append((bool(unmet.any()), torch.equal(told, unmet if bool(learner.seen.any()) else told)))
+        unmet = ~learner.classes.seen
+        told = torch.zeros_like(unmet) if panel.class_mask.competes is None else ~panel.class_mask.competes
+        asked.append((bool(unmet.any()), torch.equal(told, unmet if bool(learner.classes.seen.any()) else told)))
         return look(learner, panel, *more)
 
     run.evaluator._pass = note
@@ -174,7 +174,7 @@ def test_a_look_inside_a_piece_lets_the_classes_met_by_then_compete():
 def test_in_a_visible_experience_all_its_classes_compete_from_the_start():
     run = ready("naive", "stream.dataset.train_rows=100", "training.batch_size=1")
     seen = []
-    run.chain.before_step = (lambda learner, _: seen.append(int(learner.seen.sum())),)
+    run.chain.before_step = (lambda learner, _: seen.append(int(learner.classes.seen.sum())),)
     run.train()
     assert seen[:3] == [2, 2, 2]
 
@@ -184,7 +184,7 @@ def test_a_run_goes_on_bit_for_bit_in_the_middle_of_a_piece_before_all_classes_a
     whole.train()
     stopped = hidden("er", GAUSSIAN, 2)
     train_until(stopped, 7)
-    assert not bool(stopped.learner.seen.all())
+    assert not bool(stopped.learner.classes.seen.all())
     resumed = hidden("er", GAUSSIAN, 2)
     resumed.restore(stopped.snapshot())
     resumed.train()
@@ -372,7 +372,7 @@ def test_where_one_of_two_interleaved_streams_hides_boundaries_they_are_hidden()
     with pytest.raises(Skip, match="visible boundaries"):
         prepare(cells[1])
     run, shown = prepare(cells[0]), {}
-    run.chain.before_step = (lambda learner, batch: shown.setdefault(learner.experience, learner.seen.clone()),)
+    run.chain.before_step = (lambda learner, batch: shown.setdefault(learner.experience, learner.classes.seen.clone()),)
     run.train()
     assert list(shown) == [0, None, 2, 4, 6, 8]
     assert set(run.stream[0].classes) == set(shown[0].nonzero()[:, 0].tolist())

@@ -187,7 +187,7 @@ def test_weight_decay_does_not_drift_heads_of_classes_not_seen_yet(optimizer):
 
     def watch(learner, _):
         now = head_units(learner)
-        unseen = ~learner.seen
+        unseen = ~learner.classes.seen
         assert torch.equal(now[unseen], initial[unseen])
         moved.append(bool((now[~unseen] != initial[~unseen]).all()))
 
@@ -284,7 +284,7 @@ def test_the_gradient_of_a_plain_batch_is_automatic_differentiation_of_the_maske
     run = ready("naive")
     index = run.learner.enter(run.stream[0]).index[:, :12]
     batch = run.learner.batch(index)
-    logits = run.learner.model(batch.x).logits.masked_fill(~run.learner.seen, -torch.inf)
+    logits = run.learner.model(batch.x).logits.masked_fill(~run.learner.classes.seen, -torch.inf)
     expected = torch.autograd.grad(F.cross_entropy(logits, index[Y]), run.learner.flat.parameters)
     flat = torch.cat([g.reshape(-1) for g in expected])
     torch.testing.assert_close(run.learner.grad(batch), flat)
@@ -308,7 +308,7 @@ def test_the_classes_that_compete_are_the_ones_the_benchmark_names(output):
     for experience in run.stream:
         shown = run.learner.enter(experience)
         sofar |= set(experience.classes)
-        allowed = run.learner.allowed(shown.index)
+        allowed = run.learner.classes.mask(shown.index).competes
         wide = torch.ones(10, dtype=torch.bool) if allowed is None else allowed
         assert set(wide.nonzero()[:, 0].tolist()) == (sofar if output == "seen" else set(range(10)))
 
@@ -331,9 +331,10 @@ def test_narrowing_keeps_to_what_competed_before_and_to_its_own_rows():
     only = torch.zeros(10, dtype=torch.bool)
     only[list(run.stream[0].classes)] = True
     only[run.stream[4].classes[0]] = True  # unseen: must stay out
-    batch.narrow(old, only, 10)
+    batch.mask_classes(old, only)
     first, second = set(run.stream[0].classes), set(run.stream[1].classes)
-    assert [set(row.nonzero()[:, 0].tolist()) for row in batch.allowed] == [first | second] * 4 + [first] * 3
+    competes = batch.class_mask.competes
+    assert [set(row.nonzero()[:, 0].tolist()) for row in competes] == [first | second] * 4 + [first] * 3
 
 
 def test_rows_cannot_be_appended_once_inputs_were_made():

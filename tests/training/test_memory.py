@@ -14,6 +14,7 @@ from support import ready
 
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
+from clbench.families.class_mask import ALL
 from clbench.training.admission import POLICIES
 from clbench.training.batch import EXPERIENCE, ROW, Batch, Y
 from clbench.training.memory import Memory
@@ -277,7 +278,7 @@ def test_bytes_count_raw_rows_and_side_tensors():
 
 @pytest.mark.parametrize(("admit", "first", "again"), [("first_pass", 4, 4), ("every_pass", 4, 8), ("end", 0, 0)])
 def test_rows_are_offered_on_the_pass_that_the_benchmark_names(admit, first, again):
-    lazy = {"gather": lambda index: index, "allow": lambda index: None}
+    lazy = {"gather": lambda index: index, "class_mask": lambda index: ALL}
     keeper = memory(20, admit=admit)
     keeper.admit(Batch(rows(0, [0] * 4), first_pass=True, **lazy))
     assert len(keeper) == first
@@ -287,7 +288,7 @@ def test_rows_are_offered_on_the_pass_that_the_benchmark_names(admit, first, aga
 
 def test_rehearsed_rows_are_not_offered_again():
     keeper = memory(20)
-    batch = Batch(rows(0, [0] * 4), gather=lambda i: i, allow=lambda i: None)
+    batch = Batch(rows(0, [0] * 4), gather=lambda i: i, class_mask=lambda i: ALL)
     batch.append(rows(50, [1] * 3))
     keeper.admit(batch)
     assert kept(keeper) == [0, 1, 2, 3]

@@ -74,8 +74,8 @@ def test_the_two_gradients_of_a_weighted_replay_step_are_those_of_its_two_terms(
             return
         new, old = batch.stream.span, batch.sources[1].span
         logits = learner.model(batch.x).logits
-        if batch.allowed is not None:
-            logits = logits.masked_fill(~batch.allowed, -torch.inf)
+        if batch.class_mask.competes is not None:
+            logits = logits.masked_fill(~batch.class_mask.competes, -torch.inf)
         terms = (0.3 * F.cross_entropy(logits[new], batch.y[new]), 0.7 * F.cross_entropy(logits[old], batch.y[old]))
         grads = [torch.autograd.grad(t, learner.flat.parameters, retain_graph=True) for t in terms]
         expected.append([float(torch.cat([g.reshape(-1) for g in gs]).norm()) for gs in grads])
@@ -134,7 +134,12 @@ def test_the_two_gradients_of_distillation_are_those_worked_out_by_hand_from_the
         old = part.state.get("old", torch.zeros(10, dtype=torch.bool))
         label = F.one_hot(batch.y, 10)
         # d BCE(sigmoid(f), t) / df = sigmoid(f) - t; a mean over the rows of a sum over the classes
-        of_labels = (logits.sigmoid() - label) * ~old * (1 if batch.allowed is None else batch.allowed) / len(batch)
+        of_labels = (
+            (logits.sigmoid() - label)
+            * ~old
+            * (1 if batch.class_mask.competes is None else batch.class_mask.competes)
+            / len(batch)
+        )
         taught = 0.0 if not old.any() else learner.forward(batch.x, **part.state["previous"]).logits.sigmoid()
         of_teacher = 0.7 * (logits.sigmoid() - taught) * old / len(batch)
         norms = []

@@ -170,7 +170,7 @@ def test_per_row_of_a_network_is_the_mean_over_rows_of_each_rows_gradient():
     index = learner.enter(run.stream[2]).index[:, :7]
     got = learner.per_row(index, lambda logits: logits.square().sum(1), power="absolute")
     expected = torch.zeros_like(got)
-    allowed = learner.allowed(index)
+    allowed = learner.classes.mask(index).competes
     for i in range(7):
         logits = learner.model(learner._train.present(index[ROW, i : i + 1], index[3, i : i + 1])).logits
         kept = logits if allowed is None else logits.masked_fill(~allowed, 0)
@@ -198,7 +198,7 @@ def test_fit_is_plain_sgd_on_the_given_rows_in_shuffled_passes():
         chosen, order = order[:16], order[16:]
         index = rows.index[:, chosen]
         logits = twin.model(twin._train.gather(index)).logits
-        allowed = learner.allowed(index)
+        allowed = learner.classes.mask(index).competes
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
         twin.g.zero_()

@@ -28,6 +28,7 @@ from clbench.core.record import Kind, Trace
 from clbench.core.rng import Generator
 from clbench.core.types import Experience, Stream
 from clbench.evaluate.trace_alarms import of_trace
+from clbench.families.class_mask import ALL, ClassMask
 from clbench.models.flops import per_row
 from clbench.models.output import Output
 from clbench.scenarios import merging
@@ -53,7 +54,7 @@ class AvalancheSubject:
         self.strategy, self.device, self.cost, self.meter = strategy, torch.device(device), cost, meter
         self.scratch: dict[str, Any] = {}
         self.n_outputs = stream.n_outputs
-        self.competition = 0  # what competes changes with experiences alone: their boundaries are visible
+        self.class_mask_changes = 0  # it changes with experiences alone: their boundaries are visible
         self.seen = torch.zeros(stream.n_outputs, dtype=torch.bool, device=device)
         self._all = stream.output == "all"
         self._by_task: Tensor | None = None
@@ -115,21 +116,21 @@ class AvalancheSubject:
         logits = self.strategy.mb_output
         return Output(logits, logits)
 
-    def predict(self, output: Output, task: Tensor | None, *, hidden: Tensor | None) -> Tensor:
+    def predict(self, output: Output, task: Tensor | None) -> Tensor:
         """Scores (B, C) of an output."""
-        return output.logits if hidden is None else output.logits.masked_fill(hidden, -torch.inf)
+        return output.logits
 
     def standing(self) -> object:
         """Like no other: what the library's methods predict by is theirs to know."""
         return object()
 
-    def hidden(self, task: Tensor) -> Tensor | None:
-        """Classes that do not compete on evaluation rows of tasks (B,)."""
+    def class_mask(self, task: Tensor) -> ClassMask:
+        """Return the class mask of evaluation rows of tasks (B,)."""
         if self._by_task is not None:
-            return ~self._by_task[task]
+            return ClassMask(self._by_task[task])
         if self._all or not bool(self.seen.any()) or bool(self.seen.all()):
-            return None
-        return ~self.seen
+            return ALL
+        return ClassMask(self.seen.clone())
 
 
 class AvalancheRun:
@@ -255,7 +256,7 @@ class AvalancheRun:
             Refused: Something in it cannot be pickled.
         """
         subject = self.subject
-        hidden = subject.hidden(torch.zeros(1, dtype=torch.int64, device=subject.device))
+        competes = subject.class_mask(torch.zeros(1, dtype=torch.int64, device=subject.device)).competes
         try:
             strategy = frozen(self.strategy)
         except Exception as error:
@@ -265,7 +266,7 @@ class AvalancheRun:
         return {
             "avalanche": strategy,
             "seen": subject.seen.cpu().clone(),
-            "hidden": None if hidden is None or self.stream.task_labels else hidden.cpu().clone(),
+            "hidden": None if competes is None or self.stream.task_labels else ~competes.cpu(),
         }
 
 

@@ -39,6 +39,7 @@ from clbench.core.rng import derive
 from clbench.core.types import Dataset, Rows, Stream, content_hash
 from clbench.data.arrays import checksum
 from clbench.evaluate import Evaluator
+from clbench.families.class_mask import ALL, ClassMask
 from clbench.metrics import Value
 from clbench.models.output import Output
 from clbench.training.learner import Diverged
@@ -100,10 +101,10 @@ class ScriptSubject(AvalancheSubject):
             avalanche_model_adaptation(model, experience)
         return model.to(self.device)
 
-    def hidden(self, task: Tensor) -> Tensor | None:
-        """The script's model decides what competes."""
+    def class_mask(self, task: Tensor) -> ClassMask:
+        """Let all classes compete: the script's model decides what it predicts."""
         del task
-        return None
+        return ALL
 
 
 class ContinualEvaluationPlugin(SupervisedPlugin):

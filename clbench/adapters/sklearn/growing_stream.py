@@ -169,8 +169,8 @@ class Growing:
         learner.scratch.clear()
         with learner.undisturbed(training=False), torch.no_grad():
             output = learner.output(torch.from_numpy(np.ascontiguousarray(x)), None)
-            told = learner.predict(output, None, hidden=None).double().numpy()
-        seen = learner.seen.numpy()
+            told = learner.predict(output, None).double().numpy()
+        seen = learner.classes.seen.numpy()
         lowest = told[:, seen].min(axis=1, keepdims=True) - 1000.0
         return np.where(seen, told, lowest)
 

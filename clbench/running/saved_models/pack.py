@@ -147,15 +147,16 @@ def _foreign(settings: Mapping[str, Any]) -> list[str]:
 def _packed_run(run: Run) -> dict[str, Any]:
     learner, parts = run.learner, run.chain.parts
     readers = [number for number, part in enumerate(parts) if _reads_out(part)]
-    hidden = None if learner.task_labels else learner.hidden(torch.zeros(1, dtype=torch.int64, device=learner.device))
+    task = torch.zeros(1, dtype=torch.int64, device=learner.device)
+    competes = None if learner.classes.task_labels else learner.classes.mask_of_tasks(task).competes
     return {
         "model": {
             "kind": "blank" if isinstance(learner.model, Blank) else "module",
             "parameters": {name: p.detach().cpu().clone() for name, p in learner.model.named_parameters()},
             "buffers": {name: b.detach().cpu().clone() for name, b in learner.model.named_buffers()},
         },
-        "seen": learner.seen.cpu().clone(),
-        "hidden": None if hidden is None else hidden.reshape(-1).cpu().clone(),
+        "seen": learner.classes.seen.cpu().clone(),
+        "hidden": None if competes is None else ~competes.reshape(-1).cpu(),
         "running": learner.experience,
         "optimizers": len(learner.others),
         "probabilities": any(isinstance(part, OnlineLearner) for part in parts),
@@ -184,13 +185,13 @@ def _rows(run: Run) -> dict[str, Tensor] | None:
         return present(row, view, augment=augment)
 
     account, scratch = dict(vars(learner.cost)), dict(learner.scratch)
-    task = torch.zeros(1, dtype=torch.int64, device=learner.device) if learner.task_labels else None
+    task = torch.zeros(1, dtype=torch.int64, device=learner.device) if learner.classes.task_labels else None
     x = torch.zeros(1, *run.stream.dataset.shape, device=learner.device)
     learner.scratch.clear()
     rows.__dict__["present"] = noting
     try:
         with preserved(), learner.undisturbed(training=False), torch.inference_mode():
-            learner.predict(learner.output(x, task), task, hidden=None)
+            learner.predict(learner.output(x, task), task)
     finally:
         del rows.__dict__["present"]
         learner.scratch.clear()

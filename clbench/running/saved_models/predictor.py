@@ -15,6 +15,7 @@ from clbench.core.global_rng import preserved
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
 from clbench.evaluate.evaluator import outputs
 from clbench.evaluate.subject import Subject
+from clbench.families.class_mask import ALL, ClassMask
 from clbench.training.device_rows import Resident
 
 
@@ -72,11 +73,11 @@ class Saved:
         Raises:
             Refused: Rows of another shape or range, or tasks missing, unknown, or given where they are hidden.
         """
-        scores, hidden = self._read_out(x, task)
-        return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+        scores, mask = self._read_out(x, task)
+        return mask.masked(scores)
 
-    def _read_out(self, x: Any, task: Any) -> tuple[Tensor, Tensor | None]:
-        """Scores (B, C) of all classes, and those that do not compete, (C,) or (B, C) bool."""
+    def _read_out(self, x: Any, task: Any) -> tuple[Tensor, ClassMask]:
+        """Scores (B, C) of all classes, and the class mask."""
         rows = self._inputs(x)
         tasks, subject, size = self._tasks(task, len(rows)), self._subject, self._held["rows_at_a_time"]
         halved = self.cell["evaluation"].get("precision") == "bfloat16"
@@ -86,9 +87,10 @@ class Saved:
             for start in range(0, len(rows), size):
                 own = None if tasks is None else tasks[start : start + size]
                 output = outputs(subject, rows[start : start + size], own, halved=halved)
-                found.append(subject.predict(output, own, hidden=None).float())
-        hidden: Tensor | None = ~self._own[tasks] if tasks is not None else self._held["hidden"]
-        return torch.cat(found).clone(), hidden
+                found.append(subject.predict(output, own).float())
+        hidden = self._held["hidden"]
+        mask = ClassMask(self._own[tasks]) if tasks is not None else ALL if hidden is None else ClassMask(~hidden)
+        return torch.cat(found).clone(), mask
 
     def predict(self, x: Any, task: Any = None) -> Any:
         """Output unit (B,) int64 of each row, a tensor for a tensor and an array for all else; the rest as in
@@ -103,8 +105,8 @@ class Saved:
         probabilities itself they are taken, and where it gives labels alone, theirs is 1. Scores that are no logits,
         such as distances to class means, give an order and no calibration.
         """
-        scores, hidden = self._read_out(x, task)
-        competing = scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+        scores, mask = self._read_out(x, task)
+        competing = mask.masked(scores)
         found = competing.softmax(1)
         if self._held.get("probabilities"):
             told = competing.clamp(min=0.0)

@@ -17,6 +17,7 @@ from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.types import Dataset, Stream
 from clbench.evaluate.subject import Subject
+from clbench.families.class_mask import ALL, ClassMask
 from clbench.models.blank import Blank
 from clbench.running.plan import Cell
 from clbench.running.prepare import assembled
@@ -129,8 +130,8 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
     )
     run = assembled(cell, cell.strategy.parts(), setup)
     learner = run.learner
-    learner.seen.copy_(held["seen"])
-    learner.compete(None if held["hidden"] is None else ~held["hidden"])
+    learner.classes.seen.copy_(held["seen"])
+    learner.classes.set_mask(ALL if held["hidden"] is None else ClassMask(~held["hidden"]))
     learner.experience = held["running"]
     if held["memory"] is not None:
         learner.memory.state = held["memory"]
