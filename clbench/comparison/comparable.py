@@ -1,8 +1,8 @@
-"""Which records may be compared: a table holds one benchmark under one setting, on one split of one set of rows.
+"""The choice of records that may be compared: one benchmark with one setting, on one split of one data set.
 
-A cell that differs from the shipped file of its name and version is called by what differs:
-``split-digits@1 + training.epochs=50``. Rows held out of training are called so, and rows of other data, told by their
-checksum, have a table of their own.
+A cell that differs from the shipped file of its name and version is named after the difference: ``split-digits@1 +
+training.epochs=50``. The name also says if evaluation samples are held out of training. Records with other data,
+identified by their checksum, have a table of their own.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from clbench.strategies.strategy import Strategy
 
 SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 UNTOLD = ("stream.fingerprint", "stream.source", "model.checksum", "model.weights_checksum", "model.source")
-"""Identities of what other settings name; they are long, and other data has a table of its own."""
+"""Settings that only identify what other settings name. They are long, and other data has a table of its own."""
 
 
 def tables(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Title -> the distinct records that stand in one table, sorted by title."""
+    """Group distinct records into tables: title -> records, sorted by title."""
     found: dict[str, list[Record]] = {}
     for record in distinct(records):
         found.setdefault(title(record.cell, record.label), []).append(record)
@@ -43,23 +43,24 @@ def tables(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def title(cell: Mapping[str, Any], label: str) -> str:
-    """What a cell's benchmark is called: name, version, what differs from the file of that version, and the split."""
+    """Return the title of a cell's benchmark: name, version, differences from the file of that version, and the
+    split."""
     name = f"{cell['benchmark']['name']}@{cell['benchmark']['version']}"
     rows = (cell.get("stream") or {}).get("dataset") or {}
     held_out = isinstance(rows, Mapping) and rows.get("evaluate_on") == "validation"
-    return " + ".join([name, *deviations(cell, label)]) + (", validation rows" if held_out else "")
+    return " + ".join([name, *deviations(cell, label)]) + (", validation samples" if held_out else "")
 
 
 def deviations(cell: Mapping[str, Any], label: str) -> list[str]:
-    """``training.epochs=50`` for each setting in which a cell differs from the shipped file of its name and version.
+    """Return ``training.epochs=50`` for each setting that differs from the shipped file of the cell's name and version.
 
     Args:
-        cell: A whole cell; of one that lacks a section nothing is told.
-        label: Its strategy's label: settings of training that stand in it, in brackets, are the strategy's own.
+        cell: A complete cell; if a section is missing, nothing is returned.
+        label: The label of its strategy. Settings of training in the brackets of the label belong to the strategy.
 
     Returns:
-        Empty for a benchmark that does not come with the package. A setting that a cell lacks is at its default: the
-        cell is older than the setting.
+        The differences; empty for a benchmark that does not come with the package. A setting that a cell lacks has its
+        default: the cell is older than the setting.
     """
     benchmark = cell["benchmark"]
     usual = _official(str(benchmark["name"]), benchmark["version"])
@@ -79,16 +80,16 @@ def deviations(cell: Mapping[str, Any], label: str) -> list[str]:
         if any(f"{key}.".startswith(f"{name}.") for name in own):
             continue
         if key == "evaluation.every" and have.get("evaluation.schedule") != json.dumps("every"):
-            continue  # the schedule tells it
+            continue  # the schedule includes it
         if key not in want and (key.split(".")[0] in other or have[key] in ("null", "[]", "{}")):
-            continue  # settings of the other scenario or model, which its name stands for
+            continue  # settings of the other scenario or model, which its name includes
         told.append(f"{key}={_shown(have[key])}")
     return told + _other_defaults(cell, label)
 
 
 @cache
 def _official(name: str, version: Any) -> dict[str, Any] | None:
-    """The sections that the cells of a shipped file have; ``None`` where there is none that can be read."""
+    """Return the sections of a shipped file as cells hold them; ``None`` if there is no readable file."""
     path = official(name, version) if isinstance(version, int) else None
     if path is None:
         return None
@@ -115,7 +116,8 @@ def _file(name: str, version: int) -> schema.Benchmark:
 
 
 def _completed(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections of a cell with settings that came later at their defaults, where they can be told."""
+    """Return the sections of a cell, with defaults for settings that were introduced later, if they can be
+    determined."""
     stream, model = dict(cell["stream"]), dict(cell["model"])
     rows = dict(stream.pop("dataset", None) or {})
     heads = model.pop("heads", "shared")
@@ -133,19 +135,19 @@ def _completed(cell: Mapping[str, Any]) -> dict[str, Any]:
         "memory": {**schema.MemoryBudget().model_dump(), **cell["memory"]},
         "evaluation": {**schema.Evaluation().model_dump(), **cell["evaluation"]},
     }
-    if made["evaluation"]["schedule"] != "every":  # then nothing else is read of when to look
+    if made["evaluation"]["schedule"] != "every":  # then no other setting of the schedule has an effect
         made["evaluation"]["every"] = 0
-    elif not made["evaluation"]["every"]:  # as a cell holds it
+    elif not made["evaluation"]["every"]:  # as in a cell
         made["evaluation"]["schedule"] = "ends"
     return {**made, "reveal": list(cell.get("reveal") or [])}
 
 
 SETTINGS = ("normalize", "validation", "train_rows", "size")
-"""Settings of a data set that a title tells; on which rows is looked has words of its own."""
+"""Settings of a data set that a title shows; the evaluated split is described separately."""
 
 
 def _flat(settings: Mapping[str, Any], path: str = "") -> dict[str, str]:
-    """Dotted name -> value as JSON; a mapping is gone into, a list is one value."""
+    """Map dotted names to values as JSON; a mapping is flattened, a list is one value."""
     found: dict[str, str] = {}
     for name, value in settings.items():
         dotted = f"{path}.{name}" if path and name else path or name
@@ -157,7 +159,7 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> dict[str, str]:
 
 
 def _number(value: Any) -> Any:
-    """Whole numbers in one form: 100 and 100.0 are one setting."""
+    """Return whole numbers in one form, since 100 and 100.0 are one setting."""
     if isinstance(value, list | tuple):
         return [_number(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -169,7 +171,8 @@ def _shown(written: str) -> str:
 
 
 def _of_strategy(cell: Mapping[str, Any], label: str) -> set[str]:
-    """Settings of the strategy, not of the benchmark: those in its label's brackets, and its memory's policy."""
+    """Return the settings that belong to the strategy: those in its label's brackets, and the policy of its replay
+    buffer."""
     inside = label.partition(" [")[2] if label.endswith("]") else ""
     own = {f"training.{name}" for name in re.findall(r"(\w+)=", inside)}
     usual = _parts_declare(cell, ("memory_policy", "memory_admit"))
@@ -185,7 +188,7 @@ def _parts_declare(cell: Mapping[str, Any], attributes: Sequence[str]) -> set[st
 
 
 def _other_defaults(cell: Mapping[str, Any], label: str) -> list[str]:
-    """``defaults.ewc.strength=5`` where a parameter that the label does not tell is not the file's."""
+    """Return ``defaults.ewc.strength=5`` for each parameter that differs from the file and is not in the label."""
     usual, told = defaults_for(cell), []
     for item in cell.get("strategy", ()):
         for name, value in usual.get(item["name"], {}).items():
@@ -196,7 +199,8 @@ def _other_defaults(cell: Mapping[str, Any], label: str) -> list[str]:
 
 
 def defaults_for(cell: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the shipped file of a cell's name and version says of parameters, in its setting; empty for others."""
+    """Return the parameters that the shipped file of a cell's benchmark sets for its setting; empty for other
+    benchmarks."""
     if _official(str(cell["benchmark"]["name"]), cell["benchmark"]["version"]) is None:
         return {}
     benchmark = _file(cell["benchmark"]["name"], cell["benchmark"]["version"])
@@ -209,7 +213,8 @@ def defaults_for(cell: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Words for a set of rows -> its records; where older records do not tell, fingerprints of their streams do."""
+    """Group records by data set, with words for each; older records are assigned by the fingerprints of their
+    streams."""
     told = [r for r in records if r.data and sees(r) == "stream"]
     usual = {
         **_usual(r for r in records if not r.data and sees(r) == "stream"),
@@ -218,7 +223,7 @@ def _by_data(records: Sequence[Record]) -> dict[str, list[Record]]:
     known = {(r.seed, r.fingerprint): r.data for r in told}
     data = {record.key: record.data or _guessed(record, known, usual) for record in records}
     named = sorted({each for each in data.values() if each not in ("", OTHER)})
-    if len(named) == 1:  # nothing speaks against it
+    if len(named) == 1:  # nothing contradicts it
         data = {key: each or named[0] for key, each in data.items()}
     words = {"": "data not recorded", OTHER: OTHER}
     found: dict[str, list[Record]] = {}
@@ -232,8 +237,7 @@ OTHER = "other data"
 
 
 def _guessed(record: Record, known: Mapping[tuple[int, str], str], usual: Mapping[tuple[str, int], str]) -> str:
-    """The data of a record that does not tell: empty where it cannot be told, ``OTHER`` where others of its stream and
-    seed have other rows."""
+    """Return the data of a record without a data checksum: empty if unknown, ``OTHER`` if its stream has other data."""
     if sees(record) != "stream" or not record.fingerprint:
         return ""
     if (record.seed, record.fingerprint) in known:
@@ -242,7 +246,7 @@ def _guessed(record: Record, known: Mapping[tuple[int, str], str], usual: Mappin
 
 
 def _usual(records: Iterable[Record]) -> dict[tuple[str, int], str]:
-    """(stream section, seed) -> the most common fingerprint."""
+    """Return the most common fingerprint: (stream section, seed) -> fingerprint."""
     counts: dict[tuple[str, int], Counter[str]] = {}
     for record in records:
         if record.fingerprint:
@@ -255,7 +259,7 @@ def _section(record: Record) -> str:
 
 
 def sees(record: Record) -> str:
-    """What of the stream a strategy declares to see: ``stream``; ``merged`` or ``accumulated``, as upper bounds do."""
+    """Return the part of the stream that a strategy declares to see: ``stream``, or ``merged`` or ``accumulated``."""
     return _sees(json.dumps(record.cell.get("strategy", ()), sort_keys=True, default=str))
 
 

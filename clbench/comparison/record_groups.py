@@ -1,4 +1,4 @@
-"""Which records belong together, before anything is averaged over seeds."""
+"""The grouping of records before means over seeds are computed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from clbench.core.types import content_hash
 
 
 def is_finished(record: Record) -> bool:
-    """Whether a record has a result: metrics are computed from these and from no others."""
+    """Return whether a record has a result. Metrics are computed only from such records."""
     return record.status == "done" and record.trace is not None
 
 
 def distinct(records: Iterable[Record]) -> list[Record]:
-    """One record per cell, sorted by benchmark, label and seed; of several the finished one counts, else the latest."""
+    """Return one record per cell, sorted by benchmark, label and seed: the finished one, or else the latest."""
     best: dict[str, Record] = {}
     for record in sorted(records, key=lambda r: (is_finished(r), r.created)):
         best[record.key] = record
@@ -24,7 +24,7 @@ def distinct(records: Iterable[Record]) -> list[Record]:
 
 
 def by_benchmark(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Name and version of a benchmark -> its distinct records."""
+    """Map name and version of a benchmark to its distinct records."""
     found: dict[str, list[Record]] = {}
     for record in distinct(records):
         found.setdefault(record.benchmark, []).append(record)
@@ -32,11 +32,11 @@ def by_benchmark(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Label -> records of one benchmark, a seed each.
+    """Group the records of one benchmark by label, with one record per seed.
 
-    Records whose cells differ in more than the seed are never put together: where they share a label, each group's
-    label gets the settings in which they differ, ``er [degrees=0,10]``, or, where these are too many to read, a ``#``
-    and the beginning of their hash.
+    Records whose cells differ in more than the seed are never combined. If they share a label, each group's label gets
+    the settings that differ, such as ``er [degrees=0,10]``, or, if these are too long, ``#`` and the beginning of their
+    hash.
     """
     groups: dict[str, dict[str, list[Record]]] = {}
     for record in records:
@@ -53,11 +53,12 @@ def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 READABLE = 60
-"""Characters of settings up to which they are part of a label."""
+"""Largest number of characters for settings in a label."""
 
 
 def _differing(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """For each of some cells its settings in which they do not all agree, ``lr=0.1, degrees=0,10``; the seed aside."""
+    """Return for each cell the settings that are not equal in all of them, ``lr=0.1, degrees=0,10``, without the
+    seed."""
     flat = [dict(_leaves({name: value for name, value in cell.items() if name != "seed"})) for cell in cells]
     keys = [k for k in dict.fromkeys(k for each in flat for k in each) if len({each.get(k) for each in flat}) > 1]
     short = Counter(key[-1] for key in keys)
@@ -66,7 +67,7 @@ def _differing(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Path and text of each setting; a list of plain values is one."""
+    """Yield path and text of each setting; a list of plain values is one setting."""
     if isinstance(settings, Mapping):
         for name, value in settings.items():
             yield from _leaves(value, (*path, str(name)))
@@ -79,21 +80,21 @@ def _leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 REFERENCES = ("cumulative", "joint")
-"""Strategies that train jointly, the better reference first: ``joint`` has seen the tasks still to come as well."""
+"""Strategies of joint training, the better reference first: ``joint`` has also seen later tasks."""
 
 _SAME = ("benchmark", "seed", "stream", "model", "evaluation")
 
 
 def joint_runs(records: Iterable[Record]) -> list[Record]:
-    """The finished runs of joint training among some records."""
+    """Return the finished runs of joint training among some records."""
     return [record for record in records if is_finished(record) and _only_part(record) in REFERENCES]
 
 
 def reference(record: Record, candidates: Iterable[Record]) -> Record | None:
-    """The one of some joint runs that a record is to be compared with, ``None`` where none fits.
+    """Return the joint run to compare a record with; ``None`` if none fits.
 
-    It has the benchmark, seed, stream, model and evaluation of the record. Of several, ``cumulative`` comes before
-    ``joint``, then the record's own training settings before others, then the label and the key decide.
+    It must have the benchmark, seed, stream, model and evaluation of the record. ``cumulative`` is preferred to
+    ``joint``, then the record's own training settings, then the first label and key.
     """
 
     def place(other: Record) -> tuple[int, bool, str, str]:
@@ -105,6 +106,6 @@ def reference(record: Record, candidates: Iterable[Record]) -> Record | None:
 
 
 def _only_part(record: Record) -> str:
-    """The name of a strategy of one part, empty for a joined one."""
+    """Return the name of a strategy with a single part; empty for several parts."""
     parts = record.cell["strategy"]
     return str(parts[0].get("name", "")) if len(parts) == 1 else ""

@@ -1,4 +1,4 @@
-"""From records to statistics to tables: a data frame, a board, and its exports."""
+"""Leaderboards: from records to statistics and tables, as a data frame, a board and its exports."""
 
 from clbench.leaderboard.board import Board, Problem, Row, Summary, Table, board
 from clbench.leaderboard.columns import HEADLINE

@@ -1,4 +1,4 @@
-"""From records to ranked tables of means and intervals. Plain data; how it looks is the business of the exports."""
+"""Ranked tables of means and intervals, computed from records. They are plain data; exports format them."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from clbench.metrics.interval import half_width
 from clbench.strategies.protocol import with_breaches
 
 RANKED_BY = "acc"
-# Means that differ by less are equal: it forgives rounding and is far below one row of any test set.
+# Smaller differences of means count as ties: this tolerates rounding, and is far below one sample of any test set.
 TIE = 1e-9
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A number over seeds.
+    """Summarise a number over seeds.
 
     Args:
-        mean: NaN where no seed has a value.
+        mean: Mean; NaN if no seed has a value.
         half: Half-width of the 95 % Student-t interval; NaN with fewer than two seeds.
-        n: Seeds behind it.
-        reason: Why there is no value, or why some seeds have none.
+        n: Number of seeds with a value.
+        reason: The reason if there is no value, or if some seeds have none.
     """
 
     mean: float
@@ -44,7 +44,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Problem:
-    """A cell without a result: ``missing``, ``skipped``, ``diverged`` or ``failed``, and why."""
+    """Describe a cell without a result: ``missing``, ``skipped``, ``diverged`` or ``failed``, and the reason."""
 
     seed: int
     status: str
@@ -53,16 +53,16 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One strategy on one benchmark.
+    """Hold the results of one strategy on one benchmark.
 
     Args:
-        strategy: Its label, overrides included.
-        rank: 1 is best, ties share; ``None`` where unranked.
-        ranking: Mean ACC over the table's common seeds, which gives the rank; NaN where unranked.
+        strategy: Label of the strategy, with overrides.
+        rank: Rank, 1 is best and ties share a rank; ``None`` if unranked.
+        ranking: Mean ACC over the table's common seeds, which determines the rank; NaN if unranked.
         metrics: name -> summary over this strategy's finished seeds.
         cost: name -> summary over the same seeds.
         problems: Cells without a result.
-        records: All of its records, by seed.
+        records: All records of the strategy, by seed.
     """
 
     strategy: str
@@ -75,32 +75,33 @@ class Row:
 
     @property
     def engine(self) -> str:
-        """Whose loop ran it."""
+        """Return whose training loop ran it."""
         return self.records[0].engine
 
     @property
     def recipe(self) -> str:
-        """The strategy that its label stands for, with the parameters that are not at their defaults."""
+        """Return the strategy that its label stands for, with all parameters that differ from their defaults."""
         return recipe(self.records[0])
 
     @property
     def versions(self) -> str:
-        """Of clbench and torch, by which its cells were made; several are joined by ``or``."""
+        """Return the versions of clbench and torch that ran its cells; several are joined by ``or``."""
         return " or ".join(dict.fromkeys(filter(None, map(versions, self.records))))
 
     @property
     def finished(self) -> tuple[int, ...]:
-        """Seeds with a result, ascending."""
+        """Return the seeds with a result, ascending."""
         return tuple(record.seed for record in self.records if is_finished(record))
 
     @property
     def looks(self) -> str:
-        """When and at what its cells were looked at: ``every 1; rows per task: 1000``; several are joined by ``or``."""
+        """Return the evaluation settings of its cells, ``every 1; samples per task: 1000``; several are joined by
+        ``or``."""
         return " or ".join(dict.fromkeys(_looks(record.cell.get("evaluation") or {}) for record in self.records))
 
     @property
     def alarms(self) -> list[str]:
-        """Distinct alarms of its cells, each with the seeds that raised it."""
+        """Return the distinct alarms of its cells, each with the seeds that raised it."""
         seeds: dict[str, list[int]] = {}
         for record in self.records:
             for alarm in with_breaches(record.cell, record.alarms):
@@ -110,14 +111,14 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """One benchmark under one setting: its rows, best first, unranked last.
+    """Hold the table of one benchmark with one setting: rows from best to worst, unranked rows last.
 
     Args:
-        benchmark: Name and version, what differs from the shipped file of that version, and on which rows was looked.
-        seeds: Seeds of any record.
-        common: Seeds that every ranked strategy has finished; the ranking uses these and no others.
+        benchmark: Name and version, the differences from the shipped file of that version, and the evaluated split.
+        seeds: Seeds of all records.
+        common: Seeds that every ranked strategy has finished. Only these determine the ranking.
         rows: One per strategy.
-        notes: Sentences a reader has to know before comparing rows.
+        notes: Sentences that a reader needs to compare rows.
     """
 
     benchmark: str
@@ -129,12 +130,12 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """Tables of all benchmarks in the records.
+    """Hold the tables of all benchmarks in the records.
 
     Args:
-        tables: By name of the benchmark.
+        tables: Tables in the order of their benchmarks' names.
         metrics: All metrics computed, in order.
-        shown: The ones for narrow formats.
+        shown: The metrics for narrow formats.
     """
 
     tables: tuple[Table, ...]
@@ -143,20 +144,19 @@ class Board:
 
     @property
     def has_other_engines(self) -> bool:
-        """Whether any row was run by another library's loop."""
+        """Return whether the loop of another library ran any row."""
         return any(row.engine != "clbench" for table in self.tables for row in table.rows)
 
 
 def board(records: Iterable[Record], metrics: Sequence[str] | None = None) -> Board:
-    """Rank strategies by ACC over the seeds they have in common, per benchmark. Nothing is ever imputed.
+    """Rank strategies by ACC over their common seeds, for each benchmark. No value is ever imputed.
 
     Args:
-        records: Any records; of two with the same key the finished or else the later one counts.
-        metrics: Which to show, in this order; by default the usual ones, of which narrow formats
-            have a short list.
+        records: Any records; of two with the same key the finished one counts, or else the later one.
+        metrics: The metrics to show, in this order; by default the usual ones, of which narrow formats show fewer.
 
     Raises:
-        Refused: A metric that does not exist.
+        Refused: A metric does not exist.
     """
     records = list(records)
     names, shown = usual(records) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
@@ -207,7 +207,7 @@ def _scores(cells: Mapping[int, Mapping[str, Value]]) -> dict[int, float]:
 
 
 def _ranks(ranking: Mapping[str, float]) -> dict[str, int]:
-    """1 + the number of strategies that are better, so ties share a rank and the next one is skipped."""
+    """Return 1 + the number of better strategies for each, so that ties share a rank and the next rank is skipped."""
     return {label: 1 + sum(other > own + TIE for other in ranking.values()) for label, own in ranking.items()}
 
 
@@ -252,12 +252,12 @@ def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...])
     if differing:
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
     if any(row.strategy != record.label for row in rows for record in row.records):
-        notes.append("rows that share a name and not their settings have these in brackets, or a # where they are many")
+        notes.append("rows with equal names and different settings show these in brackets, or a # if there are many")
     return tuple(notes)
 
 
 def _looks(evaluation: Mapping[str, Any]) -> str:
-    """The settings of looks that minima and windows depend on; empty where a record says nothing of them."""
+    """Return the evaluation settings on which minima and windows depend; empty if a record has none."""
     if not evaluation:
         return ""
     schedule, every = evaluation.get("schedule", "every"), evaluation.get("every", 1)
@@ -267,11 +267,11 @@ def _looks(evaluation: Mapping[str, Any]) -> str:
         when = ", ".join(f"{name} {text}".strip() for name, of in named.items() for text in [_short(of)])
     tasks = evaluation.get("tasks", "seen")
     which = "" if tasks == "seen" else f"; tasks: {tasks}"
-    return f"{when}{which}; rows per task: {evaluation.get('rows_per_task', 'all')}"
+    return f"{when}{which}; samples per task: {evaluation.get('rows_per_task', 'all')}"
 
 
 def _short(settings: Any) -> str:
-    """``steps 20, growth 1.1``, or the first of a long list of iterations and their number."""
+    """Return ``steps 20, growth 1.1``, or the start of a long list of iterations and their number."""
     if isinstance(settings, Mapping):
         return ", ".join(f"{name} {value}" for name, value in settings.items())
     listed = [str(value) for value in settings]
@@ -279,7 +279,8 @@ def _short(settings: Any) -> str:
 
 
 def _differing_settings(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """``training.lr`` and the like, where cells of one table do not agree; a strategy may set its memory policy."""
+    """Return settings such as ``training.lr`` that differ between cells of one table; a strategy may set its own
+    policy."""
     found = []
     for section in ("stream", "model", "training", "evaluation", "memory"):
         settings = [cell.get(section) or {} for cell in cells]
@@ -294,13 +295,13 @@ def _seeds(seeds: Iterable[int]) -> str:
 
 
 def count_problems(problems: Iterable[Problem]) -> str:
-    """``1 diverged, 2 missing``."""
+    """Count problems by status, such as ``1 diverged, 2 missing``."""
     counts = Counter(problem.status for problem in problems)
     return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
 
 
 def group_problems(problems: Iterable[Problem]) -> list[str]:
-    """``diverged (seeds 0, 3): the model's outputs ...``, one line per distinct status and reason."""
+    """Return lines such as ``diverged (seeds 0, 3): the model's outputs ...``, one per distinct status and reason."""
     groups: dict[tuple[str, str], list[int]] = {}
     for problem in problems:
         groups.setdefault((problem.status, problem.reason), []).append(problem.seed)

@@ -1,4 +1,4 @@
-"""Which metrics a board shows where none were asked for, given what its records can tell."""
+"""The metrics that a leaderboard shows unless others are requested, given what its records contain."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from clbench.metrics.metric import Undefined
 from clbench.metrics.switches import old_pairs
 
 HEADLINE = ("acc", "aaa", "min_acc", "wc_acc", "gap_depth", "gap_depth_relative", "gap_pairs", "forgetting")
-"""The metrics shown where width is short and none were asked for."""
+"""The metrics to show in narrow formats unless others are requested."""
 
 
 def usual(records: Iterable[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All metrics of a board for which none were asked, and those for narrow formats.
+    """Return all metrics of a leaderboard without a request, and those for narrow formats.
 
-    Records without looks at switches have metrics of the gap only as they were measured before, under names with
-    ``@1``: these columns stand in the others' place where no record tells more, and beside them where some do.
+    Records without evaluations at switches have metrics of the gap only under their first definition, with ``@1`` in
+    the name. These columns replace the others if no record contains more, and are added if some do.
     """
     told = {measured_from_switches(trace) for trace in _with_gaps(records)}
     names, narrow = board_names(), HEADLINE
@@ -29,11 +29,11 @@ def usual(records: Iterable[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def on_versions(records: Mapping[str, Sequence[Record]], names: Iterable[str]) -> list[str]:
-    """What a reader has to know of columns with ``@1``, if anything.
+    """Return a note about columns with ``@1``, if they are shown.
 
     Args:
-        records: Of a table, by strategy.
-        names: Its metrics.
+        records: The records of a table, by strategy.
+        names: The metrics of the table.
     """
     if not {*EARLIER, *EARLIER.values(), *SINCE_SWITCH} & set(names):
         return []
@@ -43,14 +43,14 @@ def on_versions(records: Mapping[str, Sequence[Record]], names: Iterable[str]) -
         return []
     which = "the records" if len(older) == sum(map(bool, told.values())) else f"records of {', '.join(older)}"
     return [
-        f"{which} do not separate what training does at a switch from what the arrival of outputs does (no look was "
-        "taken at it, or classes arrive inside experiences): columns with @1 are measured from the end before a "
-        "switch, as published before, and hold both; others are empty there"
+        f"{which} do not separate the effect of training at a switch from that of new outputs (there was no evaluation "
+        "at the switch, or classes arrive inside experiences): columns with @1 are measured from the end before a "
+        "switch, as published before, and include both; other columns are empty there"
     ]
 
 
 def _with_gaps(records: Iterable[Record]) -> Iterable[Trace]:
-    """The traces of finished runs in which some task was ever absent."""
+    """Yield the traces of finished runs in which some task was ever absent."""
     for record in records:
         if is_finished(record) and record.trace is not None:
             try:

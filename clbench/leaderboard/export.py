@@ -1,6 +1,6 @@
-"""A board as text: terminal table, Markdown, CSV, JSON, LaTeX; HTML has its own file.
+"""Leaderboards as text: terminal table, Markdown, CSV, JSON and LaTeX; HTML has a module of its own.
 
-Percent only where people read (table, Markdown, LaTeX, HTML); files for programs (CSV, JSON) hold fractions.
+Formats for people (table, Markdown, LaTeX, HTML) show percent; files for programs (CSV, JSON) contain fractions.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def render(board: Board, format: str) -> str:
-    """The board as text in one of :data:`FORMATS`.
+    """Return a leaderboard as text in one of :data:`FORMATS`.
 
     Raises:
-        Refused: An unknown format.
+        Refused: The format is unknown.
     """
     if format not in FORMATS:
         raise Refused(f"there is no board format {format!r}; {did_you_mean(format, FORMATS)}")
@@ -33,14 +33,16 @@ def render(board: Board, format: str) -> str:
 
 
 def heading(name: str) -> str:
-    """``ACC ↑``: the title and, where there is one, the direction in which better lies."""
+    """Return the title of a metric with its better direction, if there is one: ``ACC ↑``."""
     metric = get_metric(name)
     return f"{metric.title} {metric.arrow}".rstrip()
 
 
 def cells(board: Board, table: Table, *, decimals: int = 2) -> list[list[str]]:
-    """The body of a table as text: rank, strategy, finished of all seeds, and the metrics shown; where any row was
-    run by another library's loop, also by whose."""
+    """Return the body of a table as text: rank, strategy, finished seeds of all seeds, and the metrics.
+
+    If the loop of another library ran any row, a column names the loop.
+    """
     return [
         [
             str(row.rank or NOTHING),
@@ -57,7 +59,7 @@ def cells(board: Board, table: Table, *, decimals: int = 2) -> list[list[str]]:
 
 
 def footnotes(table: Table) -> list[str]:
-    """The table's notes, then why cells are missing and what looks wrong, a sentence each."""
+    """Return the table's notes, the reasons for missing cells, and the alarms, one sentence each."""
     lines = list(table.notes)
     for row in table.rows:
         lines += [f"{row.strategy}: {text}" for text in group_problems(row.problems)]
@@ -76,7 +78,7 @@ def _header(board: Board) -> list[str]:
 
 
 def _left(board: Board) -> tuple[int, ...]:
-    """Columns of words; all others are numbers."""
+    """Return the columns of text; all others are numbers."""
     return (1, 2) if board.has_other_engines else (1,)
 
 
@@ -87,7 +89,7 @@ LEGEND = "mean ± half-width of the 95 % Student-t interval over seeds; accuraci
 
 
 def rich_tables(board: Board) -> list[RichTable]:
-    """A table per benchmark for the terminal, with its notes below."""
+    """Return a table per benchmark for the terminal, with its notes below."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -109,7 +111,7 @@ def rich_tables(board: Board) -> list[RichTable]:
 
 
 def terminal(board: Board) -> str:
-    """The terminal tables as plain text."""
+    """Return the terminal tables as plain text."""
     from rich.console import Console
 
     out = io.StringIO()
@@ -120,7 +122,7 @@ def terminal(board: Board) -> str:
 
 
 def markdown(board: Board) -> str:
-    """A GitHub-flavoured table per benchmark."""
+    """Return a table per benchmark in GitHub's Markdown."""
     parts = []
     for table in board.tables:
         align = [":---" if place in _left(board) else "---:" for place in range(len(_header(board)))]
@@ -149,7 +151,7 @@ def _escape_latex(text: str) -> str:
 
 
 def latex(board: Board) -> str:
-    """A booktabs table per benchmark; needs ``\\usepackage{booktabs}``."""
+    """Return a booktabs table per benchmark; it needs ``\\usepackage{booktabs}``."""
     parts = []
     for table in board.tables:
         lines = [" & ".join(_escape_latex(text) for text in texts) + r" \\" for texts in cells(board, table)]
@@ -169,7 +171,7 @@ def latex(board: Board) -> str:
 
 
 def comma_separated(board: Board) -> str:
-    """A line per strategy and benchmark; each metric has its mean, its half-width and its number of seeds."""
+    """Return a line per strategy and benchmark; each metric has columns for mean, half-width and number of seeds."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = [column for name in board.metrics for column in (name, f"{name}_half", f"{name}_n")]
@@ -205,7 +207,8 @@ def _or(value: float, otherwise: Any) -> Any:
 
 
 def json_text(board: Board) -> str:
-    """Everything on the board but the traces; no NaN: what has no value is null, with the reason beside it."""
+    """Return the whole leaderboard as JSON, without traces. A missing value is null, with its reason; there is no
+    NaN."""
     tables = [
         {
             "benchmark": table.benchmark,
@@ -246,7 +249,7 @@ def _json_summary(summary: Summary) -> dict[str, Any]:
 
 
 def html(board: Board) -> str:
-    """One self-contained page; see :mod:`clbench.leaderboard.page`."""
+    """Return one self-contained HTML page; see :mod:`clbench.leaderboard.page`."""
     from clbench.leaderboard.page import page
 
     return page(board)
@@ -260,4 +263,4 @@ FORMATS: dict[str, Callable[[Board], str]] = {
     "latex": latex,
     "html": html,
 }
-"""Format -> function from a board to its text."""
+"""Map a format to a function from a board to its text."""

@@ -1,4 +1,4 @@
-"""Records as a data frame, for notebooks: a row per cell."""
+"""Records as a data frame for notebooks, with one row per cell."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def frame(records: Iterable[Record]) -> DataFrame:
-    """A row per record: what it is, every metric, what it cost, where it comes from, and its trace.
+    """Return a data frame with one row per record: cell, metrics, cost, environment and trace.
 
     Args:
         records: Any records, of one benchmark or several.
 
     Returns:
-        Columns ``benchmark strategy engine seed status reason`` (``engine`` is whose loop ran it), a column per metric
-        (fractions in [0, 1]; NaN where undefined and in cells that are not done), ``cost_*``, ``key fingerprint created
-        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.core.record.Trace` or None). Sorted by benchmark,
-        strategy and seed.
+        Columns ``benchmark strategy engine seed status reason`` (``engine`` is whose loop ran it); a column per metric
+        (fractions in [0, 1]; NaN if undefined, and in cells that are not done); ``cost_*``, ``key fingerprint created
+        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.core.record.Trace` or None). Rows are sorted by
+        benchmark, strategy and seed.
     """
     import pandas
 

@@ -1,6 +1,6 @@
-"""Records in a layout that data set hubs host: a card with YAML header, and parquet files of cells and of traces.
+"""Export of records for data set hubs: a card with a YAML header, and Parquet files of cells and traces.
 
-``pandas.read_parquet`` and ``datasets.load_dataset(FOLDER, "cells")`` read it back.
+``pandas.read_parquet`` and ``datasets.load_dataset(FOLDER, "cells")`` read the export.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ MARK = "<!-- written by clbench board --format hub; a later export replaces this
 
 COLUMNS = {
     "benchmark": "name and version of the benchmark",
-    "strategy": "what learned, as boards call it",
-    "engine": "whose loop ran it: clbench, or the library of a hosted strategy",
-    "seed": "decides stream, order and initial weights, alike for all strategies",
+    "strategy": "the strategy's label on leaderboards",
+    "engine": "whose training loop ran it: clbench, or another library",
+    "seed": "determines stream, order and initial weights, equally for all strategies",
     "status": "done, skipped, diverged or failed",
-    "reason": "why, where it is not done",
-    "cost_*": "what the run spent: steps, rows, FLOPs, seconds, bytes",
+    "reason": "the reason if it is not done",
+    "cost_*": "the cost of the run: steps, samples, FLOPs, seconds, bytes",
     "key": "content hash of the cell; the same in both tables",
     "fingerprint": "hash of the stream that was learned",
     "created": "when the record was written, UTC",
-    "alarms": "what looked wrong although nothing failed",
+    "alarms": "results that look wrong although nothing failed",
     "environment_*": "versions and hardware of the run",
     "cell": "all settings that determine the run, as JSON",
 }
@@ -51,14 +51,14 @@ def export(records: Iterable[Record], folder: Path) -> list[Path]:
     """Write ``README.md``, ``data/cells.parquet`` and ``data/traces.parquet``.
 
     Args:
-        records: Of one benchmark or several.
-        folder: New, empty, or an earlier export, which is replaced; a licence chosen in its card is kept.
+        records: Records of one benchmark or several.
+        folder: A folder that is new, empty, or an earlier export, which is replaced. The licence in its card is kept.
 
     Returns:
-        The files.
+        The paths of the files.
 
     Raises:
-        Refused: The folder holds something else, or cannot be written.
+        Refused: The folder contains other files, or cannot be written.
     """
     records = sorted(records, key=lambda r: (r.benchmark, r.label, r.seed, r.key))
     card = folder / "README.md"
@@ -79,14 +79,15 @@ def export(records: Iterable[Record], folder: Path) -> list[Path]:
 
 
 def cells(records: Sequence[Record]) -> DataFrame:
-    """A row per cell: the columns of :func:`clbench.leaderboard.frame.frame` without traces, and ``cell`` as JSON."""
+    """Return a row per cell: the columns of :func:`clbench.leaderboard.frame.frame` without traces, and ``cell`` as
+    JSON."""
     table = frame(records).drop(columns="trace")
     written = {record.key: json.dumps(record.cell, sort_keys=True) for record in records}
     return table.assign(cell=[written[key] for key in table["key"]])
 
 
 def traces(records: Sequence[Record]) -> Table:
-    """A row per look and task that was looked at: ``key look step kind experience task score``."""
+    """Return a row per evaluation and evaluated task: ``key look step kind experience task score``."""
     import pyarrow as pa
 
     parts = [_long(record.key, record.trace) for record in records if record.trace is not None]
@@ -118,7 +119,7 @@ def _long(key: str, trace: Trace) -> Table:
 
 
 def _plain(table: DataFrame) -> Table:
-    """With lists in place of tuples, and text where a column of provenance mixes types."""
+    """Replace tuples by lists, and mixed types in columns of provenance by text."""
     import pyarrow as pa
 
     table = table.assign(alarms=table["alarms"].map(list))
@@ -170,8 +171,9 @@ configs:
 
 # Continual-learning results on {names}
 
-A row per run (`cells`), and the accuracy on every task at every look into it (`traces`). A run is one strategy on one
-stream of experiences with one seed; strategies at a seed share stream, order and initial weights, so rows are paired.
+A row per run (`cells`), and the accuracy on every task in every evaluation of it (`traces`). A run is one strategy on
+one stream of experiences with one seed. Strategies with one seed share stream, order and initial weights, so rows are
+paired.
 
 {listed}
 
@@ -199,14 +201,14 @@ Metrics, fractions in [0, 1] unless they say otherwise; empty where undefined an
 | column | what |
 |---|---|
 | `key` | the run, as in `cells` |
-| `look` | number of the look in its run, from 0 |
+| `look` | number of the evaluation in its run, from 0 |
 | `step` | optimiser steps done |
-| `kind` | start, step, end of an experience, or switch: right after one was entered, before its first step |
+| `kind` | start, step, end of an experience, or switch: after an experience began, before its first step |
 | `experience` | the running experience; -1 before the first |
 | `task` | number of the task that was evaluated |
-| `score` | accuracy on its test rows, in [0, 1]; tasks that were not looked at have no row |
+| `score` | accuracy on its test samples, in [0, 1]; tasks that were not evaluated have no row |
 
-## Reading it
+## How to read it
 
 ```python
 import pandas as pd

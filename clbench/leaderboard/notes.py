@@ -1,4 +1,4 @@
-"""What a reader has to know before comparing the rows of a table: whose streams, labels and versions they are."""
+"""Notes that a reader needs to compare the rows of a table: about streams, labels and versions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
     from clbench.leaderboard.board import Row
 
 VERSIONS = ("clbench", "torch")
-"""What of a record's environment is named where rows differ in it."""
+"""Fields of a record's environment that a note names if rows differ in them."""
 
 
 def other_streams(rows: Iterable[Row]) -> list[str]:
-    """A sentence on strategies whose fingerprint is not the most common one at some seed; upper bounds are those that
-    declare to see the stream merged or accumulated, and no others."""
+    """Return sentences on strategies whose fingerprint is not the most common one of a seed.
+
+    Upper bounds are only those strategies that declare to see a merged or accumulated stream.
+    """
     streams: dict[int, Counter[str]] = {}
     pairs = [(row.strategy, record) for row in rows for record in row.records if record.fingerprint]
     for _, record in pairs:
@@ -34,19 +36,19 @@ def other_streams(rows: Iterable[Row]) -> list[str]:
     others = dict.fromkeys(strategy for strategy, record in found if sees(record) == "stream")
     told = []
     if bounds:
-        told.append(f"trained on another stream than most, as upper bounds are: {', '.join(bounds)}")
+        told.append(f"upper bounds (trained on all data at once): {', '.join(bounds)}")
     if others:
-        told.append(f"trained on another stream than most, and no upper bound: {', '.join(others)}")
+        told.append(f"trained on a different stream than most, but no upper bound: {', '.join(others)}")
     return told
 
 
 def versions(record: Record) -> str:
-    """``clbench 0.1.0, torch 2.4.1``, as far as a record tells."""
+    """Return versions such as ``clbench 0.1.0, torch 2.4.1``, as far as a record contains them."""
     return ", ".join(f"{name} {record.environment[name]}" for name in VERSIONS if record.environment.get(name))
 
 
 def different_versions(rows: Iterable[Row]) -> list[str]:
-    """A sentence that names versions where rows differ in them."""
+    """Return a sentence that names the versions if rows differ in them."""
     found: dict[str, dict[str, None]] = {}
     for row in rows:
         for record in row.records:
@@ -54,17 +56,17 @@ def different_versions(rows: Iterable[Row]) -> list[str]:
                 found.setdefault(versions(record), {})[row.strategy] = None
     if len(found) < 2:
         return []
-    return ["made by different versions: " + "; ".join(f"{text} ({', '.join(own)})" for text, own in found.items())]
+    return ["made with different versions: " + "; ".join(f"{text} ({', '.join(own)})" for text, own in found.items())]
 
 
 def labels(rows: Iterable[Row]) -> list[str]:
-    """A sentence on labels that are not the strategies they stand for: ``er_sum is er(loss=sum)``."""
+    """Return a sentence on labels that differ from their strategies, such as ``er_sum is er(loss=sum)``."""
     found = [f"{row.strategy} is {row.recipe}" for row in rows if any(map(is_renamed, row.records))]
     return ["labels: " + "; ".join(found)] if found else []
 
 
 def recipe(record: Record) -> str:
-    """The strategy of a record as it could be written: parts with the parameters that are not at their defaults."""
+    """Return the strategy of a record as text: parts with the parameters that differ from their defaults."""
     return " + ".join(_written(item) for item in record.cell.get("strategy", ()))
 
 
@@ -80,12 +82,12 @@ def _defaults(name: str) -> dict[str, Any]:
     try:
         fields = schema(STRATEGIES.get(name)).model_fields
         return {k: v.get_default(call_default_factory=True) for k, v in fields.items() if not v.is_required()}
-    except Exception:  # a strategy that is not here: all its parameters are told
+    except Exception:  # an unknown strategy: all its parameters are written
         return {}
 
 
 def is_renamed(record: Record) -> bool:
-    """Whether a record's label, read as a strategy, is another one than it ran."""
+    """Return whether a record's label, read as a strategy, differs from the strategy that ran."""
     have = [item for item in record.cell.get("strategy", ()) if isinstance(item, Mapping)]
     text = record.label.partition(" [")[0] if record.label.endswith("]") else record.label
     try:
@@ -107,7 +109,8 @@ def is_renamed(record: Record) -> bool:
 
 
 def _by_default(record: Record, name: str) -> bool:
-    """Whether a benchmark's own defaults may have set what the label does not tell; they stand in its title."""
+    """Return whether a default of the benchmark may have set a parameter that the label lacks; the title shows
+    defaults."""
     from clbench.comparison.comparable import defaults_for
 
     return name in defaults_for(record.cell)

@@ -1,4 +1,4 @@
-"""How a summary of scores is printed for people."""
+"""The format of summaries of scores for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NOTHING = "—"
 
 
 def number(summary: Summary, name: str, *, expected: int, decimals: int = 2) -> str:
-    """``97.12 ± 0.34`` in percent (or in iterations), with the number of seeds where it is not ``expected``."""
+    """Return ``97.12 ± 0.34`` in percent (or in iterations), with the number of seeds if it is not ``expected``."""
     if not summary.n:
         return NOTHING
     factor = 100 if get_metric(name).unit == "fraction" else 1

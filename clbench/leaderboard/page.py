@@ -1,4 +1,4 @@
-"""A board as one HTML page that opens offline: styles, script and pictures inside, nothing fetched.
+"""A leaderboard as one HTML page that works offline: styles, script and plots are embedded, nothing is fetched.
 
 Strings from records reach the page only through the template, which escapes them.
 """
@@ -21,7 +21,7 @@ SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 
 
 def page(board: Board) -> str:
-    """The whole page as text."""
+    """Return the whole page as text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -101,7 +101,8 @@ def _row(table: Table, row: Row, best: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _best(table: Table, name: str) -> float:
-    """The best mean among the ranked strategies; NaN where there is none, or being best says nothing by itself."""
+    """Return the best mean among the ranked strategies; NaN if there is none, or if a better value means nothing
+    alone."""
     if not get_metric(name).comparable:
         return math.nan
     means = [row.metrics[name].mean for row in table.rows if row.rank is not None and row.metrics[name].n]
@@ -111,7 +112,7 @@ def _best(table: Table, name: str) -> float:
 
 
 def _settings(table: Table) -> list[tuple[str, str]]:
-    """Section -> ``key value`` pairs of the benchmark, as the first cell has them."""
+    """Return section -> ``key value`` pairs of the benchmark, from the first cell."""
     cell = table.rows[0].records[0].cell
     return [(section, _flat(cell[section])) for section in SECTIONS if isinstance(cell.get(section), Mapping)]
 
@@ -125,7 +126,7 @@ def _flat(settings: Mapping[str, Any]) -> str:
 
 
 def _expected(table: Table) -> list[tuple[str, str]]:
-    """What to expect of each recipe that occurs, on a stream of this kind."""
+    """Return the expected results of each recipe in the table, for a stream of this kind."""
     pairs = [
         pair for row in table.rows for pair in sentences(row.records[0].cell["strategy"], row.records[0].cell["stream"])
     ]
@@ -133,7 +134,7 @@ def _expected(table: Table) -> list[tuple[str, str]]:
 
 
 def _costs(table: Table) -> dict[str, Any]:
-    """Mean over finished seeds of what each strategy spent, as text."""
+    """Return the mean cost of each strategy over its finished seeds, as text."""
     names = list(dict.fromkeys(name for row in table.rows for name in row.cost))
     rows = [
         (row.strategy, [_amount(row.cost[name].mean) if name in row.cost else NOTHING for name in names])
@@ -148,7 +149,7 @@ def _amount(value: float) -> str:
 
 
 def _environments(table: Table) -> list[tuple[int, list[tuple[str, str]]]]:
-    """Distinct environments of the records, with how many cells ran in each."""
+    """Return the distinct environments of the records, each with its number of cells."""
     found = Counter(
         tuple((name, str(value)) for name, value in sorted(record.environment.items()) if value not in ("", None))
         for row in table.rows
@@ -158,7 +159,8 @@ def _environments(table: Table) -> list[tuple[int, list[tuple[str, str]]]]:
 
 
 def _picture(table: Table, place: int) -> str:
-    """The stability gap as SVG for embedding: colours follow the page's theme; empty where nothing is finished."""
+    """Return the plot of the stability gap as SVG for the page, in the colours of its theme; empty if no cell is
+    finished."""
     from clbench import plots
 
     records = [record for row in table.rows for record in row.records]
@@ -170,7 +172,7 @@ def _picture(table: Table, place: int) -> str:
     text = re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
     )
-    # Ids are made unique per picture: two pictures on a page would otherwise share clip paths and markers.
+    # Ids are unique per plot; otherwise two plots on a page would share clip paths and markers.
     text = re.sub(r'(id="|url\(#|href="#)', rf"\1picture{place}-", text)
     theme = {plots.INK: "--ink", plots.MUTED: "--muted", plots.GRID: "--line"}
     theme |= {colour: f"--series-{i}" for i, colour in enumerate(plots.COLOURS)}

@@ -1,6 +1,6 @@
-"""Pictures of results: figures by matplotlib for files, and lines of text for terminals.
+"""Plots of results: matplotlib figures for files, and lines of text for terminals.
 
-``KINDS`` says which there are. Everything is loaded when it is first used: the package itself is light.
+``KINDS`` lists them. Everything is imported at first use, so that the package itself imports fast.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of picture.
+    """Describe a kind of plot.
 
     Args:
-        where: ``"module:function"`` of this package. The function takes records, and ``benchmark`` and ``strategies``
-            by keyword, and gives a figure; that of ``spark`` gives text.
-        meaning: What it shows, in a line.
+        where: ``"module:function"`` in this package. The function takes records, and ``benchmark`` and ``strategies``
+            as keywords, and returns a figure; that of ``spark`` returns text.
+        meaning: What the plot shows, in one line.
     """
 
     where: str
@@ -37,7 +37,7 @@ class Kind:
 
     @property
     def function(self) -> Callable[..., Any]:
-        """The function, imported now."""
+        """Import the function and return it."""
         module, name = self.where.split(":")
         made: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), name)
         return made
@@ -48,21 +48,19 @@ KINDS = {
     "tasks": Kind("task_plot:task_curves", "accuracy on each task over iterations, a panel per strategy"),
     "switches": Kind("switch_plot:switch_gaps", "accuracy on absent tasks, all switches aligned"),
     "matrix": Kind("matrix_plot:end_matrix", "accuracy on each task at the end of each experience"),
-    "confusion": Kind(
-        "confusion_plot:confusion", "classes at the end and what they are taken for, of kept predictions"
-    ),
+    "confusion": Kind("confusion_plot:confusion", "true and predicted classes at the end, from kept predictions"),
     "lag": Kind("lag_plot:accuracy_by_lag", "accuracy by experiences since the last visit"),
     "cost": Kind("cost_plot:cost_and_accuracy", "cost against ACC and WC-ACC, the Pareto front marked"),
     "spark": Kind("terminal_plot:sparklines", "lines of text for a terminal, with ACC and WC-ACC"),
 }
-"""Name -> picture, as ``clbench plot --kind`` knows them."""
+"""Map the names of ``clbench plot --kind`` to kinds of plots."""
 
 
 def get(name: str) -> Kind:
-    """The kind of picture called ``name``.
+    """Return the kind of plot called ``name``.
 
     Raises:
-        Refused: There is none.
+        Refused: It does not exist.
     """
     from clbench.core.errors import Refused, did_you_mean
 

@@ -1,4 +1,4 @@
-"""Confusion matrices at the end of the stream, a panel for each strategy."""
+"""Confusion matrices at the end of the stream, one panel per strategy."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUMBERED = 12
-"""Output units up to which numbers fit into the cells."""
+"""Largest number of output units for which cells contain numbers."""
 DARK = 0.55
-"""Values from which the ground is dark."""
+"""Smallest value with a dark background."""
 
 
 def confusion_matrix(trace: Trace) -> NDArray[np.int64]:
-    """(C, C) rows of the last look by their output unit (down) and the predicted one (to the right).
+    """Count the samples of the last evaluation by their output unit (down) and the predicted one (to the right), (C,
+    C).
 
     Raises:
         Refused: Predictions were not kept.
@@ -42,18 +43,18 @@ def confusion_matrix(trace: Trace) -> NDArray[np.int64]:
 def confusion(
     records: Iterable[Record], *, benchmark: str | None = None, strategies: Sequence[str] | None = None
 ) -> Figure:
-    """Of the rows of each output unit, the share that is taken for each other at the end, all seeds together.
+    """Plot for each output unit the share of its samples by predicted unit at the end, over all seeds.
 
-    Units go down, predictions to the right; darker is more. Percentages are printed where they fit.
+    Units go down, predictions to the right; darker is more. Percentages are printed if they fit.
 
     Args:
-        records: Cells that are not done are left out.
-        benchmark: Name and version, needed only where the records hold several.
-        strategies: Labels to draw, a panel each; by default all.
+        records: Any records; cells that are not done are left out.
+        benchmark: Name and version; needed only if the records contain several.
+        strategies: Labels of strategies, one panel each; by default all.
 
     Raises:
-        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, or a run whose predictions were
-            not kept.
+        Refused: There is nothing to plot, one of several benchmarks must be chosen, a label is unknown, or the
+            predictions of a run were not kept.
     """
     from matplotlib.cm import ScalarMappable
 
@@ -69,7 +70,7 @@ def confusion(
     figure = canvas(
         max(min(columns * (side + 0.5) + 1.4, 12), 4.5), 1.1 + rows * (over + side),
         title=title,
-        caption=" · ".join(filter(None, (averaged(runs.seeds, band=False), "percent of the rows of a class"))),
+        caption=" · ".join(filter(None, (averaged(runs.seeds, band=False), "percent of the samples of a class"))),
     )  # fmt: skip
     colours, scale = scale_of_shares()
     panels = []
@@ -92,7 +93,9 @@ def confusion(
                         color="white" if value > DARK else INK,
                     )  # fmt: skip
         right = np.trace(counts) / max(1, counts.sum())
-        axes.set_title(f"{names[label]}\n{100 * right:.1f} % of all rows right", loc="left", fontsize=10.5, color=INK)
+        axes.set_title(
+            f"{names[label]}\n{100 * right:.1f} % of all samples correct", loc="left", fontsize=10.5, color=INK
+        )
         if place % columns == 0:
             axes.set_ylabel("class", color=INK)
         if place >= len(found) - columns:
@@ -105,7 +108,7 @@ def confusion(
 
 
 def _joined(counts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The sum, of matrices that may know different numbers of units."""
+    """Add up matrices that may differ in their numbers of units."""
     n = max(map(len, counts))
     total: NDArray[np.int64] = np.sum([np.pad(each, (0, n - len(each))) for each in counts], axis=0)
     return total

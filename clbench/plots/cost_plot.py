@@ -1,4 +1,4 @@
-"""What accuracy costs: strategies by what they spent, and the ones that none other beats in both."""
+"""Accuracy against cost, with the strategies on the Pareto front."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 COSTS: dict[str, tuple[str, dict[str, int]]] = {
     "rows": (
-        "rows sent forward plus rows sent backward",
+        "samples passed forward plus samples passed backward",
         {"stream_rows": 2, "replay_rows": 2, "extra_forward_rows": 1, "extra_backward_rows": 1},
     ),
     "seconds": ("training seconds", {"train_seconds": 1}),
-    "memory": ("bytes kept: memory, and what parts keep", {"memory_bytes": 1, "state_bytes": 1}),
+    "memory": ("bytes of the replay buffer and of the state of parts", {"memory_bytes": 1, "state_bytes": 1}),
     "steps": ("optimiser steps", {"steps": 1}),
 }
-"""Short names of costs: what they are, and how often each entry of a record's cost counts."""
+"""Map short names of costs to a description, and to the weight of each entry of a record's cost."""
 SPREAD = 20
-"""Ratio of the largest to the smallest cost from which the axis is logarithmic."""
+"""Smallest ratio of the largest to the smallest cost for a logarithmic axis."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One strategy: what it spent and what it reached, means over its seeds, with half-widths of 95 % intervals."""
+    """Hold cost and metric of one strategy: means over its seeds, with half-widths of 95 % intervals."""
 
     cost: float
     score: float
@@ -54,22 +54,23 @@ def cost_and_accuracy(
     strategies: Sequence[str] | None = None,
     cost: str = "rows",
 ) -> Figure:
-    """Cost against ACC and against WC-ACC, one point per strategy, the Pareto front marked.
+    """Plot cost against ACC and against WC-ACC, one point per strategy, with the Pareto front.
 
-    A strategy is on the front if no other one costs at most as much and reaches at least as much, one of the two
-    strictly; means over seeds decide, so points whose intervals overlap may change places. Strategies that train on
-    another stream than most (``joint``, ``cumulative``) are shown hollow and are not on the front: they break the
-    rules of the stream.
+    A strategy is on the front if no other one costs at most as much and scores at least as high, with one of the two
+    strict. Means over seeds decide, so points with overlapping intervals may change places. Strategies that train on
+    another stream than most (``joint``, ``cumulative``) are hollow and never on the front, since they violate the
+    constraints of the stream.
 
     Args:
-        records: Cells that are not done are left out.
-        benchmark: Name and version, needed only where the records hold several.
-        strategies: Labels to draw; by default all.
-        cost: ``rows`` (forward plus backward, every machine counts the same), ``seconds`` (of training, comparable on
-            one machine only), ``memory`` (bytes), ``steps``, or any entry of a record's cost.
+        records: Any records; cells that are not done are left out.
+        benchmark: Name and version; needed only if the records contain several.
+        strategies: Labels of strategies; by default all.
+        cost: ``rows`` (forward plus backward, equal on every machine), ``seconds`` (of training, comparable only on one
+            machine), ``memory`` (bytes), ``steps``, or any entry of a record's cost.
 
     Raises:
-        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, or a cost that no record has.
+        Refused: There is nothing to plot, one of several benchmarks must be chosen, a label is unknown, or no record
+            has the cost.
     """
     runs = choose(records, benchmark, strategies)
     found = runs.records
@@ -81,7 +82,7 @@ def cost_and_accuracy(
     ringed = any(label not in outside for shown in points for label in shown)
     looks = styles(runs.labels)
     figure = canvas(
-        11, 4.8, title=f"{runs.benchmark}: what accuracy costs",
+        11, 4.8, title=f"{runs.benchmark}: accuracy and cost",
         caption=_caption(runs.seeds, cost, outside, spent, ringed=ringed),
     )  # fmt: skip
     panels = [figure.add_subplot(1, 2, place) for place in (1, 2)]
@@ -103,14 +104,14 @@ def cost_and_accuracy(
 
 
 def pareto(cost: ArrayLike, score: ArrayLike) -> Mask:
-    """Which points no other point beats: (n,) bool.
+    """Return a mask (n,) of the points that no other point dominates.
 
     Args:
         cost: (n,) less is better.
         score: (n,) more is better.
 
     Returns:
-        True where no other point has at most the cost and at least the score, and is better in one of them.
+        True if no other point has at most the cost and at least the score, and is better in one of them.
     """
     cost, score = np.asarray(cost, dtype=float), np.asarray(score, dtype=float)
     no_worse = (cost <= cost[:, None]) & (score >= score[:, None])
@@ -119,7 +120,7 @@ def pareto(cost: ArrayLike, score: ArrayLike) -> Mask:
 
 
 def _account(cost: str, records: Sequence[Record]) -> tuple[str, dict[str, int]]:
-    """Title of a cost, and how often each entry counts."""
+    """Return the title of a cost, and the weight of each entry."""
     known = {name for record in records for name in record.cost}
     title, weights = COSTS.get(cost, (cost.replace("_", " "), {cost: 1}))
     if not known.issuperset(weights):
@@ -129,7 +130,7 @@ def _account(cost: str, records: Sequence[Record]) -> tuple[str, dict[str, int]]
 
 
 def _spend(record: Record, weights: Mapping[str, int]) -> float | None:
-    """What a run spent; ``None`` where its record does not say."""
+    """Return the cost of a run; ``None`` if its record does not contain it."""
     if not record.cost.keys() >= weights.keys():
         return None
     return float(sum(times * record.cost[name] for name, times in weights.items()))
@@ -138,7 +139,7 @@ def _spend(record: Record, weights: Mapping[str, int]) -> float | None:
 def _points(
     runs: Mapping[str, Sequence[Trace]], spent: Mapping[str, Sequence[float | None]], metric: Metric
 ) -> dict[str, Point]:
-    """Strategies whose cost is known in every seed and whose metric has a value."""
+    """Return the strategies whose cost is known for every seed and whose metric has a value."""
     known = {label: [value for value in values if value is not None] for label, values in spent.items()}
     made = {label: _point(known[label], own, metric) for label, own in runs.items() if None not in spent[label]}
     return {label: point for label, point in made.items() if np.isfinite(point.score)}
@@ -156,7 +157,7 @@ def _point(spent: Sequence[float], traces: Sequence[Trace], metric: Metric) -> P
 
 
 def _draw(axes: Axes, points: Mapping[str, Point], *, looks: Mapping[str, Style], outside: Collection[str]) -> None:
-    """One panel, the best strategy first; those ``outside`` the stream's rules are hollow."""
+    """Draw one panel, the best strategy first; strategies in ``outside`` are hollow."""
     from matplotlib.ticker import EngFormatter
 
     plain(axes, grid="both")
@@ -184,7 +185,7 @@ def _draw(axes: Axes, points: Mapping[str, Point], *, looks: Mapping[str, Style]
 
 
 def _draw_front(axes: Axes, points: Sequence[Point]) -> None:
-    """A ring around each member of the front, and the stairs below which everything is beaten."""
+    """Draw a ring around each member of the front, and the steps below which all points are dominated."""
     if not points:
         return
     on_front = pareto([point.cost for point in points], [point.score for point in points])

@@ -1,4 +1,4 @@
-"""The picture of a stability gap: accuracy over iterations, switches magnified, strategies overlaid."""
+"""The plot of the stability gap: accuracy over iterations, magnified switches, all strategies in one figure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PANELS = 4
 
 
 WIDTH = 11.5
-"""Of the picture, in inches."""
+"""Width of the plot, in inches."""
 
 
 def stability_gap(
@@ -48,24 +48,24 @@ def stability_gap(
     tasks: curves.Tasks = "first",
     window: int | None = None,
 ) -> Figure:
-    """Accuracy over the stream for each strategy, and below it the switches magnified.
+    """Plot the accuracy along the stream for each strategy, and magnified switches below.
 
     Above: accuracy on the first task, or the mean over the tasks seen so far (which also falls because a new task
-    begins near zero). Below: mean accuracy on the tasks seen before each of up to four switches; a hollow mark is the
-    look at the switch, where new outputs already compete and no step was taken. Seeds whose
-    experiences differ in length are aligned experience by experience. A strategy that does not follow the stream's
-    experiences (``joint``) is a horizontal line at its final accuracy. Bands are the 95 % interval from three seeds on,
-    and for one seed the standard error of its evaluation rows.
+        begins near zero). Below: mean accuracy on the tasks seen before each of up to four switches. A hollow mark is
+        the evaluation at the switch, where new outputs already compete and no step was taken. If experiences differ in
+        length between seeds, they are aligned one by one. A strategy that does not follow the stream's experiences
+        (``joint``) is a horizontal line at its final accuracy. Bands are the 95 % interval from three seeds on; for one
+        seed, the standard error from its evaluation samples.
 
     Args:
-        records: Cells that are not done are left out.
-        benchmark: Name and version, needed only where the records hold several.
-        strategies: Labels to draw; by default all.
+        records: Any records; cells that are not done are left out.
+        benchmark: Name and version; needed only if the records contain several.
+        strategies: Labels of strategies; by default all.
         tasks: ``"first"`` or ``"seen"``, for the upper panel.
-        window: Iterations shown after a switch; by default a share of the experience that holds the gap.
+        window: Iterations after a switch; by default a share of the experience that contains the gap.
 
     Raises:
-        Refused: Nothing to draw, several benchmarks and none chosen, or an unknown label.
+        Refused: There is nothing to plot, one of several benchmarks must be chosen, or a label is unknown.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -101,7 +101,7 @@ def stability_gap(
 
 
 def _choose_switches(experiences: int) -> list[int]:
-    """Up to four experiences whose beginnings are magnified: the first, the last, and some between."""
+    """Return up to four experiences to magnify at their beginning: the first, the last, and some between."""
     last = experiences - 1
     return sorted({round(k) for k in np.linspace(1, last, min(PANELS, last))}) if last else []
 
@@ -114,7 +114,7 @@ def _draw_stream(
     looks: Mapping[str, Style],
     tasks: curves.Tasks,
 ) -> None:
-    """The upper panel; each seed's experiences are stretched to the median lengths, no change where all agree."""
+    """Draw the upper panel. Each seed's experiences are scaled to the median lengths."""
     plain(axes)
     stretched = False
     for place, (label, traces) in enumerate(runs.items()):
@@ -142,7 +142,7 @@ def _draw_stream(
 def _draw_switch(
     axes: Axes, runs: Mapping[str, Sequence[Trace]], switch: int, *, looks: Mapping[str, Style], window: int
 ) -> None:
-    """One lower panel: iterations since the switch, mean accuracy on the tasks seen before it."""
+    """Draw one lower panel: iterations since the switch, mean accuracy on the tasks seen before it."""
     plain(axes)
     before = max(1, window // 6)
     for place, (label, traces) in enumerate(runs.items()):
@@ -151,7 +151,7 @@ def _draw_switch(
             old = np.broadcast_to(trace.first_visit < switch, trace.score.shape)
             own = curves.series(trace, old & (trace.kind != Kind.START)[:, None])
             x = own.x - curves.experience_boundaries(trace)[switch]
-            # one look beyond each edge, so that lines between sparse looks do not stop short of it
+            # one evaluation beyond each edge, so that lines reach the edges
             first, last = np.searchsorted(x, -before), np.searchsorted(x, window, side="right")
             shown = slice(max(0, first - 1), last + 1)
             series.append(curves.Series(x[shown], own.y[shown], own.error[shown]))
@@ -167,7 +167,7 @@ def _draw_switch(
 
 def _headline(axes: Axes, runs: Runs, *, tasks: curves.Tasks, marked: str) -> None:
     what = "the first task" if tasks == "first" else "the tasks seen so far"
-    room = 0.75 * WIDTH  # the legend stands beside it
+    room = 0.75 * WIDTH  # the legend is to the right of it
     how = " · ".join(filter(None, [averaged(runs.seeds), rows_error(runs.traces), marked]))
     title = heading(f"{runs.benchmark}: accuracy on {what} along the stream", room)
     how = heading(how, room, letter=SMALL)

@@ -1,4 +1,4 @@
-"""Accuracy by lag: how well a task is known so many experiences after its last visit, or after its introduction."""
+"""Accuracy by lag: the number of experiences since a task's last visit, or since its first one."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FINE = 200
-"""Points of a fitted law."""
+"""Number of points of a fitted law."""
 POWER, EXPONENTIAL = (0, (7, 3)), (0, (1, 2.2))
 WORDS = {
     "last": ("the last visit", "lag: experiences since the task was last present"),
     "first": ("the first visit", "lag: experiences since the task was introduced"),
 }
-"""Ends of the title, and names of the axis."""
+"""The end of the title, and the name of the axis."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lags:
-    """One strategy: a curve per seed at the lags that all seeds have, the mean number of pairs, and the fitted laws."""
+    """Hold the data of one strategy: a curve per seed at common lags, the mean number of pairs, and the fitted laws."""
 
     series: list[curves.Series]
     pairs: curves.Curve
@@ -47,26 +47,28 @@ def accuracy_by_lag(
     strategies: Sequence[str] | None = None,
     since: Since = "last",
 ) -> Figure:
-    """Mean accuracy over pairs of an experience and a task, by how many experiences ago the task was visited.
+    """Plot the mean accuracy over pairs of an experience and a task, by the number of experiences since the visit.
 
     Only lags that every seed of a strategy has are drawn. Long lags come from fewer pairs, and from other tasks, than
-    short ones, so the caption counts them: on a stream that visits each task once the longest lag is the first task at
-    the end. A strategy whose experiences hold every task (``joint``) is a horizontal line at its final accuracy. Bands
-    are the 95 % interval from three seeds on, and for one seed the standard error of its evaluation rows. Thin lines
-    are the two laws of retention, fitted to the mean over seeds without a floor, where there are three lags.
+    short ones; the caption gives their number. On a stream that visits each task once, the longest lag is the first
+    task at the end. A strategy whose experiences contain every task (``joint``) is a horizontal line at its final
+    accuracy. Bands are the 95 % interval from three seeds on; for one seed, the standard error from its evaluation
+    samples. Thin lines are the two laws of retention, fitted to the mean over seeds without a floor, if there are three
+    lags.
 
     Args:
-        records: Cells that are not done are left out.
-        benchmark: Name and version, needed only where the records hold several.
-        strategies: Labels to draw; by default all.
-        since: Whether a lag is counted from the ``last`` visit or from the ``first``, which streams need that rehearse
-            every task in every experience.
+        records: Any records; cells that are not done are left out.
+        benchmark: Name and version; needed only if the records contain several.
+        strategies: Labels of strategies; by default all.
+        since: The start of a lag: the ``last`` visit, or the ``first`` one, for streams that rehearse every task in
+            every experience.
 
     Raises:
-        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, another ``since``, or no lags.
+        Refused: There is nothing to plot, one of several benchmarks must be chosen, a label or ``since`` is unknown, or
+            there are no lags.
 
-    Source: our definition, after the time since last seen of Lesort et al. 2022 (SCoLe) and the retention curves of
-    the power-law literature.
+    Source: our definition, after the time since last seen of Lesort et al. 2022 (SCoLe) and the retention curves of the
+        power-law literature.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -114,10 +116,10 @@ def accuracy_by_lag(
 
 
 def _lags(traces: Sequence[Trace], since: Since) -> Lags:
-    """What is drawn of one strategy.
+    """Compute the data of one strategy.
 
     Raises:
-        Undefined: An end look left out a task seen by then.
+        Undefined: An evaluation at an end left out a task seen before.
     """
     tables = [by_lag(trace, since=since) for trace in traces]
     shared = reduce(np.intersect1d, [table.lag for table in tables])
@@ -135,14 +137,14 @@ def _lags(traces: Sequence[Trace], since: Since) -> Lags:
 
 
 def _rates(laws: Retention | None) -> str:
-    """Which law is the better one, with its rate, for the legend."""
+    """Return the better law with its rate, for the legend."""
     if laws is None or laws.better == "neither":
         return ""
     return f"\n{laws.better}, b = {getattr(laws, laws.better).b:.2g}".replace("-", "\u2212")
 
 
 def _draw_laws(axes: Axes, laws: Retention | None, style: Style, *, label: str) -> None:
-    """Both laws, thin, without an entry in the legend."""
+    """Draw both laws as thin lines, without entries in the legend."""
     if laws is None:
         return
     x = np.linspace(laws.table.lag[0], laws.table.lag[-1], FINE)
@@ -153,7 +155,8 @@ def _draw_laws(axes: Axes, laws: Retention | None, style: Style, *, label: str) 
 
 
 def _counted(found: Mapping[str, Lags]) -> str:
-    """How many pairs are behind the shortest, a middle and the longest lag, mean over the seeds of one strategy."""
+    """Return the number of pairs at the shortest, a middle and the longest lag, as mean over the seeds of one
+    strategy."""
     most = max(found.values(), key=lambda lags: lags.series[0].x[-1])
     lag = most.series[0].x.astype(int)
     places = sorted({0, len(lag) // 2, len(lag) - 1})

@@ -1,4 +1,4 @@
-"""The matrix R of accuracies at the ends of experiences, a panel for each strategy."""
+"""The matrix R of accuracies at the ends of experiences, one panel per strategy."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUMBERED = 12
-"""Experiences and tasks up to which numbers fit into the cells."""
+"""Largest number of experiences and tasks for which cells contain numbers."""
 WITH_HALF = 6
-"""The same for a number and its interval."""
+"""Largest number of experiences and tasks for which cells contain numbers with intervals."""
 WIDE = 24
-"""Experiences above which a panel has the full width."""
+"""Largest number of experiences for panels side by side."""
 DARK = 0.55
-"""Values from which the ground is dark."""
+"""Smallest value with a dark background."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The matrix of one strategy, tasks down and experiences to the right.
+    """Hold the matrix of one strategy, with tasks down and experiences to the right.
 
     Args:
         mean: (T, E) mean over seeds of R.
-        half: (T, E) half-width of its interval; NaN below three seeds.
+        half: (T, E) half-width of its interval; NaN for fewer than three seeds.
         seen: (T, E) whether every seed had visited the task by the end of the experience.
-        present: (T, E) whether the experience held rows of the task, in every seed.
-        same: Whether the seeds agree about that.
+        present: (T, E) whether the experience had samples of the task in every seed.
+        same: Whether all seeds agree about ``present``.
     """
 
     mean: NDArray[np.float64]
@@ -56,21 +56,21 @@ class Cells:
 def end_matrix(
     records: Iterable[Record], *, benchmark: str | None = None, strategies: Sequence[str] | None = None
 ) -> Figure:
-    """R[e, i]: accuracy on task i at the end of experience e, the mean over seeds, one panel per strategy.
+    """Plot R[e, i], the accuracy on task i at the end of experience e, as mean over seeds, one panel per strategy.
 
     Tasks go down, experiences to the right; darker is better. Numbers (percent, with the half-width of the 95 %
-    interval from three seeds on) are printed where they fit. A frame marks a task that is present in the experience,
-    where all seeds agree about it. The ground of tasks not seen yet is hatched and their numbers are small: it is the
-    accuracy of a model that never met them.
+    interval from three seeds on) are printed if they fit. A frame marks a task that is present in the experience, if
+    all seeds agree. The background of unseen tasks is hatched and their numbers are small: it is the accuracy of a
+    model that never met them.
 
     Args:
-        records: Cells that are not done are left out.
-        benchmark: Name and version, needed only where the records hold several.
-        strategies: Labels to draw, a panel each; by default all.
+        records: Any records; cells that are not done are left out.
+        benchmark: Name and version; needed only if the records contain several.
+        strategies: Labels of strategies, one panel each; by default all.
 
     Raises:
-        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, an end look that left out a
-            seen task, or seeds of one strategy that differ in their numbers of experiences or tasks.
+        Refused: There is nothing to plot, one of several benchmarks must be chosen, a label is unknown, an evaluation
+            at an end left out a seen task, or seeds of one strategy differ in their numbers of experiences or tasks.
     """
     from matplotlib.cm import ScalarMappable
 
@@ -130,7 +130,7 @@ def _cells(label: str, traces: Sequence[Trace]) -> Cells:
 
 
 def _explained(runs: Runs, found: Iterable[Cells], experiences: int) -> str:
-    """What is averaged, and what frames and numbers mean, for the caption: in two lines, for narrow pictures."""
+    """Return the caption about means, frames and numbers, in two lines for narrow plots."""
     cells = list(found)
     numbered = max(max(each.mean.shape) for each in cells) <= NUMBERED
     numbers = "numbers in percent" + ", ± 95 % interval" * any(map(_with_half, cells))
@@ -146,7 +146,7 @@ def _with_half(cells: Cells) -> bool:
 
 
 def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int) -> None:
-    """One panel, as wide as ``room`` experiences, so that cells of all panels have one size."""
+    """Draw one panel, as wide as ``room`` experiences, so that cells of all panels have one size."""
     from matplotlib.patches import Rectangle
 
     tasks, experiences = cells.mean.shape
@@ -178,7 +178,7 @@ def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int) -> None:
 
 
 def _write(axes: Axes, cells: Cells, task: int, experience: int, value: float) -> None:
-    """The number of one cell: percent, light on dark grounds, pale where the task was not seen yet."""
+    """Write the number of one cell in percent: light on a dark background, pale if the task was not seen yet."""
     if math.isnan(value):
         return
     seen = bool(cells.seen[task, experience])
@@ -191,5 +191,5 @@ def _write(axes: Axes, cells: Cells, task: int, experience: int, value: float) -
 
 
 def _on(value: float) -> str:
-    """The colour that is read on the ground of a value."""
+    """Return the colour of text on the background of a value."""
     return "white" if value > DARK else INK

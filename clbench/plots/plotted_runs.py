@@ -1,4 +1,4 @@
-"""Which runs a picture is drawn from, and what they share."""
+"""The runs of a plot, and what they have in common."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from clbench.metrics.metric import Undefined
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Finished runs of one benchmark.
+    """Hold the finished runs of one benchmark.
 
     Args:
-        benchmark: Name and version, and what differs from the shipped file of that version.
-        records: Label -> a record per seed, in the order asked for or else sorted.
-        labels: All labels of the result set, sorted, those of other benchmarks and those not asked for among them:
-            a strategy's style goes by its place here, so that it is the same in all pictures of the set.
+        benchmark: Name and version, and differences from the shipped file of that version.
+        records: Label -> a record per seed, in the requested order or else sorted.
+        labels: All labels of the result set, sorted, including those of other benchmarks and those not requested. A
+            strategy's style depends on its position here, so that it is the same in all plots of the set.
     """
 
     benchmark: str
@@ -34,26 +34,26 @@ class Runs:
 
     @property
     def traces(self) -> dict[str, list[Trace]]:
-        """Label -> a trace per seed."""
+        """Return label -> a trace per seed."""
         return {label: [r.trace for r in found if r.trace is not None] for label, found in self.records.items()}
 
     @property
     def seeds(self) -> list[int]:
-        """Number of seeds of each strategy."""
+        """Return the number of seeds of each strategy."""
         return [len(found) for found in self.records.values()]
 
     def following(self) -> dict[str, list[Trace]]:
-        """Of the traces those with all experiences of the stream: without upper bounds that merge them."""
+        """Return the traces with all experiences of the stream, without upper bounds that merge them."""
         length = max(trace.n_experiences for found in self.traces.values() for trace in found)
         found = {label: [t for t in own if t.n_experiences == length] for label, own in self.traces.items()}
         return {label: own for label, own in found.items() if own}
 
 
 def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequence[str] | None) -> Runs:
-    """The finished runs of a benchmark and of some strategies, by default all.
+    """Return the finished runs of a benchmark and of some strategies, by default all.
 
     Raises:
-        Refused: Nothing is finished, several benchmarks and none chosen, or an unknown benchmark or label.
+        Refused: No run is finished, one of several benchmarks must be chosen, or a benchmark or label is unknown.
     """
     found = comparable.tables(record for record in records if is_finished(record))
     if not found:
@@ -83,7 +83,7 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
 
 
 def median_boundaries(runs: Mapping[str, Sequence[Trace]]) -> curves.Curve:
-    """Iterations at which experiences begin, and the end, (E + 1,): the median over runs of one stream."""
+    """Return the iterations at which experiences begin, and the end, (E + 1,), as median over runs of one stream."""
     made: curves.Curve = np.median(
         [curves.experience_boundaries(trace) for traces in runs.values() for trace in traces], axis=0
     )
@@ -91,12 +91,12 @@ def median_boundaries(runs: Mapping[str, Sequence[Trace]]) -> curves.Curve:
 
 
 def has_step_looks(runs: Mapping[str, Sequence[Trace]]) -> bool:
-    """Whether any run was looked at between ends."""
+    """Return whether any run was evaluated between ends."""
     return any((trace.kind == Kind.STEP).any() for traces in runs.values() for trace in traces)
 
 
 def rows_error(runs: Mapping[str, Sequence[Trace]]) -> str:
-    """What a caption says about the error that the number of evaluation rows implies; empty where it is 0."""
+    """Return the caption about the standard error from the number of evaluation samples; empty if it is 0."""
     largest, sizes = 0.0, set()
     for trace in (trace for traces in runs.values() for trace in traces):
         seen = visited(trace)
@@ -105,23 +105,24 @@ def rows_error(runs: Mapping[str, Sequence[Trace]]) -> str:
     if not largest:
         return ""
     count = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
-    return f"{count} rows a task: standard error at most {100 * largest:.1f} points"
+    return f"{count} samples a task: standard error at most {100 * largest:.1f} points"
 
 
 def default_window(lengths: Sequence[float]) -> int:
-    """Iterations after a switch that hold the gap: a fifth of an experience, but at least 30 where there are as many.
+    """Return the number of iterations after a switch that contain the gap: a fifth of an experience, or 30 if it is
+    longer.
 
     Args:
-        lengths: Iterations of the experiences behind the switches, at least one.
+        lengths: Iterations of the experiences after the switches, at least one.
     """
     shortest = int(min(lengths))
     return max(2, min(shortest, max(30, shortest // 5)))
 
 
 def on_other_streams(records: Mapping[str, Sequence[Record]]) -> set[str]:
-    """Strategies that break the rules of the stream: joint training, and what trained on another stream than most.
+    """Return the strategies with another stream than most: joint training, and others with a different stream.
 
-    Streams are told apart by their fingerprints, seed by seed.
+    Streams are compared by their fingerprints, seed by seed.
     """
     joint = {record.key for record in joint_runs(record for found in records.values() for record in found)}
     outside = {label for label, found in records.items() if any(record.key in joint for record in found)}

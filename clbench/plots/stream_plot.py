@@ -1,6 +1,6 @@
-"""Seeing a stream: what occurs when, how often it comes back after how long, and what the learner is shown.
+"""Plots of a stream: what occurs when, how often it recurs at each lag, and samples that the learner sees.
 
-Pictures are made with matplotlib's object interface. torch is imported only where samples need a transform.
+Plots use matplotlib's object interface. torch is imported only if samples need a transform.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN, PER_EXPERIENCE = 8, 4
-"""Experiences with samples, and samples of each."""
+"""Number of experiences with samples, and of samples in each."""
 NAMED_ROWS = 32
 BLOCKS = " ░▒▓█"
 
@@ -28,18 +28,18 @@ BLOCKS = " ░▒▓█"
 
 
 def _samples(stream: Stream) -> Iterator[tuple[Experience, Floats, Index]]:
-    """The first experiences, some rows of each as they are shown, (n, C, H, W) in [0, 1], and output units (n,)."""
+    """Yield the first experiences, some samples of each as images (n, C, H, W) in [0, 1], and output units (n,)."""
     rows = stream.dataset.train
     for i in range(min(SHOWN, len(stream))):
         experience = stream.build(i)
         units = stream.labels(rows, experience.rows, experience.view)
         place = np.linspace(0, len(experience) - 1, min(PER_EXPERIENCE, len(experience))).astype(int)
-        if experience.shuffled:  # their order says nothing: show different classes
+        if experience.shuffled:  # their order has no meaning: show different classes
             kinds = np.unique(units)
             if len(kinds) > 1:
                 kinds = kinds[np.unique(np.linspace(0, len(kinds) - 1, PER_EXPERIENCE).astype(int))]
                 own = [np.flatnonzero(units == kind) for kind in kinds]
-                # Under views the same rows are the ones to compare; else rows that were not shown before.
+                # Under views the same samples are compared; otherwise samples that were not shown before.
                 place = np.array([which[(i if stream.transform is None else 0) % len(which)] for which in own])
         view = np.broadcast_to(np.asarray(experience.view, dtype=np.int64), len(experience))[place]
         x = np.asarray(rows.x[experience.rows[place]], dtype=np.float32) * np.float32(stream.dataset.scale)
@@ -52,7 +52,7 @@ def _samples(stream: Stream) -> Iterator[tuple[Experience, Floats, Index]]:
 
 
 def _montage(images: Floats) -> Floats:
-    """Two images a row, (H, W, 3), a white gap between them."""
+    """Arrange images in rows of two, (H, W, 3), with a white gap between them."""
     if images.shape[1] not in (1, 3):
         images = images[:, :1]
     images = np.broadcast_to(images, (len(images), 3, *images.shape[2:]))
@@ -66,12 +66,12 @@ def _montage(images: Floats) -> Floats:
 
 
 def picture(stream: Stream, *, by: By = "auto", samples: bool = True) -> Figure:
-    """What occurs when, the lags where something recurs, and samples of the first experiences.
+    """Plot what occurs when, the lags if something recurs, and samples of the first experiences.
 
     Args:
-        stream: Any.
+        stream: Any stream.
         by: See :func:`raster`.
-        samples: Whether images are shown (rows that are vectors never are).
+        samples: Whether to show images; samples that are vectors are never shown.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -104,7 +104,7 @@ def picture(stream: Stream, *, by: By = "auto", samples: bool = True) -> Figure:
 
 
 def _draw_lags(axes: Axes, found: Lags) -> None:
-    """Frequency against lag in log-log, and the fitted power law through lag 1."""
+    """Draw frequency against lag on logarithmic axes, and the fitted power law through lag 1."""
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     seen = found.frequency > 0
@@ -128,14 +128,14 @@ def _draw_lags(axes: Axes, found: Lags) -> None:
     axes.grid(color=GRID, linewidth=0.8)
     axes.tick_params(colors=MUTED, labelcolor=INK, which="both")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title("how often it comes back", loc="left", fontsize=10, color=INK)
+    axes.set_title("frequency of recurrence", loc="left", fontsize=10, color=INK)
 
 
 def _draw_raster(figure: Figure, axes: Axes, found: Raster, stream: Stream) -> None:
     from matplotlib.colors import PowerNorm
 
     count = len(found.names)
-    # The square root lets rare visits show beside the ones that fill an experience.
+    # The square root makes rare visits visible beside those that fill an experience.
     norm = PowerNorm(0.5, vmin=0, vmax=max(float(found.share.max()), 1e-9))
     mesh = axes.pcolormesh(found.edges, np.arange(count + 1), found.share, cmap="Blues", norm=norm, rasterized=True)
     every = -(-count // NAMED_ROWS)
@@ -150,7 +150,7 @@ def _draw_raster(figure: Figure, axes: Axes, found: Raster, stream: Stream) -> N
             axes.axvline(boundary, color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
     axes.set_title(f"which {found.by} occurs when", loc="left", fontsize=10, color=INK)
     bar: Any = figure.colorbar(mesh, ax=axes, fraction=0.03, pad=0.01)
-    bar.set_label("share of rows", color=INK, fontsize=8.5)
+    bar.set_label("share of samples", color=INK, fontsize=8.5)
     bar.ax.tick_params(labelsize=8, colors=MUTED, labelcolor=INK)
     bar.outline.set_visible(False)
 
@@ -160,13 +160,13 @@ def _short(name: str, width: int) -> str:
 
 
 def terminal(stream: Stream, width: int = 80, *, by: By = "auto", height: int = 20) -> str:
-    """The raster in block characters, for a terminal; the darker, the larger the share of rows.
+    """Return the raster in block characters for a terminal; darker means a larger share of samples.
 
     Args:
-        stream: Any.
-        width: Characters in a line, at least 30.
+        stream: Any stream.
+        width: Characters per line, at least 30.
         by: See :func:`raster`.
-        height: At most so many lines of classes or tasks; more are joined to groups of neighbours.
+        height: Largest number of lines of classes or tasks; more are combined into groups of neighbours.
     """
     margin = min(16, width // 3)
     room = max(1, width - margin - 1)

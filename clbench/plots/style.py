@@ -1,7 +1,7 @@
-"""How every picture looks: colours, markers, dashes, axes, headings, legends, and the bytes in a file.
+"""The style of all plots: colours, markers, dashes, axes, headings, legends, and file formats.
 
-Figures are made with matplotlib's object interface: no windows, no global state. They read in black and white: every
-strategy has its own marker and line style beside its colour.
+Figures use matplotlib's object interface: no windows, no global state. They are readable in black and white: every
+strategy has its own marker and line style in addition to its colour.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#1f2430", "#687080", "#e3e6ec"
-# Okabe and Ito's colours that keep their contrast on white and on dark grounds, and three that fit them.
+# Okabe and Ito's colours with enough contrast on light and dark backgrounds, and three that fit them.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#c99700", "#7a5195", "#56a4d9", "#7f7f7f")
 DASHES: tuple[Any, ...] = (
     "-",
@@ -38,20 +38,21 @@ DASHES: tuple[Any, ...] = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 BAND_POINTS = 1000
 SEEDS_FOR_BAND = 3
-"""With two seeds the interval is 25 standard errors wide: it would cover the picture and say nothing."""
+"""Smallest number of seeds for a band. With two seeds the interval is 25 standard errors wide and would hide the
+plot."""
 MANY_EXPERIENCES = 40
-"""Above this number, lines at all switches would cover the curves."""
+"""Largest number of experiences with lines at all switches; more lines would cover the curves."""
 LABEL = 26
-"""Characters of a legend's line."""
+"""Largest number of characters in a line of the legend."""
 LINE = 9.5 * 1.2 / 72
-"""Height of a legend's line, in inches."""
+"""Height of a line of the legend, in inches."""
 SUFFIXES = (".png", ".svg", ".pdf")
-ROWS_ERROR = "± 1 standard error of the evaluation rows"
+ROWS_ERROR = "± 1 standard error of evaluation samples"
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a strategy is drawn, everywhere in a figure."""
+    """Describe how a strategy is drawn in all plots."""
 
     colour: str
     dash: Any
@@ -59,7 +60,7 @@ class Style:
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-    """A style for each name; up to 70 of them differ in dash and marker alone, without colour."""
+    """Return a style for each name; up to 70 of them differ in dash and marker alone, without colour."""
     return {
         name: Style(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
         for i, name in enumerate(names)
@@ -70,16 +71,16 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 LETTER, SMALL, HEADING = 0.112, 0.075, 0.24
-"""Width of a letter of a heading and of the small text below it, and height of a line of a heading, in inches."""
+"""Width of a letter of a heading and of the small text below it, and height of a heading's line, in inches."""
 
 
 def heading(text: str, width: float, *, letter: float = LETTER) -> str:
-    """A heading, broken into lines that fit so many inches."""
+    """Break a heading into lines that fit the width in inches."""
     return textwrap.fill(text, max(20, int(width / letter)))
 
 
 def canvas(width: float, height: float, *, title: str, caption: str = "") -> Figure:
-    """An empty figure, sizes in inches, with a heading above the space that its axes share.
+    """Create an empty figure with a heading above the axes; sizes are in inches.
 
     A long title is broken into lines, for which the figure grows.
     """
@@ -101,7 +102,7 @@ def canvas(width: float, height: float, *, title: str, caption: str = "") -> Fig
 
 
 def plain(axes: Axes, *, percent: bool = True, grid: str = "y") -> None:
-    """Quiet axes; the y axis in percent of a fraction."""
+    """Set plain axes, with the y axis in percent if values are fractions."""
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
@@ -113,7 +114,7 @@ def plain(axes: Axes, *, percent: bool = True, grid: str = "y") -> None:
 
 
 def in_percent(axis: Axis, *, change: bool = False) -> None:
-    """Label ticks of fractions in percent, with as many decimals as tell them apart; changes signed, in points."""
+    """Format tick labels of fractions in percent, with enough decimals to distinguish them; changes have signs."""
 
     def label(value: float, _: object) -> str:
         ticks = 100 * axis.get_majorticklocs()
@@ -137,17 +138,17 @@ def draw_line(
     low: float = 0.0,
     width: float = 1.6,
 ) -> None:
-    """A line with its band.
+    """Draw a line with its band.
 
     Args:
-        axes: Where.
-        line: What; its band is drawn for one seed (error of the rows) and from three on (interval).
-        style: How.
-        label: In the legend.
-        place: In [0, 1), shifts the markers, so that those of several lines do not cover each other.
-        band: Whether to draw the band at all.
-        low: The smallest value there can be, where the band is cut; the largest is 1.
-        width: Of the line, in points.
+        axes: The axes.
+        line: The curve. Its band is drawn for one seed (standard error from the samples) and from three on (interval).
+        style: The style.
+        label: The label in the legend.
+        place: Shift of the markers in [0, 1), so that those of several lines do not overlap.
+        band: Whether to draw the band.
+        low: The smallest possible value, where the band ends; the largest is 1.
+        width: Width of the line, in points.
     """
     every = max(1, len(line.x) // 8)
     axes.plot(
@@ -161,8 +162,9 @@ def draw_line(
 
 
 def draw_arrival(axes: Axes, before: float, change: float, style: Style) -> None:
-    """Where accuracy stands when the outputs of an experience have arrived and nothing is learned: hollow, at 0 on the
-    x axis, with a thin line from what it was before. Nothing is drawn where nothing changed.
+    """Draw the accuracy after new outputs begin to compete and before any step: a hollow mark at 0 on the x axis.
+
+    A thin line connects it with the accuracy before. Nothing is drawn if nothing changed.
     """
     if np.isfinite(change) and change != 0:
         axes.plot([0, 0], [before, before + change], color=style.colour, linewidth=1.0, label="_arrival", zorder=2.8)
@@ -176,19 +178,19 @@ ARRIVED = "hollow: new outputs compete, no step yet"
 
 
 def has_band(seeds: int) -> bool:
-    """Whether a mean of so many seeds is drawn with a band."""
+    """Return whether a mean of so many seeds has a band."""
     return seeds == 1 or seeds >= SEEDS_FOR_BAND
 
 
 def how_marked(experiences: int) -> str:
-    """What a caption says about the marks of :func:`mark_switches`; empty where there is no switch."""
+    """Return the caption about the marks of :func:`mark_switches`; empty if there is no switch."""
     if experiences < 2:
         return ""
     return "ticks above: switches" if experiences > MANY_EXPERIENCES else "dotted: switches"
 
 
 def mark_switches(axes: Axes, boundaries: Curve) -> None:
-    """Mark where experiences but the first begin: by dotted lines, or by ticks where there are many."""
+    """Mark the beginning of all experiences but the first: by dotted lines, or by ticks if there are many."""
     if len(boundaries) - 1 > MANY_EXPERIENCES:
         axes.vlines(
             boundaries[1:-1], 1, 1.03, color=MUTED, linewidth=0.6, transform=axes.get_xaxis_transform(), clip_on=False
@@ -199,7 +201,7 @@ def mark_switches(axes: Axes, boundaries: Curve) -> None:
 
 
 def name_experiences(axes: Axes, boundaries: Curve, *, short: bool = False) -> None:
-    """Numbers of the experiences above the axes, where there is room for them."""
+    """Write the numbers of the experiences above the axes if they fit."""
     if len(boundaries) > 22:
         return
     for experience, middle in enumerate((boundaries[1:] + boundaries[:-1]) / 2):
@@ -208,7 +210,7 @@ def name_experiences(axes: Axes, boundaries: Curve, *, short: bool = False) -> N
 
 
 def limits(panels: Sequence[Axes]) -> tuple[float, float]:
-    """Limits that fit the labelled lines and their bands."""
+    """Return limits that include the labelled lines and their bands."""
     from matplotlib.collections import PolyCollection
 
     lines = [line for axes in panels for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
@@ -220,7 +222,7 @@ def limits(panels: Sequence[Axes]) -> tuple[float, float]:
 
 
 def legend(figure: Figure, axes: Axes, *, by_end: bool = True) -> None:
-    """Outside the data, in the order in which the lines end, or in which they were drawn."""
+    """Draw the legend beside the axes, in the order of the lines' ends, or in which they were drawn."""
     handles, labels = axes.get_legend_handles_labels()
     order: Sequence[int] = range(len(handles))
     if by_end:
@@ -228,7 +230,7 @@ def legend(figure: Figure, axes: Axes, *, by_end: bool = True) -> None:
         order = np.argsort(final, kind="stable")[::-1].tolist()
     engine = figure.get_layout_engine()
     top = 1 - engine.get().get("rect", (0, 0, 1, 1))[3] if engine is not None else 0.0
-    blank = round(top * figure.get_figheight() / LINE)  # a heading may be as wide as the figure: begin below it
+    blank = round(top * figure.get_figheight() / LINE)  # below a heading of any width
     folded = ["\n".join(textwrap.fill(line, LABEL) for line in label.split("\n")) for label in labels]
     figure.legend(
         [handles[i] for i in order], [folded[i] for i in order],
@@ -238,12 +240,13 @@ def legend(figure: Figure, axes: Axes, *, by_end: bool = True) -> None:
 
 
 def averaged(seeds: Collection[int], *, band: bool = True, rows_error: bool = True) -> str:
-    """What a caption says about means and bands: ``mean of 5 seeds, band: 95 % interval``.
+    """Return the caption about means and bands: ``mean of 5 seeds, band: 95 % interval``.
 
     Args:
-        seeds: Numbers of seeds of the things drawn.
+        seeds: Number of seeds of each curve.
         band: Whether bands are drawn.
-        rows_error: Whether a single seed's band is the error of its evaluation rows; else it has none.
+        rows_error: Whether a single seed's band is the standard error from its evaluation samples; otherwise it has
+            none.
     """
     low, high = min(seeds), max(seeds)
     text = f"{low} to {high} seeds" if low < high else f"{high} seed{'s' * (high > 1)}"
@@ -260,10 +263,10 @@ def averaged(seeds: Collection[int], *, band: bool = True, rows_error: bool = Tr
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as ``.png``, ``.svg`` or ``.pdf``, by the suffix; the same figure gives the same bytes.
+    """Write a figure as ``.png``, ``.svg`` or ``.pdf``, by the suffix; equal figures give equal bytes.
 
     Raises:
-        Refused: Another suffix.
+        Refused: The suffix is another one.
     """
     path = Path(path).expanduser()
     if path.suffix.lower() not in SUFFIXES:
@@ -273,7 +276,7 @@ def save(figure: Figure, path: str | Path) -> Path:
 
 
 def svg(figure: Figure) -> str:
-    """A figure as SVG text, its words as text, for embedding in a page."""
+    """Return a figure as SVG text for embedding in a page; its words stay text."""
     out = io.BytesIO()
     _write(figure, out, ".svg")
     return out.getvalue().decode()
@@ -288,7 +291,8 @@ def _write(figure: Figure, target: Any, suffix: str) -> None:
 
 
 def scale_of_shares() -> tuple[Any, Any]:
-    """Colours and scale of values in [0, 1]: one hue from near white to near black, whose lightness tells the value."""
+    """Return colours and scale of values in [0, 1]: one hue from near white to near black; lightness shows the
+    value."""
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     return LinearSegmentedColormap.from_list("clbench", ["#f4f7fa", "#8fb8d8", "#2f6f9f", "#0b2a44"]), Normalize(0, 1)

@@ -1,4 +1,4 @@
-"""All switches of a stream laid over each other: how far accuracy on absent tasks falls, and how much comes back."""
+"""The plot of all switches of a stream, aligned: how far accuracy on absent tasks falls, and how much is regained."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ def switch_gaps(
     strategies: Sequence[str] | None = None,
     window: int | None = None,
 ) -> Figure:
-    """Change of accuracy since a switch, the mean over all pairs of an old task and an experience that lacks it.
+    """Plot the change of accuracy after a switch, as mean over all pairs of an old task and an experience without it.
 
-    Left: the change over the iterations after the switch, from the end before; a hollow mark is the look at the switch,
-    where new outputs already compete and no step was taken. The minimum is less deep than the mean depth of the gap,
-    since tasks reach their minima at different iterations. Right: what the arrival of outputs does (minus
-    ``gap_expansion``), the lowest point (``gap_depth`` below that), and the end of the experience. Where a record has
-    no look at a switch the first is left out for all. Intervals are over seeds, from three on; a single seed has none,
-    since the change compares a task's evaluation rows with themselves.
+    Left: the change over the iterations after the switch, relative to the end before. A hollow mark is the evaluation
+        at the switch, where new outputs already compete and no step was taken. The minimum is less deep than the mean
+        depth of the gap, since tasks reach their minima at different iterations. Right: the effect of new outputs
+        (minus ``gap_expansion``), the lowest point (``gap_depth`` below that), and the end of the experience. If a
+        record has no evaluation at a switch, the first of these is left out for all. Intervals are over seeds, from
+        three on. A single seed has none, since the change compares the same evaluation samples.
 
     Args:
-        records: Cells that are not done are left out, and strategies under which no task is ever absent.
-        benchmark: Name and version, needed only where the records hold several.
-        strategies: Labels to draw; by default all.
-        window: Iterations shown after a switch; by default a share of the shortest experience that holds the gap.
+        records: Any records; cells that are not done are left out, and strategies for which no task is ever absent.
+        benchmark: Name and version; needed only if the records contain several.
+        strategies: Labels of strategies; by default all.
+        window: Iterations after a switch; by default a share of the shortest experience that contains the gap.
 
     Raises:
-        Refused: Nothing to draw, several benchmarks and none chosen, an unknown label, no looks between ends, or no
-            task that is ever absent.
+        Refused: There is nothing to plot, one of several benchmarks must be chosen, a label is unknown, there are no
+            evaluations between ends, or no task is ever absent.
     """
     runs = choose(records, benchmark, strategies)
     shown, reasons = _with_switches(runs.traces)
@@ -97,7 +97,7 @@ def switch_gaps(
 
 
 def _with_switches(runs: Mapping[str, Sequence[Trace]]) -> tuple[dict[str, list[Trace]], list[str]]:
-    """Strategies all of whose seeds have switches, and the reasons why others have none."""
+    """Return the strategies whose seeds all have switches, and the reasons why others have none."""
     shown, reasons = {}, []
     for label, traces in runs.items():
         try:
@@ -107,12 +107,12 @@ def _with_switches(runs: Mapping[str, Sequence[Trace]]) -> tuple[dict[str, list[
             reasons.append(str(why))
         else:
             shown[label] = list(traces)
-    # Missing looks can be mended, upper bounds without switches cannot: say what can be done.
+    # Evaluations can be added, but upper bounds have no switches: say what the user can do.
     return shown, sorted(reasons, key=lambda reason: "evaluation.every" not in reason)
 
 
 def _lengths(trace: Trace) -> list[float]:
-    """Iterations of the experiences from which an old task is absent, and of those before them."""
+    """Return the lengths of the experiences in which an old task is absent, and of those before them."""
     length = np.diff(curves.experience_boundaries(trace))
     return [float(length[k]) for switch in curves.switched(trace) for k in (switch - 1, switch)]
 
@@ -122,8 +122,11 @@ def _arrival(traces: Sequence[Trace]) -> float:
 
 
 def _draw_depth(axes: Axes, traces: Sequence[Trace], style: Style, *, label: str, place: float, told: bool) -> None:
-    """What the arrival of outputs did, the mean lowest point and the mean end of the experience, all from the end
-    before; ``place`` keeps strategies side by side."""
+    """Draw the effect of new outputs, the mean lowest point and the mean end of the experience, relative to the end
+    before.
+
+    ``place`` separates strategies horizontally.
+    """
     found = [gaps(trace, since="switch" if told else "end") for trace in traces]
     parts = [(each.expansion.mean(), each.depth.mean(), each.residual.mean()) for each in found]
     change = -np.array([[first, first + depth, first + residual] for first, depth, residual in parts])  # (seeds, 3)
@@ -157,7 +160,7 @@ def _dress(left: Axes, right: Axes, *, before: int, window: int, told: bool) -> 
 
 
 def _ends(drawn: ErrorbarContainer) -> tuple[float, float]:
-    """The lowest and the highest place of points and their bars."""
+    """Return the lowest and the highest position of points with their error bars."""
     points, _, bars = drawn.lines
     values = [np.asarray(points.get_ydata(), dtype=float)] if points is not None else []
     values += [segment[:, 1] for bar in bars for segment in bar.get_segments() if np.isfinite(segment).all()]

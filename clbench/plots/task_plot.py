@@ -1,4 +1,4 @@
-"""Accuracy of each task over the stream, a panel for each strategy."""
+"""Accuracy on each task along the stream, one panel per strategy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IN_ONE_COLUMN = 3
-"""Strategies up to which panels are stacked over the full width."""
+"""Largest number of strategies for panels in one column."""
 TASKS_WITH_BANDS = 5
 NAMED_TASKS = 14
 
@@ -39,19 +39,19 @@ NAMED_TASKS = 14
 def task_curves(
     records: Iterable[Record], *, benchmark: str | None = None, strategies: Sequence[str] | None = None
 ) -> Figure:
-    """Accuracy of every task over iterations, switches marked, one panel per strategy.
+    """Plot the accuracy on every task over iterations, with marked switches, one panel per strategy.
 
-    A line begins at the switch into the first visit of its task. Seeds whose experiences differ in length are aligned
-    experience by experience; upper bounds with experiences of their own have an iteration axis of their own. Up to
-    five tasks have bands.
+    A line begins at the switch into the first visit of its task. If experiences differ in length between seeds, they
+    are aligned one by one. Upper bounds with other experiences have an iteration axis of their own. Up to five tasks
+    have bands.
 
     Args:
-        records: Cells that are not done are left out.
-        benchmark: Name and version, needed only where the records hold several.
-        strategies: Labels to draw, a panel each; by default all.
+        records: Any records; cells that are not done are left out.
+        benchmark: Name and version; needed only if the records contain several.
+        strategies: Labels of strategies, one panel each; by default all.
 
     Raises:
-        Refused: Nothing to draw, several benchmarks and none chosen, or an unknown label.
+        Refused: There is nothing to plot, one of several benchmarks must be chosen, or a label is unknown.
     """
     runs = choose(records, benchmark, strategies)
     n_tasks = max(trace.n_tasks for traces in runs.traces.values() for trace in traces)
@@ -85,7 +85,7 @@ def task_curves(
 def _draw_tasks(
     axes: Axes, traces: Sequence[Trace], boundaries: curves.Curve, *, looks: Mapping[str, Style], bands: bool
 ) -> None:
-    """One panel: a line per task that every seed visits."""
+    """Draw one panel with a line for each task that every seed visits."""
     plain(axes)
     for place, (name, style) in enumerate(looks.items()):
         series = []
@@ -106,7 +106,7 @@ def _draw_tasks(
 
 
 def _from(series: curves.Series, begin: float) -> curves.Series:
-    """The part from ``begin`` on: where seeds visit a task first in different experiences, all have begun."""
+    """Return the part from ``begin`` on, where all seeds have begun to visit the task."""
     shown = series.x >= begin
     return curves.Series(series.x[shown], series.y[shown], series.error[shown])
 
@@ -121,7 +121,7 @@ def _stretched(traces: Sequence[Trace], boundaries: curves.Curve) -> str:
 
 
 def _named(axes: Axes, figure: Figure) -> Axes:
-    """The axes, with so many lines labelled for the legend as fit beside it, the first and the last among them."""
+    """Return the axes with labels for as many lines as fit into the legend, including the first and the last."""
     room = min(NAMED_TASKS, int(figure.get_figheight() / 0.26))
     lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     kept = {round(place) for place in np.linspace(0, len(lines) - 1, min(room, len(lines)))}

@@ -1,4 +1,4 @@
-"""Results as text for a terminal: a line of blocks for each strategy, and its ACC and WC-ACC beside it."""
+"""Results as text for a terminal: a line of blocks for each strategy, with its ACC and WC-ACC."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from clbench.plots.plotted_runs import choose, median_boundaries
 
 BLOCKS, DIGITS = "▁▂▃▄▅▆▇█", "0123456789"
 NARROWEST, LABEL = 10, 32
-"""Fewest columns of a line, most columns of a label."""
+"""Smallest number of columns of a line, largest number of columns of a label."""
 FINE = 16
-"""Points averaged in a column."""
+"""Number of points that are averaged in a column."""
 
 
 def sparklines(
@@ -28,24 +28,24 @@ def sparklines(
     width: int = 100,
     ascii: bool = False,
 ) -> str:
-    """A line per strategy, best ACC first: mean accuracy on the tasks seen so far, along the stream from left to right.
+    """Return a line per strategy, best ACC first: mean accuracy on the tasks seen so far along the stream.
 
-    A column is the mean over its share of the iterations, over seeds too; heights are eighths of the way from 0 to
-    100 %, in ASCII the digits are tenths. Marks above the lines are switches, where there is room for them. A strategy
-    with experiences of its own (``joint``) is a level line at its final accuracy.
+    A column is the mean over its share of the iterations and over seeds. Heights are eighths of the range from 0 to 100
+    %; ASCII digits are tenths. Marks above the lines are switches, if they fit. A strategy with other experiences
+    (``joint``) is a horizontal line at its final accuracy.
 
     Args:
-        records: Cells that are not done are left out; several benchmarks are printed one after the other.
-        benchmark: Only this one.
-        strategies: Labels to print; by default all.
+        records: Any records; cells that are not done are left out. Several benchmarks are printed one after the other.
+        benchmark: Only this benchmark.
+        strategies: Labels of strategies; by default all.
         width: Columns of the terminal.
-        ascii: Print nothing but ASCII.
+        ascii: Whether to print only ASCII characters.
 
     Returns:
-        Lines that fit ``width``, if it leaves room for ten columns of blocks; no line break at the end.
+        Lines that fit ``width``, if it is wide enough for ten columns of blocks; there is no line break at the end.
 
     Raises:
-        Refused: Nothing is done, or an unknown benchmark or label.
+        Refused: No cell is done, or a benchmark or label is unknown.
     """
     records = [record for record in records if is_finished(record)]
     found = sorted({record.benchmark for record in records})
@@ -58,7 +58,7 @@ def sparklines(
 def _block(
     records: Sequence[Record], benchmark: str | None, strategies: Sequence[str] | None, *, width: int, ascii: bool
 ) -> str:
-    """One benchmark: a heading, the marks, and the lines."""
+    """Return the text for one benchmark: a heading, the marks, and the lines."""
     runs = choose(records, benchmark, strategies)
     boundaries = median_boundaries(runs.following())
     scores = {
@@ -87,19 +87,20 @@ def _block(
 
 
 def _line(traces: Sequence[Trace], boundaries: curves.Curve, columns: int, *, ascii: bool) -> str:
-    """One character per column, from the mean over seeds of the mean accuracy on seen tasks."""
+    """Return one character per column, from the mean over seeds of the mean accuracy on seen tasks."""
     values = heights(traces, boundaries, columns)
     ramp = DIGITS if ascii else BLOCKS
     return "".join(ramp[min(int(value * len(ramp)), len(ramp) - 1)] for value in values)
 
 
 def heights(traces: Sequence[Trace], boundaries: curves.Curve, columns: int) -> curves.Curve:
-    """Mean accuracy on the tasks seen so far in each of ``columns`` equal shares of the iterations, (columns,).
+    """Return the mean accuracy on the tasks seen so far in each of ``columns`` equal shares of the iterations,
+    (columns,).
 
     Args:
-        traces: A seed each; their experiences are scaled to ``boundaries``.
+        traces: A trace per seed; experiences are scaled to ``boundaries``.
         boundaries: (E + 1,) iterations at which experiences begin, and the end.
-        columns: How many, at least 1.
+        columns: Number of columns, at least 1.
     """
     fine = (np.arange(columns * FINE) + 0.5) * boundaries[-1] / (columns * FINE)
     rows = []
@@ -114,7 +115,7 @@ def heights(traces: Sequence[Trace], boundaries: curves.Curve, columns: int) -> 
 
 
 def _marks(boundaries: curves.Curve, columns: int, *, ascii: bool) -> str:
-    """A mark above the column in which an experience begins; none where they would stand in every other column."""
+    """Return marks above the columns in which experiences begin; none if they would fill every other column."""
     if 3 * (len(boundaries) - 2) > columns:
         return ""
     at = {min(int(bound / boundaries[-1] * columns), columns - 1) for bound in boundaries[1:-1]}
@@ -126,7 +127,8 @@ def _row(label: str, line: str, first: str, second: str, *, widths: Sequence[int
 
 
 def _percent(traces: Sequence[Trace], name: str, *, ascii: bool) -> str:
-    """``83.2 ± 1.1``, percent: mean over seeds, half-width of the 95 % interval from two seeds on; ``-`` for none."""
+    """Return ``83.2 ± 1.1`` in percent: mean over seeds, half-width of the 95 % interval from two seeds on; ``-`` if
+    undefined."""
     values = [get(name)(trace).value for trace in traces]
     if np.isnan(values).any():
         return "-"

@@ -51,7 +51,7 @@ def titles(records):
         (["stream.dataset.validation=0.2"], " + stream.dataset.validation=0.2"),
         (
             ["stream.dataset.validation=0.2", "stream.dataset.evaluate_on=validation"],
-            " + stream.dataset.validation=0.2, validation rows",
+            " + stream.dataset.validation=0.2, validation samples",
         ),
     ],
 )
@@ -66,7 +66,7 @@ def test_a_benchmark_that_is_not_shipped_is_called_by_its_name():
         plan({**document, "stream": {**document["stream"], "dataset": rows}}, seeds=1).cells[0]
         for rows in ("digits", held_out)
     ]
-    assert titles([run_of(cell) for cell in cells]) == ["own@1", "own@1, validation rows"]
+    assert titles([run_of(cell) for cell in cells]) == ["own@1", "own@1, validation samples"]
 
 
 def test_a_setting_that_an_older_cell_lacks_is_at_its_default():
@@ -128,7 +128,7 @@ def test_only_what_declares_it_is_called_an_upper_bound():
     bound = record("joint", 0, trace_from([[1]], [3], lambda *_: np.array([0.9])), fingerprint="merged")
     odd = record("agem", 0, trace_from([[1]], [3], lambda *_: np.array([0.9])), fingerprint="odd")
     notes = [note for table in board([*records, bound]).tables for note in table.notes]
-    assert "trained on another stream than most, as upper bounds are: joint" in notes
+    assert "upper bounds (trained on all data at once): joint" in notes
     notes = [note for table in board([*records, odd]).tables for note in table.notes]
     assert not any("upper bounds are" in note and "agem" in note for note in notes)
 
@@ -155,11 +155,11 @@ def test_labels_as_they_are_written_are_not_told():
 def test_versions_are_named_where_rows_differ_in_them():
     old = runs(environment={"clbench": "0.1.0", "torch": "2.4"})
     new = runs(strategies=["naive"], environment={"clbench": "0.2.0", "torch": "2.4"})
-    note = "made by different versions: clbench 0.1.0, torch 2.4 (er); clbench 0.2.0, torch 2.4 (naive)"
+    note = "made with different versions: clbench 0.1.0, torch 2.4 (er); clbench 0.2.0, torch 2.4 (naive)"
     made = board([*old, *new])
     assert note in made.tables[0].notes
     for format in set(FORMATS) - {"csv"}:
-        assert "made by different versions" in render(made, format)
+        assert "made with different versions" in render(made, format)
     assert "clbench 0.2.0, torch 2.4" in render(made, "csv")
     assert not any("versions" in note for note in board(old).tables[0].notes)
 

@@ -59,13 +59,13 @@ def test_one_seed_has_the_standard_error_of_its_evaluation_rows_as_band():
     one_task, two_tasks = np.sqrt(0.5 * 0.5 / 100), np.sqrt(0.5 * 0.5 / 100 + 0.2 * 0.8 / 100) / 2
     np.testing.assert_allclose(band_at(axes, 3), [0.5 - one_task, 0.5 + one_task])
     np.testing.assert_allclose(band_at(axes, 9), [0.35 - two_tasks, 0.35 + two_tasks])
-    assert "1 seed, band: ± 1 standard error of the evaluation rows" in caption(axes)
+    assert "1 seed, band: ± 1 standard error of evaluation samples" in caption(axes)
 
 
 def test_the_caption_says_what_the_bands_of_unequal_numbers_of_seeds_are():
     records = [steady("er", seed) for seed in range(3)] + [steady("naive", 0)]
     text = caption(stability_gap(records).axes[0])
-    assert "mean of 1 to 3 seeds, band: 95 % interval (one seed: ± 1 standard error of the evaluation rows)" in text
+    assert "mean of 1 to 3 seeds, band: 95 % interval (one seed: ± 1 standard error of evaluation samples)" in text
 
 
 def test_accuracy_on_the_tasks_seen_starts_to_hold_the_second_task_after_the_switch():
@@ -169,7 +169,7 @@ def test_magnified_panels_hold_their_bands_and_lines_reach_their_edges_between_s
 def test_captions_tell_the_standard_error_that_the_record_carries():
     known = replace(dipping(0, tasks=2, length=6), population=np.full(2, 400))
     largest = 100 * np.nanmax(known.standard_error)
-    assert f"100 rows a task: standard error at most {largest:.1f} points" in caption(
+    assert f"100 samples a task: standard error at most {largest:.1f} points" in caption(
         stability_gap([record("er", 0, known)]).axes[0]
     )
     every_row = replace(known, population=np.full(2, 100))

@@ -134,4 +134,4 @@ def test_a_panel_without_points_says_why():
     trace = trace_from(np.eye(2), [5, 5], lambda *_: np.array([0.8, 0.8]), every=0)
     figure = cost_and_accuracy([replace(record("er", 0, trace), cost=ROWS)])
     assert points(figure.axes[0]) == {"er": (200, 0.8)}
-    assert "no looks between" in figure.axes[1].texts[0].get_text()
+    assert "no evaluations between" in figure.axes[1].texts[0].get_text()

@@ -195,7 +195,7 @@ def test_strategies_without_switches_are_named_in_the_caption():
 
 
 def test_records_that_cannot_give_switches_are_refused_with_the_reason():
-    with pytest.raises(Refused, match=r"no looks between ends; set evaluation\.every"):
+    with pytest.raises(Refused, match=r"no evaluations between ends; set evaluation\.every"):
         switch_gaps([record("er", 0, dipping(0, every=0)), *[r for r in matrix([0]) if r.label == "joint"]])
     with pytest.raises(Refused, match="no task was ever absent"):
         switch_gaps(matrix([0]), strategies=["joint"])

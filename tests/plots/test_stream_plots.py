@@ -115,7 +115,7 @@ def test_every_kind_of_stream_has_a_picture(config, tmp_path):
     figure = picture(stream)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert any(title.startswith("which ") for title in titles)
-    assert ("how often it comes back" in titles) == (lags(stream) is not None)
+    assert ("frequency of recurrence" in titles) == (lags(stream) is not None)
     assert stream.fingerprint in figure.get_suptitle()
     path = save(figure, tmp_path / "stream.png")
     assert path.stat().st_size > 10_000
