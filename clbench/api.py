@@ -12,7 +12,7 @@ from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.core.store import Keep
 from clbench.core.types import Dataset, Stream
-from clbench.running.executors import Event, Options, ignore
+from clbench.running.executors import EXECUTORS, Event, Options, executor_name, ignore
 from clbench.running.executors.limits import limits
 from clbench.running.matrix import Outcome, finished, outdated, run_matrix
 from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
@@ -46,6 +46,7 @@ def run(
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
     isolated: bool = False,
+    executor: str | None = None,
     watch: Callable[[Event], None] = ignore,
 ) -> list[Record]:
     """Run a benchmark matrix; cells that are finished in ``out`` are not run again.
@@ -78,6 +79,9 @@ def run(
         isolated: Run one job in a worker process too, as with limits and on the command line, so that a cell that ends
             its process, hangs or takes too much costs itself alone. Otherwise it runs in this process, where a debugger
             can follow it.
+        executor: Name of the executor that runs the cells, in place of the one that ``jobs``, ``isolated`` and the
+            limits ask for: ``in-process``, ``workers``, one of a package, or ``FILE.py:NAME``; ``clbench list
+            executors`` lists them.
         watch: Told of every event: :class:`Started`, :class:`Progress`, and each :class:`Record`.
 
     Returns:
@@ -115,6 +119,7 @@ def run(
         time_limit=time_limit,
         memory_limit=memory_limit,
         isolated=isolated,
+        executor=executor,
         watch=watch,
     ).records
 
@@ -132,6 +137,7 @@ def execute_plan(
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
     isolated: bool = False,
+    executor: str | None = None,
     watch: Callable[[Event], None] = ignore,
 ) -> Outcome:
     """Run the cells of a plan, after building its first stream, so that what is wrong there shows before anything runs.
@@ -144,6 +150,18 @@ def execute_plan(
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     keep = keeping(where, save_model, save_predictions)
     named = given is None or (given.dataset is None and given.stream is None)
+    options = Options(
+        data_dir=_text(data_dir),
+        device=choose_device(device),
+        given=given,
+        keep=keep,
+        partial=where / "partial" if where is not None else None,
+        limits=held,
+        isolated=isolated,
+        executor=executor,
+    )
+    if executor is not None:
+        EXECUTORS.get(executor)  # one that does not exist is refused before anything is loaded
     old = outdated(plan.cells, where, _text(data_dir)) if where is not None and named else []
     if old or any(where is None or finished(cell, where, keep) is None for cell in plan.cells):
         first = plan.cells[0]
@@ -154,16 +172,9 @@ def execute_plan(
         else:
             stream = given_stream(given.stream, first.seed)
         if given is not None and given.model is not None:
-            _check_model(given.model, stream, first.seed, alone=jobs in (1, "1") and not isolated and not held.given)
-    options = Options(
-        data_dir=_text(data_dir),
-        device=choose_device(device),
-        given=given,
-        keep=keep,
-        partial=where / "partial" if where is not None else None,
-        limits=held,
-        isolated=isolated,
-    )
+            _check_model(
+                given.model, stream, first.seed, alone=jobs in (1, "1") and executor_name(options, 1) == "in-process"
+            )
     return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, outdated=old)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import clbench
 from clbench.benchmark.shipped_files import shipped
 from clbench.running.plan import plan
 
@@ -33,6 +34,19 @@ def test_python_in_the_docs_runs(paper, tmp_path, monkeypatch):
             runpy.run_path(str(path), run_name="docs")
     finally:
         STRATEGIES._added.clear()
+
+
+def test_the_schedules_and_the_executor_of_the_page_on_benchmark_files_run(tmp_path, monkeypatch):
+    (code,) = blocks("docs/benchmark-files.md", "python")
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    settings = {"training.epochs": 1, "training.lr_schedule": {"mine.py:halved": {"factor": 0.3}}}
+    (record,) = clbench.run(
+        "split-digits", strategies="naive", seeds=1, executor="mine.py:in_order",
+        overrides={**settings, "evaluation.schedule": "mine.py:odd"},
+    )  # fmt: skip
+    assert record.status == "done"
+    assert record.cell["training"]["lr_schedule"][f"{tmp_path.resolve() / 'mine.py'}:halved"] == {"factor": 0.3}
 
 
 def test_the_page_for_users_of_avalanche_runs(tmp_path, monkeypatch):

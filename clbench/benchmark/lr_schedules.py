@@ -1,78 +1,103 @@
 """Learning-rate schedules over the experiences of a stream: factors of ``training.lr``.
 
-Each is a function of the experience e (from 0), the fraction u in (0, 1] of its steps that are done with the one to
-come, and the number of experiences n. A schedule belongs to the benchmark, which knows n; strategies do not see it.
+A schedule belongs to the benchmark, which knows the number of experiences; strategies do not see it. Other packages add
+schedules by the entry point ``clbench.lr_schedules``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from clbench.core.errors import Refused, did_you_mean
+from clbench.benchmark.schedule_notation import Written, load, split, with_source
+from clbench.core.errors import Refused
 from clbench.core.parameters import Count, Fraction, validate
+from clbench.core.registry import Registry
 
 Rate = Callable[[int, float, int], float]
+"""A schedule whose settings are filled in."""
+
+
+class LrSchedule(Protocol):
+    """Return the factor of the learning rate for a step. Keyword-only parameters are the settings of the schedule.
+
+    Args:
+        e: The experience, counted from 0.
+        u: The fraction of the experience's steps that are done when the step is done, in (0, 1].
+        n: The number of experiences.
+    """
+
+    def __call__(self, e: int, u: float, n: int, /, **settings: Any) -> float: ...
 
 
 def constant(_e: int, _u: float, _n: int) -> float:
-    """The same rate throughout."""
+    """Keep the same rate throughout."""
     return 1.0
 
 
 def linear(e: int, _u: float, n: int, *, end: Fraction = 0.1) -> float:
-    """From 1 in the first experience to ``end`` in the last, in equal steps."""
+    """Lower the rate from 1 in the first experience to ``end`` in the last, in equal steps."""
     return 1.0 - (1.0 - end) * (e / (n - 1) if n > 1 else 0.0)
 
 
 def cosine(e: int, _u: float, n: int, *, end: Fraction = 0.1) -> float:
-    """From 1 in the first experience to ``end`` in the last, along half a cosine."""
+    """Lower the rate from 1 in the first experience to ``end`` in the last, along half a cosine."""
     return end + (1.0 - end) * 0.5 * (1.0 + math.cos(math.pi * (e / (n - 1) if n > 1 else 0.0)))
 
 
 def step(e: int, _u: float, _n: int, *, gamma: Fraction = 0.5, every: Count = 1) -> float:
-    """Multiplied by ``gamma`` after every so many experiences."""
+    """Multiply the rate by ``gamma`` after every so many experiences."""
     return gamma ** (e // every)
 
 
 def rewarm(_e: int, u: float, _n: int, *, warmup: Fraction = 0.1, end: Fraction = 0.1) -> float:
-    """In every experience anew: up from 0 over the fraction ``warmup`` of its steps, then down to ``end`` along half a
-    cosine. Source: Gupta et al. 2023, arXiv 2308.04014 (continual pre-training); fractions are ours."""
+    """Raise the rate from 0 over the fraction ``warmup`` of the steps of every experience, then lower it to ``end``
+    along half a cosine.
+
+    Source: Gupta et al. 2023, arXiv 2308.04014 (continual pre-training); fractions are ours.
+    """
     if u < warmup:
         return u / warmup
     return end + (1.0 - end) * 0.5 * (1.0 + math.cos(math.pi * (u - warmup) / (1.0 - warmup) if warmup < 1 else 0.0))
 
 
-SCHEDULES: dict[str, Callable[..., float]] = {
-    "constant": constant,
-    "linear": linear,
-    "cosine": cosine,
-    "step": step,
-    "rewarm": rewarm,
-}
+LR_SCHEDULES = Registry(
+    "learning-rate schedule",
+    "clbench.lr_schedules",
+    {
+        "constant": ("clbench.benchmark.lr_schedules:constant", "the same learning rate throughout"),
+        "linear": ("clbench.benchmark.lr_schedules:linear", "lower in every experience, in equal steps"),
+        "cosine": ("clbench.benchmark.lr_schedules:cosine", "lower in every experience, along half a cosine"),
+        "step": ("clbench.benchmark.lr_schedules:step", "multiplied by a factor after every so many experiences"),
+        "rewarm": ("clbench.benchmark.lr_schedules:rewarm", "up from 0 and down again within every experience"),
+    },
+)
+"""Learning-rate schedules by name, each an :class:`LrSchedule`."""
 
 
-def canonical(written: str | Mapping[str, Any]) -> str | dict[str, Any]:
-    """A schedule with every setting written out: ``"constant"``, or ``{name: {setting: value}}``.
+def canonical(written: Written) -> str | dict[str, Any]:
+    """Return a schedule with every setting written out: ``"constant"``, or ``{name: {setting: value}}``.
 
     Raises:
         Refused: An unknown name or setting, a wrong type, or not exactly one name.
     """
-    named = {written: {}} if isinstance(written, str) else dict(written)
-    if len(named) != 1:
+    read = split(written)
+    if read is None:
         raise Refused(f"lr_schedule {written!r} has to be one name, or {{name: {{setting: value}}}}")
-    ((name, given),) = named.items()
-    if name not in SCHEDULES:
-        raise Refused(f"there is no learning-rate schedule {name!r}; {did_you_mean(name, SCHEDULES)}")
-    filled = validate(SCHEDULES[name], given or {}, where=f"lr_schedule {name!r}")
-    return "constant" if name == "constant" else {name: filled}
+    name, given = read
+    if name not in LR_SCHEDULES:
+        raise Refused(f"there is no learning-rate schedule {name!r}; {LR_SCHEDULES.hint(name)}")
+    filled = validate(LR_SCHEDULES.get(name), given or {}, where=f"lr_schedule {name!r}")
+    return "constant" if name == "constant" else with_source(LR_SCHEDULES, name, filled, written)
 
 
-def rate(written: str | Mapping[str, Any]) -> Rate | None:
-    """The function behind a canonical schedule; ``None`` where the rate is constant."""
-    if isinstance(written, str):
-        return None
-    ((name, settings),) = written.items()
-    return partial(SCHEDULES[name], **settings)
+def rate(written: Written) -> Rate | None:
+    """Return the function behind a canonical schedule; ``None`` where the rate is constant.
+
+    Raises:
+        Refused: The schedule stands in a cell that was planned with other code.
+    """
+    read = None if isinstance(written, str) else split(written)
+    return None if read is None else partial(load(LR_SCHEDULES, read[0], written), **read[1])

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from clbench.benchmark import look_schedules, lr_schedules
+from clbench.benchmark import evaluation_schedules, lr_schedules
 from clbench.core.errors import Refused, did_you_mean
 
 BRANCHES = ("int", "str", "float", "bool")
@@ -50,7 +50,7 @@ class Training(Section):
             samples.
         optimizer_state: Whether momentum and moments are ``kept`` over visible boundaries or ``reset`` there.
         clip_norm: Largest Euclidean norm of the gradient; longer gradients are scaled down. ``None`` for no limit.
-        lr_schedule: A name in ``clbench.benchmark.lr_schedules.SCHEDULES``, or ``{name: {setting: value}}``. A schedule
+        lr_schedule: A name in ``clbench.benchmark.lr_schedules.LR_SCHEDULES``, or ``{name: {setting: value}}``. A schedule
             depends on experiences, so their boundaries must be visible.
     """
 
@@ -97,7 +97,7 @@ class Evaluation(Section):
             have samples in the running experience. Evaluations at the start and at ends cover all tasks.
         rows_per_task: Evaluation samples of each task, fixed and stratified, or ``all``.
         schedule: ``every`` so many steps, ``dense`` after switches, only at ``ends``, or ``{at: [..]}``; see
-            ``clbench.benchmark.look_schedules``.
+            ``clbench.benchmark.evaluation_schedules``.
         masked: Whether to record the accuracy among the task's own classes too.
         classes: Whether to record the accuracy of each output unit too.
         precision: Precision of matrix products in evaluations. ``bfloat16`` is meant for GPUs, and it changes scores.
@@ -110,8 +110,8 @@ class Evaluation(Section):
     every: Annotated[int, Field(ge=0)] = 1
     tasks: Literal["seen", "all", "current"] = "seen"
     rows_per_task: Annotated[int, Field(ge=1)] | Literal["all"] = "all"
-    probe: Annotated[int | str | dict[str, Any], BeforeValidator(look_schedules.probing)] = 0
-    schedule: Annotated[str | dict[str, Any], AfterValidator(look_schedules.canonical)] = "every"
+    probe: Annotated[int | str | dict[str, Any], BeforeValidator(evaluation_schedules.probing)] = 0
+    schedule: Annotated[str | dict[str, Any], AfterValidator(evaluation_schedules.canonical)] = "every"
     masked: bool = False
     classes: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -101,19 +101,15 @@ def _packages() -> Iterator[Check]:
 
 def _plugins() -> Iterator[Check]:
     """What other packages add, and what of it cannot be used; commands that do not name it work all the same."""
-    from clbench.data.dataset_registry import DATASETS
-    from clbench.metrics import METRICS
-    from clbench.models import MODELS
-    from clbench.scenarios import SCENARIOS
-    from clbench.strategies import STRATEGIES
+    from clbench.cli.kinds import KINDS, registry
 
-    for registry in (DATASETS, SCENARIOS, MODELS, STRATEGIES, METRICS):
-        wrong = {entry.name: text for entry, text in registry.problems()}
-        for entry in registry:
+    for found in map(registry, KINDS[1:]):
+        wrong = {entry.name: text for entry, text in found.problems()}
+        for entry in found:
             if entry.name in wrong:
                 yield Check("plugin", "broken", wrong[entry.name], "mend or uninstall that package")
             elif entry.origin != "clbench":
-                yield Check("plugin", "ok", f"{registry.kind} {entry.name}, from {entry.origin}")
+                yield Check("plugin", "ok", f"{found.kind} {entry.name}, from {entry.origin}")
 
 
 def _cores() -> Check:

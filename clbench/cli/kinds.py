@@ -15,7 +15,10 @@ from clbench.core.parameters import signature_text
 if TYPE_CHECKING:
     from clbench.core.registry import Registry
 
-KINDS = ("benchmarks", "datasets", "scenarios", "models", "strategies", "metrics")
+KINDS = (
+    "benchmarks", "datasets", "scenarios", "models", "strategies", "metrics", "lr_schedules", "evaluation_schedules",
+    "executors",
+)  # fmt: skip
 
 
 def registry(kind: str) -> Registry:
@@ -36,6 +39,18 @@ def registry(kind: str) -> Registry:
         from clbench.strategies import STRATEGIES
 
         return STRATEGIES
+    if kind == "lr_schedules":
+        from clbench.benchmark.lr_schedules import LR_SCHEDULES
+
+        return LR_SCHEDULES
+    if kind == "evaluation_schedules":
+        from clbench.benchmark.evaluation_schedules import EVALUATION_SCHEDULES
+
+        return EVALUATION_SCHEDULES
+    if kind == "executors":
+        from clbench.running.executors import EXECUTORS
+
+        return EXECUTORS
     from clbench.metrics import METRICS
 
     return METRICS

@@ -18,7 +18,7 @@ def list_names(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KIND]", help="benchmarks, datasets, scenarios, models, strategies or metrics; all by default."
+            metavar="[KIND]", help="benchmarks, datasets, scenarios, models, strategies, metrics, ...; all by default."
         ),
     ] = None,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it

@@ -103,6 +103,12 @@ def run(
             "--in-process", envvar="CLBENCH_IN_PROCESS", help="With --jobs 1: no worker process, for a debugger."
         ),
     ] = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="What runs the cells (clbench list executors), in place of worker processes.", show_default="workers"
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show cells and stream, and predict the time; keep nothing.")
     ] = False,
@@ -152,7 +158,7 @@ def run(
         options: dict[str, Any] = {
             "jobs": jobs, "device": device, "data_dir": where, "save_model": save_model or False,
             "save_predictions": save_predictions, "time_limit": time_limit,
-            "memory_limit": memory_limit, "isolated": not in_process,
+            "memory_limit": memory_limit, "isolated": not in_process, "executor": executor,
         }  # fmt: skip
         records = _execute(console, plan, tally=tally, out=folder, options=options)
         _publish(console, plan, folder)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clbench.benchmark import look_schedules
+from clbench.benchmark import evaluation_schedules
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Stream
 from clbench.evaluate.panels import Panel, Panels
@@ -47,7 +47,7 @@ class Evaluator(Panels):
     Args:
         stream: Its tasks are what is looked at.
         every: Optimiser steps between step looks; 0 looks at ends only.
-        schedule: When to look in place of every so many steps; see ``clbench.benchmark.look_schedules``.
+        schedule: When to look in place of every so many steps; see ``clbench.benchmark.evaluation_schedules``.
         tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, those with
             rows in the running experience. All other looks are at all tasks.
         rows_per_task: Rows of each task, drawn once and stratified by label; ``None`` takes all.
@@ -82,7 +82,7 @@ class Evaluator(Panels):
         presence: Sequence[Any] | None = None,
     ) -> None:
         self.every = every if schedule == "every" else 0
-        self._due = look_schedules.due(schedule, every)
+        self._due = evaluation_schedules.due(schedule, every)
         self._halved = precision == "bfloat16"
         super().__init__(
             stream,

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from clbench.adapters.run_setup import Skip
-from clbench.benchmark import look_schedules
+from clbench.benchmark import evaluation_schedules
 from clbench.benchmark.schema import Evaluation, Training
 from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
@@ -277,7 +277,7 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     iterations = max(2, min(iterations, *(int(there[place]) for place in places)))
     clock = Clock(run.evaluator, places, iterations, _waiter(device))
     inputs = _inputs(run.evaluator)
-    looks = _looks(there, look_schedules.due(evaluation.schedule, evaluation.every))
+    looks = _looks(there, evaluation_schedules.due(evaluation.schedule, evaluation.every))
     run.shorten(places, iterations, clock)
     clock.since = perf_counter()
     run.train()
@@ -291,7 +291,7 @@ def _iterations(stream: Stream, training: Training, share: int, fewest: int) -> 
     return training.epochs * np.array([split.count(len(experience)) for experience in stream])
 
 
-def _looks(iterations: Index, due: look_schedules.Due) -> Index:
+def _looks(iterations: Index, due: evaluation_schedules.Due) -> Index:
     """Looks after steps in each experience, (E,)."""
     before = np.cumsum(iterations) - iterations
     counted = zip(before.tolist(), iterations.tolist(), strict=True)

@@ -20,8 +20,7 @@ from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.data.roots import offline
 from clbench.running.cell_locks import Shared
-from clbench.running.executors import Elsewhere, Event, Notified, Options, execute, ignore
-from clbench.running.executors.worker import Trained
+from clbench.running.executors import Elsewhere, Event, Notified, Options, Trained, execute, ignore
 from clbench.running.plan import Cell, rows
 
 FINISHED = ("done", "skipped", "diverged")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from clbench.benchmark import look_schedules
+from clbench.benchmark import evaluation_schedules
 from clbench.models.output import Output
 from clbench.training.batch import Batch
 from clbench.training.objective import task_loss
@@ -35,11 +35,13 @@ class Probe:
 
     Args:
         when: Optimiser steps between probes, from the first, at least 1; or a schedule, see
-            ``clbench.benchmark.look_schedules.probing``, whose iterations since a switch are those that learn.
+            ``clbench.benchmark.evaluation_schedules.probing``, whose iterations since a switch are those that learn.
     """
 
     def __init__(self, when: int | str | Mapping[str, Any]) -> None:
-        self._due = (lambda step, _: (step - 1) % when == 0) if isinstance(when, int) else look_schedules.due(when, 0)
+        self._due = (
+            (lambda step, _: (step - 1) % when == 0) if isinstance(when, int) else evaluation_schedules.due(when, 0)
+        )
         self._running, self._since = -1, 0
         self.steps: list[int] = []
         self.rows: list[Tensor] = []  # (6,) each

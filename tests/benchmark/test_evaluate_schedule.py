@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import ready, same_trace, train_until, trained
 
-from clbench.benchmark import look_schedules
+from clbench.benchmark import evaluation_schedules
 from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.metrics import gap_depth, wf
@@ -32,7 +32,7 @@ def step_looks(trace):
     ],
 )
 def test_dense_looks_follow_the_growth_factor_after_the_first_steps(settings, expected):
-    due = look_schedules.due({"dense": settings}, 1)
+    due = evaluation_schedules.due({"dense": settings}, 1)
     assert [since for since in range(1, 41) if due(1000 + since, since)] == expected
     assert [since for since in (28, 4, 5, 9, 1) if due(since, since)] == [s for s in (28, 4, 5, 9, 1) if s in expected]
 
@@ -44,7 +44,7 @@ def test_the_other_schedules_read_the_clock_of_the_stream():
         ("ends", 3, []),
         ({"at": [7, 2, 7]}, 3, [2, 7]),
     ):
-        due = look_schedules.due(written, period)
+        due = evaluation_schedules.due(written, period)
         assert [step for step in range(1, 10) if due(step, 1)] == expected
 
 
@@ -64,7 +64,7 @@ def test_the_other_schedules_read_the_clock_of_the_stream():
 )
 def test_a_schedule_that_does_not_exist_is_refused_in_one_sentence(written, message):
     with pytest.raises(Refused, match=message) as caught:
-        look_schedules.canonical(written)
+        evaluation_schedules.canonical(written)
     assert "\n" not in str(caught.value)
 
 

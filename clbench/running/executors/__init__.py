@@ -5,17 +5,17 @@ What happens to cells is told as :class:`Started`, :class:`Progress`, :class:`Re
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clbench.core.record import Record
+from clbench.core.registry import Registry
 from clbench.core.store import Keep
 from clbench.running.executors.limits import Limits
-from clbench.running.executors.process_guard import children, ends_if_copied, left_behind, one_process, started
+from clbench.running.executors.process_guard import one_process
 from clbench.running.plan import Cell
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Options:
         limits: What a cell may use; only a worker can be held to it.
         isolated: Whether one job runs in a worker too, so that a cell that ends its process, hangs or takes too much
             costs itself alone; in this process it can be followed in a debugger.
+        executor: The name of the executor; ``None`` for the one that fits ``isolated``, ``limits`` and the jobs.
     """
 
     data_dir: str | None = None
@@ -47,6 +48,7 @@ class Options:
     partial: Path | None = None
     limits: Limits = field(default_factory=Limits)
     isolated: bool = False
+    executor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ class Notified:
     """Something small went wrong in a worker; see :mod:`clbench.core.notices`."""
 
     sentence: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The record of a cell that has more to save: it is on disk before that begins."""
+
+    record: Record
 
 
 @dataclass(frozen=True)
@@ -118,53 +127,60 @@ def ignore(event: Event) -> None:
     """The watcher that nobody needs."""
 
 
-WAIT_SECONDS = 0.5
-"""How often it is looked whether other commands have come to an end with their cells."""
+class Executor(Protocol):
+    """Run the cells of a queue, each to its record.
+
+    Args:
+        queue: The cells; one that is taken has to be run. Where none can be taken now and the queue is waiting, other
+            commands run its cells, and it is asked again a moment later.
+        options: What all cells share.
+        jobs: Cells at a time, at least 1.
+        emit: Called with every event: :class:`Started`, then :class:`Progress` and :class:`Notified` as they occur,
+            :class:`Trained` before more than the record of a cell is saved, and the :class:`Record` at its end.
+    """
+
+    def __call__(self, queue: Queue, options: Options, jobs: int, emit: Emit) -> None: ...
+
+
+EXECUTORS = Registry(
+    "executor",
+    "clbench.executors",
+    {
+        "in-process": (
+            "clbench.running.executors.in_process:run_in_process",
+            "one cell after another in the calling process, where a debugger can follow them",
+        ),
+        "workers": (
+            "clbench.running.executors.pool:run_in_workers",
+            "worker processes on this machine, with limits of time and memory for each cell",
+        ),
+    },
+)
+"""Executors by name, each an :class:`Executor`."""
+
+
+def executor_name(options: Options, jobs: int) -> str:
+    """Return the executor that runs so many cells at a time: the one that was asked for, else ``in-process`` for a
+    single job that is neither isolated nor limited, else ``workers``."""
+    if options.executor is not None:
+        return options.executor
+    return "workers" if jobs > 1 or options.isolated or options.limits.given else "in-process"
 
 
 def execute(cells: Sequence[Cell] | Queue, options: Options, *, jobs: int, emit: Emit) -> None:
-    """Run cells; with one job in this process unless it is to be isolated or limited, else in that many workers.
+    """Run cells by the executor that :func:`executor_name` chooses.
 
     Args:
         cells: What to run.
         options: What they share.
         jobs: Number of cells at a time, at least 1.
-        emit: Told what happens, in whatever order it happens; each cell ends with its record. Where a cell saves more
-            than its record, :class:`clbench.running.executors.worker.Trained` tells it before that begins.
+        emit: Called with every event, in whatever order events occur; each cell ends with its record.
+
+    Raises:
+        Refused: There is no such executor, or it cannot do what is asked.
     """
     queue = Listed(cells) if isinstance(cells, Sequence) else cells
-    if jobs > 1 or options.isolated or options.limits.given:
-        from clbench.running.executors.pool import run_in_workers
-
-        run_in_workers(queue, options, jobs, emit)
-        return
-    while (cell := queue.take()) is not None or queue.waiting:
-        if cell is None:
-            sleep(WAIT_SECONDS)
-            continue
-        emit(Started(cell))
-        emit(_run_guarded(cell, options, emit))
-
-
-def _run_guarded(cell: Cell, options: Options, emit: Emit) -> Record:
-    """A cell in this process: its copies end, and so does what it has started."""
-    from clbench.running.executors.worker import Trained
-
-    owner, told = os.getpid(), ticker(cell, emit)
-    before = children()
-
-    def tick(step: int, fraction: float) -> None:
-        ends_if_copied(owner)
-        told(step, fraction)
-
-    def trained(record: Record) -> None:
-        ends_if_copied(owner)
-        emit(Trained(record))
-
-    record = run_here(cell, options, tick, trained)
-    if started():
-        left_behind(before)
-    return record
+    EXECUTORS.get(executor_name(options, jobs))(queue, options, jobs, emit)
 
 
 def ticker(cell: Cell, send: Callable[[Progress], Any]) -> Callable[[int, float], None]:

@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from clbench.core.record import Record
-from clbench.running.executors import Emit, Options, Queue, Started
+from clbench.running.executors import Emit, Options, Queue, Started, Trained
 from clbench.running.executors.limits import (
     MOST_PROCESSES,
     SHARE,
@@ -24,7 +24,7 @@ from clbench.running.executors.limits import (
     resident,
     size_text,
 )  # fmt: skip
-from clbench.running.executors.worker import STOPPED, Answer, Begun, Trained
+from clbench.running.executors.worker import STOPPED, Answer, Begun
 from clbench.running.plan import Cell
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class _Worker:
 
 
 def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> None:
-    """Run cells in that many workers; arguments as those of :func:`clbench.running.executors.execute`."""
+    """Run cells in that many workers; arguments as those of :class:`clbench.running.executors.Executor`."""
     import cloudpickle
 
     pool = _Pool(cloudpickle.dumps(options), options, emit)

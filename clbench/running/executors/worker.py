@@ -15,7 +15,7 @@ from typing import Any
 
 from clbench.core.notices import Notice
 from clbench.core.record import Record
-from clbench.running.executors import Notified, Options, run_here, ticker
+from clbench.running.executors import Notified, Options, Trained, run_here, ticker
 from clbench.running.executors.limits import descendants, end
 from clbench.running.executors.process_guard import ends_if_copied, left_behind
 from clbench.running.plan import Cell
@@ -24,13 +24,6 @@ from clbench.running.plan import Cell
 @dataclass(frozen=True)
 class Begun:
     """A worker has all it needs, and begins its cell: from here on its time counts."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The record of a cell that has more to save: it is on disk before that begins."""
-
-    record: Record
 
 
 @dataclass(frozen=True)

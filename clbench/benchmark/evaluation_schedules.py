@@ -2,31 +2,47 @@
 
 A schedule decides by the clocks of the run alone: iterations done in the stream, and iterations since the running
 experience began. The second may count from boundaries that are hidden from training: looking changes nothing there.
+Other packages add schedules by the entry point ``clbench.evaluation_schedules``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
-from clbench.core.errors import Refused, did_you_mean
+from clbench.benchmark.schedule_notation import Written, load, split, with_source
+from clbench.core.errors import Refused
 from clbench.core.parameters import Count, validate
+from clbench.core.registry import Registry
 
 Due = Callable[[int, int], bool]
 """From iterations done in the stream, and in the running experience (both from 1), to whether to look."""
 
-NAMES = ("every", "dense", "ends", "at")
+
+class EvaluationSchedule(Protocol):
+    """Return the function that decides after which iterations to look. Keyword-only parameters are the settings of the
+    schedule.
+
+    A run that is resumed asks a new function, so the answer depends on its two arguments alone.
+    """
+
+    def __call__(self, **settings: Any) -> Due: ...
 
 
-def every(period: int) -> Due:
-    """At the multiples of ``period`` in the stream; never where it is 0."""
+def every(period: int, /) -> Due:
+    """Look at the multiples of ``period`` in the stream, which is ``evaluation.every``; never where it is 0."""
     return lambda step, _since: period > 0 and step % period == 0
 
 
+def ends() -> Due:
+    """Look at the ends of experiences only."""
+    return lambda _step, _since: False
+
+
 def dense(*, steps: Count = 20, growth: Annotated[float, Field(gt=1)] = 1.1) -> Due:
-    """Every iteration right after a switch, where accuracy falls, and ever more seldom later.
+    """Look at every iteration right after a switch, where accuracy falls, and ever more seldom later.
 
     A minimum that lies between two looks is missed, the more so the later it comes: iteration s of an experience is
     at most ``(growth - 1) * s`` iterations away from the look before it.
@@ -49,31 +65,46 @@ def dense(*, steps: Count = 20, growth: Annotated[float, Field(gt=1)] = 1.1) -> 
     return due
 
 
-def at(steps: list[int]) -> Due:
-    """At the iterations given, counted from 1 in the whole stream."""
+def at(steps: list[int], /) -> Due:
+    """Look at given iterations, counted from 1 in the whole stream; written ``{at: [1, 10, 100]}``."""
     chosen = frozenset(steps)
     return lambda step, _since: step in chosen
 
 
-def canonical(written: str | Mapping[str, Any]) -> str | dict[str, Any]:
-    """A schedule with every setting written out.
+EVALUATION_SCHEDULES = Registry(
+    "evaluation schedule",
+    "clbench.evaluation_schedules",
+    {
+        "every": ("clbench.benchmark.evaluation_schedules:every", "after every so many steps: evaluation.every"),
+        "ends": ("clbench.benchmark.evaluation_schedules:ends", "at the ends of experiences only"),
+        "dense": ("clbench.benchmark.evaluation_schedules:dense", "after every step behind a switch, then ever fewer"),
+        "at": ("clbench.benchmark.evaluation_schedules:at", "after the given steps: {at: [1, 10, 100]}"),
+    },
+)
+"""Evaluation schedules by name, each an :class:`EvaluationSchedule`; ``every`` and ``at`` take a value in its place."""
+
+
+def canonical(written: Written) -> str | dict[str, Any]:
+    """Return a schedule with every setting written out.
 
     Args:
-        written: ``every``, ``ends``, ``dense``, ``{dense: {steps: .., growth: ..}}`` or ``{at: [..]}``.
+        written: ``every``, ``ends``, ``dense``, ``{dense: {steps: .., growth: ..}}``, ``{at: [..]}``, or another name
+            with or without settings.
 
     Raises:
         Refused: An unknown name or setting, a wrong type, or not exactly one name.
     """
-    named = {written: None} if isinstance(written, str) else dict(written)
-    if len(named) != 1:
+    read = split(written)
+    if read is None:
         raise Refused(f"evaluation.schedule {written!r} has to be one name, like ends, or {{at: [1, 10, 100]}}")
-    ((name, given),) = named.items()
-    if name not in NAMES:
-        raise Refused(f"there is no schedule of looks {name!r}; {did_you_mean(str(name), NAMES)}")
-    if name == "dense":
-        return {"dense": validate(dense, given or {}, where="evaluation.schedule 'dense'")}
+    name, given = read
+    if name not in EVALUATION_SCHEDULES:
+        raise Refused(f"there is no schedule of looks {name!r}; {EVALUATION_SCHEDULES.hint(name)}")
     if name == "at":
         return {"at": _iterations(given)}
+    if name not in ("every", "ends"):
+        filled = validate(EVALUATION_SCHEDULES.get(name), given or {}, where=f"evaluation.schedule {name!r}")
+        return with_source(EVALUATION_SCHEDULES, name, filled, written)
     if given:
         hint = "; its period is evaluation.every" if name == "every" else ""
         raise Refused(f"evaluation.schedule {name!r} takes no settings, and got {given!r}{hint}")
@@ -107,18 +138,19 @@ def probing(written: Any) -> int | dict[str, Any]:
     )
 
 
-def due(written: str | Mapping[str, Any], period: int) -> Due:
-    """The function behind a schedule.
+def due(written: Written, period: int) -> Due:
+    """Return the function behind a schedule.
 
     Args:
         written: As for :func:`canonical`.
         period: Of the schedule ``every``; the others do not read it.
 
     Raises:
-        Refused: As :func:`canonical`.
+        Refused: As :func:`canonical`, or the schedule stands in a cell that was planned with other code.
     """
-    schedule = canonical(written)
-    if isinstance(schedule, str):
-        return every(period if schedule == "every" else 0)
-    ((name, settings),) = schedule.items()
-    return dense(**settings) if name == "dense" else at(settings)
+    read = split(canonical(written))
+    assert read is not None
+    name, given = read
+    if name == "every":
+        return every(period)
+    return at(given) if name == "at" else load(EVALUATION_SCHEDULES, name, written)(**(given or {}))

@@ -1,0 +1,58 @@
+"""How a benchmark file writes a schedule: its name alone, or ``{name: {setting: value}}``.
+
+In a cell every setting is written out, and the code of a schedule that does not come with clbench is identified beside
+it: ``{name: {setting: value}, source: checksum}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clbench.core.errors import Refused
+from clbench.core.registry import Registry
+
+Written = str | Mapping[str, Any]
+"""A schedule as a benchmark file or a cell holds it."""
+
+SOURCE = "source"
+"""The key that identifies the code of a schedule."""
+
+
+def split(written: Written) -> tuple[str, Any] | None:
+    """Return the name of a schedule and what is written behind it, or ``None`` where there is not exactly one name.
+
+    Args:
+        written: The schedule; nothing (``None``) stands behind a name that is written alone.
+    """
+    named = {written: None} if isinstance(written, str) else {k: v for k, v in written.items() if k != SOURCE}
+    return next(((str(name), given) for name, given in named.items()), None) if len(named) == 1 else None
+
+
+def with_source(registry: Registry, name: str, given: Any, written: Written) -> dict[str, Any]:
+    """Return a schedule in canonical form, with what identifies its code where it does not come with clbench.
+
+    Args:
+        registry: The schedules of its kind.
+        name: Its name; a file in it becomes an absolute path.
+        given: What stands behind the name, checked and filled.
+        written: The schedule as it was read; where it stands in a cell, what identifies its code stays as it is.
+    """
+    source = registry.source(name) if isinstance(written, str) else written.get(SOURCE) or registry.source(name)
+    filled = {registry.located(name): given}
+    return {**filled, SOURCE: source} if source else filled
+
+
+def load(registry: Registry, name: str, written: Written) -> Any:
+    """Return the schedule of a name, as a cell holds it.
+
+    Raises:
+        Refused: The cell was planned with other code.
+    """
+    planned = "" if isinstance(written, str) else written.get(SOURCE, "")
+    if planned and planned != registry.source(name):
+        raise Refused(
+            f"the code of the {registry.kind} {name!r} is not the code that this cell was planned with; put the old "
+            "code back, or run the command again"
+        )
+    return registry.get(name)

@@ -1,0 +1,53 @@
+"""Cells in this very process, one after another, where a debugger can follow them."""
+
+from __future__ import annotations
+
+import os
+from time import sleep
+
+from clbench.core.errors import Refused
+from clbench.core.record import Record
+from clbench.running.executors import Emit, Options, Queue, Started, Trained, run_here, ticker
+from clbench.running.executors.process_guard import children, ends_if_copied, left_behind, started
+from clbench.running.plan import Cell
+
+WAIT_SECONDS = 0.5
+"""How often it is looked whether other commands have come to an end with their cells."""
+
+
+def run_in_process(queue: Queue, options: Options, jobs: int, emit: Emit) -> None:
+    """Run cells in this process; arguments as those of :class:`clbench.running.executors.Executor`.
+
+    Raises:
+        Refused: More than one job, or limits, to which only another process can be held.
+    """
+    if jobs > 1 or options.limits.given:
+        raise Refused(
+            "the executor in-process runs one cell at a time and without limits; leave jobs and limits out, or use "
+            "the executor workers"
+        )
+    while (cell := queue.take()) is not None or queue.waiting:
+        if cell is None:
+            sleep(WAIT_SECONDS)
+            continue
+        emit(Started(cell))
+        emit(_run_guarded(cell, options, emit))
+
+
+def _run_guarded(cell: Cell, options: Options, emit: Emit) -> Record:
+    """A cell in this process: its copies end, and so does what it has started."""
+    owner, told = os.getpid(), ticker(cell, emit)
+    before = children()
+
+    def tick(step: int, fraction: float) -> None:
+        ends_if_copied(owner)
+        told(step, fraction)
+
+    def trained(record: Record) -> None:
+        ends_if_copied(owner)
+        emit(Trained(record))
+
+    record = run_here(cell, options, tick, trained)
+    if started():
+        left_behind(before)
+    return record
