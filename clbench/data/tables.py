@@ -109,7 +109,7 @@ def splits(
         x, y = rows(frame, label, where)
         first, second = split_off_test(x, label_array(y, len(x), f"{where}: column {label!r}"), test=test, where=where)
         return first, second
-    words = frame[told].astype(str).str.strip().str.lower()
+    words = _words(frame, told)
     known = words.isin((*TRAIN, *TEST))
     if not known.all():
         raise Refused(f"{where}: column {told!r} has {words[~known].iloc[0]!r}; it says train or test for every row")
@@ -148,7 +148,12 @@ def _tidy(frame: Any, where: str) -> Any:
 
 
 def _tells(frame: Any, column: str) -> bool:
-    return column in frame.columns and bool(frame[column].astype(str).str.lower().isin((*TRAIN, *TEST)).all())
+    return column in frame.columns and bool(_words(frame, column).isin((*TRAIN, *TEST)).all())
+
+
+def _words(frame: Any, column: str) -> Any:
+    """Return the values of a column as words in small letters, without spaces around them."""
+    return frame[column].astype(str).str.strip().str.lower()
 
 
 def label_column(frame: Any, label: str | None, where: str) -> str:
