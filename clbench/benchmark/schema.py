@@ -50,8 +50,8 @@ class Training(Section):
             samples.
         optimizer_state: Whether momentum and moments are ``kept`` over visible boundaries or ``reset`` there.
         clip_norm: Largest Euclidean norm of the gradient; longer gradients are scaled down. ``None`` for no limit.
-        lr_schedule: A name in ``clbench.benchmark.lr_schedules.LR_SCHEDULES``, or ``{name: {setting: value}}``. A schedule
-            depends on experiences, so their boundaries must be visible.
+        lr_schedule: A name in ``clbench.benchmark.lr_schedules.LR_SCHEDULES``, or ``{name: {setting: value}}``. A
+            schedule depends on experiences, so their boundaries must be visible.
     """
 
     options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule"})

@@ -35,8 +35,9 @@ from clbench.strategies.chain import Chain, check, unmet
 from clbench.strategies.part import Part
 from clbench.strategies.strategy import Declarations
 from clbench.training.device_rows import Resident
+from clbench.training.experience_passes import Cursor
 from clbench.training.learner import Learner
-from clbench.training.loop import Cursor, train
+from clbench.training.loop import train
 from clbench.training.memory import Memory
 from clbench.training.optimizers import optimizer
 from clbench.training.passes import BatchSplit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from clbench.benchmark.lr_schedules import Rate
 from clbench.core.record import Kind
-from clbench.core.types import Stream
+from clbench.core.types import Experience, Stream
 from clbench.training.batch import Batch
+from clbench.training.experience_passes import Cursor, Passes
 from clbench.training.learner import ExperienceView, Learner, Output
 from clbench.training.passes import BatchSplit
 
@@ -41,30 +42,6 @@ class Looks(Protocol):
     """What the loop calls of an evaluator."""
 
     def look(self, learner: Learner, kind: Kind, experience: int, step: int) -> None: ...
-
-
-@dataclass
-class Cursor:
-    """Where a run stands; with a snapshot of learner and parts, enough to go on bit for bit.
-
-    Attributes:
-        experience: The running experience.
-        begun: Whether its begin hooks have run.
-        epoch: The running pass over its rows.
-        start: Rows of ``order`` already learned in this pass; ``order`` is ``None`` before a pass begins.
-        step: Steps of the stream done.
-        made: Steps of the running experience done.
-        merged: (5, n) rows of memory that are learned among the running experience's own.
-    """
-
-    experience: int = 0
-    begun: bool = False
-    epoch: int = 0
-    start: int = 0
-    step: int = 0
-    made: int = 0
-    order: Tensor | None = field(default=None, repr=False)
-    merged: Tensor | None = field(default=None, repr=False)
 
 
 def train(
@@ -99,79 +76,70 @@ def train(
     Raises:
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
     """
-    at = cursor or Cursor()
-    split, memory = BatchSplit(learner.batch_size, drop_last, learner.fewest), learner.memory
+    at, memory = cursor or Cursor(), learner.memory
+    passes = Passes(epochs, iterations, BatchSplit(learner.batch_size, drop_last, learner.fewest))
     learner.hooks = hooks
-    begins = at.step == 0 and not at.begun
-    if begins:  # a run that goes on has the modes of its snapshot
-        learner.model.train()
-    for attach in hooks.attach:
-        attach(learner)
-    if begins:
-        looks.look(learner, Kind.START, -1, 0)
+    begin_run(learner, hooks, looks, at)
     for number in range(at.experience, len(stream)):
         experience = stream[number]
         shown = learner.enter(experience)
         if not at.begun:
             looks.look(learner, Kind.SWITCH, number, at.step)
-        if experience.boundary and not at.begun:
-            if reset_optimizer:
-                learner.reset_optimizer()
-            for begin in hooks.begin_experience:
-                begin(learner, shown)
-            for merge in hooks.merge:
-                at.merged = _joined(at.merged, merge(learner, shown))
+            if experience.boundary:
+                begin_experience(learner, hooks, shown, at, reset_optimizer=reset_optimizer)
         at.experience, at.begun = number, True
-        own = len(shown)
-        index = shown.index if at.merged is None else torch.cat([shown.index, at.merged], dim=1)  # (5, N + merged)
-        per_pass = split.count(index.shape[1])
-        while at.epoch < epochs if iterations is None else at.made < iterations:
-            epoch = at.epoch
-            if at.order is None:
-                at.order = learner.order(index.shape[1], shuffled=experience.shuffled)
-                for rearrange in hooks.order if experience.boundary else ():
-                    at.order = _inside(rearrange(learner, shown, epoch, at.order), index.shape[1])
-            spans = [span for span in split.spans(len(at.order)) if span[0] >= at.start]
-            if iterations is not None:
-                if not spans and not at.start:
-                    break  # there is nothing to learn, however often
-                spans = spans[: iterations - at.made]
-            arriving = learner.arriving(at.order, spans)
-            for start, stop in spans:
-                if start in arriving:
-                    learner.meet(arriving[start], at.step)
-                positions = at.order[start:stop]
-                if at.merged is None:
-                    batch = learner.batch(index[:, positions], first_pass=epoch == 0)
-                else:
-                    batch = learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
-                    batch.merge(index[:, positions[positions >= own]])
-                if iterations is None:
-                    done = (epoch * per_pass + start // split.size + 1) / (epochs * per_pass)
-                else:
-                    done = (at.made + 1) / iterations
-                if rate is not None:
-                    learner.scale_lr(rate(number, done, len(stream)))
-                step(learner, hooks, batch, at.step + 1)
-                if memory.size:
-                    memory.admit(batch)
-                at.start, at.step, at.made = stop, at.step + 1, at.made + 1
-                looks.look(learner, Kind.STEP, number, at.step)
-                if tick:
-                    tick(at, (number + min(done, 1.0)) / len(stream))
-            at.epoch, at.order, at.start = epoch + 1, None, 0
+        for batch, stop, done in passes.batches(learner, shown, at, partial(order, learner, hooks, experience, shown)):
+            if rate is not None:
+                learner.scale_lr(rate(number, done, len(stream)))
+            step(learner, hooks, batch, at.step + 1)
+            if memory.size:
+                memory.admit(batch)
+            at.advance(stop)
+            looks.look(learner, Kind.STEP, number, at.step)
+            if tick:
+                tick(at, (number + min(done, 1.0)) / len(stream))
         learner.check_losses()
         if experience.boundary:
-            if memory.admit_when == "end":
-                memory.admit_shuffled(shown.index)
-            for end in hooks.end_experience:
-                end(learner, shown)
+            end_experience(learner, hooks, shown)
         looks.look(learner, Kind.END, number, at.step)
-        at.begun, at.epoch, at.made, at.order, at.start, at.merged = False, 0, 0, None, 0, None
+        at.leave_experience()
     for finish in hooks.end_stream:
         finish(learner)
     if hooks.end_stream:
         looks.look(learner, Kind.END, len(stream) - 1, at.step)
+
+
+def begin_run(learner: Learner, hooks: Hooks, looks: Looks, at: Cursor) -> None:
+    """Attach the parts and, where the run is not resumed, look at the untrained model."""
+    begins = at.step == 0 and not at.begun
+    if begins:  # a run that is resumed has the modes of its snapshot
+        learner.model.train()
+    for attach in hooks.attach:
+        attach(learner)
+    if begins:
+        looks.look(learner, Kind.START, -1, 0)
+
+
+def begin_experience(
+    learner: Learner, hooks: Hooks, shown: ExperienceView, at: Cursor, *, reset_optimizer: bool
+) -> None:
+    """Begin an experience whose boundary is visible: hooks first, then the rows of memory that are merged into it."""
+    if reset_optimizer:
+        learner.reset_optimizer()
+    for begin in hooks.begin_experience:
+        begin(learner, shown)
+    for merge in hooks.merge:
+        at.merged = _joined(at.merged, merge(learner, shown))
+
+
+def order(
+    learner: Learner, hooks: Hooks, experience: Experience, shown: ExperienceView, rows: int, epoch: int
+) -> Tensor:
+    """Return the order of so many rows in a pass: random or the stream's, then as the parts have it."""
+    positions = learner.order(rows, shuffled=experience.shuffled)
+    for rearrange in hooks.order if experience.boundary else ():
+        positions = _inside(rearrange(learner, shown, epoch, positions), rows)
+    return positions
 
 
 def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
@@ -208,6 +176,14 @@ def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
     for act in hooks.after_step:
         act(learner, batch)
     _count(learner, batch)
+
+
+def end_experience(learner: Learner, hooks: Hooks, shown: ExperienceView) -> None:
+    """End an experience whose boundary is visible: its rows go to memory, where they go at the end, then hooks."""
+    if learner.memory.admit_when == "end":
+        learner.memory.admit_shuffled(shown.index)
+    for end in hooks.end_experience:
+        end(learner, shown)
 
 
 def _store(learner: Learner, hooks: Hooks, batch: Batch, output: Output) -> None:

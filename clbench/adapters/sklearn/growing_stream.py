@@ -21,8 +21,9 @@ from clbench.strategies.chain import Chain, unmet
 from clbench.strategies.strategy import Strategy
 from clbench.training.batch import ROW
 from clbench.training.device_rows import Resident
+from clbench.training.experience_passes import Cursor
 from clbench.training.learner import Diverged, Learner
-from clbench.training.loop import Cursor, train
+from clbench.training.loop import train
 from clbench.training.memory import Memory
 from clbench.training.optimizers import optimizer
 from clbench.training.passes import BatchSplit

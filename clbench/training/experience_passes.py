@@ -1,0 +1,110 @@
+"""The passes over the rows of an experience, batch after batch, from wherever a run stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from clbench.training.batch import Batch
+from clbench.training.learner import ExperienceView, Learner
+from clbench.training.passes import BatchSplit
+
+
+@dataclass
+class Cursor:
+    """Where a run stands; with a snapshot of learner and parts, enough to resume it bit for bit.
+
+    Attributes:
+        experience: The running experience.
+        begun: Whether its begin hooks have run.
+        epoch: The running pass over its rows.
+        start: Rows of ``order`` already learned in this pass; ``order`` is ``None`` before a pass begins.
+        step: Steps of the stream done.
+        made: Steps of the running experience done.
+        merged: (5, n) rows of memory that are learned among the running experience's own.
+    """
+
+    experience: int = 0
+    begun: bool = False
+    epoch: int = 0
+    start: int = 0
+    step: int = 0
+    made: int = 0
+    order: Tensor | None = field(default=None, repr=False)
+    merged: Tensor | None = field(default=None, repr=False)
+
+    def advance(self, stop: int) -> None:
+        """Count a step that has learned the rows of the pass up to ``stop``."""
+        self.start, self.step, self.made = stop, self.step + 1, self.made + 1
+
+    def leave_experience(self) -> None:
+        """Forget the running experience, whose end has been dealt with."""
+        self.begun, self.epoch, self.made, self.order, self.start, self.merged = False, 0, 0, None, 0, None
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How long each experience is learned, and in which batches.
+
+    Args:
+        epochs: Passes over an experience.
+        iterations: Steps on an experience, in place of ``epochs``; passes are repeated until they are done.
+        split: The batches of a pass.
+    """
+
+    epochs: int
+    iterations: int | None
+    split: BatchSplit
+
+    def batches(
+        self, learner: Learner, shown: ExperienceView, at: Cursor, arrange: Callable[[int, int], Tensor]
+    ) -> Iterator[tuple[Batch, int, float]]:
+        """Generate the batches of an experience that are still to be learned.
+
+        The caller advances the cursor after each step; a pass that was interrupted continues behind its last step.
+
+        Args:
+            learner: What learns; classes are counted as seen when the batch that brings them is made.
+            shown: The rows of the experience.
+            at: Where the run stands.
+            arrange: From the number of rows N, merged ones included, and the pass to the order of its rows (any
+                length,), each in [0, N).
+
+        Yields:
+            A batch; the place in the order of its pass where it ends; and the fraction of the experience's steps that
+            are done when it is learned, which exceeds 1 where a part makes passes longer.
+        """
+        own, merged = len(shown), at.merged
+        index = shown.index if merged is None else torch.cat([shown.index, merged], dim=1)  # (5, N)
+        per_pass = self.split.count(index.shape[1])
+        while at.epoch < self.epochs if self.iterations is None else at.made < self.iterations:
+            epoch = at.epoch
+            if at.order is None:
+                at.order = arrange(index.shape[1], epoch)
+            order, spans = at.order, self._spans_left(at, len(at.order))
+            if self.iterations is not None and not spans and not at.start:
+                break  # there is nothing to learn, however often
+            arriving = learner.arriving(order, spans)
+            for start, stop in spans:
+                if start in arriving:
+                    learner.meet(arriving[start], at.step)
+                positions = order[start:stop]
+                if merged is None:
+                    batch = learner.batch(index[:, positions], first_pass=epoch == 0)
+                else:
+                    batch = learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
+                    batch.merge(index[:, positions[positions >= own]])
+                if self.iterations is None:
+                    done = (epoch * per_pass + start // self.split.size + 1) / (self.epochs * per_pass)
+                else:
+                    done = (at.made + 1) / self.iterations
+                yield batch, stop, done
+            at.epoch, at.order, at.start = epoch + 1, None, 0
+
+    def _spans_left(self, at: Cursor, rows: int) -> list[tuple[int, int]]:
+        """(start, stop) of the batches of a pass that are still to be learned, no more than there are steps left."""
+        spans = [span for span in self.split.spans(rows) if span[0] >= at.start]
+        return spans if self.iterations is None else spans[: self.iterations - at.made]
