@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench import families
 from clbench.benchmark.schema import Assignment
 from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
@@ -15,7 +16,7 @@ from clbench.core.types import Dataset, Stream
 from clbench.running.executors import EXECUTORS, Event, Options, executor_name, ignore
 from clbench.running.executors.limits import limits
 from clbench.running.matrix import Outcome, finished, outdated, run_matrix
-from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
+from clbench.running.plan import Cell, Plan, check_batches, given_stream, make_stream, refuse_replaced
 from clbench.running.plan import plan as make_plan
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def execute_plan(
             check_batches(plan.cells, data_dir=_text(data_dir), dataset=own)
         else:
             stream = given_stream(given.stream, first.seed)
+        _check_classes(keep, plan.cells, stream)
         if given is not None and given.model is not None:
             _check_model(
                 given.model, stream, first.seed, alone=jobs in (1, "1") and executor_name(options, 1) == "in-process"
@@ -191,6 +193,20 @@ def keeping(out: Path | None, save_model: bool | str, save_predictions: bool) ->
     if out is None:
         raise Refused("save_model and save_predictions need out: the folder in which models and predictions lie")
     return Keep(out, model=bool(save_model), ends=save_model == "ends", predictions=save_predictions)
+
+
+def _check_classes(keep: Keep | None, cells: Sequence[Cell], stream: Stream) -> None:
+    """Refuse what goes with classes where outputs are none."""
+    if families.of(stream.dataset).has_classes:
+        return
+    evaluation = cells[0].config["evaluation"]
+    asked = [f"evaluation.{name}" for name in ("masked", "classes") if evaluation.get(name)]
+    asked += ["save_predictions (--save-predictions)"] * (keep is not None and keep.predictions)
+    if asked:
+        raise Refused(
+            f"{asked[0]} goes with classes, and data set {stream.dataset.name!r} is of the family {stream.family!r}; "
+            "leave it out"
+        )
 
 
 def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:

@@ -31,7 +31,8 @@ def stream(
     settings = dict(benchmark.stream)
     dataset = settings.pop("dataset", None)
     if own is not None:
-        dataset = {**(dataset if isinstance(dataset, Mapping) else {}), **own}
+        settled = {k: v for k, v in dataset.items() if k != "family"} if isinstance(dataset, Mapping) else {}
+        dataset = {**settled, **own}
     dataset = {"name": dataset} if isinstance(dataset, str | list) else dataset
     if isinstance(dataset, Mapping) and isinstance(dataset.get("name"), list):
         dataset = {**dataset, "name": "+".join(map(str, dataset["name"]))}
@@ -44,11 +45,14 @@ def stream(
         if own is None:
             data.check_name(name)
         options = {k: v for k, v in dataset.items() if k not in (*IDENTITY, "features")}
-        filled = {"name": name, **data.canonical(options)}
+        family = data.family_of(name, options)
+        filled = {"name": name, **data.canonical({k: v for k, v in options.items() if k != "family"})}
         if own is not None:
             filled = {**own, **_unlike_defaults(filled)}
         if dataset.get("features") is not None:  # only if set, so that older cells keep their keys
             filled["features"] = frozen_features.canonical(dataset["features"])
+        if family != "classification":  # older cells name no family
+            filled["family"] = family
         if own is None and data.source(name):
             filled["source"] = data.source(name)
         if own is None and (contents := data.contents_of(name, data_dir)):
@@ -56,6 +60,7 @@ def stream(
     except Refused as error:
         raise source.refuse(error, "stream", "dataset") from None
     try:
+        settings = scenarios.for_family(settings, filled.get("family", "classification"))
         return {**scenarios.canonical(settings), "dataset": filled}
     except Refused as error:
         raise source.refuse(error, "stream") from None
@@ -86,7 +91,8 @@ def _unlike_defaults(filled: Mapping[str, Any]) -> dict[str, Any]:
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Return the identity of a data set that the program hands over, as :func:`plan` takes it."""
     statistics = {"mean": list(dataset.mean), "std": list(dataset.std)} if dataset.mean or dataset.std else {}
-    return {"name": f"given:{dataset.name}", "checksum": dataset.checksum, **statistics}
+    family = {"family": dataset.family} if dataset.family != "classification" else {}
+    return {"name": f"given:{dataset.name}", "checksum": dataset.checksum, **statistics, **family}
 
 
 def model(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def outcome_text(record: Record) -> str:
     from clbench.metrics import compute
 
     acc = compute(record.trace, ["acc"])["acc"]
-    shown = [f"ACC {100 * acc.value:.1f} %"] if acc.defined else []
+    measure = record.trace.measure
+    shown = [f"{measure.short} {measure.text(acc.value, fewer=1)}"] if acc.defined else []
     seconds = record.cost.get("train_seconds", 0.0) + record.cost.get("evaluation_seconds", 0.0)
     return ", ".join([name, *shown, f"{seconds:.1f} s"])
 

@@ -136,8 +136,13 @@ def _metrics(record: Record) -> dict[str, str]:
         return {"none": "nothing was observed"}
     shown = {}
     for name, value in compute(record.trace).items():
-        metric = get(name)
-        number = f"{100 * value.value:.2f} %" if metric.unit == "fraction" else f"{value.value:.4g} {metric.unit}"
+        metric, measure = get(name).under(record.trace.measure), record.trace.measure
+        told = metric.shown(value.value, measure)
+        if metric.unit == "fraction" or (metric.unit in ("score", "change") and measure.unit == "%"):
+            number = f"{told:.2f} %"
+        else:
+            unit = {"score": measure.unit, "change": measure.unit, "number": ""}.get(metric.unit, metric.unit)
+            number = f"{told:.4g} {unit}".rstrip()
         shown[metric.title] = number if value.defined else f"undefined: {value.reason}"
     return shown
 
@@ -218,7 +223,7 @@ def _show_metric(console: Console, name: str, summary: str) -> None:
     from clbench.metrics import get
 
     metric = get(name)
-    unit = "" if metric.unit == "fraction" else f" {metric.unit}"
+    unit = "" if metric.unit in ("fraction", "score", "change", "number") else f" {metric.unit}"
     lines = {
         "title": metric.title,
         "what": summary or "-",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Record
 from clbench.core.types import content_hash
 
@@ -13,6 +14,11 @@ from clbench.core.types import content_hash
 def is_finished(record: Record) -> bool:
     """Return whether a record has a result. Metrics are computed only from such records."""
     return record.status == "done" and record.trace is not None
+
+
+def measure_of(records: Iterable[Record]) -> Measure:
+    """What the scores of some records of one benchmark are: accuracy where none is finished."""
+    return next((record.trace.measure for record in records if record.trace is not None), ACCURACY)
 
 
 def distinct(records: Iterable[Record]) -> list[Record]:

@@ -47,15 +47,22 @@ class Measure:
         """Return the number that people read for a score, without its unit."""
         return -self.factor * score if self.lower_is_better else self.factor * score
 
-    def text(self, score: float, decimals: int | None = None) -> str:
-        """Print a score with its unit: ``83.2 %``.
+    def number(self, score: float, *, fewer: int = 0) -> str:
+        """Print a score without its unit: ``83.17``.
 
         Args:
             score: The score.
-            decimals: Decimals; those of the measure by default.
+            fewer: Decimals that are left out, where room is short.
         """
-        number = f"{self.shown(score):.{self.decimals if decimals is None else decimals}f}"
-        return f"{number} {self.unit}" if self.unit else number
+        return f"{self.shown(score):.{max(0, self.decimals - fewer)}f}"
+
+    def text(self, score: float, *, fewer: int = 0) -> str:
+        """Print a score with its unit: ``83.17 %``; arguments as in :meth:`number`."""
+        return f"{self.number(score, fewer=fewer)} {self.unit}".rstrip()
+
+    def change(self, change: float, *, fewer: int = 0) -> str:
+        """Print a change of scores, or its half-width, without unit; arguments as in :meth:`number`."""
+        return f"{self.factor * change:.{max(0, self.decimals - fewer)}f}"
 
 
 ACCURACY = Measure(

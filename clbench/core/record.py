@@ -5,7 +5,6 @@ Letters in shape comments: T tasks, E experiences, K evaluations, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
@@ -113,7 +112,8 @@ class Trace:
         predictions: The predictions of all evaluation samples at the ends of experiences, if they were kept.
         measure: The measure of the scores, such as accuracy.
         spread: (K, T) standard deviation of the scores of samples; (0, 0) if each score is 0 or 1.
-        further: Other means over the samples of each task, (K, T) by name, that the family of tasks records.
+        further: (K, T) structured array, a field for each other mean over the samples of a task that the family of
+            tasks records; (0, 0) if there is none.
     """
 
     step: Index
@@ -137,7 +137,7 @@ class Trace:
     predictions: Predictions | None = None
     measure: Measure = ACCURACY
     spread: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
-    further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    further: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape
@@ -153,6 +153,7 @@ class Trace:
             "masked": (looks, tasks),
             "competing": (looks, tasks),
             "spread": (looks, tasks),
+            "further": (looks, tasks),
             "class_score": (looks, *self.class_score.shape[1:]),
             "population": (tasks,),
             "units": (tasks, *self.units.shape[1:]),
@@ -166,10 +167,10 @@ class Trace:
 
     def at(self, looks: Mask | Index) -> Trace:
         """Return the trace of some evaluations, given as (K,) bool or as (n,) ascending positions."""
-        columns = ("step", "kind", "experience", "score", "seconds", "masked", "class_score", "competing", "spread")
-        further = {name: held[looks] for name, held in self.further.items()}
+        always = ("step", "kind", "experience", "score", "seconds")
+        columns = (*always, "masked", "class_score", "competing", "spread", "further")
         chosen = {name: held[looks] for name in columns if (held := getattr(self, name)).size}
-        return replace(self, **chosen, further=further)
+        return replace(self, **chosen)
 
     @property
     def n_tasks(self) -> int:

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from clbench.core.errors import Refused
+from clbench.core.measure import ACCURACY, Measure
 from clbench.core.notices import notice
 from clbench.core.record import Predictions, Record, Trace
 from clbench.core.types import content_hash
@@ -105,6 +106,7 @@ def save(record: Record, directory: Path) -> Path:
         arrays: dict[str, Any] = {name: np.asarray(getattr(record.trace, name)) for name in TRACE_FIELDS}
         extra = {name: getattr(record.trace, name) for name in OPTIONAL_FIELDS}
         arrays |= {name: array for name, array in extra.items() if array.size}
+        arrays |= _of_measure(record.trace)
         np.savez_compressed(buffer, **arrays)
         write(directory / "traces" / f"{record.key}.npz", buffer.getvalue())
         sums["trace"] = _sum(buffer.getvalue())
@@ -113,6 +115,16 @@ def save(record: Record, directory: Path) -> Path:
     sums["record"] = _sum_of(json.loads(held.model_dump_json()))
     write(path, held.model_copy(update={"sums": sums}).model_dump_json(indent=1).encode())
     return path
+
+
+def _of_measure(trace: Trace) -> dict[str, Any]:
+    """Return the field of a file for the measure of a trace, unless that is accuracy."""
+    return {} if trace.measure == ACCURACY else {MEASURE: np.array(json.dumps(asdict(trace.measure)))}
+
+
+def _measure(written: str) -> Measure:
+    fields = json.loads(written)
+    return Measure(**{**fields, "columns": tuple(fields["columns"])})
 
 
 def _encodable(thing: Any) -> Any:
@@ -125,8 +137,22 @@ def _encodable(thing: Any) -> Any:
 
 
 TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
-OPTIONAL_FIELDS = ("population", "masked", "class_score", "probe_step", "probe", "units", "competing", "met", "counted")
+OPTIONAL_FIELDS = (
+    "population",
+    "masked",
+    "class_score",
+    "probe_step",
+    "probe",
+    "units",
+    "competing",
+    "met",
+    "counted",
+    "spread",
+    "further",
+)
 """Fields of a trace that a file holds only if something was recorded; older files have none of them."""
+MEASURE = "measure"
+"""The field of a file for the measure of scores that are not accuracies."""
 
 
 def _sum(content: bytes) -> str:
@@ -237,7 +263,8 @@ def _load_trace(path: Path, written: str) -> Trace:
         with np.load(io.BytesIO(held)) as arrays:  # given a path, np.load leaves a damaged file open
             fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
             fields |= {name: arrays[name] for name in OPTIONAL_FIELDS if name in arrays}
-        return Trace(**{**fields, "every": int(fields["every"])})
+            measure = _measure(str(arrays[MEASURE])) if MEASURE in arrays else ACCURACY
+        return Trace(**{**fields, "every": int(fields["every"])}, measure=measure)
     except (
         OSError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, TypeError, EOFError,
     ) as error:  # fmt: skip

@@ -80,6 +80,10 @@ class Dataset:
         origins: The ranges of the joined data sets, if there are several.
         family: Name of the family of tasks, see ``clbench.families``.
         target_names: Names of the target's columns, in families without classes.
+        target_mean: Mean of each column over the training samples, if the family scales targets by it.
+        target_std: Standard deviation of each column over the training samples, likewise.
+        tokens: Whether inputs are whole numbers that stand for something, such as words. They reach the model as
+            integers, without scaling. Otherwise they are values and reach it as float32.
     """
 
     name: str
@@ -93,6 +97,9 @@ class Dataset:
     origins: tuple[Origin, ...] = ()
     family: str = "classification"
     target_names: tuple[str, ...] = ()
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
+    tokens: bool = False
 
     @property
     def n_classes(self) -> int:

@@ -20,13 +20,14 @@ from clbench.data.dataset_registry import DATASETS, check_name, parts, resolve, 
 from clbench.data.joined import join, located
 from clbench.data.pixel_values import Layout
 from clbench.data.roots import data_root
-from clbench.data.splits import prepare
+from clbench.data.splits import Normalize, prepare
 
 __all__ = [
     "DATASETS",
     "canonical",
     "check_name",
     "contents_of",
+    "family_of",
     "finish",
     "from_arrays",
     "join",
@@ -36,9 +37,9 @@ __all__ = [
     "source",
 ]
 
-READING = ("size", "scale", "layout", "background")
+READING = ("size", "scale", "layout", "background", "family")
 """Settings with which rows are read, before anything is held out."""
-LATER = frozenset({"scale", "layout", "background"})
+LATER = frozenset({"scale", "layout", "background", "family"})
 """Settings that stand in a cell only where they differ from their default, so that older cells keep their keys."""
 
 Scale = Annotated[float, Field(gt=0)]
@@ -49,7 +50,7 @@ def load(
     name: str,
     data_dir: str | PathLike[str] | None = None,
     *,
-    normalize: Literal["none", "mean-std"] = "none",
+    normalize: Normalize = "none",
     validation: float = 0.0,
     train_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
@@ -57,6 +58,7 @@ def load(
     scale: Scale | None = None,
     layout: Layout | None = None,
     background: Background | None = None,
+    family: Literal["classification", "regression"] | None = None,
 ) -> Dataset:
     """Load a data set by name; the keyword parameters are the settings of a benchmark file's ``dataset`` mapping.
 
@@ -66,7 +68,8 @@ def load(
             absolute; or several of them with ``+`` between, which are joined in that order (see :func:`join`). A path
             with ``+`` may stand in quotes.
         data_dir: Where data sets lie and are downloaded to; else ``CLBENCH_DATA``, else the user's cache folder.
-        normalize: ``mean-std`` stores the per-channel statistics of the remaining training rows in the result.
+        normalize: ``mean-std`` stores the per-channel statistics of the remaining training rows in the result;
+            ``columns`` those of each feature of vectors.
         validation: Fraction of the training rows held out, stratified, the same for every seed; in [0, 1).
         train_rows: Size of a fixed stratified subset of what remains; all where ``None``.
         evaluate_on: What becomes ``Dataset.test``: the test split or the rows held out.
@@ -75,6 +78,7 @@ def load(
         layout: ``NHWC`` where channels come last, ``NCHW`` where they come first; told from the shape by default.
         background: What shows through transparent pixels of images: ``black`` (the default), ``white``, ``grey`` or
             ``#rrggbb``.
+        family: ``regression`` where the labels of a file are numbers to be predicted, (N,) or (N, columns).
 
     Returns:
         The data set, its arrays memory-mapped where they come from the cache.
@@ -83,7 +87,7 @@ def load(
         Refused: Unknown name, missing or damaged files, unusable contents, or impossible settings.
     """
     return finish(
-        read(name, data_dir, size=size, scale=scale, layout=layout, background=background),
+        read(name, data_dir, size=size, scale=scale, layout=layout, background=background, family=family),
         name,
         normalize=normalize,
         validation=validation,
@@ -113,9 +117,21 @@ def read(name: str, data_dir: str | PathLike[str] | None = None, **settings: Any
     root = data_root(data_dir)
     check_name(name, root)
     given = {key: value for key, value in settings.items() if value is not None}
+    if given.get("family") == dataset_registry.family(name):
+        del given["family"]  # as it is anyway
     names = parts(name, root)
     loaded = [resolve(part)(root, **given) for part in names]
     return loaded[0] if len(loaded) == 1 else join(loaded, names=names)
+
+
+def family_of(name: str, options: Mapping[str, Any]) -> str:
+    """The family of a data set, told without reading it: by its settings, or by its source.
+
+    Args:
+        name: As in :func:`load`.
+        options: Settings of it.
+    """
+    return str(options.get("family") or dataset_registry.family(name))
 
 
 def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:
@@ -133,7 +149,7 @@ def finish(
     whole: Dataset,
     name: str,
     *,
-    normalize: Literal["none", "mean-std"] = "none",
+    normalize: Normalize = "none",
     validation: float = 0.0,
     train_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Rows
 from clbench.data import pixel_values
-from clbench.data.labels import encode, label_array
+from clbench.data.labels import as_array, encode, label_array
+from clbench.data.number_targets import REGRESSION, labelled, number_array
 from clbench.data.pixel_values import Layout
 
 
@@ -24,6 +28,9 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     scale: float | None = None,
     layout: Layout | None = None,
+    family: str | None = None,
+    target_names: Sequence[str] | None = None,
+    tokens: bool = False,
 ) -> Dataset:
     """Make a data set of a user's own arrays (numpy, torch, or anything ``numpy.asarray`` takes).
 
@@ -40,6 +47,11 @@ def from_arrays(
         scale: What values are divided by to lie in [0, 1], such as 255; where it is at most 1, the factor itself. By
             default 255 for 8-bit values, also those held as floats, and 1 for masks of 0 and 1 and other floats.
         layout: ``NHWC`` where channels come last, ``NCHW`` where they come first; by default told from the shape.
+        family: ``regression`` where ``y_train`` and ``y_test`` are numbers to be predicted, (N,) or (N, columns); by
+            default they are labels of classes.
+        target_names: With ``regression``: a name for each column.
+        tokens: Whether ``x_train`` and ``x_test`` are whole numbers that name something, such as words: rows (N, L) of
+            them reach the model as int64. By default they are values, and reach it as float32.
 
     Raises:
         Refused: Empty or mismatched arrays, non-finite values, values or axes that can be read in several ways, or
@@ -47,7 +59,18 @@ def from_arrays(
     """
     train, test = (x_train, y_train), (x_test, y_test)
     where = f"data set {name!r}"
-    return assemble(name, train, test, where=where, class_names=class_names, scale=scale, layout=layout)
+    return assemble(
+        name,
+        train,
+        test,
+        where=where,
+        class_names=class_names,
+        scale=scale,
+        layout=layout,
+        family=family,
+        target_names=target_names,
+        tokens=tokens,
+    )
 
 
 def assemble(
@@ -59,20 +82,55 @@ def assemble(
     class_names: Sequence[str] | None = None,
     scale: float | None = None,
     layout: Layout | None = None,
+    family: str | None = None,
+    target_names: Sequence[str] | None = None,
+    tokens: bool = False,
 ) -> Dataset:
     """As :func:`from_arrays`; ``where`` is how messages call the origin, such as a file's path."""
-    x_train, x_test, factor = pixel_values.read(train[0], test[0], where=where, scale=scale, layout=layout)
+    if family not in (None, "classification", REGRESSION):
+        raise Refused(
+            f"{where}: family = {family!r} is not known here; choose classification (class labels) or {REGRESSION} "
+            "(numbers to be predicted)",
+            "family",
+        )
+    if tokens:
+        x_train, x_test, factor = *(token_rows(x, where) for x in (train[0], test[0])), 1.0
+    else:
+        x_train, x_test, factor = pixel_values.read(train[0], test[0], where=where, scale=scale, layout=layout)
+    if family == REGRESSION:
+        target = (
+            number_array(train[1], len(x_train), f"{where}: y_train"),
+            number_array(test[1], len(x_test), f"{where}: y_test"),
+        )
+        made = labelled((x_train, x_test), target, name=name, where=where, scale=factor, target_names=target_names)
+        return replace(made, checksum=checksum(made.train, made.test, factor), tokens=tokens)
     raw_train = label_array(train[1], len(x_train), f"{where}: y_train")
     raw_test = label_array(test[1], len(x_test), f"{where}: y_test")
     y_train, y_test, names = encode(raw_train, raw_test, class_names, where)
     rows = Rows(x_train, y_train), Rows(x_test, y_test)
-    return Dataset(name, *rows, class_names=names, scale=factor, checksum=checksum(*rows, factor))
+    return Dataset(name, *rows, class_names=names, scale=factor, checksum=checksum(*rows, factor), tokens=tokens)
+
+
+def token_rows(value: Any, where: str) -> NDArray[np.int64]:
+    """Rows (N, L) of whole numbers from 0 on, as int64.
+
+    Raises:
+        Refused: They are something else.
+    """
+    x = as_array(value, where)
+    if x.ndim != 2 or not x.size or x.dtype.kind not in "iu" or int(x.min()) < 0:
+        raise Refused(
+            f"{where} has inputs of shape {x.shape} and type {x.dtype}; tokens are whole numbers from 0 on in rows "
+            "(N, length); leave tokens out where these are values"
+        )
+    return np.ascontiguousarray(x, dtype=np.int64)
 
 
 def checksum(train: Rows, test: Rows, scale: float) -> str:
     """BLAKE2b over all arrays (type, shape, bytes) and the scale, 32 hex digits."""
     digest = hashlib.blake2b(repr(scale).encode(), digest_size=16)
-    for array in (train.x, train.y, test.x, test.y):
+    targets = [rows.target for rows in (train, test) if rows.target is not None]
+    for array in (train.x, train.y, test.x, test.y, *targets):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

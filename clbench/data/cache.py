@@ -14,6 +14,7 @@ import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ FULL_CHECK_BYTES = 1 << 30
 """Larger data sets are checked by size only: hashing would cost more than it saves."""
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+TARGETS = ("train_target", "test_target")
+NUMBERS = ("family", "target_names", "target_mean", "target_std")
+"""Fields of data sets whose targets are no labels; entries of others have neither these nor the arrays."""
 
 ATTEMPTS = 5
 
@@ -90,8 +94,20 @@ def _read(folder: Path) -> Dataset | None:
             np.asarray(np.load(folder / f"{array}.npy", mmap_mode="c", allow_pickle=False)) for array in ARRAYS
         )
         train, test = Rows(train_x, train_y), Rows(test_x, test_y)
+        numbers = {name: _field(meta[name]) for name in NUMBERS if name in meta}
+        if numbers:
+            train, test = (
+                replace(rows, target=np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)))
+                for rows, name in zip((train, test), TARGETS, strict=True)
+            )
         dataset = Dataset(
-            str(meta["name"]), train, test, tuple(meta["class_names"]), float(meta["scale"]), str(meta["checksum"])
+            str(meta["name"]),
+            train,
+            test,
+            tuple(meta["class_names"]),
+            float(meta["scale"]),
+            str(meta["checksum"]),
+            **numbers,
         )
         shapes = [list(array.shape) for array in (train_x, train_y, test_x, test_y)]
         whole = shapes == meta["shapes"]
@@ -100,6 +116,10 @@ def _read(folder: Path) -> Dataset | None:
     if whole and train_x.nbytes + test_x.nbytes < FULL_CHECK_BYTES:
         whole = checksum(train, test, dataset.scale) == dataset.checksum
     return dataset if whole else None
+
+
+def _field(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _publish(dataset: Dataset, folder: Path) -> Dataset:
@@ -121,6 +141,10 @@ def _publish(dataset: Dataset, folder: Path) -> Dataset:
             "checksum": dataset.checksum,
             "shapes": [array.shape for array in arrays],
         }
+        if dataset.train.target is not None and dataset.test.target is not None:
+            for name, array in zip(TARGETS, (dataset.train.target, dataset.test.target), strict=True):
+                np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            meta |= {name: getattr(dataset, name) for name in NUMBERS}
         (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         _move(temporary, folder)
     finally:

@@ -1,7 +1,8 @@
 """Which data sets there are, and from a name to the function that reads one. Imports nothing heavy.
 
-A source is a function ``(data_dir, *, size=None, scale=None, layout=None, background=None) -> Dataset``, without those
-settings that it does not know; ``DATASETS.add`` also takes a finished :class:`~clbench.core.types.Dataset`.
+A source is a function ``(data_dir, *, size=None, scale=None, layout=None, background=None, family=None) -> Dataset``,
+without those settings that it does not know; ``DATASETS.add`` also takes a finished
+:class:`~clbench.core.types.Dataset`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ DATASETS = Registry(
     "clbench.datasets",
     {
         "digits": ("clbench.data.digits:digits", "scikit-learn's digits: 1797 images 1x8x8, 10 classes, no download"),
+        "diabetes": (
+            "clbench.data.diabetes:diabetes",
+            "scikit-learn's diabetes: 442 patients, 10 numbers each, a number to predict; no download",
+        ),
         "mnist": (f"{_TV}:mnist", "MNIST: 70000 images 1x28x28, 10 classes"),
         "fashion_mnist": (f"{_TV}:fashion_mnist", "Fashion-MNIST: 70000 images 1x28x28, 10 classes"),
         "kmnist": (f"{_TV}:kmnist", "Kuzushiji-MNIST: 70000 images 1x28x28, 10 classes"),
@@ -133,6 +138,13 @@ def source(name: str) -> str:
     """What identifies the code of the plugins behind a name, for the hash of a cell; empty where there is none."""
     forms = [f"{form}:PATH" if colon else form for form, colon, _ in (part.partition(":") for part in parts(name))]
     return "+".join(filter(None, (DATASETS.source(form) for form in forms if not DATASETS.is_added(form))))
+
+
+def family(name: str) -> str:
+    """The family of tasks of a data set without settings, as its source declares it (an attribute ``family``)."""
+    if ":" in name or name not in DATASETS:
+        return "classification"
+    return str(getattr(DATASETS.get(name), "family", "classification"))
 
 
 CONTENTS = {

@@ -30,6 +30,11 @@ def join(datasets: Sequence[Dataset], *, names: Sequence[str] | None = None) -> 
         Refused: Fewer than two, two of the same name, or rows whose shapes cannot be made equal.
     """
     names = [dataset.name for dataset in datasets] if names is None else list(names)
+    others = [dataset.name for dataset in datasets if dataset.family != "classification"]
+    if others:
+        raise Refused(
+            f"data sets of classes can be joined, and {others[0]!r} holds numbers to be predicted; use it alone"
+        )
     if len(datasets) < 2 or len(set(names)) < len(names):
         raise Refused(f"a sequence joins at least two data sets with different names, not {names}")
     datasets = [replace(dataset, name=name) for dataset, name in zip(datasets, names, strict=True)]

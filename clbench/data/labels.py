@@ -102,7 +102,7 @@ def _whole(y: NDArray[Any], where: str) -> Index:
     if len(broken):
         raise Refused(
             f"{where} has labels such as {broken[0]:g}, which are not whole numbers; labels must be integers or "
-            "strings that name classes (numbers to be predicted are none)"
+            "strings that name classes; where these are numbers to be predicted, set family: regression"
         )
     return y.astype(np.int64)
 

@@ -21,21 +21,23 @@ from clbench.data.roots import locate
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def from_npz(path: str, data_dir: Path, *, scale: float | None = None, layout: Layout | None = None) -> Dataset:
+def from_npz(
+    path: str, data_dir: Path, *, scale: float | None = None, layout: Layout | None = None, family: str | None = None
+) -> Dataset:
     """Read an ``.npz`` file; what its arrays may look like is told in :func:`clbench.data.from_arrays`.
 
     Args:
         path: The file, absolute or relative to ``data_dir``.
         data_dir: Folder of data sets.
-        scale, layout: As there.
+        scale, layout, family: As there.
 
     Raises:
         Refused: A missing or damaged file, missing arrays, or unusable contents.
     """
     file = locate("npz", path, data_dir, folder=False)
-    read = partial(_decode, f"npz:{path}", file, scale=scale, layout=layout)
+    read = partial(_decode, f"npz:{path}", file, scale=scale, layout=layout, family=family)
     identity = file_contents.checksum([file])
-    return cached(f"npz-{file.stem}", [file], read, identity=identity, scale=scale, layout=layout)
+    return cached(f"npz-{file.stem}", [file], read, identity=identity, scale=scale, layout=layout, family=family)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
@@ -43,7 +45,7 @@ def contents_of(path: str, data_dir: Path) -> str:
     return file_contents.checksum([locate("npz", path, data_dir, folder=False)])
 
 
-def _decode(name: str, file: Path, *, scale: float | None, layout: Layout | None) -> Dataset:
+def _decode(name: str, file: Path, *, scale: float | None, layout: Layout | None, family: str | None) -> Dataset:
     try:
         with file.open("rb") as stream:  # numpy leaves a file that it opened itself open when it is no archive
             archive = np.load(stream, allow_pickle=False)
@@ -60,4 +62,6 @@ def _decode(name: str, file: Path, *, scale: float | None, layout: Layout | None
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise Refused(f"{file} cannot be read as .npz ({error}); save or download it again") from error
-    return assemble(name, (x_train, y_train), (x_test, y_test), where=str(file), scale=scale, layout=layout)
+    return assemble(
+        name, (x_train, y_train), (x_test, y_test), where=str(file), scale=scale, layout=layout, family=family
+    )

@@ -35,6 +35,7 @@ def from_parquet(
     size: int | None = None,
     scale: float | None = None,
     background: str | None = None,
+    family: str | None = None,
 ) -> Dataset:
     """Read a folder of parquet files with a column of encoded images and one of labels.
 
@@ -45,12 +46,13 @@ def from_parquet(
         size: Side in pixels to which images are resized.
         scale: As in :func:`clbench.data.from_arrays`.
         background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
+        family: ``regression`` where the labels are numbers to be predicted.
 
     Raises:
         Refused: Missing splits, damaged files, missing columns, unreadable images or labels out of range.
     """
     root = locate("parquet", path, data_dir, folder=True)
-    return read_parquet(f"parquet:{path}", root, size=size, scale=scale, background=background)
+    return read_parquet(f"parquet:{path}", root, size=size, scale=scale, background=background, family=family)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
@@ -78,6 +80,7 @@ def read_parquet(
     size: int | None = None,
     scale: float | None = None,
     background: str | None = None,
+    family: str | None = None,
 ) -> Dataset:
     """As :func:`from_parquet`, for a folder that is known to exist and a data set called ``name``."""
     train, test = _splits(root)
@@ -88,10 +91,10 @@ def read_parquet(
             check_range(y_train, len(names), str(train[0]))
             check_range(y_test, len(names), str(test[0]))
         splits = (x_train, y_train), (x_test, y_test)
-        return assemble(name, *splits, where=str(root), class_names=names, scale=scale, layout="NCHW")
+        return assemble(name, *splits, where=str(root), class_names=names, scale=scale, layout="NCHW", family=family)
 
     files = [*train, *test]
-    identity, how = file_contents.checksum(files, root), {"scale": scale, "background": background}
+    identity, how = file_contents.checksum(files, root), {"scale": scale, "background": background, "family": family}
     return cached(f"parquet-{root.name}", files, decode, size=size, identity=identity, **how)
 
 

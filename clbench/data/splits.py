@@ -12,7 +12,9 @@ from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Index, Mask, Rows
 from clbench.data.arrays import checksum
+from clbench.data.number_targets import statistics
 
+Normalize = Literal["none", "mean-std", "columns"]
 SPLIT_SEED = 0
 """Seed of every fixed split: held-out rows are part of a benchmark, the same for all its runs."""
 
@@ -20,7 +22,7 @@ SPLIT_SEED = 0
 def prepare(
     dataset: Dataset,
     *,
-    normalize: Literal["none", "mean-std"] = "none",
+    normalize: Normalize = "none",
     validation: float = 0.0,
     train_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
@@ -30,7 +32,8 @@ def prepare(
 
     Args:
         dataset: Whole training and test splits.
-        normalize: ``mean-std`` fills ``mean`` and ``std`` from the training rows that remain.
+        normalize: ``mean-std`` fills ``mean`` and ``std`` from the training rows that remain; ``columns`` does so for
+            each feature of vectors on its own.
         validation: Fraction of training rows to hold out, in [0, 1).
         train_rows: Size of the fixed stratified subset of the remaining rows, at least one per class.
         evaluate_on: ``validation`` puts the rows held out in the place of the test rows.
@@ -51,7 +54,7 @@ def prepare(
     if train_rows is not None:
         train = _subset(dataset, train, train_rows)
     changed = train is not dataset.train or test is not dataset.test
-    mean, std = channel_statistics(train.x, dataset.scale) if normalize == "mean-std" else ((), ())
+    mean, std = input_statistics(train.x, dataset, normalize)
     return replace(
         dataset,
         name=name or dataset.name,
@@ -59,8 +62,17 @@ def prepare(
         test=test,
         mean=mean,
         std=std,
+        **_target_statistics(dataset, train),
         checksum=checksum(train, test, dataset.scale) if changed else dataset.checksum,
     )
+
+
+def _target_statistics(dataset: Dataset, train: Rows) -> dict[str, Any]:
+    """Mean and standard deviation of the targets that remain, where the data set has such."""
+    if not dataset.target_mean or train.target is None:
+        return {}
+    mean, std = statistics(train.target)
+    return {"target_mean": mean, "target_std": std}
 
 
 def _hold_out(dataset: Dataset, fraction: float) -> Mask:
@@ -86,7 +98,8 @@ def _subset(dataset: Dataset, train: Rows, rows: int) -> Rows:
 
 def select(rows: Rows, mask: Mask) -> Rows:
     """The rows where ``mask`` (N,) is true, in their order."""
-    return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask])
+    target = None if rows.target is None else np.asarray(rows.target)[mask]
+    return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask], target)
 
 
 def stratified(y: Index, n: int, purpose: str) -> Mask:
@@ -111,7 +124,13 @@ def stratified(y: Index, n: int, purpose: str) -> Mask:
 
 
 def split_off_test(
-    x: NDArray[Any], y: NDArray[Any], purpose: str = "data/test", *, test: float = 0.2, where: str
+    x: NDArray[Any],
+    y: NDArray[Any],
+    purpose: str = "data/test",
+    *,
+    test: float = 0.2,
+    where: str,
+    groups: Index | None = None,
 ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Training and test rows of a set that comes without a split: a fixed stratified one, the same for every seed.
 
@@ -121,11 +140,12 @@ def split_off_test(
         purpose: Name of the draw.
         test: Fraction of test rows; at least one of each class.
         where: How messages call the set.
+        groups: (N,) what to stratify by in place of labels.
 
     Raises:
         Refused: A class has a single row, or there would be no training row of one.
     """
-    names, kinds = np.unique(y, return_inverse=True)
+    names, kinds = np.unique(y if groups is None else groups, return_inverse=True)
     counts = np.bincount(kinds)
     if counts.min() < 2:
         raise Refused(
@@ -151,6 +171,31 @@ def _allocate(counts: Index, n: int) -> Index:
     for _ in range(-left):  # what rare classes got beyond their share is taken from the largest
         places[places.argmax()] -= 1
     return places
+
+
+def input_statistics(
+    x: NDArray[Any], dataset: Dataset, normalize: Normalize
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of scaled inputs (N, ...), as ``normalize`` asks for them.
+
+    Raises:
+        Refused: Columns of rows that are no vectors, or statistics of tokens.
+    """
+    if normalize == "none":
+        return (), ()
+    if dataset.tokens:
+        raise Refused("dataset: normalize goes with values, and these inputs are tokens; leave it out", "normalize")
+    if normalize == "mean-std":
+        return channel_statistics(x, dataset.scale)
+    if x.ndim != 2:
+        raise Refused(
+            f"dataset: normalize = columns goes with rows that are vectors, and {dataset.name!r} has rows of shape "
+            f"{dataset.shape}; choose mean-std",
+            "normalize",
+        )
+    mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    std[std == 0] = 1 / dataset.scale
+    return tuple(float(m) for m in mean * dataset.scale), tuple(float(s) for s in std * dataset.scale)
 
 
 def channel_statistics(x: NDArray[Any], scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -16,6 +16,7 @@ from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
 from clbench.data.labels import label_array, some
+from clbench.data.number_targets import REGRESSION, number_array, strata
 from clbench.data.parquet import LABELS
 from clbench.data.roots import locate
 from clbench.data.splits import split_off_test
@@ -29,7 +30,7 @@ OPTIONS = ("label", "split", "test")
 Split = tuple[NDArray[Any], NDArray[Any]]
 
 
-def from_csv(path: str, data_dir: Path, *, scale: float | None = None) -> Dataset:
+def from_csv(path: str, data_dir: Path, *, scale: float | None = None, family: str | None = None) -> Dataset:
     """Read a CSV file with a header: a column of labels, and numbers in all others.
 
     Args:
@@ -38,7 +39,8 @@ def from_csv(path: str, data_dir: Path, *, scale: float | None = None) -> Datase
             of the rows that become test rows where there is none (stratified, the same for every seed; 0.2), with
             ``&`` between them.
         data_dir: Folder of data sets.
-        scale: As in :func:`clbench.data.from_arrays`.
+        scale, family: As in :func:`clbench.data.from_arrays`. With ``regression``, ``label`` may name several columns
+            with commas between them.
 
     Raises:
         Refused: A missing or damaged file, unknown columns, or columns that do not hold numbers.
@@ -46,9 +48,9 @@ def from_csv(path: str, data_dir: Path, *, scale: float | None = None) -> Datase
     plain, _, query = path.partition("?")
     options = _options(query, path)
     file = locate("csv", plain, data_dir, folder=False)
-    decode = partial(_decode, f"csv:{path}", file, options, scale)
+    decode = partial(_decode, f"csv:{path}", file, options, scale, family)
     identity = json.dumps([file_contents.checksum([file]), options], sort_keys=True)
-    return cached(f"csv-{file.stem}", [file], decode, identity=identity, scale=scale)
+    return cached(f"csv-{file.stem}", [file], decode, identity=identity, scale=scale, family=family)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
@@ -73,7 +75,7 @@ def _options(query: str, path: str) -> dict[str, Any]:
     return options
 
 
-def _decode(name: str, file: Path, options: dict[str, Any], scale: float | None) -> Dataset:
+def _decode(name: str, file: Path, options: dict[str, Any], scale: float | None, family: str | None) -> Dataset:
     import pandas as pd
 
     try:
@@ -81,12 +83,19 @@ def _decode(name: str, file: Path, options: dict[str, Any], scale: float | None)
     except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own errors are among the second
         first = (str(error).splitlines() or [""])[0]
         raise Refused(f"{file} cannot be read as CSV ({first}); save it again with a header and commas") from error
-    train, test = splits(frame, where=str(file), **options)
-    return assemble(name, train, test, where=str(file), scale=scale)
+    train, test = splits(frame, where=str(file), family=family, **options)
+    names = target_columns(options.get("label")) if family == REGRESSION else None
+    return assemble(name, train, test, where=str(file), scale=scale, family=family, target_names=names)
 
 
 def splits(
-    frame: Any, *, where: str, label: str | None = None, split: str | None = None, test: float = 0.2
+    frame: Any,
+    *,
+    where: str,
+    label: str | None = None,
+    split: str | None = None,
+    test: float = 0.2,
+    family: str | None = None,
 ) -> tuple[Split, Split]:
     """Training and test rows of one frame: as its column ``split`` says, else cut by a fixed draw.
 
@@ -96,18 +105,24 @@ def splits(
         label: The column of labels; one of the usual names by default.
         split: The column that says ``train`` or ``test``; one of that name by default.
         test: Fraction of test rows where there is no such column.
+        family: ``regression`` where the labels are numbers to be predicted, of one column or several.
 
     Raises:
         Refused: Unknown columns, or columns that do not hold numbers.
     """
     frame = _tidy(frame, where)
-    label = label_column(frame, label, where)
+    columns = label_columns(frame, label, where, family)
     if split is not None and split not in frame.columns:
         raise Refused(f"{where} has no column {split!r}; {did_you_mean(split, map(str, frame.columns))}")
-    told = "split" if split is None and _tells(frame, "split") and label != "split" else split
+    told = "split" if split is None and _tells(frame, "split") and columns != ["split"] else split
     if told is None:
-        x, y = rows(frame, label, where)
-        first, second = split_off_test(x, label_array(y, len(x), f"{where}: column {label!r}"), test=test, where=where)
+        x, y = rows(frame, columns, where)
+        told = f"{where}: column {', '.join(columns)!r}"
+        if family == REGRESSION:
+            target = number_array(y, len(x), told)
+            first, second = split_off_test(x, target, test=test, where=where, groups=strata(target))
+        else:
+            first, second = split_off_test(x, label_array(y, len(x), told), test=test, where=where)
         return first, second
     words = _words(frame, told)
     known = words.isin((*TRAIN, *TEST))
@@ -117,16 +132,19 @@ def splits(
     for part, what in zip(parts, ("train", "test"), strict=True):
         if not len(part):
             raise Refused(f"{where}: column {told!r} says {what} for no row; mark some")
-    return rows(parts[0], label, where), rows(parts[1], label, where)
+    return rows(parts[0], columns, where), rows(parts[1], columns, where)
 
 
-def pair(train: Any, test: Any, *, where: str, label: str | None = None) -> tuple[Split, Split]:
+def pair(
+    train: Any, test: Any, *, where: str, label: str | None = None, family: str | None = None
+) -> tuple[Split, Split]:
     """Training and test rows of two frames with the same columns, in whatever order.
 
     Args:
         train, test: Of pandas.
         where: How messages call them.
         label: The column of labels; one of the usual names by default.
+        family: As in :func:`splits`.
 
     Raises:
         Refused: Unknown or different columns, or columns that do not hold numbers.
@@ -135,8 +153,8 @@ def pair(train: Any, test: Any, *, where: str, label: str | None = None) -> tupl
     differing = set(train.columns) ^ set(test.columns)
     if differing:
         raise Refused(f"{where}: only one of both frames has the columns {some(sorted(differing))}; give both the same")
-    label = label_column(train, label, where)
-    return rows(train, label, where), rows(test[list(train.columns)], label, where)
+    columns = label_columns(train, label, where, family)
+    return rows(train, columns, where), rows(test[list(train.columns)], columns, where)
 
 
 def _tidy(frame: Any, where: str) -> Any:
@@ -172,9 +190,22 @@ def label_column(frame: Any, label: str | None, where: str) -> str:
     return found[0]
 
 
-def rows(frame: Any, label: str, where: str) -> Split:
-    """Numbers (N, F) of all columns but one, and that column's labels (N,)."""
-    return numbers(frame.drop(columns=[label]), where), frame[label].to_numpy()
+def target_columns(label: str | None) -> list[str] | None:
+    """The columns that ``label`` names, with commas between them."""
+    return None if label is None else [column.strip() for column in label.split(",")]
+
+
+def label_columns(frame: Any, label: str | None, where: str, family: str | None) -> list[str]:
+    """The columns of labels: one, or in regression as many as ``label`` names."""
+    if family != REGRESSION or label is None or label in frame.columns:
+        return [label_column(frame, label, where)]
+    return [label_column(frame, column, where) for column in target_columns(label) or ()]
+
+
+def rows(frame: Any, label: list[str], where: str) -> Split:
+    """Numbers (N, F) of all other columns, and the labels (N,) of one column or (N, D) of several."""
+    held = frame[label] if len(label) > 1 else frame[label[0]]
+    return numbers(frame.drop(columns=label), where), held.to_numpy()
 
 
 def numbers(frame: Any, where: str) -> NDArray[Any]:

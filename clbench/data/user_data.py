@@ -17,6 +17,7 @@ from clbench.core.errors import Refused
 from clbench.core.types import Dataset
 from clbench.data import from_arrays, load, tables
 from clbench.data.labels import as_array, label_array
+from clbench.data.number_targets import REGRESSION, number_array, strata
 from clbench.data.pixel_values import Layout
 from clbench.data.splits import split_off_test
 
@@ -39,6 +40,7 @@ def given(
     data_dir: str | PathLike[str] | None = None,
     scale: float | None = None,
     layout: Layout | None = None,
+    family: str | None = None,
 ) -> Dataset:
     """The data set that a program hands over, in any of the forms of :data:`TAKES`.
 
@@ -47,7 +49,7 @@ def given(
             ``(train, test, "species")``.
         name: How records call it, where it has no name of its own.
         data_dir: Where data sets with names lie.
-        scale, layout: As in :func:`clbench.data.from_arrays`; not of those that are finished or have a name.
+        scale, layout, family: As in :func:`clbench.data.from_arrays`; not of those that are finished or have a name.
 
     Raises:
         Refused: Something else, or contents that cannot be used, with the cure.
@@ -61,7 +63,9 @@ def given(
         from clbench.data.huggingface import from_splits
 
         return from_splits(thing, name, scale=scale)
-    train, test = _halves(thing)
+    train, test = _halves(thing, family)
+    if family == REGRESSION:
+        return from_arrays(name, *train[:2], *test[:2], scale=scale, layout=layout, family=family)
     names = train[2] if test[2] is None or train[2] == test[2] else None
     y = as_array(train[1], f"{WHERE}: y_train")
     fits = names is not None and y.dtype.kind in "iu" and y.size and y.min() >= 0 and y.max() < len(names)
@@ -86,12 +90,12 @@ def source_name(thing: Any) -> str | None:
     return f"{form}:'{thing.absolute()}'" if "+" in str(thing) else f"{form}:{thing.absolute()}"
 
 
-def _halves(thing: Any) -> tuple[Split, Split]:
+def _halves(thing: Any, family: str | None = None) -> tuple[Split, Split]:
     """Training and test rows."""
     if isinstance(thing, Mapping) and not _is_bunch(thing):
         return _of_mapping(thing)
     if _is_split(thing):
-        return _split_off_test(thing)
+        return _split_off_test(thing, family=family)
     if not isinstance(thing, tuple | list) or len(thing) not in (2, 3, 4):
         raise _unknown(thing)
     if len(thing) == 4:
@@ -100,15 +104,15 @@ def _halves(thing: Any) -> tuple[Split, Split]:
     if label is not None and not all(map(_is_frame, parts)):
         raise Refused(f"{WHERE}: the label column {label!r} goes with pandas frames; this is {_kind(thing)}")
     if len(parts) == 1:
-        return _split_off_test(parts[0], label)
+        return _split_off_test(parts[0], label, family)
     if len(parts) == 2 and all(_is_split(part) for part in parts) and not _is_x_and_y(*parts):
         if all(map(_is_frame, parts)):
-            first, second = tables.pair(*map(_pandas, parts), where=WHERE, label=label)
+            first, second = tables.pair(*map(_pandas, parts), where=WHERE, label=label, family=family)
             return (*first, None), (*second, None)
         train, test = map(_split, parts)
         return train, test
     if len(parts) == 2 and not any(_is_split(part, arrays=False) or isinstance(part, Mapping) for part in parts):
-        return _split_off_test((parts[0], parts[1]))
+        return _split_off_test((parts[0], parts[1]), family=family)
     raise _unknown(thing)
 
 
@@ -134,13 +138,17 @@ def _of_mapping(thing: Mapping[str, Any]) -> tuple[Split, Split]:
     return (*train, None), (*_plain(known[f"x_{test}"], known[f"y_{test}"]), None)
 
 
-def _split_off_test(thing: Any, label: str | None = None) -> tuple[Split, Split]:
+def _split_off_test(thing: Any, label: str | None = None, family: str | None = None) -> tuple[Split, Split]:
     """Training and test rows of what comes without a split, or tells it in a column."""
     if _is_frame(thing):
-        train, test = tables.splits(_pandas(thing), where=WHERE, label=label)
+        train, test = tables.splits(_pandas(thing), where=WHERE, label=label, family=family)
         return (*train, None), (*test, None)
     x, y, names = _split(thing)
     x = as_array(x, f"{WHERE}: x")
+    if family == REGRESSION:
+        target = number_array(y, len(x), f"{WHERE}: y")
+        train, test = split_off_test(x, target, where=WHERE, groups=strata(target))
+        return (*train, names), (*test, names)
     y = label_array(y, len(x), f"{WHERE}: y")
     train, test = split_off_test(x, y, where=WHERE)
     return (*train, names), (*test, names)

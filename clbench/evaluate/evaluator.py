@@ -306,9 +306,15 @@ class Evaluator(Panels):
         variance = self._scores(self._squares, rows) - np.square(score)
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
-    def _means(self, rows: Index) -> dict[str, np.ndarray]:
-        names = self._further[0] if self._further else ()
-        return {name: self._scores([sums[name] for sums in self._further], rows) for name in names}
+    def _means(self, rows: Index) -> np.ndarray:
+        """(K, T), a field for each further quantity of the family; (0, 0) if there is none."""
+        names = list(self._further[0]) if self._further else []
+        if not names:
+            return np.zeros((0, 0))
+        made = np.zeros((len(self._looks), len(rows)), dtype=[(name, np.float64) for name in names])
+        for name in names:
+            made[name] = self._scores([sums[name] for sums in self._further], rows)
+        return made
 
     def _table(self, values: list[Any], elsewhere: float) -> np.ndarray:
         """(K, T) from the values of the tasks of each look."""

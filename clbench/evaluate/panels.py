@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.core.rng import Generator
 from clbench.core.types import Index, Mask, Stream
@@ -87,11 +88,17 @@ class Panels:
         self._masked, self._classes, self._dtype = masked, classes, dtype
         self._test = Resident(stream.dataset.test, stream.dataset, transform=stream.transform, device=device)
         self.family = self._test.family
+        if not self.family.has_classes and (masked or classes):
+            what = "masked" if masked else "classes"
+            raise Refused(
+                f"evaluation.{what} goes with classes, and this stream is of the family {self.family.name!r}; leave it "
+                "out"
+            )
         generator = Generator(seed, "evaluation")
         self._rows = [self._draw(task.id, rows_per_task, generator) for task in stream.tasks]
         self._order: list[int] = []
         self._views: Index = np.zeros(0, dtype=np.int64)
-        self._task_classes = np.zeros((len(stream.tasks), stream.n_outputs), dtype=bool)
+        self._task_classes = np.full((len(stream.tasks), stream.n_outputs), not self.family.has_classes)
         self._units = np.zeros(self._task_classes.shape, dtype=np.int8)
         self._competes = np.zeros(self._task_classes.shape, dtype=bool)  # at the last look at each task
         self._panel: Panel | None = None
@@ -238,7 +245,7 @@ class Panels:
     def _classes_of_tasks(self, views: Index) -> Mask:
         """(T, C) the units of all labels that a task has under its view, looked at or not; all without classes."""
         if not self.family.has_classes:
-            return np.ones_like(self._task_classes)
+            return self._task_classes
         own = np.zeros_like(self._task_classes)
         for task, view in zip(self._stream.tasks, views, strict=True):
             own[task.id, self._stream.labels(self._stream.dataset.test, task.rows, int(view))] = True

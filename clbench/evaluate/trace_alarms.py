@@ -26,7 +26,10 @@ def of_trace(stream: Stream, trace: Trace) -> list[str]:
 
 
 def _below_chance(stream: Stream, trace: Trace) -> list[str]:
-    """Whether the final accuracy is lower than that of guessing among the classes that compete."""
+    """Whether the final accuracy is lower than that of guessing among the classes that compete; of other scores with a
+    chance level, whether tasks were below it as soon as they had been learned."""
+    if trace.measure.chance != "classes":
+        return _below_level(trace)
     ends = np.flatnonzero(trace.kind == Kind.END)
     if not len(ends):
         return []
@@ -40,6 +43,26 @@ def _below_chance(stream: Stream, trace: Trace) -> list[str]:
     if mean < chance - DEVIATIONS * math.sqrt(chance * (1 - chance) / rows):
         return [f"the final accuracy is {100 * mean:.1f} %, below the {100 * chance:.1f} % of guessing"]
     return []
+
+
+def _below_level(trace: Trace) -> list[str]:
+    """Whether the mean score of tasks at the ends of the experiences that hold them is below chance."""
+    measure, ends = trace.measure, np.flatnonzero(trace.kind == Kind.END)
+    if not isinstance(measure.chance, float) or not len(ends):
+        return []
+    shown = trace.present[trace.experience[ends]] & np.isfinite(trace.score[ends])  # (k, T)
+    if not shown.any():
+        return []
+    weights = np.broadcast_to(trace.rows, shown.shape)[shown]
+    mean = float(np.average(trace.score[ends][shown], weights=weights))
+    spread = trace.spread[ends][shown] if trace.spread.size else np.zeros(len(weights))
+    error = math.sqrt(float(np.average(np.square(spread), weights=weights)) / float(trace.rows.sum()))
+    if mean >= measure.chance - DEVIATIONS * error:
+        return []
+    return [
+        f"tasks that have just been learned have a mean {measure.name} of {measure.text(mean, fewer=1)}, below the "
+        f"{measure.text(measure.chance, fewer=1)} of guessing; a smaller learning rate or more passes may help"
+    ]
 
 
 def _masked_below(stream: Stream, trace: Trace) -> list[str]:

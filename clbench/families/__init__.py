@@ -15,7 +15,7 @@ from clbench.families.family import Family
 if TYPE_CHECKING:
     from clbench.core.types import Dataset
 
-__all__ = ["FAMILIES", "Family", "of"]
+__all__ = ["FAMILIES", "Family", "named", "of"]
 
 FAMILIES = Registry(
     "family",
@@ -24,6 +24,10 @@ FAMILIES = Registry(
         "classification": (
             "clbench.families.classification:Classification",
             "a class per row: cross-entropy, accuracy",
+        ),
+        "regression": (
+            "clbench.families.regression:Regression",
+            "numbers per row: mean squared error, R²",
         ),
     },
 )
@@ -38,7 +42,12 @@ def of(dataset: Dataset) -> Family:
     Raises:
         Refused: There is no family of that name, or it is no class of a family.
     """
-    kind = FAMILIES.get(dataset.family)
+    return named(dataset.family)(dataset)
+
+
+def named(name: str) -> type[Family]:
+    """Return the class of a family by its name; raises as :func:`of`."""
+    kind = FAMILIES.get(name)
     if not (isinstance(kind, type) and issubclass(kind, Family)):
-        raise Refused(f"the family {dataset.family!r} is {kind!r}; it has to be a subclass of clbench.families.Family")
-    return kind(dataset)
+        raise Refused(f"the family {name!r} is {kind!r}; it has to be a subclass of clbench.families.Family")
+    return kind

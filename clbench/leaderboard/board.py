@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from clbench.comparison import comparable
-from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs, reference
+from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs, measure_of, reference
+from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Record
 from clbench.leaderboard.columns import on_versions, usual
 from clbench.leaderboard.notes import different_versions, labels, other_streams, recipe, versions
@@ -119,6 +120,7 @@ class Table:
         common: Seeds that every ranked strategy has finished. Only these determine the ranking.
         rows: One per strategy.
         notes: Sentences that a reader needs to compare rows.
+        measure: What its scores are.
     """
 
     benchmark: str
@@ -126,6 +128,7 @@ class Table:
     common: tuple[int, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    measure: Measure = ACCURACY
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +196,8 @@ def _table(benchmark: str, records: list[Record], names: tuple[str, ...]) -> Tab
         for label, found in strategies.items()
     ]
     rows.sort(key=lambda row: (row.rank is None, row.rank or 0, row.strategy))
-    return Table(benchmark, seeds, common, tuple(rows), _notes(rows, seeds, common))
+    measure = measure_of(records)
+    return Table(benchmark, seeds, common, tuple(rows), _notes(rows, seeds, common, measure), measure)
 
 
 def _computed(record: Record, names: Sequence[str], joint: Sequence[Record]) -> dict[str, Value]:
@@ -236,7 +240,7 @@ def _problems(records: Iterable[Record], seeds: Iterable[int]) -> tuple[Problem,
     return tuple(problems)
 
 
-def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...]) -> tuple[str, ...]:
+def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...], measure: Measure) -> tuple[str, ...]:
     looks = " or ".join(dict.fromkeys(row.looks for row in rows))
     notes = [f"looks: {looks}"] if looks else []
     finished = [row for row in rows if row.finished]
@@ -244,7 +248,9 @@ def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...])
     if finished and not common:
         notes.append("no seed is finished for every strategy, so none is ranked")
     elif common and common != seeds:
-        notes.append(f"ranked by ACC over the seeds that every ranked strategy has finished: {_seeds(common)}")
+        notes.append(
+            f"ranked by {measure.short} over the seeds that every ranked strategy has finished: {_seeds(common)}"
+        )
     if any(set(row.finished) != set(common) for row in finished) and common:
         notes.append("means and intervals are over each strategy's own finished seeds")
     notes += [*other_streams(finished), *labels(rows), *different_versions(rows)]

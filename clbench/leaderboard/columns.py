@@ -21,11 +21,18 @@ def usual(records: Iterable[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     Records without evaluations at switches have metrics of the gap only under their first definition, with ``@1`` in
     the name. These columns replace the others if no record contains more, and are added if some do.
     """
+    names, narrow = _with_further(records := list(records))
     told = {measured_from_switches(trace) for trace in _with_gaps(records)}
-    names, narrow = board_names(), HEADLINE
     if False not in told:
         return tuple(names), tuple(narrow)
     return _with_earlier(names, both=True in told), _with_earlier(narrow, both=True in told)
+
+
+def _with_further(records: Sequence[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The usual metrics, with those of the records' measures behind the first."""
+    traces = [record.trace for record in records if is_finished(record) and record.trace is not None]
+    further = tuple(dict.fromkeys(name for trace in traces for name in trace.measure.columns))
+    return tuple((names[0], *further, *names[1:]) for names in (board_names(), HEADLINE))  # type: ignore[return-value]
 
 
 def on_versions(records: Mapping[str, Sequence[Record]], names: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.measure import ACCURACY, Measure
 from clbench.leaderboard.board import Board, Row, Summary, Table, count_problems, group_problems
 from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric
@@ -32,9 +33,9 @@ def render(board: Board, format: str) -> str:
     return FORMATS[format](board)
 
 
-def heading(name: str) -> str:
+def heading(name: str, measure: Measure = ACCURACY) -> str:
     """Return the title of a metric with its better direction, if there is one: ``ACC ↑``."""
-    metric = get_metric(name)
+    metric = get_metric(name).under(measure)
     return f"{metric.title} {metric.arrow}".rstrip()
 
 
@@ -50,7 +51,9 @@ def cells(board: Board, table: Table, *, decimals: int = 2) -> list[list[str]]:
             *([row.engine] if board.has_other_engines else []),
             f"{len(row.finished)}/{len(table.seeds)}",
             *(
-                number(row.metrics[name], name, expected=len(row.finished), decimals=decimals)
+                number(
+                    row.metrics[name], name, expected=len(row.finished), decimals=decimals, measure=table.measure
+                )
                 for name in board.shown
             ),
         ]
@@ -67,13 +70,13 @@ def footnotes(table: Table) -> list[str]:
     return lines
 
 
-def _header(board: Board) -> list[str]:
+def _header(board: Board, table: Table) -> list[str]:
     return [
         "#",
         "Strategy",
         *(["Run by"] if board.has_other_engines else []),
         "Seeds",
-        *(heading(name) for name in board.shown),
+        *(heading(name, table.measure) for name in board.shown),
     ]
 
 
@@ -82,7 +85,9 @@ def _left(board: Board) -> tuple[int, ...]:
     return (1, 2) if board.has_other_engines else (1,)
 
 
-LEGEND = "mean ± half-width of the 95 % Student-t interval over seeds; accuracies in percent"
+def legend(measure: Measure) -> str:
+    """What a reader has to know of the numbers of a table."""
+    return f"mean ± half-width of the 95 % Student-t interval over seeds; {measure.legend or measure.name}"
 
 
 # --------------------------------------------------------------------------------------------------- for people
@@ -96,12 +101,12 @@ def rich_tables(board: Board) -> list[RichTable]:
 
     tables = []
     for table in board.tables:
-        caption = Text("\n".join([LEGEND, *footnotes(table)]), style="dim", justify="left")
+        caption = Text("\n".join([legend(table.measure), *footnotes(table)]), style="dim", justify="left")
         title = Text(table.benchmark, style="bold")
         view = RichTable(
             title=title, title_justify="left", caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
         )
-        for position, words in enumerate(_header(board)):
+        for position, words in enumerate(_header(board, table)):
             view.add_column(Text(words), justify="left" if position in _left(board) else "right", overflow="fold")
         for row, texts in zip(table.rows, cells(board, table, decimals=1), strict=True):
             style = "bold" if row.rank == 1 else "dim" if row.rank is None else ""
@@ -125,10 +130,14 @@ def markdown(board: Board) -> str:
     """Return a table per benchmark in GitHub's Markdown."""
     parts = []
     for table in board.tables:
-        align = [":---" if place in _left(board) else "---:" for place in range(len(_header(board)))]
-        lines = [_header(board), align, *([_escape_markdown(text) for text in texts] for texts in cells(board, table))]
+        align = [":---" if place in _left(board) else "---:" for place in range(len(_header(board, table)))]
+        lines = [
+            _header(board, table),
+            align,
+            *([_escape_markdown(text) for text in texts] for texts in cells(board, table)),
+        ]
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        notes = "\n".join(f"- {_escape_markdown(text)}" for text in [LEGEND, *footnotes(table)])
+        notes = "\n".join(f"- {_escape_markdown(text)}" for text in [legend(table.measure), *footnotes(table)])
         parts.append(f"## {_escape_markdown(table.benchmark)}\n\n{body}\n\n{notes}\n")
     return "\n".join(parts)
 
@@ -155,11 +164,11 @@ def latex(board: Board) -> str:
     parts = []
     for table in board.tables:
         lines = [" & ".join(_escape_latex(text) for text in texts) + r" \\" for texts in cells(board, table)]
-        caption = "; ".join([f"{table.benchmark}: {LEGEND}", *footnotes(table)])
+        caption = "; ".join([f"{table.benchmark}: {legend(table.measure)}", *footnotes(table)])
         parts.append(
             "\\begin{table}\n\\centering\n"
             f"\\begin{{tabular}}{{r{'l' * len(_left(board))}r{'r' * len(board.shown)}}}\n\\toprule\n"
-            + " & ".join(_escape_latex(text) for text in _header(board))
+            + " & ".join(_escape_latex(text) for text in _header(board, table))
             + " \\\\\n\\midrule\n"
             + "\n".join(lines)
             + f"\n\\bottomrule\n\\end{{tabular}}\n\\caption{{{_escape_latex(caption)}.}}\n\\end{{table}}\n"
@@ -212,6 +221,7 @@ def json_text(board: Board) -> str:
     tables = [
         {
             "benchmark": table.benchmark,
+            **({} if table.measure == ACCURACY else {"measure": table.measure.name}),
             "seeds": table.seeds,
             "common_seeds": table.common,
             "notes": table.notes,

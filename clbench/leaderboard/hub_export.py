@@ -17,6 +17,7 @@ import numpy as np
 
 from clbench.core import store
 from clbench.core.errors import Refused
+from clbench.core.measure import ACCURACY
 from clbench.core.record import Kind, Record, Trace
 from clbench.leaderboard.board import board
 from clbench.leaderboard.export import markdown
@@ -155,6 +156,8 @@ def _card(records: Sequence[Record], *, licence: str) -> str:
     metrics = "\n".join(
         f"| `{name}` | {get_metric(name).title}: {_cell(get_metric(name).formula)} |" for name in metric_names()
     )
+    measures = {record.trace.measure for record in records if record.trace is not None} or {ACCURACY}
+    scores = " or ".join(sorted("accuracy, in [0, 1]," if m == ACCURACY else m.name for m in measures))
     columns = "\n".join(f"| `{name}` | {what} |" for name, what in COLUMNS.items())
     return f"""---
 pretty_name: {json.dumps(f"Continual-learning results on {names}")}
@@ -206,7 +209,7 @@ Metrics, fractions in [0, 1] unless they say otherwise; empty where undefined an
 | `kind` | start, step, end of an experience, or switch: after an experience began, before its first step |
 | `experience` | the running experience; -1 before the first |
 | `task` | number of the task that was evaluated |
-| `score` | accuracy on its test samples, in [0, 1]; tasks that were not evaluated have no row |
+| `score` | {scores} on its test samples; tasks that were not evaluated have no row |
 
 ## How to read it
 

@@ -12,11 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clbench.core.errors import Refused
+from clbench.core.measure import ACCURACY, Measure
 from clbench.leaderboard.board import Board, Row, Table, group_problems
 from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected import sentences
 
+PLAIN = frozenset({"fraction", "score", "change", "number"})
+"""Units of metrics that are not told behind a range."""
 SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 
 
@@ -36,12 +39,15 @@ def page(board: Board) -> str:
     tables = [_table(table, names, place) for place, table in enumerate(board.tables)]
     for table in tables:
         table["picture"] = Markup(table["picture"])  # matplotlib has escaped the labels in it
-    metrics = [_metric(name) for name in names]
-    return environment.get_template("page.html").render(tables=tables, metrics=metrics, missing=NOTHING)
+    measures = list(dict.fromkeys(table.measure for table in board.tables))
+    metrics = [_metric(name, measures[0] if len(measures) == 1 else ACCURACY) for name in names]
+    return environment.get_template("page.html").render(
+        tables=tables, metrics=metrics, missing=NOTHING, score=measures[0].name if len(measures) == 1 else "score"
+    )
 
 
-def _metric(name: str) -> dict[str, Any]:
-    metric = get_metric(name)
+def _metric(name: str, measure: Measure) -> dict[str, Any]:
+    metric = get_metric(name).under(measure)
     high = "∞" if math.isinf(metric.high) else f"{metric.high:g}"
     return {
         "name": name,
@@ -49,7 +55,7 @@ def _metric(name: str) -> dict[str, Any]:
         "arrow": metric.arrow,
         "better": metric.better,
         "formula": metric.formula,
-        "range": f"{metric.low:g} to {high}" + ("" if metric.unit == "fraction" else f" {metric.unit}"),
+        "range": f"{metric.low:g} to {high}" + ("" if metric.unit in PLAIN else f" {metric.unit}"),
         "needs": metric.needs,
         "source": metric.source,
     }
@@ -63,6 +69,9 @@ def _table(table: Table, names: Sequence[str], place: int) -> dict[str, Any]:
         "seeds": ", ".join(str(seed) for seed in table.seeds),
         "count": len(table.seeds),
         "notes": table.notes,
+        "legend": table.measure.legend or table.measure.name,
+        "ranked_by": table.measure.short,
+        "metrics": [_metric(name, table.measure) for name in names],
         "settings": _settings(table),
         "rows": [_row(table, row, best) for row in table.rows],
         "expected": _expected(table),
@@ -77,7 +86,7 @@ def _row(table: Table, row: Row, best: Mapping[str, float]) -> dict[str, Any]:
     cells = []
     for name, top in best.items():
         summary = row.metrics[name]
-        mean, _, half = number(summary, name, expected=len(row.finished)).partition(" ± ")
+        mean, _, half = number(summary, name, expected=len(row.finished), measure=table.measure).partition(" ± ")
         cells.append(
             {
                 "mean": mean,

@@ -14,7 +14,7 @@ from clbench.core.errors import Refused
 from clbench.core.record import Trace
 from clbench.core.registry import Registry
 from clbench.metrics.accumulation import acc_last, accumulation, all_accuracy
-from clbench.metrics.ends import acc, aia, bwt, end_scores, forgetting, forgetting_last, la
+from clbench.metrics.ends import acc, aia, bwt, end_scores, forgetting, forgetting_last, la, mse
 from clbench.metrics.gap import (
     gap_area,
     gap_depth,
@@ -103,6 +103,7 @@ __all__ = [
     "measured_from_switches",
     "metric_names",
     "min_acc",
+    "mse",
     "recovery",
     "recovery_censored",
     "retention",
@@ -181,6 +182,7 @@ _ON_DEMAND = {
     ),
     "fwt": (_HERE + "transfer:FWT", "forward transfer: accuracy before the first visit, above initialisation"),
     "intransigence": (_HERE + "transfer:INTRANSIGENCE", "what joint training reaches on a task, minus LA"),
+    "mse": (_HERE + "ends:MSE", "final mean squared error over tasks, where numbers are predicted"),
     "forgetting_last": (_HERE + "ends:FORGETTING_LAST", "accuracy when the last visit ended, minus the final one"),
     "forgetting_global": (_HERE + "readout:FORGETTING_GLOBAL", "loss since first visits, by rows, over experiences"),
     "forgetting_local": (

@@ -86,6 +86,7 @@ def acc_last(last: int) -> Metric:
         higher_is_better=True,
         source="Lesort et al. 2023 (SCoLe); the average is ours",
         needs="evaluations of all tasks at ends",
+        unit="score",
     )
 
 
@@ -100,6 +101,7 @@ ACCUMULATION = Metric(
     higher_is_better=True,
     source="our definition, after Lesort et al. 2023 (SCoLe)",
     needs="evaluations of all tasks at the ends of at least 22 experiences",
+    unit="change",
 )
 ACCUMULATION_LOG = Metric(
     name="accumulation_log",
@@ -111,4 +113,5 @@ ACCUMULATION_LOG = Metric(
     higher_is_better=True,
     source="our definition, after Lesort et al. 2023 (SCoLe)",
     needs="evaluations of all tasks at the ends of at least 22 experiences",
+    unit="change",
 )

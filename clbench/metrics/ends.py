@@ -6,6 +6,8 @@ for streams with recurring tasks. If each task is visited once, they are the pub
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,6 +75,20 @@ def acc(trace: Trace) -> float:
     return float(end_scores(trace)[-1, visited(trace)].mean())
 
 
+def mse(trace: Trace) -> float:
+    """Final mean squared error: the mean of the last end look over the tasks visited, in the units of the targets.
+
+    Raises:
+        Undefined: The family of tasks writes down no squared error.
+    """
+    end_looks(trace)
+    if "mse" not in (trace.further.dtype.names or ()):
+        raise Undefined(
+            f"squared errors are recorded where numbers are predicted; the score here is {trace.measure.name}"
+        )
+    return float(at_ends(trace, trace.further["mse"])[-1, visited(trace)].mean())
+
+
 def aia(trace: Trace) -> float:
     """Return the average incremental accuracy: the mean over experiences of the mean accuracy on the tasks seen so
     far."""
@@ -130,6 +146,19 @@ ACC = Metric(
     higher_is_better=True,
     source="Lopez-Paz and Ranzato 2017; weighted by task",
     needs="evaluations at ends",
+    unit="score",
+)
+MSE = Metric(
+    name="mse",
+    title="MSE",
+    function=mse,
+    formula="mean over tasks of the mean over rows and target columns of (prediction − target)², at the last end",
+    low=0,
+    high=math.inf,
+    higher_is_better=False,
+    source="textbooks; in squared units of the targets, mean over columns",
+    needs="evaluations at ends, of regression",
+    unit="number",
 )
 AIA = Metric(
     name="aia",
@@ -141,6 +170,7 @@ AIA = Metric(
     higher_is_better=True,
     source="Rebuffi et al. 2017 (average incremental accuracy)",
     needs="evaluations at ends",
+    unit="score",
 )
 LA = Metric(
     name="la",
@@ -152,6 +182,7 @@ LA = Metric(
     higher_is_better=True,
     source="Riemer et al. 2019; under recurrence the end of the first visit",
     needs="evaluations at ends",
+    unit="score",
     comparable=False,
 )
 BWT = Metric(
@@ -164,6 +195,7 @@ BWT = Metric(
     higher_is_better=True,
     source="Lopez-Paz and Ranzato 2017, over the tasks first visited before the last experience; holds gap_expansion",
     needs="evaluations at ends",
+    unit="change",
 )
 FORGETTING = Metric(
     name="forgetting",
@@ -175,6 +207,7 @@ FORGETTING = Metric(
     higher_is_better=False,
     source="Chaudhry et al. 2018; e from the first visit of i on, so it can be negative; holds gap_expansion",
     needs="evaluations at ends",
+    unit="change",
 )
 FORGETTING_LAST = Metric(
     name="forgetting_last",
@@ -186,4 +219,5 @@ FORGETTING_LAST = Metric(
     higher_is_better=False,
     source="De Lange et al. 2023 (FORG): from the end of a task's own training, no maximum; here of its last visit",
     needs="evaluations at ends",
+    unit="change",
 )

@@ -47,7 +47,8 @@ def gap_depth_relative(trace: Trace) -> float:
     """Return the mean depth as a share of the accuracy that can be lost, over pairs with accuracy above chance.
 
     Raises:
-        Undefined: No old task was above chance at a switch, or the trace does not contain the chance level.
+        Undefined: No old task was above chance at a switch, or scores have no chance level, or the trace does not
+            contain it.
     """
     found, counts = _something_to_lose(trace)
     if not counts.any():
@@ -115,6 +116,7 @@ def _gap(name: str, title: str, function: Callable[[Trace], float], formula: str
         higher_is_better=False,
         source=_OURS,
         needs=_NEEDS,
+        unit="change",
         comparable=False,
     )
 
@@ -160,6 +162,7 @@ GAP_AREA = _gap("gap_area", "Gap area", gap_area, "the mean over k's iterations 
 GAP_DEPTH_RELATIVE = replace(
     _gap("gap_depth_relative", "Gap depth (relative)", gap_depth_relative, "depth / S[k, i]"),
     formula="mean over the pairs whose S[k, i] is above chance by two standard errors of depth / S[k, i]",
+    unit="fraction",
     comparable=True,
 )
 GAP_PAIRS = replace(

@@ -107,6 +107,7 @@ def lca(beta: int = 10, *, zero_shot: bool = True, initial: bool = False) -> Met
         higher_is_better=True,
         source="Chaudhry et al. 2019 (A-GEM)" + ("" if zero_shot else ", without the zero-shot accuracy"),
         needs="evaluations of the visited task after each of its batches, and at the start and at ends",
+        unit="score",
     )
 
 
@@ -210,6 +211,7 @@ def facilitation_at(percent: int) -> Metric:
         source="our definition; facilitation proper subtracts the same of a network trained on each task from scratch",
         needs="evaluations of the visited task after steps, and at the start and at ends",
         unit="correlation",
+        bounded=True,
     )
 
 
@@ -225,4 +227,5 @@ FACILITATION_CENSORED = Metric(
     higher_is_better=False,
     source="our definition",
     needs="evaluations of the visited task after steps, and at the start and at ends",
+    bounded=True,
 )

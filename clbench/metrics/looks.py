@@ -154,6 +154,7 @@ AAA = Metric(
     higher_is_better=True,
     source="Caccia et al. 2020; Soutif-Cormerais et al. 2023; weighted by iterations where the period varies",
     needs="evaluations after steps",
+    unit="score",
 )
 MIN_ACC = Metric(
     name="min_acc",
@@ -165,6 +166,7 @@ MIN_ACC = Metric(
     higher_is_better=True,
     source="De Lange et al. 2023; per visit, so that it is defined under recurrence",
     needs="evaluations of all tasks seen after steps, and at ends",
+    unit="score",
 )
 WC_ACC = Metric(
     name="wc_acc",
@@ -176,4 +178,5 @@ WC_ACC = Metric(
     higher_is_better=True,
     source="De Lange et al. 2023; per visit, so that it is defined under recurrence",
     needs="evaluations of all tasks seen after steps, and at ends",
+    unit="score",
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Trace
 
 
@@ -36,16 +37,18 @@ class Metric:
         function: A function from a trace (and a reference, see there) to the value; it raises :class:`Undefined` if
             there is none.
         formula: The definition in one line; R[e,i] is the accuracy on task i at the end of experience e.
-        low: Smallest possible value.
-        high: Largest possible value, ``math.inf`` for none.
+        low: Smallest possible value; of accuracies, if the unit is ``score`` or ``change``.
+        high: Largest possible value, likewise; ``math.inf`` for none.
         higher_is_better: The direction; ``None`` if no value is better than another, as for a count of cases.
         source: Publication of the definition, and our deviation if any.
         needs: The evaluations that it needs, for people.
-        unit: ``"fraction"`` (printed as percent), ``"iterations"``, ``"correlation"``, ``"rate"`` or ``"count"``.
+        unit: ``"score"`` or ``"change"`` of a score (printed as the measure of the trace), ``"fraction"`` (printed as
+            percent), ``"iterations"``, ``"correlation"``, ``"rate"``, ``"count"`` or ``"number"``.
         reference: Whether ``function`` compares with a second trace, that of joint training on the same stream, and
             takes it as its second argument.
         comparable: Whether a better value alone means a better strategy. It does not if a strategy gets a good value by
             having nothing to lose or by forgetting everything; leaderboards then mark no best value.
+        bounded: Whether it is defined only for scores in [0, 1].
     """
 
     name: str
@@ -57,9 +60,36 @@ class Metric:
     higher_is_better: bool | None
     source: str
     needs: str
-    unit: Literal["fraction", "iterations", "correlation", "rate", "count"] = "fraction"
+    unit: Literal["score", "change", "fraction", "iterations", "correlation", "rate", "count", "number"] = "fraction"
     reference: bool = False
     comparable: bool = True
+    bounded: bool = False
+
+    def under(self, measure: Measure) -> Metric:
+        """Return the metric as people read it where scores have a measure: title, direction and range are its own."""
+        if measure == ACCURACY or self.unit not in ("score", "change"):
+            return self
+        title = self.title.replace("AAA", f"Anytime {measure.short}").replace("ACC", measure.short)
+        if self.unit == "change":
+            wide = measure.factor * (measure.high - measure.low)
+            low, high = (0.0 if self.low == 0 else -wide), wide
+        else:
+            low, high = sorted((measure.shown(measure.low), measure.shown(measure.high)))
+        turned = self.unit == "score" and measure.lower_is_better and self.higher_is_better is not None
+        direction = not self.higher_is_better if turned else self.higher_is_better
+        return replace(self, title=title, low=low, high=high, higher_is_better=direction)
+
+    def shown(self, value: float, measure: Measure = ACCURACY) -> float:
+        """Return the number that people read for a value, without its unit: percent for accuracies and fractions."""
+        if self.unit == "score":
+            return measure.shown(value)
+        return {"change": measure.factor, "fraction": 100.0}.get(self.unit, 1.0) * value
+
+    def decimals(self, measure: Measure, *, percent: int) -> int:
+        """Return the decimals of a printed value; ``percent`` are those of percentages, and of units of their own."""
+        if self.unit in ("score", "change") and measure.unit != "%":
+            return max(1, measure.decimals + percent - 2)
+        return percent
 
     @property
     def arrow(self) -> str:
@@ -79,6 +109,8 @@ class Metric:
             reference: The trace of joint training on the same stream; ignored by metrics that do not need it.
         """
         try:
+            if self.bounded and not trace.measure.bounded:
+                raise Undefined(f"it is defined for scores from 0 to 1, and {trace.measure.name} has other bounds")
             if not self.reference:
                 return Value(float(self.function(trace)))
             if reference is None:

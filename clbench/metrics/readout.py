@@ -84,6 +84,7 @@ MASKED_ACC = Metric(
     higher_is_better=True,
     source="the task-incremental read-out of a class-incremental run, as in Buzzega et al. 2020",
     needs="evaluations at ends with task-masked accuracy",
+    unit="score",
 )
 ACC_CLASS = Metric(
     name="acc_class",
@@ -95,6 +96,7 @@ ACC_CLASS = Metric(
     higher_is_better=True,
     source="balanced accuracy (Brodersen et al. 2010), over all tasks of the benchmark",
     needs="evaluations at ends with accuracy per class",
+    unit="score",
 )
 FORGETTING_GLOBAL = Metric(
     name="forgetting_global",
@@ -106,6 +108,7 @@ FORGETTING_GLOBAL = Metric(
     higher_is_better=False,
     source="Smith et al. 2023, with evaluation samples for sizes",
     needs="evaluations at ends",
+    unit="change",
 )
 FORGETTING_LOCAL = Metric(
     name="forgetting_local",
@@ -117,4 +120,5 @@ FORGETTING_LOCAL = Metric(
     higher_is_better=False,
     source="Smith et al. 2023, with evaluation samples for sizes",
     needs="evaluations at ends with task-masked accuracy",
+    unit="change",
 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from clbench.core.record import Trace
 from clbench.core.types import Index
-from clbench.metrics.ends import Scores, end_looks, end_scores
+from clbench.metrics.ends import Scores, at_ends, end_looks, end_scores
 from clbench.metrics.metric import Metric, Undefined
 
 Unit = Literal["experiences", "iterations"]
@@ -76,6 +76,7 @@ def by_lag(trace: Trace, *, since: Since = "last", unit: Unit = "experiences", t
         power-law environments of Gandhi et al. 2024.
     """
     scores, lag = end_scores(trace), lags(trace, since=since, unit=unit)  # (E, T)
+    errors = at_ends(trace, trace.standard_error)
     if task is not None:
         lag = np.where(np.arange(trace.n_tasks) == task, lag, -1)
     found = np.unique(lag[lag >= 0])
@@ -85,9 +86,16 @@ def by_lag(trace: Trace, *, since: Since = "last", unit: Unit = "experiences", t
     for at, value in enumerate(found):
         count = (lag == value).sum(axis=0)  # (T,)
         own = np.where(lag == value, scores, 0.0).sum(axis=0) / np.maximum(count, 1)
+        of_rows = _error(trace, own, np.where(lag == value, errors, 0.0).sum(axis=0) / np.maximum(count, 1))
         pairs[at], weight = count.sum(), count / count.sum()
-        mean[at], error[at] = weight @ own, np.sqrt(np.square(weight) @ np.square(trace.error_of(own)))
+        mean[at], error[at] = weight @ own, np.sqrt(np.square(weight) @ np.square(of_rows))
     return ByLag(found, mean, pairs, error)
+
+
+def _error(trace: Trace, mean: Scores, errors: Scores) -> Scores:
+    """Standard error (T,) of the mean score of a task at several ends, whose rows are the same at each of them: that of
+    the mean accuracy, or the mean of the ends' own ``errors`` where scores are no accuracies."""
+    return errors if trace.spread.size else trace.error_of(mean)
 
 
 def _mean_over(trace: Trace, *, present: bool) -> float:
@@ -216,6 +224,7 @@ ACC_PRESENT = Metric(
     higher_is_better=True,
     source="our definition",
     needs="evaluations at ends",
+    unit="score",
 )
 ACC_ABSENT = Metric(
     name="acc_absent",
@@ -227,6 +236,7 @@ ACC_ABSENT = Metric(
     higher_is_better=True,
     source="our definition: accuracy at all times since last seen, in one number",
     needs="evaluations at ends",
+    unit="score",
 )
 
 
@@ -245,6 +255,7 @@ def _rate(form: Form, since: Since) -> Metric:
         source="Wixted and Ebbesen 1991 with 1 + lag for their delay; no floor",
         needs="evaluations at ends with three or more lags",
         unit="rate",
+        bounded=True,
     )
 
 

@@ -66,6 +66,7 @@ A_AUC = Metric(
     source="Koh et al. 2022 (i-Blurry); exposed classes are those of the tasks seen, with hidden boundaries from their "
     "first sample on; AAA weights tasks, this samples",
     needs="evaluations after steps",
+    unit="score",
 )
 ACC_SEEN = Metric(
     name="acc_seen",
@@ -77,6 +78,7 @@ ACC_SEEN = Metric(
     higher_is_better=True,
     source="Hemati et al. 2023 (seen-class accuracy); ACC weighted by evaluation samples",
     needs="evaluations at ends",
+    unit="score",
 )
 AIA_SEEN = Metric(
     name="aia_seen",
@@ -88,4 +90,5 @@ AIA_SEEN = Metric(
     higher_is_better=True,
     source="Hemati et al. 2023 (seen-class accuracy) at every end; AIA weighted by evaluation samples",
     needs="evaluations at ends",
+    unit="score",
 )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
+from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Mask
 from clbench.metrics.ends import Scores, end_looks, end_scores
@@ -44,8 +45,8 @@ class Switches:
             if falls are measured from the end before.
         expansion: ``ended - before``: the effect of new outputs.
         error: Standard error of ``before``, from the evaluated samples.
-        chance: Accuracy of guessing among the classes that compete in the evaluation of ``before``; NaN if the trace
-            does not contain it.
+        chance: Score of guessing: that of the measure, or accuracy among the classes that compete in the evaluation of
+            ``before``; NaN if the trace does not contain it.
         lowest: Lowest accuracy over the evaluations of the experience.
         lowest_error: Standard error of ``lowest``.
         lowest_after: Iterations from the switch to ``lowest``.
@@ -55,6 +56,7 @@ class Switches:
         area: Mean accuracy missing below ``before``, over the iterations of the experience.
         recovery: Iterations from the switch to the recovery; the length if censored, NaN if nothing fell.
         censored: Whether accuracy fell and had not recovered at the end of the experience.
+        measure: What scores are.
     """
 
     task: Index
@@ -75,6 +77,7 @@ class Switches:
     area: Scores
     recovery: Scores
     censored: Mask
+    measure: Measure = ACCURACY
 
     def __len__(self) -> int:
         return len(self.task)
@@ -84,8 +87,10 @@ class Switches:
         """Return whether there was accuracy to lose, (n,): ``before`` is above chance by more than two standard errors.
 
         Raises:
-            Undefined: The trace does not contain the number of competing classes.
+            Undefined: Scores have no chance level, or the trace does not contain the number of competing classes.
         """
+        if self.measure.chance is None:
+            raise Undefined(f"{self.measure.name} has no chance level")
         if np.isnan(self.chance).any():
             raise Undefined("the record does not contain the number of classes that compete; run it again")
         return self.before > self.chance + 2 * self.error + TOLERANCE
@@ -128,10 +133,12 @@ def switches(trace: Trace, *, level: float = 0.9, since: Since = "switch") -> Sw
     details = _details(trace, before, begin=begin, level=level)
     shared = {"experience": experience, "iteration": begin[:, None], "length": (finish - begin)[:, None]}
     ended = scores[np.maximum(experience[:, 0] - 1, 0)]  # no task is old in the first experience
-    found = {"ended": ended, "before": before, "expansion": ended - before, "error": trace.error_of(before)}
-    found |= {"chance": _chance(trace, at), "lowest_error": trace.error_of(details["lowest"].astype(float))}
+    found = {"ended": ended, "before": before, "expansion": ended - before, "error": trace.standard_error[at]}
+    found |= {"chance": _chance(trace, at)}
     pairs = {"task": np.arange(trace.n_tasks), **shared, **found, **details}
-    return Switches(**{name: np.broadcast_to(values, old.shape)[old] for name, values in pairs.items()})
+    return Switches(
+        **{name: np.broadcast_to(values, old.shape)[old] for name, values in pairs.items()}, measure=trace.measure
+    )
 
 
 def old_pairs(trace: Trace) -> Mask:
@@ -235,8 +242,10 @@ def _ends_before(ends: Index) -> Index:
 
 
 def _chance(trace: Trace, at: Index) -> Scores:
-    """Return the accuracy of guessing among the classes that compete in some evaluations (E,), (E, T); NaN if
-    unknown."""
+    """Return the score of guessing in some evaluations (E,), (E, T); NaN if unknown."""
+    if trace.measure.chance != "classes":
+        level = np.nan if trace.measure.chance is None else trace.measure.chance
+        return np.full((len(at), trace.n_tasks), level)
     classes: NDArray[np.integer]
     if trace.competing.size:
         classes = trace.competing[at]
@@ -276,8 +285,10 @@ def _details(trace: Trace, before: Scores, *, begin: Index, level: float) -> dic
     back = _median(score[left], score, score[right]) >= (lowest + level * depth - TOLERANCE)[experience]
     back_at = first_where(back & (place > lowest_at[experience]))
     fell, never = depth > 0, back_at == len(looks)
+    errors = np.nan_to_num(trace.standard_error[looks])
     return {
         "lowest": lowest,
+        "lowest_error": np.take_along_axis(errors, lowest_at, axis=0),
         "lowest_after": since[lowest_at],
         "depth": depth,
         "residual": residual,

@@ -111,6 +111,7 @@ FWT = Metric(
     higher_is_better=True,
     source="Lopez-Paz and Ranzato 2017, over later tasks only; the baseline is the run's own initialisation",
     needs="evaluations at the start and at ends; streams whose tasks share their classes, or have heads of their own",
+    unit="change",
 )
 INTRANSIGENCE = Metric(
     name="intransigence",
@@ -122,5 +123,6 @@ INTRANSIGENCE = Metric(
     higher_is_better=False,
     source="Chaudhry et al. 2018, averaged over tasks",
     needs="evaluations at ends, and a finished run of cumulative or joint with the same benchmark and seed",
+    unit="change",
     reference=True,
 )

@@ -100,6 +100,7 @@ def wf(window: int, *, initial: bool = False) -> Metric:
         higher_is_better=False,
         source="De Lange et al. 2023" + (f", {_INITIAL}" if initial else ""),
         needs="evenly spaced evaluations after steps" + (", the evaluation at the first switch" if initial else ""),
+        unit="change",
     )
 
 
@@ -128,6 +129,7 @@ def wp(window: int, *, initial: bool = False) -> Metric:
         higher_is_better=True,
         source="De Lange et al. 2023" + (f", {_INITIAL}" if initial else ""),
         needs="evenly spaced evaluations after steps" + (", the evaluation at the first switch" if initial else ""),
+        unit="change",
         comparable=False,
     )
 

@@ -20,7 +20,7 @@ from pydantic import Field
 from clbench import data
 from clbench.core.errors import Refused
 from clbench.core.parameters import validate
-from clbench.core.types import Dataset, Rows
+from clbench.core.types import Dataset
 from clbench.data.arrays import checksum
 from clbench.data.cache import cached
 
@@ -109,10 +109,13 @@ def _features(images: Dataset, name: str, chosen: Mapping[str, Any]) -> Dataset:
 
         model = {key: value for key, value in chosen.items() if key != "checksum"}
         train, test = (
-            Rows(extract(rows.x, images.scale, **model, what=f"{name}'s {split} rows"), rows.y)
+            replace(rows, x=extract(rows.x, images.scale, **model, what=f"{name}'s {split} rows"))
             for split, rows in (("training", images.train), ("test", images.test))
         )
-        return Dataset(name, train, test, images.class_names, 1.0, checksum(train, test, 1.0))
+        total = checksum(train, test, 1.0)
+        return replace(
+            images, name=name, train=train, test=test, scale=1.0, checksum=total, mean=(), std=(), origins=()
+        )
 
     what = [VERSION, images.checksum, dict(chosen), None if "checksum" in chosen else version("torchvision")]
     found = cached(f"{images.name}-{chosen['architecture']}", [], compute, identity=json.dumps(what, sort_keys=True))

@@ -31,6 +31,8 @@ def confusion_matrix(trace: Trace) -> NDArray[np.int64]:
     Raises:
         Refused: Predictions were not kept.
     """
+    if trace.measure.chance != "classes":
+        raise Refused(f"a confusion matrix is of classes, and these runs are scored by {trace.measure.name}")
     if trace.predictions is None:
         raise Refused("there are no predictions to draw: run the benchmark with --save-predictions")
     held = trace.predictions.last()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.measure import Measure
 from clbench.core.record import Record, Trace
 from clbench.core.types import Mask
 from clbench.metrics import Metric, get
@@ -82,12 +83,12 @@ def cost_and_accuracy(
     ringed = any(label not in outside for shown in points for label in shown)
     looks = styles(runs.labels)
     figure = canvas(
-        11, 4.8, title=f"{runs.benchmark}: accuracy and cost",
+        11, 4.8, title=f"{runs.benchmark}: {runs.measure.name} and cost",
         caption=_caption(runs.seeds, cost, outside, spent, ringed=ringed),
     )  # fmt: skip
     panels = [figure.add_subplot(1, 2, place) for place in (1, 2)]
     for axes, metric, shown in zip(panels, metrics, points, strict=True):
-        _draw(axes, shown, looks=looks, outside=outside)
+        _draw(axes, shown, looks=looks, outside=outside, measure=runs.measure)
         if not shown:
             why = next(
                 (value.reason for own in runs.traces.values() if (value := metric(own[0])).reason), "no cost known"
@@ -96,9 +97,9 @@ def cost_and_accuracy(
                 0.5, 0.5, textwrap.fill(why, 44), transform=axes.transAxes, ha="center", va="center", color=MUTED,
                 fontsize=9.5,
             )  # fmt: skip
-        axes.set_title(metric.title, loc="left", fontsize=10.5, color=INK)
+        axes.set_title(metric.under(runs.measure).title, loc="left", fontsize=10.5, color=INK)
         axes.set_xlabel(title, color=INK)
-    panels[0].set_ylabel("accuracy", color=INK)
+    panels[0].set_ylabel(runs.measure.name, color=INK)
     legend(figure, panels[0], by_end=False)
     return figure
 
@@ -156,11 +157,13 @@ def _point(spent: Sequence[float], traces: Sequence[Trace], metric: Metric) -> P
     )
 
 
-def _draw(axes: Axes, points: Mapping[str, Point], *, looks: Mapping[str, Style], outside: Collection[str]) -> None:
+def _draw(
+    axes: Axes, points: Mapping[str, Point], *, looks: Mapping[str, Style], outside: Collection[str], measure: Measure
+) -> None:
     """Draw one panel, the best strategy first; strategies in ``outside`` are hollow."""
     from matplotlib.ticker import EngFormatter
 
-    plain(axes, grid="both")
+    plain(axes, grid="both", measure=measure)
     shown = dict(sorted(points.items(), key=lambda item: -item[1].score))
     _draw_front(axes, [point for label, point in shown.items() if label not in outside])
     for label, point in shown.items():
@@ -181,7 +184,7 @@ def _draw(axes: Axes, points: Mapping[str, Point], *, looks: Mapping[str, Style]
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlim(0, 1.08 * max([*costs, 1e-9]))
     low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -0.01), min(high, 1.01))
+    axes.set_ylim(max(low, measure.low - 0.01), min(high, measure.high + 0.01))
 
 
 def _draw_front(axes: Axes, points: Sequence[Point]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from clbench.core.measure import Measure
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import curves
 from clbench.plots.plotted_runs import Runs, choose, default_window, has_step_looks, median_boundaries, rows_error
@@ -22,6 +23,7 @@ from clbench.plots.style import (
     heading,
     how_marked,
     legend,
+    limit_scores,
     limits,
     mark_switches,
     name_experiences,
@@ -82,16 +84,16 @@ def stability_gap(
         2 if switches else 1, max(1, len(switches)), height_ratios=[1.35, 1] if switches else [1]
     )
     main = figure.add_subplot(grid[0, :])
-    _draw_stream(main, runs.traces, boundaries, looks=looks, tasks=tasks)
+    _draw_stream(main, runs.traces, boundaries, looks=looks, tasks=tasks, measure=runs.measure)
     window = window or default_window(np.diff(boundaries)[1:].tolist() or [boundaries[-1]])
     lower: list[Axes] = []
     for column, switch in enumerate(switches):
         axes = figure.add_subplot(grid[1, column], sharey=lower[0] if lower else None)
         lower.append(axes)
-        _draw_switch(axes, streams, switch, looks=looks, window=window)
+        _draw_switch(axes, streams, switch, looks=looks, window=window, measure=runs.measure)
         axes.tick_params(labelleft=column == 0)
     if lower:
-        lower[0].set_ylabel("accuracy, tasks seen before", color=INK)
+        lower[0].set_ylabel(f"{runs.measure.name}, tasks seen before", color=INK)
         lower[0].set_ylim(*limits(lower))
     marked = how_marked(len(boundaries) - 1) + ", magnified below" * bool(switches)
     marked += f" · {ARRIVED}" * any(line.get_label() == "_arrived" for axes in lower for line in axes.get_lines())
@@ -113,9 +115,10 @@ def _draw_stream(
     *,
     looks: Mapping[str, Style],
     tasks: curves.Tasks,
+    measure: Measure,
 ) -> None:
     """Draw the upper panel. Each seed's experiences are scaled to the median lengths."""
-    plain(axes)
+    plain(axes, measure=measure)
     stretched = False
     for place, (label, traces) in enumerate(runs.items()):
         series, follows = [], True
@@ -130,20 +133,34 @@ def _draw_stream(
                     curves.Series(boundaries[[0, -1]], *(np.repeat(values[-1], 2) for values in (own.y, own.error)))
                 )
         name = label if follows else f"{label} (final)"
-        draw_line(axes, curves.over_seeds(series), looks[label], label=name, place=place / len(runs))
+        draw_line(
+            axes,
+            curves.over_seeds(series),
+            looks[label],
+            label=name,
+            place=place / len(runs),
+            low=measure.low,
+            high=measure.high,
+        )
     mark_switches(axes, boundaries)
     name_experiences(axes, boundaries)
     axes.set_xlim(0, boundaries[-1])
-    axes.set_ylim(0, 1.01)
+    limit_scores(axes, measure)
     axes.set_xlabel("iteration" + (" (experiences scaled to their median length)" if stretched else ""), color=INK)
-    axes.set_ylabel("accuracy, first task" if tasks == "first" else "accuracy, tasks seen so far", color=INK)
+    axes.set_ylabel(f"{measure.name}, {'first task' if tasks == 'first' else 'tasks seen so far'}", color=INK)
 
 
 def _draw_switch(
-    axes: Axes, runs: Mapping[str, Sequence[Trace]], switch: int, *, looks: Mapping[str, Style], window: int
+    axes: Axes,
+    runs: Mapping[str, Sequence[Trace]],
+    switch: int,
+    *,
+    looks: Mapping[str, Style],
+    window: int,
+    measure: Measure,
 ) -> None:
-    """Draw one lower panel: iterations since the switch, mean accuracy on the tasks seen before it."""
-    plain(axes)
+    """Draw one lower panel: iterations since the switch, mean score on the tasks seen before it."""
+    plain(axes, measure=measure)
     before = max(1, window // 6)
     for place, (label, traces) in enumerate(runs.items()):
         series = []
@@ -156,7 +173,7 @@ def _draw_switch(
             shown = slice(max(0, first - 1), last + 1)
             series.append(curves.Series(x[shown], own.y[shown], own.error[shown]))
         line = curves.over_seeds(series)
-        draw_line(axes, line, looks[label], label=label, place=place / len(runs))
+        draw_line(axes, line, looks[label], label=label, place=place / len(runs), low=measure.low, high=measure.high)
         change = float(np.mean([curves.arrival(trace, switch, trace.first_visit < switch) for trace in traces]))
         draw_arrival(axes, float(np.interp(0, line.x, line.mean)), change, looks[label])
     axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
@@ -169,7 +186,7 @@ def _headline(axes: Axes, runs: Runs, *, tasks: curves.Tasks, marked: str) -> No
     what = "the first task" if tasks == "first" else "the tasks seen so far"
     room = 0.75 * WIDTH  # the legend is to the right of it
     how = " · ".join(filter(None, [averaged(runs.seeds), rows_error(runs.traces), marked]))
-    title = heading(f"{runs.benchmark}: accuracy on {what} along the stream", room)
+    title = heading(f"{runs.benchmark}: {runs.measure.name} on {what} along the stream", room)
     how = heading(how, room, letter=SMALL)
     pad = 38 + 11.5 * how.count("\n")
     axes.set_title(title, loc="left", pad=pad, fontsize=13, color=INK, weight="bold")

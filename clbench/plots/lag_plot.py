@@ -15,7 +15,7 @@ from clbench.metrics import curves
 from clbench.metrics.metric import Undefined
 from clbench.metrics.retention import ByLag, Retention, Since, by_lag, retention
 from clbench.plots.plotted_runs import choose, rows_error
-from clbench.plots.style import INK, Style, averaged, canvas, draw_line, legend, plain, styles
+from clbench.plots.style import INK, Style, averaged, canvas, draw_line, legend, limit_scores, plain, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,11 +91,11 @@ def accuracy_by_lag(
     figure = canvas(
         9.5,
         4.9,
-        title=f"{runs.benchmark}: accuracy by time since {WORDS[since][0]}",
+        title=f"{runs.benchmark}: {runs.measure.name} by time since {WORDS[since][0]}",
         caption=f"{averaged(runs.seeds)} · {_counted(found)}\n{' · '.join(filter(None, below))}".rstrip(),
     )
     axes = figure.add_subplot()
-    plain(axes)
+    plain(axes, measure=runs.measure)
     for place, (label, lags) in enumerate(found.items()):
         line, name = curves.over_seeds(lags.series), label
         if line.x[-1] == 0:
@@ -104,13 +104,21 @@ def accuracy_by_lag(
                 [curves.Series(np.array([0, longest]), np.repeat(s.y[-1], 2), np.repeat(s.error[-1], 2)) for s in final]
             )
             name = f"{label} (final)"
-        draw_line(axes, line, looks[label], label=name + _rates(lags.laws), place=place / len(found))
+        draw_line(
+            axes,
+            line,
+            looks[label],
+            label=name + _rates(lags.laws),
+            place=place / len(found),
+            low=runs.measure.low,
+            high=runs.measure.high,
+        )
         _draw_laws(axes, lags.laws, looks[label], label=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(-0.02 * longest, 1.02 * longest)
-    axes.set_ylim(0, 1.01)
+    limit_scores(axes, runs.measure)
     axes.set_xlabel(WORDS[since][1], color=INK)
-    axes.set_ylabel("accuracy when the experience ends", color=INK)
+    axes.set_ylabel(f"{runs.measure.name} when the experience ends", color=INK)
     legend(figure, axes)
     return figure
 
@@ -129,6 +137,8 @@ def _lags(traces: Sequence[Trace], since: Since) -> Lags:
         for table, own in zip(tables, at, strict=True)
     ]
     pairs = np.mean([table.pairs[own] for table, own in zip(tables, at, strict=True)], axis=0)
+    if not traces[0].measure.bounded:  # the laws are of shares that decay to 0
+        return Lags(series, pairs, None)
     try:
         laws = retention(ByLag(shared, np.mean([each.y for each in series], axis=0), pairs))
     except Undefined:

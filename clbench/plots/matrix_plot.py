@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
+from clbench.core.measure import Measure
 from clbench.core.record import Record, Trace
 from clbench.core.types import Mask
 from clbench.metrics.ends import acc, end_scores
@@ -83,7 +84,7 @@ def end_matrix(
     square = 9.6 / columns * tasks / experiences
     height = float(np.clip(0.26 * tasks + 0.3 if experiences > WIDE else square, 1.2, 4.4 if len(found) == 1 else 3.6))
     over = 0.75 + 0.16 * max(name.count("\n") for name in names.values())
-    title = f"{runs.benchmark}: accuracy at the end of each experience"
+    title = f"{runs.benchmark}: {runs.measure.name} at the end of each experience"
     width = max(columns * (height * experiences / tasks + 0.6) + 1.2, 6.5)
     figure = canvas(
         11 if experiences > WIDE else min(width, 11), 1.1 + rows * (over + height),
@@ -94,9 +95,14 @@ def end_matrix(
     for place, (label, cells) in enumerate(found.items()):
         axes = figure.add_subplot(rows, columns, place + 1)
         panels.append(axes)
-        _draw(axes, cells, equal=experiences <= WIDE, room=experiences)
+        _draw(axes, cells, equal=experiences <= WIDE, room=experiences, measure=runs.measure)
         final = np.mean([acc(trace) for trace in runs.traces[label]])
-        axes.set_title(f"{names[label]}\nACC {100 * final:.1f} %", loc="left", fontsize=10.5, color=INK)
+        axes.set_title(
+            f"{names[label]}\n{runs.measure.short} {runs.measure.text(float(final), fewer=1)}",
+            loc="left",
+            fontsize=10.5,
+            color=INK,
+        )
         if place % columns == 0:
             axes.set_ylabel("task", color=INK)
         if place >= len(found) - columns:
@@ -105,7 +111,7 @@ def end_matrix(
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=panels, shrink=0.8, aspect=30, pad=0.02)
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    bar.ax.yaxis.set_major_formatter(lambda value, _: runs.measure.number(value, fewer=2) + runs.measure.unit)
     return figure
 
 
@@ -133,7 +139,9 @@ def _explained(runs: Runs, found: Iterable[Cells], experiences: int) -> str:
     """Return the caption about means, frames and numbers, in two lines for narrow plots."""
     cells = list(found)
     numbered = max(max(each.mean.shape) for each in cells) <= NUMBERED
-    numbers = "numbers in percent" + ", ± 95 % interval" * any(map(_with_half, cells))
+    numbers = (
+        "numbers in percent" if runs.measure.unit == "%" else f"numbers: {runs.measure.name}"
+    ) + ", ± 95 % interval" * any(map(_with_half, cells))
     above = [averaged(runs.seeds, band=False), numbers * numbered]
     framed = experiences <= WIDE and any(each.same for each in cells)
     unseen = any(not each.seen.all() for each in cells)
@@ -145,7 +153,7 @@ def _with_half(cells: Cells) -> bool:
     return max(cells.mean.shape) <= WITH_HALF and bool(np.isfinite(cells.half).any())
 
 
-def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int) -> None:
+def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int, measure: Measure) -> None:
     """Draw one panel, as wide as ``room`` experiences, so that cells of all panels have one size."""
     from matplotlib.patches import Rectangle
 
@@ -174,20 +182,28 @@ def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int) -> None:
             )  # fmt: skip
     if experiences <= NUMBERED and tasks <= NUMBERED:
         for (task, experience), value in np.ndenumerate(cells.mean):
-            _write(axes, cells, int(task), int(experience), float(value))
+            _write(axes, cells, int(task), int(experience), float(value), measure=measure)
 
 
-def _write(axes: Axes, cells: Cells, task: int, experience: int, value: float) -> None:
-    """Write the number of one cell in percent: light on a dark background, pale if the task was not seen yet."""
+def _write(axes: Axes, cells: Cells, task: int, experience: int, value: float, *, measure: Measure) -> None:
+    """Write the number of one cell: light on a dark background, pale if the task was not seen yet."""
     if math.isnan(value):
         return
     seen = bool(cells.seen[task, experience])
     colour = _on(value) if seen else MUTED
-    text, half = f"{100 * value:.0f}", cells.half[task, experience]
+    text, half = measure.number(value, fewer=2), cells.half[task, experience]
     small = 7.5 if max(cells.mean.shape) > WITH_HALF else 9.5
     axes.text(experience, task, text, ha="center", va="center", fontsize=small if seen else 7, color=colour)
     if seen and _with_half(cells):
-        axes.text(experience, task + 0.3, f"±{100 * half:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
+        axes.text(
+            experience,
+            task + 0.3,
+            f"±{measure.change(half, fewer=2)}",
+            ha="center",
+            va="center",
+            fontsize=6.5,
+            color=colour,
+        )
 
 
 def _on(value: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from clbench.comparison import comparable
 from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import curves
 from clbench.metrics.ends import end_looks, visited
@@ -36,6 +37,11 @@ class Runs:
     def traces(self) -> dict[str, list[Trace]]:
         """Return label -> a trace per seed."""
         return {label: [r.trace for r in found if r.trace is not None] for label, found in self.records.items()}
+
+    @property
+    def measure(self) -> Measure:
+        """What the scores of these runs are."""
+        return next(trace.measure for found in self.traces.values() for trace in found)
 
     @property
     def seeds(self) -> list[int]:
@@ -105,7 +111,9 @@ def rows_error(runs: Mapping[str, Sequence[Trace]]) -> str:
     if not largest:
         return ""
     count = str(min(sizes)) if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
-    return f"{count} samples a task: standard error at most {100 * largest:.1f} points"
+    measure = next(trace.measure for traces in runs.values() for trace in traces)
+    error = measure.change(largest, fewer=1) + " points" * (measure == ACCURACY)
+    return f"{count} samples a task: standard error at most {error}"
 
 
 def default_window(lengths: Sequence[float]) -> int:

@@ -7,6 +7,7 @@ strategy has its own marker and line style in addition to its colour.
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clbench.core.errors import Refused
+from clbench.core.measure import ACCURACY, Measure
 from clbench.metrics.curves import Curve, Line
 
 if TYPE_CHECKING:
@@ -101,30 +103,47 @@ def canvas(width: float, height: float, *, title: str, caption: str = "") -> Fig
     return figure
 
 
-def plain(axes: Axes, *, percent: bool = True, grid: str = "y") -> None:
-    """Set plain axes, with the y axis in percent if values are fractions."""
+def plain(axes: Axes, *, measure: Measure | None = ACCURACY, grid: str = "y") -> None:
+    """Set plain axes, with the y axis in the numbers of a measure, such as percent; ``None`` leaves its labels."""
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
     axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
-    if percent:
-        in_percent(axes.yaxis)
+    if measure is not None:
+        label_scores(axes.yaxis, measure)
     axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
 
 
-def in_percent(axis: Axis, *, change: bool = False) -> None:
-    """Format tick labels of fractions in percent, with enough decimals to distinguish them; changes have signs."""
+def label_scores(axis: Axis, measure: Measure = ACCURACY, *, change: bool = False) -> None:
+    """Format tick labels of scores in the numbers of their measure, with enough decimals to distinguish them.
+
+    Args:
+        axis: An axis of scores.
+        measure: What they are.
+        change: Whether values are changes of scores, which have signs; of accuracies in percentage points.
+    """
+    factor = measure.factor if change else measure.shown(1.0)
 
     def label(value: float, _: object) -> str:
-        ticks = 100 * axis.get_majorticklocs()
+        ticks = factor * axis.get_majorticklocs()
         decimals = next((n for n in range(4) if np.allclose(ticks, ticks.round(n), atol=1e-6)), 4)
-        text = f"{100 * value:{'+' if change else ''}.{decimals}f}".replace("-", "\u2212")
-        if float(f"{100 * value:.{decimals}f}") == 0:
+        text = f"{factor * value:{'+' if change else ''}.{decimals}f}".replace("-", "\u2212")
+        if float(f"{factor * value:.{decimals}f}") == 0:
             text = "0"
-        return text if change else f"{text}%"
+        return text if change else f"{text}{measure.unit}"
 
     axis.set_major_formatter(label)
+
+
+def limit_scores(axes: Axes, measure: Measure) -> None:
+    """Give the y axis the bounds of a measure, with a little room above; without bounds, those of what is drawn."""
+    room = 0.01 * ((measure.high - measure.low) if math.isfinite(measure.high - measure.low) else 1.0)
+    low, high = axes.get_ylim()
+    axes.set_ylim(
+        measure.low if math.isfinite(measure.low) else low,
+        measure.high + room if math.isfinite(measure.high) else high,
+    )
 
 
 def draw_line(
@@ -136,6 +155,7 @@ def draw_line(
     place: float,
     band: bool = True,
     low: float = 0.0,
+    high: float = 1.0,
     width: float = 1.6,
 ) -> None:
     """Draw a line with its band.
@@ -147,7 +167,7 @@ def draw_line(
         label: The label in the legend.
         place: Shift of the markers in [0, 1), so that those of several lines do not overlap.
         band: Whether to draw the band.
-        low: The smallest possible value, where the band ends; the largest is 1.
+        low, high: The smallest and largest possible value, where the band ends.
         width: Width of the line, in points.
     """
     every = max(1, len(line.x) // 8)
@@ -157,7 +177,7 @@ def draw_line(
     )  # fmt: skip
     if band and has_band(line.seeds) and np.isfinite(line.half).any():
         thin = slice(None, None, max(1, len(line.x) // BAND_POINTS))
-        below, above = (np.clip(line.mean + sign * line.half, low, 1)[thin] for sign in (-1, 1))
+        below, above = (np.clip(line.mean + sign * line.half, low, high)[thin] for sign in (-1, 1))
         axes.fill_between(line.x[thin], below, above, color=style.colour, alpha=0.16, linewidth=0, zorder=2)
 
 
@@ -292,7 +312,7 @@ def _write(figure: Figure, target: Any, suffix: str) -> None:
 
 def scale_of_shares() -> tuple[Any, Any]:
     """Return colours and scale of values in [0, 1]: one hue from near white to near black; lightness shows the
-    value."""
+    value. Values outside have the colour of the nearest bound."""
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     return LinearSegmentedColormap.from_list("clbench", ["#f4f7fa", "#8fb8d8", "#2f6f9f", "#0b2a44"]), Normalize(0, 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from clbench.core.errors import Refused
+from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves
 from clbench.metrics.gap import gap_expansion
@@ -26,7 +27,7 @@ from clbench.plots.style import (
     draw_arrival,
     draw_line,
     has_band,
-    in_percent,
+    label_scores,
     legend,
     limits,
     plain,
@@ -82,16 +83,18 @@ def switch_gaps(
     changes = {label: _arrival(traces) if told else np.nan for label, traces in shown.items()}
     caption += f" · {ARRIVED}" * any(change < 0 or change > 0 for change in changes.values())
 
-    figure = canvas(11, 4.9, title=f"{runs.benchmark}: accuracy on absent tasks, all switches aligned", caption=caption)
-    grid = figure.add_gridspec(1, 2, width_ratios=[2.6, 1])
+    figure = canvas(
+        11, 4.9, title=f"{runs.benchmark}: {runs.measure.name} on absent tasks, all switches aligned", caption=caption
+    )
+    grid, reach = figure.add_gridspec(1, 2, width_ratios=[2.6, 1]), runs.measure.high - runs.measure.low
     left = figure.add_subplot(grid[0, 0])
     right = figure.add_subplot(grid[0, 1], sharey=left)
     for place, (label, traces) in enumerate(shown.items()):
         line = curves.over_seeds([curves.since_switch(trace, before=before, after=window) for trace in traces])
-        draw_line(left, line, looks[label], label=label, place=place / len(shown), low=-1.0)
+        draw_line(left, line, looks[label], label=label, place=place / len(shown), low=-reach, high=reach)
         draw_arrival(left, 0.0, changes[label], looks[label])
         _draw_depth(right, traces, looks[label], label=label, place=(place + 0.5) / len(shown) - 0.5, told=told)
-    _dress(left, right, before=before, window=window, told=told)
+    _dress(left, right, before=before, window=window, told=told, measure=runs.measure)
     legend(figure, left)
     return figure
 
@@ -139,9 +142,9 @@ def _draw_depth(axes: Axes, traces: Sequence[Trace], style: Style, *, label: str
     )  # fmt: skip
 
 
-def _dress(left: Axes, right: Axes, *, before: int, window: int, told: bool) -> None:
+def _dress(left: Axes, right: Axes, *, before: int, window: int, told: bool, measure: Measure) -> None:
     for axes in (left, right):
-        plain(axes)
+        plain(axes, measure=measure)
         axes.axhline(0, color=MUTED, linewidth=0.9, zorder=1)
     left.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     left.set_xlim(-before, window)
@@ -151,8 +154,8 @@ def _dress(left: Axes, right: Axes, *, before: int, window: int, told: bool) -> 
         min([low, *(lowest - 0.03 for lowest, _ in ends)]), max([high, 0.02, *(top + 0.01 for _, top in ends)])
     )
     left.set_xlabel("iterations since the switch", color=INK)
-    left.set_ylabel("change of accuracy, percentage points", color=INK)
-    in_percent(left.yaxis, change=True)
+    left.set_ylabel(f"change of {measure.name}" + ", percentage points" * (measure == ACCURACY), color=INK)
+    label_scores(left.yaxis, measure, change=True)
     right.tick_params(labelleft=False)
     places = [*(["outputs\narrive"] if told else []), "lowest\npoint", "end of the\nexperience"]
     right.set_xlim(-0.5, len(places) - 0.5)

@@ -20,6 +20,7 @@ from clbench.plots.style import (
     draw_line,
     how_marked,
     legend,
+    limit_scores,
     mark_switches,
     name_experiences,
     plain,
@@ -61,7 +62,7 @@ def task_curves(
     rows = math.ceil(len(runs.records) / columns)
     figure = canvas(
         11, 0.9 + (2.5 if columns == 1 else 2.2) * max(rows, 1.4),
-        title=f"{runs.benchmark}: accuracy on each task along the stream",
+        title=f"{runs.benchmark}: {runs.measure.name} on each task along the stream",
         caption=" · ".join(
             filter(None, [averaged(runs.seeds, band=bands), rows_error(runs.traces), how_marked(_experiences(runs))])
         ),
@@ -75,7 +76,7 @@ def task_curves(
         axes.set_title(label, loc="left", fontsize=10.5, color=INK, pad=16 if 2 < len(boundaries) <= 22 else 8)
         axes.tick_params(labelleft=place % columns == 0)
         if place % columns == 0:
-            axes.set_ylabel("accuracy", color=INK)
+            axes.set_ylabel(runs.measure.name, color=INK)
         if place >= len(runs.records) - columns:
             axes.set_xlabel("iteration" + _stretched(traces, boundaries), color=INK)
     legend(figure, _named(panels[0], figure), by_end=False)
@@ -86,7 +87,8 @@ def _draw_tasks(
     axes: Axes, traces: Sequence[Trace], boundaries: curves.Curve, *, looks: Mapping[str, Style], bands: bool
 ) -> None:
     """Draw one panel with a line for each task that every seed visits."""
-    plain(axes)
+    measure = traces[0].measure
+    plain(axes, measure=measure)
     for place, (name, style) in enumerate(looks.items()):
         series = []
         for trace in traces:
@@ -97,12 +99,22 @@ def _draw_tasks(
             begin = max(each.x[0] for each in series)
             line = curves.over_seeds([_from(each, begin) for each in series])
             width = 1.6 if bands else 1.1
-            draw_line(axes, line, style, label=name, place=place / len(looks), band=bands, width=width)
+            draw_line(
+                axes,
+                line,
+                style,
+                label=name,
+                place=place / len(looks),
+                band=bands,
+                width=width,
+                low=measure.low,
+                high=measure.high,
+            )
     mark_switches(axes, boundaries)
     if len(boundaries) > 2:
         name_experiences(axes, boundaries, short=True)
     axes.set_xlim(0, boundaries[-1])
-    axes.set_ylim(0, 1.01)
+    limit_scores(axes, measure)
 
 
 def _from(series: curves.Series, begin: float) -> curves.Series:

@@ -8,6 +8,7 @@ import numpy as np
 
 from clbench.comparison.record_groups import is_finished
 from clbench.core.errors import Refused
+from clbench.core.measure import Measure
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves, get
 from clbench.metrics.interval import half_width
@@ -66,17 +67,18 @@ def _block(
         for label, traces in runs.traces.items()
     }
     order = sorted(scores, key=lambda label: -np.mean([get("acc")(t).value for t in runs.traces[label]]))
-    cells = [["ACC", "WC-ACC"], *scores.values()]
+    titles = [get(name).under(runs.measure).title for name in ("acc", "wc_acc")]
+    cells = [titles, *scores.values()]
     numbers = [max(len(row[column]) for row in cells) for column in (0, 1)]
     room = max(width - sum(numbers) - 6, NARROWEST + 12)
     label_width = min(max(map(len, scores)), LABEL, room - NARROWEST)
     columns = room - label_width
 
-    heading = f"{runs.benchmark}: mean accuracy on the tasks seen so far"
+    heading = f"{runs.benchmark}: mean {runs.measure.name} on the tasks seen so far"
     length = f"{_count(len(boundaries) - 1, 'experience')}, {boundaries[-1]:.0f} iterations"
-    detail = f"{length}, {_seeds(runs.seeds)}; {_scale(ascii)}"
+    detail = f"{length}, {_seeds(runs.seeds)}; {_scale(ascii, runs.measure)}"
     marks = _marks(boundaries, columns, ascii=ascii)
-    text = [heading[:width], detail[:width], _row("", marks, "ACC", "WC-ACC", widths=(label_width, columns, *numbers))]
+    text = [heading[:width], detail[:width], _row("", marks, *titles, widths=(label_width, columns, *numbers))]
     for label in order:
         line = _line(runs.traces[label], boundaries, columns, ascii=ascii)
         text.append(
@@ -90,7 +92,7 @@ def _line(traces: Sequence[Trace], boundaries: curves.Curve, columns: int, *, as
     """Return one character per column, from the mean over seeds of the mean accuracy on seen tasks."""
     values = heights(traces, boundaries, columns)
     ramp = DIGITS if ascii else BLOCKS
-    return "".join(ramp[min(int(value * len(ramp)), len(ramp) - 1)] for value in values)
+    return "".join(ramp[min(max(int(value * len(ramp)), 0), len(ramp) - 1)] for value in values)
 
 
 def heights(traces: Sequence[Trace], boundaries: curves.Curve, columns: int) -> curves.Curve:
@@ -127,13 +129,15 @@ def _row(label: str, line: str, first: str, second: str, *, widths: Sequence[int
 
 
 def _percent(traces: Sequence[Trace], name: str, *, ascii: bool) -> str:
-    """Return ``83.2 ± 1.1`` in percent: mean over seeds, half-width of the 95 % interval from two seeds on; ``-`` if
+    """Return ``83.2 ± 1.1``: mean over seeds, half-width of the 95 % interval from two seeds on; ``-`` if
     undefined."""
     values = [get(name)(trace).value for trace in traces]
     if np.isnan(values).any():
         return "-"
-    text = f"{100 * np.mean(values):.1f}"
-    return text if len(values) == 1 else f"{text} {'+-' if ascii else '±'} {100 * float(half_width(values)):.1f}"
+    measure = traces[0].measure
+    text = measure.number(float(np.mean(values)), fewer=1)
+    half = measure.change(float(half_width(values)), fewer=1)
+    return text if len(values) == 1 else f"{text} {'+-' if ascii else '±'} {half}"
 
 
 def _short(label: str, width: int, ascii: bool) -> str:
@@ -150,5 +154,8 @@ def _seeds(counts: Sequence[int]) -> str:
     return _count(high, "seed") if low == high else f"{low} to {high} seeds"
 
 
-def _scale(ascii: bool) -> str:
-    return "0 to 9: tenths of 100 %" if ascii else f"{BLOCKS[0]} to {BLOCKS[-1]}: 0 to 100 %"
+def _scale(ascii: bool, measure: Measure) -> str:
+    top = measure.text(1.0, fewer=2)
+    if ascii:
+        return f"0 to 9: tenths of {top}"
+    return f"{BLOCKS[0]} to {BLOCKS[-1]}: {'' if measure.bounded else 'at most '}0 to {top}"

@@ -175,7 +175,7 @@ def picture(measured: Measured) -> Figure:
             for number, each in enumerate(measured.changes):
                 shift = 0.5 * ((number + 0.5) / len(measured.changes) - 0.5)
                 _points(axes, each, level, form, modules, shift, looks[each.label])
-            style.plain(axes, percent=False, grid="both")
+            style.plain(axes, measure=None, grid="both")
             axes.set_xscale("log")
             axes.set_yticks(range(len(modules)), modules if form == "raw" else [""] * len(modules))
             axes.set_ylim(len(modules) - 0.4, -0.6)

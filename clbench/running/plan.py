@@ -174,10 +174,11 @@ def given_stream(stream: Callable[[int], Stream] | Stream, seed: int) -> Stream:
 
 
 def _identity(stream: Stream) -> dict[str, Any]:
+    family = {} if stream.family == "classification" else {"family": stream.family}
     setting = "task" if stream.task_labels else "domain" if len({t.classes for t in stream.tasks}) == 1 else "class"
     return {
         "scenario": f"given:{stream.name}",
-        "dataset": {"name": stream.dataset.name},
+        "dataset": {"name": stream.dataset.name, **family},
         "setting": setting,
         "fingerprint": stream.fingerprint,
     }
@@ -293,5 +294,7 @@ def rows(config: Mapping[str, Any], *, data_dir: str | None = None, dataset: Dat
     if dataset is None:
         return _dataset(data_dir, json.dumps(named, sort_keys=True))
     if str(named["name"]).startswith("given:"):
-        return _given(dataset, json.dumps({k: v for k, v in named.items() if k not in IDENTITY}, sort_keys=True))
+        return _given(
+            dataset, json.dumps({k: v for k, v in named.items() if k not in (*IDENTITY, "family")}, sort_keys=True)
+        )
     return dataset

@@ -31,7 +31,7 @@ from clbench.running.alarms import alarms
 from clbench.running.plan import Cell, given_stream, make_stream, rows
 from clbench.running.snapshots import Tick
 from clbench.scenarios import merging, shows_boundaries
-from clbench.strategies.chain import Chain, check, unmet
+from clbench.strategies.chain import Chain, check, undefined, unmet
 from clbench.strategies.part import Part
 from clbench.strategies.strategy import Declarations
 from clbench.training.device_rows import Resident
@@ -235,7 +235,7 @@ def parts_and_setup(
         parts = given.alter(parts)
         check(parts)
     declared = Declarations.of(parts)
-    reason = unmet(parts, _revealed(shown, settings, given))
+    reason = undefined(parts, shown.family) or unmet(parts, _revealed(shown, settings, given))
     if reason:
         raise Skip(reason)
     if not shows_boundaries(shown):  # a program's own stream tells it only here
@@ -275,7 +275,7 @@ def assembled(cell: Cell, parts: list[Part], setup: RunSetup) -> Run:
     chain = Chain(parts, seed=setup.seed, single=len(stream) == 1)
     memory = Memory(
         **settings["memory"],
-        classes=stream.n_outputs,
+        classes=stream.n_outputs if setup.rows.family.has_classes else stream.dataset.n_classes,
         seed=setup.seed,
         device=setup.device,
         row_bytes=setup.rows.row_bytes,

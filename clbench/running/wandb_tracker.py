@@ -15,6 +15,7 @@ import numpy as np
 
 from clbench.comparison.record_groups import distinct, is_finished
 from clbench.core.errors import Refused
+from clbench.core.measure import ACCURACY
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import board_names, compute, get
 
@@ -129,7 +130,7 @@ def _metrics(record: Record) -> Mapping[str, Any]:
 
 def _fill(wandb: Any, run: Any, record: Record, picture: Path | None) -> None:
     run.define_metric("iteration", summary="none")
-    for curves in ("accuracy/*", "experience", "look"):
+    for curves in ("accuracy/*", "score/*", "experience", "look"):
         run.define_metric(curves, step_metric="iteration", summary="none")
     for row in history(record.trace) if record.trace is not None else ():
         run.log(row)
@@ -148,18 +149,20 @@ def _fill(wandb: Any, run: Any, record: Record, picture: Path | None) -> None:
 def history(trace: Trace) -> Iterator[dict[str, Any]]:
     """A row per look: iteration, experience, kind of look, and accuracies in [0, 1] of what was looked at.
 
-    ``accuracy/I`` is task I's, ``accuracy/seen`` the mean over the tasks met so far.
+    ``accuracy/I`` is task I's, ``accuracy/seen`` the mean over the tasks met so far; ``score/I`` and ``score/seen``
+    where scores are no accuracies.
     """
+    what = "accuracy" if trace.measure == ACCURACY else "score"
     for k, score in enumerate(trace.score):
         row = {
             "iteration": int(trace.step[k]),
             "experience": int(trace.experience[k]),
             "look": Kind(trace.kind[k]).name.lower(),
-            **{f"accuracy/{task}": float(score[task]) for task in np.flatnonzero(~np.isnan(score))},
+            **{f"{what}/{task}": float(score[task]) for task in np.flatnonzero(~np.isnan(score))},
         }
         seen = score[trace.seen[k]]
         if len(seen) and not np.isnan(seen).any():
-            row["accuracy/seen"] = float(seen.mean())
+            row[f"{what}/seen"] = float(seen.mean())
         yield row
 
 

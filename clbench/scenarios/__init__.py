@@ -7,9 +7,12 @@ torch.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from clbench import families
 from clbench.core.errors import Refused
 from clbench.core.parameters import validate
 from clbench.core.registry import Registry
@@ -79,9 +82,49 @@ def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
     Raises:
         Refused: A setting is unknown, has a wrong type, or is impossible with this data set.
     """
-    settings = canonical(config)
+    settings = canonical(for_family(config, dataset.family))
     steps, _ = settings.pop("apply", []), settings.pop("source", "")
-    return combinators.applied(SCENARIOS.get(settings.pop("scenario"))(dataset, seed, **settings), steps)
+    made = SCENARIOS.get(settings.pop("scenario"))(dataset, seed, **settings)
+    return combinators.applied(_with_outputs(made), steps)
+
+
+def for_family(config: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """A stream's configuration with the defaults of a family of tasks filled in.
+
+    Where outputs are not classes, all tasks share them: ``setting`` is ``domain`` and ``output`` is ``all``, where a
+    scenario has these settings.
+
+    Args:
+        config: As in :func:`canonical`.
+        family: Name of the family of the data set.
+
+    Raises:
+        Refused: Another value is set.
+    """
+    if families.named(family).has_classes or not isinstance(config.get("scenario"), str):
+        return dict(config)
+    known, filled = inspect.signature(SCENARIOS.get(config["scenario"])).parameters, dict(config)
+    for name, value in (("setting", "domain"), ("output", "all")):
+        if name in known and filled.setdefault(name, value) != value:
+            raise Refused(
+                f"{name} = {filled[name]!r} goes with classes, and this data set is of the family {family!r}, in which "
+                f"all tasks share their outputs; set {name}: {value}, or leave it out",
+                name,
+            )
+    return filled
+
+
+def _with_outputs(stream: Stream) -> Stream:
+    """The stream with as many outputs as its family has; scenarios deal out classes, or groups of rows."""
+    family = families.of(stream.dataset)
+    if family.has_classes:
+        return stream
+    if stream.label_map is not None:
+        raise Refused(
+            f"scenario {stream.name!r} changes labels, and data set {stream.dataset.name!r} is of the family "
+            f"{stream.family!r}, whose targets are no labels; choose split, permuted, rotated or online"
+        )
+    return replace(stream, n_outputs=family.n_outputs(stream.dataset), output="all")
 
 
 def shows_boundaries(stream: Stream) -> bool:

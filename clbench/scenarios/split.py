@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from clbench import families
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task
@@ -38,6 +39,10 @@ def split(
         task_labels: Whether the task of a sample is revealed; by default only in the task setting.
         boundaries: Whether the strategy sees beginnings and ends of experiences.
 
+    Of a data set of numbers, groups of rows take the place of classes: ranges of the first target with equally many
+    training rows, ascending. With ``seeded``, the ranges of an experience lie side by side, and experiences come in a
+    drawn order. All tasks share their outputs (``setting: domain``).
+
     Raises:
         Refused: There are fewer classes than experiences, the order does not name all classes once, groups differ in
             size in the domain setting, or a group has no training or test samples.
@@ -46,11 +51,14 @@ def split(
     """
     shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
     classes = _class_order(dataset, seed, order)  # (C,)
-    groups = _groups(dataset, classes, check_experiences(experiences), setting)
+    numbers = not families.of(dataset).has_classes
+    if numbers and order == "seeded":
+        classes = _runs(dataset, seed, check_experiences(experiences))
+    groups = _groups(dataset, classes, check_experiences(experiences), "class" if numbers else setting)
     task_of = np.empty(dataset.n_classes, dtype=np.int64)  # (C,)
     for t, group in enumerate(groups):
         task_of[group] = t
-    label_map = _positions(groups, dataset.n_classes) if setting == "domain" else None
+    label_map = _positions(groups, dataset.n_classes) if setting == "domain" and not numbers else None
     build = _Group(dataset.train, task_of, label_map, shared.boundaries)
     return Stream(
         name="split",
@@ -107,6 +115,16 @@ def _class_order(dataset: Dataset, seed: int, order: str | list[int]) -> Index:
             f"{n_classes - 1} in the order wanted"
         )
     return np.asarray(order, dtype=np.int64)
+
+
+def _runs(dataset: Dataset, seed: int, experiences: int) -> Index:
+    """Groups of numbers in the order in which they are dealt out, (G,): runs of neighbours, in a drawn order."""
+    if experiences > dataset.n_classes:
+        return np.arange(dataset.n_classes)  # and refused
+    runs = np.array_split(np.arange(dataset.n_classes), experiences)
+    drawn = Generator(seed, "stream").permutation(experiences)
+    larger = [run for run in drawn if len(runs[run]) == len(runs[0])]  # as the first experiences take the remainder
+    return np.concatenate([runs[run] for run in (*larger, *(run for run in drawn if run not in larger))])
 
 
 def _groups(dataset: Dataset, classes: Index, experiences: int, setting: str) -> list[Index]:

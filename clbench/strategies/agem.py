@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clbench.core.parameters import Count
-from clbench.strategies.part import BENDS, Part
+from clbench.strategies.part import BENDS, EVERY_FAMILY, Part
 
 if TYPE_CHECKING:
     from clbench.training.batch import Batch
@@ -39,6 +39,7 @@ class AGEM(Part):
     """
 
     random_stream: ClassVar[str] = "AGEM"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     rows: Count | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from clbench.strategies.part import Part
+from clbench.strategies.part import EVERY_FAMILY, Part
 
 if TYPE_CHECKING:
     from clbench.training.batch import Batch
@@ -17,6 +17,7 @@ class Merged(Part):
     """Sees the whole stream as one experience: the same rows and epochs, hence the same number of updates."""
 
     random_stream: ClassVar[str] = "Merged"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     sees: ClassVar[str] = "merged"
 
@@ -26,6 +27,7 @@ class Accumulated(Part):
     """Sees in each experience all rows of the experiences so far, each once."""
 
     random_stream: ClassVar[str] = "Accumulated"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     sees: ClassVar[str] = "accumulated"
 
@@ -48,6 +50,7 @@ class Frozen(Part):
     """
 
     random_stream: ClassVar[str] = "Frozen"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
 

@@ -8,7 +8,7 @@ from typing import Any
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
 from clbench.strategies.effects import Watch, watched
-from clbench.strategies.part import ADDS, HOOKS, NEEDS, Part
+from clbench.strategies.part import ADDS, EVERY_FAMILY, HOOKS, NEEDS, Part
 from clbench.training.admission import POLICIES, Chosen
 
 MEANING = {
@@ -163,6 +163,17 @@ def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
     for part in parts:
         for need in sorted(needs_of(part) - revealed):
             return f"{part.title} needs {MEANING[need]}"
+    return ""
+
+
+def undefined(parts: Sequence[Part], family: str) -> str:
+    """Say why a chain cannot run on a stream of a family of tasks; empty where it can."""
+    for part in parts:
+        if not part.families & {family, *EVERY_FAMILY}:
+            return (
+                f"{part.title} is defined for {' and '.join(sorted(part.families))}, and this stream is of the family "
+                f"{family}"
+            )
     return ""
 
 

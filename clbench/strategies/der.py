@@ -44,6 +44,7 @@ class DarkExperience(Part):
     """
 
     random_stream: ClassVar[str] = "DarkExperience"
+    families: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
     alpha: NonNegative
     beta: NonNegative

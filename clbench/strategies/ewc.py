@@ -43,6 +43,7 @@ class EWC(Part):
     """
 
     random_stream: ClassVar[str] = "EWC"
+    families: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
     strength: NonNegative
     mode: Literal["separate", "online"] = "separate"

@@ -12,7 +12,7 @@ from pydantic import Field
 from clbench.core.errors import Refused
 from clbench.core.parameters import Count, NonNegative
 from clbench.strategies.norm_statistics import norm_modes, recompute
-from clbench.strategies.part import MOVES, Part
+from clbench.strategies.part import EVERY_FAMILY, MOVES, Part
 from clbench.strategies.weight_change import change, snapshot
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class FPF(Part):
     """
 
     random_stream: ClassVar[str] = "FPF"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     when: Literal["end", "boundary", "periodic"] = "end"
     k: Count | None = None
@@ -178,6 +179,7 @@ class KeepLogits(Part):
     """Store with every row that memory takes the logits (C,) of the step in which it was offered."""
 
     random_stream: ClassVar[str] = "KeepLogits"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     memory_admit: ClassVar[str | None] = "every_pass"
 

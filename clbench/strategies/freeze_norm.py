@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from clbench.strategies.part import Part
+from clbench.strategies.part import EVERY_FAMILY, Part
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,6 +36,7 @@ class FreezeNorm(Part):
     """
 
     random_stream: ClassVar[str] = "FreezeNorm"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     affine: bool = False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clbench.core.parameters import NonNegative
-from clbench.strategies.part import BENDS, Part
+from clbench.strategies.part import BENDS, EVERY_FAMILY, Part
 from clbench.strategies.quadratic import pieces
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class GEM(Part):
     """
 
     random_stream: ClassVar[str] = "GEM"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     margin: NonNegative = 0.5
     damping: NonNegative = 1e-3

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from clbench.core.parameters import Count
 from clbench.core.rng import Generator
-from clbench.strategies.part import Part
+from clbench.strategies.part import EVERY_FAMILY, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +67,7 @@ class HFT(Part):
     """
 
     random_stream: ClassVar[str] = "HFT"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     granularity: Literal["category", "layer", "model", "unit", "element"] = "category"
     fraction: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from clbench.core.parameters import NonNegative
-from clbench.strategies.part import ADDS, Part
+from clbench.strategies.part import ADDS, EVERY_FAMILY, Part
 from clbench.strategies.quadratic import add_penalty_gradient
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class L2(Part):
     """
 
     random_stream: ClassVar[str] = "L2"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     strength: NonNegative
     head: bool = False

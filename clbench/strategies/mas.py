@@ -45,6 +45,7 @@ class MAS(Part):
     """
 
     random_stream: ClassVar[str] = "MAS"
+    families: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
     strength: NonNegative
     decay: Fraction | None = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from clbench.core.errors import Refused
 from clbench.core.parameters import Count
-from clbench.strategies.part import Part
+from clbench.strategies.part import EVERY_FAMILY, Part
 from clbench.strategies.replay import Start, rehearse
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class InterferedRetrieval(Part):
     """
 
     random_stream: ClassVar[str] = "InterferedRetrieval"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     rows: Count | None = None
     candidates: Count | None = None

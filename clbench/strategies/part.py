@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from clbench.training.batch import Batch
     from clbench.training.learner import ExperienceView, Learner, Output
 
+EVERY_FAMILY = frozenset({"every family"})
+"""In ``Part.families``: a loss per row is all that the part needs."""
 READS, ADDS, BENDS = 0, 1, 2
 """When a part's ``gradient`` acts: it reads the task's gradient, adds to it, or bends the sum; and, in the same order,
 its ``after_step``: what reads where the step has led comes before what moves the weights on. Ties: chain order."""
@@ -71,6 +73,9 @@ class Part:
     """What the scenario must reveal or the benchmark provide, of: task_labels, boundaries, memory, length (of the
     stream), augmentation (several views of a row), pretrained (weights to begin with), side_tensors (kept with rows of
     memory; needed without saying by a part that has ``store``)."""
+    families: ClassVar[frozenset[str]] = frozenset({"classification"})
+    """The families of tasks that its formulas are defined for, by name; :data:`EVERY_FAMILY` where they need nothing
+    but a loss per row. In streams of another family the cell is skipped."""
     owns: ClassVar[frozenset[str]] = frozenset()
     """What only one part of a chain may set, such as ``"stream coefficient"``. A part that has ``objective``,
     ``observe`` or ``answer`` owns that without saying."""

@@ -67,6 +67,7 @@ class Refresh(Part):
     """
 
     random_stream: ClassVar[str] = "Refresh"
+    families: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
     strength: NonNegative
     form: Literal["paper", "code"] = "paper"
@@ -78,6 +79,10 @@ class Refresh(Part):
     direction: Literal["up", "down", "random"] = "up"
 
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
+
+    def __post_init__(self) -> None:
+        if self.form == "code":  # its Fisher information weighs labels by their probability
+            self.__dict__["families"] = frozenset({"classification"})
 
     @classmethod
     def settled(cls, settings: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from clbench.core.parameters import Count, Fraction
-from clbench.strategies.part import Part
+from clbench.strategies.part import EVERY_FAMILY, Part
 
 if TYPE_CHECKING:
     from clbench.training.batch import Batch
@@ -50,6 +50,7 @@ class Replay(Part):
     """
 
     random_stream: ClassVar[str] = "Replay"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     rows: Count | None = None
     loss_form: LossForm = "concat"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from clbench.core.parameters import NonNegative
-from clbench.strategies.part import CLOSES, READS, Part
+from clbench.strategies.part import CLOSES, EVERY_FAMILY, READS, Part
 from clbench.strategies.quadratic import add_penalty_gradient, pieces
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class SI(Part):
     """
 
     random_stream: ClassVar[str] = "SI"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     strength: NonNegative
     damping: Annotated[float, Field(gt=0)] = 1e-3

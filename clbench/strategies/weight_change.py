@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clbench.strategies.part import Part
+from clbench.strategies.part import EVERY_FAMILY, Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,7 @@ class Sensitivity(Part):
     """
 
     random_stream: ClassVar[str] = "Sensitivity"
+    families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
     identity: ClassVar[Mapping[str, Any] | None] = {}

@@ -22,6 +22,7 @@ class CompetingClasses:
     Args:
         stream: Whose task labels and ``output`` decide which classes compete.
         device: Where masks live.
+        has_classes: Whether outputs stand for classes; else all of them count as seen, and compete everywhere.
 
     Attributes:
         seen: (C,) bool, output units whose class has occurred so far: those of the running experience included, or,
@@ -29,11 +30,12 @@ class CompetingClasses:
         changes: Raised whenever the class mask changes inside an experience.
     """
 
-    def __init__(self, stream: Stream, device: torch.device) -> None:
-        self.seen = torch.zeros(stream.n_outputs, dtype=torch.bool, device=device)
+    def __init__(self, stream: Stream, device: torch.device, *, has_classes: bool = True) -> None:
+        self.seen = torch.full((stream.n_outputs,), not has_classes, dtype=torch.bool, device=device)
+        self._has_classes = has_classes
         self.changes = 0
         self._all_outputs = stream.output == "all"
-        self._by_task = _classes_by_task(stream).to(device) if stream.task_labels else None
+        self._by_task = _classes_by_task(stream, has_classes).to(device) if stream.task_labels else None
         self._mask = ALL
 
     @property
@@ -65,6 +67,8 @@ class CompetingClasses:
             units: The units; none where an experience with a hidden boundary begins.
             inside: Whether this happens inside an experience, not at its beginning.
         """
+        if not self._has_classes:
+            return
         self.seen[list(units)] = True
         self.changes += inside
         everything = self._all_outputs or bool(self.seen.all())
@@ -75,9 +79,9 @@ class CompetingClasses:
         self._mask = mask
 
 
-def _classes_by_task(stream: Stream) -> Tensor:
-    """Return (T, C) bool, the classes of each task."""
-    table = torch.zeros(len(stream.tasks), stream.n_outputs, dtype=torch.bool)
-    for task in stream.tasks:
+def _classes_by_task(stream: Stream, has_classes: bool) -> Tensor:
+    """Return (T, C) bool, the classes of each task; all outputs where they are not classes."""
+    table = torch.full((len(stream.tasks), stream.n_outputs), not has_classes, dtype=torch.bool)
+    for task in stream.tasks if has_classes else ():
         table[task.id, list(task.classes)] = True
     return table

@@ -143,12 +143,11 @@ class Learner(SideWork):
         self.probe: Probe | None = None
         self._losses: list[tuple[int, Tensor]] = []
         self._order = Generator(seed, "order")
-        self._stream = stream
-        self.classes = CompetingClasses(stream, self.device)
-        self._arrivals = Arrivals(self.n_outputs, len(stream.tasks))
+        self._stream, self._train, self.family = stream, train, train.family
+        self.classes = CompetingClasses(stream, self.device, has_classes=self.family.has_classes)
+        labels = self.n_outputs if self.family.has_classes else stream.dataset.n_classes
+        self._arrivals = Arrivals(labels, len(stream.tasks))
         self._heads = HeadWeights(model, self.flat)
-        self._train = train
-        self.family = train.family
         self._masks: dict[str, Tensor] = {}
         self._bits = (torch.empty(0), 0, torch.empty(0))
         self.modules = tuple(model.modules())
@@ -201,7 +200,7 @@ class Learner(SideWork):
     @property
     def first_met(self) -> Index:
         """(C,) steps of the stream done before the first batch that held a row of each output unit, -1 for none."""
-        return self._arrivals.met.copy()
+        return self._arrivals.met[: None if self.family.has_classes else 0].copy()
 
     @property
     def first_counted(self) -> Index:

@@ -9,6 +9,7 @@ from synthetic import dipping, record
 
 from clbench.core import store
 from clbench.core.errors import Refused
+from clbench.core.measure import Measure
 from clbench.core.notices import Notice
 from clbench.core.record import Record, Trace
 
@@ -201,6 +202,9 @@ def with_extras(trace):
         counted=np.arange(tasks),
         probe_step=np.array([1, 5]),
         probe=np.arange(12.0).reshape(2, 6),
+        measure=Measure("nats", "nats", lower_is_better=True, columns=("mse",)),
+        spread=np.linspace(0, 2, looks * tasks).reshape(looks, tasks),
+        further=np.full((looks, tasks), (0.25,), dtype=[("mse", np.float64)]),
     )
 
 

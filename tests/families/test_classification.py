@@ -66,7 +66,7 @@ def test_a_batch_of_classes_has_labels_as_targets():
 
 def test_accuracy_is_shown_in_percent_and_a_loss_as_a_positive_number():
     bits = Measure(name="bits per byte", short="bits", lower_is_better=True)
-    assert (ACCURACY.text(0.8317), ACCURACY.text(0.8317, 1), bits.text(-2.5)) == ("83.17 %", "83.2 %", "2.500")
+    assert (ACCURACY.text(0.8317), ACCURACY.text(0.8317, fewer=1), bits.text(-2.5)) == ("83.17 %", "83.2 %", "2.500")
 
 
 def test_a_family_that_does_not_exist_or_is_none_is_refused(small_dataset):

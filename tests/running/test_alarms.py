@@ -205,8 +205,8 @@ def test_a_masked_read_out_that_is_lower_where_all_of_a_tasks_classes_compete_ra
 
 
 def test_a_read_out_among_the_wrong_classes_is_found(monkeypatch):
-    right = Evaluator._own_units
-    monkeypatch.setattr(Evaluator, "_own_units", lambda self, views: np.roll(right(self, views), 1, axis=1))
+    right = Evaluator._classes_of_tasks
+    monkeypatch.setattr(Evaluator, "_classes_of_tasks", lambda self, views: np.roll(right(self, views), 1, axis=1))
     run = trained("naive", "evaluation.masked=true")
     (alarm,) = raised(run)
     assert "the read-out is not what it should be" in alarm

@@ -18,6 +18,7 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.notices import notice
+from clbench.core.types import Dataset
 from clbench.evaluate.predictions import Predictions
 from clbench.models.blank import Blank
 from clbench.running.plan import Cell
@@ -119,6 +120,7 @@ def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, 
             "mean": [float(v) for v in dataset.mean],
             "std": [float(v) for v in dataset.std],
             "class_names": list(dataset.class_names),
+            **_of_targets(dataset),
         },
         "stream": {
             "name": stream.name,
@@ -134,6 +136,14 @@ def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, 
     }
     body = _packed_run(job) if isinstance(job, Run) else cast(Any, job).packed()
     return {**held, **body}
+
+
+def _of_targets(dataset: Dataset) -> dict[str, Any]:
+    """What a file holds of a data set whose targets are no labels."""
+    if dataset.family == "classification":
+        return {}
+    held = {name: list(getattr(dataset, name)) for name in ("target_names", "target_mean", "target_std")}
+    return {"family": dataset.family, **held, "tokens": dataset.tokens}
 
 
 def _foreign(settings: Mapping[str, Any]) -> list[str]:

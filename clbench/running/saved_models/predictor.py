@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from clbench import families
 from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
@@ -31,7 +32,8 @@ class Saved:
         cell: The cell's configuration.
         experience: The experience, from 0, behind which it was kept.
         shape: Of a row.
-        classes: Name of each output unit; names of several classes that share one are joined by ``/``.
+        classes: Name of each output unit, or of each column of numbers; names of several classes that share one are
+            joined by ``/``.
         tasks: Names of the tasks, where the model is told which one a row belongs to; else none.
         seen: (C,) bool, output units whose class had been met.
     """
@@ -47,9 +49,10 @@ class Saved:
         self.tasks = tuple(task.name for task in self._stream.tasks) if self._stream.task_labels else ()
         self.seen: NDArray[np.bool_] = held["seen"].numpy().copy()
         self._own = torch.zeros(len(self._stream.tasks), self._stream.n_outputs, dtype=torch.bool)
-        for task in self._stream.tasks:
+        for task in self._stream.tasks if families.of(self._stream.dataset).has_classes else ():
             self._own[task.id, list(task.classes)] = True
         self._rows = Resident(self._stream.dataset.train, self._stream.dataset)
+        self.family = self._rows.family
 
     def __repr__(self) -> str:
         benchmark = self.cell["benchmark"]
@@ -94,9 +97,13 @@ class Saved:
 
     def predict(self, x: Any, task: Any = None) -> Any:
         """Output unit (B,) int64 of each row, a tensor for a tensor and an array for all else; the rest as in
-        :meth:`scores`. ``model.classes[unit]`` is its name."""
-        units = self.scores(x, task).argmax(1)
-        return units if isinstance(x, Tensor) else units.numpy()
+        :meth:`scores`. ``model.classes[unit]`` is its name.
+
+        Of a model that predicts numbers: these, (B, D) in the units of the data set.
+        """
+        answer = self.family.answer(self.scores(x, task), ALL).numpy()
+        found = self.family.readable(answer)
+        return torch.from_numpy(found) if isinstance(x, Tensor) else found
 
     def predict_proba(self, x: Any, task: Any = None) -> Any:
         """Probabilities (B, C) float32, 0 for classes that do not compete; the rest as in :meth:`predict`.
@@ -104,7 +111,12 @@ class Saved:
         The softmax of scores, which is what the loss made of logits. Where an estimator or a learner of others gives
         probabilities itself they are taken, and where it gives labels alone, theirs is 1. Scores that are no logits,
         such as distances to class means, give an order and no calibration.
+
+        Raises:
+            Refused: The model predicts numbers, which have no probabilities; or as in :meth:`scores`.
         """
+        if not self.family.has_classes:
+            raise Refused(f"this model is of the family {self.family.name!r}, which has no classes; use predict")
         scores, mask = self._read_out(x, task)
         competing = mask.masked(scores)
         found = competing.softmax(1)
@@ -171,6 +183,8 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 
 def _unit_names(stream: Stream) -> tuple[str, ...]:
+    if not families.of(stream.dataset).has_classes:
+        return stream.dataset.target_names
     names = stream.dataset.class_names
     if stream.label_map is None:
         return tuple(names) + tuple(f"unit {unit}" for unit in range(len(names), stream.n_outputs))
@@ -184,9 +198,20 @@ def _unit_names(stream: Stream) -> tuple[str, ...]:
 def outline(held: Mapping[str, Any]) -> Stream:
     """The stream as far as it is known: its tasks and outputs, and no rows."""
     data, told = held["data"], held["stream"]
-    none = Rows(np.zeros((0, *data["shape"]), dtype=data["type"]), np.zeros(0, dtype=np.int64))
+    target = np.zeros((0, len(data["target_names"])), dtype=np.float32) if "target_names" in data else None
+    none = Rows(np.zeros((0, *data["shape"]), dtype=data["type"]), np.zeros(0, dtype=np.int64), target)
     dataset = Dataset(
-        data["name"], none, none, tuple(data["class_names"]), data["scale"], "", tuple(data["mean"]), tuple(data["std"])
+        data["name"],
+        none,
+        none,
+        tuple(data["class_names"]),
+        data["scale"],
+        "",
+        tuple(data["mean"]),
+        tuple(data["std"]),
+        family=data.get("family", "classification"),
+        tokens=data.get("tokens", False),
+        **{name: tuple(data[name]) for name in ("target_names", "target_mean", "target_std") if name in data},
     )
     nothing = np.zeros(0, dtype=np.int64)
     return Stream(
