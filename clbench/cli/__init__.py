@@ -1,4 +1,4 @@
-"""The command line; importing it imports the standard library alone, so that ``main`` is there for the first Ctrl-C."""
+"""Define the command line. This module imports only the standard library, so that ``main`` handles an early Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and exit: 0 is fine, 1 a cell or a check that failed, 2 a user's mistake, told in one sentence.
+    """Run a command and exit: 0 success, 1 a failed cell or check, 2 a user's mistake, explained in one sentence.
 
     Args:
-        arguments: In place of those of the process.
+        arguments: Command-line arguments, instead of those of the process.
     """
     with leaves_at_once():
         from clbench.cli.app import app
@@ -38,14 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def home(argument: str) -> str:
-    """An argument with its ``~`` written out, also in ``--out=~/results``, where shells leave it as it is."""
+    """Expand ``~`` in an argument, also in ``--out=~/results``, which shells do not expand."""
     option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     return option + equals + (os.path.expanduser(value) if value.startswith("~") else value)
 
 
 @contextmanager
 def leaves_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process without a word: what is being imported would tell it in pages."""
+    """End the process silently on Ctrl-C: a traceback from inside an import would be pages long."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The commands by name. They import what they need when they run, so that ``clbench --help`` starts at once."""
+"""Register the commands by name. They import what they need when they run, so that ``clbench --help`` is fast."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clbench.cli.show import show
 
 app = typer.Typer(
     name="clbench",
-    help="Continual-learning benchmarks that look at every iteration.",
+    help="Continual-learning benchmarks with evaluation after every iteration.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,4 +48,4 @@ def _options(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Continual-learning benchmarks that look at every iteration."""
+    """Continual-learning benchmarks with evaluation after every iteration."""

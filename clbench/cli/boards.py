@@ -1,4 +1,4 @@
-"""``clbench board`` and ``clbench plot``: records on disk as tables and pictures."""
+"""Define ``clbench board`` and ``clbench plot``, which show records on disk as tables and pictures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from clbench.cli.common import make_console, picture, print_board, write_file
 from clbench.plots import KINDS
 
 SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html"}
-"""What the name of a file says about its format."""
+"""The format of a file by its suffix."""
 
-Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that clbench run has written.")]
+Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Result folders of clbench run.")]
 
 
 def board(
@@ -22,17 +22,18 @@ def board(
     format: Annotated[
         str | None,
         typer.Option(
-            help="table, md, csv, json, latex, html, or hub (a folder).", show_default="by the file's name, else table"
+            help="table, md, csv, json, latex, html, or hub (a folder).",
+            show_default="from the file's suffix, else table",
         ),
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Which to show, like acc,aaa (clbench list metrics).", show_default=False)
+        str | None, typer.Option(help="Metrics to show, like acc,aaa (see clbench list metrics).", show_default=False)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write a file; else it is printed.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of printing.")
     ] = None,
 ) -> None:
-    """Rank the strategies of some results."""
+    """Rank strategies by their results."""
     from clbench import api
     from clbench.core.errors import Refused, did_you_mean
     from clbench.leaderboard import FORMATS, render
@@ -82,19 +83,21 @@ def plot(
         typer.Option("--output", "-o", metavar="FILE", help="A .png, .svg or .pdf file.", show_default=False),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="Name and version, where there are several.", show_default=False)
+        str | None, typer.Option(help="Name and version, if the results hold several benchmarks.", show_default=False)
     ] = None,
-    strategies: Annotated[str | None, typer.Option(help="Which to draw, like 'er, naive'.", show_default="all")] = None,
+    strategies: Annotated[
+        str | None, typer.Option(help="Strategies to draw, like 'er, naive'.", show_default="all")
+    ] = None,
     cost: Annotated[
         str | None,
         typer.Option(
-            help="With --kind cost: rows (forward and backward), seconds, memory, steps, or any cost in a record.",
+            help="With --kind cost: rows (samples forward and backward), seconds, memory, steps, or a record's cost.",
             show_default="rows",
         ),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(help="With --kind lag: counted since the last or the first visit.", show_default="last"),
+        typer.Option(help="With --kind lag: count from the last or from the first visit.", show_default="last"),
     ] = None,
 ) -> None:
     """Draw results: the stability gap, tasks, switches, a matrix, lags, costs, or lines of text in the terminal."""
@@ -108,9 +111,9 @@ def plot(
     if output is not None and chosen == "spark":
         raise Refused("--kind spark is text for the terminal: leave out -o, or choose another --kind")
     if cost is not None and chosen != "cost":
-        raise Refused(f"--cost says what --kind cost draws; leave it out with --kind {chosen}")
+        raise Refused(f"--cost is for --kind cost only; leave it out with --kind {chosen}")
     if since is not None and chosen != "lag":
-        raise Refused(f"--since says what --kind lag counts from; leave it out with --kind {chosen}")
+        raise Refused(f"--since is for --kind lag only; leave it out with --kind {chosen}")
     labels = api.split_strategies(strategies)
     names = None if labels is None else [str(label) for label in labels]
     if output is None:
@@ -129,7 +132,7 @@ def plot(
 
 
 def can_print(text: str, encoding: str) -> bool:
-    """Whether an encoding has all characters of a text."""
+    """Return whether an encoding has all characters of a text."""
     try:
         text.encode(encoding)
     except (UnicodeEncodeError, LookupError):

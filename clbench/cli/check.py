@@ -1,4 +1,4 @@
-"""``clbench check``: does a scenario, a benchmark, a strategy or a model of one's own keep its contract?"""
+"""Define ``clbench check``, which tests the contract of a strategy, scenario, model or benchmark."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What a target is."""
+    """The kind of a target."""
 
     strategy = "strategy"
     scenario = "scenario"
@@ -42,18 +42,19 @@ def check(
         ),
     ],
     kind: Annotated[
-        Kind | None, typer.Option("--kind", help="What the target is, where a name is several.", show_default=False)
+        Kind | None,
+        typer.Option("--kind", help="The kind of the target, if a name has several meanings.", show_default=False),
     ] = None,
-    dataset: Annotated[str, typer.Option("--dataset", help="Data for a scenario or a model.")] = "digits",
+    dataset: Annotated[str, typer.Option("--dataset", help="Data set for a scenario or a model.")] = "digits",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of the scenario, model or benchmark; repeatable."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the stream, or of the runs.")] = 0,
-    data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where data sets lie.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the stream, or of the runs.")] = 0,
+    data_dir: Annotated[str | None, typer.Option("--data-dir", help="Folder of the data sets.")] = None,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """Run the contract of strategies (repeatable, resumable, no peeking, ...), of models, or of streams.
+    """Test the contract of a strategy (repeatable, resumable, no access to test samples, ...), a model, or a stream.
 
     Exit code: 0 kept, 1 broken, 2 the target or a setting is wrong.
     """
@@ -63,7 +64,9 @@ def check(
     chosen = kind or _kind(target)
     if chosen is Kind.strategy:
         if settings:
-            raise Refused("--set goes with a scenario; write a strategy's parameters as NAME(key=value)")
+            raise Refused(
+                "--set is for scenarios, models and benchmarks; write a strategy's parameters as NAME(key=value)"
+            )
         _check_strategy(make_console(), target, seed)
         return
     if chosen is Kind.model:
@@ -81,10 +84,10 @@ def check(
 
 
 def _kind(target: str) -> Kind:
-    """What a target is, by its name or by what it looks like.
+    """Return the kind of a target, from its name or its form.
 
     Raises:
-        Refused: It is several things, or nothing that is known.
+        Refused: The name has several meanings, or none.
     """
     from clbench.benchmark.shipped_files import shipped
     from clbench.core.errors import Refused, did_you_mean
@@ -100,7 +103,7 @@ def _kind(target: str) -> Kind:
     if ".py:" in target and not set(target) & set("(+"):
         thing = STRATEGIES.get(target)
         if isinstance(thing, type) and hasattr(thing, "observe") and not is_part(thing):
-            raise Refused(f"{target} is a class with observe(x, y), and no part; write clbench check observe:{target}")
+            raise Refused(f"{target} is a class with observe(x, y), not a part; write clbench check observe:{target}")
         if is_part(thing) or is_recipe(thing):
             return Kind.strategy
         if _makes_a_model(thing):
@@ -118,11 +121,11 @@ def _kind(target: str) -> Kind:
         return found[0]
     if found:
         raise Refused(
-            f"{target!r} is a {' and a '.join(found)}; say which by {' or '.join(f'--kind {kind}' for kind in found)}"
+            f"{target!r} is a {' and a '.join(found)}; choose with {' or '.join(f'--kind {kind}' for kind in found)}"
         )
     known = [*(entry.name for _, names in rooms for entry in names), *shipped()]
     near = did_you_mean(target, known)
-    hint = near if near.startswith("did") else "`clbench list` tells what there is"
+    hint = near if near.startswith("did") else "`clbench list` shows all names"
     raise Refused(f"no strategy, scenario, model or benchmark is called {target!r}; {hint}")
 
 
@@ -130,7 +133,7 @@ def _kind(target: str) -> Kind:
 
 
 def _check_strategy(console: Console, strategy: str, seed: int) -> None:
-    """What its source has set, then a line per property, as soon as it is known."""
+    """Print the settings of the source, then a line per property as soon as it is tested."""
     from clbench.testing import PROPERTIES, examine
 
     _tell_protocol(console, strategy)
@@ -138,17 +141,17 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
 
 
 def _tell_protocol(console: Console, strategy: str) -> None:
-    """What the sources of a strategy have set, where they leave it not open."""
+    """Print the settings that the sources of a strategy require."""
     from clbench.core.errors import Refused
     from clbench.strategies.protocol import published
     from clbench.strategies.strategy import Strategy
 
     try:
         told = published(Strategy.parse(strategy).parts())
-    except Refused:  # told as broken
+    except Refused:  # reported as broken
         return
     if told:
-        console.print(f"Its source has {told}; where a benchmark has not, its rows carry an alarm.")
+        console.print(f"Its source uses {told}; a benchmark with other values gets an alarm.")
 
 
 def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str, str]) -> None:
@@ -174,7 +177,7 @@ def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str
         console.print(f"The contract is broken in {broken} of {len(properties)} properties.", style="red")
         raise typer.Exit(1)
     if not kept:
-        console.print("Nothing could be asked of it: every property was skipped, for the reasons above.", style="red")
+        console.print("Nothing could be tested: every property was skipped, for the reasons above.", style="red")
         raise typer.Exit(1)
     console.print("The contract is kept.", style="green")
 
@@ -183,7 +186,7 @@ def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str
 
 
 def _makes_a_model(thing: Any) -> bool:
-    """Whether it is a class of modules, or a function of the shape of a row and the number of outputs."""
+    """Return whether this is a module class, or a function of the shape of a sample and the number of outputs."""
     if isinstance(thing, type):
         return any(base.__module__.startswith("torch.nn.") and base.__name__ == "Module" for base in thing.__mro__)
     return list(inspect.signature(thing).parameters)[:2] == ["shape", "n_outputs"]
@@ -196,7 +199,7 @@ def _check_model(console: Console, name: str, dataset: str, settings: list[str],
 
     rows = data.load(dataset, data_dir)
     section = schema.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
-    console.print(f"{name} for rows of shape {rows.shape} and {rows.n_classes} output units, those of {dataset}")
+    console.print(f"{name} for samples of shape {rows.shape} and {rows.n_classes} output units, from {dataset}")
     _tell(console, examine_model(section, shape=rows.shape, n_outputs=rows.n_classes), MODEL_PROPERTIES)
 
 
@@ -204,7 +207,7 @@ def _check_model(console: Console, name: str, dataset: str, settings: list[str],
 
 
 def _check_stream(console: Console, section: dict[str, Any], seed: int, data_dir: str | None) -> None:
-    """What the stream is, and what is wrong with it."""
+    """Print a description of the stream, and what is wrong with it."""
     from clbench.core.types import Stream
     from clbench.running.plan import make_stream
     from clbench.scenarios import describe
@@ -219,7 +222,7 @@ def _check_stream(console: Console, section: dict[str, Any], seed: int, data_dir
         console.print(f"broken: {problem}", style="red")
     if problems:
         raise typer.Exit(1)
-    console.print(f"The contract is kept. Realised rows and labels: {realised_hash(make())}", style="green")
+    console.print(f"The contract is kept. Hash of all samples and labels: {realised_hash(make())}", style="green")
 
 
 def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | None) -> dict[str, Any]:
@@ -234,7 +237,7 @@ def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | N
 
 
 def _of_benchmark(name: str, settings: list[str], data_dir: str | None) -> list[Cell]:
-    """A cell for each of its strategies."""
+    """Return a cell for each strategy of a benchmark."""
     from clbench.running.plan import plan
 
     return plan(name, overrides=settings, seeds=1, data_dir=data_dir).cells

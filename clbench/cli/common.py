@@ -1,4 +1,4 @@
-"""What the commands share: where they print to, and how they describe a stream without torch."""
+"""Print tables, write files and describe streams for all commands, without torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from clbench.leaderboard import Board
 
 PIPED_WIDTH = 160
-"""Columns where the output is no terminal and nothing says how wide its reader is."""
+"""The width in columns if the output is not a terminal and ``COLUMNS`` is not set."""
 
 
 def make_console() -> Console:
-    """The console of this process's standard output; it prints what it is given, without markup or colouring."""
+    """Return a console on standard output that prints texts unchanged, without markup or highlighting."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
@@ -28,7 +28,7 @@ def make_console() -> Console:
 
 
 def pairs(items: Mapping[str, Any]) -> Table:
-    """Labels on the left, values on the right."""
+    """Return a table with labels on the left and values on the right."""
     from rich.table import Table
     from rich.text import Text
 
@@ -41,12 +41,12 @@ def pairs(items: Mapping[str, Any]) -> Table:
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """``1 cell``, ``5 cells``."""
+    """Return a number with its noun: ``1 cell``, ``5 cells``."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def print_board(console: Console, board: Board, *, chosen: bool = False) -> None:
-    """The board's tables; unless the metrics were ``chosen``, only as many columns as the terminal has room for."""
+    """Print the tables of a leaderboard; unless the metrics were ``chosen``, only the columns that fit the terminal."""
     from dataclasses import replace
 
     from rich.measure import Measurement
@@ -66,14 +66,14 @@ def print_board(console: Console, board: Board, *, chosen: bool = False) -> None
         console.print(table)
     if shown != board.shown:
         hidden = ", ".join(board.shown[len(shown) :])
-        console.print(f"no room for {hidden}; see leaderboard files, or ask for them by --metrics", style="dim")
+        console.print(f"no room for {hidden}; see the leaderboard files, or name them with --metrics", style="dim")
 
 
 def write_file(path: Path, content: bytes) -> None:
     """Write a result file atomically.
 
     Raises:
-        Refused: The place cannot be written.
+        Refused: The file cannot be written.
     """
     from clbench.core import store
     from clbench.core.errors import Refused
@@ -97,10 +97,10 @@ def picture(figure: Any, path: Path) -> None:
 
 
 def describe_stream(config: Mapping[str, Any], seed: int, data_dir: str | None) -> dict[str, str]:
-    """The stream of a canonical ``stream`` section in a few short lines: label -> text; downloads nothing.
+    """Describe the stream of a canonical ``stream`` section as label -> text, without downloading anything.
 
     Raises:
-        Refused: The data is damaged or not to be had, or the stream is impossible on it.
+        Refused: The data is damaged or not available, or the stream is impossible with it.
     """
     from clbench import scenarios
     from clbench.data.roots import Missing, data_root, may_download, offline
@@ -114,4 +114,4 @@ def describe_stream(config: Mapping[str, Any], seed: int, data_dir: str | None) 
         if not allowed:
             raise
         name, where = config["dataset"]["name"], data_root(data_dir)
-        return {"stream": f"not described yet: {name} is not in {where}; a run downloads it to there"}
+        return {"stream": f"not described yet: {name} is not in {where}; a run downloads it to this folder"}

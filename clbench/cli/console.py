@@ -1,6 +1,6 @@
-"""What is printed reaches every console, also one that has no letters beyond its own few.
+"""Print to consoles of any encoding.
 
-Where the encoding of standard output or error lacks a character, a plain one stands in its place.
+If the encoding of standard output or error lacks a character, a plain one replaces it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PLAIN = {
     "α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "λ": "lambda", "μ": "mu", "µ": "u", "π": "pi",
     "σ": "sigma", "τ": "tau", "θ": "theta",
 }  # fmt: skip
-"""What stands in place of characters that a console lacks; lines of tables are made of ``-``, ``|`` and ``+``."""
+"""Replacements of characters that a console lacks; lines of tables become ``-``, ``|`` and ``+``."""
 ERRORS = "clbench-plain"
 
 
@@ -43,7 +43,7 @@ def _stand_in(character: str) -> str:
 
 @contextmanager
 def plain_console() -> Iterator[None]:
-    """Print whatever is asked for, and notices as a line of standard error, for as long as a command runs."""
+    """Replace unprintable characters, and print notices to standard error, while a command runs."""
     codecs.register_error(ERRORS, _plain)
     before, opened = [], ExitStack()
     for name in ("stdout", "stderr"):
@@ -77,7 +77,7 @@ def plain_console() -> Iterator[None]:
 
 
 def tell(text: str) -> None:
-    """A line of standard error, after what was printed before; nothing where neither can be written."""
+    """Print a line to standard error, after what was printed before; do nothing if neither can be written."""
     try:
         sys.stdout.flush()
         print(f"clbench: {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""``clbench doctor``: whether this installation can work, and what to do where it cannot."""
+"""Define ``clbench doctor``, which checks the installation and suggests fixes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 
 
 def doctor(
-    data_dir: Annotated[Path | None, typer.Option(help="Where data sets lie.", show_default="CLBENCH_DATA")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data sets.", show_default="CLBENCH_DATA")] = None,
 ) -> None:
-    """Check the installation, the data and the disk. Exit code 1 where something is broken."""
+    """Check the installation, the data and the disk. Exit code 1 if something is broken."""
     from rich.table import Table
     from rich.text import Text
 

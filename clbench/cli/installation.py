@@ -1,4 +1,4 @@
-"""What may be wrong with an installation, looked at one by one, each with its cure."""
+"""Check an installation item by item, and suggest a fix for each problem."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OLDEST_PYTHON = (3, 11)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """Hold the result of one check.
 
     Args:
-        name: What.
-        status: ``ok``; ``warning`` where something may be missed; ``broken`` where runs will fail.
-        text: What was found.
-        cure: What to do; empty where nothing needs doing.
+        name: The item that was checked.
+        status: ``ok``; ``warning`` if a feature may be missing; ``broken`` if runs will fail.
+        text: The finding.
+        cure: How to fix it; empty if no action is needed.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Check:
 
 
 def examine(data_dir: str | None = None) -> list[Check]:
-    """All checks; imports torch and torchvision.
+    """Run all checks; this imports torch and torchvision.
 
     Args:
-        data_dir: Where data sets lie, in place of ``CLBENCH_DATA`` and the user's cache folder.
+        data_dir: Folder of the data sets, instead of ``CLBENCH_DATA`` and the user's cache folder.
     """
     return [*_interpreter(), *_torch(), _torchvision(), *_packages(), *_plugins(), _cores(), *_data(data_dir), _cache()]
 
@@ -58,14 +58,14 @@ def _torch() -> Iterator[Check]:
     try:
         import torch
     except Exception as error:
-        yield Check("torch", "broken", f"does not import: {_told(error)}", "install it anew: pip install torch")
+        yield Check("torch", "broken", f"cannot be imported: {_text(error)}", "reinstall it: pip install torch")
         return
     yield Check("torch", "ok", torch.__version__)
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
         yield Check("gpu", "ok", ", ".join(torch.cuda.get_device_name(i) for i in range(count)))
     elif torch.backends.mps.is_available():
-        yield Check("gpu", "ok", "none that clbench uses (MPS is there, clbench runs on cpu and cuda)")
+        yield Check("gpu", "ok", "none that clbench uses (MPS is available, but clbench runs on cpu and cuda)")
     else:
         yield Check("gpu", "ok", "none; runs use the CPU")
 
@@ -79,15 +79,15 @@ def _torchvision() -> Check:
         return Check(
             "torchvision",
             "warning",
-            f"does not import: {_told(error)}; digits, folders, .npz and parquet work without it",
-            "install the torchvision that belongs to this torch: pip install --force-reinstall torchvision",
+            f"cannot be imported: {_text(error)}; digits, folders, .npz and parquet work without it",
+            "install the torchvision built for this torch: pip install --force-reinstall torchvision",
         )
-    mended = " (its compiled operators do not fit this torch; mended, nothing here needs them)"
-    return Check("torchvision", "ok", torchvision.__version__ + (mended if compat.is_patched() else ""))
+    workaround = "; it was built for another torch. clbench works around it; no action needed."
+    return Check("torchvision", "ok", torchvision.__version__ + (workaround if compat.is_patched() else ""))
 
 
 def _packages() -> Iterator[Check]:
-    """Installed versions; importing them would take longer than all else together."""
+    """Check installed versions without importing the packages, which would be slow."""
     for name, loss in (
         ("scikit-learn", "the data set digits"),
         ("avalanche-lib", "running Avalanche's strategies"),
@@ -100,14 +100,14 @@ def _packages() -> Iterator[Check]:
 
 
 def _plugins() -> Iterator[Check]:
-    """What other packages add, and what of it cannot be used; commands that do not name it work all the same."""
+    """Check the plugins of other packages; a broken one affects only commands that name it."""
     from clbench.cli.kinds import KINDS, registry
 
     for found in map(registry, KINDS[1:]):
         wrong = {entry.name: text for entry, text in found.problems()}
         for entry in found:
             if entry.name in wrong:
-                yield Check("plugin", "broken", wrong[entry.name], "mend or uninstall that package")
+                yield Check("plugin", "broken", wrong[entry.name], "fix or uninstall that package")
             elif entry.origin != "clbench":
                 yield Check("plugin", "ok", f"{found.kind} {entry.name}, from {entry.origin}")
 
@@ -117,7 +117,7 @@ def _cores() -> Check:
 
     usable, there = usable_cores(), os.cpu_count() or 1
     text = f"{usable} usable" + ("" if usable == there else f" of {there}")
-    return Check("cores", "ok", f"{text}; --jobs auto fills them, each cell with its benchmark's number of threads")
+    return Check("cores", "ok", f"{text}; --jobs auto uses them all, each cell with its benchmark's number of threads")
 
 
 def _data(data_dir: str | None) -> Iterator[Check]:
@@ -131,12 +131,12 @@ def _data(data_dir: str | None) -> Iterator[Check]:
         folders.setdefault(name, [root / name]).append(root / class_name)
     there = sorted(name for name, places in folders.items() if any(place.is_dir() for place in places))
     missing = sorted(set(folders) - set(there))
-    fate = "downloaded on demand" if may_download() else "not to be had, since CLBENCH_OFFLINE is set"
-    exists = "" if root.is_dir() else " (not there yet)"
+    fate = "downloaded on demand" if may_download() else "not available, because CLBENCH_OFFLINE is set"
+    exists = "" if root.is_dir() else " (does not exist yet)"
     yield Check("data", "ok", f"{root}{exists}; set it with --data-dir or CLBENCH_DATA")
     yield Check("data sets", "ok", f"digits, {', '.join(there)}" if there else "digits")
     if missing:
-        yield Check("not there", "ok", f"{', '.join(missing)}; {fate}")
+        yield Check("not downloaded", "ok", f"{', '.join(missing)}; {fate}")
 
 
 def _cache() -> Check:
@@ -150,11 +150,11 @@ def _cache() -> Check:
         (root / ".writable").unlink()
         free = shutil.disk_usage(root).free
     except OSError as error:
-        text = f"{root} cannot be written ({error.strerror}); data sets are decoded anew in every process"
+        text = f"{root} cannot be written ({error.strerror}); every process has to decode data sets again"
         return Check("cache", "warning", text, cure)
     text = f"{root}, {free / 2**30:.1f} GiB free"
     return Check("cache", "warning" if free < LOW_DISK_BYTES else "ok", text, cure if free < LOW_DISK_BYTES else "")
 
 
-def _told(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

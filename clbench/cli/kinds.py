@@ -1,4 +1,4 @@
-"""The kinds of named things, as the command line lists and shows them. None of it imports torch."""
+"""List and describe named things of every kind for the command line, without torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = (
 
 
 def registry(kind: str) -> Registry:
-    """The registry behind a kind, other than ``benchmarks``."""
+    """Return the registry of a kind other than ``benchmarks``."""
     if kind == "datasets":
         from clbench.data import DATASETS
 
@@ -57,7 +57,7 @@ def registry(kind: str) -> Registry:
 
 
 def names(kind: str) -> list[str]:
-    """What there is of a kind; metrics in the order of boards, all else by name."""
+    """Return all names of a kind; metrics in the order of leaderboards, others sorted."""
     if kind == "benchmarks":
         from clbench.benchmark.shipped_files import shipped
 
@@ -70,30 +70,30 @@ def names(kind: str) -> list[str]:
 
 
 def summary(text: str) -> str:
-    """The first sentence of a docstring, on one line."""
+    """Return the first paragraph of a docstring on one line."""
     first = " ".join(plain(text).strip().split("\n\n")[0].split())
     return first.removesuffix(".")
 
 
 def benchmark_summary(path: Path) -> str:
-    """The comment at the head of a benchmark file."""
+    """Return the comment at the head of a benchmark file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     head = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return " ".join(line.lstrip("# ").rstrip() for line in lines[:head])
 
 
 def documentation(thing: Any) -> str:
-    """The docstring of what a name stands for, without markup."""
+    """Return the docstring of a named thing, without markup."""
     return plain(inspect.getdoc(thing.func if isinstance(thing, partial) else thing) or "")
 
 
 def plain(text: str) -> str:
-    """Without the markup of docstrings: ``:class:`x``` and double backquotes."""
+    """Remove the markup of docstrings: ``:class:`x``` and double backquotes."""
     return re.sub(r"(?::\w+:)?`+~?([^`]+)`+", r"\1", text)
 
 
 def configurable(kind: str, thing: Any) -> Callable[..., Any] | None:
-    """The callable whose keyword parameters are the settings of a named thing; ``None`` where it has none."""
+    """Return the callable whose keyword parameters are the settings of a named thing; ``None`` without settings."""
     if kind == "datasets":
         from clbench import data
 
@@ -102,7 +102,7 @@ def configurable(kind: str, thing: Any) -> Callable[..., Any] | None:
 
 
 def describe(kind: str, name: str) -> tuple[str, str, str]:
-    """Summary, parameters and origin of an entry; a plugin that does not import says so in its summary."""
+    """Return summary, parameters and origin of an entry; the summary of a broken plugin is its import error."""
     entry = next(entry for entry in registry(kind) if entry.name == name)
     try:
         thing = registry(kind).get(name)

@@ -1,4 +1,4 @@
-"""``clbench list``: what there is, in a line each."""
+"""Define ``clbench list``, which shows a line per name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def list_names(
     ] = None,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """List names with their parameters, and plugins with where they come from."""
+    """List names with their parameters, and the origin of plugins."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -32,7 +32,7 @@ def list_names(
     from clbench.core.errors import Refused, did_you_mean
 
     if kind is not None and kind not in KINDS:
-        raise Refused(f"there is no kind of thing called {kind!r}; {did_you_mean(kind, KINDS)}")
+        raise Refused(f"there is no kind {kind!r}; {did_you_mean(kind, KINDS)}")
     console = make_console()
     for number, each in enumerate([kind] if kind else KINDS):
         if number:
@@ -51,7 +51,7 @@ def list_names(
 
 
 def _lines(kind: str) -> list[tuple[str, Text]]:
-    """Name, and what to say about it."""
+    """Return names with their descriptions."""
     from rich.text import Text
 
     from clbench.benchmark.shipped_files import shipped
@@ -63,7 +63,7 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
     for name in names(kind):
         try:
             summary, parameters, origin = describe(kind, name)
-        except Exception as error:  # what a plugin registered has no settings that can be read
+        except Exception as error:  # the settings of a plugin's object cannot be read
             origin = next(entry.origin for entry in registry(kind) if entry.name == name)
             if origin == "clbench":
                 raise
@@ -78,7 +78,7 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
 
 
 def _print_schemes(console: Console, kind: str) -> None:
-    """How a kind's things of other libraries are written."""
+    """Print how names from other libraries are written."""
     from rich.table import Table
     from rich.text import Text
 
@@ -87,13 +87,13 @@ def _print_schemes(console: Console, kind: str) -> None:
     schemes = {} if kind == "benchmarks" else registry(kind).schemes
     if not schemes:
         return
-    console.print(Text("\n  of other libraries, and classes of yours, written SCHEME:NAME", style="bold"))
+    console.print(Text("\n  from other libraries and your own classes, written SCHEME:NAME", style="bold"))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for scheme, (_, form, summary) in schemes.items():
         grid.add_row(Text(f"  {scheme}:{form}", style="cyan"), Text(summary))
     console.print(grid)
     console.print(
-        "  each also takes FILE.py:NAME and package.module.NAME; `clbench show SCHEME:NAME` tells the settings of one",
+        "  each also takes FILE.py:NAME and package.module.NAME; `clbench show SCHEME:NAME` shows its settings",
         style="dim",
     )
 

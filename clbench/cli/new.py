@@ -1,4 +1,4 @@
-"""``clbench new``: the beginning of a package of one's own."""
+"""Define ``clbench new``, which creates a package."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import typer
 
 from clbench.cli.common import make_console
 
-new = typer.Typer(help="Begin a package of your own: new strategy NAME.", no_args_is_help=True)
+new = typer.Typer(help="Create a package of your own: new strategy NAME.", no_args_is_help=True)
 
 
 @new.callback()
 def _begin() -> None:
-    """Begin a package of your own."""
+    """Create a package of your own."""
 
 
 @new.command("strategy")
 def strategy(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is called in benchmarks, in snake_case.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the strategy in benchmarks, in snake_case.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The package's folder.", show_default="clbench-NAME")
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder of the package.", show_default="clbench-NAME")
     ] = None,
 ) -> None:
     """Write a small installable package that adds a strategy, with a test of its contract."""

@@ -1,4 +1,4 @@
-"""``--plugin FILE.py``: the strategies of a file, by short names, for one command."""
+"""Define the option ``--plugin FILE.py``, which gives the strategies of a file short names for one command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 
 def _take(context: typer.Context, files: list[str] | None) -> list[str]:
-    """Name the strategies of the files until the command ends; all of them, or none."""
+    """Register the strategies of the files until the command ends; all of them, or none."""
     from clbench.strategies import STRATEGIES
     from clbench.strategies.plugin_file import plugin
 
@@ -36,7 +36,7 @@ Plugins = Annotated[
         "--plugin",
         metavar="FILE.py",
         callback=_take,
-        help="A file of your own: its parts, by their snake_case names, and its functions -> list[Part]; repeatable.",
+        help="Use the strategies of a file: its parts, by snake_case names, and functions -> list[Part]; repeatable.",
     ),
 ]
-"""The option as a command declares it; its work is done before the command begins."""
+"""The option as commands declare it; its callback runs before the command."""

@@ -1,4 +1,4 @@
-"""How a running matrix is shown: bars in a terminal, a line per finished cell elsewhere."""
+"""Show the progress of a run: bars in a terminal, a line per finished cell elsewhere."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 NEEDED_WIDTH = 56
-"""Columns that the bars need beside the names of strategies."""
+"""Width in columns that the bars need in addition to the names of strategies."""
 
 
 class Display(Protocol):
-    """A context manager that is told of every event."""
+    """A context manager that is called with every event."""
 
     def __enter__(self) -> Display: ...
 
@@ -29,12 +29,12 @@ class Display(Protocol):
 
 
 class Tally:
-    """Where a matrix stands, from its events.
+    """Count the finished and running cells from events.
 
     Args:
-        total: Cells of the matrix.
-        before: Those finished before it began.
-        clock: Seconds, from any beginning.
+        total: Number of cells.
+        before: Number of cells finished before the run.
+        clock: Function that returns seconds.
     """
 
     def __init__(self, total: int, before: int, clock: Callable[[], float] = monotonic) -> None:
@@ -43,10 +43,10 @@ class Tally:
         self.running: dict[str, float] = {}
         self.ended = 0
         self.finished = before
-        """Cells that the same command would not run again."""
+        """Number of cells that the same command would not run again."""
 
     def see(self, event: Event) -> None:
-        """Take an event into account."""
+        """Update the counts with an event."""
         if self.began is None:
             self.began = self.clock()
         if isinstance(event, Record):
@@ -61,17 +61,17 @@ class Tally:
 
     @property
     def fraction(self) -> float:
-        """How much of what this run has to do is done, in [0, 1]; every cell counts the same."""
+        """Return the finished share of this run's work, in [0, 1]; every cell has the same weight."""
         return (self.ended + sum(self.running.values())) / max(1, self.total - self.before)
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the first cell began."""
+        """Return the seconds since the first cell began."""
         return 0.0 if self.began is None else self.clock() - self.began
 
     @property
     def left(self) -> float | None:
-        """Seconds that the rest will take at the pace so far; ``None`` while there is no pace."""
+        """Return the estimated remaining seconds; ``None`` before any progress."""
         return self.elapsed * (1 - self.fraction) / self.fraction if self.fraction > 0 else None
 
     def __str__(self) -> str:
@@ -80,14 +80,14 @@ class Tally:
 
 
 def clock_text(seconds: float) -> str:
-    """``0:07``, ``12:30``, ``1:02:30``."""
+    """Format seconds as ``0:07``, ``12:30`` or ``1:02:30``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def outcome_text(record: Record) -> str:
-    """``er, seed 3: done, ACC 91.2 %, 1.4 s``, or the status and why."""
+    """Describe a record as ``er, seed 3: done, ACC 91.2 %, 1.4 s``, or with its status and reason."""
     name = f"{record.label}, seed {record.seed}: {record.status}"
     if record.status != "done" or record.trace is None:
         return f"{name}: {record.reason}"
@@ -101,7 +101,7 @@ def outcome_text(record: Record) -> str:
 
 
 class Lines:
-    """A line per finished cell, for files and pipes."""
+    """Print a line per finished cell, for files and pipes."""
 
     def __init__(self, tally: Tally) -> None:
         self.tally = tally
@@ -110,7 +110,7 @@ class Lines:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing to tidy up."""
+        """Do nothing."""
 
     def __call__(self, event: Event) -> None:
         self.tally.see(event)
@@ -124,7 +124,7 @@ class Lines:
 
 
 class Bars:
-    """A bar for the matrix and one for each running cell; they vanish at the end. What goes wrong stays, in a line."""
+    """Show a bar for all cells and one per running cell until the end; cells without a result leave a line."""
 
     def __init__(self, tally: Tally, console: Console) -> None:
         from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
@@ -133,7 +133,7 @@ class Bars:
         from rich.text import Text
 
         class Note(ProgressColumn):
-            """Time passes between events, so the text is made anew at every refresh."""
+            """Render the text anew at every refresh, because time passes between events."""
 
             def render(self, task: Task) -> Text:
                 return Text(str(task.fields["note"]), style="dim")
@@ -174,5 +174,5 @@ class Bars:
 
 
 def display(tally: Tally, console: Console) -> Display:
-    """Bars where a person looks on, lines elsewhere."""
+    """Return bars for a terminal, lines otherwise."""
     return Bars(tally, console) if console.is_terminal else Lines(tally)

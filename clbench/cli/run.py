@@ -1,4 +1,4 @@
-"""``clbench run``: a benchmark matrix, from its file to a leaderboard."""
+"""Define ``clbench run``, which runs all cells of a benchmark and writes a leaderboard."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Kept(StrEnum):
 
 
 class Spelled(TyperCommand):
-    """``--save-model`` alone is ``--save-model final``."""
+    """Read ``--save-model`` alone as ``--save-model final``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Write the word out where it is left out."""
+        """Insert the value if it is left out."""
         spelled: list[str] = []
         for place, word in enumerate(args):
             spelled.append(word)
@@ -59,42 +59,49 @@ def run(
     benchmark: Annotated[str, typer.Argument(help="A shipped name (clbench list benchmarks) or a YAML file.")],
     *,
     strategies: Annotated[
-        str | None, typer.Option(help="In place of the file's, like 'er, er + ewc(strength=1)'.", show_default=False)
+        str | None,
+        typer.Option(help="Strategies instead of the file's, like 'er, er + ewc(strength=1)'.", show_default=False),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(help="5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default=False)
+        str | None, typer.Option(help="Seeds: 5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     save_model: Annotated[
         Kept | None,
         typer.Option(
             "--save-model",
-            help="Keep models in OUT/models: the final ones, or with ends after each experience too.",
+            help="Keep models in OUT/models: final, or ends for those after each experience too.",
             show_default=False,
         ),
     ] = None,
     save_predictions: Annotated[
-        bool, typer.Option("--save-predictions", help="Keep predictions at ends of experiences in OUT/predictions.")
+        bool,
+        typer.Option("--save-predictions", help="Keep the predictions at the ends of experiences in OUT/predictions."),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder of results.", show_default="results/NAME", file_okay=False)
     ] = None,
-    jobs: Annotated[str, typer.Option(help="Cells at a time: a number, or auto to fill the cores.")] = "1",
+    jobs: Annotated[str, typer.Option(help="How many cells run at a time: a number, or auto for all cores.")] = "1",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the benchmark: --set training.lr=0.03; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting of the benchmark: --set training.lr=0.03; repeatable."
+        ),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where data sets lie and are downloaded to.", show_default="CLBENCH_DATA")
+        Path | None, typer.Option(help="Folder of the data sets, also for downloads.", show_default="CLBENCH_DATA")
     ] = None,
     time_limit: Annotated[
-        str | None, typer.Option(help="Of each cell, like 15m or 2h; one that takes longer fails.", show_default="none")
+        str | None,
+        typer.Option(
+            help="Time limit of each cell, like 15m or 2h; a cell that takes longer fails.", show_default="none"
+        ),
     ] = None,
     memory_limit: Annotated[
         str | None,
         typer.Option(
-            help="Of each cell, like 8GB or 50%; one that holds more fails.",
-            show_default="nine tenths of the machine for all",
+            help="Memory limit of each cell, like 8GB or 50%; a cell that needs more fails.",
+            show_default="nine tenths of the machine for all cells",
         ),
     ] = None,
     in_process: Annotated[
@@ -110,15 +117,16 @@ def run(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show cells and stream, and predict the time; keep nothing.")
+        bool, typer.Option("--dry-run", help="Show the cells, the stream and a predicted time; keep nothing.")
     ] = False,
     no_time: Annotated[
-        bool, typer.Option("--no-time", help="With --dry-run: predict no time, which is to run nothing.")
+        bool, typer.Option("--no-time", help="With --dry-run: skip the timing, so that nothing is run.")
     ] = False,
     wandb: Annotated[Wandb, typer.Option(help="Send the records to Weights & Biases.")] = Wandb.disabled,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """Run a benchmark matrix to a leaderboard. Finished cells are skipped; Ctrl-C stops, the same command goes on.
+    """Run all cells of a benchmark and print a leaderboard. Finished cells are not run again. After Ctrl-C, the same
+    command continues.
 
     Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong.
     """
@@ -143,8 +151,8 @@ def run(
         known = {cell.key for cell in plan.cells if cell.key not in old and finished(cell, folder, keep)}
         if old:
             console.print(
-                f"{count(len(old), 'cell')} of {len(plan.cells)} finished before with other data than there is now: "
-                f"run again, the old records are put aside in {folder / OTHER_DATA}.",
+                f"{count(len(old), 'cell')} of {len(plan.cells)} finished earlier with other data than the present: "
+                f"they run again, and the old records are moved to {folder / OTHER_DATA}.",
                 soft_wrap=True,
             )
         if dry_run:
@@ -172,7 +180,7 @@ def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: 
     from clbench.cli.progress import clock_text, display
 
     if tally.before:
-        console.print(f"{tally.before} of {tally.total} cells were finished before.")
+        console.print(f"{tally.before} of {tally.total} cells are already finished.")
     with display(tally, console) as watch:
         records: list[Record] = execute_plan(plan, out=out, watch=_unbroken(watch), **options).records
     if tally.ended:
@@ -182,7 +190,7 @@ def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: 
 
 
 def _unbroken(watch: Callable[[Event], None]) -> Callable[[Event], None]:
-    """The same watcher; where its console breaks (a full disk, a lost terminal) it is silent, and the run goes on."""
+    """Return a watcher that becomes silent if its console breaks (full disk, lost terminal); the run continues."""
     broken = False
 
     def guarded(event: Event) -> None:
@@ -190,7 +198,7 @@ def _unbroken(watch: Callable[[Event], None]) -> Callable[[Event], None]:
         if not broken:
             try:
                 watch(event)
-            except BrokenPipeError:  # its reader has left, which is to stop
+            except BrokenPipeError:  # the reader has ended, so the run stops
                 raise
             except OSError:
                 broken = True
@@ -199,7 +207,7 @@ def _unbroken(watch: Callable[[Event], None]) -> Callable[[Event], None]:
 
 
 def _publish(console: Console, plan: Plan, out: Path) -> None:
-    """Write leaderboard and picture of all records in ``out``, print the table and what was written."""
+    """Write the leaderboard and picture of all records in ``out``, and print the table and the files written."""
     from clbench import api, plots
     from clbench.core.errors import Refused
     from clbench.leaderboard import board as make_board
@@ -226,7 +234,7 @@ def _publish(console: Console, plan: Plan, out: Path) -> None:
 
 
 def _drawn(plan: Plan, records: Sequence[Record]) -> str | None:
-    """What the cells of the plan are called among all records of the folder."""
+    """Return the title of the plan's cells among all records of the folder."""
     from clbench.comparison import comparable
 
     keys = {cell.key for cell in plan.cells}
@@ -235,7 +243,7 @@ def _drawn(plan: Plan, records: Sequence[Record]) -> str | None:
 
 
 def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:
-    """To Weights & Biases; the results are safe on disk, so what goes wrong here is told and nothing more."""
+    """Send records to Weights & Biases; problems are only reported, because the results are safe on disk."""
     from clbench.running import wandb_tracker
 
     problems = wandb_tracker.send(records, out=out, mode=mode.value)
@@ -248,9 +256,9 @@ def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:
 
 
 def _verdict(records: Sequence[Record]) -> int:
-    """The exit code; cells without a result are listed with the reason, once for all seeds that share it.
+    """Return the exit code, and list cells without a result with the reason, once for all seeds that share it.
 
-    Skipped cells are no fault, unless there is nothing else.
+    Skipped cells count as a failure only if there are no others.
     """
     bad = [record for record in records if record.status in ("failed", "diverged")]
     if bad:
@@ -270,7 +278,7 @@ def _verdict(records: Sequence[Record]) -> int:
 
 
 def _show_plan(console: Console, plan: Plan, *, known: set[str], out: Path, data_dir: str | None) -> bool:
-    """What would run: cells by strategy, and the first seed's stream; whether the data for it is there."""
+    """Print the cells by strategy and the first seed's stream; return whether its data is available."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -299,7 +307,7 @@ def _show_plan(console: Console, plan: Plan, *, known: set[str], out: Path, data
 
 
 def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str, data_dir: str | None) -> None:
-    """How long the cells to do will take, from a few iterations of each strategy."""
+    """Predict the time of the remaining cells from a few iterations of each strategy, and print it."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -327,8 +335,8 @@ def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str
             console.print(f"{each.label}: {each.reason}", soft_wrap=True)
     console.print(
         f"Predicted: {clock_text(start + matrix_seconds(found, jobs=workers))} with {count(workers, 'job')}, "
-        f"{start:.0f} s of it to start, from a few iterations of each strategy timed here just now; on a busy machine "
-        "both it and the run are noisy.",
+        f"of which {start:.0f} s to start. A few iterations of each strategy were timed; on a busy machine both "
+        "the prediction and the run are noisy.",
         soft_wrap=True,
     )
 

@@ -1,4 +1,4 @@
-"""``clbench sensitivity``: how much each module of a model changes while a benchmark's stream is learned."""
+"""Define ``clbench sensitivity``, which measures how much each module of a model changes during training."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ if TYPE_CHECKING:
 def sensitivity(
     benchmark: Annotated[str, typer.Argument(help="A shipped name (clbench list benchmarks) or a YAML file.")],
     *,
-    strategies: Annotated[str, typer.Option(help="What to train, like 'naive, er'.")] = "naive",
+    strategies: Annotated[str, typer.Option(help="Strategies to train, like 'naive, er'.")] = "naive",
     seeds: Annotated[
         str | None,
-        typer.Option(help="5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default="the benchmark's"),
+        typer.Option(help="Seeds: 5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default="the benchmark's"),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the benchmark: --set model.name=cnn; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a setting of the benchmark: --set model.name=cnn; repeatable."
+        ),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where data sets lie.", show_default="CLBENCH_DATA")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data sets.", show_default="CLBENCH_DATA")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw it: a .png, .svg or .pdf file.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw a picture: a .png, .svg or .pdf file.")
     ] = None,
 ) -> None:
     """Measure how much each module (convolutions of a stage, norms, head, ...) changes from pass to pass and from
-    experience to experience: what fpf(modules='sensitive: q=2') chooses by."""
+    experience to experience. fpf(modules='sensitive: q=2') selects modules by this measure."""
     from clbench.api import split_strategies
     from clbench.running.module_change import measure
     from clbench.running.module_change import picture as draw
@@ -59,7 +61,7 @@ def sensitivity(
 
 
 def _table(each: Changes, *, title: str) -> Any:
-    """A row per module; of each level the three forms."""
+    """Return a table with a row per module and three forms for each level."""
     from rich.table import Table
 
     from clbench.running.module_change import LEVELS

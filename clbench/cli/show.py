@@ -21,21 +21,25 @@ if TYPE_CHECKING:
 
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME|RECORD", help="A name of any kind, a record's JSON file, or a result folder.")
+        str,
+        typer.Argument(
+            metavar="NAME|RECORD", help="A name of any kind, the JSON file of a record, or a result folder."
+        ),
     ],
     key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="In a result folder, the beginning of a cell's key.")
+        str | None, typer.Argument(metavar="[KEY]", help="In a result folder: the first characters of a cell's key.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw a benchmark's stream: png, svg or pdf.")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the stream of a benchmark: png, svg or pdf.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the benchmark first; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the benchmark first; repeatable."),
     ] = None,
-    data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where data sets lie.")] = None,
+    data_dir: Annotated[str | None, typer.Option("--data-dir", help="Folder of the data sets.")] = None,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """Show all about a benchmark, data set, scenario, model, strategy or metric, or about one cell's record."""
+    """Show a benchmark, data set, scenario, model, strategy or metric, or the record of one cell."""
     from clbench.core.errors import Refused
 
     console, path = make_console(), Path(name)
@@ -44,7 +48,7 @@ def show(
         _show_name(console, name, after=True)
         return None
     if plot or settings:
-        raise Refused("--plot and --set go with a benchmark: a shipped name or a YAML file that exists")
+        raise Refused("--plot and --set need a benchmark: a shipped name or an existing YAML file")
     if key is not None or (path / "records").is_dir():
         return _show_folder(console, path, key or "")
     if path.suffix == ".json":
@@ -57,12 +61,12 @@ def show(
         first = re.split(r"[(+]", name)[0].strip()
         raise Refused(f"show takes one name without settings; write clbench show {first or 'NAME'}")
     if not _show_name(console, name):
-        raise Refused(f"nothing is called {name!r}, and no record or benchmark file is there; {_hint(name)}")
+        raise Refused(f"nothing is called {name!r}, and there is no such record or benchmark file; {_hint(name)}")
     return None
 
 
 def _hint(name: str) -> str:
-    """What to write in place of a name that stands for nothing."""
+    """Suggest what to write instead of an unknown name."""
     from clbench.cli.kinds import KINDS, names
     from clbench.core.errors import did_you_mean
     from clbench.strategies import STRATEGIES
@@ -72,14 +76,14 @@ def _hint(name: str) -> str:
         return f"write observe:{file}.py:NAME for a class with observe(x, y), and add --plugin {file}.py for strategies"
     near = did_you_mean(name, {each for kind in KINDS for each in names(kind)})
     hint = near if near.startswith("did") else STRATEGIES.hint(name)
-    return "`clbench list` tells what there is" if hint.startswith("known") else hint
+    return "`clbench list` shows all names" if hint.startswith("known") else hint
 
 
 # --------------------------------------------------------------------------------------------------- records
 
 
 def _show_folder(console: Console, folder: Path, key: str) -> None:
-    """The one cell whose key begins with ``key``, or else a list of those that do."""
+    """Show the cell whose key begins with ``key``; if there are several, list them."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -99,12 +103,14 @@ def _show_folder(console: Console, folder: Path, key: str) -> None:
         texts = (record.key, record.benchmark, record.label, str(record.seed), record.status, record.reason)
         table.add_row(*map(Text, texts))
     console.print(table)
-    console.print(f"`clbench show {folder} KEY` tells all about one; the beginning of its key is enough", style="dim")
+    console.print(
+        f"`clbench show {folder} KEY` shows one of them; the first characters of its key are enough", style="dim"
+    )
     return None
 
 
 def _show_record(console: Console, record: Record) -> None:
-    """Everything in a record, metrics computed from its trace."""
+    """Show everything in a record, with the metrics of its trace."""
     from rich.text import Text
 
     from clbench.strategies.protocol import with_breaches
@@ -129,11 +135,11 @@ def _show_record(console: Console, record: Record) -> None:
 
 
 def _metrics(record: Record) -> dict[str, str]:
-    """Title -> value, or why there is none."""
+    """Return title -> value, or the reason why there is none."""
     from clbench.metrics import compute, get
 
     if record.trace is None:
-        return {"none": "nothing was observed"}
+        return {"none": "nothing was recorded"}
     shown = {}
     for name, value in compute(record.trace).items():
         metric, measure = get(name).under(record.trace.measure), record.trace.measure
@@ -152,7 +158,7 @@ def _amount(value: float) -> str:
 
 
 def _flat(value: Any) -> str:
-    """Settings on one line: ``lr 0.05, epochs 5``; a strategy as it is written."""
+    """Write settings on one line: ``lr 0.05, epochs 5``; a strategy as users write it."""
     if isinstance(value, Mapping):
         if set(value) == {"name", "parameters"}:
             inside = ", ".join(f"{key}={each}" for key, each in value["parameters"].items())
@@ -169,10 +175,10 @@ def _flat(value: Any) -> str:
 
 
 def _show_name(console: Console, name: str, *, after: bool = False) -> bool:
-    """Show every kind of thing but a benchmark that is called so; False where there is none.
+    """Show everything with this name except a benchmark; return whether there was any.
 
     Args:
-        console: Where to.
+        console: The console to print to.
         name: The name.
         after: Whether something was shown before.
     """
@@ -191,7 +197,7 @@ def _show_name(console: Console, name: str, *, after: bool = False) -> bool:
             found = True
     if not found and split_number(name)[0] in FAMILIES:
         console.print(Text(f"metric {name}", style="bold"))
-        _show_metric(console, name, "one of a family by its number")
+        _show_metric(console, name, "one of a family of metrics, by number")
         found = True
     if not found and name in SPLITS:
         console.print(f"{name} is a classification data set of torchvision; write dataset: {name} in a benchmark file")
@@ -236,7 +242,7 @@ def _show_metric(console: Console, name: str, summary: str) -> None:
 
 
 def _settings_table(kind: str, thing: Any) -> Any:
-    """A line per parameter: name, type, default."""
+    """Return a table with a line per parameter: name, type, default."""
     from rich.table import Table
     from rich.text import Text
 

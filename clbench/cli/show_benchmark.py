@@ -1,4 +1,4 @@
-"""A benchmark and its stream, as ``clbench show`` tells and draws them."""
+"""Show a benchmark and its stream for ``clbench show``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def is_benchmark(name: str) -> bool:
-    """Whether a name is a shipped benchmark's, with its version or without, or a benchmark file's."""
+    """Return whether a name is a shipped benchmark, with or without version, or a benchmark file."""
     from clbench.benchmark.shipped_files import earlier, shipped
 
     return name in shipped() or name in earlier() or (Path(name).is_file() and Path(name).suffix in (".yaml", ".yml"))
@@ -21,10 +21,10 @@ def is_benchmark(name: str) -> bool:
 def show_benchmark(
     console: Console, name: str, *, plot: Path | None, settings: list[str], data_dir: str | None
 ) -> None:
-    """The file, the first seed's stream in words and as a raster, how many cells; the picture on demand.
+    """Show the file, the first seed's stream in words and as a raster, the number of cells, and a picture on request.
 
     Raises:
-        Refused: The benchmark is wrong, or there is no data to draw.
+        Refused: The benchmark is invalid, or its data is not available.
     """
     from rich.text import Text
 

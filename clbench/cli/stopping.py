@@ -1,4 +1,4 @@
-"""How a run is stopped, by Ctrl-C, SIGTERM or the end of its terminal: in order, saying how to go on."""
+"""Stop a run cleanly after Ctrl-C, SIGTERM or the end of its terminal, and say how to continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked for the end."""
+    """Raised by a signal to end the run."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -26,9 +26,9 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stoppable:
-    """What a run is inside of: before its cells begin a signal ends it at once, afterwards in order.
+    """Handle signals during a run: before its cells begin they end it at once, afterwards cleanly.
 
-    In order is: long cells are saved, workers are gone, and one sentence says how to go on.
+    Cleanly means: long cells save a checkpoint, workers end, and one sentence says how to continue.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Stoppable:
         self._stopping = False
 
     def begin(self, tally: Tally, out: Path) -> None:
-        """From here on there is something to end in order."""
+        """Begin to handle signals cleanly, because cells are running."""
         self.tally, self.out = tally, out
 
     def __enter__(self) -> Stoppable:
@@ -55,7 +55,7 @@ class Stoppable:
             return
         self._stopping = True
         if self.tally is None:
-            tell("stopped before any cell began; the same command begins again")
+            tell("stopped before any cell began; the same command starts again")
             os._exit(128 + number)
         raise Stopped(number)
 

@@ -60,7 +60,7 @@ def test_the_same_command_again_runs_nothing_and_gives_the_same_leaderboard(fini
     created = {record.key: record.created for record in api.records(out)}
     again = call("run", "split-digits", "--strategies", "naive, er(rows=8)", "--seeds", "2", *FAST, "--out", out)
     assert again.code == 0
-    assert again.out.startswith("4 of 4 cells were finished before.\n")
+    assert again.out.startswith("4 of 4 cells are already finished.\n")
     assert {path.name: path.read_bytes() for path in out.glob("leaderboard.*")} == before
     assert {record.key: record.created for record in api.records(out)} == created
 
@@ -281,8 +281,8 @@ def test_blocks_are_printed_only_where_the_encoding_has_them() -> None:
         (["--kind", "matrx", "-o", "x.png"], "there is no kind of picture called 'matrx'; did you mean 'matrix'?"),
         (["--kind", "matrix"], "--kind matrix is a picture: add -o FILE.png"),
         (["--kind", "spark", "-o", "x.png"], "--kind spark is text for the terminal: leave out -o"),
-        (["--kind", "gap", "-o", "x.png", "--cost", "steps"], "--cost says what --kind cost draws"),
-        (["--kind", "gap", "-o", "x.png", "--since", "first"], "--since says what --kind lag counts from"),
+        (["--kind", "gap", "-o", "x.png", "--cost", "steps"], "--cost is for --kind cost only"),
+        (["--kind", "gap", "-o", "x.png", "--since", "first"], "--since is for --kind lag only"),
         (["--kind", "lag", "-o", "x.png", "--since", "ever"], "choose first or last"),
         (["--kind", "cost", "-o", "x.png", "--cost", "second"], "did you mean 'seconds'?"),
         (["--kind", "lag", "-o", "x.png", "--benchmark", "split-digit@2"], "known: split-digits@2 + training.epochs=1"),

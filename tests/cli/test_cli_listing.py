@@ -48,7 +48,7 @@ def test_list_tells_every_registered_name() -> None:
 
 def test_list_tells_how_learners_of_other_libraries_are_written() -> None:
     text = call("list", "strategies").out
-    heading = "  of other libraries, and classes of yours, written SCHEME:NAME"
+    heading = "  from other libraries and your own classes, written SCHEME:NAME"
     assert names_under(text, heading)[:3] == ["avalanche:NAME", "sklearn:NAME", "observe:FILE.py:NAME"]
     assert "each also takes FILE.py:NAME and package.module.NAME" in text
     assert "SCHEME" not in call("list", "models").out
@@ -61,7 +61,7 @@ def test_list_tells_how_learners_of_other_libraries_are_written() -> None:
         ("Sklearn:GaussianNB", "did you mean sklearn:GaussianNB?"),
         ("observe", "did you mean observe:FILE.py:NAME?"),
         ("er:", "did you mean 'er'?"),
-        ("nothing", "`clbench list` tells what there is"),
+        ("nothing", "`clbench list` shows all names"),
         ("mine.py:Mine", "write observe:mine.py:NAME for a class with observe(x, y), and add --plugin mine.py"),
         ("sklearn:SGDClassifier(loss=hinge)", "show takes one name without settings; write clbench show sklearn:SGD"),
         ("er + ewc(strength=1)", "write clbench show er\n"),

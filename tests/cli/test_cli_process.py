@@ -144,7 +144,7 @@ def test_ctrl_c_stops_workers_and_the_same_command_continues_to_the_same_leaderb
 
     again = call(*command(out))
     assert again.code == 0
-    assert again.out.startswith(f"{len(created)} of 6 cells were finished before.\n")
+    assert again.out.startswith(f"{len(created)} of 6 cells are already finished.\n")
     assert {record.key: record.created for record in api.records(out)}.items() >= created.items()
     whole = clbench.run("split-digits", strategies="naive, cumulative", seeds=3, overrides={"training.epochs": 2})
     assert (out / "leaderboard.csv").read_text() == render(board(whole), "csv")

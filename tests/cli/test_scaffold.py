@@ -86,11 +86,11 @@ def test_the_recipe_on_the_page_joins_replay_and_the_part_that_is_written(monkey
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("er", "a strategy called 'er' is there already (from clbench)"),
-        ("3d", "'3d' cannot name a strategy"),
+        ("er", "a strategy called 'er' exists already (from clbench)"),
+        ("3d", "'3d' cannot be the name of a strategy"),
         ("MyMethod", "it takes lower-case letters"),
-        ("my-method", "'my-method' cannot name a strategy"),
-        ("lambda", "is no word of Python"),
+        ("my-method", "'my-method' cannot be the name of a strategy"),
+        ("lambda", "no keyword of Python"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused_with_a_sentence(name, sentence):

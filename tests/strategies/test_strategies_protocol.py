@@ -132,7 +132,7 @@ def test_a_protocol_of_settings_that_no_cell_has_is_refused(protocol, message):
 
 
 def test_the_contract_and_a_benchmark_tell_it():
-    assert "Its source has stream.output: all" in call("check", "der(alpha=0.5)").out
+    assert "Its source uses stream.output: all" in call("check", "der(alpha=0.5)").out
     found = call(
         "check", "split-digits", "--set", "strategies=[naive, {der: {alpha: 0.5}}]", "--set", "stream.output=seen"
     )

@@ -1,4 +1,4 @@
-"""Beginnings of packages: a strategy of one's own, installable, tested, and already doing something honest."""
+"""Create packages from templates: a strategy that is installable, tested and already works."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ FILES = {
     "test_clbench_$name.py": "test.py.in",
     "README.md": "README.md.in",
 }
-"""Name of a file -> its template; both in terms of ``$name`` and ``$part``."""
+"""File name -> template; both contain ``$name`` and ``$part``."""
 
 
 def strategy(name: str, out: Path | None = None) -> list[Path]:
     """Write a small package that adds a strategy, and return its files.
 
     Args:
-        name: What the strategy is called in benchmarks, in snake_case.
-        out: The package's folder; ``clbench-NAME`` here by default.
+        name: Name of the strategy in benchmarks, in snake_case.
+        out: Folder of the package; by default ``clbench-NAME`` in the working directory.
 
     Raises:
-        Refused: No usable name, a name that is taken, or a folder that holds something.
+        Refused: The name is invalid or taken, or the folder is not empty.
     """
     _check(name)
     folder = out or Path(f"clbench-{name.replace('_', '-')}")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise Refused(f"{folder} is there already and nothing in it is overwritten; choose another --out")
+            raise Refused(f"{folder} exists already, and nothing in it is overwritten; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         words = {"name": name, "package": f"clbench-{name.replace('_', '-')}", "part": _camel(name)}
         templates = resources.files("clbench.cli.scaffold") / "strategy"
@@ -52,12 +52,12 @@ def _check(name: str) -> None:
 
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise Refused(
-            f"{name!r} cannot name a strategy; it takes lower-case letters, digits and underscores, beginning with a "
-            "letter, and is no word of Python, like my_method"
+            f"{name!r} cannot be the name of a strategy; use lower-case letters, digits and underscores, a "
+            "letter first, and no keyword of Python, like my_method"
         )
     taken = next((entry for entry in STRATEGIES if entry.name == name), None)
     if taken is not None:
-        raise Refused(f"a strategy called {name!r} is there already (from {taken.origin}); choose another name")
+        raise Refused(f"a strategy called {name!r} exists already (from {taken.origin}); choose another name")
 
 
 def _camel(name: str) -> str:
