@@ -53,7 +53,7 @@ DATASETS = Registry(
         "npz:PATH": ("clbench.data.npz:from_npz", ".npz file with x_train, y_train, x_test, y_test"),
         "hf:PATH": (
             "clbench.data.huggingface:from_hub",
-            "owner/name on the Hugging Face hub, by the package datasets",
+            "owner/name on the Hugging Face hub, read with the package datasets",
         ),
         "parquet:PATH": ("clbench.data.parquet:from_parquet", "parquet files as on public hubs: train-*, test-*"),
     },

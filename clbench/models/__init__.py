@@ -19,7 +19,7 @@ MODELS = Registry(
     "model",
     "clbench.models",
     {
-        "mlp": ("clbench.models.builders:mlp", "fully connected layers of any widths; none makes it linear"),
+        "mlp": ("clbench.models.builders:mlp", "fully connected layers of any widths; linear without hidden layers"),
         "cnn": ("clbench.models.builders:cnn", "four convolutions with group norm, sized for CPUs"),
         "resnet": ("clbench.models.builders:resnet", "slim ResNet-18 for small images, group or batch norm"),
         "vit": ("clbench.models.builders:vit", "small vision transformer, sized for CPUs"),

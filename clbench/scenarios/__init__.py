@@ -23,24 +23,33 @@ SCENARIOS = Registry(
     "scenario",
     "clbench.scenarios",
     {
-        "split": ("clbench.scenarios.split:split", "the classes dealt out over experiences, each seen once"),
+        "split": ("clbench.scenarios.split:split", "the classes divided among experiences, each seen once"),
         "permuted": (
             "clbench.scenarios.permuted:permuted",
-            "the same classes under another order of the pixels each time",
+            "the same classes with another permutation of the pixels each time",
         ),
         "power_law": (
             "clbench.scenarios.power_law:power_law",
-            "old tasks come back the less often the longer ago they were",
+            "old tasks recur less often the longer ago their last visit was",
         ),
-        "rotated": ("clbench.scenarios.rotated:rotated", "the same classes turned by another angle each time"),
-        "corrupted": ("clbench.scenarios.corrupted:corrupted", "the same images under noise, blur, fog, ... in turn"),
+        "rotated": ("clbench.scenarios.rotated:rotated", "the same classes rotated by another angle each time"),
+        "corrupted": (
+            "clbench.scenarios.corrupted:corrupted",
+            "the same images with noise, blur, fog and other corruptions in turn",
+        ),
         "sequence": ("clbench.scenarios.sequence:sequence", "several data sets one after another"),
         "blurry": ("clbench.scenarios.blurry:blurry", "classes leak into each other: i-Blurry, Si-Blurry, linear"),
-        "gaussian": ("clbench.scenarios.gaussian:gaussian", "classes come and go on bells, from disjoint to i.i.d."),
-        "online": ("clbench.scenarios.online:online", "a single pass in pieces, i.i.d. or class by class, long-tailed"),
-        "drift": ("clbench.scenarios.drift:drift", "labels are swapped or permuted over time, in evaluation too"),
+        "gaussian": (
+            "clbench.scenarios.gaussian:gaussian",
+            "classes appear and disappear along bell curves, from disjoint to i.i.d.",
+        ),
+        "online": (
+            "clbench.scenarios.online:online",
+            "a single pass in pieces, i.i.d. or class by class, optionally long-tailed",
+        ),
+        "drift": ("clbench.scenarios.drift:drift", "labels are swapped or permuted over time, also in evaluations"),
         "scole": ("clbench.scenarios.scole:scole", "thousands of short experiences, each with k of the N classes"),
-        "cir": ("clbench.scenarios.cir:cir", "classes come and come back, by slots or by chance"),
+        "cir": ("clbench.scenarios.cir:cir", "class-incremental with repetition, by slots or by sampling"),
     },
 )
 

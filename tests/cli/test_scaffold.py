@@ -88,7 +88,7 @@ def test_the_recipe_on_the_page_joins_replay_and_the_part_that_is_written(monkey
     [
         ("er", "a strategy called 'er' exists already (from clbench)"),
         ("3d", "'3d' cannot be the name of a strategy"),
-        ("MyMethod", "it takes lower-case letters"),
+        ("MyMethod", "use lower-case letters"),
         ("my-method", "'my-method' cannot be the name of a strategy"),
         ("lambda", "no keyword of Python"),
     ],
