@@ -24,9 +24,15 @@ def test_a_score_is_printed_with_the_factor_decimals_sign_and_unit_of_its_measur
     assert measure.text(score) == text
 
 
-def test_decimals_may_be_asked_for():
-    assert ACCURACY.text(0.83219, decimals=1) == "83.2 %"
-    assert ERROR.text(-0.25, decimals=0) == "0"
+def test_decimals_are_left_out_where_room_is_short_and_none_are_left_below_zero():
+    assert ACCURACY.text(0.83219, fewer=1) == "83.2 %"
+    assert ACCURACY.number(0.83219) == "83.22"
+    assert ERROR.text(-0.25, fewer=9) == "0"
+
+
+def test_a_change_keeps_its_sign_whichever_direction_is_better():
+    assert ACCURACY.change(-0.105) == "-10.50"
+    assert ERROR.change(0.25) == "0.250"
 
 
 def test_what_people_read_turns_round_where_lower_is_better_and_the_score_does_not():

@@ -81,7 +81,7 @@ def test_some_of_the_looks_are_a_trace_of_their_own(chosen):
         seconds=np.arange(5.0),
         masked=np.arange(15.0).reshape(5, 3),
         competing=np.arange(15).reshape(5, 3).astype(np.int32),
-        further={"r2": np.arange(15.0).reshape(5, 3)},
+        further=np.arange(15.0).reshape(5, 3).astype([("r2", "f8")]),
     )
     part = whole.at(chosen)
     assert part.step.tolist() == [10, 30]
@@ -97,7 +97,7 @@ def test_some_of_the_looks_are_a_trace_of_their_own(chosen):
 def test_columns_that_were_not_recorded_stay_empty_in_a_part():
     part = trace().at(np.array([0]))
     assert part.masked.shape == part.class_score.shape == (0, 0)
-    assert part.further == {}
+    assert part.further.shape == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,7 @@ def test_columns_that_were_not_recorded_stay_empty_in_a_part():
         {"masked": np.zeros((5, 2))},
         {"competing": np.zeros((4, 3), dtype=np.int32)},
         {"spread": np.zeros((3, 5))},
+        {"further": np.zeros((3, 5), dtype=[("r2", "f8")])},
         {"class_score": np.zeros((4, 10))},
         {"population": np.array([1, 2])},
         {"units": np.zeros((2, 10), dtype=np.int8)},
@@ -119,7 +120,7 @@ def test_columns_that_were_not_recorded_stay_empty_in_a_part():
     ],
 )
 def test_arrays_that_do_not_fit_the_scores_are_refused_with_both_shapes(changes):
-    with pytest.raises(ValueError, match=rf"trace\.({next(iter(changes))}|rows) has shape .*score asks for"):
+    with pytest.raises(ValueError, match=rf"trace\.({next(iter(changes))}|rows) has shape "):
         trace(**changes)
 
 
