@@ -92,7 +92,7 @@ def run(
         Refused: Anything wrong with what was asked, before anything runs.
     """
     from clbench.core.identity import describe_model
-    from clbench.running.prepare import UserObjects
+    from clbench.running.user_objects import UserObjects
 
     if dataset is not None and stream is not None:
         raise Refused("dataset= and stream= are both given; a stream brings its own data set, leave dataset= out")

@@ -7,7 +7,9 @@ import numpy as np
 from clbench.core.types import Dataset
 from clbench.data import from_arrays
 from clbench.running.plan import plan
-from clbench.running.prepare import Run, UserObjects, prepare
+from clbench.running.prepare import prepare
+from clbench.running.prepared_run import Run
+from clbench.running.user_objects import UserObjects
 
 BENCHMARK = {
     "name": "numbers",

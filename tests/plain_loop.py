@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from clbench.core.rng import Generator
 from clbench.core.types import Experience
 from clbench.models import make
-from clbench.running.prepare import Run
+from clbench.running.prepared_run import Run
 
 SMALLER = ("model.hidden=[8]", "stream.dataset.train_rows=100", "training.epochs=2")
 """What the run is to be made with."""

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clbench.running.plan import plan
-from clbench.running.prepare import Run, UserObjects, prepare
+from clbench.running.prepare import prepare
+from clbench.running.prepared_run import Run
+from clbench.running.user_objects import UserObjects
 from clbench.strategies import STRATEGIES
 from clbench.training.batch import Batch
 

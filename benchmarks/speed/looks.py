@@ -30,7 +30,9 @@ from rich.table import Table
 from clbench.core.record import Kind
 from clbench.data.arrays import from_arrays
 from clbench.running.plan import plan
-from clbench.running.prepare import Run, UserObjects, prepare
+from clbench.running.prepare import prepare
+from clbench.running.prepared_run import Run
+from clbench.running.user_objects import UserObjects
 
 JOBS = {
     "mlp": ({"name": "mlp", "hidden": [400, 400]}, (1, 28, 28), 1000),

@@ -30,7 +30,9 @@ from torch.nn import functional as F
 
 from clbench.data.arrays import from_arrays
 from clbench.running.plan import plan
-from clbench.running.prepare import Run, UserObjects, prepare
+from clbench.running.prepare import prepare
+from clbench.running.prepared_run import Run
+from clbench.running.user_objects import UserObjects
 
 STRATEGIES = [
     "naive",

@@ -2,55 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import nn
-
-from clbench.benchmark.schema import Training
 from clbench.core.cost import Cost
 from clbench.core.record import Trace
 from clbench.core.types import Stream
 from clbench.evaluate import Evaluator
-from clbench.training.device_rows import Resident
+from clbench.training.assemble import LearnerSetup
 
 
-@dataclass
-class RunSetup:
-    """What every strategy of a cell meets alike, whoever's loop runs it.
+@dataclass(kw_only=True)
+class RunSetup(LearnerSetup):
+    """Hold what every strategy of a cell is given alike, whoever's loop runs it.
 
     Args:
-        settings: The cell's, in canonical form.
-        seed: The cell's.
-        shown: The stream as the benchmark has it.
-        stream: The stream as the strategy sees it: the same, or merged or accumulated.
-        rows: The training rows, resident.
-        model: With the run's initial weights, on its device; returns :class:`clbench.models.output.Output`.
-        training: How every strategy steps.
-        evaluator: Looks on.
-        device: ``cpu`` or ``cuda``.
+        shown: The stream as the benchmark has it; ``stream`` is the same, or merged or accumulated.
+        evaluator: Evaluates the learner during the run.
     """
 
-    settings: Mapping[str, Any]
-    seed: int
     shown: Stream
-    stream: Stream
-    rows: Resident
-    model: nn.Module
-    training: Training
     evaluator: Evaluator
-    device: str
-
-    @property
-    def share(self) -> int:
-        """Experiences of the benchmark in one that the strategy sees: all of them where they are merged."""
-        return len(self.shown) // len(self.stream)
 
     @property
     def memory_size(self) -> int:
-        """The benchmark's budget of rows to keep."""
-        return int(self.settings["memory"]["size"])
+        """Return how many samples the benchmark lets a strategy keep."""
+        return self.settings.memory.size
 
 
 class Skip(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path, PurePath
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -70,6 +70,12 @@ class Training(Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"
 
+    def over(self, experiences: int) -> Training:
+        """Return the training of an experience that merges so many of the benchmark's; ``iterations`` add up."""
+        if self.iterations is None or experiences == 1:
+            return self
+        return self.model_copy(update={"iterations": self.iterations * experiences})
+
 
 class MemoryBudget(Section):
     """Set the size and policy of the replay buffer, equal for all strategies.
@@ -124,6 +130,33 @@ class Evaluation(Section):
         if self.schedule == "ends":
             del written["schedule"]
         return written
+
+
+S = TypeVar("S", bound=Section)
+
+
+def section(kind: type[S], where: str, settings: Mapping[str, Any], *, called: Mapping[str, str] | None = None) -> S:
+    """Return a section of settings that a program gives as arguments.
+
+    Args:
+        kind: The section.
+        where: What the arguments belong to, for messages.
+        settings: Name in the section -> value.
+        called: Name in the section -> the argument's name, where it is another.
+
+    Raises:
+        Refused: A value that is not allowed.
+    """
+    try:
+        return kind(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise Refused(
+            f"{where}: {(called or {}).get(name, name)} = {settings.get(name)!r} is not allowed: "
+            f"{first['msg'][0].lower()}{first['msg'][1:]}",
+            name,
+        ) from None
 
 
 class Benchmark(Section):

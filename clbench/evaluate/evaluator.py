@@ -7,15 +7,16 @@ T tasks, K looks, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from clbench.benchmark import evaluation_schedules
+from clbench.benchmark.schema import Evaluation
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Stream
 from clbench.evaluate.panels import Panel, Panels
@@ -46,14 +47,7 @@ class Evaluator(Panels):
 
     Args:
         stream: Its tasks are what is looked at.
-        every: Optimiser steps between step looks; 0 looks at ends only.
-        schedule: When to look in place of every so many steps; see ``clbench.benchmark.evaluation_schedules``.
-        tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, those with
-            rows in the running experience. All other looks are at all tasks.
-        rows_per_task: Rows of each task, drawn once and stratified by label; ``None`` takes all.
-        masked: Whether accuracy among the task's own classes is written down too, from the same pass.
-        classes: Whether accuracy per output unit is written down too.
-        precision: Of the model's matrix products while looking; parts' own work on the outputs is in float32.
+        evaluation: When to look, at what, and what is written down.
         seed: Of the draw of rows; the same rows for every strategy.
         presence: The stream that says which tasks an experience holds, where the learner sees more than that.
         device: Where the rows live.
@@ -69,32 +63,17 @@ class Evaluator(Panels):
     def __init__(
         self,
         stream: Stream,
+        evaluation: Evaluation | None = None,
         *,
-        every: int = 1,
-        schedule: str | Mapping[str, Any] = "every",
-        tasks: str = "seen",
-        rows_per_task: int | None = None,
-        masked: bool = False,
-        classes: bool = False,
-        precision: Literal["float32", "bfloat16"] = "float32",
         seed: int = 0,
         device: torch.device | str = "cpu",
         presence: Sequence[Any] | None = None,
     ) -> None:
-        self.every = every if schedule == "every" else 0
-        self._due = evaluation_schedules.due(schedule, every)
-        self._halved = precision == "bfloat16"
-        super().__init__(
-            stream,
-            tasks=tasks,
-            rows_per_task=rows_per_task,
-            seed=seed,
-            device=device,
-            presence=presence,
-            masked=masked,
-            classes=classes,
-            dtype=torch.bfloat16 if self._halved else torch.float32,
-        )
+        evaluation = evaluation or Evaluation()
+        self.every = evaluation.every if evaluation.schedule == "every" else 0
+        self._due = evaluation_schedules.due(evaluation.schedule, evaluation.every)
+        self._halved = evaluation.precision == "bfloat16"
+        super().__init__(stream, evaluation, seed=seed, device=device, presence=presence)
         self._looks: list[tuple[int, int, int, float, list[int]]] = []  # step, kind, experience, seconds, tasks
         self._totals: list[Tensor] = []  # (tasks,) sum of the scores of rows, per look: of classes, rows that are right
         self._squares: list[Tensor] = []  # (tasks,) sum of their squares, where a score is a number

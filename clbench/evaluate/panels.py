@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clbench.benchmark.schema import Evaluation
 from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.core.rng import Generator
@@ -57,45 +58,39 @@ class Panels:
 
     Args:
         stream: Its tasks are what is looked at.
-        tasks: What is looked at after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, those with
-            rows in the running experience. All other looks are at all tasks.
-        rows_per_task: Rows of each task, drawn once and stratified by label; ``None`` takes all.
+        evaluation: The tasks that are looked at after a step, rows of each task, and what panels have to know. All
+            other looks are at all tasks.
         seed: Of the draw of rows; the same rows for every strategy.
         device: Where the rows live.
         presence: The stream that says which tasks an experience holds, where the learner sees more than that.
-        masked: Whether panels know the classes of each task.
-        classes: Whether panels know how many rows each output unit has.
-        dtype: Of the inputs.
     """
 
     def __init__(
         self,
         stream: Stream,
+        evaluation: Evaluation,
         *,
-        tasks: str,
-        rows_per_task: int | None,
         seed: int,
         device: torch.device | str,
         presence: Sequence[Any] | None,
-        masked: bool,
-        classes: bool,
-        dtype: torch.dtype,
     ) -> None:
-        self._looked_at = tasks
+        self._looked_at = evaluation.tasks
         self._stream = stream
         self._presence: Sequence[Any] = stream if presence is None else presence
         self._device = torch.device(device)
-        self._masked, self._classes, self._dtype = masked, classes, dtype
+        self._masked, self._classes = evaluation.masked, evaluation.classes
+        self._dtype = torch.bfloat16 if evaluation.precision == "bfloat16" else torch.float32
         self._test = Resident(stream.dataset.test, stream.dataset, transform=stream.transform, device=device)
         self.family = self._test.family
-        if not self.family.has_classes and (masked or classes):
-            what = "masked" if masked else "classes"
+        if not self.family.has_classes and (evaluation.masked or evaluation.classes):
+            what = "masked" if evaluation.masked else "classes"
             raise Refused(
                 f"evaluation.{what} goes with classes, and this stream is of the family {self.family.name!r}; leave it "
                 "out"
             )
         generator = Generator(seed, "evaluation")
-        self._rows = [self._draw(task.id, rows_per_task, generator) for task in stream.tasks]
+        most = None if evaluation.rows_per_task == "all" else evaluation.rows_per_task
+        self._rows = [self._draw(task.id, most, generator) for task in stream.tasks]
         self._order: list[int] = []
         self._views: Index = np.zeros(0, dtype=np.int64)
         self._task_classes = np.full((len(stream.tasks), stream.n_outputs), not self.family.has_classes)

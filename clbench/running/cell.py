@@ -22,9 +22,11 @@ from clbench.core.record import Record, Trace
 from clbench.core.store import Keep
 from clbench.core.torch_threads import torch_threads
 from clbench.running.plan import Cell
-from clbench.running.prepare import Run, UserObjects, prepare_job
+from clbench.running.prepare import prepare_job
+from clbench.running.prepared_run import Run
 from clbench.running.saved_models import Keeper
 from clbench.running.snapshots import Snapshots, Tick, Unfit, set_aside
+from clbench.running.user_objects import UserObjects
 from clbench.training.learner import Diverged
 from clbench.training.passes import OTHER_NORM, REASON
 

@@ -20,7 +20,8 @@ import torch
 
 from clbench.adapters.run_setup import Skip
 from clbench.benchmark import evaluation_schedules
-from clbench.benchmark.schema import Evaluation, Training
+from clbench.benchmark.run_settings import RunSettings
+from clbench.benchmark.schema import Training
 from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.record import Kind
@@ -28,7 +29,8 @@ from clbench.core.torch_threads import torch_threads
 from clbench.core.types import Index, Stream, content_hash
 from clbench.evaluate import Evaluator, Subject
 from clbench.running.plan import Cell
-from clbench.running.prepare import Run, prepare_job
+from clbench.running.prepare import prepare_job
+from clbench.running.prepared_run import Run
 from clbench.training.passes import BatchSplit
 
 PILOT = 6
@@ -264,7 +266,8 @@ class _Sample:
 
 
 def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, device: str) -> _Sample:
-    training, evaluation = Training(**cell.config["training"]), Evaluation(**cell.config["evaluation"])
+    settings = RunSettings.of(cell.config)
+    training, evaluation = settings.training, settings.evaluation
     began = perf_counter()
     run = prepare_job(cell, data_dir=data_dir, device=device)
     setup = perf_counter() - began

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from clbench.benchmark.schema import MemoryBudget
 from clbench.core.errors import Refused
 from clbench.core.registry import a
 from clbench.core.types import content_hash
@@ -55,6 +56,11 @@ class Declarations:
             engine=first("engine", ""),
             uses_model=all(part.uses_model for part in parts),
         )
+
+    def budget(self, memory: MemoryBudget) -> MemoryBudget:
+        """Return the benchmark's replay buffer under the policy and the moment of admission that the parts require."""
+        policy, admit = self.memory_policy or memory.policy, self.memory_admit or memory.admit
+        return memory.model_copy(update={"policy": policy, "admit": admit})  # no file may write all that parts may
 
 
 @dataclass(frozen=True, eq=False)

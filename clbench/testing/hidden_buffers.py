@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from clbench.adapters.online_learner import OnlineLearner
-from clbench.running.prepare import Run
+from clbench.running.prepared_run import Run
 from clbench.strategies.part import Part
 from clbench.training.batch import ROW, Batch
 from clbench.training.learner import ExperienceView

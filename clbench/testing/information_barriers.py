@@ -20,7 +20,8 @@ from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Rows, Stream
 from clbench.running import prepare as preparing
 from clbench.running.plan import make_stream
-from clbench.running.prepare import Run, UserObjects
+from clbench.running.prepared_run import Run
+from clbench.running.user_objects import UserObjects
 from clbench.scenarios import merging
 from clbench.testing.compare_runs import difference
 from clbench.testing.process_state import read_process_state

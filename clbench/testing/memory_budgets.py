@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clbench.running.prepare import Run
+from clbench.running.prepared_run import Run
 from clbench.testing.compare_runs import size
 from clbench.testing.hidden_buffers import HiddenBuffers
 from clbench.testing.run_properties import SECOND_SCENARIO

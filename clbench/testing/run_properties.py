@@ -14,7 +14,7 @@ import torch
 from clbench.core.errors import Refused
 from clbench.running.cell import run_cell
 from clbench.running.plan import Cell
-from clbench.running.prepare import UserObjects
+from clbench.running.user_objects import UserObjects
 from clbench.strategies import STRATEGIES
 from clbench.testing.compare_runs import difference, leaves, trace_difference
 from clbench.testing.trial_runs import Blind, Broken, Ends, Halted, Question, Skipped, Trial, begun, ends

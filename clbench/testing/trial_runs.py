@@ -18,7 +18,9 @@ from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
 from clbench.running.cell import place
 from clbench.running.plan import Cell, plan
-from clbench.running.prepare import Run, UserObjects, prepare
+from clbench.running.prepare import prepare
+from clbench.running.prepared_run import Run
+from clbench.running.user_objects import UserObjects
 from clbench.strategies import STRATEGIES
 from clbench.strategies import notation as strategy_text
 from clbench.strategies.part import Part

@@ -67,7 +67,7 @@ class Resident:
     @property
     def row_bytes(self) -> int:
         """Bytes of one raw row."""
-        return self.x[0].numel() * self.x.element_size()
+        return self.x.shape[1:].numel() * self.x.element_size()
 
     @property
     def targets(self) -> Callable[[Tensor], Tensor] | None:

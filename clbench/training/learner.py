@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clbench.benchmark.schema import Training
 from clbench.core.cost import Cost
 from clbench.core.global_rng import set_torch_states, torch_states
 from clbench.core.rng import Generator
@@ -19,6 +20,7 @@ from clbench.families.class_mask import ClassMask
 from clbench.models.flat_weights import flatten
 from clbench.models.output import Output
 from clbench.models.side_effects import draws
+from clbench.training import optimizers
 from clbench.training.arrivals import Arrivals
 from clbench.training.batch import ROW, VIEW, Batch
 from clbench.training.competing_classes import CompetingClasses
@@ -75,20 +77,20 @@ class Learner(SideWork):
 
     Args:
         model: Returns :class:`Output`; on its device, freshly initialised.
+        training: Batch size, optimiser and longest gradient.
         stream: The stream it will learn; only what the stream reveals can be reached through the learner.
         train: The training rows, resident.
         memory: The run's memory.
-        optimizer: From the flat weights to a ``torch.optim`` optimiser.
-        batch_size: B, rows of the stream per step.
         seed: The run's seed.
         separate_heads: Whether a task's part of the head stands still while only other tasks are learned; matters for
             optimisers with memory, where task labels are revealed.
-        clip_norm: Longest gradient that :meth:`apply` takes, by Euclidean norm over the weights that move; ``None``
-            for no limit.
 
     Attributes:
         classes: Which classes compete, and which were seen; see
             :class:`clbench.training.competing_classes.CompetingClasses`.
+        batch_size: B, rows of the stream per step.
+        clip_norm: Longest gradient that :meth:`apply` takes, by Euclidean norm over the weights that move; ``None``
+            for no limit.
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat_weights.Flat`.
         frozen: (P,) bool, weights that :meth:`apply` must not move; ``None`` for none.
         experience: Number of the running experience, ``None`` where boundaries are hidden.
@@ -108,28 +110,26 @@ class Learner(SideWork):
     def __init__(
         self,
         model: nn.Module,
+        training: Training,
         *,
         stream: Stream,
         train: Resident,
         memory: Memory,
-        optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-        batch_size: int,
         seed: int,
         separate_heads: bool = False,
-        clip_norm: float | None = None,
     ) -> None:
         self.model = model
         self.flat = flatten(model)
         self.w, self.g, self.slices = self.flat.w, self.flat.g, self.flat.slices
-        self._optimizer = optimizer
-        self.optimizer = optimizer([self.w])
+        self._training = training
+        self.optimizer = optimizers.optimizer(training, [self.w])
         self.steps_itself = False
         self.others: list[torch.optim.Optimizer] = []
         self.separate_heads = separate_heads
-        self.clip_norm = clip_norm
+        self.clip_norm = training.clip_norm
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self.memory = memory
-        self.batch_size = batch_size
+        self.batch_size = training.batch_size
         self.n_outputs = stream.n_outputs
         self.device = self.w.device
         self.cost = Cost(weights=self.w.numel())
@@ -318,7 +318,7 @@ class Learner(SideWork):
     def another_optimizer(self) -> torch.optim.Optimizer:
         """The benchmark's optimiser over the model's parameters one by one, for a part with a step of its own; its
         learning rate follows the benchmark's schedule."""
-        made = self._optimizer(list(self.flat.parameters))
+        made = optimizers.optimizer(self._training, list(self.flat.parameters))
         self.others.append(made)
         return made
 

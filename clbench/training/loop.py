@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from clbench.benchmark.lr_schedules import Rate
+from clbench.benchmark import lr_schedules
+from clbench.benchmark.schema import Training
 from clbench.core.record import Kind
 from clbench.core.types import Experience, Stream
 from clbench.training.batch import Batch
@@ -49,12 +50,8 @@ def train(
     stream: Stream,
     hooks: Hooks,
     looks: Looks,
+    training: Training,
     *,
-    epochs: int,
-    iterations: int | None = None,
-    drop_last: bool = False,
-    rate: Rate | None = None,
-    reset_optimizer: bool = False,
     cursor: Cursor | None = None,
     tick: Callable[[Cursor, float], Any] | None = None,
 ) -> None:
@@ -65,19 +62,17 @@ def train(
         stream: What is learned.
         hooks: The strategy.
         looks: Looks after every step; it decides which ones count.
-        epochs: Passes over each experience.
-        iterations: Steps on each experience, in place of ``epochs``.
-        drop_last: Whether an incomplete last batch of a pass is left out; see ``clbench.training.passes``.
-        rate: Factor of the learning rate, see ``clbench.benchmark.lr_schedules``.
-        reset_optimizer: Whether momentum and moments are forgotten at visible boundaries.
+        training: Passes over each experience, or steps on it, last batches, the schedule of the learning rate, and what
+            becomes of momentum and moments at visible boundaries.
         cursor: Where to go on; the beginning by default.
         tick: Called after every step with the cursor and the fraction of the stream done; may raise to stop.
 
     Raises:
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
     """
-    at, memory = cursor or Cursor(), learner.memory
-    passes = Passes(epochs, iterations, BatchSplit(learner.batch_size, drop_last, learner.fewest))
+    at, memory, rate = cursor or Cursor(), learner.memory, lr_schedules.rate(training.lr_schedule)
+    split = BatchSplit(learner.batch_size, training.drop_last, learner.fewest)
+    passes = Passes(training.epochs, training.iterations, split)
     learner.hooks = hooks
     begin_run(learner, hooks, looks, at)
     for number in range(at.experience, len(stream)):
@@ -86,7 +81,7 @@ def train(
         if not at.begun:
             looks.look(learner, Kind.SWITCH, number, at.step)
             if experience.boundary:
-                begin_experience(learner, hooks, shown, at, reset_optimizer=reset_optimizer)
+                begin_experience(learner, hooks, shown, at, training)
         at.experience, at.begun = number, True
         for batch, stop, done in passes.batches(learner, shown, at, partial(order, learner, hooks, experience, shown)):
             if rate is not None:
@@ -120,11 +115,9 @@ def begin_run(learner: Learner, hooks: Hooks, looks: Looks, at: Cursor) -> None:
         looks.look(learner, Kind.START, -1, 0)
 
 
-def begin_experience(
-    learner: Learner, hooks: Hooks, shown: ExperienceView, at: Cursor, *, reset_optimizer: bool
-) -> None:
+def begin_experience(learner: Learner, hooks: Hooks, shown: ExperienceView, at: Cursor, training: Training) -> None:
     """Begin an experience whose boundary is visible: hooks first, then the rows of memory that are merged into it."""
-    if reset_optimizer:
+    if training.optimizer_state == "reset":
         learner.reset_optimizer()
     for begin in hooks.begin_experience:
         begin(learner, shown)

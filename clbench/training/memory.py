@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clbench.benchmark.schema import MemoryBudget
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.training.admission import POLICIES, Chosen
@@ -35,10 +36,7 @@ class Memory:
     """A fixed number of slots filled by an admission policy.
 
     Args:
-        size: M, number of rows.
-        policy: A name in ``clbench.training.admission.POLICIES``.
-        admit: When rows of the stream are offered: on the ``first_pass``, on ``every_pass``, or at the ``end`` of their
-            experience.
+        budget: Size (M), policy and moment of admission.
         seed: The run's seed.
         classes: C, output units of the stream.
         device: Where index and side tensors live.
@@ -47,25 +45,23 @@ class Memory:
 
     def __init__(
         self,
-        size: int,
+        budget: MemoryBudget,
         *,
-        policy: str,
-        admit: str,
         seed: int,
         classes: int = 1,
         device: torch.device | str = "cpu",
         row_bytes: int = 0,
     ) -> None:
-        self.size = size
-        self.policy = policy
-        self.admit_when = admit
+        self.size = size = budget.size
+        self.policy = budget.policy
+        self.admit_when = budget.admit
         self.row_bytes = row_bytes
         self.index = torch.zeros((5, size), dtype=torch.int64, device=device)  # (5, M)
         self.side: dict[str, Tensor] = {}
         self.draws = 0
         self._count = 0
         self._origin = np.full(size, -1, dtype=np.int64)  # experience of each slot, mirrored on the host
-        self._admission = POLICIES[policy](size, Generator(seed, "memory/admit"), classes)
+        self._admission = POLICIES[budget.policy](size, Generator(seed, "memory/admit"), classes)
         self._drawing = Generator(seed, "memory/draw")
         self._ordering = Generator(seed, "memory/order")
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from support import Disturbable, assert_same, everything, ready, trained
 
+from clbench.benchmark.schema import Evaluation, Training
 from clbench.core.record import Kind
 from clbench.evaluate import Diverged, Evaluator, evaluator
 from clbench.training.device_rows import Resident
@@ -181,7 +182,7 @@ def test_tasks_that_are_visited_out_of_order_again_and_together_are_scored_under
         )
 
     stream = replace(whole, length=4, build=build)
-    run.stream, run.evaluator = stream, Evaluator(stream, rows_per_task=20)
+    run.stream, run.evaluator = stream, Evaluator(stream, Evaluation(rows_per_task=20))
     rows, inner, expected = run.evaluator._rows, run.evaluator.look, []
 
     def look(learner, kind, experience, step):
@@ -191,7 +192,7 @@ def test_tasks_that_are_visited_out_of_order_again_and_together_are_scored_under
         inner(learner, kind, experience, step)
 
     run.evaluator.look = look
-    train(run.learner, stream, run.chain, run.evaluator, epochs=3)
+    train(run.learner, stream, run.chain, run.evaluator, Training(epochs=3))
     trace = run.evaluator.trace()
     for k, scores in enumerate(expected):
         got = {int(t): trace.score[k, t] for t in np.flatnonzero(np.isfinite(trace.score[k]))}
@@ -228,7 +229,7 @@ def test_uneven_labels_keep_their_shares_and_small_tasks_keep_all_rows():
     zeros, ones, twos = (np.flatnonzero(y == c) for c in (0, 1, 2))
     rows = np.sort(np.concatenate([zeros[:30], ones[:15], twos[:5]]))
     small = replace(stream, tasks=(replace(stream.tasks[0], rows=rows), replace(stream.tasks[0], id=1, rows=zeros[:7])))
-    drawn = Evaluator(small, rows_per_task=10)._rows
+    drawn = Evaluator(small, Evaluation(rows_per_task=10))._rows
     assert np.bincount(y[drawn[0]]).tolist() == [6, 3, 1]
     assert np.array_equal(drawn[1], zeros[:7])
     assert Evaluator(small)._rows[0].tolist() == rows.tolist()

@@ -15,7 +15,7 @@ from clbench.models.flops import per_row
 from clbench.models.output import Output
 from clbench.running.cell import run_cell
 from clbench.running.plan import plan
-from clbench.running.prepare import UserObjects
+from clbench.running.user_objects import UserObjects
 
 FORWARD, BACKWARD = 2368, 2688
 """Of one row through 64-16-10: 2 (64·16 + 16·10); twice that, without the 2·64·16 of a gradient for the inputs."""
@@ -111,12 +111,12 @@ def test_counting_leaves_the_model_as_it_was():
 
 
 def test_a_model_that_cannot_be_counted_still_gets_its_record(monkeypatch):
-    from clbench.running import prepare
+    from clbench.running import prepared_run
 
     def refuse(*_, **__):
         raise RuntimeError("no counting here")
 
-    monkeypatch.setattr(prepare, "per_row", refuse)
+    monkeypatch.setattr(prepared_run, "per_row", refuse)
     spent = cost("naive")
     assert "train_flops" not in spent
     assert spent["stream_rows"] == 300

@@ -10,6 +10,7 @@ import pytest
 import torch
 from support import Disturbable, ready, trained
 
+from clbench.benchmark.schema import Evaluation, Training
 from clbench.core.record import Kind, Trace
 from clbench.evaluate import Evaluator
 from clbench.metrics import compute
@@ -92,7 +93,7 @@ def test_units_whose_labels_drift_are_the_tasks_own_from_then_on():
         run.stream, tasks=tasks, label_map=label_map, views_at=lambda e: np.array([0, int(e > 0)]), n_outputs=10,
         length=2,
     )  # fmt: skip
-    looks = Evaluator(drifting, every=0)
+    looks = Evaluator(drifting, Evaluation(every=0))
     for experience in (0, 1):
         looks.look(run.learner, Kind.END, experience, experience + 1)
     assert looks.trace().units[:, :4].tolist() == [[2, 1, 1, 1], [2, 1, 2, 1]]
@@ -152,8 +153,8 @@ def test_looks_at_current_tasks_see_those_with_rows_in_the_running_experience(sh
         if shared:  # tasks 0 and 2 are evaluated on overlapping rows
             rows = np.union1d(stream.tasks[0].rows[:30], stream.tasks[2].rows[5:25])
             stream = replace(stream, tasks=tuple(replace(t, rows=rows) if t.id == 2 else t for t in stream.tasks))
-        looks = Evaluator(stream, tasks=tasks, masked=True, classes=True)
-        train(run.learner, stream, run.chain, looks, epochs=2)
+        looks = Evaluator(stream, Evaluation(tasks=tasks, masked=True, classes=True))
+        train(run.learner, stream, run.chain, looks, Training(epochs=2))
         traces.append(looks.trace())
     everything, current = traces
     steps = current.kind == Kind.STEP
@@ -163,7 +164,7 @@ def test_looks_at_current_tasks_see_those_with_rows_in_the_running_experience(sh
     there = np.isfinite(current.score)
     np.testing.assert_array_equal(current.score[there], everything.score[there])
     np.testing.assert_array_equal(current.masked[there], everything.masked[there])
-    assert list(Evaluator(stream, tasks="current").step_tasks()) == [sorted(v) for v in visits]
+    assert list(Evaluator(stream, Evaluation(tasks="current")).step_tasks()) == [sorted(v) for v in visits]
     assert list(Evaluator(stream).step_tasks()) == [[2], [0, 2], [0, 2, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
 
 
@@ -184,11 +185,11 @@ def test_rows_that_tasks_share_go_through_once_and_count_for_each(chunk, monkeyp
     run = ready("naive", model=Disturbable)
     stream = overlapping(run.stream)
     n0, n1 = (len(stream.tasks[t].rows) for t in (0, 1))
-    looks = Evaluator(stream, every=3, masked=True, classes=True)
+    looks = Evaluator(stream, Evaluation(every=3, masked=True, classes=True))
     passed = []
     inner = run.learner.predict
     run.learner.predict = lambda output, *a, **k: (passed.append(len(output.logits)), inner(output, *a, **k))[1]
-    train(run.learner, stream, run.chain, looks, epochs=2)
+    train(run.learner, stream, run.chain, looks, Training(epochs=2))
     trace, cost = looks.trace(), run.learner.cost
     steps = trace.kind == Kind.STEP
     at_steps = [n0 if e == 0 else n0 + n1 for e in trace.experience[steps]]
@@ -210,8 +211,8 @@ def test_rows_shared_under_other_labels_go_through_once_and_are_judged_by_each_t
     turned = np.stack([np.arange(10), (np.arange(10) + 1) % 10])
     tasks = tuple(replace(run.stream.tasks[0], id=t, rows=np.arange(200), view=t) for t in (0, 1))
     stream = replace(run.stream, tasks=tasks, length=1, label_map=turned, output="all")
-    looks = Evaluator(stream, every=0)
-    train(run.learner, stream, run.chain, looks, epochs=3)
+    looks = Evaluator(stream, Evaluation(every=0))
+    train(run.learner, stream, run.chain, looks, Training(epochs=3))
     chosen, y = logits_of(run, np.arange(200)).argmax(1).numpy(), run.stream.dataset.test.y[:200]
     expected = [(chosen == y).mean(), (chosen == (y + 1) % 10).mean()]
     assert looks.trace().score[-1].tolist() == pytest.approx(expected)
@@ -227,10 +228,10 @@ def test_rows_shared_under_other_views_of_the_inputs_go_through_under_each():
 def test_where_task_labels_are_revealed_every_row_goes_through_with_its_own():
     run = ready("naive", "stream.setting=task")
     stream = overlapping(run.stream)
-    looks = Evaluator(stream, every=0)
+    looks = Evaluator(stream, Evaluation(every=0))
     told = []
     run.learner.predictors = (lambda learner, x, task, scores: (told.append(task), scores)[1],)
-    train(run.learner, stream, run.chain, looks, epochs=1)
+    train(run.learner, stream, run.chain, looks, Training(epochs=1))
     assert told[-1].tolist() == np.repeat([0, 1, 2], [len(t.rows) for t in stream.tasks]).tolist()
     # the start, and the switch and the end of two experiences: what reads out may read the learner, so all are passes
     assert run.learner.cost.evaluation_rows == 5 * looks.passed([0, 1, 2], 0)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from support import Stopped, everything, ready, same_trace, trained
 
+from clbench.benchmark.schema import Training
 from clbench.core.record import Kind
 from clbench.training.loop import train
 
@@ -162,7 +163,7 @@ def test_schedules_count_from_the_switch_as_before(schedule):
 def test_an_experience_without_a_step_has_its_look_too():
     run = ready("naive")
     run.learner.batch_size = 128  # more than any experience has
-    train(run.learner, run.stream, run.chain, run.evaluator, epochs=1, drop_last=True)
+    train(run.learner, run.stream, run.chain, run.evaluator, Training(epochs=1, drop_last=True))
     assert run.trace().kind.tolist() == [Kind.START, *[Kind.SWITCH, Kind.END] * 5]
 
 

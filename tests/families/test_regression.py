@@ -10,6 +10,7 @@ from sklearn.metrics import mean_squared_error, r2_score
 
 import clbench
 from clbench import families
+from clbench.benchmark.schema import Evaluation
 from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.core.rng import Generator
@@ -155,7 +156,7 @@ def test_reading_labels_of_a_batch_of_numbers_is_one_clear_sentence():
 @pytest.mark.parametrize("option", ["masked", "classes"])
 def test_readouts_of_classes_are_refused(option):
     with pytest.raises(Refused, match=rf"evaluation\.{option} goes with classes"):
-        Evaluator(ready().stream, **{option: True})
+        Evaluator(ready().stream, Evaluation(**{option: True}))
 
 
 def test_methods_that_need_classes_are_skipped_with_the_reason():

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from clbench.core.rng import Generator
 from clbench.models import make
-from clbench.running.prepare import Run
+from clbench.running.prepared_run import Run
 
 SEED, LR, SIZE = 3, 0.05, 30
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from support import ready, trained
 
+from clbench.benchmark.schema import Evaluation, Training
 from clbench.evaluate import Evaluator
 from clbench.evaluate.trace_alarms import of_trace
 from clbench.running.alarms import alarms
@@ -172,8 +173,8 @@ def joined_tasks(stream):
 def looked_at_joined_tasks(*changes):
     run = ready("naive", *changes)
     stream = joined_tasks(run.stream)
-    looks = Evaluator(stream, masked=True)
-    train(run.learner, stream, run.chain, looks, epochs=4)
+    looks = Evaluator(stream, Evaluation(masked=True))
+    train(run.learner, stream, run.chain, looks, Training(epochs=4))
     return stream, looks.trace()
 
 

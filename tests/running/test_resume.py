@@ -17,8 +17,9 @@ from clbench.core.notices import Notice
 from clbench.running import snapshots
 from clbench.running.cell import run_cell
 from clbench.running.plan import plan
-from clbench.running.prepare import UserObjects, prepare
+from clbench.running.prepare import prepare
 from clbench.running.snapshots import Snapshots, packed
+from clbench.running.user_objects import UserObjects
 
 MATRIX = {"strategies": "naive, er", "seeds": 2, "overrides": {"training.epochs": 1}}
 

@@ -88,7 +88,8 @@ def test_a_programs_own_stream_says_itself_which_units_compete():
     stream = ready("naive").stream
     cell = plan(SMALL, strategies=["der"], seeds=[0], stream=lambda seed: stream).cells[0]
     assert with_breaches(cell.config, ()) == ()  # the cell holds its fingerprint only
-    from clbench.running.prepare import UserObjects, prepare
+    from clbench.running.prepare import prepare
+    from clbench.running.user_objects import UserObjects
 
     run = prepare(cell, given=UserObjects(stream=stream))
     run.train()

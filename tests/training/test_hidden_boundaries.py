@@ -14,7 +14,8 @@ from clbench.core.record import Kind
 from clbench.core.types import Experience
 from clbench.metrics import compute
 from clbench.running.plan import plan
-from clbench.running.prepare import Skip, UserObjects, prepare
+from clbench.running.prepare import Skip, prepare
+from clbench.running.user_objects import UserObjects
 from clbench.scenarios import make
 from clbench.scenarios.ordered import even
 from clbench.strategies import STRATEGIES

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from support import ready
 
+from clbench.benchmark.schema import MemoryBudget
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.families.class_mask import ALL
@@ -37,8 +38,12 @@ def fill(memory: Memory, labels: list[int], batch: int) -> Memory:
     return memory
 
 
+def budget(size: int, policy: str, admit: str) -> MemoryBudget:
+    return MemoryBudget.model_construct(size=size, policy=policy, admit=admit)  # herding too, which no file may write
+
+
 def memory(size: int, policy: str = "reservoir", seed: int = 0, admit: str = "first_pass") -> Memory:
-    return Memory(size, policy=policy, admit=admit, seed=seed, classes=5)
+    return Memory(budget(size, policy, admit), seed=seed, classes=5)
 
 
 # --------------------------------------------------------------------------------------------------- reservoir
@@ -271,7 +276,7 @@ def test_side_tensors_follow_their_rows():
 
 
 def test_bytes_count_raw_rows_and_side_tensors():
-    counted = Memory(10, policy="reservoir", admit="first_pass", seed=0, row_bytes=64)
+    counted = Memory(budget(10, "reservoir", "first_pass"), seed=0, row_bytes=64)
     counted.offer(rows(0, [0, 1, 2]), {"z": torch.zeros(3, 7)})
     assert counted.bytes == 3 * 64 + 10 * 7 * 4
 
@@ -316,7 +321,7 @@ def test_a_memory_of_size_zero_keeps_nothing():
 
 def test_class_quota_gives_every_class_its_share_from_the_start_and_a_reservoir_inside():
     def kept_of_class_0(seed):
-        quota = Memory(6, policy="class_quota", admit="every_pass", seed=seed, classes=3)
+        quota = Memory(budget(6, "class_quota", "every_pass"), seed=seed, classes=3)
         labels = [0] * 8 + [1]
         fill(quota, labels, 4)
         assert quota.all().index[Y].bincount(minlength=3).tolist() == [2, 1, 0]  # the third share stays free
@@ -331,7 +336,7 @@ def test_class_quota_gives_every_class_its_share_from_the_start_and_a_reservoir_
 
 def test_class_quota_without_a_slot_for_each_class_is_refused():
     with pytest.raises(ValueError, match="leaves no slot for each of 10 classes"):
-        Memory(9, policy="class_quota", admit="end", seed=0, classes=10)
+        Memory(budget(9, "class_quota", "end"), seed=0, classes=10)
 
 
 # ------------------------------------------------------------------------------------------ greedy, per experience

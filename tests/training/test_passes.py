@@ -11,7 +11,7 @@ from clbench.core.errors import Refused
 from clbench.data import from_arrays
 from clbench.running.cell import run_cell
 from clbench.running.forecast import _iterations
-from clbench.running.prepare import UserObjects
+from clbench.running.user_objects import UserObjects
 from clbench.training.passes import BatchSplit, fewest_rows
 
 

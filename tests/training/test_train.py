@@ -10,6 +10,7 @@ import torch
 from support import NoLooks, assert_same, batches, everything, joined, ready, same_trace, stream_rows, trained
 from torch.nn import functional as F
 
+from clbench.benchmark.schema import Training
 from clbench.core.record import Kind
 from clbench.core.rng import Generator
 from clbench.models import make
@@ -239,9 +240,9 @@ def test_the_cost_counts_steps_rows_and_looks():
 
 def test_the_loop_alone_does_what_a_prepared_run_does():
     one, other = ready("er + ewc"), trained("er + ewc")
-    train(one.learner, one.stream, one.chain, one.evaluator, epochs=1)
+    train(one.learner, one.stream, one.chain, one.evaluator, Training(epochs=1))
     assert_same(everything(one), everything(other))
     assert same_trace(one, other)
     bare = ready("er + ewc")
-    train(bare.learner, bare.stream, bare.chain, NoLooks(), epochs=1)
+    train(bare.learner, bare.stream, bare.chain, NoLooks(), Training(epochs=1))
     assert_same(everything(bare), everything(other))

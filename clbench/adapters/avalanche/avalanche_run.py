@@ -153,8 +153,7 @@ class AvalancheRun:
         _refuse(setup, ordered)
         self.setup, self.ordered = setup, ordered
         self.stream, self.evaluator, self.share = setup.stream, setup.evaluator, setup.share
-        per_experience = setup.training.iterations
-        self.iterations = per_experience and per_experience * setup.share
+        self.iterations = setup.training.iterations
         self.cost, self.meter = Cost(), Meter()
         with preserved():
             seed_globals(setup.seed, "avalanche/init")
@@ -287,9 +286,9 @@ def _refuse(setup: RunSetup, ordered: bool) -> None:
     wrong = ""
     if training.augment != "none":
         wrong = f"training.augment = {training.augment}: rows come as they are; use none"
-    elif setup.settings["evaluation"].get("probe"):
+    elif setup.settings.evaluation.probe:
         wrong = "evaluation.probe: it would have to stand inside the step; leave it out"
-    elif setup.settings["model"]["heads"] == "separate" and setup.stream.task_labels and remembers:
+    elif setup.settings.model.heads == "separate" and setup.stream.task_labels and remembers:
         wrong = "model.heads = separate with an optimiser that remembers; use shared heads, or plain SGD without decay"
     elif ordered and (training.epochs != 1 or training.iterations is not None):
         wrong = "our order of rows over more than one pass; set training.epochs=1 and no iterations"

@@ -29,6 +29,7 @@ from clbench.adapters.avalanche.library import (
 )
 from clbench.adapters.avalanche.stream_experiences import Meter
 from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
+from clbench.benchmark.schema import Evaluation, section
 from clbench.core import store
 from clbench.core.cost import Cost
 from clbench.core.environment import environment
@@ -146,7 +147,12 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
             self._guide = Guide(self._tests, tasks=tasks, trains=sized)
             shown = isinstance(benchmark, ShownBenchmark) and test_stream == "test"
             self.stream = benchmark.stream if shown else _tasks_alone(self._tests, self._guide)
-        self._settings: dict[str, Any] = {"every": every, "rows_per_task": rows_per_task, "tasks": looked_at}
+        self._evaluation = section(
+            Evaluation,
+            "ContinualEvaluationPlugin",
+            {"every": every, "rows_per_task": "all" if rows_per_task is None else rows_per_task, "tasks": looked_at},
+            called={"tasks": "looked_at"},
+        )
         self._seed = seed
         self._met: list[Met] = []
         self._step = 0
@@ -164,7 +170,7 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
         if self._evaluator is None:
             self._strategy = strategy
             self._evaluator = Evaluator(
-                self.stream, device=strategy.device, seed=self._seed, presence=self._met, **self._settings
+                self.stream, self._evaluation, seed=self._seed, device=strategy.device, presence=self._met
             )
             self._subject = ScriptSubject(strategy, self.stream, self._tests, self._guide.labels, self._seed)
             self._look(Kind.START, -1)
@@ -253,7 +259,7 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
             "model": {"name": type(strategy.model).__name__},
             "training": _training(strategy),
             "memory": {},
-            "evaluation": {"every": trace.every, "rows_per_task": self._settings["rows_per_task"] or "all"},
+            "evaluation": {"every": trace.every, "rows_per_task": self._evaluation.rows_per_task},
             "strategy": [{"name": f"script:{'+'.join([type(strategy).__name__, *plugins])}", "parameters": {}}],
             "label": label or "",
             "seeded": seed is not None,

@@ -12,7 +12,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from clbench.adapters.sklearn.growing_stream import Growing
+from clbench.benchmark.run_settings import ModelSettings, RunSettings
+from clbench.benchmark.schema import MemoryBudget, Training, section
 from clbench.core.global_rng import preserved
+from clbench.strategies.strategy import Strategy
 
 Array = NDArray[Any]
 
@@ -148,21 +151,22 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         with preserved():
             self._stream = Growing(
-                strategy=self.strategy,
-                model={"name": "mlp", "hidden": list(self.hidden)},
-                training={
-                    "optimizer": self.optimizer,
-                    "lr": self.lr,
-                    "momentum": self.momentum,
-                    "weight_decay": self.weight_decay,
-                    "batch_size": self.batch_size,
-                    "epochs": self.epochs,
-                },
-                memory={"size": self.memory_size, "policy": self.memory_policy},
+                strategy=Strategy.parse(self.strategy),
+                settings=self._settings(),
                 features=self.n_features_in_,
                 classes=len(classes),
                 seed=seed,
             )
+
+    def _settings(self) -> RunSettings:
+        where, names = type(self).__name__, ("optimizer", "lr", "momentum", "weight_decay", "batch_size", "epochs")
+        memory = {"size": self.memory_size, "policy": self.memory_policy}
+        called = {"size": "memory_size", "policy": "memory_policy"}
+        return RunSettings(
+            training=section(Training, where, {name: getattr(self, name) for name in names}),
+            memory=section(MemoryBudget, where, memory, called=called),
+            model=ModelSettings({"name": "mlp", "hidden": list(self.hidden)}),
+        )
 
     def _learn(self, X: Array, y: Array) -> None:
         with preserved():

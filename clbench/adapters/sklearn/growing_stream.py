@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from clbench import models
-from clbench.benchmark.schema import MemoryBudget, Training
+from clbench.benchmark.run_settings import RunSettings
 from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
-from clbench.core.rng import derive
 from clbench.core.torch_threads import torch_threads
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
+from clbench.models.initial_model import initial_model
 from clbench.strategies.chain import Chain, unmet
 from clbench.strategies.strategy import Strategy
+from clbench.training.assemble import LearnerSetup, assemble_learner, seed_training
 from clbench.training.batch import ROW
 from clbench.training.device_rows import Resident
 from clbench.training.experience_passes import Cursor
-from clbench.training.learner import Diverged, Learner
+from clbench.training.learner import Diverged
 from clbench.training.loop import train
-from clbench.training.memory import Memory
-from clbench.training.optimizers import optimizer
 from clbench.training.passes import BatchSplit
+from clbench.training.revealed import revealed
 
 Array = NDArray[Any]
 
@@ -35,8 +33,8 @@ class Growing:
     """A learner, its strategy, and what they keep between experiences.
 
     Args:
-        strategy: As strategies are written.
-        model, training, memory: Sections as in a benchmark file.
+        strategy: The strategy.
+        settings: Of the run: training, replay buffer and model.
         features: F, columns of rows.
         classes: C.
         seed: The run's.
@@ -48,73 +46,39 @@ class Growing:
     def __init__(
         self,
         *,
-        strategy: str,
-        model: Mapping[str, Any],
-        training: Mapping[str, Any],
-        memory: Mapping[str, Any],
+        strategy: Strategy,
+        settings: RunSettings,
         features: int,
         classes: int,
         seed: int,
     ) -> None:
-        self.settings: dict[str, Any] = {
-            "strategy": strategy,
-            "model": dict(model),
-            "training": dict(training),
-            "memory": dict(memory),
-            "features": features,
-            "classes": classes,
-            "seed": seed,
-        }
+        self.strategy = strategy
+        self.settings = replace(settings, memory=strategy.declarations.budget(settings.memory))
+        self.features, self.classes, self.seed = features, classes, seed
         self._build()
 
     def _build(self) -> None:
-        given, seed, classes = self.settings, self.settings["seed"], self.settings["classes"]
-        self.training, budget = Training(**given["training"]), MemoryBudget(**given["memory"])
-        strategy = Strategy.parse(given["strategy"])
-        parts, declared = strategy.parts(), strategy.declarations
-        policy = declared.memory_policy or budget.policy
-        admit = declared.memory_admit or budget.admit
-        kept = {"memory"} if budget.size else set()
-        if admit != "end" and policy != "herding":
-            kept.add("side_tensors")
-        reason = unmet(parts, frozenset({"boundaries", *kept}))
-        if reason:
-            raise Refused(f"strategy {given['strategy']!r} cannot be used here: {reason}")
-        if declared.sees != "stream" or declared.engine:
-            raise Refused(
-                f"strategy {given['strategy']!r} cannot be used here: it acts on a whole stream or in a loop of its "
-                "own, and rows come call by call; choose another"
-            )
-        self.chain = Chain(parts, seed=seed)
-        self.x = np.zeros((0, given["features"]), dtype=np.float32)
+        parts, declared = self.strategy.parts(), self.strategy.declarations
+        self.x = np.zeros((0, self.features), dtype=np.float32)
         self.y = np.zeros(0, dtype=np.int64)
         self.number = self.steps = 0
-        torch.manual_seed(derive(seed, "init"))
-        module = models.make(given["model"], (given["features"],), classes)
-        torch.manual_seed(derive(seed, "dropout"))
-        self.memory = Memory(
-            budget.size,
-            policy=policy,
-            admit=admit,
-            seed=seed,
-            classes=classes,
-        )
         stream, rows = self._stream(np.zeros(0, dtype=np.int64))
-        self.learner = Learner(
-            module,
-            stream=stream,
-            train=rows,
-            memory=self.memory,
-            optimizer=partial(optimizer, self.training),
-            batch_size=self.training.batch_size,
-            seed=seed,
-        )
-        self.learner.predictors, self.learner.reader = self.chain.predict, self.chain.answer
-        self.learner.steps_itself = self.chain.observe is not None
+        reason = unmet(parts, revealed(stream, self.settings))
+        if reason:
+            raise Refused(f"strategy {self.strategy.label!r} cannot be used here: {reason}")
+        if declared.sees != "stream" or declared.engine:
+            raise Refused(
+                f"strategy {self.strategy.label!r} cannot be used here: it acts on a whole stream or in a loop of its "
+                "own, and rows come call by call; choose another"
+            )
+        self.chain = Chain(parts, seed=self.seed)
+        model = initial_model(self.settings.model.network, (self.features,), self.classes, seed=self.seed)
+        seed_training(self.seed)
+        self.learner = assemble_learner(LearnerSetup(self.settings, self.seed, stream, rows, model), self.chain)
 
     def _stream(self, rows: Array) -> tuple[Stream, Resident]:
         """The stream up to now, its last experience being these rows, and the rows that are kept."""
-        classes, number = self.settings["classes"], getattr(self, "number", 0)
+        classes = self.classes
         kept = Rows(self.x, self.y)
         names = tuple(map(str, range(classes)))
         dataset = Dataset("rows", kept, kept, names, 1.0, checksum="given call by call")
@@ -124,10 +88,10 @@ class Growing:
             name="call by call",
             dataset=dataset,
             tasks=(task,),
-            length=number + 1,
+            length=self.number + 1,
             build=lambda position: Experience(position, rows, 0, 0, present),
             n_outputs=classes,
-            seed=self.settings["seed"],
+            seed=self.seed,
             description={"scenario": "call by call"},
         )
         return stream, Resident(kept, dataset)
@@ -141,7 +105,7 @@ class Growing:
             ValueError: Something that has to be finite is not.
         """
         try:
-            BatchSplit(self.training.batch_size, fewest=self.learner.fewest).check([len(y)])
+            BatchSplit(self.settings.training.batch_size, fewest=self.learner.fewest).check([len(y)])
         except Refused as error:
             raise ValueError(str(error)) from None
         self._forget_rows()
@@ -152,14 +116,14 @@ class Growing:
         cursor = Cursor(experience=self.number, step=self.steps)
         try:
             with torch_threads(1):
-                train(self.learner, stream, self.chain, _Blind(), epochs=self.training.epochs, cursor=cursor)
+                train(self.learner, stream, self.chain, _Blind(), self.settings.training, cursor=cursor)
         except Diverged as error:
             raise ValueError(str(error)) from None
         self.number, self.steps = self.number + 1, cursor.step
 
     def _forget_rows(self) -> None:
         """Keep those rows alone that memory holds, under new numbers."""
-        index = self.memory.all().index
+        index = self.learner.memory.all().index
         rows, place = np.unique(index[ROW].numpy(), return_inverse=True)
         index[ROW] = torch.from_numpy(place.reshape(-1))
         self.x, self.y = self.x[rows], self.y[rows]
@@ -179,7 +143,9 @@ class Growing:
 
     def __getstate__(self) -> dict[str, Any]:
         return {
+            "strategy": self.strategy,
             "settings": self.settings,
+            "shape": (self.features, self.classes, self.seed),
             "rows": (self.x, self.y),
             "place": (self.number, self.steps),
             "learner": self.learner.snapshot(),
@@ -187,7 +153,8 @@ class Growing:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.settings = state["settings"]
+        self.strategy, self.settings = state["strategy"], state["settings"]
+        self.features, self.classes, self.seed = state["shape"]
         with preserved():
             self._build()
             self.x, self.y = state["rows"]

@@ -19,7 +19,7 @@ from clbench.running.executors.process_guard import one_process
 from clbench.running.plan import Cell
 
 if TYPE_CHECKING:
-    from clbench.running.prepare import UserObjects
+    from clbench.running.user_objects import UserObjects
 
 TICK_SECONDS = 0.2
 """How often a running cell tells where it stands."""

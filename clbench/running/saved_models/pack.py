@@ -22,7 +22,7 @@ from clbench.core.types import Dataset
 from clbench.evaluate.predictions import Predictions
 from clbench.models.blank import Blank
 from clbench.running.plan import Cell
-from clbench.running.prepare import Run
+from clbench.running.prepared_run import Run
 from clbench.strategies.part import Part
 from clbench.training.batch import ROW, VIEW
 from clbench.training.device_rows import Augment

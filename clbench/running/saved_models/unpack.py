@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from clbench import models
 from clbench.adapters.run_setup import RunSetup
-from clbench.benchmark.schema import Training
+from clbench.benchmark.run_settings import RunSettings
 from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.types import Dataset, Stream
@@ -20,7 +20,7 @@ from clbench.evaluate.subject import Subject
 from clbench.families.class_mask import ALL, ClassMask
 from clbench.models.blank import Blank
 from clbench.running.plan import Cell
-from clbench.running.prepare import assembled
+from clbench.running.prepared_run import Run
 from clbench.running.saved_models.pack import FORMAT
 from clbench.running.saved_models.predictor import Saved, outline
 from clbench.training.device_rows import Augment, Resident
@@ -118,17 +118,16 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
     settings["reveal"] = [name for name in settings.get("reveal", ()) if name != "length"]  # which rows would tell
     cell = Cell.of(held["cell"], held["label"])
     setup = RunSetup(
-        settings=settings,
+        settings=RunSettings.of(settings),
         seed=settings["seed"],
         shown=stream,
         stream=stream,
         rows=KeptRows(held["rows"], stream.dataset),
         model=_module(held, stream, given),
-        training=Training(**settings["training"]),
         evaluator=cast(Any, None),
         device="cpu",
     )
-    run = assembled(cell, cell.strategy.parts(), setup)
+    run = Run.of(cell, cell.strategy.parts(), setup)
     learner = run.learner
     learner.classes.seen.copy_(held["seen"])
     learner.classes.set_mask(ALL if held["hidden"] is None else ClassMask(~held["hidden"]))

@@ -1,0 +1,35 @@
+"""Make the model of a run with its initial weights, which depend on the benchmark and the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from clbench.core.global_rng import preserved, seed_others
+from clbench.core.rng import derive
+from clbench.models import make
+from clbench.models.user_models import build
+
+
+def initial_model(
+    network: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int, *, seed: int, given: Any = None
+) -> nn.Module:
+    """Return a model with the run's initial weights, on the CPU.
+
+    The global random number generators are as before afterwards.
+
+    Args:
+        network: Name and settings, as :func:`clbench.models.make` takes them.
+        shape: Of one sample.
+        n_outputs: C, output units.
+        seed: The run's seed.
+        given: The user's own module, or a function ``(shape, n_outputs) -> module``, in place of ``network``.
+    """
+    with preserved():
+        seed_others(seed, "init")
+        torch.manual_seed(derive(seed, "init"))
+        model: nn.Module = make(network, shape, n_outputs) if given is None else build(given, shape, n_outputs)
+        return model

@@ -1,0 +1,159 @@
+"""Train a run by our own loop, save it and resume it, and account for what it spent."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from clbench.adapters.run_setup import RunSetup
+from clbench.benchmark.schema import Training
+from clbench.core.cost import Cost
+from clbench.core.errors import Refused
+from clbench.core.global_rng import global_states, set_others
+from clbench.core.record import Trace
+from clbench.core.types import Stream
+from clbench.evaluate import Evaluator
+from clbench.models.blank import Blank
+from clbench.models.flops import per_row
+from clbench.running.alarms import alarms
+from clbench.running.plan import Cell
+from clbench.running.snapshots import Tick
+from clbench.scenarios import merging
+from clbench.strategies.chain import Chain
+from clbench.strategies.part import Part
+from clbench.training.assemble import assemble_learner, seed_training
+from clbench.training.experience_passes import Cursor
+from clbench.training.learner import Learner
+from clbench.training.loop import train
+
+
+@dataclass
+class Run:
+    """Everything of one run, ready to train.
+
+    A run goes on bit for bit from :meth:`snapshot`, also in another process.
+    """
+
+    cell: Cell
+    stream: Stream
+    chain: Chain
+    learner: Learner
+    evaluator: Evaluator
+    training: Training
+    """How the strategy steps on each experience of ``stream``."""
+    cursor: Cursor = field(default_factory=Cursor)
+    share: int = 1
+    """Experiences of the benchmark in one of this run's: all of them where the strategy sees the stream merged."""
+    resumable: bool = True
+    data: str = ""
+
+    @classmethod
+    def of(cls, cell: Cell, parts: list[Part], setup: RunSetup) -> Run:
+        """Assemble a run of a cell by our own loop.
+
+        Raises:
+            Refused: The cell is impossible with this model.
+        """
+        chain = Chain(parts, seed=setup.seed, single=len(setup.stream) == 1)
+        learner = assemble_learner(setup, chain)
+        return cls(cell, setup.stream, chain, learner, setup.evaluator, setup.training, share=setup.share)
+
+    def train(self, tick: Tick | None = None) -> None:
+        """Learn from where the cursor stands to the end of the stream."""
+        if self.cursor.step == 0 and not self.cursor.begun:
+            seed_training(self.cell.seed)
+        train(
+            self.learner,
+            self.stream,
+            self.chain,
+            self.evaluator,
+            self.training,
+            cursor=self.cursor,
+            tick=None if tick is None else lambda cursor, done: tick(cursor.step, done),
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Weights, buffers, optimiser, generators, memory, part state, trace and cursor."""
+        return {
+            "key": self.cell.key,
+            "learner": self.learner.snapshot(),
+            "chain": self.chain.snapshot(),
+            "evaluator": self.evaluator.snapshot(),
+            "cursor": dict(vars(self.cursor)),
+            "generators": global_states(),
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Return to a snapshot of the same cell, taken on this device or on another.
+
+        On another kind of device generators of the device itself (dropout, augmentation) cannot go on where they were:
+        they begin anew from the run's seed. All else goes on.
+
+        Raises:
+            Refused: The snapshot is another cell's, or of another layout.
+        """
+        reason = _unlike(self.snapshot(), snapshot, len(self.stream))
+        if reason:
+            raise Refused(f"this snapshot {reason}; remove it")
+        self.learner.restore(snapshot["learner"])
+        self.chain.restore(snapshot["chain"], self.learner.device)
+        self.evaluator.restore(snapshot["evaluator"])
+        if "generators" in snapshot:
+            set_others(snapshot["generators"])
+        for name, value in snapshot["cursor"].items():
+            setattr(self.cursor, name, value.to(self.learner.device) if isinstance(value, torch.Tensor) else value)
+
+    def account(self) -> Cost:
+        """What has been spent."""
+        cost = self.learner.cost
+        memory = self.learner.memory
+        used = memory.draws > 0 or any("memory" in part.needs for part in self.chain.parts)
+        cost.memory_bytes, cost.state_bytes = memory.bytes if used else 0, self.chain.bytes
+        if isinstance(self.learner.model, Blank):
+            cost.weights = 0
+            return cost
+        with suppress(Exception), self.learner.undisturbed(training=True):  # a program's own model may not be countable
+            cost.count_flops(*per_row(self.learner.model, self.stream.dataset.shape, device=self.learner.device))
+        return cost
+
+    def trace(self) -> Trace:
+        """What has been seen, at looks and by the probe."""
+        learner, probe = self.learner, self.learner.probe
+        trace = replace(self.evaluator.trace(), met=learner.first_met, counted=learner.first_counted)
+        if probe is None:
+            return trace
+        return replace(trace, probe_step=np.array(probe.steps, dtype=np.int64), probe=probe.columns().numpy())
+
+    def alarms(self, *, done: bool = True) -> tuple[str, ...]:
+        """What looks wrong although nothing failed; where it did, nothing is said to have never happened."""
+        settings = self.cell.config
+        return alarms(self.chain, self.learner, self.stream, self.evaluator.trace(), settings=settings, done=done)
+
+    def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
+        """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
+        self.training, self.share = self.training.model_copy(update={"iterations": iterations}), 1
+        self.stream, self.evaluator = merging.only(self.stream, places), evaluator
+
+
+def _unlike(ours: dict[str, Any], other: Any, experiences: int) -> str:
+    """Why a run cannot return to a snapshot that another made; what cannot be seen here shows when it is tried."""
+    for name, held in {"": ours, **{name: held for name, held in ours.items() if isinstance(held, dict)}}.items():
+        found = other.get(name) if name else other
+        if not isinstance(found, dict) or found.keys() != held.keys():
+            return f"has not the fields that this clbench writes{f' under {name}' if name else ''}"
+    if other["key"] != ours["key"]:
+        return f"belongs to cell {other['key']}, not to {ours['key']}"
+    shapes = [[tuple(t.shape) for t in (held["learner"]["w"], *held["learner"]["buffers"])] for held in (ours, other)]
+    if shapes[0] != shapes[1]:
+        return "is of a model with other weights or buffers"
+    cursor = other["cursor"]
+    if (
+        min(cursor[name] for name in ("experience", "epoch", "start", "step")) < 0
+        or cursor["experience"] >= experiences
+    ):
+        return "stands at no step of this stream"
+    return ""

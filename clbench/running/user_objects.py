@@ -1,0 +1,28 @@
+"""Hold the objects that a user's program gives in place of names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from clbench.core.types import Dataset, Stream
+from clbench.strategies.part import Part
+
+
+@dataclass
+class UserObjects:
+    """What a program hands over in place of names: its own arrays, stream and module.
+
+    Args:
+        dataset: In place of the one named in the benchmark.
+        stream: In place of the benchmark's: one for all seeds, or a function from a seed to its stream.
+        model: A module, whose weights are every run's initial weights, or a function ``(shape, n_outputs) -> module``.
+        alter: From the strategy's parts to those that run in their place.
+    """
+
+    dataset: Dataset | None = None
+    stream: Stream | Callable[[int], Stream] | None = None
+    model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None
+    alter: Callable[[list[Part]], list[Part]] | None = None

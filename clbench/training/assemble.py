@@ -1,0 +1,120 @@
+"""Assemble what our loop trains: the one place where a learner gets its replay buffer, optimiser, probe and strategy.
+
+The strategy's hooks are given, since training knows no strategy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from clbench.benchmark.run_settings import RunSettings
+from clbench.benchmark.schema import Training
+from clbench.core.global_rng import seed_others
+from clbench.core.rng import derive
+from clbench.core.types import Stream
+from clbench.data.augment import augmenter
+from clbench.scenarios import shows_boundaries
+from clbench.training.device_rows import Resident
+from clbench.training.learner import Learner
+from clbench.training.loop import Hooks
+from clbench.training.memory import Memory
+from clbench.training.passes import BatchSplit
+from clbench.training.probe import Probe
+
+
+class StrategyHooks(Hooks, Protocol):
+    """What a learner and the loop call of a strategy: the hooks of the loop, and those that make scores."""
+
+    predict: tuple[Any, ...]
+    answer: Any
+
+
+@dataclass
+class LearnerSetup:
+    """Hold what a learner is made from.
+
+    Args:
+        settings: The run's.
+        seed: The run's.
+        stream: The stream as the strategy sees it.
+        rows: The training samples, resident on the device.
+        model: With the run's initial weights, on its device; returns :class:`clbench.models.output.Output`.
+        device: ``cpu`` or ``cuda``.
+        share: Experiences of the benchmark in one that the strategy sees: all of them where they are merged.
+    """
+
+    settings: RunSettings
+    seed: int
+    stream: Stream
+    rows: Resident
+    model: nn.Module
+    device: str = "cpu"
+    share: int = 1
+
+    @property
+    def training(self) -> Training:
+        """Return how the strategy steps on each experience that it sees."""
+        return self.settings.training.over(self.share)
+
+
+def assemble_learner(setup: LearnerSetup, hooks: StrategyHooks) -> Learner:
+    """Return a learner that is ready for the loop.
+
+    Raises:
+        Refused: An experience is too small for the model or for whole batches, or a replay buffer for its policy.
+    """
+    settings, stream, training = setup.settings, setup.stream, setup.training
+    memory = Memory(
+        settings.memory,
+        classes=stream.n_outputs if setup.rows.family.has_classes else stream.dataset.n_classes,
+        seed=setup.seed,
+        device=setup.device,
+        row_bytes=setup.rows.row_bytes,
+    )
+    learner = Learner(
+        setup.model,
+        training,
+        stream=stream,
+        train=setup.rows,
+        memory=memory,
+        seed=setup.seed,
+        separate_heads=settings.model.heads == "separate",
+    )
+    learner.predictors, learner.reader = hooks.predict, hooks.answer
+    learner.steps_itself = hooks.observe is not None
+    split = BatchSplit(training.batch_size, training.drop_last, learner.fewest)
+    split.check(len(experience) for experience in stream)
+    if "length" in settings.reveal:
+        learner.total_steps = _total_steps(stream, training, split)
+        learner.length = len(stream) if shows_boundaries(stream) else None
+    if settings.evaluation.probe:
+        learner.probe = Probe(settings.evaluation.probe)
+    return learner
+
+
+def resident_rows(stream: Stream, training: Training, *, seed: int, device: str) -> Resident:
+    """Return the training samples of a stream on a device, with the benchmark's augmentation."""
+    return Resident(
+        stream.dataset.train,
+        stream.dataset,
+        transform=stream.transform,
+        augment=None if training.augment == "none" else augmenter(training.augment),
+        seed=derive(seed, "augment"),
+        device=device,
+    )
+
+
+def seed_training(seed: int) -> None:
+    """Seed the global random number generators from which a model may draw while it trains, as dropout does."""
+    seed_others(seed, "dropout")
+    torch.manual_seed(derive(seed, "dropout"))
+
+
+def _total_steps(stream: Stream, training: Training, split: BatchSplit) -> int:
+    if training.iterations is not None:
+        return training.iterations * len(stream)
+    return training.epochs * sum(split.count(len(experience)) for experience in stream)

@@ -1,0 +1,29 @@
+"""Tell what a run reveals to its strategy or provides it with: what a part may need."""
+
+from __future__ import annotations
+
+from clbench.benchmark.run_settings import RunSettings
+from clbench.core.types import Stream
+from clbench.scenarios import shows_boundaries
+from clbench.training.admission import POLICIES, Chosen
+
+
+def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False) -> frozenset[str]:
+    """Return what a run reveals or provides, of ``clbench.strategies.part.NEEDS``.
+
+    Args:
+        stream: The stream as the benchmark has it.
+        settings: The run's.
+        has_weights: Whether the user's own model brings its weights along.
+    """
+    memory = settings.memory
+    provided = {
+        "task_labels": stream.task_labels,
+        "boundaries": shows_boundaries(stream),
+        "memory": memory.size > 0,
+        "length": "length" in settings.reveal,
+        "augmentation": settings.training.augment != "none",
+        "pretrained": settings.model.has_weights or has_weights,
+        "side_tensors": memory.admit != "end" and POLICIES[memory.policy] is not Chosen,
+    }
+    return frozenset(name for name, there in provided.items() if there)
