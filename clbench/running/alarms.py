@@ -15,17 +15,14 @@ from clbench.core.record import Kind, Trace
 from clbench.core.types import Stream
 from clbench.evaluate.trace_alarms import of_trace
 from clbench.strategies.chain import Chain
-from clbench.strategies.effects import ANY, ROWS, STEP, WATCHED
-from clbench.strategies.part import BENDS, HOOKS, Part
+from clbench.strategies.effects import ANY, ROWS
+from clbench.strategies.hooks import Hook
+from clbench.strategies.part import BENDS, HOOKS, Part, defines
 from clbench.strategies.protocol import breaches
 from clbench.training.learner import Learner
 
 FEWEST = 30
 """Calls after which a projection that never bent is worth a word; in fewer, memory may well have agreed each time."""
-KEEPING = frozenset({"end_experience", "attach"})
-"""Hooks in which a part keeps something, whose effect is another hook's."""
-READING = frozenset({"answer", "predict"})
-"""Hooks that make scores."""
 
 
 def alarms(
@@ -81,7 +78,7 @@ def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
     if not own or any(watch.acted for watch in own) or part.identity == {}:
         return []
     when = "" if single else " after the first experience"
-    steps = [watch for watch in own if watch.name in STEP]
+    steps = [watch for watch in own if watch.declared.in_step]
     if steps and not any(watch.calls for watch in steps):
         return [
             f"{_name(part, chain)} was never asked to act at a step{when}: another part leaves steps out or takes them "
@@ -104,13 +101,13 @@ def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
 
 def _watched_through(part: Part) -> bool:
     """Whether all hooks of a part are watched by their effect, but for those in which it keeps something."""
-    return all(WATCHED.get(name, ANY) is not ANY for name in _hooks(part) - KEEPING)
+    return all(hook.effect not in (None, ANY) for hook in _hooks(part) if not hook.prepares)
 
 
 def _unseen_end(chain: Chain, trace: Trace) -> list[str]:
     """Whether what moved the model at the end of the stream changed none of the scores, which another part makes."""
     moved = [watch.part for watch in chain.watches if watch.name == "end_stream" and watch.acted]
-    readers = [part for part in chain.parts if part not in moved and READING & _hooks(part)]
+    readers = [part for part in chain.parts if part not in moved and any(hook.reads_out for hook in _hooks(part))]
     ends = np.flatnonzero(trace.kind == Kind.END)
     if len(moved) != 1 or not readers or len(ends) < 2:
         return []
@@ -123,5 +120,5 @@ def _unseen_end(chain: Chain, trace: Trace) -> list[str]:
     ]
 
 
-def _hooks(part: Part) -> set[str]:
-    return {name for name in HOOKS if getattr(type(part), name) is not getattr(Part, name)}
+def _hooks(part: Part) -> list[Hook]:
+    return [hook for name, hook in HOOKS.items() if defines(part, name)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
-from clbench.strategies.effects import Watch, watched
-from clbench.strategies.part import ADDS, EVERY_FAMILY, HOOKS, NEEDS, Part
+from clbench.strategies.effects import Watch
+from clbench.strategies.hooks import Hook
+from clbench.strategies.part import ADDS, EVERY_FAMILY, HOOKS, NEEDS, Part, defines
 from clbench.training.admission import POLICIES, Chosen
 
 MEANING = {
@@ -21,12 +22,13 @@ MEANING = {
     "side_tensors": "side tensors kept with rows of memory, which takes them only at steps (memory.admit first_pass or "
     "every_pass, and a policy other than herding)",
 }
-SOLE = {"objective": "objective", "observe": "step", "answer": "answer"}
-"""Hooks that only one part may have -> what it owns by having one."""
 
 
 class Chain:
     """Parts in order; for each hook, the bound methods of the parts that define it.
+
+    Each hook of the table ``clbench.strategies.part.HOOKS`` is an attribute: a tuple of methods in the order in which
+    they act, or, of a hook that only one part may have, that method or ``None``.
 
     Args:
         parts: The strategy; :func:`check` has found that they can be joined.
@@ -42,43 +44,34 @@ class Chain:
             part.__dict__["twin"] = sum(type(p) is type(part) for p in self.parts[:number])
             part.generator = Generator(seed, f"part/{stream_name(type(part))}/{part.twin}")
         self.watches: list[Watch] = []
-        self.attach = self._hooks("attach")
-        self.begin_experience = self._hooks("begin_experience")
-        self.merge = self._hooks("merge")
-        self.order = self._hooks("order")
-        self.batch = self._hooks("batch", key=lambda part: part.masks_classes)
-        self.observe = next(iter(self._hooks("observe")), None)
-        self.answer = next(iter(self._hooks("answer")), None)
-        self.before_step = self._hooks("before_step")
-        self.store = self._hooks("store")
-        self.objective = next(iter(self._hooks("objective")), None)
-        self.loss = self._hooks("loss")
-        self.gradient = self._hooks("gradient", key=lambda part: part.gradient_order)
+        for name, hook in HOOKS.items():
+            acting = self._hooks(hook)
+            setattr(self, name, next(iter(acting), None) if hook.owned else acting)
         self.adds: tuple[Callable[..., None], ...] = tuple(
             part.gradient
-            for part in sorted(self._defining("gradient"), key=lambda part: part.gradient_order)
+            for part in self._having(HOOKS["gradient"])
             if part.gradient_order <= ADDS  # readers add their own penalty behind their reading
         )
-        self.after_step = self._hooks("after_step", key=lambda part: part.gradient_order)
-        self.end_experience = self._hooks("end_experience", key=lambda part: part.end_order)
-        self.end_stream = self._hooks("end_stream")
-        self.predict = self._hooks("predict")
 
-    def _defining(self, name: str) -> list[Part]:
-        return [part for part in self.parts if _defines(part, name)]
+    if TYPE_CHECKING:
 
-    def _hooks(self, name: str, key: Callable[[Part], int] | None = None) -> tuple[Callable[..., Any], ...]:
-        parts = self._defining(name)
-        if key:
-            parts.sort(key=key)
-        hooks: list[Callable[..., Any]] = []
-        for part in parts:
-            hook = getattr(part, name)
-            if watched(part, name):
-                hook = Watch(hook, part, name, self._single)
-                self.watches.append(hook)
-            hooks.append(hook)
-        return tuple(hooks)
+        def __getattr__(self, name: str) -> Any:
+            """Hooks are attributes, by the table of hooks."""
+
+    def _having(self, hook: Hook) -> list[Part]:
+        """The parts that have a hook, in the order in which they act."""
+        parts = [part for part in self.parts if defines(part, hook.name)]
+        return sorted(parts, key=lambda part: getattr(part, hook.order)) if hook.order else parts
+
+    def _hooks(self, hook: Hook) -> tuple[Callable[..., Any], ...]:
+        acting: list[Callable[..., Any]] = []
+        for part in self._having(hook):
+            method = getattr(part, hook.name)
+            if hook.watches(part):
+                method = Watch(method, part, hook, self._single)
+                self.watches.append(method)
+            acting.append(method)
+        return tuple(acting)
 
     def snapshot(self) -> dict[str, Any]:
         """State and generator of every part, and what was noticed of their effects."""
@@ -119,7 +112,7 @@ def check(parts: Sequence[Part]) -> None:
     for part, name in zip(parts, names, strict=True):
         for need in part.needs - NEEDS:
             raise Refused(f"{name} needs {need!r}, which nothing gives; {did_you_mean(need, NEEDS)}")
-        for role in part.owns | {role for hook, role in SOLE.items() if _defines(part, hook)}:
+        for role in part.owns | {hook.owned for name, hook in HOOKS.items() if hook.owned and defines(part, name)}:
             if role in owner:
                 raise Refused(f"{owner[role]} and {name} cannot be joined: both set the {role}; keep one of them")
             owner[role] = name
@@ -127,9 +120,9 @@ def check(parts: Sequence[Part]) -> None:
             if other in classes:
                 raise Refused(f"{name} and {names[classes.index(other)]} cannot be joined: {why}")
         for other_part, other in zip(parts, names, strict=True):
-            if other_part is not part and {hook for hook in HOOKS if _defines(other_part, hook)} - part.allows:
+            if other_part is not part and {hook for hook in HOOKS if defines(other_part, hook)} - part.allows:
                 raise Refused(f"{name} and {other} cannot be joined: {_why_not(part, other_part)}")
-            if _defines(other_part, "store") and part.memory_policy and POLICIES[part.memory_policy] is Chosen:
+            if defines(other_part, "store") and part.memory_policy and POLICIES[part.memory_policy] is Chosen:
                 raise Refused(
                     f"{name} and {other} cannot be joined: the first chooses itself what memory keeps, and the second "
                     "needs side tensors that rows are given as memory takes them at steps; keep one of them"
@@ -143,10 +136,6 @@ def check(parts: Sequence[Part]) -> None:
     bounds = {part.sees for part in parts} - {"stream"}
     if len(bounds) > 1:
         raise Refused("'joint' and 'cumulative' cannot be joined: one merges the stream, the other accumulates it")
-
-
-def _defines(part: Part, hook: str) -> bool:
-    return getattr(type(part), hook) is not getattr(Part, hook)
 
 
 def _why_not(part: Part, other: Part) -> str:
@@ -179,7 +168,7 @@ def undefined(parts: Sequence[Part], family: str) -> str:
 
 def needs_of(part: Part) -> frozenset[str]:
     """Return the needs of a part: those that it declares, and those that its hooks and its memory imply."""
-    implied = {"side_tensors"} if _defines(part, "store") else set()
+    implied = {"side_tensors"} if defines(part, "store") else set()
     if part.memory_admit == "end" or part.memory_policy == "per_experience":
         implied.add("boundaries")
     return part.needs | implied

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from clbench.strategies.part import MOVES
+from clbench.strategies.hooks import Effect, Hook
 
 if TYPE_CHECKING:
     from clbench.strategies.part import Part
@@ -21,38 +20,7 @@ EACH, EVERY = 64, 32
 """How many calls are all compared, and which of the further ones: to compare makes the host wait for a GPU."""
 
 
-class Effect(Enum):
-    """What a hook may change."""
-
-    TERM = "added a term to the loss other than 0"
-    GRADIENT = "changed the gradient"
-    WEIGHTS = "moved the weights"
-    MODEL = "moved the weights or running statistics"
-    ROWS = "changed the rows that are learned, the classes that compete, or what is held still"
-    ANY = "acted"
-
-
 TERM, GRADIENT, WEIGHTS, MODEL, ROWS, ANY = Effect
-WATCHED = {
-    "loss": TERM,
-    "gradient": GRADIENT,
-    "before_step": WEIGHTS,
-    "begin_experience": ROWS,
-    "order": ROWS,
-    "merge": ROWS,
-    "batch": ROWS,
-    "after_step": ANY,
-    "end_experience": MODEL,
-    "end_stream": MODEL,
-}
-"""The hooks that are watched, and what each may change; of ``after_step`` only calls are counted."""
-STEP = frozenset({"loss", "gradient", "before_step", "after_step"})
-"""Those that are called at every step."""
-
-
-def watched(part: Part, hook: str) -> bool:
-    """Whether a part's hook is watched; what only keeps something at the end of an experience is not."""
-    return hook in WATCHED and (hook != "end_experience" or part.end_order == MOVES)
 
 
 @dataclass(eq=False)
@@ -62,7 +30,7 @@ class Watch:
     Args:
         hook: A bound method of a part.
         part: Whose it is.
-        name: What the hook is called.
+        declared: What the table says of the hook.
         single: Whether the stream has one experience only, which then counts.
         calls: How often it was called behind the first experience, before it had an effect.
         looked: How often it was compared.
@@ -71,16 +39,15 @@ class Watch:
 
     hook: Callable[..., Any]
     part: Part
-    name: str
+    declared: Hook
     single: bool = False
     calls: int = 0
     looked: int = 0
     acted: bool = False
 
-    @property
-    def effect(self) -> Effect:
-        """What it may change."""
-        return WATCHED[self.name]
+    def __post_init__(self) -> None:
+        assert self.declared.effect is not None
+        self.name, self.effect = self.declared.name, self.declared.effect
 
     def __call__(self, learner: Any, *arguments: Any) -> Any:
         first = learner.experience == 0 and not self.single  # nothing is kept yet that a method could act on

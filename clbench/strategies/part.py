@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from clbench.benchmark.schema import Evaluation, MemoryBudget, Training
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
+from clbench.strategies.hooks import Effect, Hook, hook, hooks_of
 from clbench.training.admission import POLICIES
 
 if TYPE_CHECKING:
@@ -33,29 +34,6 @@ CLOSES, MOVES, KEEPS = 0, 1, 2
 """When a part's ``end_experience`` acts: it closes the experience with the weights that training has led to, moves the
 weights on, or keeps what is needed of the model that goes on: importances, anchors, teachers. Ties: chain order."""
 
-
-HOOKS = frozenset(
-    {
-        "attach",
-        "begin_experience",
-        "merge",
-        "order",
-        "batch",
-        "observe",
-        "before_step",
-        "store",
-        "objective",
-        "loss",
-        "gradient",
-        "after_step",
-        "end_experience",
-        "end_stream",
-        "answer",
-        "predict",
-    }
-)
-ROWS = frozenset({"merge", "order", "batch"})
-"""The hooks that arrange rows, and leave alone what is made of them."""
 NEEDS = frozenset({"task_labels", "boundaries", "memory", "length", "augmentation", "pretrained", "side_tensors"})
 """What a part may declare to need."""
 
@@ -97,8 +75,9 @@ class Part:
     into one or ``accumulated`` from the first to the current."""
     engine: ClassVar[str] = ""
     """The library whose own loop runs the part, such as ``avalanche``; none for clbench's."""
-    allows: ClassVar[frozenset[str]] = HOOKS
-    """The hooks in which other parts of a chain may act; a learner with a step of its own allows :data:`ROWS`."""
+    allows: ClassVar[frozenset[str]]
+    """The hooks in which other parts of a chain may act; all by default, and :data:`ROWS` for a learner with a step
+    of its own."""
     uses_model: ClassVar[bool] = True
     """Whether the benchmark's model is used."""
     protocol: ClassVar[Mapping[str, Any]] = {}
@@ -171,47 +150,65 @@ class Part:
         Not a hook of the loop."""
         return settings
 
+    @hook(prepares=True)
     def attach(self, learner: Learner) -> None:
-        """Before anything, and again where a run goes on from a snapshot: make what needs the learner to be made."""
+        """Make what needs the learner, before anything and again when a run is resumed."""
 
+    @hook(effect=Effect.ROWS)
     def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        """Before the first batch of an experience whose boundary is visible."""
+        """Act before the first batch of an experience whose boundary is visible."""
 
+    @hook(effect=Effect.ROWS, arranges_rows=True)
     def merge(self, learner: Learner, experience: ExperienceView) -> Tensor | None:
-        """Rows of memory (5, n) to be shuffled among an experience's own and learned with them on every pass.
+        """Return samples of the replay buffer, which are shuffled among those of the experience on every pass.
+
+        They are columns of an index matrix (5, n).
 
         Asked once, behind ``begin_experience``, where the boundary is visible. In a batch they are a source of their
         own behind the stream's.
         """
         return None
 
+    @hook(effect=Effect.ROWS, arranges_rows=True)
     def order(self, learner: Learner, experience: ExperienceView, epoch: int, order: Tensor) -> Tensor:
-        """Order and repetition inside an experience whose boundary is visible: positions (N,) in, positions (any
-        length,) out; those from ``len(experience)`` on are merged rows of memory."""
+        """Change the order and repetition of samples in an experience whose boundary is visible.
+
+        Positions (N,) in, positions (any length,) out; those from ``len(experience)`` on are merged rows of memory.
+        """
         return order
 
+    @hook(order="masks_classes", effect=Effect.ROWS, arranges_rows=True)
     def batch(self, learner: Learner, batch: Batch) -> None:
-        """Append rehearsed rows, restrict the class mask (``batch.mask_classes``), or say ``batch.skip`` where nothing
-        is to be learned. Never rewrite rows of others."""
+        """Append replayed samples, restrict the class mask, or skip the batch.
 
+        The means are ``batch.append``, ``batch.mask_classes`` and ``batch.skip``. Never rewrite rows of others.
+        """
+
+    @hook(owned="step")
     def observe(self, learner: Learner, batch: Batch) -> Tensor | None:
-        """Learn the batch in a step of its own, in place of forward pass, loss, backward pass and optimiser step
-        (only one part of a chain may); the loss, a scalar, where there is one."""
+        """Learn the batch in a step of the part's own, in place of forward pass, loss, backward pass and update.
+
+        Returns the loss, a scalar, where there is one.
+        """
         raise NotImplementedError
 
+    @hook(in_step=True, effect=Effect.WEIGHTS)
     def before_step(self, learner: Learner, batch: Batch) -> None:
         """Move the weights before the gradient is taken."""
 
+    @hook()
     def store(self, learner: Learner, batch: Batch, output: Output) -> dict[str, Tensor]:
-        """Side tensors that memory is to keep with the stream's rows, (rows of the stream, ...) each, such as logits.
+        """Return side tensors that the replay buffer keeps with the stream's samples, such as logits.
 
-        Asked with the output of the very step, before its update, wherever the rows are offered to memory; where a
-        step is skipped, with an output made for it. A part that has this hook needs a memory that takes rows at steps.
+        Each is (rows of the stream, ...). Asked with the output of the very step, before its update, wherever the rows
+        are offered to memory; where a step is skipped, with an output made for it. A part that has this hook needs a
+        memory that takes rows at steps.
         """
         return {}
 
+    @hook(owned="objective")
     def objective(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        """Replace the task family's objective: the loss, a scalar."""
+        """Replace the objective of the task family: return the loss, a scalar."""
         raise NotImplementedError
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
@@ -226,31 +223,46 @@ class Part:
         its name: ``"had no round before the end of the stream"``. Not a hook of the loop."""
         return []
 
+    @hook(in_step=True, effect=Effect.TERM)
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-        """A term to add to the loss, a scalar; ``None`` adds nothing. May use ``learner.w`` (P,).
+        """Return a term to add to the loss, a scalar.
 
-        Where rows of memory are merged into an experience, a batch may hold none of the stream's.
+        ``None`` adds nothing. The term may use ``learner.w`` (P,). Where rows of memory are merged into an experience,
+        a batch may hold none of the stream's.
         """
 
+    @hook(order="gradient_order", in_step=True, effect=Effect.GRADIENT)
     def gradient(self, learner: Learner, batch: Batch) -> None:
-        """Change ``learner.g`` (P,) in place between backward and step."""
+        """Change the gradient ``learner.g`` between backward pass and optimiser step.
 
+        It is (P,), and changed in place.
+        """
+
+    @hook(order="gradient_order", in_step=True, effect=Effect.ANY)
     def after_step(self, learner: Learner, batch: Batch) -> None:
-        """Have the last word on the weights."""
+        """Read or change the weights after the optimiser step."""
 
+    @hook(order="end_order", effect=Effect.MODEL, effect_if=("end_order", MOVES), prepares=True)
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        """After the last batch of an experience whose boundary is visible."""
+        """Act after the last batch of an experience whose boundary is visible."""
 
+    @hook(effect=Effect.MODEL)
     def end_stream(self, learner: Learner) -> None:
-        """After the last experience."""
+        """Act after the last experience."""
 
+    @hook(owned="answer", reads_out=True)
     def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
-        """What it makes of inputs (B, ...) in the model's place, as logits and features; ``task`` (B,) are their task
-        labels where the stream reveals them."""
+        """Return logits and features in evaluations, in place of the model.
+
+        ``x`` (B, ...) are the inputs, ``task`` (B,) are their task labels where the stream reveals them.
+        """
         raise NotImplementedError
 
+    @hook(reads_out=True)
     def predict(self, learner: Learner, output: Output, task: Tensor | None, scores: Tensor) -> Tensor:
-        """Scores (B, C) in, scores (B, C) out; the class with the highest is predicted.
+        """Change the scores in evaluations.
+
+        Scores (B, C) in, scores (B, C) out; the class with the highest is predicted.
 
         ``output`` is what the model made of the rows, ``task`` (B,) their task labels where the stream reveals them.
         What is worked out once for a whole look goes into ``learner.scratch``, which every look begins empty.
@@ -258,9 +270,21 @@ class Part:
         return scores
 
 
+HOOKS: dict[str, Hook] = hooks_of(Part)
+"""The table of all hooks by name, in the order of a run."""
+ROWS = frozenset(name for name, each in HOOKS.items() if each.arranges_rows)
+"""The hooks that arrange rows, and leave alone what is made of them."""
+Part.allows = frozenset(HOOKS)
+
+
+def defines(part: Part, name: str) -> bool:
+    """Return whether a part has a hook."""
+    return getattr(type(part), name) is not getattr(Part, name)
+
+
 DECLARATIONS: Mapping[str, tuple[bool, frozenset[Any]]] = {
     "needs": (True, NEEDS),
-    "allows": (True, HOOKS),
+    "allows": (True, frozenset(HOOKS)),
     "gradient_order": (False, frozenset({READS, ADDS, BENDS})),
     "end_order": (False, frozenset({CLOSES, MOVES, KEEPS})),
     "memory_policy": (False, frozenset({None, *POLICIES})),

@@ -17,26 +17,16 @@ from clbench.training.batch import Batch
 from clbench.training.experience_passes import Cursor, Passes
 from clbench.training.learner import ExperienceView, Learner, Output
 from clbench.training.passes import BatchSplit
+from clbench.training.side_work import Terms
 
 
-class Hooks(Protocol):
-    """What the loop calls of a strategy: for each place, the methods of the parts that act there."""
+class Hooks(Terms, Protocol):
+    """What the loop calls of a strategy: ``hooks.NAME`` for each hook of :class:`clbench.strategies.part.Part`.
 
-    attach: tuple[Callable[[Learner], None], ...]
-    begin_experience: tuple[Callable[[Learner, ExperienceView], None], ...]
-    merge: tuple[Callable[[Learner, ExperienceView], Tensor | None], ...]
-    order: tuple[Callable[[Learner, ExperienceView, int, Tensor], Tensor], ...]
-    batch: tuple[Callable[[Learner, Batch], None], ...]
-    observe: Callable[[Learner, Batch], Tensor | None] | None
-    before_step: tuple[Callable[[Learner, Batch], None], ...]
-    store: tuple[Callable[[Learner, Batch, Output], dict[str, Tensor]], ...]
-    objective: Callable[..., Tensor] | None
-    loss: tuple[Callable[..., Tensor | None], ...]
-    gradient: tuple[Callable[[Learner, Batch], None], ...]
-    adds: tuple[Callable[[Learner, Batch], None], ...]
-    after_step: tuple[Callable[[Learner, Batch], None], ...]
-    end_experience: tuple[Callable[[Learner, ExperienceView], None], ...]
-    end_stream: tuple[Callable[[Learner], None], ...]
+    It is a tuple of the methods of the parts that act there or, where only one part may, its method or ``None``.
+    """
+
+    def __getattr__(self, name: str, /) -> Any: ...
 
 
 class Looks(Protocol):
