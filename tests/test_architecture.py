@@ -194,6 +194,11 @@ def test_rooms_are_folders_and_no_module_stands_at_the_root_but_the_entrances():
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py", "api.py"}
 
 
+def test_tests_have_the_folders_of_the_package():
+    rooms = {name.partition(".")[2] for name in PACKAGES if name.count(".") == 1}
+    assert rooms - {path.name for path in (ROOT.parent / "tests").iterdir() if any(path.glob("test_*.py"))} == set()
+
+
 def test_file_names_of_modules_are_unique_over_the_package():
     counted = Counter(path.name for path in ROOT.rglob("*.py") if path.name != "__init__.py")
     assert [name for name, times in counted.items() if times > 1] == []
