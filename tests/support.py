@@ -91,7 +91,9 @@ def everything(run: Run) -> dict[str, Tensor]:
     kept = {"w": learner.w.detach().clone(), "memory": learner.memory.all().index.clone()}
     kept |= {f"buffer {name}": b.clone() for name, b in learner.model.named_buffers()}
     kept |= {
-        f"optimizer {k}": v.clone() for k, v in learner.optimizer.state.get(learner.w, {}).items() if v is not None
+        f"optimizer {k}": v.clone()
+        for k, v in run.trainer.steps.optimizer.state.get(learner.w, {}).items()
+        if v is not None
     }
     for part in run.chain.parts:
         kept |= {f"{type(part).__name__} {k}": v.clone() for k, v in part.state.items() if isinstance(v, Tensor)}

@@ -73,9 +73,9 @@ def test_the_disturbable_model_would_notice_a_look_in_training_mode():
     run = ready("naive", model=Disturbable)
     x = run.evaluator._test.present(torch.arange(20), torch.zeros(20, dtype=torch.int64))
     run.learner.model.train()
-    before = run.learner.buffers[0].clone()
+    before = next(run.learner.model.buffers()).clone()
     run.learner.model(x)
-    assert not torch.equal(run.learner.buffers[0], before)
+    assert not torch.equal(next(run.learner.model.buffers()), before)
 
 
 # ------------------------------------------------------------------------- 2: strength zero is identity
@@ -122,7 +122,7 @@ def test_agem_leaves_naive_alone_bit_for_bit_where_every_gradient_agrees_with_me
 def test_a_split_stream_trains_on_every_training_row_once_per_epoch_and_on_nothing_else(setting):
     run = ready("naive", f"stream.setting={setting}", "training.epochs=2")
     gathered: list[torch.Tensor] = []
-    resident = run.learner._train
+    resident = run.learner._rows
     inner = resident.gather
     resident.gather = lambda index: (gathered.append(index), inner(index))[1]
     run.train()
@@ -144,7 +144,7 @@ def test_no_strategy_gathers_anything_but_rows_of_experiences_up_to_the_running_
     for experience in ready("naive").stream:
         owner[experience.rows] = experience.id
     gathered: list[tuple[int, int]] = []
-    resident, inner = run.learner._train, run.learner._train.present
+    resident, inner = run.learner._rows, run.learner._rows.present
 
     def present(rows, view, **options):
         gathered.append((int(owner[rows].max()), run.cursor.experience))

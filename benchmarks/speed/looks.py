@@ -59,13 +59,13 @@ def ready(job: str, tasks: int) -> Run:
     }
     cell = plan(benchmark, strategies=["naive"], seeds=1, dataset={"name": "made-up"}).cells[0]
     run = prepare(cell, given=UserObjects(dataset=from_arrays("made-up", x, y, x, y)))
-    run.learner.enter(run.stream[tasks - 1])
+    run.trainer.enter(run.stream[tasks - 1])
     return run
 
 
 def ours(run: Run) -> None:
     """One look at all tasks."""
-    run.evaluator.take(run.learner, Kind.STEP, len(run.stream) - 1, 1)
+    run.evaluator.take(run.trainer.readout, Kind.STEP, len(run.stream) - 1, 1)
 
 
 def bare(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, rows: int) -> None:
@@ -163,8 +163,8 @@ def medians(sides: dict[str, Callable[[], list[float]]], rounds: int) -> dict[st
 def measure(job: str, tasks: int, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
     """Medians of one look, and of an iteration with its look."""
     run, rows = ready(job, tasks), JOBS[job][2]
-    panel = run.evaluator.panel(run.learner, Kind.STEP, tasks - 1)
-    x, y, plain = panel.x, panel.y, copy.deepcopy(run.learner.model).eval()
+    panel = run.evaluator.panel(run.trainer.readout, Kind.STEP, tasks - 1)
+    x, y, plain = panel.x, panel.target, copy.deepcopy(run.learner.model).eval()
     looks = {
         "ours": lambda: timed(lambda: ours(run)),
         "bare": lambda: timed(lambda: bare(plain, x, y, rows)),

@@ -52,7 +52,7 @@ class OnlineLearner(Part):
 
     def attach(self, learner: Learner) -> None:
         """Make the guest, or go on from what was saved."""
-        if learner.clip_norm is not None:
+        if learner._steps.clip_norm is not None:
             raise Refused(
                 f"{self.name} steps by itself, and training.clip_norm is for clbench's own step; leave it out"
             )
@@ -167,7 +167,7 @@ class LearnerReferences:
     def __init__(self, learner: Learner) -> None:
         model = learner.model
         self.by_number: tuple[Any, ...] = (
-            model, *model.modules(), *model.parameters(), *model.buffers(), *learner.others,
+            model, *model.modules(), *model.parameters(), *model.buffers(), *learner._steps.others,
         )  # fmt: skip
         self.numbers = {id(thing): number for number, thing in enumerate(self.by_number)}
         self.flat = (learner.w.detach(), learner.g)

@@ -10,11 +10,11 @@ from clbench.core.cost import Cost
 from clbench.core.record import Trace
 from clbench.core.types import Stream
 from clbench.evaluate import Evaluator
-from clbench.training.assemble import LearnerSetup
+from clbench.training.assemble import TrainerSetup
 
 
 @dataclass(kw_only=True)
-class RunSetup(LearnerSetup):
+class RunSetup(TrainerSetup):
     """Hold what every strategy of a cell is given alike, whoever's loop runs it.
 
     Args:

@@ -5,6 +5,6 @@ from __future__ import annotations
 from clbench.evaluate.evaluator import Evaluator
 from clbench.evaluate.panels import Panel, Panels
 from clbench.evaluate.subject import Subject
-from clbench.training.learner import Diverged
+from clbench.training.loss_check import Diverged
 
 __all__ = ["Diverged", "Evaluator", "Panel", "Panels", "Subject"]

@@ -24,7 +24,7 @@ from clbench.evaluate.predictions import Predictions, best
 from clbench.evaluate.subject import Subject
 from clbench.models.output import Output
 from clbench.models.side_effects import protect
-from clbench.training.learner import Diverged
+from clbench.training.loss_check import Diverged
 
 CHUNK_VALUES = 1 << 19
 """Values per chunk in the widest place of a model, its input or behind a layer: this stays near a core's cache.

@@ -22,8 +22,11 @@ class Subject(Protocol):
         modules: Of its model, the places where values may be wide; they set how many rows go through at a time.
     """
 
-    cost: Cost
-    scratch: dict[str, Any]
+    @property
+    def cost(self) -> Cost: ...
+
+    @property
+    def scratch(self) -> dict[str, Any]: ...
 
     @property
     def class_mask_changes(self) -> int: ...

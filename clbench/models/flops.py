@@ -32,7 +32,8 @@ class PerRow(NamedTuple):
 def per_row(model: nn.Module, shape: tuple[int, ...], *, device: torch.device | str = "cpu") -> PerRow:
     """Count a model that returns :class:`clbench.models.output.Output`.
 
-    It runs forward and backward once, in the mode that it is in: see ``learner.undisturbed`` for doing so unnoticed.
+    It runs forward and backward once, in the mode that it is in; ``learner.side_work.undisturbed`` restores what that
+    changes.
 
     Args:
         model: On its device.

@@ -19,7 +19,7 @@ from clbench.strategies.effects import ANY, ROWS
 from clbench.strategies.hooks import Hook
 from clbench.strategies.part import BENDS, HOOKS, Part, defines
 from clbench.strategies.protocol import breaches
-from clbench.training.learner import Learner
+from clbench.training.trainer import Trainer
 
 FEWEST = 30
 """Calls after which a projection that never bent is worth a word; in fewer, memory may well have agreed each time."""
@@ -27,7 +27,7 @@ FEWEST = 30
 
 def alarms(
     chain: Chain,
-    learner: Learner,
+    trainer: Trainer,
     stream: Stream,
     trace: Trace,
     *,
@@ -38,20 +38,21 @@ def alarms(
 
     Args:
         chain: The strategy.
-        learner: What learned.
+        trainer: What trained.
         stream: What was learned.
         trace: What was seen of it.
         settings: The cell's, to be compared with what the sources of the parts have set.
         done: Whether the run came to its end; of one that did not it cannot be said that something never happened.
     """
-    found = _never(chain, learner, stream, trace) if done else []
+    found = _never(chain, trainer, stream, trace) if done else []
     section = dict(settings or {})
     section["stream"] = {"output": stream.output, **(section.get("stream") or {})}  # a program's own says it itself
     return (*breaches(chain.parts, section if settings is not None else {}), *found, *of_trace(stream, trace))
 
 
-def _never(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> list[str]:
-    found, memory = [], learner.memory
+def _never(chain: Chain, trainer: Trainer, stream: Stream, trace: Trace) -> list[str]:
+    found, learner = [], trainer.learner
+    memory = learner.memory
     unread = memory.size > 0 and memory.draws == 0 and any("memory" in part.needs for part in chain.parts)
     for part in chain.parts:
         found += [f"{_name(part, chain)} {doubt}" for doubt in part.self_checks(learner)]
@@ -59,7 +60,7 @@ def _never(chain: Chain, learner: Learner, stream: Stream, trace: Trace) -> list
             found += _idle(part, chain, single=len(stream) == 1)
     if unread:
         found.append(f"the memory of {memory.size} rows was never drawn from")
-    if learner.probe is not None and not learner.probe.steps:
+    if trainer.probe is not None and not trainer.probe.steps:
         found.append(
             "evaluation.probe found no step to take apart: none was due, or the strategy steps outside the loop, or it "
             "replaces the objective and does not say which of it is plasticity"

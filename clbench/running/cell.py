@@ -27,7 +27,7 @@ from clbench.running.prepared_run import Run
 from clbench.running.saved_models import Keeper
 from clbench.running.snapshots import Snapshots, Tick, Unfit, set_aside
 from clbench.running.user_objects import UserObjects
-from clbench.training.learner import Diverged
+from clbench.training.loss_check import Diverged
 from clbench.training.passes import OTHER_NORM, REASON
 
 OURS = f"{Path(__file__).parents[1]}{os.sep}"

@@ -272,7 +272,7 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     run = prepare_job(cell, data_dir=data_dir, device=device)
     setup = perf_counter() - began
     whole = run.stream
-    fewest = run.learner.fewest if isinstance(run, Run) else 1
+    fewest = run.learner.side_work.fewest_rows if isinstance(run, Run) else 1
     there = _iterations(whole, training, run.share, fewest)
     learned = np.flatnonzero(there).tolist()  # the others have no rows
     places = sorted({*learned[: VISITS - 1], learned[-1]})[:visits]

@@ -99,7 +99,7 @@ def measure(
         Refused: Anything wrong with what was asked; a strategy that cannot run is left out with the reason.
     """
     from clbench.adapters.run_setup import Skip
-    from clbench.training.learner import Diverged
+    from clbench.training.loss_check import Diverged
 
     settings = [*overrides, "evaluation.every=0"]
     made = plan(benchmark, strategies=list(strategies), seeds=seeds, overrides=settings, data_dir=data_dir)

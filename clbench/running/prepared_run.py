@@ -25,10 +25,11 @@ from clbench.running.snapshots import Tick
 from clbench.scenarios import merging
 from clbench.strategies.chain import Chain
 from clbench.strategies.part import Part
-from clbench.training.assemble import assemble_learner, seed_training
+from clbench.training.assemble import assemble_trainer, seed_training
 from clbench.training.experience_passes import Cursor
 from clbench.training.learner import Learner
 from clbench.training.loop import train
+from clbench.training.trainer import Trainer
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Run:
     cell: Cell
     stream: Stream
     chain: Chain
-    learner: Learner
+    trainer: Trainer
     evaluator: Evaluator
     training: Training
     """How the strategy steps on each experience of ``stream``."""
@@ -59,15 +60,20 @@ class Run:
             Refused: The cell is impossible with this model.
         """
         chain = Chain(parts, seed=setup.seed, single=len(setup.stream) == 1)
-        learner = assemble_learner(setup, chain)
-        return cls(cell, setup.stream, chain, learner, setup.evaluator, setup.training, share=setup.share)
+        trainer = assemble_trainer(setup, chain)
+        return cls(cell, setup.stream, chain, trainer, setup.evaluator, setup.training, share=setup.share)
+
+    @property
+    def learner(self) -> Learner:
+        """What the parts of the strategy see."""
+        return self.trainer.learner
 
     def train(self, tick: Tick | None = None) -> None:
         """Learn from where the cursor stands to the end of the stream."""
         if self.cursor.step == 0 and not self.cursor.begun:
             seed_training(self.cell.seed)
         train(
-            self.learner,
+            self.trainer,
             self.stream,
             self.chain,
             self.evaluator,
@@ -80,7 +86,7 @@ class Run:
         """Weights, buffers, optimiser, generators, memory, part state, trace and cursor."""
         return {
             "key": self.cell.key,
-            "learner": self.learner.snapshot(),
+            "learner": self.trainer.snapshot(),
             "chain": self.chain.snapshot(),
             "evaluator": self.evaluator.snapshot(),
             "cursor": dict(vars(self.cursor)),
@@ -99,7 +105,7 @@ class Run:
         reason = _unlike(self.snapshot(), snapshot, len(self.stream))
         if reason:
             raise Refused(f"this snapshot {reason}; remove it")
-        self.learner.restore(snapshot["learner"])
+        self.trainer.restore(snapshot["learner"])
         self.chain.restore(snapshot["chain"], self.learner.device)
         self.evaluator.restore(snapshot["evaluator"])
         if "generators" in snapshot:
@@ -116,14 +122,15 @@ class Run:
         if isinstance(self.learner.model, Blank):
             cost.weights = 0
             return cost
-        with suppress(Exception), self.learner.undisturbed(training=True):  # a program's own model may not be countable
+        # a program's own model may not be countable
+        with suppress(Exception), self.learner.side_work.undisturbed(training=True):
             cost.count_flops(*per_row(self.learner.model, self.stream.dataset.shape, device=self.learner.device))
         return cost
 
     def trace(self) -> Trace:
         """What has been seen, at looks and by the probe."""
-        learner, probe = self.learner, self.learner.probe
-        trace = replace(self.evaluator.trace(), met=learner.first_met, counted=learner.first_counted)
+        trainer, probe = self.trainer, self.trainer.probe
+        trace = replace(self.evaluator.trace(), met=trainer.first_met, counted=trainer.first_counted)
         if probe is None:
             return trace
         return replace(trace, probe_step=np.array(probe.steps, dtype=np.int64), probe=probe.columns().numpy())
@@ -131,7 +138,7 @@ class Run:
     def alarms(self, *, done: bool = True) -> tuple[str, ...]:
         """What looks wrong although nothing failed; where it did, nothing is said to have never happened."""
         settings = self.cell.config
-        return alarms(self.chain, self.learner, self.stream, self.evaluator.trace(), settings=settings, done=done)
+        return alarms(self.chain, self.trainer, self.stream, self.evaluator.trace(), settings=settings, done=done)
 
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
         """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""

@@ -21,7 +21,7 @@ import torch
 import clbench
 from clbench.core import store
 from clbench.core.notices import notice
-from clbench.training.learner import Diverged
+from clbench.training.loss_check import Diverged
 
 Tick = Callable[[int, float], Any]
 """Called after every step with steps done and the fraction of the stream done; may raise to stop the run."""

@@ -53,7 +53,7 @@ class AGEM(Part):
         if not memory.has_earlier(learner.experience):
             return
         draw = memory.draw(self.rows or batch.size, before=learner.experience, generator=self.generator)
-        reference = learner.grad(learner.batch(draw.index))
+        reference = learner.side_work.gradient(learner.batch(draw.index))
         held = learner.frozen
         if held is not None:
             reference.masked_fill_(held, 0.0)  # the step moves along the others alone, so agreement counts there

@@ -76,11 +76,11 @@ class Watch:
         if self.effect is WEIGHTS:
             return (learner.w.data.clone(),)
         if self.effect is MODEL:
-            return (learner.w.data.clone(), *(buffer.clone() for buffer in learner.buffers))
+            return (learner.w.data.clone(), *(buffer.clone() for buffer in learner.model.buffers()))
         if self.effect is not ROWS:
             return ()
         outline = getattr(arguments[-1], "outline", ()) if arguments else ()
-        return (outline, *(() if learner.steps_itself else (learner.holds,)))
+        return (outline, learner.frozen_outline)
 
     @property
     def state(self) -> list[int]:

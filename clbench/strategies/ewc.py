@@ -58,7 +58,7 @@ class EWC(Part):
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         mixed = self.fisher == "batch"  # batches of class-sorted rows would each hold one class
         index = drawn_rows(experience, self.rows, generator=self.generator, mixed=mixed)
-        new = learner.fisher(index, estimator=self.fisher, generator=self.generator)
+        new = learner.side_work.fisher(index, estimator=self.fisher, generator=self.generator)
         w, state = learner.w.detach(), self.state
         if "importance" not in state:
             state["importance"], state["anchor"] = new, w.clone()

@@ -50,9 +50,9 @@ class FeatKD(Part):
         if "previous" not in self.state or self.strength == 0 or not len(batch.stream):
             return None
         span = batch.stream.span
-        taught = learner.forward(batch.x[span], **self.state["previous"]).features  # (B, H)
+        taught = learner.side_work.forward(batch.x[span], **self.state["previous"]).features  # (B, H)
         distance = (output.features[span] - taught).square()
         return self.strength * (distance.mean() if self.over_features == "mean" else distance.sum(1).mean())
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        self.state["previous"] = learner.copy()
+        self.state["previous"] = learner.side_work.copy()

@@ -135,7 +135,7 @@ class FPF(Part):
             if self.statistics == "recompute":
                 recompute(learner, chosen, rows.index)
             with norm_modes(learner, chosen if self.statistics == "update" else ()):
-                learner.fit(
+                learner.side_work.fit(
                     rows,
                     steps=self.iters,
                     lr=learner.base_lr if self.lr is None else self.lr,

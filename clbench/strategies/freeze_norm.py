@@ -63,13 +63,14 @@ class FreezeNorm(Part):
 def _layers(learner: Learner) -> list[nn.Module]:
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    return [module for module in learner.modules if isinstance(module, _BatchNorm)]
+    return [module for module in learner.model.modules() if isinstance(module, _BatchNorm)]
 
 
 def _weights(learner: Learner) -> Tensor:
     """(P,) bool, weights and biases of the layers."""
     own = {id(p) for layer in _layers(learner) for p in layer.parameters()}
     mask = learner.classes.seen.new_zeros(learner.w.shape)
-    for place, parameter in zip(learner.slices.values(), learner.flat.parameters, strict=True):
-        mask[place] = id(parameter) in own
+    for name, parameter in learner.model.named_parameters():
+        if name in learner.slices:
+            mask[learner.slices[name]] = id(parameter) in own
     return mask

@@ -75,7 +75,7 @@ class GDumb(Part):
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         if "w" not in self.state:
-            self.state.update(learner.copy())
+            self.state.update(learner.side_work.copy())
         batch.skip = True
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
@@ -93,8 +93,8 @@ class GDumb(Part):
         for name, buffer in learner.model.named_buffers():
             buffer.copy_(self.state["buffers"][name])
         memory = learner.memory
-        per_pass = BatchSplit(self.batch_size, fewest=learner.fewest).count(len(memory))
-        learner.fit(
+        per_pass = BatchSplit(self.batch_size, fewest=learner.side_work.fewest_rows).count(len(memory))
+        learner.side_work.fit(
             memory.draw(len(memory), generator=self.generator),
             steps=self.passes * per_pass,
             lr=self.lr,

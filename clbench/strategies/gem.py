@@ -67,7 +67,9 @@ class GEM(Part):
         if not any(len(draw.slots) for draw in kept):
             return
         # one pass forward and back over every kept row; fused into one, each gradient would go back through all rows
-        past = torch.stack([learner.grad(learner.batch(draw.index)) for draw in kept if len(draw.slots)])  # (T, P)
+        past = torch.stack(
+            [learner.side_work.gradient(learner.batch(draw.index)) for draw in kept if len(draw.slots)]
+        )  # (T, P)
         g, held = learner.g, learner.frozen
         if held is not None:  # the step moves along the others alone, so agreement counts there
             past, g = past.masked_fill_(held, 0.0), g.masked_fill(held, 0.0)

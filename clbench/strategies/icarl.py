@@ -80,7 +80,7 @@ class Exemplars(Part):
                 continue
             again = ((known[[ROW, VIEW], :, None] == own[[ROW, VIEW], None, :]).all(0)).any(1)  # met in both places
             rows = torch.cat([known[:, ~again], own], dim=1)
-            kept.append(rows[:, herd(learner.features(rows).features, n)])
+            kept.append(rows[:, herd(learner.side_work.features(rows).features, n)])
         learner.memory.replace(torch.cat(kept, dim=1))
         self.state["stand_ins"] = 0
 
@@ -113,7 +113,7 @@ class Exemplars(Part):
         rows = exemplars if stand_in is None else torch.cat([exemplars, stand_in], dim=1)
         if not rows.shape[1]:
             return None
-        features = F.normalize(learner.features(rows).features)  # (n, H)
+        features = F.normalize(learner.side_work.features(rows).features)  # (n, H)
         # features of unit length add up to a vector along their mean, and its length is set to 1 anyway
         sums = features.new_zeros(learner.n_outputs, features.shape[1]).index_add_(0, rows[Y], features)
         return F.normalize(sums)

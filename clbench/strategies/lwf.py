@@ -78,7 +78,7 @@ class LwF(Part):
         if "previous" not in self.state or self.strength == 0 or not len(batch.stream):
             return None
         span = batch.stream.span
-        taught = learner.forward(batch.x[span], **self.state["previous"]).logits / self.temperature  # (B, C)
+        taught = learner.side_work.forward(batch.x[span], **self.state["previous"]).logits / self.temperature  # (B, C)
         logits = output.logits[span] / self.temperature
         wide = self._rivals(learner, batch)
         factor = self.strength * (self.temperature**2 if self.squared else 1.0)
@@ -93,7 +93,7 @@ class LwF(Part):
         return mask.competes if mask.competes is not None else learner.classes.seen.new_ones(learner.n_outputs)
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        self.state["previous"] = learner.copy()
+        self.state["previous"] = learner.side_work.copy()
         self.state["heads"] = self._heads(learner, experience)
 
     def _heads(self, learner: Learner, experience: ExperienceView) -> Tensor:

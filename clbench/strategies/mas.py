@@ -57,7 +57,7 @@ class MAS(Part):
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         index = drawn_rows(experience, self.rows, generator=self.generator)
-        new = learner.per_row(index, squared_norm, power="absolute")
+        new = learner.side_work.per_row(index, squared_norm, power="absolute")
         old = self.state.get("importance")
         if old is not None:
             new = old + new if self.decay is None else self.decay * old + (1 - self.decay) * new

@@ -72,11 +72,12 @@ class InterferedRetrieval(Part):
 def interference(learner: Learner, index: Tensor, draw: Draw) -> Tensor:
     """How much a step on rows of an index matrix (5, B) would raise the objective of each row of a draw, (n,)."""
     batch = learner.batch(index)
-    learner.hold_idle_heads(batch)
-    g, held = learner.grad(batch), learner.frozen
+    learner.freeze_idle_heads(batch)
+    g, held = learner.side_work.gradient(batch), learner.frozen
     stepped = learner.w.detach() - learner.lr * (g if held is None else g.masked_fill_(held, 0.0))
     before, after = (
-        each_objective(learner, draw.index, learner.features(draw.index, w=w, training=True)) for w in (None, stepped)
+        each_objective(learner, draw.index, learner.side_work.features(draw.index, w=w, training=True))
+        for w in (None, stepped)
     )
     return after - before
 
@@ -92,13 +93,13 @@ def each_objective(learner: Learner, index: Tensor, output: Output) -> Tensor:
     from clbench.training.batch import Source
 
     rows = learner.batch(index)
-    if learner.hooks is None or learner.hooks.objective is None:
+    if not learner.replaces_objective:
         return learner.family.loss(output.logits, rows.target, rows.class_mask)
     # as a source of its own, each row enters with a coefficient, whose derivative is the row's objective
     weight = torch.ones(len(rows), device=index.device, requires_grad=True)
     rows.sources = [Source(i, i + 1, each) for i, each in enumerate(weight)]
     rows.augment(lambda plain, _: plain)
-    with learner.undisturbed(training=True), torch.enable_grad():
+    with learner.side_work.undisturbed(training=True), torch.enable_grad():
         total = learner.objective(rows, output)
     if not total.requires_grad:
         raise Refused(

@@ -41,7 +41,7 @@ class Means(Part):
             return x.flatten(1).double()
         import torch
 
-        with learner.undisturbed(training=False), torch.no_grad():
+        with learner.side_work.undisturbed(training=False), torch.no_grad():
             features: Tensor = learner.model(x).features.double()
             return features
 

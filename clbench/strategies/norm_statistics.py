@@ -40,7 +40,7 @@ def recompute(learner: Learner, chosen: tuple[Group, ...], index: Tensor) -> Non
     from clbench.models import weight_groups
 
     own = weight_groups.norms(learner.model, chosen)
-    modes = [(module, module.training) for module in learner.modules]
+    modes = [(module, module.training) for module in learner.model.modules()]
     momenta = [module.momentum for module in own]
     for module, _ in modes:
         module.__dict__["training"] = any(module is other for other in own)

@@ -79,7 +79,7 @@ class PredKD(Part):
 
         taught = None
         if "old" in self.state:
-            taught = learner.forward(batch.x, **self.state["previous"]).logits.sigmoid()
+            taught = learner.side_work.forward(batch.x, **self.state["previous"]).logits.sigmoid()
         return self.scale * over_sources(self._each(batch, output, taught), batch)
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
@@ -104,5 +104,5 @@ class PredKD(Part):
         return terms.sum(1) if self.over_classes == "sum" else terms.sum(1) / counted.sum(1)
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        self.state["previous"] = learner.copy()
+        self.state["previous"] = learner.side_work.copy()
         self.state["known"] = learner.classes.seen.clone()

@@ -101,7 +101,7 @@ class Refresh(Part):
     def before_step(self, learner: Learner, batch: Batch) -> None:
         if not self.strength or (self.form == "code" and not len(batch.stream)):
             return
-        learner.hold_idle_heads(batch)  # what no row of the batch may use must not drift here either
+        learner.freeze_idle_heads(batch)  # what no row of the batch may use must not drift here either
         frozen = learner.frozen
         for _ in range(self.steps):
             move = self._uphill(learner, batch)
@@ -125,11 +125,11 @@ class Refresh(Part):
     def _uphill(self, learner: Learner, batch: Batch) -> Tensor:
         """The move without its noise (P,), in the direction asked for."""
         if self.form == "paper":
-            move = learner.whole_gradient(batch)
+            move = learner.side_work.whole_gradient(batch)
         else:
             x, own = batch.x[batch.stream.span], learner.batch(batch.index[:, batch.stream.span])
             own.change(lambda _: x)  # the very inputs of the step, whatever their augmentation
-            move = learner.grad(own)
+            move = learner.side_work.gradient(own)
             _rescale(learner, move, learner.w.detach())
         for piece, slack in self._with_slack(move):
             piece.mul_(slack.mul_(self.strength))
@@ -152,7 +152,7 @@ class Refresh(Part):
         if not (self.strength and self.factor):
             return
         if self.form == "paper":
-            new = learner.fisher(experience.index, estimator="sampled", generator=self.generator)
+            new = learner.side_work.fisher(experience.index, estimator="sampled", generator=self.generator)
         else:
             new = weighted_fisher(learner, experience.index)
         old = self.state.get("fisher")
@@ -200,7 +200,7 @@ def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:
         def twice_root(logits: Tensor, label: int = label, competes: Tensor | None = competes) -> Tensor:
             return 2 * (ClassMask(competes).masked(logits).log_softmax(1)[:, label] / 2).exp()
 
-        total += learner.per_row(own, twice_root, power="square") * (own.shape[1] / index.shape[1])
+        total += learner.side_work.per_row(own, twice_root, power="square") * (own.shape[1] / index.shape[1])
     return total
 
 

@@ -46,8 +46,8 @@ class HiddenBuffers:
         self._features = int(np.prod(x.shape[1:]))
         self._learn(x, range(len(x)))
         self._recent: set[int] = set()
-        self._gather = run.learner._train.gather
-        run.learner._train.gather = self._shown  # type: ignore[method-assign]
+        self._gather = run.learner._rows.gather
+        run.learner._rows.gather = self._shown  # type: ignore[method-assign]
 
     def _shown(self, index: Tensor, *changes: Any) -> Tensor:
         x, rows = self._gather(index, *changes), index[ROW].tolist()

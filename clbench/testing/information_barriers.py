@@ -210,7 +210,7 @@ def _cut(trial: Trial, places: list[int]) -> Run:
     """A run that is made like any other, and meets some of the stream's experiences only, in this order."""
     run = trial.ready()
     run.stream = merging.only(run.stream, places)
-    run.learner.go_on(run.stream, run.learner._train)
+    run.trainer.go_on(run.stream, run.learner._rows)
     return run
 
 

@@ -26,7 +26,7 @@ from clbench.strategies import notation as strategy_text
 from clbench.strategies.part import Part
 from clbench.strategies.strategy import Strategy
 from clbench.testing.compare_runs import leaves
-from clbench.training.learner import Diverged
+from clbench.training.loss_check import Diverged
 
 BENCHMARK: Mapping[str, Any] = {
     "name": "contract",
@@ -283,7 +283,7 @@ def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
         Unsaved: A part keeps what cannot be saved.
     """
     try:
-        learner, chain = run.learner.snapshot(), run.chain.snapshot()
+        learner, chain = run.trainer.snapshot(), run.chain.snapshot()
     except Refused as error:
         raise Unsaved(str(error)) from error
     kept = {NAMES.get(name, f"the learner's {name}"): v for name, v in learner.items() if name not in ACCOUNTS}

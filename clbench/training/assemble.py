@@ -19,11 +19,11 @@ from clbench.core.types import Stream
 from clbench.data.augment import augmenter
 from clbench.scenarios import shows_boundaries
 from clbench.training.device_rows import Resident
-from clbench.training.learner import Learner
 from clbench.training.loop import Hooks
 from clbench.training.memory import Memory
 from clbench.training.passes import BatchSplit
 from clbench.training.probe import Probe
+from clbench.training.trainer import Trainer
 
 
 class StrategyHooks(Hooks, Protocol):
@@ -34,8 +34,8 @@ class StrategyHooks(Hooks, Protocol):
 
 
 @dataclass
-class LearnerSetup:
-    """Hold what a learner is made from.
+class TrainerSetup:
+    """Hold what a trainer and its learner are made from.
 
     Args:
         settings: The run's.
@@ -61,8 +61,8 @@ class LearnerSetup:
         return self.settings.training.over(self.share)
 
 
-def assemble_learner(setup: LearnerSetup, hooks: StrategyHooks) -> Learner:
-    """Return a learner that is ready for the loop.
+def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
+    """Return a trainer that is ready for the loop.
 
     Raises:
         Refused: An experience is too small for the model or for whole batches, or a replay buffer for its policy.
@@ -75,7 +75,7 @@ def assemble_learner(setup: LearnerSetup, hooks: StrategyHooks) -> Learner:
         device=setup.device,
         row_bytes=setup.rows.row_bytes,
     )
-    learner = Learner(
+    trainer = Trainer(
         setup.model,
         training,
         stream=stream,
@@ -84,16 +84,17 @@ def assemble_learner(setup: LearnerSetup, hooks: StrategyHooks) -> Learner:
         seed=setup.seed,
         separate_heads=settings.model.heads == "separate",
     )
-    learner.predictors, learner.reader = hooks.predict, hooks.answer
-    learner.steps_itself = hooks.observe is not None
-    split = BatchSplit(training.batch_size, training.drop_last, learner.fewest)
+    trainer.readout.predictors, trainer.readout.reader = hooks.predict, hooks.answer
+    trainer.steps_itself = hooks.observe is not None
+    learner = trainer.learner
+    split = BatchSplit(training.batch_size, training.drop_last, learner.side_work.fewest_rows)
     split.check(len(experience) for experience in stream)
     if "length" in settings.reveal:
         learner.total_steps = _total_steps(stream, training, split)
         learner.length = len(stream) if shows_boundaries(stream) else None
     if settings.evaluation.probe:
-        learner.probe = Probe(settings.evaluation.probe)
-    return learner
+        trainer.probe = Probe(settings.evaluation.probe)
+    return trainer
 
 
 def resident_rows(stream: Stream, training: Training, *, seed: int, device: str) -> Resident:

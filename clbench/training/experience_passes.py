@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from clbench.training.batch import Batch
-from clbench.training.learner import ExperienceView, Learner
+from clbench.training.learner import ExperienceView
 from clbench.training.passes import BatchSplit
+from clbench.training.trainer import Trainer
 
 
 @dataclass
@@ -60,14 +61,14 @@ class Passes:
     split: BatchSplit
 
     def batches(
-        self, learner: Learner, shown: ExperienceView, at: Cursor, arrange: Callable[[int, int], Tensor]
+        self, trainer: Trainer, shown: ExperienceView, at: Cursor, arrange: Callable[[int, int], Tensor]
     ) -> Iterator[tuple[Batch, int, float]]:
         """Generate the batches of an experience that are still to be learned.
 
         The caller advances the cursor after each step; a pass that was interrupted continues behind its last step.
 
         Args:
-            learner: What learns; classes are counted as seen when the batch that brings them is made.
+            trainer: Makes the batches; classes are counted as seen when the batch that brings them is made.
             shown: The rows of the experience.
             at: Where the run stands.
             arrange: From the number of rows N, merged ones included, and the pass to the order of its rows (any
@@ -87,15 +88,15 @@ class Passes:
             order, spans = at.order, self._spans_left(at, len(at.order))
             if self.iterations is not None and not spans and not at.start:
                 break  # there is nothing to learn, however often
-            arriving = learner.arriving(order, spans)
+            arriving = trainer.arriving(order, spans)
             for start, stop in spans:
                 if start in arriving:
-                    learner.meet(arriving[start], at.step)
+                    trainer.meet(arriving[start], at.step)
                 positions = order[start:stop]
                 if merged is None:
-                    batch = learner.batch(index[:, positions], first_pass=epoch == 0)
+                    batch = trainer.learner.batch(index[:, positions], first_pass=epoch == 0)
                 else:
-                    batch = learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
+                    batch = trainer.learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
                     batch.merge(index[:, positions[positions >= own]])
                 if self.iterations is None:
                     done = (epoch * per_pass + start // self.split.size + 1) / (self.epochs * per_pass)

@@ -16,8 +16,10 @@ from clbench.core.types import Experience, Stream
 from clbench.training.batch import Batch
 from clbench.training.experience_passes import Cursor, Passes
 from clbench.training.learner import ExperienceView, Learner, Output
+from clbench.training.learner_readout import Readout
 from clbench.training.passes import BatchSplit
-from clbench.training.side_work import Terms
+from clbench.training.objective import Terms
+from clbench.training.trainer import Trainer
 
 
 class Hooks(Terms, Protocol):
@@ -32,11 +34,11 @@ class Hooks(Terms, Protocol):
 class Looks(Protocol):
     """What the loop calls of an evaluator."""
 
-    def look(self, learner: Learner, kind: Kind, experience: int, step: int) -> None: ...
+    def look(self, learner: Readout, kind: Kind, experience: int, step: int) -> None: ...
 
 
 def train(
-    learner: Learner,
+    trainer: Trainer,
     stream: Stream,
     hooks: Hooks,
     looks: Looks,
@@ -48,7 +50,7 @@ def train(
     """Learn a stream.
 
     Args:
-        learner: What learns.
+        trainer: The learner, with its optimiser and the order of rows.
         stream: What is learned.
         hooks: The strategy.
         looks: Looks after every step; it decides which ones count.
@@ -60,83 +62,85 @@ def train(
     Raises:
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
     """
-    at, memory, rate = cursor or Cursor(), learner.memory, lr_schedules.rate(training.lr_schedule)
-    split = BatchSplit(learner.batch_size, training.drop_last, learner.fewest)
+    at, learner = cursor or Cursor(), trainer.learner
+    memory, rate = learner.memory, lr_schedules.rate(training.lr_schedule)
+    split = BatchSplit(learner.batch_size, training.drop_last, learner.side_work.fewest_rows)
     passes = Passes(training.epochs, training.iterations, split)
-    learner.hooks = hooks
-    begin_run(learner, hooks, looks, at)
+    trainer.hooks = hooks
+    begin_run(trainer, hooks, looks, at)
     for number in range(at.experience, len(stream)):
         experience = stream[number]
-        shown = learner.enter(experience)
+        shown = trainer.enter(experience)
         if not at.begun:
-            looks.look(learner, Kind.SWITCH, number, at.step)
+            looks.look(trainer.readout, Kind.SWITCH, number, at.step)
             if experience.boundary:
-                begin_experience(learner, hooks, shown, at, training)
+                begin_experience(trainer, hooks, shown, at, training)
         at.experience, at.begun = number, True
-        for batch, stop, done in passes.batches(learner, shown, at, partial(order, learner, hooks, experience, shown)):
+        for batch, stop, done in passes.batches(trainer, shown, at, partial(order, trainer, hooks, experience, shown)):
             if rate is not None:
-                learner.scale_lr(rate(number, done, len(stream)))
-            step(learner, hooks, batch, at.step + 1)
+                trainer.steps.scale_lr(rate(number, done, len(stream)))
+            step(trainer, hooks, batch, at.step + 1)
             if memory.size:
                 memory.admit(batch)
             at.advance(stop)
-            looks.look(learner, Kind.STEP, number, at.step)
+            looks.look(trainer.readout, Kind.STEP, number, at.step)
             if tick:
                 tick(at, (number + min(done, 1.0)) / len(stream))
-        learner.check_losses()
+        trainer.losses.check()
         if experience.boundary:
             end_experience(learner, hooks, shown)
-        looks.look(learner, Kind.END, number, at.step)
+        looks.look(trainer.readout, Kind.END, number, at.step)
         at.leave_experience()
     for finish in hooks.end_stream:
         finish(learner)
     if hooks.end_stream:
-        looks.look(learner, Kind.END, len(stream) - 1, at.step)
+        looks.look(trainer.readout, Kind.END, len(stream) - 1, at.step)
 
 
-def begin_run(learner: Learner, hooks: Hooks, looks: Looks, at: Cursor) -> None:
+def begin_run(trainer: Trainer, hooks: Hooks, looks: Looks, at: Cursor) -> None:
     """Attach the parts and, where the run is not resumed, look at the untrained model."""
     begins = at.step == 0 and not at.begun
     if begins:  # a run that is resumed has the modes of its snapshot
-        learner.model.train()
+        trainer.learner.model.train()
     for attach in hooks.attach:
-        attach(learner)
+        attach(trainer.learner)
     if begins:
-        looks.look(learner, Kind.START, -1, 0)
+        looks.look(trainer.readout, Kind.START, -1, 0)
 
 
-def begin_experience(learner: Learner, hooks: Hooks, shown: ExperienceView, at: Cursor, training: Training) -> None:
+def begin_experience(trainer: Trainer, hooks: Hooks, shown: ExperienceView, at: Cursor, training: Training) -> None:
     """Begin an experience whose boundary is visible: hooks first, then the rows of memory that are merged into it."""
     if training.optimizer_state == "reset":
-        learner.reset_optimizer()
+        trainer.steps.reset()
     for begin in hooks.begin_experience:
-        begin(learner, shown)
+        begin(trainer.learner, shown)
     for merge in hooks.merge:
-        at.merged = _joined(at.merged, merge(learner, shown))
+        at.merged = _joined(at.merged, merge(trainer.learner, shown))
 
 
 def order(
-    learner: Learner, hooks: Hooks, experience: Experience, shown: ExperienceView, rows: int, epoch: int
+    trainer: Trainer, hooks: Hooks, experience: Experience, shown: ExperienceView, rows: int, epoch: int
 ) -> Tensor:
     """Return the order of so many rows in a pass: random or the stream's, then as the parts have it."""
-    positions = learner.order(rows, shuffled=experience.shuffled)
+    positions = trainer.order(rows, shuffled=experience.shuffled)
     for rearrange in hooks.order if experience.boundary else ():
-        positions = _inside(rearrange(learner, shown, epoch, positions), rows)
+        positions = _inside(rearrange(trainer.learner, shown, epoch, positions), rows)
     return positions
 
 
-def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
+def step(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
     """One iteration on one batch of the stream, the ``number``-th from 1."""
+    learner = trainer.learner
     for extend in hooks.batch:
         extend(learner, batch)
     if batch.skip:
         if hooks.store and learner.memory.takes(batch):  # its rows are offered all the same
-            _store(learner, hooks, batch, learner.forward(batch.x, training=True))
+            _store(learner, hooks, batch, learner.side_work.forward(batch.x, training=True))
         return
     if hooks.observe is not None:  # a learner with a step of its own
         own = hooks.observe(learner, batch)
         if own is not None:
-            learner.note_loss(own, number)
+            trainer.losses.note(own, number)
         learner.cost.steps += 1
         _count(learner, batch)
         return
@@ -146,16 +150,16 @@ def step(learner: Learner, hooks: Hooks, batch: Batch, number: int) -> None:
     if hooks.store and learner.memory.takes(batch):
         _store(learner, hooks, batch, output)
     loss = learner.loss(batch, output)
-    learner.note_loss(loss, number)
-    probe = learner.probe if learner.probe and learner.probe.begin(learner, batch, output, number) else None
+    trainer.losses.note(loss, number)
+    probe = trainer.probe if trainer.probe and trainer.probe.begin(learner, batch, output, number) else None
     learner.g.zero_()
     loss.backward()
-    learner.hold_idle_heads(batch)  # a projection has to know which weights will move
+    learner.freeze_idle_heads(batch)  # a projection has to know which weights will move
     for bend in hooks.gradient:
         bend(learner, batch)
     if probe:
         probe.end(learner)
-    learner.apply()
+    trainer.steps.step()
     for act in hooks.after_step:
         act(learner, batch)
     _count(learner, batch)

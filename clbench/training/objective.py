@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Protocol
+
 from torch import Tensor
 
 from clbench.training.batch import Batch, Source
+
+
+class Terms(Protocol):
+    """What a strategy puts into the loss and adds to the gradient."""
+
+    objective: Callable[..., Tensor] | None
+    loss: tuple[Callable[..., Tensor | None], ...]
+    adds: tuple[Callable[..., None], ...]
 
 
 def task_loss(outputs: Tensor, batch: Batch, only: Source | None = None) -> Tensor:

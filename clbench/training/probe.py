@@ -24,7 +24,7 @@ from clbench.training.batch import Batch
 from clbench.training.objective import task_loss
 
 if TYPE_CHECKING:
-    from clbench.training.side_work import SideWork
+    from clbench.training.learner import Learner
 
 COLUMNS = ("plasticity", "stability", "update", "cosine", "plasticity_share", "stability_share")
 """Norms of the two and of their sum; the cosine between the two; the share each has of the sum's squared norm."""
@@ -52,7 +52,7 @@ class Probe:
         if experience != self._running:
             self._running, self._since = experience, 0
 
-    def begin(self, learner: SideWork, batch: Batch, output: Output, step: int) -> bool:
+    def begin(self, learner: Learner, batch: Batch, output: Output, step: int) -> bool:
         """Before the step's backward pass: note the plasticity gradient; whether this step is probed."""
         self._since += 1
         if not self._due(step, self._since):
@@ -61,13 +61,13 @@ class Probe:
         loss = _plasticity(learner, batch, output)
         if loss is None:
             return False
-        parts = torch.autograd.grad(loss, learner.flat.parameters, retain_graph=True, materialize_grads=True)
-        self._plastic = learner.flat.concatenate(parts)
+        parts = torch.autograd.grad(loss, learner._flat.parameters, retain_graph=True, materialize_grads=True)
+        self._plastic = learner._flat.concatenate(parts)
         self.steps.append(step)
         self._book(learner, len(batch.stream), began)
         return True
 
-    def end(self, learner: SideWork) -> None:
+    def end(self, learner: Learner) -> None:
         """After the last part has bent the gradient: note what is left, and how the two relate."""
         assert self._plastic is not None
         began = perf_counter()
@@ -79,7 +79,7 @@ class Probe:
         self.rows.append(torch.cat([norms, cosine[None], shares]))
         self._book(learner, 0, began)
 
-    def _book(self, learner: SideWork, rows: int, began: float) -> None:
+    def _book(self, learner: Learner, rows: int, began: float) -> None:
         cost = learner.cost
         cost.probe_rows = (cost.probe_rows or 0) + rows
         cost.probe_seconds = (cost.probe_seconds or 0.0) + perf_counter() - began
@@ -104,9 +104,9 @@ class Probe:
         self.steps, self.rows = list(state["steps"]), [row.clone() for row in state["rows"]]
 
 
-def _plasticity(learner: SideWork, batch: Batch, output: Output) -> Tensor | None:
+def _plasticity(learner: Learner, batch: Batch, output: Output) -> Tensor | None:
     """The term of the loss that learns the stream's rows, a scalar; ``None`` where it cannot be told apart."""
-    replaced = learner.hooks.objective if learner.hooks is not None else None
+    replaced = learner._hooks.objective if learner._hooks is not None else None
     if replaced is None:
         return task_loss(output.logits, batch, only=batch.stream)
     told: Tensor | None = replaced.__self__.plasticity(learner, batch, output)  # type: ignore[attr-defined]

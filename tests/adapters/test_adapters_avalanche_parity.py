@@ -94,7 +94,7 @@ def theirs(avalanche, make, *changes, **given):
     model = copy.deepcopy(begun.learner.model)
     optimizer = torch.optim.SGD(model.parameters(), lr=training["lr"], momentum=training["momentum"])
     data, steps = stream.dataset.train, Steps()
-    x = begun.learner._train.present(torch.arange(len(data)), torch.zeros(len(data), dtype=torch.int64))
+    x = begun.learner._rows.present(torch.arange(len(data)), torch.zeros(len(data), dtype=torch.int64))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         whole = avalanche.benchmarks.utils._make_taskaware_tensor_classification_dataset(
@@ -262,7 +262,7 @@ def test_icarl_learns_the_same_and_reads_out_the_same_where_all_rows_are_exempla
     learner = run.learner
     x = torch.from_numpy(vectors.test.x)
     with torch.no_grad():
-        mine = learner.predict(learner.model(x), None).argmax(1)
+        mine = run.trainer.readout.predict(learner.model(x), None).argmax(1)
         other = strategy.model.eval()(x).argmax(1)
     assert len(mine.unique()) == 10
     assert torch.equal(mine, other)

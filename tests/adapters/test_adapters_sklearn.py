@@ -28,7 +28,7 @@ def test_an_estimator_learns_what_it_learns_by_hand():
     by_hand = taught(GaussianNB(), ready("naive"))
     test, scale = run.stream.dataset.test, run.stream.dataset.scale
     x = torch.from_numpy(test.x).float() * scale
-    told = run.learner.output(x, None).logits.argmax(1).numpy()
+    told = run.trainer.readout.output(x, None).logits.argmax(1).numpy()
     assert (told == by_hand.predict(x.flatten(1).numpy().astype(float))).all()
     assert run.account().weights == 0
     assert run.account().stream_rows == 300
@@ -102,7 +102,7 @@ def test_its_randomness_is_the_runs_seed():
 def test_before_it_is_taught_it_says_nothing():
     run = ready("sklearn:GaussianNB")
     run.chain.attach[0](run.learner)
-    assert not run.learner.output(torch.ones(2, 1, 8, 8), None).logits.any()
+    assert not run.trainer.readout.output(torch.ones(2, 1, 8, 8), None).logits.any()
 
 
 @pytest.mark.parametrize(

@@ -145,8 +145,8 @@ def test_resetting_at_boundaries_is_training_each_experience_with_a_fresh_optimi
     other = ready("naive", optimizer)
 
     def fresh(learner, _):
-        old = learner.optimizer
-        learner.optimizer = type(old)([learner.w], **{k: v for k, v in old.defaults.items() if k in KNOWN})
+        old = other.trainer.steps.optimizer
+        other.trainer.steps.optimizer = type(old)([learner.w], **{k: v for k, v in old.defaults.items() if k in KNOWN})
 
     KNOWN = {"lr", "momentum", "weight_decay", "betas", "eps"}
     other.chain.begin_experience += (fresh,)

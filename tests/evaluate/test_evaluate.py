@@ -86,7 +86,7 @@ def test_fused_scores_equal_a_plain_loop_over_tasks_and_rows(stream, chunk, monk
 def test_parts_turn_scores_into_scores_before_hidden_classes_are_taken_out():
     run = ready("naive")
     told: list[object] = []
-    run.learner.predictors = (
+    run.trainer.readout.predictors = (
         lambda learner, x, task, scores: (told.append(task), scores + 1e6 * (torch.arange(10) == 3))[1],
         lambda learner, x, task, scores: torch.where(torch.arange(10) == 3, scores, scores - 5),
     )
@@ -107,7 +107,7 @@ def test_parts_turn_scores_into_scores_before_hidden_classes_are_taken_out():
 def test_prediction_is_given_task_labels_only_where_the_stream_reveals_them():
     run = ready("naive", "stream.setting=task")
     told: list[torch.Tensor] = []
-    run.learner.predictors = (lambda learner, x, task, scores: (told.append(task), scores)[1],)
+    run.trainer.readout.predictors = (lambda learner, x, task, scores: (told.append(task), scores)[1],)
     run.train()
     assert told[-1].tolist() == sorted(told[-1].tolist())
     assert set(told[-1].tolist()) == set(range(5))
@@ -192,7 +192,7 @@ def test_tasks_that_are_visited_out_of_order_again_and_together_are_scored_under
         inner(learner, kind, experience, step)
 
     run.evaluator.look = look
-    train(run.learner, stream, run.chain, run.evaluator, Training(epochs=3))
+    train(run.trainer, stream, run.chain, run.evaluator, Training(epochs=3))
     trace = run.evaluator.trace()
     for k, scores in enumerate(expected):
         got = {int(t): trace.score[k, t] for t in np.flatnonzero(np.isfinite(trace.score[k]))}
@@ -291,14 +291,14 @@ def test_of_several_looks_that_are_checked_together_the_first_bad_one_is_named()
 
 def test_a_look_leaves_modes_buffers_and_generators_as_they_were():
     run = ready("naive", model=Disturbable)
-    run.learner.enter(run.stream[0])
+    run.trainer.enter(run.stream[0])
     run.learner.model.train()
-    run.learner.modules[4].eval()
-    before, modes = everything(run), [m.training for m in run.learner.modules]
+    list(run.learner.model.modules())[4].eval()
+    before, modes = everything(run), [m.training for m in run.learner.model.modules()]
     generator, g = torch.random.get_rng_state(), run.learner.g.clone()
-    run.evaluator.look(run.learner, Kind.START, -1, 0)
+    run.evaluator.look(run.trainer.readout, Kind.START, -1, 0)
     assert_same(everything(run), before)
-    assert [m.training for m in run.learner.modules] == modes
+    assert [m.training for m in run.learner.model.modules()] == modes
     assert torch.equal(torch.random.get_rng_state(), generator)
     assert torch.equal(run.learner.g, g)
     assert run.learner.w.requires_grad

@@ -53,7 +53,9 @@ def test_masked_scores_equal_the_scores_where_task_labels_already_mask():
 def test_masked_scores_are_read_from_what_parts_made_of_the_logits():
     run = ready("naive", "evaluation.masked=true", "evaluation.every=0")
     lowest = torch.tensor([min(t.classes) for t in run.stream.tasks])
-    run.learner.predictors = (lambda learner, x, task, scores: scores + 1e6 * torch.isin(torch.arange(10), lowest),)
+    run.trainer.readout.predictors = (
+        lambda learner, x, task, scores: scores + 1e6 * torch.isin(torch.arange(10), lowest),
+    )
     run.train()
     trace, y = run.evaluator.trace(), run.stream.dataset.test.y
     for task, rows in zip(run.stream.tasks, run.evaluator._rows, strict=True):
@@ -95,7 +97,7 @@ def test_units_whose_labels_drift_are_the_tasks_own_from_then_on():
     )  # fmt: skip
     looks = Evaluator(drifting, Evaluation(every=0))
     for experience in (0, 1):
-        looks.look(run.learner, Kind.END, experience, experience + 1)
+        looks.look(run.trainer.readout, Kind.END, experience, experience + 1)
     assert looks.trace().units[:, :4].tolist() == [[2, 1, 1, 1], [2, 1, 2, 1]]
 
 
@@ -154,7 +156,7 @@ def test_looks_at_current_tasks_see_those_with_rows_in_the_running_experience(sh
             rows = np.union1d(stream.tasks[0].rows[:30], stream.tasks[2].rows[5:25])
             stream = replace(stream, tasks=tuple(replace(t, rows=rows) if t.id == 2 else t for t in stream.tasks))
         looks = Evaluator(stream, Evaluation(tasks=tasks, masked=True, classes=True))
-        train(run.learner, stream, run.chain, looks, Training(epochs=2))
+        train(run.trainer, stream, run.chain, looks, Training(epochs=2))
         traces.append(looks.trace())
     everything, current = traces
     steps = current.kind == Kind.STEP
@@ -187,9 +189,9 @@ def test_rows_that_tasks_share_go_through_once_and_count_for_each(chunk, monkeyp
     n0, n1 = (len(stream.tasks[t].rows) for t in (0, 1))
     looks = Evaluator(stream, Evaluation(every=3, masked=True, classes=True))
     passed = []
-    inner = run.learner.predict
-    run.learner.predict = lambda output, *a, **k: (passed.append(len(output.logits)), inner(output, *a, **k))[1]
-    train(run.learner, stream, run.chain, looks, Training(epochs=2))
+    inner = run.trainer.readout.predict
+    run.trainer.readout.predict = lambda output, *a, **k: (passed.append(len(output.logits)), inner(output, *a, **k))[1]
+    train(run.trainer, stream, run.chain, looks, Training(epochs=2))
     trace, cost = looks.trace(), run.learner.cost
     steps = trace.kind == Kind.STEP
     at_steps = [n0 if e == 0 else n0 + n1 for e in trace.experience[steps]]
@@ -212,7 +214,7 @@ def test_rows_shared_under_other_labels_go_through_once_and_are_judged_by_each_t
     tasks = tuple(replace(run.stream.tasks[0], id=t, rows=np.arange(200), view=t) for t in (0, 1))
     stream = replace(run.stream, tasks=tasks, length=1, label_map=turned, output="all")
     looks = Evaluator(stream, Evaluation(every=0))
-    train(run.learner, stream, run.chain, looks, Training(epochs=3))
+    train(run.trainer, stream, run.chain, looks, Training(epochs=3))
     chosen, y = logits_of(run, np.arange(200)).argmax(1).numpy(), run.stream.dataset.test.y[:200]
     expected = [(chosen == y).mean(), (chosen == (y + 1) % 10).mean()]
     assert looks.trace().score[-1].tolist() == pytest.approx(expected)
@@ -230,8 +232,8 @@ def test_where_task_labels_are_revealed_every_row_goes_through_with_its_own():
     stream = overlapping(run.stream)
     looks = Evaluator(stream, Evaluation(every=0))
     told = []
-    run.learner.predictors = (lambda learner, x, task, scores: (told.append(task), scores)[1],)
-    train(run.learner, stream, run.chain, looks, Training(epochs=1))
+    run.trainer.readout.predictors = (lambda learner, x, task, scores: (told.append(task), scores)[1],)
+    train(run.trainer, stream, run.chain, looks, Training(epochs=1))
     assert told[-1].tolist() == np.repeat([0, 1, 2], [len(t.rows) for t in stream.tasks]).tolist()
     # the start, and the switch and the end of two experiences: what reads out may read the learner, so all are passes
     assert run.learner.cost.evaluation_rows == 5 * looks.passed([0, 1, 2], 0)
@@ -295,8 +297,8 @@ def test_half_precision_rounds_what_the_model_computes_and_hands_parts_single_pr
     runs = [ready("naive", f"evaluation.precision={p}", "evaluation.every=0") for p in ("float32", "bfloat16")]
     seen: list[list[torch.Tensor]] = [[], []]
     for run, kept in zip(runs, seen, strict=True):
-        inner = run.learner.predict
-        run.learner.predict = lambda output, *a, inner=inner, kept=kept, **k: (
+        inner = run.trainer.readout.predict
+        run.trainer.readout.predict = lambda output, *a, inner=inner, kept=kept, **k: (
             kept.append(output.logits.clone()),
             inner(output, *a, **k),
         )[1]

@@ -46,7 +46,7 @@ def test_every_experience_is_looked_at_on_all_tasks_between_the_end_before_and_i
 def test_a_look_that_is_written_down_once_more_is_what_a_forward_pass_gives(name):
     """A part that reads out leaves every look to a pass; this one changes no score."""
     runs = [ready("naive", *STREAMS[name], *EXTRAS) for _ in range(2)]
-    runs[1].learner.predictors = (lambda learner, output, task, scores: scores,)
+    runs[1].trainer.readout.predictors = (lambda learner, output, task, scores: scores,)
     for run in runs:
         run.train()
     assert same_trace(*runs)
@@ -86,14 +86,14 @@ def test_where_the_world_drifts_the_look_is_at_the_world_to_come():
     scores = []
     inner = run.evaluator.look
 
-    def look(learner, kind, experience, step):
+    def look(readout, kind, experience, step):
         if kind is Kind.SWITCH and experience:
             test, (task,) = run.stream.dataset.test, run.stream.tasks
             y = run.stream.labels(test, task.rows, int(run.stream.task_views(experience)[0]))
             with torch.inference_mode():  # labels drift and inputs do not
-                logits = learner.model(run.evaluator._x).logits
+                logits = readout.learner.model(run.evaluator._x).logits
             scores.append(float((logits.argmax(1).numpy() == y).mean()))
-        inner(learner, kind, experience, step)
+        inner(readout, kind, experience, step)
 
     run.evaluator.look = look
     run.train()
@@ -163,7 +163,7 @@ def test_schedules_count_from_the_switch_as_before(schedule):
 def test_an_experience_without_a_step_has_its_look_too():
     run = ready("naive")
     run.learner.batch_size = 128  # more than any experience has
-    train(run.learner, run.stream, run.chain, run.evaluator, Training(epochs=1, drop_last=True))
+    train(run.trainer, run.stream, run.chain, run.evaluator, Training(epochs=1, drop_last=True))
     assert run.trace().kind.tolist() == [Kind.START, *[Kind.SWITCH, Kind.END] * 5]
 
 

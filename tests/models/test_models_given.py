@@ -316,7 +316,7 @@ def test_a_record_leaves_numpys_and_pythons_generators_as_they_were():
 def test_finding_the_widest_layer_is_not_booked_as_evaluation():
     """A part that reads out with a pass of its own: each look books its rows twice, whatever came before the first."""
     run = ready("naive", "evaluation.every=0", model=Fc)
-    run.learner.reader = lambda learner, x, task: learner.forward(x)
+    run.trainer.readout.reader = lambda learner, x, task: learner.side_work.forward(x)
     run.train()
     # looks at the start, 5 switches and 5 ends, of 5 tasks of 20 rows; each row once by the look, once by the part
     assert run.learner.cost.evaluation_rows == 2 * 11 * 100

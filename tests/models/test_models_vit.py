@@ -82,13 +82,13 @@ def test_impossible_sizes_are_refused(settings, sentence):
 
 def test_fisher_information_is_the_mean_of_squared_gradients_row_by_row():
     run = ready("naive", "model={name: vit, patch: 4, width: 8, depth: 1, attention_heads: 2}")
-    learner, shown = run.learner, run.learner.enter(run.stream[0])
+    learner, shown = run.learner, run.trainer.enter(run.stream[0])
     index = shown.index[:, :5]
     expected = torch.zeros_like(learner.g)
     for n in range(5):
         batch = learner.batch(index[:, n : n + 1])
-        expected += learner.grad(batch).square() / 5
-    torch.testing.assert_close(learner.fisher(index, estimator="empirical"), expected, rtol=1e-3, atol=1e-9)
+        expected += learner.side_work.gradient(batch).square() / 5
+    torch.testing.assert_close(learner.side_work.fisher(index, estimator="empirical"), expected, rtol=1e-3, atol=1e-9)
 
 
 def test_it_learns_digits():

@@ -15,8 +15,8 @@ from clbench.evaluate.trace_alarms import of_trace
 from clbench.running.alarms import alarms
 from clbench.running.cell import record, run_cell
 from clbench.strategies.part import Part
-from clbench.training.learner import Diverged
 from clbench.training.loop import train
+from clbench.training.loss_check import Diverged
 
 
 def raised(run):
@@ -174,7 +174,7 @@ def looked_at_joined_tasks(*changes):
     run = ready("naive", *changes)
     stream = joined_tasks(run.stream)
     looks = Evaluator(stream, Evaluation(masked=True))
-    train(run.learner, stream, run.chain, looks, Training(epochs=4))
+    train(run.trainer, stream, run.chain, looks, Training(epochs=4))
     return stream, looks.trace()
 
 

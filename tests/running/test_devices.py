@@ -75,7 +75,7 @@ def test_a_run_of_a_gpu_goes_on_here_with_generators_that_begin_anew_and_does_so
 
 
 def test_the_generator_of_augmentation_goes_on_on_its_kind_of_device_and_begins_anew_on_another():
-    first, second = (ready("naive", *AUGMENTED).learner._train for _ in range(2))
+    first, second = (ready("naive", *AUGMENTED).learner._rows for _ in range(2))
     start = torch.rand(3, generator=first.generator)
     state = first.generator.get_state()
     following = torch.rand(3, generator=first.generator)
@@ -87,7 +87,7 @@ def test_the_generator_of_augmentation_goes_on_on_its_kind_of_device_and_begins_
 
 def test_a_gpu_that_was_not_there_begins_from_the_seed_of_the_run(monkeypatch):
     run = train_until(ready("naive", "model.dropout=0.2"), 3)
-    states, seeds = run.learner.snapshot()["torch"], []
+    states, seeds = run.trainer.snapshot()["torch"], []
     monkeypatch.setattr(torch.cuda, "device", nullcontext)
     monkeypatch.setattr(torch.cuda, "manual_seed", seeds.append)
     torch.manual_seed(1)

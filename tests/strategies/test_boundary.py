@@ -50,7 +50,7 @@ def test_anchors_and_teachers_are_of_the_fine_tuned_weights(other):
 
 def test_importance_is_estimated_at_the_fine_tuned_weights():
     run = until_end_of(0, f"mas(strength=0.1) + {FPF}")
-    there = run.learner.per_row(run.learner.enter(run.stream[0]).index, squared_norm, power="absolute")
+    there = run.learner.side_work.per_row(run.trainer.enter(run.stream[0]).index, squared_norm, power="absolute")
     torch.testing.assert_close(run.chain.parts[0].state["importance"], there)
 
 
@@ -67,8 +67,8 @@ def test_the_path_of_si_ends_before_the_weights_are_moved_and_its_anchor_lies_be
 
 def test_exemplars_of_an_experience_are_in_memory_when_fine_tuning_begins():
     run, met = ready(f"{FPF} + icarl"), []
-    fit = run.learner.fit
-    run.learner.fit = lambda rows, **k: (met.append(set(rows.index[Y].tolist())), fit(rows, **k))[1]
+    fit = run.learner.side_work.fit
+    run.learner.side_work.fit = lambda rows, **k: (met.append(set(rows.index[Y].tolist())), fit(rows, **k))[1]
     run.train()
     classes = [set(experience.classes) for experience in run.stream]
     assert met == [set().union(*classes[: n + 1]) for n in range(5)]

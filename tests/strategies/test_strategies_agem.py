@@ -17,10 +17,10 @@ def projected(g: list[float], reference: list[float]) -> torch.Tensor:
     """What the part makes of a gradient, given the gradient on memory."""
     run = ready("agem")
     learner, (part,) = run.learner, run.chain.parts
-    first, second = learner.enter(run.stream[0]), learner.enter(run.stream[1])
+    first, second = run.trainer.enter(run.stream[0]), run.trainer.enter(run.stream[1])
     learner.memory.offer(first.index[:, :4])
     learner.g = torch.tensor(g)
-    learner.grad = lambda batch: torch.tensor(reference)
+    learner.side_work.gradient = lambda batch: torch.tensor(reference)
     part.gradient(learner, learner.batch(second.index[:, :2]))
     return learner.g
 
@@ -69,8 +69,8 @@ def test_the_projection_is_avalanches():
 def references(run) -> list[tuple[torch.Tensor, int | None]]:
     """The index matrix of every reference batch, and the experience that was running."""
     asked: list[tuple[torch.Tensor, int | None]] = []
-    inner = run.learner.grad
-    run.learner.grad = lambda batch: (asked.append((batch.index, run.cursor.experience)), inner(batch))[1]
+    inner = run.learner.side_work.gradient
+    run.learner.side_work.gradient = lambda batch: (asked.append((batch.index, run.cursor.experience)), inner(batch))[1]
     run.train()
     return asked
 
@@ -100,8 +100,8 @@ def test_where_boundaries_are_hidden_the_running_experience_may_be_drawn_too():
 
 def test_after_the_projection_a_small_step_does_not_raise_the_loss_on_the_drawn_rows():
     run = ready("agem")
-    inner, drawn, dots = run.learner.grad, [], []
-    run.learner.grad = lambda batch: (drawn.append(inner(batch)), drawn[-1])[1]
+    inner, drawn, dots = run.learner.side_work.gradient, [], []
+    run.learner.side_work.gradient = lambda batch: (drawn.append(inner(batch)), drawn[-1])[1]
 
     def watch(learner, _):
         if drawn:
@@ -141,8 +141,8 @@ def test_agem_does_not_rehearse_in_the_loss_and_counts_its_side_work():
 )
 def test_the_step_that_is_taken_keeps_the_constraint_whatever_is_held_still(strategy, changes):
     run, seen = ready(strategy, *changes), []
-    inner, drawn = run.learner.grad, []
-    run.learner.grad = lambda batch: (drawn.append(inner(batch)), drawn[-1].clone())[1]
+    inner, drawn = run.learner.side_work.gradient, []
+    run.learner.side_work.gradient = lambda batch: (drawn.append(inner(batch)), drawn[-1].clone())[1]
 
     def watch(learner, _):
         if not drawn:
@@ -165,10 +165,10 @@ def test_the_step_that_is_taken_keeps_the_constraint_whatever_is_held_still(stra
 def test_a_held_weight_is_neither_read_nor_bent():
     run = ready("agem")
     learner, (part,) = run.learner, run.chain.parts
-    first, second = learner.enter(run.stream[0]), learner.enter(run.stream[1])
+    first, second = run.trainer.enter(run.stream[0]), run.trainer.enter(run.stream[1])
     learner.memory.offer(first.index[:, :4])
     learner.g = torch.tensor([1.0, 0.0, 9.0])
-    learner.grad = lambda batch: torch.tensor([-1.0, 1.0, 9.0])
+    learner.side_work.gradient = lambda batch: torch.tensor([-1.0, 1.0, 9.0])
     learner.freeze("mine", torch.tensor([False, False, True]))
     part.gradient(learner, learner.batch(second.index[:, :2]))
     # over all three g·r = 80; over those that move g·r = -1, r·r = 2: g + r / 2

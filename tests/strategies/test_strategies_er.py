@@ -135,7 +135,7 @@ def test_weights_one_and_zero_reduce_er_to_naive_and_to_memory_alone():
     g, batch = gradients[-1]
     with_new.learner.w.data.copy_(w[-1])
     alone = with_new.learner.batch(batch.index[:, len(batch.stream) :])
-    torch.testing.assert_close(with_new.learner.grad(alone), g, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(with_new.learner.side_work.gradient(alone), g, rtol=1e-4, atol=1e-6)
 
 
 def reservoir_of(seed: int, size: int):

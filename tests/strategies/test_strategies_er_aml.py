@@ -84,7 +84,7 @@ def test_rows_without_a_positive_or_without_a_negative_are_no_anchors():
 def kept_of(run):
     """The batch of the next step, as the part leaves it, and what the part kept for later."""
     part, learner = run.chain.parts[0], run.learner
-    batch = learner.batch(learner.enter(run.stream[run.cursor.experience]).index[:, :16])
+    batch = learner.batch(run.trainer.enter(run.stream[run.cursor.experience]).index[:, :16])
     part.batch(learner, batch)
     return part, batch, batch.kept(part)
 

@@ -22,9 +22,9 @@ def at_three_boundaries(written: str):
     for fisher in importances:
         fisher[:10] = 0.0  # where none does
     anchors = [torch.randn(shape, generator=generator) for _ in range(3)]
-    shown = learner.enter(run.stream[0])
+    shown = run.trainer.enter(run.stream[0])
     for fisher, anchor in zip(importances, anchors, strict=True):
-        learner.fisher = lambda index, fisher=fisher, **_: fisher.clone()
+        learner.side_work.fisher = lambda index, fisher=fisher, **_: fisher.clone()
         learner.w.data.copy_(anchor)
         run.chain.end_experience[0](learner, shown)
     learner.w.data.copy_(torch.randn(shape, generator=generator))
@@ -33,7 +33,7 @@ def at_three_boundaries(written: str):
 
 def penalty_gradient(run) -> torch.Tensor:
     run.learner.g.zero_()
-    run.chain.gradient[0](run.learner, run.learner.batch(run.learner.enter(run.stream[1]).index[:, :4]))
+    run.chain.gradient[0](run.learner, run.learner.batch(run.trainer.enter(run.stream[1]).index[:, :4]))
     return run.learner.g.clone()
 
 
@@ -82,7 +82,7 @@ def test_two_parameters_by_hand():
         def fisher(self, *_, **__):
             return self.importance
 
-    two, shown = Two(), run.learner.enter(run.stream[0])
+    two, shown = Two(), run.trainer.enter(run.stream[0])
     for importance, anchor in (([1.0, 4.0], [0.0, 0.0]), ([3.0, 0.0], [2.0, 9.0])):
         two.importance, two.w = torch.tensor(importance), torch.tensor(anchor)
         part.end_experience(two, shown)

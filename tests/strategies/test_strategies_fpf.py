@@ -79,11 +79,11 @@ def test_only_the_modules_named_move_and_nothing_stays_frozen(modules):
 
 def test_momentum_of_the_stream_is_neither_used_nor_touched():
     run, _, finish = at_the_end("fpf(iters=5)", "training.momentum=0.9")
-    before = {k: v.clone() for k, v in run.learner.optimizer.state[run.learner.w].items() if v is not None}
+    before = {k: v.clone() for k, v in run.trainer.steps.optimizer.state[run.learner.w].items() if v is not None}
     finish[0](run.learner)
     assert before
     for name, value in before.items():
-        assert torch.equal(run.learner.optimizer.state[run.learner.w][name], value)
+        assert torch.equal(run.trainer.steps.optimizer.state[run.learner.w][name], value)
 
 
 def test_no_steps_leave_the_weights_of_the_method_that_it_joins_bit_for_bit():
@@ -168,12 +168,12 @@ def statistics(run):
 )
 def test_only_statistics_of_chosen_norms_move_and_only_if_asked(modules, how, moving):
     run, _, finish = at_the_end(f"fpf(modules='{modules}', iters=2, statistics={how})", *RESNET)
-    modes = [m.training for m in run.learner.modules]
+    modes = [m.training for m in run.learner.model.modules()]
     before = statistics(run)
     finish[0](run.learner)
     for name, value in statistics(run).items():
         assert torch.equal(value, before[name]) != name.startswith(moving), name
-    assert [m.training for m in run.learner.modules] == modes
+    assert [m.training for m in run.learner.model.modules()] == modes
 
 
 def test_recalibration_alone_moves_no_weight_and_gives_the_mean_and_variance_over_memory():
@@ -242,8 +242,11 @@ def test_a_choice_that_cannot_be_read_is_refused(text):
 def rounds(strategy, *changes, **given):
     """Train, and return the steps of the stream after which a round began."""
     run, seen = ready(strategy, *changes, **given), []
-    fit = run.learner.fit
-    run.learner.fit = lambda *args, **kwargs: (seen.append(run.chain.parts[0].state["steps"]), fit(*args, **kwargs))[1]
+    fit = run.learner.side_work.fit
+    run.learner.side_work.fit = lambda *args, **kwargs: (
+        seen.append(run.chain.parts[0].state["steps"]),
+        fit(*args, **kwargs),
+    )[1]
     run.train()
     return seen, run
 
@@ -287,13 +290,13 @@ def test_where_memory_is_filled_at_the_ends_of_experiences_the_last_round_meets_
     total = trained("naive", *changes).cursor.step
     for every in (8, total):  # 8 does not divide the steps of the stream; the other falls on the last of them
         run = ready(f"k_fpf(every={every}, iters=1)", *changes)
-        fit = run.learner.fit
+        fit = run.learner.side_work.fit
 
         def note(rows, *args, every=every, run=run, fit=fit, **kwargs):
             newest[every] = set(rows.index[Y].tolist()) & set(run.stream[4].classes)
             fit(rows, *args, **kwargs)
 
-        run.learner.fit = note
+        run.learner.side_work.fit = note
         run.train()
     assert newest == {8: set(run.stream[4].classes), total: set(run.stream[4].classes)}
 
@@ -311,8 +314,8 @@ def test_a_round_begins_at_the_rate_of_the_benchmark_whatever_its_schedule_has_m
     began = []
     for strategy in ("fpf(modules=head, iters=3)", "k_fpf(every=8, modules=head, iters=3)"):
         run = ready(strategy, "training.lr_schedule={linear: {end: 0}}")
-        fit = run.learner.fit
-        run.learner.fit = lambda *args, fit=fit, **kwargs: (began.append(kwargs["lr"]), fit(*args, **kwargs))[1]
+        side_work, fit = run.learner.side_work, run.learner.side_work.fit
+        side_work.fit = lambda *args, fit=fit, **kwargs: (began.append(kwargs["lr"]), fit(*args, **kwargs))[1]
         run.train()
         assert run.learner.lr == 0.0
         assert run.learner.base_lr == 0.1

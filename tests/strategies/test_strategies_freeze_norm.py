@@ -51,12 +51,12 @@ class Normalised(Disturbable):
 def test_side_gradients_use_the_held_statistics_as_the_step_does():
     run = train_until(ready("freeze_norm", model=Normalised), 6)
     learner = run.learner
-    batch = learner.batch(learner.enter(run.stream[1]).index[:, :8])
-    assert [m.training for m in learner.modules if isinstance(m, nn.BatchNorm1d)] == [False]
-    side = learner.grad(batch)
+    batch = learner.batch(run.trainer.enter(run.stream[1]).index[:, :8])
+    assert [m.training for m in learner.model.modules() if isinstance(m, nn.BatchNorm1d)] == [False]
+    side = learner.side_work.gradient(batch)
     learner.model.eval()
     logits = learner.model(batch.x).logits.masked_fill(~learner.classes.seen, -torch.inf)
-    parts = torch.autograd.grad(nn.functional.cross_entropy(logits, batch.y), learner.flat.parameters)
+    parts = torch.autograd.grad(nn.functional.cross_entropy(logits, batch.y), learner._flat.parameters)
     torch.testing.assert_close(side, torch.cat([p.reshape(-1) for p in parts]))
 
 
@@ -78,7 +78,7 @@ def test_a_model_without_batch_normalisation_is_left_alone_bit_for_bit():
 def test_a_resnet_with_batch_normalisation_keeps_all_its_statistics():
     run = ready("freeze_norm", "model={name: resnet, width: 2, norm: batch}", "stream.dataset.train_rows=50")
     ends = []
-    run.chain.end_experience += (lambda learner, _: ends.append([b.clone() for b in learner.buffers]),)
+    run.chain.end_experience += (lambda learner, _: ends.append([b.clone() for b in learner.model.buffers()]),)
     run.train()
     assert len(ends[0]) > 30
     assert all(torch.equal(a, b) for a, b in zip(ends[0], ends[-1], strict=True))

@@ -55,18 +55,18 @@ def test_training_on_memory_equals_a_plain_torch_loop():
 def test_every_training_begins_at_the_initial_model_and_the_stream_teaches_nothing():
     run = ready("gdumb(passes=2)", "training.epochs=2", model=Disturbable)
     learner = run.learner
-    initial, buffers = learner.w.detach().clone(), [b.clone() for b in learner.buffers]
-    inner, begun = learner.fit, []
+    initial, buffers = learner.w.detach().clone(), [b.clone() for b in learner.model.buffers()]
+    inner, begun = learner.side_work.fit, []
 
     def fit(rows, **settings):
         assert torch.equal(learner.w, initial)
-        assert all(torch.equal(a, b) for a, b in zip(learner.buffers, buffers, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(learner.model.buffers(), buffers, strict=True))
         begun.append(set(rows.index[0].tolist()))
         assert begun[-1] == set(learner.memory.all().index[0].tolist())
         inner(rows, **settings)
         assert not torch.equal(learner.w, initial)
 
-    learner.fit = fit  # type: ignore[method-assign]
+    learner.side_work.fit = fit  # type: ignore[method-assign]
     run.train()
     assert len(begun) == 5
     assert learner.cost.stream_rows == learner.cost.replay_rows == 0

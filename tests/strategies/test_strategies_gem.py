@@ -18,11 +18,11 @@ def projected(g: list[float], *past: list[float], margin: float = 0.0, damping: 
     """What the part makes of a gradient, given the gradients on past experiences."""
     run = ready(f"gem(margin={margin}, damping={damping})")
     learner, (part,) = run.learner, run.chain.parts
-    shown = [learner.enter(run.stream[number]) for number in range(len(past) + 1)]
+    shown = [run.trainer.enter(run.stream[number]) for number in range(len(past) + 1)]
     for each in shown[:-1]:
         learner.memory.offer(each.index[:, :4])
     learner.g = torch.tensor(g)
-    learner.grad = lambda batch: torch.tensor(past[int(batch.index[EXPERIENCE, 0])])
+    learner.side_work.gradient = lambda batch: torch.tensor(past[int(batch.index[EXPERIENCE, 0])])
     part.gradient(learner, learner.batch(shown[-1].index[:, :2]))
     return learner.g
 
@@ -131,8 +131,8 @@ def test_more_experiences_than_weights_are_no_hindrance():
 def references(run) -> list[tuple[torch.Tensor, int]]:
     """The index matrix of every past gradient, and the experience that was running."""
     asked: list[tuple[torch.Tensor, int]] = []
-    inner = run.learner.grad
-    run.learner.grad = lambda batch: (asked.append((batch.index, run.cursor.experience)), inner(batch))[1]
+    inner = run.learner.side_work.gradient
+    run.learner.side_work.gradient = lambda batch: (asked.append((batch.index, run.cursor.experience)), inner(batch))[1]
     run.train()
     return asked
 
@@ -158,8 +158,8 @@ def test_every_step_takes_one_gradient_on_all_that_is_kept_of_each_past_experien
 
 def test_after_the_projection_a_small_step_raises_the_loss_of_no_past_experience():
     run = ready("gem(margin=0, damping=0)")
-    inner, drawn, least, bent = run.learner.grad, [], [], []
-    run.learner.grad = lambda batch: (drawn.append(inner(batch)), drawn[-1])[1]
+    inner, drawn, least, bent = run.learner.side_work.gradient, [], [], []
+    run.learner.side_work.gradient = lambda batch: (drawn.append(inner(batch)), drawn[-1])[1]
     before: list[torch.Tensor] = []
 
     def watch(learner, _):
@@ -210,8 +210,8 @@ def test_gem_composes_with_replay_under_its_own_policy():
 )
 def test_every_past_experience_is_kept_inside_the_weights_that_move(joined, changes):
     run, seen = ready(f"gem(margin=0, damping=0) + {joined}", *changes), []
-    inner, past = run.learner.grad, []
-    run.learner.grad = lambda batch: (past.append(inner(batch)), past[-1].clone())[1]
+    inner, past = run.learner.side_work.gradient, []
+    run.learner.side_work.gradient = lambda batch: (past.append(inner(batch)), past[-1].clone())[1]
 
     def watch(learner, _):
         if not past:
@@ -233,10 +233,10 @@ def test_every_past_experience_is_kept_inside_the_weights_that_move(joined, chan
 def test_a_held_weight_is_neither_read_nor_bent_by_gem():
     run = ready("gem(margin=0, damping=0)")
     learner, (part,) = run.learner, run.chain.parts
-    first, second = learner.enter(run.stream[0]), learner.enter(run.stream[1])
+    first, second = run.trainer.enter(run.stream[0]), run.trainer.enter(run.stream[1])
     learner.memory.offer(first.index[:, :4])
     learner.g = torch.tensor([1.0, 0.0, 9.0])
-    learner.grad = lambda batch: torch.tensor([-1.0, 1.0, 9.0])
+    learner.side_work.gradient = lambda batch: torch.tensor([-1.0, 1.0, 9.0])
     learner.freeze("mine", torch.tensor([False, False, True]))
     part.gradient(learner, learner.batch(second.index[:, :2]))
     assert learner.g.tolist() == pytest.approx([0.5, 0.5, 9.0])

@@ -74,16 +74,16 @@ def test_task_labels_and_the_mask_narrow_together():
 
 
 def test_predictions_are_the_logits_of_all_classes():
-    learner = trained("group_mask").learner
+    run = trained("group_mask")
     logits = torch.randn(50, 10, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(learner.predict(Output(logits, logits), None), logits)
+    assert torch.equal(run.trainer.readout.predict(Output(logits, logits), None), logits)
 
 
 @pytest.mark.parametrize("strategy", ["agem + group_mask", "mir + group_mask"])
 def test_gradients_beside_the_step_do_not_see_the_mask(strategy):
     run = ready(strategy)
-    asked, plain = [], run.learner.grad
-    run.learner.grad = lambda batch: (asked.append(batch.class_mask.competes), plain(batch))[1]
+    asked, plain = [], run.learner.side_work.gradient
+    run.learner.side_work.gradient = lambda batch: (asked.append(batch.class_mask.competes), plain(batch))[1]
     run.train()
     assert len(asked) > 5
     assert asked[-1] is None  # all ten classes have been seen by then, and all compete

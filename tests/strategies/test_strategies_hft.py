@@ -23,7 +23,7 @@ def drawn(strategy, *changes, seed=0):
     """A run whose part has drawn once: its learner, and (P,) what is free."""
     run = ready(strategy, *changes, seed=seed)
     part, learner = run.chain.parts[0], run.learner
-    learner.enter(run.stream[0])
+    run.trainer.enter(run.stream[0])
     part._draw(learner)
     frozen = learner.frozen
     return learner, torch.ones_like(learner.w, dtype=torch.bool) if frozen is None else ~frozen
@@ -154,7 +154,7 @@ def test_of_two_draws_in_one_strategy_each_holds_its_own():
     masks = []
     for part in run.chain.parts:
         part._draw(run.learner)
-        masks.append(run.learner._masks[f"hft/{part.twin}"])
+        masks.append(run.trainer._frozen.masks[f"hft/{part.twin}"])
     assert not torch.equal(*masks)
     assert torch.equal(run.learner.frozen, masks[0] | masks[1])
 
@@ -235,7 +235,9 @@ def test_held_weights_and_what_the_optimiser_remembers_of_them_stand_still(optim
 
     def look():
         kept = {
-            k: v.clone() for k, v in learner.optimizer.state.get(learner.w, {}).items() if v.shape == learner.w.shape
+            k: v.clone()
+            for k, v in run.trainer.steps.optimizer.state.get(learner.w, {}).items()
+            if v.shape == learner.w.shape
         }
         return {"w": learner.w.detach().clone(), **kept}
 

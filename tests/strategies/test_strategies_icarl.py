@@ -173,7 +173,7 @@ def test_the_loss_is_the_binary_cross_entropy_with_old_outputs_as_the_old_model_
     old = sorted(run.stream[0].classes)
     before = ready(f"icarl(over_classes={over_classes})")
     train_until(before, -(-len(run.stream[0]) // 16))  # to the end of the first
-    index = torch.cat([learner.memory.all().index[:, :5], learner.enter(experience).index[:, :5]], dim=1)
+    index = torch.cat([learner.memory.all().index[:, :5], run.trainer.enter(experience).index[:, :5]], dim=1)
     batch = learner.batch(index)
     output = learner.model(batch.x)
     p = output.logits.double().sigmoid()
@@ -218,7 +218,7 @@ def test_within_an_experience_its_first_rows_stand_for_new_classes_and_unseen_on
     rows = state["stand_in"][:, : state["stand_ins"]]
     assert sorted(Counter(rows[Y].tolist())) == new
     assert set(Counter(rows[Y].tolist()).values()) == {10}  # 40 slots, 4 classes
-    first = learner.enter(run.stream[1]).index
+    first = run.trainer.enter(run.stream[1]).index
     for c in new:
         assert rows[ROW, rows[Y] == c].tolist() == first[ROW, first[Y] == c][:10].tolist()
     learner.scratch.clear()
@@ -245,12 +245,12 @@ def test_before_anything_is_learned_and_on_demand_the_logits_are_read():
 def test_means_are_worked_out_once_per_look_and_training_does_not_notice():
     run = ready("icarl")
     train_until(run, 6)
-    asked, inner = [], run.learner.features
-    run.learner.features = lambda index: (asked.append(index.shape[1]), inner(index))[1]
+    asked, inner = [], run.learner.side_work.features
+    run.learner.side_work.features = lambda index: (asked.append(index.shape[1]), inner(index))[1]
     everything_before = everything(run)
-    run.evaluator.take(run.learner, 1, 1, 6)
+    run.evaluator.take(run.trainer.readout, 1, 1, 6)
     assert asked == [40 + 20]
-    run.evaluator.take(run.learner, 1, 1, 6)
+    run.evaluator.take(run.trainer.readout, 1, 1, 6)
     assert len(asked) == 2
     assert_same(everything(run), everything_before)
     off = ready("icarl", "training.momentum=0.9")

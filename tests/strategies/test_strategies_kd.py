@@ -25,7 +25,7 @@ def in_the_third(written, *changes):
     run = ready(written, *changes)
     learner = run.learner
     for number in range(3):
-        shown = learner.enter(run.stream[number])
+        shown = run.trainer.enter(run.stream[number])
         for begin in run.chain.begin_experience:
             begin(learner, shown)
         noise = torch.randn(learner.w.shape, generator=torch.Generator().manual_seed(number))
@@ -33,13 +33,13 @@ def in_the_third(written, *changes):
         if number < 2:
             for end in run.chain.end_experience:
                 end(learner, shown)
-    learner.hooks = run.chain
+    run.trainer.hooks = run.chain
     return run, learner.batch(shown.index[:, :8])
 
 
 def gradient(learner, scalar):
     """Of a scalar made by the model, (P,)."""
-    parts = torch.autograd.grad(scalar, learner.flat.parameters, materialize_grads=True)
+    parts = torch.autograd.grad(scalar, learner._flat.parameters, materialize_grads=True)
     return torch.cat([p.reshape(-1) for p in parts])
 
 
@@ -72,16 +72,16 @@ def test_new_rows_push_old_logits_down_under_softmax_and_not_under_distilled_sig
     def pushed(written):
         run = trained(written)  # at a boundary the teacher is the learner itself
         learner = run.learner
-        batch = learner.batch(learner.enter(run.stream[4]).index[:, :8])
+        batch = learner.batch(run.trainer.enter(run.stream[4]).index[:, :8])
         output = learner.model(batch.x)
-        learner.hooks = run.chain
+        run.trainer.hooks = run.chain
         (g,) = torch.autograd.grad(learner.loss(batch, output), output.logits)
         return g[:, [c for e in run.stream[:4] for c in e.classes]]
 
     assert bool((pushed("naive") > 0).all())
     run = trained("pred_kd")
     learner, part = run.learner, run.chain.parts[0]
-    shown = learner.enter(run.stream[4])
+    shown = run.trainer.enter(run.stream[4])
     part.begin_experience(learner, shown)
     batch = learner.batch(shown.index[:, :8])
     output = learner.model(batch.x)
@@ -119,7 +119,7 @@ def test_a_run_of_pred_kd_equals_a_plain_loop(over_classes, scale, changes):
 def test_the_first_experience_has_no_teacher_and_rehearsed_rows_keep_their_coefficients():
     run = ready("pred_kd")
     learner, part = run.learner, run.chain.parts[0]
-    shown = learner.enter(run.stream[0])
+    shown = run.trainer.enter(run.stream[0])
     part.begin_experience(learner, shown)
     batch = learner.batch(shown.index[:, :6])
     batch.append(shown.index[:, 6:10], coefficient=0.25)
@@ -136,12 +136,12 @@ def test_the_first_experience_has_no_teacher_and_rehearsed_rows_keep_their_coeff
 def test_rehearsed_rows_are_taught_like_those_of_the_stream():
     run, batch = in_the_third("pred_kd + er")
     learner, part = run.learner, run.chain.parts[0]
-    replayed = learner.enter(run.stream[0]).index[:, :4]
-    learner.enter(run.stream[2])
+    replayed = run.trainer.enter(run.stream[0]).index[:, :4]
+    run.trainer.enter(run.stream[2])
     batch.append(replayed)
     output = learner.model(batch.x)
     (got,) = torch.autograd.grad(part.objective(learner, batch, output), output.logits)
-    taught = learner.forward(batch.x, **part.state["previous"]).logits.sigmoid()
+    taught = learner.side_work.forward(batch.x, **part.state["previous"]).logits.sigmoid()
     old = [c for e in run.stream[:2] for c in e.classes]
     torch.testing.assert_close(got[8:, old], ((output.logits.sigmoid() - taught) / 12)[8:, old])
 
@@ -230,7 +230,7 @@ def test_the_gradient_of_joined_parts_is_the_sum_of_their_gradients(other):
         importance = 3 * second.state["importance"] if other.startswith("ewc") else 0.4 * second.state["held"]
         term = importance * (learner.w.detach() - second.state["anchor"])
     assert float(term.norm()) > 1e-3
-    torch.testing.assert_close(learner.whole_gradient(batch), objective + term, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(learner.side_work.whole_gradient(batch), objective + term, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("other", ["ewc(strength=3)", "l2(strength=0.2)", "feat_kd(strength=0.4)", "freeze_norm"])

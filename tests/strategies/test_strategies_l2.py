@@ -14,7 +14,7 @@ MODELS = {"small": (), "cnn": ("model={name: cnn, width: 2, hidden: 8}",)}
 @pytest.mark.parametrize("head", [False, True])
 def test_the_penalty_is_strength_times_the_squared_distance_without_the_head(head, model):
     run = ready(f"l2(strength=0.7, head={head})", *MODELS[model])
-    learner, shown = run.learner, run.learner.enter(run.stream[0])
+    learner, shown = run.learner, run.trainer.enter(run.stream[0])
     generator = torch.Generator().manual_seed(0)
     for _ in range(2):  # only the last anchor counts
         learner.w.data.copy_(torch.randn(learner.w.shape, generator=generator))

@@ -97,8 +97,8 @@ def test_every_earlier_task_is_a_head_where_labels_are_revealed_and_one_head_hol
 
 def test_only_rows_of_the_stream_are_distilled():
     run, taught = ready("er + lwf"), []
-    inner = run.learner.forward
-    run.learner.forward = lambda x, **k: (taught.append(len(x)), inner(x, **k))[1]
+    inner = run.learner.side_work.forward
+    run.learner.side_work.forward = lambda x, **k: (taught.append(len(x)), inner(x, **k))[1]
     sizes = []
     run.chain.after_step += (lambda _, batch: sizes.append((len(batch.stream), len(batch))),)
     run.train()
@@ -110,7 +110,7 @@ def test_only_rows_of_the_stream_are_distilled():
 def test_at_the_boundary_the_term_pulls_nowhere():
     run = trained("lwf", "training.batch_size=8")
     learner, part = run.learner, run.chain.parts[0]
-    batch = learner.batch(learner.enter(run.stream[4]).index[:, :8])
+    batch = learner.batch(run.trainer.enter(run.stream[4]).index[:, :8])
     learner.g.zero_()
     part.loss(learner, batch, learner.model(batch.x)).backward()
     assert float(learner.g.abs().max()) < 1e-6

@@ -24,7 +24,7 @@ class OneLayer(nn.Module):
 def test_the_importance_of_a_linear_model_is_twice_the_mean_of_output_times_input_in_absolute_value():
     # ‖Wx‖² = Σ_c f_c², so ∂/∂W_ci = 2 f_c x_i, and |2 f_c x_i| has its mean over rows taken after the absolute value
     run = ready("mas", model=OneLayer)
-    learner, shown = run.learner, run.learner.enter(run.stream[0])
+    learner, shown = run.learner, run.trainer.enter(run.stream[0])
     run.chain.end_experience[0](learner, shown)
     x = (torch.from_numpy(run.stream.dataset.train.x)[run.stream[0].rows] / 16).flatten(1)
     f = (x @ learner.w.detach().view(10, 64).T) * learner.classes.seen  # classes not seen yet are no output so far
@@ -38,10 +38,10 @@ def test_the_importance_of_a_linear_model_is_twice_the_mean_of_output_times_inpu
 @pytest.mark.parametrize("decay", [None, 0.0, 0.3, 1.0])
 def test_importances_of_experiences_are_summed_or_averaged_with_decay(decay):
     run = ready(f"mas(strength=7, decay={decay})")
-    learner, shown, generator = run.learner, run.learner.enter(run.stream[0]), torch.Generator().manual_seed(0)
+    learner, shown, generator = run.learner, run.trainer.enter(run.stream[0]), torch.Generator().manual_seed(0)
     news = [torch.rand(learner.w.shape, generator=generator) for _ in range(3)]
     for new in news:
-        learner.per_row = lambda *_, new=new, **__: new.clone()
+        learner.side_work.per_row = lambda *_, new=new, **__: new.clone()
         learner.w.data.copy_(torch.randn(learner.w.shape, generator=generator))
         run.chain.end_experience[0](learner, shown)
     anchor = learner.w.detach().clone()
@@ -81,7 +81,7 @@ def test_a_run_of_mas_equals_a_plain_loop_with_the_penalty_in_the_loss():
 
 def test_labels_do_not_matter():
     run = ready("mas")
-    learner, shown = run.learner, run.learner.enter(run.stream[0])
+    learner, shown = run.learner, run.trainer.enter(run.stream[0])
     importances = []
     for y in (shown.index[1].clone(), shown.index[1].flip(0)):
         shown.index[1] = y
@@ -92,8 +92,8 @@ def test_labels_do_not_matter():
 
 def test_the_importance_is_measured_on_some_rows_of_the_experience_that_ends(monkeypatch):
     run, asked = ready("mas(rows=7)"), []
-    inner = run.learner.per_row
-    run.learner.per_row = lambda index, *a, **k: (asked.append(index[0].tolist()), inner(index, *a, **k))[1]
+    inner = run.learner.side_work.per_row
+    run.learner.side_work.per_row = lambda index, *a, **k: (asked.append(index[0].tolist()), inner(index, *a, **k))[1]
     run.train()
     for rows, experience in zip(asked, run.stream, strict=True):
         assert len(set(rows)) == 7

@@ -31,7 +31,7 @@ def test_interference_of_a_linear_model_is_the_one_worked_out_by_hand():
 
     run = ready("mir", "training.lr=0.5", model=Linear)
     learner = run.learner
-    index = learner.enter(run.stream[0]).index
+    index = run.trainer.enter(run.stream[0]).index
     first, others = index[:, :1], index[:, 1:9]
     found = interference(learner, first, Draw(torch.arange(8), others))
     x = torch.from_numpy(run.stream.dataset.train.x)[index[0]].flatten(1) / 16
@@ -100,22 +100,22 @@ def test_with_as_many_candidates_as_rows_it_is_er_bit_for_bit():
 def test_choosing_leaves_weights_gradients_buffers_and_generators_as_they_were():
     run = train_until(ready("mir", "training.augment=crop", model=Disturbable), 9)
     learner = run.learner
-    batch = learner.batch(learner.enter(run.stream[2]).index[:, :16])
+    batch = learner.batch(run.trainer.enter(run.stream[2]).index[:, :16])
     learner.g.fill_(3.0)
 
     def everything():
-        buffers = [b.clone() for b in learner.buffers]
+        buffers = [b.clone() for b in learner.model.buffers()]
         return [learner.w.detach().clone(), learner.g.clone(), torch.get_rng_state(), *buffers], [
-            m.training for m in learner.modules
+            m.training for m in learner.model.modules()
         ]
 
     before, modes = everything()
-    augment = learner._train.generator.get_state()
+    augment = learner._rows.generator.get_state()
     run.chain.batch[0](learner, batch)
     after, modes_after = everything()
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert modes == modes_after
-    assert torch.equal(augment, learner._train.generator.get_state())
+    assert torch.equal(augment, learner._rows.generator.get_state())
     assert len(batch.sources[1]) == 16
 
 
@@ -158,7 +158,7 @@ def test_choosing_is_counted_in_the_cost():
 def test_the_step_that_is_imagined_leaves_alone_what_is_held_still():
     run = ready("mir")
     learner = run.learner
-    first, second = learner.enter(run.stream[0]), learner.enter(run.stream[1])
+    first, second = run.trainer.enter(run.stream[0]), run.trainer.enter(run.stream[1])
     learner.memory.offer(first.index[:, :20])
     learner.freeze("mine", torch.ones_like(learner.w, dtype=torch.bool))
     rise = interference(learner, second.index[:, :16], learner.memory.all())

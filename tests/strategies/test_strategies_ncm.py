@@ -34,7 +34,7 @@ def test_the_class_whose_mean_is_nearest_is_predicted():
     z = test.x.reshape(len(test), -1) * run.stream.dataset.scale
     nearest = ((z[:, None] - means[None]) ** 2).sum(-1).argmin(1)
     asked = torch.from_numpy(test.x).float() * run.stream.dataset.scale
-    assert run.learner.output(asked, None).logits.argmax(1).tolist() == nearest.tolist()
+    assert run.trainer.readout.output(asked, None).logits.argmax(1).tolist() == nearest.tolist()
 
 
 def test_classes_that_were_never_seen_rank_behind_all_others():

@@ -101,7 +101,7 @@ def test_a_batch_holds_every_row_raw_and_once_more_augmented():
     assert torch.equal(own, second)
     assert torch.equal(drawn, again)
     assert own.shape[1] == drawn.shape[1] == 16
-    raw = run.learner._train.present(batch.index[0], batch.index[3])
+    raw = run.learner._rows.present(batch.index[0], batch.index[3])
     assert torch.equal(batch.x[:32], raw[:32])
     assert not torch.equal(batch.x[32:], raw[32:])
     assert [len(s) for s in seen[0].sources] == [16, 16]  # memory is empty
@@ -131,13 +131,13 @@ def test_predictions_follow_the_angle_to_the_proxies_and_not_their_length_or_the
     run = trained("pcr(views=1)", "evaluation.every=0")
     learner, x = run.learner, run.evaluator._test.present(torch.arange(60), torch.zeros(60, dtype=torch.int64))
     with torch.no_grad():
-        scores = learner.predict(learner.model(x), None)
+        scores = run.trainer.readout.predict(learner.model(x), None)
         z = learner.model(x).features
         cosine = F.cosine_similarity(z[:, None], learner.model.head.weight[None], dim=2)
         torch.testing.assert_close(scores, cosine / 0.09)
         learner.model.head.weight[2] *= 50
         learner.model.head.bias[3] += 1000
-        torch.testing.assert_close(learner.predict(learner.model(x), None), scores)
+        torch.testing.assert_close(run.trainer.readout.predict(learner.model(x), None), scores)
 
 
 def test_a_batch_that_meets_an_empty_memory_is_learned_or_skipped_and_kept_either_way():
@@ -273,7 +273,7 @@ def _known(learner, batch):
     """Scores and features of the stream's rows under the weights before the step, from raw inputs."""
     index = batch.index[:, batch.stream.span]
     with torch.no_grad():
-        z = learner.model(learner._train.present(index[0], index[3])).features
+        z = learner.model(learner._rows.present(index[0], index[3])).features
         scores = F.cosine_similarity(z[:, None], learner.model.head.weight[None], dim=2) / 0.09
     return dict(zip(index[0].tolist(), zip(scores, z, strict=True), strict=True))
 
@@ -281,7 +281,7 @@ def _known(learner, batch):
 def test_the_loss_of_a_step_is_the_contrast_times_its_factor_plus_both_distillations():
     run = train_until(ready("hpcr(views=2, alpha=0.3, beta=0.7)", VIEWS, "stream.output=all"), 9)
     learner, (proxy, distil) = run.learner, run.chain.parts
-    batch = learner.batch(learner.enter(run.stream[run.cursor.experience]).index[:, 16:26])
+    batch = learner.batch(run.trainer.enter(run.stream[run.cursor.experience]).index[:, 16:26])
     for part in (proxy, distil):
         part.batch(learner, batch)
     output = learner.model(batch.x)

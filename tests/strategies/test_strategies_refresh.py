@@ -22,13 +22,13 @@ def at_second_experience(strategy: str, *changes: str, model: object = None):
     """A run in its second experience with rows of the first in memory, and a batch of it that parts have extended."""
     run = ready(strategy, *changes, model=model)
     learner = run.learner
-    learner.hooks = run.chain
+    run.trainer.hooks = run.chain
     learner.model.train()
-    first = learner.enter(run.stream[0])
+    first = run.trainer.enter(run.stream[0])
     learner.memory.offer(first.index[:, :20])
     for end in run.chain.end_experience:
         end(learner, first)
-    second = learner.enter(run.stream[1])
+    second = run.trainer.enter(run.stream[1])
     batch = learner.batch(second.index[:, :16])
     for extend in run.chain.batch:
         extend(learner, batch)
@@ -138,8 +138,8 @@ def test_the_codes_form_leaves_terms_and_penalties_out():
 
 def test_the_codes_form_unlearns_the_very_inputs_of_the_step():
     run, batch = at_second_experience("er + refresh(strength=0.01, form=code)", "training.augment=crop-flip")
-    asked, inner = [], run.learner.grad
-    run.learner.grad = lambda own: (asked.append(own.x), inner(own))[1]
+    asked, inner = [], run.learner.side_work.gradient
+    run.learner.side_work.gradient = lambda own: (asked.append(own.x), inner(own))[1]
     moved(run, batch)
     assert torch.equal(asked[0], batch.x[:16])
 
@@ -214,7 +214,7 @@ def test_the_codes_fisher_weighs_every_rows_squared_gradient_by_the_probability_
     for column in range(12):
         row = learner.batch(index[:, column : column + 1])
         log_p = learner.model(row.x).logits.masked_fill(~learner.classes.seen, -torch.inf).log_softmax(1)[0, row.y[0]]
-        pieces = torch.autograd.grad(log_p, learner.flat.parameters)
+        pieces = torch.autograd.grad(log_p, learner._flat.parameters)
         expected += log_p.detach().exp() * torch.cat([p.reshape(-1) for p in pieces]).square() / 12
     torch.testing.assert_close(weighted_fisher(learner, index), expected, rtol=1e-4, atol=1e-8)
 
@@ -222,7 +222,7 @@ def test_the_codes_fisher_weighs_every_rows_squared_gradient_by_the_probability_
 def test_the_codes_fisher_masks_every_row_as_its_task_label_says():
     run = ready("refresh(strength=0.1, form=code)", "stream.setting=task", "model.heads=separate", LINEAR)
     learner = run.learner
-    shown = learner.enter(run.stream[1])
+    shown = run.trainer.enter(run.stream[1])
     rows, own = shown.index[:, :8], torch.zeros(10, dtype=torch.bool)
     own[list(run.stream[1].classes)] = True
     expected = torch.zeros(10, 65)
@@ -255,8 +255,10 @@ def test_the_papers_form_samples_labels_with_the_parts_own_generator():
     run, _ = at_second_experience("refresh(strength=1e-6, noise=0)")
     learner, (part,) = run.learner, run.chain.parts
     other = ready("refresh(strength=1e-6, noise=0)")
-    first = other.learner.enter(other.stream[0])
-    expected = other.learner.fisher(first.index, estimator="sampled", generator=Generator(0, "part/Refresh/0"))
+    first = other.trainer.enter(other.stream[0])
+    expected = other.learner.side_work.fisher(
+        first.index, estimator="sampled", generator=Generator(0, "part/Refresh/0")
+    )
     assert torch.equal(part.state["fisher"], expected)
     assert learner.cost.extra_backward_rows == len(first)
 
@@ -347,16 +349,16 @@ def test_frozen_weights_momentum_and_running_statistics_stay(form):
     )
     learner = run.learner
     learner.g.normal_()
-    learner.apply()
+    run.trainer.steps.step()
     frozen = torch.arange(len(learner.w)) % 2 == 0
     learner.freeze("half", frozen)
-    buffers = [b.clone() for b in learner.buffers]
-    momentum = learner.optimizer.state[learner.w]["momentum_buffer"].clone()
+    buffers = [b.clone() for b in learner.model.buffers()]
+    momentum = run.trainer.steps.optimizer.state[learner.w]["momentum_buffer"].clone()
     move = moved(run, batch)
     assert not move[frozen].any()
     assert move[~frozen].count_nonzero() > len(move) / 3
-    assert torch.equal(learner.optimizer.state[learner.w]["momentum_buffer"], momentum)
-    assert all(torch.equal(b, old) for b, old in zip(learner.buffers, buffers, strict=True))
+    assert torch.equal(run.trainer.steps.optimizer.state[learner.w]["momentum_buffer"], momentum)
+    assert all(torch.equal(b, old) for b, old in zip(learner.model.buffers(), buffers, strict=True))
 
 
 def test_separate_heads_that_no_row_of_the_batch_may_use_do_not_drift_by_noise():

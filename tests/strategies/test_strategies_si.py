@@ -85,7 +85,7 @@ def test_the_path_is_that_of_the_tasks_gradient_whatever_penalties_there_are(cha
     path, now, compared = torch.zeros_like(run.learner.g), {}, []
 
     def before(learner, batch):
-        now.update(w=learner.w.detach().clone(), g=learner.grad(batch))
+        now.update(w=learner.w.detach().clone(), g=learner.side_work.gradient(batch))
 
     def after(learner, batch):
         path.add_(now["g"] * (now["w"] - learner.w.detach()))
@@ -109,7 +109,7 @@ def test_the_penalty_has_no_half():
     learner, state = run.learner, run.chain.parts[0].state
     learner.w.data.add_(torch.linspace(-1, 1, learner.w.numel()))
     learner.g.zero_()
-    run.chain.gradient[0](learner, learner.batch(learner.enter(run.stream[4]).index[:, :4]))
+    run.chain.gradient[0](learner, learner.batch(run.trainer.enter(run.stream[4]).index[:, :4]))
     penalty = numerical(lambda w: 0.3 * (state["importance"] * (w - state["anchor"]) ** 2).sum(), learner.w)
     torch.testing.assert_close(learner.g, penalty, rtol=1e-5, atol=1e-6)
 

@@ -35,7 +35,7 @@ def test_batches_of_rows_are_taken_as_the_paper_takes_single_rows(target):
     test = run.stream.dataset.test
     x = torch.from_numpy(test.x).float() * run.stream.dataset.scale
     run.learner.scratch.clear()
-    told = run.learner.output(x, None).logits.numpy()
+    told = run.trainer.readout.output(x, None).logits.numpy()
     by_hand = x.flatten(1).numpy().astype(float) @ weight - offset
     assert np.allclose(told, by_hand, rtol=1e-4, atol=1e-3)  # told in float32
     assert (told.argmax(1) == by_hand.argmax(1)).all()
@@ -51,7 +51,7 @@ def test_it_predicts_nearly_as_linear_discriminant_analysis_of_all_rows():
     z = data.test.x.reshape(len(data.test), -1) * data.scale
     asked = torch.from_numpy(data.test.x).float() * data.scale
     run.learner.scratch.clear()
-    ours = run.learner.output(asked, None).logits.argmax(1).numpy()
+    ours = run.trainer.readout.output(asked, None).logits.argmax(1).numpy()
     assert (ours == other.predict(z)).mean() > 0.95
     assert (ours == data.test.y).mean() > 0.9
 
@@ -99,7 +99,7 @@ def test_its_shrinkage_is_that_of_scikit_learn():
     data = run.stream.dataset
     x, y = data.train.x[rows].reshape(len(rows), -1) * data.scale, data.train.y[rows]
     asked = torch.from_numpy(data.test.x).float() * data.scale
-    ours = run.learner.output(asked, None).logits.argmax(1).numpy()
+    ours = run.trainer.readout.output(asked, None).logits.argmax(1).numpy()
     z = data.test.x.reshape(len(data.test), -1) * data.scale
     alike = {}
     for shrinkage in (0.3, 1e-4):
@@ -118,4 +118,4 @@ def test_the_papers_own_shrinkage_can_be_had():
 
 def test_before_any_row_it_says_nothing():
     run = ready("slda")
-    assert not run.learner.output(torch.ones(3, *run.stream.dataset.shape), None).logits.any()
+    assert not run.trainer.readout.output(torch.ones(3, *run.stream.dataset.shape), None).logits.any()

@@ -131,7 +131,7 @@ def test_view_1_is_what_the_benchmark_shows_and_the_others_are_changed_further(m
     monkeypatch.setitem(AUGMENTERS, "rand-augment", lambda x, _: 1 - x)  # plain to see
     changes = ("training.augment=crop", "training.batch_size=12", "stream.dataset.normalize=mean-std")
     run = ready("view_batch(views=3, strong=rand_augment)", *changes, "training.epochs=3")
-    resident = run.learner._train
+    resident = run.learner._rows
     resident.augment = lambda x, _: x / 2
     for batch in batches(run)[:5]:
         raw = resident.present(batch.rows, batch.index[3]) * resident._std + resident._mean
@@ -144,7 +144,7 @@ def test_view_1_is_what_the_benchmark_shows_and_the_others_are_changed_further(m
 def views_of(run, size):
     """The next batch of a run that stands within an experience."""
     learner, part = run.learner, run.chain.parts[0]
-    index = learner.enter(run.stream[run.cursor.experience]).index
+    index = run.trainer.enter(run.stream[run.cursor.experience]).index
     at = part.state["at"]
     order = part.state["order"][part._places(0, len(part.state["order"])) // part.views]
     batch = learner.batch(index[:, order[at : at + size]])

@@ -42,7 +42,7 @@ def test_a_learner_its_replay_buffer_and_its_probe_are_made_in_one_place(name):
 
 
 def test_cells_and_the_classifier_assemble_there():
-    assert places_that_make("assemble_learner") == {"running/prepared_run.py", "adapters/sklearn/growing_stream.py"}
+    assert places_that_make("assemble_trainer") == {"running/prepared_run.py", "adapters/sklearn/growing_stream.py"}
     assert places_that_make("initial_model") == {"running/prepare.py", "adapters/sklearn/growing_stream.py"}
 
 

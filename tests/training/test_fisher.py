@@ -206,15 +206,15 @@ def test_the_batch_estimator_is_smaller_than_the_empirical_one_by_jensens_inequa
     assert batch.sum() < 0.5 * empirical.sum() / 32
 
 
-# --------------------------------------------------------------------------------------------------- learner.fisher
+# -------------------------------------------------------------------------------------------- learner.side_work.fisher
 
 
 @pytest.mark.parametrize("estimator", ["exact", "empirical", "batch"])
 def test_the_learner_averages_over_rows_or_batches(estimator):
     run = ready("naive", "training.batch_size=8")
-    shown = run.learner.enter(run.stream[0])
+    shown = run.trainer.enter(run.stream[0])
     index = shown.index[:, :20]
-    x, y = run.learner._train.present(index[0], index[3]), index[1]
+    x, y = run.learner._rows.present(index[0], index[3]), index[1]
     hidden = ~run.learner.classes.seen
     model = run.learner.model.eval()
     if estimator == "batch":
@@ -222,37 +222,37 @@ def test_the_learner_averages_over_rows_or_batches(estimator):
         expected = sum(pieces) / 3
     else:
         expected = row_by_row(model, x, y, estimator, hidden) / 20
-    torch.testing.assert_close(run.learner.fisher(index, estimator=estimator), expected, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(run.learner.side_work.fisher(index, estimator=estimator), expected, rtol=1e-4, atol=1e-9)
 
 
 def test_the_learner_uses_the_classes_of_each_rows_task_where_labels_are_revealed():
     run = ready("naive", "stream.setting=task")
-    index = run.learner.enter(run.stream[2]).index[:, :10]
-    x, y = run.learner._train.present(index[0], index[3]), index[1]
+    index = run.trainer.enter(run.stream[2]).index[:, :10]
+    x, y = run.learner._rows.present(index[0], index[3]), index[1]
     hidden = torch.ones(10, dtype=torch.bool)
     hidden[list(run.stream.tasks[2].classes)] = False
     expected = row_by_row(run.learner.model.eval(), x, y, "exact", hidden) / 10
-    torch.testing.assert_close(run.learner.fisher(index), expected, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(run.learner.side_work.fisher(index), expected, rtol=1e-4, atol=1e-9)
 
 
 def test_the_fisher_is_taken_on_inputs_without_augmentation():
-    plain, augmented = (ready("naive", f"training.augment={name}").learner for name in ("none", "crop-flip"))
+    plain, augmented = (ready("naive", f"training.augment={name}") for name in ("none", "crop-flip"))
     stream = ready("naive").stream
-    ours, theirs = (learner.fisher(learner.enter(stream[0]).index) for learner in (plain, augmented))
+    ours, theirs = (run.learner.side_work.fisher(run.trainer.enter(stream[0]).index) for run in (plain, augmented))
     assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_fisher_does_not_depend_on_chunks_and_counts_its_cost(estimator):
     run = ready("naive", "training.batch_size=300")
-    run.learner.enter(run.stream[0])
-    index = torch.cat([run.learner.enter(e).index for e in run.stream], dim=1)  # 300 rows, more than one chunk
+    run.trainer.enter(run.stream[0])
+    index = torch.cat([run.trainer.enter(e).index for e in run.stream], dim=1)  # 300 rows, more than one chunk
     before = run.learner.cost.extra_backward_rows
-    whole = run.learner.fisher(index, estimator=estimator, generator=Generator(0, "s"))
+    whole = run.learner.side_work.fisher(index, estimator=estimator, generator=Generator(0, "s"))
     rows = run.learner.cost.extra_backward_rows - before
     assert rows == (3000 if estimator == "exact" else 300)
     if estimator in ("exact", "empirical"):
-        halves = [run.learner.fisher(i, estimator=estimator) for i in index.split(150, dim=1)]
+        halves = [run.learner.side_work.fisher(i, estimator=estimator) for i in index.split(150, dim=1)]
         torch.testing.assert_close(whole, sum(halves) / 2)
     assert bool((whole >= 0).all())
     assert float(whole.sum()) > 0

@@ -159,11 +159,12 @@ def test_a_look_inside_a_piece_lets_the_classes_met_by_then_compete():
     asked = []
     look = run.evaluator._pass
 
-    def note(learner, panel, *more):
+    def note(readout, panel, *more):
+        learner = readout.learner
         unmet = ~learner.classes.seen
         told = torch.zeros_like(unmet) if panel.class_mask.competes is None else ~panel.class_mask.competes
         asked.append((bool(unmet.any()), torch.equal(told, unmet if bool(learner.classes.seen.any()) else told)))
-        return look(learner, panel, *more)
+        return look(readout, panel, *more)
 
     run.evaluator._pass = note
     run.train()

@@ -18,9 +18,10 @@ from clbench.training.batch import Y
 
 @pytest.mark.parametrize("model", [None, Disturbable])
 def test_parameters_and_gradients_are_still_views_after_training_side_work_and_looks(model):
-    learner = trained("agem + ewc", "training.momentum=0.9", "training.epochs=2", model=model).learner
-    learner.flat.check(learner.model)
-    for (name, place), p in zip(learner.slices.items(), learner.flat.parameters, strict=True):
+    run = trained("agem + ewc", "training.momentum=0.9", "training.epochs=2", model=model)
+    learner = run.learner
+    learner._flat.check(learner.model)
+    for (name, place), p in zip(learner.slices.items(), learner._flat.parameters, strict=True):
         assert dict(learner.model.named_parameters())[name] is p
         learner.w.data[place.start] = 123.0
         learner.g[place.start] = 321.0
@@ -34,7 +35,7 @@ def sever_module_gradients(learner):
 
 
 def sever_flat_gradient(learner):
-    learner.optimizer.zero_grad()
+    learner._steps.optimizer.zero_grad()
 
 
 def sever_dtype(learner):
@@ -66,10 +67,10 @@ def sever_by_assignment(learner):
 )
 def test_a_severed_view_is_noticed_at_the_next_experience(sever):
     run = ready("naive")
-    run.learner.enter(run.stream[0])
+    run.trainer.enter(run.stream[0])
     sever(run.learner)
     with pytest.raises(Refused, match="no longer shares storage"):
-        run.learner.enter(run.stream[1])
+        run.trainer.enter(run.stream[1])
 
 
 def test_zeroing_gradients_in_place_severs_nothing():
@@ -93,7 +94,7 @@ def test_a_loss_term_written_in_the_flat_weights_adds_its_gradient():
     for at in (0, len(weights) // 2):
         w, batch = weights[at], seen[at]
         run.learner.w.data.copy_(w)
-        task = run.learner.grad(batch)
+        task = run.learner.side_work.gradient(batch)
         penalty = numerical(lambda v: 0.25 * (v - anchor).square().sum(), w)
         torch.testing.assert_close(gradients[at], task + penalty, rtol=1e-5, atol=1e-6)
 
@@ -137,18 +138,20 @@ def test_masks_of_several_names_add_up_and_each_is_lifted_alone():
 
 
 def test_frozen_weights_are_held_in_inner_loops_with_another_optimiser_too():
-    learner = ready("naive").learner
+    run = ready("naive")
+    learner = run.learner
     mask = torch.arange(learner.w.numel()) % 2 == 0
     learner.freeze("test", mask)
     before = learner.w.detach().clone()
     learner.g.fill_(1.0)
-    learner.apply(torch.optim.SGD([learner.w], lr=0.5))
+    run.trainer.steps.step(torch.optim.SGD([learner.w], lr=0.5))
     assert torch.equal(learner.w.detach()[mask], before[mask])
     assert torch.equal(learner.w.detach()[~mask], before[~mask] - 0.5)
 
 
 def test_a_mask_that_changes_in_place_or_gives_way_to_another_holds_what_it_says_now():
-    learner = ready("naive").learner
+    run = ready("naive")
+    learner = run.learner
     even = torch.arange(learner.w.numel()) % 2 == 0
     mask = even.clone()
     learner.freeze("test", mask)
@@ -157,7 +160,7 @@ def test_a_mask_that_changes_in_place_or_gives_way_to_another_holds_what_it_says
         change()
         before = learner.w.detach().clone()
         learner.g.fill_(1.0)
-        learner.apply()
+        run.trainer.steps.step()
         held.append(learner.w.detach() == before)
     assert torch.equal(held[0], even)
     assert torch.equal(held[1], ~even)
@@ -246,9 +249,9 @@ def test_gradients_and_fisher_on_the_side_leave_no_trace(training, augment):
     run = ready("naive", f"training.augment={augment}", "training.momentum=0.9", model=Disturbable)
     run.train()
     learner = run.learner
-    shown = learner.enter(run.stream[1])
+    shown = run.trainer.enter(run.stream[1])
     learner.model.train(training)
-    learner.modules[4].eval()  # one layer was frozen by its user
+    list(learner.model.modules())[4].eval()  # one layer was frozen by its user
     learner.g.normal_(generator=torch.Generator().manual_seed(0))
 
     def state():
@@ -256,16 +259,16 @@ def test_gradients_and_fisher_on_the_side_leave_no_trace(training, augment):
             **everything(run),
             "g": learner.g.clone(),
             "torch": torch.random.get_rng_state(),
-            "augment": learner._train.generator.get_state(),
+            "augment": learner._rows.generator.get_state(),
         }
 
-    before, modes, order = state(), [m.training for m in learner.modules], learner._order.state
-    gradient = learner.grad(learner.batch(shown.index[:, :20]))
-    fisher = learner.fisher(shown.index[:, :20], estimator="empirical")
+    before, modes, order = state(), [m.training for m in learner.model.modules()], run.trainer._order.state
+    gradient = learner.side_work.gradient(learner.batch(shown.index[:, :20]))
+    fisher = learner.side_work.fisher(shown.index[:, :20], estimator="empirical")
     assert_same(state(), before)
-    assert [m.training for m in learner.modules] == modes
-    assert learner._order.state == order
-    learner.flat.check(learner.model)
+    assert [m.training for m in learner.model.modules()] == modes
+    assert run.trainer._order.state == order
+    learner._flat.check(learner.model)
     assert gradient.data_ptr() != learner.g.data_ptr()
     assert float(gradient.norm()) > 0
     assert float(fisher.sum()) > 0
@@ -274,7 +277,7 @@ def test_gradients_and_fisher_on_the_side_leave_no_trace(training, augment):
 def test_the_gradient_on_the_side_is_the_loops_own():
     run = ready("er")
     pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
-    run.chain.gradient = (lambda learner, batch: pairs.append((learner.g.clone(), learner.grad(batch))),)
+    run.chain.gradient = (lambda learner, batch: pairs.append((learner.g.clone(), learner.side_work.gradient(batch))),)
     run.train()
     for ours, side in pairs:
         assert torch.equal(ours, side)
@@ -282,17 +285,17 @@ def test_the_gradient_on_the_side_is_the_loops_own():
 
 def test_the_gradient_of_a_plain_batch_is_automatic_differentiation_of_the_masked_cross_entropy():
     run = ready("naive")
-    index = run.learner.enter(run.stream[0]).index[:, :12]
+    index = run.trainer.enter(run.stream[0]).index[:, :12]
     batch = run.learner.batch(index)
     logits = run.learner.model(batch.x).logits.masked_fill(~run.learner.classes.seen, -torch.inf)
-    expected = torch.autograd.grad(F.cross_entropy(logits, index[Y]), run.learner.flat.parameters)
+    expected = torch.autograd.grad(F.cross_entropy(logits, index[Y]), run.learner._flat.parameters)
     flat = torch.cat([g.reshape(-1) for g in expected])
-    torch.testing.assert_close(run.learner.grad(batch), flat)
+    torch.testing.assert_close(run.learner.side_work.gradient(batch), flat)
 
 
 def test_side_work_does_not_move_the_augmentation_of_the_stream():
     plain, beside = ready("naive", "training.augment=crop-flip"), ready("naive", "training.augment=crop-flip")
-    beside.chain.gradient = (lambda learner, batch: learner.grad(learner.batch(batch.index)),)
+    beside.chain.gradient = (lambda learner, batch: learner.side_work.gradient(learner.batch(batch.index)),)
     plain.train()
     beside.train()
     assert torch.equal(plain.learner.w, beside.learner.w)
@@ -306,7 +309,7 @@ def test_the_classes_that_compete_are_the_ones_the_benchmark_names(output):
     run = ready("naive", f"stream.output={output}")
     sofar: set[int] = set()
     for experience in run.stream:
-        shown = run.learner.enter(experience)
+        shown = run.trainer.enter(experience)
         sofar |= set(experience.classes)
         allowed = run.learner.classes.mask(shown.index).competes
         wide = torch.ones(10, dtype=torch.bool) if allowed is None else allowed
@@ -315,7 +318,7 @@ def test_the_classes_that_compete_are_the_ones_the_benchmark_names(output):
 
 def test_hidden_things_are_absent():
     run = ready("naive", "stream.boundaries=false")
-    shown = run.learner.enter(run.stream[2])
+    shown = run.trainer.enter(run.stream[2])
     assert shown.id is None
     assert run.learner.experience is None
     with pytest.raises(AttributeError, match="hides task labels"):
@@ -324,8 +327,8 @@ def test_hidden_things_are_absent():
 
 def test_narrowing_keeps_to_what_competed_before_and_to_its_own_rows():
     run = ready("naive")
-    run.learner.enter(run.stream[0])
-    shown = run.learner.enter(run.stream[1])
+    run.trainer.enter(run.stream[0])
+    shown = run.trainer.enter(run.stream[1])
     batch = run.learner.batch(shown.index[:, :4])
     old = batch.append(shown.index[:, 4:7])
     only = torch.zeros(10, dtype=torch.bool)
@@ -339,7 +342,7 @@ def test_narrowing_keeps_to_what_competed_before_and_to_its_own_rows():
 
 def test_rows_cannot_be_appended_once_inputs_were_made():
     run = ready("naive")
-    batch = run.learner.batch(run.learner.enter(run.stream[0]).index[:, :4])
+    batch = run.learner.batch(run.trainer.enter(run.stream[0]).index[:, :4])
     _ = batch.x
     with pytest.raises(AssertionError, match="before inputs"):
         batch.append(batch.index[:, :1])

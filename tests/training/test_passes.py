@@ -128,7 +128,10 @@ def test_steps_announced_and_foretold_are_those_that_are_made():
         model=with_batch_norm,
     )
     foretold = _iterations(
-        run.stream, clbench.benchmark.schema.Training(**run.cell.config["training"]), 1, run.learner.fewest
+        run.stream,
+        clbench.benchmark.schema.Training(**run.cell.config["training"]),
+        1,
+        run.learner.side_work.fewest_rows,
     )
     per_pass = {8: 1, 9: 1, 10: 2, 17: 2}
     assert foretold.tolist() == [3 * per_pass[len(e)] for e in run.stream]

@@ -25,7 +25,7 @@ def alarms(run):
 def test_probing_leaves_training_as_it_is_bit_for_bit_and_says_so_where_nothing_was_probed(strategy):
     probed, plain = trained(strategy, *QUICK, "evaluation.probe=1"), trained(strategy, *QUICK)
     assert_same(everything(probed), everything(plain))
-    columns, without = probed.learner.probe.columns(), strategy in NOT_PROBED
+    columns, without = probed.trainer.probe.columns(), strategy in NOT_PROBED
     assert (len(columns) == 0) == without
     assert columns[:, 2].isfinite().all()
     assert (probed.learner.cost.probe_rows or 0) == (0 if without else plain.learner.cost.stream_rows)
@@ -77,12 +77,12 @@ def test_the_two_gradients_of_a_weighted_replay_step_are_those_of_its_two_terms(
         if batch.class_mask.competes is not None:
             logits = logits.masked_fill(~batch.class_mask.competes, -torch.inf)
         terms = (0.3 * F.cross_entropy(logits[new], batch.y[new]), 0.7 * F.cross_entropy(logits[old], batch.y[old]))
-        grads = [torch.autograd.grad(t, learner.flat.parameters, retain_graph=True) for t in terms]
+        grads = [torch.autograd.grad(t, learner._flat.parameters, retain_graph=True) for t in terms]
         expected.append([float(torch.cat([g.reshape(-1) for g in gs]).norm()) for gs in grads])
 
     run.chain.before_step = (separate,)
     run.train()
-    columns = run.learner.probe.columns().numpy()
+    columns = run.trainer.probe.columns().numpy()
     drawn = [i for i, e in enumerate(expected) if e is not None]
     assert len(drawn) > 10
     assert columns[drawn][:, :2] == pytest.approx(np.array([expected[i] for i in drawn]), rel=1e-3)
@@ -98,26 +98,26 @@ def test_after_a_switch_the_penalty_of_ewc_begins_at_zero_and_grows():
 
 def test_it_probes_every_so_many_steps_and_goes_on_from_a_snapshot():
     whole = trained("er", "evaluation.probe=5")
-    assert whole.learner.probe.steps == list(range(1, whole.cursor.step + 1, 5))
+    assert whole.trainer.probe.steps == list(range(1, whole.cursor.step + 1, 5))
     kept = []
     run = ready("er", "evaluation.probe=5")
     run.train(lambda step, _: kept.append(run.snapshot()) if step == 12 else None)
     resumed = ready("er", "evaluation.probe=5")
     resumed.restore(kept[0])
     resumed.train()
-    assert torch.equal(resumed.learner.probe.columns().nan_to_num(9), whole.learner.probe.columns().nan_to_num(9))
+    assert torch.equal(resumed.trainer.probe.columns().nan_to_num(9), whole.trainer.probe.columns().nan_to_num(9))
 
 
 def test_no_probe_is_the_default_and_leaves_nothing_in_the_cell():
     run = ready("er")
-    assert run.learner.probe is None
+    assert run.trainer.probe is None
     assert "probe" not in run.cell.config["evaluation"]
 
 
 def test_after_a_switch_the_stability_of_distillation_begins_at_zero_since_the_teacher_is_the_model():
     both, alone = trained("pred_kd", "evaluation.probe=1"), trained("pred_kd(strength=0)", "evaluation.probe=1")
     switch = -(-len(both.stream[0]) // 16)  # the first step after it
-    ours, theirs = (run.learner.probe.columns() for run in (both, alone))
+    ours, theirs = (run.trainer.probe.columns() for run in (both, alone))
     # up to and including the switch both take the same steps, so the weights are the same one step longer
     assert ours[: switch + 2, 0] == pytest.approx(theirs[: switch + 2, 0], rel=1e-5)
     assert ours[switch, 1] == pytest.approx(0, abs=1e-6)
@@ -140,17 +140,17 @@ def test_the_two_gradients_of_distillation_are_those_worked_out_by_hand_from_the
             * (1 if batch.class_mask.competes is None else batch.class_mask.competes)
             / len(batch)
         )
-        taught = 0.0 if not old.any() else learner.forward(batch.x, **part.state["previous"]).logits.sigmoid()
+        taught = 0.0 if not old.any() else learner.side_work.forward(batch.x, **part.state["previous"]).logits.sigmoid()
         of_teacher = 0.7 * (logits.sigmoid() - taught) * old / len(batch)
         norms = []
         for signal in (of_labels, of_teacher):
-            parts = torch.autograd.grad(logits, learner.flat.parameters, signal.detach(), retain_graph=True)
+            parts = torch.autograd.grad(logits, learner._flat.parameters, signal.detach(), retain_graph=True)
             norms.append(float(torch.cat([p.reshape(-1) for p in parts]).norm()))
         expected.append(norms)
 
     run.chain.before_step = (by_hand,)
     run.train()
-    assert run.learner.probe.columns()[:, :2].numpy() == pytest.approx(np.array(expected), rel=1e-4, abs=1e-6)
+    assert run.trainer.probe.columns()[:, :2].numpy() == pytest.approx(np.array(expected), rel=1e-4, abs=1e-6)
     assert sum(stability > 1e-3 for _, stability in expected) > 10
 
 
@@ -158,17 +158,17 @@ def test_a_dense_probe_takes_the_steps_right_after_every_switch_and_goes_on_from
     dense = "evaluation.probe={dense: {steps: 2, growth: 100}}"
     whole = trained("er", dense)
     starts = np.cumsum([0, *(-(-len(e) // 16) for e in whole.stream)])[:-1]
-    assert whole.learner.probe.steps == [int(s) + k for s in starts for k in (1, 2)]
+    assert whole.trainer.probe.steps == [int(s) + k for s in starts for k in (1, 2)]
     hidden = trained("er", dense, "stream.boundaries=false")
-    assert hidden.learner.probe.steps == whole.learner.probe.steps
-    assert trained("er", "evaluation.probe={at: [3, 9]}").learner.probe.steps == [3, 9]
+    assert hidden.trainer.probe.steps == whole.trainer.probe.steps
+    assert trained("er", "evaluation.probe={at: [3, 9]}").trainer.probe.steps == [3, 9]
     kept = []
     run = ready("er", dense)
     run.train(lambda step, _: kept.append(run.snapshot()) if step == starts[2] + 1 else None)
     resumed = ready("er", dense)
     resumed.restore(kept[0])
     resumed.train()
-    assert resumed.learner.probe.steps == whole.learner.probe.steps
+    assert resumed.trainer.probe.steps == whole.trainer.probe.steps
 
 
 def test_what_the_probe_takes_is_booked_apart():

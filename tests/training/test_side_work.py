@@ -31,8 +31,8 @@ def traces(run):
         **everything(run),
         "g": learner.g.clone(),
         "torch": torch.random.get_rng_state(),
-        "augment": learner._train.generator.get_state(),
-        "modes": torch.tensor([m.training for m in learner.modules]),
+        "augment": learner._rows.generator.get_state(),
+        "modes": torch.tensor([m.training for m in learner.model.modules()]),
     }
 
 
@@ -40,15 +40,15 @@ def traces(run):
 def test_side_work_leaves_no_trace(model):
     run, batch = middle("er + ewc(strength=1)", "training.momentum=0.9", model=model)
     learner, before = run.learner, traces(run)
-    old = learner.copy()
-    learner.grad(batch)
-    learner.whole_gradient(batch)
-    learner.forward(batch.x)
-    learner.forward(batch.x, **old)
-    learner.forward(batch.x, w=learner.w.detach() + 1, training=True)
-    learner.features(learner.memory.all().index)
+    old = learner.side_work.copy()
+    learner.side_work.gradient(batch)
+    learner.side_work.whole_gradient(batch)
+    learner.side_work.forward(batch.x)
+    learner.side_work.forward(batch.x, **old)
+    learner.side_work.forward(batch.x, w=learner.w.detach() + 1, training=True)
+    learner.side_work.features(learner.memory.all().index)
     if model is not Dicing:
-        learner.per_row(batch.index, lambda logits: logits.square().sum(1), power="absolute")
+        learner.side_work.per_row(batch.index, lambda logits: logits.square().sum(1), power="absolute")
     assert_same(traces(run), before)
 
 
@@ -56,7 +56,11 @@ def test_side_work_is_counted():
     run, batch = middle()
     cost, n = run.learner.cost, len(batch)
     before = cost.extra_forward_rows, cost.extra_backward_rows, cost.extra_seconds
-    run.learner.grad(batch), run.learner.forward(batch.x), run.learner.features(batch.index)
+    (
+        run.learner.side_work.gradient(batch),
+        run.learner.side_work.forward(batch.x),
+        run.learner.side_work.features(batch.index),
+    )
     assert cost.extra_forward_rows == before[0] + 3 * n
     assert cost.extra_backward_rows == before[1] + n
     assert cost.extra_seconds > before[2]
@@ -65,14 +69,14 @@ def test_side_work_is_counted():
 def test_forward_under_other_weights_is_the_model_with_those_weights():
     run, batch = middle("naive", model=Disturbable)
     learner = run.learner
-    old = learner.copy()
-    expected = learner.forward(batch.x)
+    old = learner.side_work.copy()
+    expected = learner.side_work.forward(batch.x)
     with torch.no_grad():
         learner.w.add_(0.1)
-        learner.buffers[0].add_(1.0)
-    now = learner.forward(batch.x)
+        next(learner.model.buffers()).add_(1.0)
+    now = learner.side_work.forward(batch.x)
     assert not torch.allclose(now.logits, expected.logits)
-    again = learner.forward(batch.x, **old)
+    again = learner.side_work.forward(batch.x, **old)
     assert torch.equal(again.logits, expected.logits)
     assert torch.equal(again.features, expected.features)
 
@@ -82,7 +86,7 @@ def test_the_whole_gradient_is_what_the_step_sees_before_it_is_bent():
     pairs = []
 
     def ask(learner, batch):
-        pairs.append([learner.whole_gradient(batch)])
+        pairs.append([learner.side_work.whole_gradient(batch)])
 
     def see(learner, _):
         pairs[-1].append(learner.g.clone())
@@ -102,7 +106,7 @@ def test_the_whole_gradient_holds_loss_terms_and_dropout_as_the_step_draws_it():
         gradient_order = ADDS
 
         def before_step(self, learner, batch):
-            batch.keep(self, asked=learner.whole_gradient(batch))
+            batch.keep(self, asked=learner.side_work.whole_gradient(batch))
 
         def loss(self, learner, batch, output):
             return output.features.square().mean()
@@ -167,14 +171,14 @@ def test_magnitudes_of_per_row_gradients_do_not_cancel(kind):
 def test_per_row_of_a_network_is_the_mean_over_rows_of_each_rows_gradient():
     run, _ = middle("naive")
     learner = run.learner
-    index = learner.enter(run.stream[2]).index[:, :7]
-    got = learner.per_row(index, lambda logits: logits.square().sum(1), power="absolute")
+    index = run.trainer.enter(run.stream[2]).index[:, :7]
+    got = learner.side_work.per_row(index, lambda logits: logits.square().sum(1), power="absolute")
     expected = torch.zeros_like(got)
     allowed = learner.classes.mask(index).competes
     for i in range(7):
-        logits = learner.model(learner._train.present(index[ROW, i : i + 1], index[3, i : i + 1])).logits
+        logits = learner.model(learner._rows.present(index[ROW, i : i + 1], index[3, i : i + 1])).logits
         kept = logits if allowed is None else logits.masked_fill(~allowed, 0)
-        grads = torch.autograd.grad(kept.square().sum(), learner.flat.parameters)
+        grads = torch.autograd.grad(kept.square().sum(), learner._flat.parameters)
         expected += torch.cat([g.reshape(-1) for g in grads]).abs() / 7
     assert torch.allclose(got, expected, atol=1e-5, rtol=1e-4)
 
@@ -186,10 +190,12 @@ def test_fit_is_plain_sgd_on_the_given_rows_in_shuffled_passes():
     run, _ = middle("er", "training.momentum=0.9")
     learner = run.learner
     rows = learner.memory.all()
-    model, momentum_before = learner.model, learner.optimizer.state[learner.w]["momentum_buffer"].clone()
+    model, momentum_before = learner.model, run.trainer.steps.optimizer.state[learner.w]["momentum_buffer"].clone()
     twin = ready("er").learner
     twin.w.data.copy_(learner.w.data)
-    learner.fit(rows, steps=7, lr=0.05, batch_size=16, generator=Generator(3, "x"), rate=lambda s: 1 / (1 + s))
+    learner.side_work.fit(
+        rows, steps=7, lr=0.05, batch_size=16, generator=Generator(3, "x"), rate=lambda s: 1 / (1 + s)
+    )
 
     order, generator = [], Generator(3, "x")
     for step in range(7):
@@ -197,7 +203,7 @@ def test_fit_is_plain_sgd_on_the_given_rows_in_shuffled_passes():
             order = generator.permutation(rows.index.shape[1]).tolist()
         chosen, order = order[:16], order[16:]
         index = rows.index[:, chosen]
-        logits = twin.model(twin._train.gather(index)).logits
+        logits = twin.model(twin._rows.gather(index)).logits
         allowed = learner.classes.mask(index).competes
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
@@ -206,7 +212,7 @@ def test_fit_is_plain_sgd_on_the_given_rows_in_shuffled_passes():
         with torch.no_grad():
             twin.w.sub_(twin.g, alpha=0.05 / (1 + step))
     assert torch.allclose(model.head.weight, twin.model.head.weight, atol=1e-6)
-    assert torch.equal(learner.optimizer.state[learner.w]["momentum_buffer"], momentum_before)
+    assert torch.equal(run.trainer.steps.optimizer.state[learner.w]["momentum_buffer"], momentum_before)
     assert rows.index.shape[1] % 16 != 0  # passes end with a smaller batch
 
 
@@ -225,7 +231,7 @@ def test_fit_hands_side_tensors_to_the_loss_and_holds_frozen_weights():
         told.append(torch.equal(batch.stream.side["mark"], batch.rows.double()))
         return learner.model(batch.x).logits.square().mean()
 
-    learner.fit(rows, steps=4, lr=0.1, batch_size=n, generator=Generator(0, "x"), momentum=0.9, loss=loss)
+    learner.side_work.fit(rows, steps=4, lr=0.1, batch_size=n, generator=Generator(0, "x"), momentum=0.9, loss=loss)
     moved = learner.w.detach() != before
     assert told == [True] * 4
     assert not moved[frozen].any()
@@ -235,7 +241,7 @@ def test_fit_hands_side_tensors_to_the_loss_and_holds_frozen_weights():
 def test_fit_of_no_rows_does_nothing():
     run = ready("er")
     before = run.learner.w.detach().clone()
-    run.learner.fit(run.learner.memory.all(), steps=5, lr=1, batch_size=4, generator=Generator(0, "x"))
+    run.learner.side_work.fit(run.learner.memory.all(), steps=5, lr=1, batch_size=4, generator=Generator(0, "x"))
     assert torch.equal(run.learner.w, before)
 
 

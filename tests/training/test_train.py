@@ -89,7 +89,7 @@ def test_inputs_are_scaled_shown_under_their_view_and_normalised_in_this_order()
     run = ready("naive", "stream.scenario=permuted", "stream.setting=domain", "stream.dataset.normalize=mean-std")
     dataset, orders = run.stream.dataset, run.stream.transform.orders
     index = torch.tensor([[4, 250, 9], [0, 0, 0], [0, 0, 0], [0, 2, 5], [0, 0, 0]])  # rows and views matter
-    x = run.learner._train.gather(index)
+    x = run.learner._rows.gather(index)
     for got, row, view in zip(x, (4, 250, 9), (0, 2, 5), strict=True):
         scaled = dataset.train.x[row].reshape(-1) / 16
         expected = (scaled[np.asarray(orders)[view]] - dataset.mean[0]) / dataset.std[0]
@@ -99,12 +99,12 @@ def test_inputs_are_scaled_shown_under_their_view_and_normalised_in_this_order()
 
 def test_augmentation_changes_training_inputs_and_nothing_that_is_looked_at():
     run = ready("naive", "training.augment=crop-flip")
-    index = run.learner.enter(run.stream[0]).index[:, :30]
-    resident = run.learner._train
+    index = run.trainer.enter(run.stream[0]).index[:, :30]
+    resident = run.learner._rows
     first, second, plain = resident.gather(index), resident.gather(index), resident.present(index[0], index[3])
     assert not torch.equal(first, second)
     assert torch.equal(plain, resident.present(index[0], index[3]))
-    run.evaluator.look(run.learner, Kind.END, 0, 0)
+    run.evaluator.look(run.trainer.readout, Kind.END, 0, 0)
     assert torch.equal(run.evaluator._x, ready("naive").evaluator._test.present(*looked_at(run)))
 
 
@@ -240,9 +240,9 @@ def test_the_cost_counts_steps_rows_and_looks():
 
 def test_the_loop_alone_does_what_a_prepared_run_does():
     one, other = ready("er + ewc"), trained("er + ewc")
-    train(one.learner, one.stream, one.chain, one.evaluator, Training(epochs=1))
+    train(one.trainer, one.stream, one.chain, one.evaluator, Training(epochs=1))
     assert_same(everything(one), everything(other))
     assert same_trace(one, other)
     bare = ready("er + ewc")
-    train(bare.learner, bare.stream, bare.chain, NoLooks(), Training(epochs=1))
+    train(bare.trainer, bare.stream, bare.chain, NoLooks(), Training(epochs=1))
     assert_same(everything(bare), everything(other))

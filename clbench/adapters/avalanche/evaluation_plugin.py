@@ -43,7 +43,7 @@ from clbench.evaluate import Evaluator
 from clbench.families.class_mask import ALL, ClassMask
 from clbench.metrics import Value
 from clbench.models.output import Output
-from clbench.training.learner import Diverged
+from clbench.training.loss_check import Diverged
 
 
 @dataclass(frozen=True)

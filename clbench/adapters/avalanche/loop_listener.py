@@ -16,7 +16,7 @@ from clbench.adapters.avalanche.stream_experiences import Meter
 from clbench.benchmark import lr_schedules
 from clbench.benchmark.schema import Training
 from clbench.core.cost import Cost
-from clbench.training.learner import Diverged
+from clbench.training.loss_check import Diverged
 
 
 @dataclass(frozen=True)

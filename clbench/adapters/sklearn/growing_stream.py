@@ -17,12 +17,12 @@ from clbench.core.types import Dataset, Experience, Rows, Stream, Task
 from clbench.models.initial_model import initial_model
 from clbench.strategies.chain import Chain, unmet
 from clbench.strategies.strategy import Strategy
-from clbench.training.assemble import LearnerSetup, assemble_learner, seed_training
+from clbench.training.assemble import TrainerSetup, assemble_trainer, seed_training
 from clbench.training.batch import ROW
 from clbench.training.device_rows import Resident
 from clbench.training.experience_passes import Cursor
-from clbench.training.learner import Diverged
 from clbench.training.loop import train
+from clbench.training.loss_check import Diverged
 from clbench.training.passes import BatchSplit
 from clbench.training.revealed import revealed
 
@@ -74,7 +74,8 @@ class Growing:
         self.chain = Chain(parts, seed=self.seed)
         model = initial_model(self.settings.model.network, (self.features,), self.classes, seed=self.seed)
         seed_training(self.seed)
-        self.learner = assemble_learner(LearnerSetup(self.settings, self.seed, stream, rows, model), self.chain)
+        self.trainer = assemble_trainer(TrainerSetup(self.settings, self.seed, stream, rows, model), self.chain)
+        self.learner = self.trainer.learner
 
     def _stream(self, rows: Array) -> tuple[Stream, Resident]:
         """The stream up to now, its last experience being these rows, and the rows that are kept."""
@@ -105,18 +106,19 @@ class Growing:
             ValueError: Something that has to be finite is not.
         """
         try:
-            BatchSplit(self.settings.training.batch_size, fewest=self.learner.fewest).check([len(y)])
+            fewest = self.learner.side_work.fewest_rows
+            BatchSplit(self.settings.training.batch_size, fewest=fewest).check([len(y)])
         except Refused as error:
             raise ValueError(str(error)) from None
         self._forget_rows()
         rows = np.arange(len(self.y), len(self.y) + len(y))
         self.x, self.y = np.concatenate([self.x, x]), np.concatenate([self.y, y])
         stream, resident = self._stream(rows)
-        self.learner.go_on(stream, resident)
+        self.trainer.go_on(stream, resident)
         cursor = Cursor(experience=self.number, step=self.steps)
         try:
             with torch_threads(1):
-                train(self.learner, stream, self.chain, _Blind(), self.settings.training, cursor=cursor)
+                train(self.trainer, stream, self.chain, _Blind(), self.settings.training, cursor=cursor)
         except Diverged as error:
             raise ValueError(str(error)) from None
         self.number, self.steps = self.number + 1, cursor.step
@@ -130,11 +132,11 @@ class Growing:
 
     def scores(self, x: Array) -> Array:
         """Scores (n, C) float64 of rows x (n, F); classes that no row has shown yet are lower than all others."""
-        learner = self.learner
+        learner, readout = self.learner, self.trainer.readout
         learner.scratch.clear()
-        with learner.undisturbed(training=False), torch.no_grad():
-            output = learner.output(torch.from_numpy(np.ascontiguousarray(x)), None)
-            told = learner.predict(output, None).double().numpy()
+        with learner.side_work.undisturbed(training=False), torch.no_grad():
+            output = readout.output(torch.from_numpy(np.ascontiguousarray(x)), None)
+            told = readout.predict(output, None).double().numpy()
         seen = learner.classes.seen.numpy()
         lowest = told[:, seen].min(axis=1, keepdims=True) - 1000.0
         return np.where(seen, told, lowest)
@@ -148,7 +150,7 @@ class Growing:
             "shape": (self.features, self.classes, self.seed),
             "rows": (self.x, self.y),
             "place": (self.number, self.steps),
-            "learner": self.learner.snapshot(),
+            "learner": self.trainer.snapshot(),
             "chain": self.chain.snapshot(),
         }
 
@@ -160,8 +162,8 @@ class Growing:
             self.x, self.y = state["rows"]
             self.number, self.steps = state["place"]
             stream, resident = self._stream(np.arange(len(self.y)))
-            self.learner.go_on(stream, resident)
-            self.learner.restore(state["learner"])
+            self.trainer.go_on(stream, resident)
+            self.trainer.restore(state["learner"])
             self.chain.restore(state["chain"], self.learner.device)
             if self.steps:
                 for attach in self.chain.attach:

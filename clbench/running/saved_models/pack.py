@@ -168,7 +168,7 @@ def _packed_run(run: Run) -> dict[str, Any]:
         "seen": learner.classes.seen.cpu().clone(),
         "hidden": None if competes is None else ~competes.reshape(-1).cpu(),
         "running": learner.experience,
-        "optimizers": len(learner.others),
+        "optimizers": len(run.trainer.steps.others),
         "probabilities": any(isinstance(part, OnlineLearner) for part in parts),
         "parts": {
             number: {"state": _on_cpu(parts[number].save()), "generator": parts[number].generator.state}
@@ -186,7 +186,7 @@ def _reads_out(part: Part) -> bool:
 def _rows(run: Run) -> dict[str, Tensor] | None:
     """The training rows that an answer asks for, as they are shown to the model, with those of memory; none where an
     answer asks for none."""
-    learner, rows = run.learner, run.learner._train
+    learner, readout, rows = run.learner, run.trainer.readout, run.learner._rows
     asked: list[Tensor] = []
     present = rows.present
 
@@ -200,8 +200,8 @@ def _rows(run: Run) -> dict[str, Tensor] | None:
     learner.scratch.clear()
     rows.__dict__["present"] = noting
     try:
-        with preserved(), learner.undisturbed(training=False), torch.inference_mode():
-            learner.predict(learner.output(x, task), task)
+        with preserved(), learner.side_work.undisturbed(training=False), torch.inference_mode():
+            readout.predict(readout.output(x, task), task)
     finally:
         del rows.__dict__["present"]
         learner.scratch.clear()
@@ -211,7 +211,7 @@ def _rows(run: Run) -> dict[str, Tensor] | None:
         return None
     both = torch.cat([*asked, learner.memory.all().index[[ROW, VIEW]]], dim=1)
     both = torch.unique(both, dim=1)  # (2, n)
-    with learner.undisturbed(training=False), torch.no_grad():
+    with learner.side_work.undisturbed(training=False), torch.no_grad():
         shown = torch.cat([present(r, v) for r, v in zip(both[0].split(512), both[1].split(512), strict=True)])
     return {"row": both[0].cpu(), "view": both[1].cpu(), "x": shown.cpu()}
 

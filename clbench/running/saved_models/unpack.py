@@ -141,7 +141,7 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
         part.load(saved["state"], learner.device)
         part.generator.state = saved["generator"]
         part.attach(learner)
-    return learner
+    return run.trainer.readout
 
 
 def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:

@@ -1,0 +1,97 @@
+"""The steps of the weights: optimiser, learning rate, and the longest gradient. Letters: P weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+
+from clbench.benchmark.schema import Training
+from clbench.core.cost import Cost
+from clbench.models.flat_weights import Flat
+from clbench.training import optimizers
+from clbench.training.frozen_weights import FrozenWeights
+
+
+class WeightSteps:
+    """Step the flat weights by the benchmark's optimiser.
+
+    Args:
+        flat: The flat weights.
+        training: Optimiser, learning rate and longest gradient.
+        frozen: The weights that no step moves.
+        cost: The account of the run, in which steps are counted.
+
+    Attributes:
+        optimizer: The optimiser of the loop.
+        clip_norm: Longest gradient of a step, by Euclidean norm over the weights that move; ``None`` for no limit.
+        others: Optimisers over the single parameters, given out to a part with a step of its own.
+    """
+
+    def __init__(self, flat: Flat, training: Training, *, frozen: FrozenWeights, cost: Cost) -> None:
+        self._flat, self._training, self._frozen, self._cost = flat, training, frozen, cost
+        self.clip_norm = training.clip_norm
+        self.optimizer = optimizers.optimizer(training, [flat.w])
+        self.others: list[torch.optim.Optimizer] = []
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the step to come."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def base_lr(self) -> float:
+        """Learning rate before the benchmark's schedule."""
+        return float(self._rates[0])
+
+    @property
+    def decays(self) -> bool:
+        """Tell whether the optimiser has weight decay."""
+        return any(group.get("weight_decay") for group in self.optimizer.param_groups)
+
+    def scale_lr(self, factor: float) -> None:
+        """Set the learning rate to a multiple of the benchmark's."""
+        for optimizer in (self.optimizer, *self.others):
+            for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = factor * rate
+
+    def reset(self) -> None:
+        """Forget momentum and moments."""
+        for optimizer in (self.optimizer, *self.others):
+            optimizer.state.clear()
+
+    def another_optimizer(self) -> torch.optim.Optimizer:
+        """Return a new optimiser with the benchmark's settings over the model's parameters one by one."""
+        made = optimizers.optimizer(self._training, list(self._flat.parameters))
+        self.others.append(made)
+        return made
+
+    def clip(self, longest: float) -> None:
+        """Shorten the gradient where that of the weights that move is longer than this, by Euclidean norm."""
+        g, frozen = self._flat.g, self._frozen.mask
+        moving = g if frozen is None else g.masked_fill(frozen, 0.0)
+        g.mul_((longest / moving.norm().clamp(min=1e-12)).clamp(max=1.0))
+
+    def step(self, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Take one step with the gradient, by default of the loop's optimiser; frozen weights do not move."""
+        self._cost.steps += 1
+        if self.clip_norm is not None:
+            self.clip(self.clip_norm)
+        self._frozen.step(optimizer or self.optimizer)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Momentum, moments and learning rates of all optimisers."""
+        return {
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "others": [copy.deepcopy(other.state_dict()) for other in self.others],
+        }
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.others = []
+        for other in state["others"]:
+            self.another_optimizer().load_state_dict(copy.deepcopy(other))
