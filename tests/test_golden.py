@@ -35,7 +35,7 @@ def observe(strategy: str) -> dict[str, object]:
         "strategy": strategy,
         "fingerprint": run.stream.fingerprint,
         "rows": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
-        "evaluated": hashlib.sha256(json.dumps([r.tolist() for r in run.evaluator._rows]).encode()).hexdigest(),
+        "evaluated": hashlib.sha256(json.dumps([r.tolist() for r in run.evaluator.panels.rows]).encode()).hexdigest(),
         "memory": run.learner.memory.all().index[0].tolist(),
         "step": trace.step.tolist(),
         "kind": trace.kind.tolist(),

@@ -71,7 +71,7 @@ def test_a_model_that_draws_and_counts_when_looked_at_trains_the_same_without_lo
 
 def test_the_disturbable_model_would_notice_a_look_in_training_mode():
     run = ready("naive", model=Disturbable)
-    x = run.evaluator._test.present(torch.arange(20), torch.zeros(20, dtype=torch.int64))
+    x = run.evaluator.panels._test.present(torch.arange(20), torch.zeros(20, dtype=torch.int64))
     run.learner.model.train()
     before = next(run.learner.model.buffers()).clone()
     run.learner.model(x)

@@ -163,7 +163,7 @@ def medians(sides: dict[str, Callable[[], list[float]]], rounds: int) -> dict[st
 def measure(job: str, tasks: int, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
     """Medians of one look, and of an iteration with its look."""
     run, rows = ready(job, tasks), JOBS[job][2]
-    panel = run.evaluator.panel(run.trainer.readout, Kind.STEP, tasks - 1)
+    panel = run.evaluator.panels.panel(run.trainer.readout, Kind.STEP, tasks - 1)
     x, y, plain = panel.x, panel.target, copy.deepcopy(run.learner.model).eval()
     looks = {
         "ours": lambda: timed(lambda: ours(run)),

@@ -42,7 +42,7 @@ def outputs(learner: Subject, x: Tensor, task: Tensor | None, *, halved: bool) -
     return Output(output.logits.float(), output.features.float())
 
 
-class Evaluator(Panels):
+class Evaluator:
     """Looks at a learner and writes a trace.
 
     Args:
@@ -53,6 +53,8 @@ class Evaluator(Panels):
         device: Where the rows live.
 
     Attributes:
+        panels: The rows that evaluations look at.
+        family: The family of tasks of the stream, which scores predictions.
         predictions: Takes in what is predicted for every row when experiences end, where that is asked for.
         ended: Called with the number of the experience behind each look at its end.
 
@@ -73,7 +75,9 @@ class Evaluator(Panels):
         self.every = evaluation.every if evaluation.schedule == "every" else 0
         self._due = evaluation_schedules.due(evaluation.schedule, evaluation.every)
         self._halved = evaluation.precision == "bfloat16"
-        super().__init__(stream, evaluation, seed=seed, device=device, presence=presence)
+        self.panels = Panels(stream, evaluation, seed=seed, device=device, presence=presence)
+        self.family = self.panels.family
+        self._stream, self._device = stream, self.panels.device
         self._looks: list[tuple[int, int, int, float, list[int]]] = []  # step, kind, experience, seconds, tasks
         self._totals: list[Tensor] = []  # (tasks,) sum of the scores of rows, per look: of classes, rows that are right
         self._squares: list[Tensor] = []  # (tasks,) sum of their squares, where a score is a number
@@ -108,8 +112,8 @@ class Evaluator(Panels):
     def take(self, learner: Subject, kind: Kind, experience: int, step: int) -> None:
         """Look, whatever the schedule says; otherwise as :meth:`look`."""
         began, cost = perf_counter(), learner.cost
-        panel = self.panel(learner, kind, experience)
-        conditions = None if kind is Kind.STEP else (learner.standing(), self._competes.copy(), self._views)
+        panel = self.panels.panel(learner, kind, experience)
+        conditions = None if kind is Kind.STEP else (learner.standing(), self.panels.competes.copy(), self.panels.views)
         if kind is Kind.SWITCH and self._nothing_new(conditions, step):
             self._again(panel)
         else:
@@ -180,7 +184,7 @@ class Evaluator(Panels):
         if self._versions(panel) != versions:  # what was looked at so far went through as it was stored
             self._changed = True
             protect(learner.modules[0])
-            self.forget()
+            self.panels.forget()
         answer = torch.cat(predicted)
         answer = answer if panel.index is None else answer[panel.index]
         score = self.family.score(answer, panel.target)  # (n,)
@@ -195,7 +199,7 @@ class Evaluator(Panels):
                 step=step,
                 experience=experience,
                 task=panel.task.cpu().numpy(),
-                row=np.concatenate([self._rows[task] for task in panel.tasks]),
+                row=np.concatenate([self.panels.rows[task] for task in panel.tasks]),
                 label=panel.target,
                 top=found if panel.index is None else found[panel.index],
             )
@@ -252,9 +256,10 @@ class Evaluator(Panels):
 
     def trace(self) -> Trace:
         """Everything observed so far."""
-        rows = np.array([len(r) for r in self._rows], dtype=np.int64)
+        rows = np.array([len(r) for r in self.panels.rows], dtype=np.int64)
         column = [np.array([look[i] for look in self._looks]) for i in range(4)]
-        per_unit = [unit.cpu().numpy() for unit in self._per_unit]
+        per_unit = np.array([unit.cpu().numpy() for unit in self._per_unit])
+        per_class = per_unit.reshape(-1, self._stream.n_outputs) if self.panels.classes else np.zeros((0, 0))
         score = self._scores(self._totals, rows)
         return Trace(
             step=column[0].astype(np.int64),
@@ -263,16 +268,16 @@ class Evaluator(Panels):
             score=score,
             rows=rows,
             population=np.array([len(task.rows) for task in self._stream.tasks], dtype=np.int64),
-            present=self._present[: self._visited].copy(),
+            present=self.panels.visits.copy(),
             every=self.every,
             seconds=column[3].astype(np.float64),
-            masked=self._scores(self._masked_counts, rows) if self._masked else np.zeros((0, 0)),
+            masked=self._scores(self._masked_counts, rows) if self.panels.masked else np.zeros((0, 0)),
             measure=self.family.measure,
             spread=self._spread(score, rows),
             further=self._means(rows),
-            units=self._units.copy(),
+            units=self.panels.units.copy(),
             competing=self._table(self._competing, 0).astype(np.int32),
-            class_score=np.array(per_unit).reshape(-1, self._stream.n_outputs) if self._classes else np.zeros((0, 0)),
+            class_score=per_class,
         )
 
     def _scores(self, totals: list[Tensor], rows: Index) -> np.ndarray:
@@ -297,7 +302,7 @@ class Evaluator(Panels):
 
     def _table(self, values: list[Any], elsewhere: float) -> np.ndarray:
         """(K, T) from the values of the tasks of each look."""
-        table = np.full((len(self._looks), len(self._rows)), elsewhere)
+        table = np.full((len(self._looks), len(self.panels.rows)), elsewhere)
         for k, ((*_, tasks), own) in enumerate(zip(self._looks, values, strict=True)):
             table[k, tasks] = own
         return table
@@ -326,8 +331,8 @@ class Evaluator(Panels):
             "further": [{name: c.cpu() for name, c in sums.items()} for sums in self._further],
             "masked": [c.cpu() for c in self._masked_counts],
             "per_unit": [c.cpu() for c in self._per_unit],
-            "units": torch.from_numpy(self._units.copy()),
-            "competes": torch.from_numpy(self._competes.copy()),
+            "units": torch.from_numpy(self.panels.units.copy()),
+            "competes": torch.from_numpy(self.panels.competes.copy()),
             "competing": [torch.from_numpy(each) for each in self._competing],
             "switch": self._switch,
             "seconds": self.seconds,
@@ -342,10 +347,10 @@ class Evaluator(Panels):
             [c.to(self._device) for c in state[name]] for name in ("totals", "squares", "masked", "per_unit")
         )
         self._further = [{name: c.to(self._device) for name, c in sums.items()} for sums in state["further"]]
-        self._switch, self._units = state["switch"], state["units"].numpy().copy()
-        self._competes = state["competes"].numpy().copy()
+        self._switch = state["switch"]
+        self.panels.restore(units=state["units"].numpy().copy(), competes=state["competes"].numpy().copy())
         self._competing, self._before = [each.numpy() for each in state["competing"]], None
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
         if self.predictions is not None:
             self.predictions.state = state.get("predictions") or []
-        self._present, self._visited, self._panel_key, self._sums = self._present[:0], 0, None, []
+        self._sums = []

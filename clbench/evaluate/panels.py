@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clbench.benchmark.schema import Evaluation
@@ -54,7 +55,7 @@ class Panel:
 
 
 class Panels:
-    """The half of :class:`clbench.evaluate.Evaluator` that knows what is looked at.
+    """Draw the rows that evaluations look at, and lay them out as panels.
 
     Args:
         stream: Its tasks are what is looked at.
@@ -63,6 +64,16 @@ class Panels:
         seed: Of the draw of rows; the same rows for every strategy.
         device: Where the rows live.
         presence: The stream that says which tasks an experience holds, where the learner sees more than that.
+
+    Attributes:
+        device: As given.
+        masked: Whether panels know the classes of each task.
+        classes: Whether panels know how many rows each output unit has.
+        family: The family of tasks of the stream.
+        rows: For each task, the numbers of its evaluation rows in the test split.
+        views: (T,) the view under which each task was last looked at.
+        units: (T, C) what each output unit is to a task, as :attr:`clbench.core.record.Trace.units` has it.
+        competes: (T, C) bool, the class mask of each task when it was last looked at.
     """
 
     def __init__(
@@ -77,8 +88,8 @@ class Panels:
         self._looked_at = evaluation.tasks
         self._stream = stream
         self._presence: Sequence[Any] = stream if presence is None else presence
-        self._device = torch.device(device)
-        self._masked, self._classes = evaluation.masked, evaluation.classes
+        self.device = torch.device(device)
+        self.masked, self.classes = evaluation.masked, evaluation.classes
         self._dtype = torch.bfloat16 if evaluation.precision == "bfloat16" else torch.float32
         self._test = Resident(stream.dataset.test, stream.dataset, transform=stream.transform, device=device)
         self.family = self._test.family
@@ -90,12 +101,12 @@ class Panels:
             )
         generator = Generator(seed, "evaluation")
         most = None if evaluation.rows_per_task == "all" else evaluation.rows_per_task
-        self._rows = [self._draw(task.id, most, generator) for task in stream.tasks]
+        self.rows = [self._draw(task.id, most, generator) for task in stream.tasks]
         self._order: list[int] = []
-        self._views: Index = np.zeros(0, dtype=np.int64)
+        self.views: Index = np.zeros(0, dtype=np.int64)
         self._task_classes = np.full((len(stream.tasks), stream.n_outputs), not self.family.has_classes)
-        self._units = np.zeros(self._task_classes.shape, dtype=np.int8)
-        self._competes = np.zeros(self._task_classes.shape, dtype=bool)  # at the last look at each task
+        self.units = np.zeros(self._task_classes.shape, dtype=np.int8)
+        self.competes = np.zeros(self._task_classes.shape, dtype=bool)  # at the last look at each task
         self._panel: Panel | None = None
         self._panel_key: tuple[int, Kind] | None = None
         self._mask_changes = 0
@@ -125,14 +136,14 @@ class Panels:
         seen: set[int] = set()
         for experience in self._presence:
             seen |= set(experience.tasks)
-            named = {"seen": seen, "current": experience.tasks, "all": range(len(self._rows))}
+            named = {"seen": seen, "current": experience.tasks, "all": range(len(self.rows))}
             yield sorted(named[self._looked_at])
 
     def _keys(self, tasks: list[int], views: Index) -> Index:
         """A number per row of ``tasks``, (n,); equal numbers are equal inputs."""
         shown = views if self._stream.transform is not None else np.zeros_like(views)
         size = len(self._stream.dataset.test)
-        return np.concatenate([np.zeros(0, dtype=np.int64), *(self._rows[t] + size * shown[t] for t in tasks)])
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(self.rows[t] + size * shown[t] for t in tasks)])
 
     # ------------------------------------------------------------------ panels
 
@@ -148,7 +159,7 @@ class Panels:
                 self._panel = replace(self._panel, class_mask=mask, n_competing=n_competing)
             return self._panel
         while self._visited <= experience:
-            row = np.isin(np.arange(len(self._rows)), self._presence[self._visited].tasks)
+            row = np.isin(np.arange(len(self.rows)), self._presence[self._visited].tasks)
             self._present = np.concatenate([self._present, row[None]])
             self._visited += 1
         seen = np.flatnonzero(self._present.any(axis=0)).tolist()
@@ -162,6 +173,16 @@ class Panels:
             self._panel = self._chosen(np.flatnonzero(self._present[experience]), learner)
         return self._panel
 
+    @property
+    def visits(self) -> Mask:
+        """(E, T) whether each task had rows in each of the experiences entered so far."""
+        return self._present[: self._visited]
+
+    def restore(self, *, units: NDArray[np.int8], competes: Mask) -> None:
+        """Return to the class masks of an earlier evaluation; the panel is remade at the next one."""
+        self.units, self.competes = units, competes
+        self._present, self._visited, self._panel_key = self._present[:0], 0, None
+
     def forget(self) -> None:
         """Make the rows anew at the next look: somebody has changed them in place."""
         self._order, self._panel, self._panel_key = [], None, None
@@ -173,21 +194,21 @@ class Panels:
         """
         in_order = bool(self._order) and set(self._order[: len(seen)]) == set(seen)
         views = self._stream.task_views(experience)
-        if in_order and np.array_equal(views, self._views):
+        if in_order and np.array_equal(views, self.views):
             return
         drifts = in_order and self._stream.transform is None  # then labels change and inputs do not
         if not in_order:
             self._order = seen + [t.id for t in self._stream.tasks if t.id not in set(seen)]
-        if not np.array_equal(views, self._views):
+        if not np.array_equal(views, self.views):
             self._task_classes = self._classes_of_tasks(views)
-        self._views = views
+        self.views = views
         test = self._stream.dataset.test
-        labels = [self._stream.labels(test, self._rows[t], int(views[t])) for t in self._order]
-        rows = np.concatenate([self._rows[t] for t in self._order])
+        labels = [self._stream.labels(test, self.rows[t], int(views[t])) for t in self._order]
+        rows = np.concatenate([self.rows[t] for t in self._order])
         self._target = self._test.target(self._tensor(rows), self._tensor(np.concatenate(labels)))
         if drifts:
             return
-        sizes = [len(self._rows[t]) for t in self._order]
+        sizes = [len(self.rows[t]) for t in self._order]
         self._place = self._tensor(np.repeat(np.arange(len(sizes)), sizes))
         view = np.repeat(views[self._order], sizes)
         first, self._index = self._shared(self._keys(self._order, views))
@@ -211,7 +232,7 @@ class Panels:
 
     def _first(self, k: int, learner: Subject) -> Panel:
         """The first k tasks of the block."""
-        n = sum(len(self._rows[t]) for t in self._order[:k])
+        n = sum(len(self.rows[t]) for t in self._order[:k])
         index = None if self._index is None else self._index[:n]
         u = n if index is None else int(index.max()) + 1 if n else 0
         return self._made(self._order[:k], self._x[:u], index, self._target[:n], self._place[:n], learner)
@@ -231,8 +252,8 @@ class Panels:
         self, tasks: list[int], x: Tensor, index: Tensor | None, target: Tensor, place: Tensor, learner: Subject
     ) -> Panel:
         task = self._tensor(np.array(tasks, dtype=np.int64))[place]
-        units = torch.bincount(target, minlength=self._stream.n_outputs) if self._classes else None
-        own = ClassMask(torch.from_numpy(self._task_classes[tasks]).to(self._device)) if self._masked else None
+        units = torch.bincount(target, minlength=self._stream.n_outputs) if self.classes else None
+        own = ClassMask(torch.from_numpy(self._task_classes[tasks]).to(self.device)) if self.masked else None
         mask = learner.class_mask(task)
         n_competing = self._note(tasks, place, mask)
         return Panel(tasks, x, index, target, place, task, mask, n_competing, own, units)
@@ -254,11 +275,11 @@ class Panels:
             competes[place.cpu().numpy()] = mask.competes.cpu().numpy()
         elif mask.competes is not None:
             competes &= mask.competes.cpu().numpy()
-        self._competes[tasks] = competes
+        self.competes[tasks] = competes
         here = np.where(self._task_classes[tasks], 2, competes).astype(np.int8)
-        self._units[tasks] = np.maximum(self._units[tasks], here)
+        self.units[tasks] = np.maximum(self.units[tasks], here)
         counts: Index = competes.sum(axis=1)
         return counts
 
     def _tensor(self, array: Index) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -305,10 +305,10 @@ def _inputs(evaluator: Evaluator) -> Index:
     """Inputs that go through at a look after a step in each experience, (E,)."""
     known: dict[tuple[int, ...], int] = {}
     found = []
-    for experience, tasks in enumerate(evaluator.step_tasks()):
+    for experience, tasks in enumerate(evaluator.panels.step_tasks()):
         key = tuple(tasks)
         if key not in known:
-            known[key] = evaluator.passed(tasks, experience)
+            known[key] = evaluator.panels.passed(tasks, experience)
         found.append(known[key])
     return np.array(found)
 

@@ -200,7 +200,7 @@ def test_the_read_out_is_what_the_librarys_own_evaluation_predicts(strategy):
     job.train()
     stream = job.stream
     rows = torch.from_numpy(np.concatenate([task.rows for task in stream.tasks]))
-    x = job.evaluator._test.present(rows, torch.zeros_like(rows))
+    x = job.evaluator.panels._test.present(rows, torch.zeros_like(rows))
     model = job.strategy.model
     model.eval()
     with torch.no_grad(), quiet():

@@ -61,7 +61,7 @@ def test_fused_scores_equal_a_plain_loop_over_tasks_and_rows(stream, chunk, monk
     changes = (*STREAMS[stream], "evaluation.every=9", "stream.dataset.train_rows=150", "training.lr=0.3")
     run = ready("naive", *changes, model=Disturbable)
     expected: list[dict[int, float]] = []
-    inner, rows = run.evaluator.look, run.evaluator._rows
+    inner, rows = run.evaluator.look, run.evaluator.panels.rows
 
     def look(learner, kind, experience, step):
         if kind is Kind.STEP and step % 9:
@@ -92,7 +92,7 @@ def test_parts_turn_scores_into_scores_before_hidden_classes_are_taken_out():
     )
     run.train()
     trace, owner = run.evaluator.trace(), next(t for t in run.stream.tasks if 3 in t.classes)
-    rows = run.evaluator._rows
+    rows = run.evaluator.panels.rows
     for k in range(1, len(trace.step)):
         seen = trace.experience[k] >= owner.id
         for t in np.flatnonzero(np.isfinite(trace.score[k])):
@@ -162,7 +162,7 @@ def test_a_look_at_the_end_sees_what_parts_did_at_the_boundary():
     zero = trace.score[trace.kind == Kind.END]
     first_seen = [min(c for e in range(k + 1) for c in run.stream[e].classes) for k in range(5)]
     for k in range(5):
-        share = [(run.stream.dataset.test.y[rows] == first_seen[k]).mean() for rows in run.evaluator._rows]
+        share = [(run.stream.dataset.test.y[rows] == first_seen[k]).mean() for rows in run.evaluator.panels.rows]
         assert zero[k].tolist() == pytest.approx(share)  # equal logits: the lowest class that competes
 
 
@@ -183,7 +183,7 @@ def test_tasks_that_are_visited_out_of_order_again_and_together_are_scored_under
 
     stream = replace(whole, length=4, build=build)
     run.stream, run.evaluator = stream, Evaluator(stream, Evaluation(rows_per_task=20))
-    rows, inner, expected = run.evaluator._rows, run.evaluator.look, []
+    rows, inner, expected = run.evaluator.panels.rows, run.evaluator.look, []
 
     def look(learner, kind, experience, step):
         sofar = {t for v in visits[: experience + 1] for t in v}

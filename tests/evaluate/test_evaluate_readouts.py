@@ -37,7 +37,7 @@ def test_masked_scores_are_those_among_the_tasks_own_classes():
     assert trace.masked.shape == trace.score.shape
     np.testing.assert_array_equal(np.isnan(trace.masked), np.isnan(trace.score))
     for task in run.stream.tasks:
-        rows, own = run.evaluator._rows[task.id], list(task.classes)
+        rows, own = run.evaluator.panels.rows[task.id], list(task.classes)
         chosen = np.array(own)[logits_of(run, rows)[:, own].argmax(1).numpy()]
         assert trace.masked[-1, task.id] == pytest.approx((chosen == y[rows]).mean())
     later = trace.kind == Kind.END  # then every class of a task looked at competes once it was seen
@@ -58,7 +58,7 @@ def test_masked_scores_are_read_from_what_parts_made_of_the_logits():
     )
     run.train()
     trace, y = run.evaluator.trace(), run.stream.dataset.test.y
-    for task, rows in zip(run.stream.tasks, run.evaluator._rows, strict=True):
+    for task, rows in zip(run.stream.tasks, run.evaluator.panels.rows, strict=True):
         assert trace.masked[-1, task.id] == pytest.approx((y[rows] == min(task.classes)).mean())
 
 
@@ -110,11 +110,11 @@ def test_accuracy_per_unit_adds_up_to_the_scores_and_is_right_for_the_last_model
     assert trace.class_score.shape == (len(trace.step), 10)
     for k in range(len(trace.step)):
         looked = np.flatnonzero(np.isfinite(trace.score[k]))
-        units = np.bincount(y[np.concatenate([run.evaluator._rows[t] for t in looked])], minlength=10)
+        units = np.bincount(y[np.concatenate([run.evaluator.panels.rows[t] for t in looked])], minlength=10)
         np.testing.assert_array_equal(np.isnan(trace.class_score[k]), units == 0)
         right = np.nansum(trace.class_score[k] * units)
         assert right == pytest.approx((trace.score[k, looked] * trace.rows[looked]).sum())
-    rows = np.concatenate(run.evaluator._rows)
+    rows = np.concatenate(run.evaluator.panels.rows)
     chosen = logits_of(run, rows).argmax(1).numpy()
     assert trace.class_score[-1].tolist() == [pytest.approx((chosen[y[rows] == c] == c).mean()) for c in range(10)]
 
@@ -196,7 +196,7 @@ def test_rows_that_tasks_share_go_through_once_and_count_for_each(chunk, monkeyp
     steps = trace.kind == Kind.STEP
     at_steps = [n0 if e == 0 else n0 + n1 for e in trace.experience[steps]]
     assert sum(passed) == cost.evaluation_rows == sum(at_steps) + (~steps).sum() * (n0 + n1 + 10)
-    assert looks.passed([0, 1, 2], 0) == n0 + n1 + 10
+    assert looks.panels.passed([0, 1, 2], 0) == n0 + n1 + 10
     assert trace.rows.tolist() == [n0, n1, n0 + n1 + 10]
 
     y, seen = stream.dataset.test.y, sorted({*stream[0].classes, *stream[1].classes})
@@ -224,7 +224,7 @@ def test_rows_shared_under_other_labels_go_through_once_and_are_judged_by_each_t
 def test_rows_shared_under_other_views_of_the_inputs_go_through_under_each():
     stream = ready("naive", "stream.scenario=permuted", "stream.setting=domain", "stream.experiences=3").stream
     looks = Evaluator(stream)
-    assert looks.passed([0, 1, 2], 0) == 3 * len(stream.dataset.test)
+    assert looks.panels.passed([0, 1, 2], 0) == 3 * len(stream.dataset.test)
 
 
 def test_where_task_labels_are_revealed_every_row_goes_through_with_its_own():
@@ -236,7 +236,7 @@ def test_where_task_labels_are_revealed_every_row_goes_through_with_its_own():
     train(run.trainer, stream, run.chain, looks, Training(epochs=1))
     assert told[-1].tolist() == np.repeat([0, 1, 2], [len(t.rows) for t in stream.tasks]).tolist()
     # the start, and the switch and the end of two experiences: what reads out may read the learner, so all are passes
-    assert run.learner.cost.evaluation_rows == 5 * looks.passed([0, 1, 2], 0)
+    assert run.learner.cost.evaluation_rows == 5 * looks.panels.passed([0, 1, 2], 0)
 
 
 # --------------------------------------------------------------------------------------------------- standard errors

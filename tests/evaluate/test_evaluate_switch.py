@@ -63,7 +63,7 @@ def test_a_look_at_a_switch_costs_rows_only_where_other_classes_compete(name):
     run = ready("naive", *STREAMS[name], "evaluation.every=0")
     run.train()
     trace, cost = run.trace(), run.learner.cost
-    block = run.evaluator.passed(range(trace.n_tasks), 0)
+    block = run.evaluator.panels.passed(range(trace.n_tasks), 0)
     assert cost.looks == len(trace.step)
     changed = (switch_looks(trace).competing != before(trace).competing).any(axis=1)
     assert cost.evaluation_rows == (1 + trace.n_experiences + changed.sum()) * block
@@ -91,7 +91,7 @@ def test_where_the_world_drifts_the_look_is_at_the_world_to_come():
             test, (task,) = run.stream.dataset.test, run.stream.tasks
             y = run.stream.labels(test, task.rows, int(run.stream.task_views(experience)[0]))
             with torch.inference_mode():  # labels drift and inputs do not
-                logits = readout.learner.model(run.evaluator._x).logits
+                logits = readout.learner.model(run.evaluator.panels._x).logits
             scores.append(float((logits.argmax(1).numpy() == y).mean()))
         inner(readout, kind, experience, step)
 

@@ -129,7 +129,7 @@ def test_a_run_is_the_one_that_plain_torch_makes_of_the_same_batches():
 
 def test_predictions_follow_the_angle_to_the_proxies_and_not_their_length_or_the_bias():
     run = trained("pcr(views=1)", "evaluation.every=0")
-    learner, x = run.learner, run.evaluator._test.present(torch.arange(60), torch.zeros(60, dtype=torch.int64))
+    learner, x = run.learner, run.evaluator.panels._test.present(torch.arange(60), torch.zeros(60, dtype=torch.int64))
     with torch.no_grad():
         scores = run.trainer.readout.predict(learner.model(x), None)
         z = learner.model(x).features

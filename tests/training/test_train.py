@@ -105,11 +105,11 @@ def test_augmentation_changes_training_inputs_and_nothing_that_is_looked_at():
     assert not torch.equal(first, second)
     assert torch.equal(plain, resident.present(index[0], index[3]))
     run.evaluator.look(run.trainer.readout, Kind.END, 0, 0)
-    assert torch.equal(run.evaluator._x, ready("naive").evaluator._test.present(*looked_at(run)))
+    assert torch.equal(run.evaluator.panels._x, ready("naive").evaluator.panels._test.present(*looked_at(run)))
 
 
 def looked_at(run) -> tuple[torch.Tensor, torch.Tensor]:
-    rows = np.concatenate([run.evaluator._rows[t] for t in run.evaluator._order])
+    rows = np.concatenate([run.evaluator.panels.rows[t] for t in run.evaluator.panels._order])
     return torch.from_numpy(rows), torch.zeros(len(rows), dtype=torch.int64)
 
 
