@@ -109,7 +109,9 @@ def test_agem_leaves_naive_alone_bit_for_bit_where_every_gradient_agrees_with_me
     ours = ready("agem", "training.momentum=0.9")
     asked = []
     # the reference gradient is the step's own: the two always agree
-    monkeypatch.setattr(ours.learner, "grad", lambda batch: (asked.append(len(batch)), ours.learner.g.clone())[1])
+    monkeypatch.setattr(
+        ours.learner.side_work, "gradient", lambda batch: (asked.append(len(batch)), ours.learner.g.clone())[1]
+    )
     ours.train()
     assert len(asked) > 5
     assert torch.equal(ours.learner.w, trained("naive", "training.momentum=0.9").learner.w)

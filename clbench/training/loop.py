@@ -17,8 +17,8 @@ from clbench.training.batch import Batch
 from clbench.training.experience_passes import Cursor, Passes
 from clbench.training.learner import ExperienceView, Learner, Output
 from clbench.training.learner_readout import Readout
-from clbench.training.passes import BatchSplit
 from clbench.training.objective import Terms
+from clbench.training.passes import BatchSplit
 from clbench.training.trainer import Trainer
 
 

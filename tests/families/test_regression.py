@@ -84,7 +84,7 @@ def test_the_standard_error_is_that_of_a_mean_of_rows_drawn_without_replacement(
     ours, truth = predicted(run)
     spread = truth.var(axis=0)
     for task in run.stream.tasks:
-        rows = run.evaluator._rows[task.id]
+        rows = run.evaluator.panels.rows[task.id]
         scores = 1 - (np.square(ours - truth)[rows] / spread).mean(axis=1)
         left = (len(task.rows) - 8) / (len(task.rows) - 1)
         assert trace.standard_error[-1, task.id] == pytest.approx(np.sqrt(scores.var() / 8 * left), rel=1e-4)
@@ -147,7 +147,7 @@ def test_empirical_fisher_information_is_residual_times_jacobian_squared():
 
 def test_reading_labels_of_a_batch_of_numbers_is_one_clear_sentence():
     run = ready()
-    batch = run.learner.batch(run.learner.enter(run.stream[0]).index[:, :4])
+    batch = run.learner.batch(run.trainer.enter(run.stream[0]).index[:, :4])
     with pytest.raises(Refused, match=r"batch\.y holds class labels, and this stream is of the family 'regression'"):
         _ = batch.y
     assert batch.target.shape == (4, 2)

@@ -179,7 +179,7 @@ def test_mir_ranks_rows_by_the_rise_of_their_squared_error():
     learner = run.learner
     index, draw = learner.memory.all().index[:, :8], learner.memory.all()
     rise = interference(learner, index, draw)
-    g, w = learner.grad(learner.batch(index)), learner.w.detach().clone()
+    g, w = learner.side_work.gradient(learner.batch(index)), learner.w.detach().clone()
     x, t = learner.raw(draw.index), learner.batch(draw.index).target
 
     def each() -> Tensor:

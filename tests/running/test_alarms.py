@@ -10,7 +10,7 @@ import torch
 from support import ready, trained
 
 from clbench.benchmark.schema import Evaluation, Training
-from clbench.evaluate import Evaluator
+from clbench.evaluate import Evaluator, Panels
 from clbench.evaluate.trace_alarms import of_trace
 from clbench.running.alarms import alarms
 from clbench.running.cell import record, run_cell
@@ -52,7 +52,7 @@ def test_the_watch_compares_every_call_behind_the_first_experience_until_the_hoo
 def test_a_projection_that_never_bends_raises_one(monkeypatch):
     few, run = ready("agem"), ready("agem", "training.epochs=3")
     for each in (few, run):  # memory agrees with every step
-        monkeypatch.setattr(each.learner, "grad", lambda _, learner=each.learner: learner.g.clone())
+        monkeypatch.setattr(each.learner.side_work, "gradient", lambda _, learner=each.learner: learner.g.clone())
         each.train()
     assert raised(few) == ()  # in so few steps that may be true
     (alarm,) = raised(run)
@@ -156,9 +156,9 @@ class Term(Part):
 def test_an_accuracy_below_guessing_raises_one():
     run = trained("naive")
     trace = run.evaluator.trace()
-    silent = alarms(run.chain, run.learner, run.stream, trace)
+    silent = alarms(run.chain, run.trainer, run.stream, trace)
     low = replace(trace, score=np.where(np.isfinite(trace.score), 0.0, np.nan))
-    (alarm,) = alarms(run.chain, run.learner, run.stream, low)
+    (alarm,) = alarms(run.chain, run.trainer, run.stream, low)
     assert silent == ()
     assert alarm == "the final accuracy is 0.0 %, below the 10.0 % of guessing"
 
@@ -206,8 +206,8 @@ def test_a_masked_read_out_that_is_lower_where_all_of_a_tasks_classes_compete_ra
 
 
 def test_a_read_out_among_the_wrong_classes_is_found(monkeypatch):
-    right = Evaluator._classes_of_tasks
-    monkeypatch.setattr(Evaluator, "_classes_of_tasks", lambda self, views: np.roll(right(self, views), 1, axis=1))
+    right = Panels._classes_of_tasks
+    monkeypatch.setattr(Panels, "_classes_of_tasks", lambda self, views: np.roll(right(self, views), 1, axis=1))
     run = trained("naive", "evaluation.masked=true")
     (alarm,) = raised(run)
     assert "the read-out is not what it should be" in alarm

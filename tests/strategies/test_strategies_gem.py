@@ -190,7 +190,7 @@ def test_gem_and_agem_cannot_be_joined():
 def test_gem_raises_no_alarm_and_its_memory_counts_as_drawn_from():
     run = trained("gem", "training.epochs=2")
     assert run.learner.memory.draws > 0
-    assert alarms(run.chain, run.learner, run.stream, run.evaluator.trace()) == ()
+    assert alarms(run.chain, run.trainer, run.stream, run.evaluator.trace()) == ()
 
 
 def test_gem_composes_with_replay_under_its_own_policy():

@@ -264,7 +264,7 @@ def test_means_are_worked_out_once_per_look_and_training_does_not_notice():
 
 def test_icarl_raises_no_alarm():
     run = trained("icarl", "training.epochs=3")
-    assert alarms(run.chain, run.learner, run.stream, run.evaluator.trace()) == ()
+    assert alarms(run.chain, run.trainer, run.stream, run.evaluator.trace()) == ()
 
 
 @pytest.mark.parametrize("other", ["er_aml", "gem", "pred_kd"])

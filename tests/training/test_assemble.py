@@ -36,8 +36,8 @@ def places_that_make(name):
     return found
 
 
-@pytest.mark.parametrize("name", ["Learner", "Memory", "Probe"])
-def test_a_learner_its_replay_buffer_and_its_probe_are_made_in_one_place(name):
+@pytest.mark.parametrize("name", ["Trainer", "Memory", "Probe"])
+def test_a_trainer_its_replay_buffer_and_its_probe_are_made_in_one_place(name):
     assert places_that_make(name) == {"training/assemble.py"}
 
 
@@ -51,18 +51,16 @@ def test_the_sections_of_a_cell_reach_the_learner():
         "er", "training.batch_size=7", "training.clip_norm=0.5", "training.momentum=0.9", "evaluation.probe=3",
         "memory.admit=every_pass", "memory.policy=class_balanced",
     )  # fmt: skip
-    learner = run.learner
-    assert (learner.batch_size, learner.clip_norm) == (7, 0.5)
-    assert (
-        learner.optimizer.param_groups[0]["momentum"] == learner.another_optimizer().param_groups[0]["momentum"] == 0.9
-    )
+    learner, steps = run.learner, run.trainer.steps
+    assert (learner.batch_size, steps.clip_norm) == (7, 0.5)
+    assert steps.optimizer.param_groups[0]["momentum"] == learner.another_optimizer().param_groups[0]["momentum"] == 0.9
     assert (learner.memory.size, learner.memory.policy, learner.memory.admit_when) == (
         40,
         "class_balanced",
         "every_pass",
     )
     run.train()
-    assert learner.probe.steps[:3] == [1, 4, 7]
+    assert run.trainer.probe.steps[:3] == [1, 4, 7]
 
 
 def test_iterations_add_up_where_experiences_are_merged():

@@ -18,8 +18,8 @@ class Meeting:
     """A learner of a run in its first experience, with an order that is turned by one place in every pass."""
 
     def __init__(self, merged=0):
-        self.learner = ready("naive").learner
-        self.shown = self.learner.enter(ready("naive").stream[0])
+        self.trainer = ready("naive").trainer
+        self.shown = self.trainer.enter(ready("naive").stream[0])
         self.merged = self.shown.index[:, :merged].clone() if merged else None
 
     def collect(self, passes, at):
@@ -30,7 +30,7 @@ class Meeting:
             return torch.arange(rows).roll(epoch)
 
         before = replace(at)
-        for batch, stop, done in passes.batches(self.learner, self.shown, at, arrange):
+        for batch, stop, done in passes.batches(self.trainer, self.shown, at, arrange):
             before.order, before.epoch, before.start = at.order, at.epoch, at.start
             found.append((before, batch.index[ROW].tolist(), stop, done))
             at.advance(stop)
@@ -69,7 +69,7 @@ def test_a_batch_of_merged_rows_has_the_streams_rows_first_and_the_others_as_the
     batches = []
     at = Cursor(merged=meeting.merged)
     passes = Passes(1, None, BatchSplit(n + 10))
-    for batch, _, _ in passes.batches(meeting.learner, meeting.shown, at, lambda rows, _: torch.arange(rows).flip(0)):
+    for batch, _, _ in passes.batches(meeting.trainer, meeting.shown, at, lambda rows, _: torch.arange(rows).flip(0)):
         batches.append(batch)
     (batch,) = batches
     assert [len(source) for source in batch.sources] == [n, 10]
