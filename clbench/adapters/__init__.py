@@ -16,16 +16,16 @@ ENGINES = {"avalanche": "clbench.adapters.avalanche.avalanche_run:AvalancheRun"}
 """Name of an engine -> the class whose objects run what it is given, ``(parts, setup) -> Job``."""
 
 
-def engine(parts: Sequence[Part]) -> str:
-    """Whose loop runs a strategy: the name of an engine, or nothing for ours."""
-    return next((part.engine for part in parts if part.engine), "")
+def host(engine: str, parts: Sequence[Part], setup: RunSetup) -> Job:
+    """Return a run by another library's loop.
 
-
-def host(parts: Sequence[Part], setup: RunSetup) -> Job:
-    """A run by another library's loop.
+    Args:
+        engine: The name of the library in :data:`ENGINES`.
+        parts: The strategy.
+        setup: What every loop is given.
 
     Raises:
         Refused: The library cannot do what is asked.
     """
-    made: Job = load(ENGINES[engine(parts)])(parts, setup)
+    made: Job = load(ENGINES[engine])(parts, setup)
     return made

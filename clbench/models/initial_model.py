@@ -23,9 +23,9 @@ def initial_model(
 
     Args:
         network: Name and settings, as :func:`clbench.models.make` takes them.
-        shape: Of one sample.
+        shape: The shape of one sample.
         n_outputs: C, output units.
-        seed: The run's seed.
+        seed: The seed of the run.
         given: The user's own module, or a function ``(shape, n_outputs) -> module``, in place of ``network``.
     """
     with preserved():

@@ -24,10 +24,11 @@ from clbench.training.revealed import revealed
 
 
 def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None) -> Run:
-    """Build everything of a run by our loop; see :func:`prepare_job`.
+    """Prepare a run by our own loop; arguments as in :func:`prepare_job`.
 
     Raises:
-        Refused: As there, and where another library's loop runs the strategy.
+        Refused: The data is missing or damaged, the cell is impossible, or another library's loop runs the strategy.
+        Skip: The strategy needs what the stream hides.
     """
     job = prepare_job(cell, data_dir=data_dir, device=device, given=given)
     if not isinstance(job, Run):
@@ -38,20 +39,23 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
 def prepare_job(
     cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None
 ) -> Job:
-    """Build everything of a run; stream, order and initial weights depend on benchmark and seed only.
+    """Prepare a run by whichever loop the strategy needs.
+
+    The stream, the order of samples and the initial weights depend on the benchmark and the seed only.
 
     Args:
-        cell: What to run.
-        data_dir: Where data sets lie.
+        cell: The cell to run.
+        data_dir: The folder of data sets.
         device: ``cpu`` or ``cuda``.
-        given: Arrays or a module in place of names.
+        given: The user's objects in place of names.
 
     Raises:
         Refused: The data is missing or damaged, or the cell is impossible.
         Skip: The strategy needs what the stream hides.
     """
     parts, setup = parts_and_setup(cell, data_dir=data_dir, device=device, given=given)
-    job: Job = adapters.host(parts, setup) if adapters.engine(parts) else Run.of(cell, parts, setup)
+    engine = Declarations.of(parts).engine
+    job: Job = adapters.host(engine, parts, setup) if engine else Run.of(cell, parts, setup)
     own = None if given is None else given.dataset
     if given is not None and given.stream is not None:
         job.data = setup.shown.dataset.checksum
@@ -63,7 +67,8 @@ def prepare_job(
 def parts_and_setup(
     cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None
 ) -> tuple[list[Part], RunSetup]:
-    """A cell's strategy, and all that it meets, whoever's loop runs it; the rest as in :func:`prepare_job`."""
+    """Return the parts of a cell's strategy, and the setup that every loop is given; arguments as in
+    :func:`prepare_job`."""
     given, seed, settings = given or UserObjects(), cell.seed, RunSettings.of(cell.config)
     if given.stream is None:
         shown = make_stream(cell.config["stream"], seed, data_dir=data_dir, dataset=given.dataset)

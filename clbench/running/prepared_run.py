@@ -34,9 +34,21 @@ from clbench.training.trainer import Trainer
 
 @dataclass
 class Run:
-    """Everything of one run, ready to train.
+    """Hold everything of one run that our own loop trains.
 
-    A run goes on bit for bit from :meth:`snapshot`, also in another process.
+    A run resumes from :meth:`snapshot` with the same bits, also in another process.
+
+    Args:
+        cell: The cell that is run.
+        stream: The stream as the strategy sees it.
+        chain: The strategy at work.
+        trainer: What the loop drives.
+        evaluator: Evaluates the learner during the run.
+        training: How the strategy is trained on each experience of ``stream``.
+        cursor: Where the run stands.
+        share: Experiences of the benchmark in one of this run's: all of them where the strategy sees the stream merged.
+        resumable: Whether the run resumes with the same bits.
+        data: Checksum of the data set that the stream was made of.
     """
 
     cell: Cell
@@ -45,10 +57,8 @@ class Run:
     trainer: Trainer
     evaluator: Evaluator
     training: Training
-    """How the strategy steps on each experience of ``stream``."""
     cursor: Cursor = field(default_factory=Cursor)
     share: int = 1
-    """Experiences of the benchmark in one of this run's: all of them where the strategy sees the stream merged."""
     resumable: bool = True
     data: str = ""
 
@@ -65,11 +75,11 @@ class Run:
 
     @property
     def learner(self) -> Learner:
-        """What the parts of the strategy see."""
+        """Return the learner that the parts of the strategy see."""
         return self.trainer.learner
 
     def train(self, tick: Tick | None = None) -> None:
-        """Learn from where the cursor stands to the end of the stream."""
+        """Train from where the cursor stands to the end of the stream."""
         if self.cursor.step == 0 and not self.cursor.begun:
             seed_training(self.cell.seed)
         train(
@@ -83,7 +93,7 @@ class Run:
         )
 
     def snapshot(self) -> dict[str, Any]:
-        """Weights, buffers, optimiser, generators, memory, part state, trace and cursor."""
+        """Return all that a run needs to resume: learner, parts, generators, trace and cursor."""
         return {
             "key": self.cell.key,
             "learner": self.trainer.snapshot(),
@@ -96,11 +106,11 @@ class Run:
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Return to a snapshot of the same cell, taken on this device or on another.
 
-        On another kind of device generators of the device itself (dropout, augmentation) cannot go on where they were:
-        they begin anew from the run's seed. All else goes on.
+        On another kind of device, the generators of the device itself (dropout, augmentation) begin anew from the run's
+        seed. Everything else continues.
 
         Raises:
-            Refused: The snapshot is another cell's, or of another layout.
+            Refused: The snapshot belongs to another cell, or has another layout.
         """
         reason = _unlike(self.snapshot(), snapshot, len(self.stream))
         if reason:
@@ -114,7 +124,7 @@ class Run:
             setattr(self.cursor, name, value.to(self.learner.device) if isinstance(value, torch.Tensor) else value)
 
     def account(self) -> Cost:
-        """What has been spent."""
+        """Return the cost of the run so far: steps, samples, time, bytes and operations."""
         cost = self.learner.cost
         memory = self.learner.memory
         used = memory.draws > 0 or any("memory" in part.needs for part in self.chain.parts)
@@ -128,7 +138,7 @@ class Run:
         return cost
 
     def trace(self) -> Trace:
-        """What has been seen, at looks and by the probe."""
+        """Return what the evaluator and the probe have recorded so far."""
         trainer, probe = self.trainer, self.trainer.probe
         trace = replace(self.evaluator.trace(), met=trainer.first_met, counted=trainer.first_counted)
         if probe is None:
@@ -136,18 +146,22 @@ class Run:
         return replace(trace, probe_step=np.array(probe.steps, dtype=np.int64), probe=probe.columns().numpy())
 
     def alarms(self, *, done: bool = True) -> tuple[str, ...]:
-        """What looks wrong although nothing failed; where it did, nothing is said to have never happened."""
+        """Return what looks wrong although nothing failed.
+
+        Args:
+            done: Whether the run has ended; before that, an alarm cannot say that something never happened.
+        """
         settings = self.cell.config
         return alarms(self.chain, self.trainer, self.stream, self.evaluator.trace(), settings=settings, done=done)
 
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
-        """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
+        """Train on some experiences only, with so many iterations each and another evaluator."""
         self.training, self.share = self.training.model_copy(update={"iterations": iterations}), 1
         self.stream, self.evaluator = merging.only(self.stream, places), evaluator
 
 
 def _unlike(ours: dict[str, Any], other: Any, experiences: int) -> str:
-    """Why a run cannot return to a snapshot that another made; what cannot be seen here shows when it is tried."""
+    """Return why a run cannot return to a snapshot; empty where the attempt has to show it."""
     for name, held in {"": ours, **{name: held for name, held in ours.items() if isinstance(held, dict)}}.items():
         found = other.get(name) if name else other
         if not isinstance(found, dict) or found.keys() != held.keys():

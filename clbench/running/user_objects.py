@@ -13,13 +13,13 @@ from clbench.strategies.part import Part
 
 @dataclass
 class UserObjects:
-    """What a program hands over in place of names: its own arrays, stream and module.
+    """Hold the data set, stream, model and parts that a user's program gives in place of names.
 
     Args:
-        dataset: In place of the one named in the benchmark.
-        stream: In place of the benchmark's: one for all seeds, or a function from a seed to its stream.
+        dataset: The data set that replaces the benchmark's.
+        stream: The stream that replaces the benchmark's: one for all seeds, or a function from a seed to its stream.
         model: A module, whose weights are every run's initial weights, or a function ``(shape, n_outputs) -> module``.
-        alter: From the strategy's parts to those that run in their place.
+        alter: A function from the strategy's parts to the parts that run in their place.
     """
 
     dataset: Dataset | None = None

@@ -38,8 +38,8 @@ class TrainerSetup:
     """Hold what a trainer and its learner are made from.
 
     Args:
-        settings: The run's.
-        seed: The run's.
+        settings: The settings of the run.
+        seed: The seed of the run.
         stream: The stream as the strategy sees it.
         rows: The training samples, resident on the device.
         model: With the run's initial weights, on its device; returns :class:`clbench.models.output.Output`.
@@ -57,7 +57,7 @@ class TrainerSetup:
 
     @property
     def training(self) -> Training:
-        """Return how the strategy steps on each experience that it sees."""
+        """Return how the strategy is trained on each experience that it sees."""
         return self.settings.training.over(self.share)
 
 

@@ -13,7 +13,7 @@ def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False
 
     Args:
         stream: The stream as the benchmark has it.
-        settings: The run's.
+        settings: The settings of the run.
         has_weights: Whether the user's own model brings its weights along.
     """
     memory = settings.memory

@@ -190,7 +190,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Return to a snapshot, of this device or of another; see :meth:`clbench.running.prepare.Run.restore`."""
+        """Return to a snapshot, of this device or of another; see :meth:`clbench.running.prepared_run.Run.restore`."""
         learner = self.learner
         learner.w.data.copy_(state["w"])
         for buffer, old in zip(self._buffers, state["buffers"], strict=True):

@@ -34,10 +34,10 @@ class Growing:
 
     Args:
         strategy: The strategy.
-        settings: Of the run: training, replay buffer and model.
+        settings: The settings of training, replay buffer and model.
         features: F, columns of rows.
         classes: C.
-        seed: The run's.
+        seed: The seed of the run.
 
     Raises:
         ValueError: Settings that cannot be, or a strategy that needs what such a stream does not have.
