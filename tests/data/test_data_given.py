@@ -1,5 +1,7 @@
 """Data as programs hold it: every form becomes the same data set, anything else is answered with the forms."""
 
+import random
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -193,6 +195,19 @@ def test_random_transforms_leave_the_callers_generator_alone():
     before = torch.get_rng_state()
     given((Noisy(X, Y), Items(XT, YT)))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_transforms_that_draw_from_python_and_numpy_leave_the_callers_generators_alone():
+    from clbench.core.global_rng import comparable_states
+
+    class Noisy(Items):
+        def __getitem__(self, i):
+            noise = random.random() + np.random.random()  # noqa: NPY002 what transforms draw from
+            return torch.from_numpy(self.x[i]) + 0.01 * noise, int(self.y[i])
+
+    before = comparable_states()
+    given((Noisy(X, Y), Items(XT, YT)))
+    assert comparable_states() == before
 
 
 def test_images_of_pillow_are_taken():

@@ -137,10 +137,13 @@ def test_cells_go_in_turn_to_the_worker_that_is_free_first(jobs, seconds):
 def test_timing_leaves_threads_and_generators_alone():
     import torch
 
-    generator, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    from clbench.core.global_rng import comparable_states
+
+    generator, threads, before = torch.random.get_rng_state(), torch.get_num_threads(), comparable_states()
     cell_seconds(cell_of("naive", "model.dropout=0.5", "training.threads=1"), budget=0.01)
     assert torch.equal(torch.random.get_rng_state(), generator)
     assert torch.get_num_threads() == threads
+    assert comparable_states() == before
 
 
 def test_on_this_machine_the_prediction_is_near_the_processor_time_of_a_run(monkeypatch):
