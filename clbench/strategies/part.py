@@ -6,16 +6,15 @@ costs nothing. Writing one imports no torch: tensors carry the operations a form
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clbench.benchmark.schema import Evaluation, MemoryBudget, Training
-from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
 from clbench.strategies.hooks import Effect, Hook, hook, hooks_of
+from clbench.strategies.part_checks import check_declaration, check_protocol, check_random_stream, check_spelling
+from clbench.strategies.part_state import copied, tensor_bytes
 from clbench.training.admission import POLICIES
 
 if TYPE_CHECKING:
@@ -94,13 +93,14 @@ class Part:
             )
         for name, value in vars(cls).items():
             if inspect.isfunction(value) and not hasattr(Part, name):
-                _check_spelling(cls, name)
+                check_spelling(cls, name, HOOKS)
             elif name == "random_stream":
-                _check_random_stream(cls, value)
+                check_random_stream(cls, value)
             elif name == "protocol" and not isinstance(value, property):
-                _check_protocol(cls, value)
+                check_protocol(cls, value)
             elif name in DECLARATIONS and not isinstance(value, property):  # one that depends on the parameters
-                _check_declaration(cls, name, value)
+                several, allowed = DECLARATIONS[name]
+                check_declaration(cls, name, value, several=several, allowed=allowed)
 
     @property
     def title(self) -> str:
@@ -131,18 +131,18 @@ class Part:
 
     def save(self) -> dict[str, Any]:
         """A copy of the state, to go on from; for learners whose state is of another kind to override."""
-        saved: dict[str, Any] = _copy(self.state, of=self.title, where="state")
+        saved: dict[str, Any] = copied(self.state, of=self.title, where="state")
         return saved
 
     def load(self, saved: dict[str, Any], device: Any = None) -> None:
         """Return to what :meth:`save` gave, its tensors on a device; by default where they were."""
         self.state.clear()
-        self.state.update(_copy(saved, device))
+        self.state.update(copied(saved, device))
 
     @property
     def state_bytes(self) -> int:
         """Bytes of tensors that the part keeps."""
-        return _bytes(self.state)
+        return tensor_bytes(self.state)
 
     @classmethod
     def settled(cls, settings: dict[str, Any]) -> dict[str, Any]:
@@ -292,73 +292,3 @@ DECLARATIONS: Mapping[str, tuple[bool, frozenset[Any]]] = {
     "sees": (False, frozenset({"stream", "merged", "accumulated"})),
 }
 """Declaration -> whether it is a set of them, and what is allowed."""
-
-
-def _check_declaration(cls: type, name: str, value: Any) -> None:
-    several, allowed = DECLARATIONS[name]
-    if several and not isinstance(value, set | frozenset):
-        raise Refused(f"{cls.__name__}.{name} = {value!r} is no set; write it like frozenset({{{min(allowed)!r}}})")
-    for each in value if several else (value,):
-        if each not in allowed:
-            known = [str(known) for known in allowed if known is not None]
-            raise Refused(f"{cls.__name__}.{name}: {each!r} is not allowed; {did_you_mean(str(each), known)}")
-
-
-def _check_random_stream(cls: type, name: Any) -> None:
-    if not isinstance(name, str) or not name:
-        raise Refused(
-            f"{cls.__name__}.random_stream = {name!r} is no name; write a text such as "
-            f"{cls.__name__!r}, or leave it out"
-        )
-
-
-def _check_protocol(cls: type, protocol: Any) -> None:
-    """Refuse a setting that no cell has: it would never be compared."""
-    if not isinstance(protocol, Mapping):
-        raise Refused(f"{cls.__name__}.protocol = {protocol!r} is no mapping; write it like {{'stream.output': 'all'}}")
-    sections: dict[str, Any] = {"training": Training, "memory": MemoryBudget, "evaluation": Evaluation}
-    for key in protocol:
-        section, _, name = str(key).partition(".")
-        if section not in (*sections, "stream", "model") or not name:
-            raise Refused(
-                f"{cls.__name__}.protocol: {key!r} is no setting of a benchmark; write it like 'stream.output', with "
-                "stream, model, training, memory or evaluation before the dot"
-            )
-        if section in sections and name not in sections[section].model_fields:
-            hint = did_you_mean(name, sections[section].model_fields)
-            raise Refused(f"{cls.__name__}.protocol: {section} has no setting {name!r}; {hint}")
-
-
-def _check_spelling(cls: type, name: str) -> None:
-    """Refuse a method that is nearly called like a hook: it would silently never be called."""
-    near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.85)
-    if near and not name.startswith("_"):
-        raise Refused(
-            f"{cls.__name__} has a method {name!r}, which nothing calls; did you mean the hook {near[0]!r}? A helper "
-            f"of your own may be called {'_' + name!r}"
-        )
-
-
-def _copy(value: Any, device: Any = None, *, of: str = "a part", where: str = "state") -> Any:
-    if hasattr(value, "detach"):
-        return value.detach().to(value.device if device is None else device, copy=True)
-    if isinstance(value, dict):
-        return {k: _copy(v, device, of=of, where=f"{where}[{k!r}]") for k, v in value.items()}
-    if isinstance(value, list):
-        return [_copy(v, device, of=of, where=f"{where}[{i}]") for i, v in enumerate(value)]
-    if isinstance(value, int | float | str | bool | None):
-        return value
-    raise Refused(
-        f"{of} keeps a {type(value).__name__} in {where}; allowed are tensors, numbers, strings, lists and dicts "
-        "of them"
-    )
-
-
-def _bytes(value: Any) -> int:
-    if hasattr(value, "element_size"):
-        return int(value.numel() * value.element_size())
-    if isinstance(value, dict):
-        return sum(_bytes(v) for v in value.values())
-    if isinstance(value, list):
-        return sum(_bytes(v) for v in value)
-    return 0
