@@ -36,7 +36,10 @@ class ClassMask:
         if self.competes is None:
             return scores
         if self._others is None:
-            with torch.inference_mode(False):  # a mask made for an evaluation may serve a training step later
+            if torch.is_inference_mode_enabled():
+                with torch.inference_mode(False):  # a mask made for an evaluation may serve a training step later
+                    self._others = ~self.competes
+            else:
                 self._others = ~self.competes
         return scores.masked_fill(self._others, fill)
 
@@ -67,8 +70,10 @@ class ClassMask:
             classes: (C,) bool, the classes that may still compete there.
             rows: B.
         """
-        before = torch.ones_like(classes) if self.competes is None else self.competes
-        competes = before.expand(rows, len(classes)).clone()
+        if self.competes is None:
+            competes = torch.ones(rows, len(classes), dtype=torch.bool, device=classes.device)
+        else:
+            competes = self.competes.expand(rows, len(classes)).clone()
         competes[span] &= classes
         return ClassMask(competes)
 

@@ -80,9 +80,9 @@ class LwF(Part):
         span = batch.stream.span
         taught = learner.side_work.forward(batch.x[span], **self.state["previous"]).logits / self.temperature  # (B, C)
         logits = output.logits[span] / self.temperature
-        wide = self._rivals(learner, batch)
+        rivals = self._rivals(learner, batch)
         factor = self.strength * (self.temperature**2 if self.squared else 1.0)
-        terms = [distillation(logits, taught, head, head if wide is None else wide) for head in self.state["heads"]]
+        terms = [distillation(logits, taught, head, head if rivals is None else rivals) for head in self.state["heads"]]
         return factor * sum(terms[1:], terms[0])
 
     def _rivals(self, learner: Learner, batch: Batch) -> Tensor | None:
@@ -120,7 +120,9 @@ def distillation(logits: Tensor, taught: Tensor, head: Tensor, rivals: Tensor) -
         head: (C,) bool, the classes that q runs over.
         rivals: (C,) bool, the classes that p runs over; all of ``head`` among them.
     """
-    hidden = float("-inf")
-    q = taught.masked_fill(~head, hidden).softmax(1)  # (B, C)
-    log_p = logits.masked_fill(~rivals, hidden).log_softmax(1).masked_fill(~head, 0.0)
+    from clbench.families.class_mask import ClassMask
+
+    mask = ClassMask(head)
+    q = mask.masked(taught).softmax(1)  # (B, C)
+    log_p = mask.masked(ClassMask(rivals).masked(logits).log_softmax(1), 0.0)
     return -(q * log_p).sum(1).mean()

@@ -199,8 +199,8 @@ def contrast(
     unit = normalize(features)
     others = unit @ unit.T / temperature  # (A, A)
     alone = torch.eye(n, dtype=torch.bool, device=y.device)
-    hidden = alone if mask.competes is None else alone | ~mask.competes.expand(n, classes)[:, y]
-    total = torch.cat([below, others.masked_fill(hidden, -torch.inf)], dim=1).logsumexp(1)
+    excluded = alone if mask.competes is None else alone | ~mask.competes.expand(n, classes)[:, y]
+    total = torch.cat([below, others.masked_fill(excluded, -torch.inf)], dim=1).logsumexp(1)
     same = (y[:, None] == y) & ~alone
     times = counts[y]
     above = (times * own + (others * same).sum(1)) / (times + same.sum(1))

@@ -211,16 +211,16 @@ def test_tasks_that_are_visited_out_of_order_again_and_together_are_scored_under
 def test_rows_of_a_task_are_fixed_stratified_by_label_and_the_same_for_every_strategy():
     evaluators = [ready(s, "evaluation.rows_per_task=20", seed=2).evaluator for s in ("naive", "er", "joint")]
     for other in evaluators[1:]:
-        assert all(np.array_equal(a, b) for a, b in zip(evaluators[0]._rows, other._rows, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(evaluators[0].panels.rows, other.panels.rows, strict=True))
     y = ready("naive", seed=2).stream.dataset.test.y
-    for task, rows in zip(ready("naive", seed=2).stream.tasks, evaluators[0]._rows, strict=True):
+    for task, rows in zip(ready("naive", seed=2).stream.tasks, evaluators[0].panels.rows, strict=True):
         assert len(set(rows.tolist())) == 20
         assert set(rows.tolist()) <= set(task.rows.tolist())
         counts = [int((y[rows] == c).sum()) for c in task.classes]
         assert counts == [10, 10]
     other_seed = ready("naive", "stream.order=fixed", seed=3).evaluator
     same_tasks = ready("naive", "stream.order=fixed", seed=2).evaluator
-    assert any(not np.array_equal(a, b) for a, b in zip(other_seed._rows, same_tasks._rows, strict=True))
+    assert any(not np.array_equal(a, b) for a, b in zip(other_seed.panels.rows, same_tasks.panels.rows, strict=True))
 
 
 def test_uneven_labels_keep_their_shares_and_small_tasks_keep_all_rows():
@@ -229,10 +229,10 @@ def test_uneven_labels_keep_their_shares_and_small_tasks_keep_all_rows():
     zeros, ones, twos = (np.flatnonzero(y == c) for c in (0, 1, 2))
     rows = np.sort(np.concatenate([zeros[:30], ones[:15], twos[:5]]))
     small = replace(stream, tasks=(replace(stream.tasks[0], rows=rows), replace(stream.tasks[0], id=1, rows=zeros[:7])))
-    drawn = Evaluator(small, Evaluation(rows_per_task=10))._rows
+    drawn = Evaluator(small, Evaluation(rows_per_task=10)).panels.rows
     assert np.bincount(y[drawn[0]]).tolist() == [6, 3, 1]
     assert np.array_equal(drawn[1], zeros[:7])
-    assert Evaluator(small)._rows[0].tolist() == rows.tolist()
+    assert Evaluator(small).panels.rows[0].tolist() == rows.tolist()
 
 
 def test_every_look_goes_through_the_same_inputs():

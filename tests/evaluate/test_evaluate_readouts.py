@@ -166,8 +166,8 @@ def test_looks_at_current_tasks_see_those_with_rows_in_the_running_experience(sh
     there = np.isfinite(current.score)
     np.testing.assert_array_equal(current.score[there], everything.score[there])
     np.testing.assert_array_equal(current.masked[there], everything.masked[there])
-    assert list(Evaluator(stream, Evaluation(tasks="current")).step_tasks()) == [sorted(v) for v in visits]
-    assert list(Evaluator(stream).step_tasks()) == [[2], [0, 2], [0, 2, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+    assert list(Evaluator(stream, Evaluation(tasks="current")).panels.step_tasks()) == [sorted(v) for v in visits]
+    assert list(Evaluator(stream).panels.step_tasks()) == [[2], [0, 2], [0, 2, 4], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
 
 
 # --------------------------------------------------------------------------------------------------- shared rows
