@@ -209,7 +209,8 @@ def learner():
     """What a pickled learner may refer to."""
     w = nn.Parameter(torch.arange(10.0))
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    return SimpleNamespace(model=model, others=(SimpleNamespace(name="optimiser"),), w=w, g=torch.zeros(10))
+    steps = SimpleNamespace(others=(SimpleNamespace(name="optimiser"),))
+    return SimpleNamespace(model=model, _steps=steps, w=w, g=torch.zeros(10))
 
 
 def there_and_back(thing, learner, other=None):
@@ -221,11 +222,11 @@ def there_and_back(thing, learner, other=None):
 
 def test_what_is_the_learners_is_named_and_comes_back_as_the_same_object(learner):
     own = {"model": learner.model, "layer": learner.model[0], "mean": learner.model[1].running_mean, "lr": 0.1}
-    back, _ = there_and_back({**own, "optimiser": learner.others[0]}, learner)
+    back, _ = there_and_back({**own, "optimiser": learner._steps.others[0]}, learner)
     assert back["model"] is learner.model
     assert back["layer"] is learner.model[0]
     assert back["mean"] is learner.model[1].running_mean
-    assert back["optimiser"] is learner.others[0]
+    assert back["optimiser"] is learner._steps.others[0]
     assert back["lr"] == 0.1
 
 
@@ -243,7 +244,7 @@ def test_views_of_weights_and_gradients_are_views_again(learner):
 def test_in_another_process_the_names_stand_for_its_own_learner(learner):
     other = SimpleNamespace(
         model=nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)),
-        others=(object(),),
+        _steps=SimpleNamespace(others=(object(),)),
         w=learner.w.detach() + 1,
         g=learner.g,
     )

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from clbench.core.rng import Generator
 from clbench.models import make
-from clbench.training.learner import Learner
+from clbench.training.side_work import SideWork
 
 
 def at_three_boundaries(written: str):
@@ -78,6 +78,10 @@ def test_two_parameters_by_hand():
 
     class Two:
         w, g = torch.zeros(2), torch.zeros(2)
+
+        @property
+        def side_work(self):
+            return self
 
         def fisher(self, *_, **__):
             return self.importance
@@ -160,9 +164,9 @@ def experience_classes(seen: torch.Tensor) -> list[int]:
 
 def test_the_fisher_is_estimated_on_rows_of_the_experience_that_ends(monkeypatch):
     asked: list[torch.Tensor] = []
-    inner = Learner.fisher
+    inner = SideWork.fisher
     monkeypatch.setattr(
-        Learner, "fisher", lambda self, index, **options: (asked.append(index[0]), inner(self, index, **options))[1]
+        SideWork, "fisher", lambda self, index, **options: (asked.append(index[0]), inner(self, index, **options))[1]
     )
     run = trained("ewc(rows=7)")
     for rows, experience in zip(asked, run.stream, strict=True):
