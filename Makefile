@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 setup: $(STAMP)  ## install clbench and its tools into .venv
 
-bench: $(STAMP)  ## run the default matrices (split-digits, without and with the task told) to a leaderboard
+bench: $(STAMP)  ## run the default matrices (split-digits, without and with task labels) to a leaderboard
 	$(BIN)/clbench run split-digits-task --jobs auto --out results/split-digits
 	$(BIN)/clbench run split-digits --jobs auto --out results/split-digits
 

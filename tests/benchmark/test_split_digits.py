@@ -51,7 +51,7 @@ def test_free_settings_are_those_that_were_chosen_on_held_out_rows(setting):
     assert plan(SETTINGS[setting]).benchmark.training.lr == chosen["training"]["lr"]
     assert plan(SETTINGS[setting]).benchmark.training.epochs == chosen["training"]["epochs"]
     free = {"class": {"l2", "ewc", "er + ewc", "agem"}, "task": {"l2", "ewc", "si"}}[setting]
-    assert free == set(cells) & set(chosen[setting])  # lwf and agem were chosen with the task told, and are left out
+    assert free == set(cells) & set(chosen[setting])  # lwf and agem were chosen with task labels, and are left out
     for method in free:
         used, value = cells[method], chosen[setting][method]
         if method == "agem":
