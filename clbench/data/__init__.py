@@ -1,6 +1,6 @@
-"""Data sets: from a name or from arrays to rows in memory, decoded once and shared between processes.
+"""Data sets: from a name or from arrays to samples in memory, decoded once and shared between processes.
 
-No torch is imported here; only the torchvision source needs it, and only when it decodes.
+This package imports no torch; only the torchvision source needs it, and only for decoding.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = [
 ]
 
 READING = ("size", "scale", "layout", "background", "family")
-"""Settings with which rows are read, before anything is held out."""
+"""Settings that are applied when samples are read, before any samples are held out."""
 LATER = frozenset({"scale", "layout", "background", "family"})
-"""Settings that stand in a cell only where they differ from their default, so that older cells keep their keys."""
+"""Settings that a cell includes only if they differ from their default, so that older cells keep their keys."""
 
 Scale = Annotated[float, Field(gt=0)]
 Background = Annotated[str, Field(pattern=r"^(black|white|grey|#[0-9a-fA-F]{6})$")]
@@ -60,31 +60,31 @@ def load(
     background: Background | None = None,
     family: Literal["classification", "regression"] | None = None,
 ) -> Dataset:
-    """Load a data set by name; the keyword parameters are the settings of a benchmark file's ``dataset`` mapping.
+    """Load a data set by name. The keyword parameters are the settings of ``dataset`` in a benchmark file.
 
     Args:
-        name: A registered name (``digits``, ``mnist``), a torchvision class name (``FashionMNIST``), or
-            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH``, ``csv:PATH`` with a path relative to ``data_dir`` or
-            absolute; or several of them with ``+`` between, which are joined in that order (see :func:`join`). A path
-            with ``+`` may stand in quotes.
-        data_dir: Where data sets lie and are downloaded to; else ``CLBENCH_DATA``, else the user's cache folder.
-        normalize: ``mean-std`` stores the per-channel statistics of the remaining training rows in the result;
+        name: A registered name (``digits``, ``mnist``), the name of a torchvision class (``FashionMNIST``), or
+            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH``, ``csv:PATH`` with a path that is absolute or relative to
+            ``data_dir``. Several names with ``+`` between them are joined in that order (see :func:`join`). A path that
+            contains ``+`` may be put in quotes.
+        data_dir: The directory of data sets and downloads; by default ``CLBENCH_DATA``, or else the user's cache.
+        normalize: ``mean-std`` stores the statistics of the remaining training samples per channel in the result;
             ``columns`` those of each feature of vectors.
-        validation: Fraction of the training rows held out, stratified, the same for every seed; in [0, 1).
-        train_rows: Size of a fixed stratified subset of what remains; all where ``None``.
-        evaluate_on: What becomes ``Dataset.test``: the test split or the rows held out.
-        size: Side in pixels to which images are resized (both sides, bilinear); as they are where ``None``.
-        scale: What values are divided by to lie in [0, 1], such as 255; told from them by default.
-        layout: ``NHWC`` where channels come last, ``NCHW`` where they come first; told from the shape by default.
-        background: What shows through transparent pixels of images: ``black`` (the default), ``white``, ``grey`` or
+        validation: Fraction of the training samples to hold out, stratified, equal for every seed; in [0, 1).
+        train_rows: Size of a fixed stratified subset of the remaining samples; all if ``None``.
+        evaluate_on: The samples of ``Dataset.test``: the test split, or the held-out samples.
+        size: Side in pixels to which images are resized (both sides, bilinear); ``None`` keeps their size.
+        scale: Divisor that brings values to [0, 1], such as 255; by default it is derived from the values.
+        layout: ``NHWC`` if channels are last, ``NCHW`` if they are first; by default it is derived from the shape.
+        background: Colour behind transparent pixels of images: ``black`` (the default), ``white``, ``grey`` or
             ``#rrggbb``.
-        family: ``regression`` where the labels of a file are numbers to be predicted, (N,) or (N, columns).
+        family: ``regression`` if the labels of a file are numbers to predict, (N,) or (N, columns).
 
     Returns:
-        The data set, its arrays memory-mapped where they come from the cache.
+        The data set. Its arrays are memory-mapped if they come from the cache.
 
     Raises:
-        Refused: Unknown name, missing or damaged files, unusable contents, or impossible settings.
+        Refused: The name is unknown, files are missing or damaged, contents cannot be used, or settings are impossible.
     """
     return finish(
         read(name, data_dir, size=size, scale=scale, layout=layout, background=background, family=family),
@@ -97,45 +97,45 @@ def load(
 
 
 def canonical(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of :func:`load` checked and written out, as they enter a cell and its key.
+    """Check the settings of :func:`load` and write them out, as they enter a cell and its key.
 
     Raises:
-        Refused: An unknown setting or a wrong type.
+        Refused: A setting is unknown or has a wrong type.
     """
     filled = validate(load, options, where="dataset")
     return {key: value for key, value in filled.items() if key not in LATER or value is not None}
 
 
 def read(name: str, data_dir: str | PathLike[str] | None = None, **settings: Any) -> Dataset:
-    """The whole data set of a name, before anything is held out: the first half of :func:`load`.
+    """Read the whole data set of a name, before any samples are held out: the first half of :func:`load`.
 
     Args:
-        name: As there.
-        data_dir: As there.
-        settings: Those of :data:`READING`, as there.
+        name: As for :func:`load`.
+        data_dir: As for :func:`load`.
+        settings: Those of :data:`READING`, as for :func:`load`.
     """
     root = data_root(data_dir)
     check_name(name, root)
     given = {key: value for key, value in settings.items() if value is not None}
     if given.get("family") == dataset_registry.family(name):
-        del given["family"]  # as it is anyway
+        del given["family"]  # it needs no check
     names = parts(name, root)
     loaded = [resolve(part)(root, **given) for part in names]
     return loaded[0] if len(loaded) == 1 else join(loaded, names=names)
 
 
 def family_of(name: str, options: Mapping[str, Any]) -> str:
-    """The family of a data set, told without reading it: by its settings, or by its source.
+    """Return the family of a data set without reading it: from its settings, or from its source.
 
     Args:
         name: As in :func:`load`.
-        options: Settings of it.
+        options: Settings of the data set.
     """
     return str(options.get("family") or dataset_registry.family(name))
 
 
 def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:
-    """What identifies the rows behind a name where the name alone does not.
+    """Return what identifies the samples of a name if the name alone does not.
 
     See :func:`clbench.data.dataset_registry.contents`.
 
@@ -154,7 +154,7 @@ def finish(
     train_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
 ) -> Dataset:
-    """What :func:`load` makes of a whole data set: the second half of it."""
+    """Prepare a whole data set: the second half of :func:`load`."""
     prepared = prepare(
         whole, normalize=normalize, validation=validation, train_rows=train_rows, evaluate_on=evaluate_on, name=name
     )

@@ -1,4 +1,4 @@
-"""From arrays of pixels and labels, of whatever form, to a checked :class:`~clbench.core.types.Dataset`."""
+"""Conversion of arrays of pixels and labels in any form to a checked :class:`~clbench.core.types.Dataset`."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def from_arrays(
     target_names: Sequence[str] | None = None,
     tokens: bool = False,
 ) -> Dataset:
-    """Make a data set of a user's own arrays (numpy, torch, or anything ``numpy.asarray`` takes).
+    """Make a data set from arrays (NumPy, torch, or anything that ``numpy.asarray`` accepts).
 
     Args:
-        name: How records call it.
-        x_train: Images (N, H, W), (N, H, W, C) or (N, C, H, W); or vectors (N, F). Images of whole numbers in [0, 255]
-            are kept as uint8, everything else as float32. An array that has the right form already is not copied:
-            leave it unchanged afterwards.
-        y_train: (N,) or (N, 1) labels: integers, floats that hold whole numbers, truth values or strings; they are
-            renumbered 0..C-1 in ascending order.
-        x_test: As ``x_train``, same row shape.
-        y_test: As ``y_train``; the same classes, each with at least one row.
+        name: Name of the data set in records.
+        x_train: Images (N, H, W), (N, H, W, C) or (N, C, H, W), or vectors (N, F). Images of whole numbers in [0, 255]
+            are stored as uint8, all others as float32. An array that has this form already is not copied: do not change
+            it afterwards.
+        y_train: (N,) or (N, 1) labels: integers, floats with integer values, booleans or strings. They are renumbered
+            0..C-1 in ascending order.
+        x_test: As ``x_train``, with the same shape of a sample.
+        y_test: As ``y_train``, with the same classes, each with at least one sample.
         class_names: With integer labels: the name of label i at position i, or one name per distinct label, ascending.
-        scale: What values are divided by to lie in [0, 1], such as 255; where it is at most 1, the factor itself. By
-            default 255 for 8-bit values, also those held as floats, and 1 for masks of 0 and 1 and other floats.
-        layout: ``NHWC`` where channels come last, ``NCHW`` where they come first; by default told from the shape.
-        family: ``regression`` where ``y_train`` and ``y_test`` are numbers to be predicted, (N,) or (N, columns); by
-            default they are labels of classes.
-        target_names: With ``regression``: a name for each column.
-        tokens: Whether ``x_train`` and ``x_test`` are whole numbers that name something, such as words: rows (N, L) of
-            them reach the model as int64. By default they are values, and reach it as float32.
+        scale: Divisor that brings values to [0, 1], such as 255; a value of at most 1 is a factor. The default is 255
+            for 8-bit values, also if stored as floats, and 1 for masks of 0 and 1 and other floats.
+        layout: ``NHWC`` if channels are last, ``NCHW`` if they are first; by default it is derived from the shape.
+        family: ``regression`` if ``y_train`` and ``y_test`` are numbers to predict, (N,) or (N, columns); by default
+            they are class labels.
+        target_names: With ``regression``: the name of each column.
+        tokens: Whether ``x_train`` and ``x_test`` are integers that identify something, such as words: samples (N, L)
+            of them reach the model as int64. By default they are values, and reach it as float32.
 
     Raises:
-        Refused: Empty or mismatched arrays, non-finite values, values or axes that can be read in several ways, or
-            labels that do not fit, with the cure.
+        Refused: Arrays are empty or do not match, values are not finite, values or axes are ambiguous, or labels do not
+            fit; the message says how to fix it.
     """
     train, test = (x_train, y_train), (x_test, y_test)
     where = f"data set {name!r}"
@@ -86,11 +86,11 @@ def assemble(
     target_names: Sequence[str] | None = None,
     tokens: bool = False,
 ) -> Dataset:
-    """As :func:`from_arrays`; ``where`` is how messages call the origin, such as a file's path."""
+    """Make a data set as :func:`from_arrays` does; ``where`` names the origin in messages, such as a file's path."""
     if family not in (None, "classification", REGRESSION):
         raise Refused(
             f"{where}: family = {family!r} is not known here; choose classification (class labels) or {REGRESSION} "
-            "(numbers to be predicted)",
+            "(numbers to predict)",
             "family",
         )
     if tokens:
@@ -112,7 +112,7 @@ def assemble(
 
 
 def token_rows(value: Any, where: str) -> NDArray[np.int64]:
-    """Rows (N, L) of whole numbers from 0 on, as int64.
+    """Return samples (N, L) of integers from 0 on, as int64.
 
     Raises:
         Refused: They are something else.
@@ -120,14 +120,14 @@ def token_rows(value: Any, where: str) -> NDArray[np.int64]:
     x = as_array(value, where)
     if x.ndim != 2 or not x.size or x.dtype.kind not in "iu" or int(x.min()) < 0:
         raise Refused(
-            f"{where} has inputs of shape {x.shape} and type {x.dtype}; tokens are whole numbers from 0 on in rows "
-            "(N, length); leave tokens out where these are values"
+            f"{where} has inputs of shape {x.shape} and type {x.dtype}; tokens are integers from 0 on in samples "
+            "(N, length); leave tokens out if these are values"
         )
     return np.ascontiguousarray(x, dtype=np.int64)
 
 
 def checksum(train: Rows, test: Rows, scale: float) -> str:
-    """BLAKE2b over all arrays (type, shape, bytes) and the scale, 32 hex digits."""
+    """Return BLAKE2b over all arrays (type, shape, bytes) and the scale, 32 hex digits."""
     digest = hashlib.blake2b(repr(scale).encode(), digest_size=16)
     targets = [rows.target for rows in (train, test) if rows.target is not None]
     for array in (train.x, train.y, test.x, test.y, *targets):

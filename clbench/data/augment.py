@@ -1,4 +1,4 @@
-"""Random changes of training images, drawn for every row of a batch at once from a generator that is handed in.
+"""Augmentation: random changes of training images, drawn for all samples of a batch at once from a given generator.
 
 torch is imported only when an augmenter is called.
 """
@@ -20,17 +20,17 @@ Augmenter = Callable[["Tensor", "Generator"], "Tensor"]
 
 
 def none(x: Tensor, _generator: Generator) -> Tensor:
-    """The batch as it is; nothing is drawn."""
+    """Return the batch unchanged; nothing is drawn."""
     return x
 
 
 def crop(x: Tensor, generator: Generator) -> Tensor:
-    """Shift each image by up to an eighth of its height along each axis, zeros moving in; for digits and letters."""
+    """Shift each image by up to an eighth of its height along each axis, with zero padding; for digits and letters."""
     return _crop(x, generator, flip=False)
 
 
 def crop_flip(x: Tensor, generator: Generator) -> Tensor:
-    """As :func:`crop`, and mirror each image left to right with probability 1/2; for natural images.
+    """Shift as in :func:`crop`, and mirror each image horizontally with probability 1/2; for natural images.
 
     Source: He et al. 2016, "Deep Residual Learning", section 4.2 (padding 4 at 32 pixels).
     """
@@ -38,7 +38,7 @@ def crop_flip(x: Tensor, generator: Generator) -> Tensor:
 
 
 def contrastive(x: Tensor, generator: Generator) -> Tensor:
-    """What contrastive methods train with: a resized crop, mirrored or not, with its colours changed or taken away.
+    """Augment as contrastive methods do: a resized crop, mirrored or not, with changed or removed colours.
 
     Source: Khosla et al. 2020, arXiv 2004.11362; see :func:`clbench.data.augment_warp.resized_crop_flip` and
     :func:`clbench.data.augment_color.jitter`.
@@ -56,17 +56,18 @@ AUGMENTERS: dict[str, Augmenter] = {
     "rand-augment": rand_augment,
 }
 COLORED = frozenset({"contrastive", "auto-augment", "rand-augment"})
-"""Those that change brightness and colours, and therefore have to know what the channels are."""
+"""Augmenters that change brightness and colours, and therefore depend on the meaning of the channels."""
 
 
 def augmenter(name: str) -> Augmenter:
-    """The function ``(x, generator) -> x`` behind a name, or behind several joined by ``+``, applied in their order.
+    """Return the function ``(x, generator) -> x`` for a name, or for several names joined by ``+`` and applied in
+    order.
 
-    It takes images (B, C, H, W) in [0, 1] and a torch generator, the only source of its draws, and returns images of
-    the same shape; what it was given stays as it was.
+    It takes images (B, C, H, W) in [0, 1] and a torch generator, the only source of its draws. It returns new images of
+    the same shape and leaves its input unchanged.
 
     Raises:
-        Refused: There is none of that name; or, when it is called, rows are not images.
+        Refused: The name is unknown; or, when the function is called, samples are not images.
     """
     names = [each.strip() for each in name.split("+")]
     for each in names:
@@ -89,8 +90,8 @@ def _check(x: Tensor, name: str) -> None:
         return
     if x.ndim != 4:
         raise Refused(
-            f"rows of shape {tuple(x.shape[1:])} are not images (C, H, W), so {name} cannot change them; set augment: "
-            "none"
+            f"samples of shape {tuple(x.shape[1:])} are not images (C, H, W), so {name} cannot change them; set "
+            "augment: none"
         )
     if name in COLORED and x.shape[1] not in (1, 3):
         raise Refused(

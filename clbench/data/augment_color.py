@@ -1,7 +1,7 @@
-"""Random changes of brightness and colour, and the single changes they are made of.
+"""Random changes of brightness and colour, and the single operations that they consist of.
 
-Pictures are (n, C, H, W) in [0, 1], C of 1 or 3, and each has its own amount (n,). Where there is one channel, what
-only concerns colours changes nothing. torch is imported only when something is called.
+Images are (n, C, H, W) in [0, 1] with 1 or 3 channels, and each has its own amount (n,). Colour operations have no
+effect on images with one channel. torch is imported only when a function is called.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ JITTER, HUE, JITTERED, GREY = 0.4, 0.1, 0.8, 0.2
 
 
 def jitter(x: Tensor, generator: Generator) -> Tensor:
-    """With probability 0.8 change brightness, contrast and saturation by up to 40 % each and hue by up to a tenth of
-    the circle, in this order; then, with probability 0.2, take the colour away.
+    """Change brightness, contrast, saturation and hue at random, then remove the colour at random.
 
-    Source: Chen et al. 2020, SimCLR, arXiv 2002.05709, appendix A, with the strengths of Khosla et al. 2020; there the
-    order is drawn too.
+    With probability 0.8, brightness, contrast and saturation change by up to 40 % each, and hue by up to a tenth of the
+    circle, in this order. Then the colour is removed with probability 0.2.
+
+    Source: Chen et al. 2020, SimCLR, arXiv 2002.05709, appendix A, with the strengths of Khosla et al. 2020; there, the
+    order is random too.
     """
     import torch
 
@@ -34,34 +36,34 @@ def jitter(x: Tensor, generator: Generator) -> Tensor:
 
 
 def brightness(x: Tensor, factor: Tensor) -> Tensor:
-    """Black at 0, the picture at 1."""
+    """Change brightness: 0 is black, 1 the image."""
     return _blend(x.new_zeros(()), x, factor)
 
 
 def contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """The mean grey at 0, the picture at 1."""
+    """Change contrast: 0 is the mean grey, 1 the image."""
     return _blend(grey(x).mean((1, 2, 3), keepdim=True), x, factor)
 
 
 def saturation(x: Tensor, factor: Tensor) -> Tensor:
-    """Grey at 0, the picture at 1."""
+    """Change saturation: 0 is grey, 1 the image."""
     return x if x.shape[1] == 1 else _blend(grey(x), x, factor)
 
 
 def sharpness(x: Tensor, factor: Tensor) -> Tensor:
-    """Smoothed at 0, the picture at 1; pixels at the edge stay as they are."""
+    """Change sharpness: 0 is smoothed, 1 the image; pixels at the edge stay unchanged."""
     from torch.nn.functional import conv2d
 
     kernel = x.new_ones(3, 3)
     kernel[1, 1] = 5.0
     smooth = x.clone()
-    inner = conv2d(x.flatten(0, 1)[:, None], (kernel / 13)[None, None])  # every channel by itself
+    inner = conv2d(x.flatten(0, 1)[:, None], (kernel / 13)[None, None])  # every channel separately
     smooth[:, :, 1:-1, 1:-1] = inner.view(len(x), x.shape[1], *inner.shape[2:])
     return _blend(smooth, x, factor)
 
 
 def hue(x: Tensor, turn: Tensor) -> Tensor:
-    """Turn the hue by a part of the circle, brightness and saturation (HSV) as they were."""
+    """Rotate the hue by a fraction of the circle, with constant brightness and saturation (HSV)."""
     import torch
 
     if x.shape[1] == 1:
@@ -73,16 +75,16 @@ def hue(x: Tensor, turn: Tensor) -> Tensor:
         high == red,
         (green - blue) / spread,
         torch.where(high == green, 2 + (blue - red) / spread, 4 + (red - green) / spread),
-    )  # of six
+    )  # of six sectors
     place = sector + 6 * turn[:, None, None]
-    # each channel is a trapezoid over the circle, red a third of it away from the others
+    # each channel is a trapezoid over the circle, shifted by a third of it between channels
     offsets = place.new_tensor([5.0, 3.0, 1.0])[:, None, None]
     k = (offsets + place[:, None]) % 6
     return high[:, None] - (high - low)[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
 def grey(x: Tensor) -> Tensor:
-    """Luma (n, 1, H, W), ITU-R 601."""
+    """Return the luma (n, 1, H, W), ITU-R 601."""
     if x.shape[1] == 1:
         return x
     return (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
@@ -95,21 +97,21 @@ def posterize(x: Tensor, bits: Tensor) -> Tensor:
 
 
 def solarize(x: Tensor, threshold: Tensor) -> Tensor:
-    """The negative of values from a threshold in [0, 1] on."""
+    """Invert all values from a threshold in [0, 1] on."""
     import torch
 
     return torch.where(x >= _each(threshold), 1 - x, x)
 
 
 def autocontrast(x: Tensor) -> Tensor:
-    """Stretch every channel to [0, 1]; a channel of one value stays."""
+    """Stretch every channel to [0, 1]; a constant channel stays unchanged."""
     low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
     flat = high == low
     return ((x - low.masked_fill(flat, 0.0)) / (high - low).masked_fill(flat, 1.0)).clamp(0, 1)
 
 
 def equalize(x: Tensor) -> Tensor:
-    """Make the histogram of every channel even, as the Python Imaging Library does it on 8-bit values."""
+    """Equalise the histogram of every channel, as the Python Imaging Library does for 8-bit values."""
     import torch
 
     values = _levels(x).long().flatten(2)  # (n, C, H*W)
@@ -123,7 +125,7 @@ def equalize(x: Tensor) -> Tensor:
 
 
 def _levels(x: Tensor) -> Tensor:
-    """8-bit values, as floats."""
+    """Return 8-bit values as floats."""
     return (x * 255).round()
 
 
@@ -132,5 +134,5 @@ def _blend(one: Tensor, other: Tensor, factor: Tensor) -> Tensor:
 
 
 def _each(amount: Tensor) -> Tensor:
-    """(n,) to (n, 1, 1, 1)."""
+    """Reshape (n,) to (n, 1, 1, 1)."""
     return amount[:, None, None, None]

@@ -1,6 +1,6 @@
-"""Random changes of where pixels lie: crops that are resized, turns, shears, shifts, and squares cut out.
+"""Random geometric changes: resized crops, rotations, shears, shifts, and squares cut out.
 
-Pictures are (n, C, H, W). torch is imported only when something is called.
+Images are (n, C, H, W). torch is imported only when a function is called.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ TURN, SHEAR, ZOOM, SHIFT, HOLE = 15.0, 0.15, 0.15, 0.125, 0.25
 
 
 def uniform(generator: Generator, like: Tensor, *shape: int) -> Tensor:
-    """Numbers in [0, 1), drawn where the generator lives, on the device of ``like``."""
+    """Draw numbers in [0, 1) on the generator's device, and return them on the device of ``like``."""
     import torch
 
     return torch.rand(shape, generator=generator, device=generator.device).to(like.device)
 
 
 def warp(x: Tensor, matrix: Tensor, *, mode: str, padding: str = "zeros") -> Tensor:
-    """Fetch the value of each pixel from the place that an affine map gives for it.
+    """Warp images by affine maps from each pixel of the result to its source.
 
     Args:
         x: (n, C, H, W).
-        matrix: (n, 2, 3), from the place (x, y) of a pixel of the result, in pixels from the picture's middle, to where
-            its value is fetched.
+        matrix: (n, 2, 3), maps from the position (x, y) of a pixel of the result, in pixels from the centre, to the
+            position of its value.
         mode: ``nearest`` or ``bilinear``.
-        padding: What lies outside: ``zeros``, or the ``border`` going on.
+        padding: Values outside: ``zeros``, or the repeated ``border``.
     """
     from torch.nn.functional import affine_grid, grid_sample
 
@@ -44,10 +44,12 @@ def warp(x: Tensor, matrix: Tensor, *, mode: str, padding: str = "zeros") -> Ten
 
 
 def resized_crop_flip(x: Tensor, generator: Generator) -> Tensor:
-    """Cut a box of 20 % to 100 % of the area, sides 3:4 to 4:3, resize it to the picture, mirror it with probability ½.
+    """Crop a random box, resize it to the image, and mirror it with probability ½.
 
-    Source: Szegedy et al. 2015 for the box; limits of the area as in Khosla et al. 2020. A side that would be longer
-    than the picture's is cut to it, and boxes need not lie on whole pixels.
+    The box has 20 % to 100 % of the area and sides from 3:4 to 4:3.
+
+    Source: Szegedy et al. 2015 for the box; limits of the area as in Khosla et al. 2020. Sides are limited to those of
+    the image, and boxes need not lie on whole pixels.
     """
     import torch
 
@@ -66,11 +68,11 @@ def resized_crop_flip(x: Tensor, generator: Generator) -> Tensor:
 
 
 def affine_cutout(x: Tensor, generator: Generator) -> Tensor:
-    """Turn by up to 15°, shear by up to 0.15, scale by up to 15 %, shift by up to an eighth, then black out a square.
+    """Rotate by up to 15°, shear by up to 0.15, scale by up to 15 %, shift by up to an eighth, and black out a square.
 
-    The square has a quarter of the shorter side and lies anywhere within the picture. Nothing is mirrored and no colour
-    is changed, so it suits digits and letters. The mixture is ours; the square is the cutout of DeVries and Taylor
-    2017, arXiv 1708.04552.
+    The square has a quarter of the shorter side and lies anywhere within the image. Images are not mirrored and colours
+    stay unchanged, so it suits digits and letters. The combination is our choice; the square is the cutout of DeVries
+    and Taylor 2017, arXiv 1708.04552.
     """
     import torch
 
@@ -92,7 +94,7 @@ def affine_cutout(x: Tensor, generator: Generator) -> Tensor:
 
 
 def turn(angle: Tensor) -> Tensor:
-    """Matrices (n, 2, 3) that turn pictures about their middle by angles (n,) in radians."""
+    """Return matrices (n, 2, 3) that rotate images about their centre by angles (n,) in radians."""
     import torch
 
     cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -100,15 +102,16 @@ def turn(angle: Tensor) -> Tensor:
 
 
 def shear(slope: Tensor, shape: tuple[int, int], *, axis: int) -> Tensor:
-    """Matrices (n, 2, 3) that shear pictures of a shape (H, W) along x (0) or y (1), the first row or column still."""
+    """Return matrices (n, 2, 3) that shear images of a shape (H, W) along x (0) or y (1); the first row or column
+    stays."""
     matrix = turn(slope * 0)
     matrix[:, axis, 1 - axis] = slope
-    matrix[:, axis, 2] = slope * shape[axis] / 2  # from the edge and not from the middle
+    matrix[:, axis, 2] = slope * shape[axis] / 2  # from the edge, not from the centre
     return matrix
 
 
 def shift(pixels: Tensor, *, axis: int) -> Tensor:
-    """Matrices (n, 2, 3) that fetch from so many pixels (n,) further along x (0) or y (1)."""
+    """Return matrices (n, 2, 3) that shift the source by so many pixels (n,) along x (0) or y (1)."""
     matrix = turn(pixels * 0)
     matrix[:, axis, 2] = pixels
     return matrix

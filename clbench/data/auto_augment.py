@@ -1,7 +1,7 @@
 """Strong augmentation of colour images by policy: AutoAugment for CIFAR-10, and RandAugment.
 
-Every image draws its own operations; those that drew the same one are changed together. torch is imported only when
-something is called.
+Operations are drawn for each image; images with the same operation are changed together. torch is imported only when a
+function is called.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SIGNED = frozenset(
     {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness"}
 )
-"""Operations that act in two directions."""
+"""Operations with two directions."""
 
 Step = tuple[str, float, int]
 """An operation, its probability, and its strength in ninths of the largest."""
@@ -77,7 +77,8 @@ TWO, NINE = 2, 9 / 30
 def auto_augment(x: Tensor, generator: Generator) -> Tensor:
     """Change each image by one of the 25 pairs of operations of :data:`CIFAR10`, each with its own probability.
 
-    Source: Cubuk et al. 2019, AutoAugment, arXiv 1805.09501; signs are drawn evenly. What moves in is black.
+    Source: Cubuk et al. 2019, AutoAugment, arXiv 1805.09501; signs are drawn with equal probability. New pixels are
+    black.
     """
     import torch
 
@@ -98,7 +99,7 @@ def auto_augment(x: Tensor, generator: Generator) -> Tensor:
 def rand_augment(x: Tensor, generator: Generator) -> Tensor:
     """Change each image by two operations drawn from :data:`RANDOM`, at strength 9 of 30.
 
-    Source: Cubuk et al. 2020, RandAugment, arXiv 1909.13719. What moves in is black.
+    Source: Cubuk et al. 2020, RandAugment, arXiv 1909.13719. New pixels are black.
     """
     for _ in range(TWO):
         draws = uniform(generator, x, 2, len(x))
@@ -111,12 +112,12 @@ def change(name: str, x: Tensor, strength: Tensor) -> Tensor:
     """Change images by one operation.
 
     Args:
-        name: Of the operation, as in :data:`CIFAR10` and :data:`RANDOM`.
+        name: Name of the operation, as in :data:`CIFAR10` and :data:`RANDOM`.
         x: (n, C, H, W) in [0, 1].
         strength: (n,) fraction of the operation's largest amount in [0, 1]; in [-1, 1] for the :data:`SIGNED`.
 
-    The largest amounts: shear 0.3, shift 150/331 of the side in whole pixels, turn 30°, colour, contrast, brightness
-    and sharpness times 1.9 or 0.1, four bits of posterizing, solarizing everything.
+    The largest amounts are: shear 0.3, shift 150/331 of the side in whole pixels, rotation 30°, colour, contrast,
+    brightness and sharpness times 1.9 or 0.1, four bits for posterize, all values for solarize.
     """
     height, width = x.shape[2:]
     moves: dict[str, Callable[[], Tensor]] = {
@@ -144,7 +145,7 @@ def change(name: str, x: Tensor, strength: Tensor) -> Tensor:
 
 
 def _apply(x: Tensor, names: tuple[str, ...] | list[str], which: Tensor, strength: Tensor, negative: Tensor) -> Tensor:
-    """Change each image by the operation of its number (n,); none where that is negative."""
+    """Change each image by the operation with its number (n,); a negative number means none."""
     import torch
 
     made = x.clone()

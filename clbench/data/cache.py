@@ -1,6 +1,6 @@
-"""Decoded data sets on disk, as arrays that any number of processes map into memory and share.
+"""The cache of decoded data sets: arrays on disk that any number of processes map into memory and share.
 
-A data set is decoded once. What is found is trusted only after its checksum; anything else is decoded again.
+A data set is decoded once. An entry is used only if its checksum is correct; otherwise the data set is decoded again.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from clbench.data.arrays import checksum
 from clbench.data.roots import cache_root
 
 CACHE_VERSION = 2
-"""Raised when decoding changes its result, so that old entries are no longer found."""
+"""Version of the cache. It is raised if decoding changes its result, so that old entries are not used."""
 
 FULL_CHECK_BYTES = 1 << 30
-"""Larger data sets are checked by size only: hashing would cost more than it saves."""
+"""Size above which only file sizes are checked, since hashing would cost more time than it saves."""
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 TARGETS = ("train_target", "test_target")
@@ -47,19 +47,19 @@ def cached(
     identity: str = "",
     **settings: Any,
 ) -> Dataset:
-    """The data set that ``decode`` makes of ``files``, from the cache where it is there and whole.
+    """Return the data set that ``decode`` makes from ``files``, from the cache if it contains a complete entry.
 
     Args:
-        name: For people who look into the cache folder.
-        files: What ``decode`` reads; a change of a path, length or time of change makes a new entry.
-        decode: Makes the data set, checked.
-        size: The setting of that name, part of the entry's identity.
-        identity: What else it is made of.
-        settings: Other settings with which it is read, ``None`` at their defaults.
+        name: Name of the entry for people who look into the cache directory.
+        files: The files that ``decode`` reads. A changed path, length or modification time makes a new entry.
+        decode: A function that makes the checked data set.
+        size: The setting ``size``, part of the entry's identity.
+        identity: Further text that identifies the entry.
+        settings: Other settings for reading; ``None`` is the default.
 
     Returns:
-        The data set with arrays mapped copy-on-write; in plain memory, with a warning, where the cache cannot be
-        written.
+        The data set with arrays mapped copy-on-write; if the cache cannot be written, in plain memory and with a
+        warning.
     """
     given = {key: value for key, value in settings.items() if value is not None}
     folder = _entry(name, files, size, identity + (json.dumps(given, sort_keys=True) if given else ""))
@@ -86,7 +86,7 @@ def _entry(name: str, files: Sequence[Path], size: int | None, more: str) -> Pat
 
 
 def _read(folder: Path) -> Dataset | None:
-    """The entry, or ``None`` where it is absent or damaged in any way."""
+    """Return the entry; ``None`` if it is missing or damaged in any way."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         # Copy on write ("c"): pages stay shared, and torch accepts the arrays as writable.
@@ -123,10 +123,10 @@ def _field(value: Any) -> Any:
 
 
 def _publish(dataset: Dataset, folder: Path) -> Dataset:
-    """Write the entry beside its place, move it there in one step, and map it.
+    """Write the entry to a temporary folder, move it to its place in one step, and map it.
 
     Raises:
-        OSError: No room, no permission.
+        OSError: The disk is full, or permission is missing.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = _new_folder(folder.parent, "writing")
@@ -153,15 +153,15 @@ def _publish(dataset: Dataset, folder: Path) -> Dataset:
 
 
 def _move(temporary: Path, folder: Path) -> None:
-    """Put the new entry in its place, unless another process has just put a whole one there."""
+    """Move the new entry to its place, unless another process has just put a complete one there."""
     for _ in range(ATTEMPTS):
         with contextlib.suppress(OSError):
             os.rename(temporary, folder)
             return
         if _read(folder) is not None:
             return
-        # A damaged entry is in the way, and a folder that is not empty cannot be replaced: move it aside. Another
-        # process may do the same at this moment; whoever comes second finds nothing to move and tries again.
+        # A damaged entry blocks the place, and a non-empty folder cannot be replaced: move it aside. Another process
+        # may do the same at this moment; the second one finds nothing to move and tries again.
         aside = _new_folder(folder.parent, "damaged")
         with contextlib.suppress(FileNotFoundError):
             os.rename(folder, aside / folder.name)
@@ -170,7 +170,7 @@ def _move(temporary: Path, folder: Path) -> None:
 
 
 def _new_folder(parent: Path, purpose: str) -> Path:
-    """Unlike those of ``tempfile``, readable to whom the user's umask allows it."""
+    """Make a folder that, unlike those of ``tempfile``, is readable as the user's umask allows."""
     folder = parent / f".{purpose}-{uuid.uuid4().hex}"
     folder.mkdir()
     return folder

@@ -1,4 +1,4 @@
-"""How views present rows under corruptions: noise, blur, contrast, ... at five severities, a whole batch in one go.
+"""Corruptions of images: noise, blur, contrast, ... at five severities, for a whole batch at once.
 
 torch is imported only when a transform is applied.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLEAN = "clean"
-"""Name of the view that leaves rows as they are, at severity 0."""
+"""Name of the view that leaves samples unchanged, at severity 0."""
 
 STRENGTHS: dict[str, tuple[float, float, float, float, float]] = {
     "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),
@@ -31,36 +31,40 @@ STRENGTHS: dict[str, tuple[float, float, float, float, float]] = {
 }
 """Corruption -> its parameter at severities 1 to 5.
 
-Standard deviation (gaussian_noise), photons per unit of light (shot_noise), share of values (impulse_noise), standard
-deviation in pixels of an image 32 pixels wide (gaussian_blur), share of the side kept (pixelate), factor towards the
-mean (contrast), light added (brightness), density (fog), factor away from grey (saturate). The values of blur and fog
-are ours, which fit small images; the others are those of ImageNet-C.
+The parameters are: standard deviation (gaussian_noise), photons per unit of light (shot_noise), share of values
+(impulse_noise), standard deviation in pixels of an image 32 pixels wide (gaussian_blur), remaining share of the side
+(pixelate), factor towards the mean (contrast), added light (brightness), density (fog), factor away from grey
+(saturate). The values of blur and fog are our choice for small images; the others are those of ImageNet-C.
 """
 
 COLOUR_ONLY = ("saturate",)
-"""Corruptions that leave grey images as they are."""
+"""Corruptions that leave grey images unchanged."""
 
 CHUNK_ROWS = 1024
-"""Rows corrupted at a time: the noise of all evaluation rows at once would take many times their memory."""
+"""Largest number of samples corrupted at a time; the noise of all evaluation samples would need many times their
+memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Corrupt:
-    """Each view shows images under one corruption at one severity; values stay in [0, 1].
+    """Apply one corruption at one severity in each view; values stay in [0, 1].
 
-    Noise is a function of the row's index and the view alone, so that a row looks the same on every visit, in every
-    batch and on every machine to float rounding. Training row i and test row i share their noise, not their pixels.
+    Noise depends only on the sample's index and the view, so that a sample looks the same in every visit, in every
+    batch and, up to float rounding, on every machine. Training sample i and test sample i share their noise, not their
+    pixels.
 
     Args:
-        views: Per view the corruption, a key of :data:`STRENGTHS` or ``clean``, and its severity, 1 to 5 (0 for clean).
-        seed: Decides the noise.
+        views: The corruption of each view, a key of :data:`STRENGTHS` or ``clean``, and its severity, 1 to 5 (0 for
+            clean).
+        seed: Seed of the noise.
 
     Raises:
-        Refused: An unknown corruption or severity.
+        Refused: A corruption or severity is unknown.
 
     Source: Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions" (ImageNet-C).
-    Deviations: shot noise is the normal approximation of Poisson; brightness is added to all channels alike, saturation
-    is a blend with grey, both in place of HSV; fog is noise of two octaves in place of a plasma fractal.
+    Deviations: shot noise is the normal approximation of Poisson noise; brightness is added equally to all channels
+    and saturation is a blend with grey, both instead of HSV; fog is noise of two octaves instead of a plasma
+    fractal.
     """
 
     views: Sequence[tuple[str, int]]
@@ -73,20 +77,21 @@ class Corrupt:
                 raise Refused(f"severity = {severity} of {name!r} does not exist; choose 1 to 5 (and 0 for {CLEAN!r})")
 
     def describe(self) -> dict[str, Any]:
-        """Kind, seed of the noise, and the corruption, severity and parameter of each view."""
+        """Return kind, seed of the noise, and the corruption, severity and parameter of each view."""
         views = [[name, severity, _strength(name, severity)] for name, severity in self.views]
         return {"kind": "corrupt", "seed": self.seed, "views": views}
 
     def apply(self, x: Tensor, view: Tensor, rows: Tensor) -> Tensor:
-        """Corrupt images ``x`` (B, C, H, W) in [0, 1] by their view (B,); ``rows`` (B,) decide their noise.
+        """Corrupt images ``x`` (B, C, H, W) in [0, 1] by their view (B,); their ``rows`` (B,), sample indices, set the
+        noise.
 
         Raises:
-            Refused: Rows are not images.
+            Refused: Samples are not images.
         """
         import torch
 
         if x.ndim != 4:
-            raise Refused(f"rows of shape {tuple(x.shape[1:])} are not images (C, H, W), so they cannot be corrupted")
+            raise Refused(f"samples of shape {tuple(x.shape[1:])} are not images (C, H, W) and cannot be corrupted")
         present = torch.unique(view).tolist()
         if len(present) == 1:
             return self._corrupt(x, present[0], rows)
@@ -112,7 +117,7 @@ def check_corruption(name: str) -> None:
     """Refuse a name that is neither a corruption nor ``clean``.
 
     Raises:
-        Refused: With the nearest known name.
+        Refused: The name is unknown; the message suggests the nearest one.
     """
     if name != CLEAN and name not in STRENGTHS:
         raise Refused(f"there is no corruption called {name!r}; {did_you_mean(name, [*STRENGTHS, CLEAN])}")
@@ -126,7 +131,7 @@ def _strength(name: str, severity: int) -> float:
 
 
 def _signed(word: int) -> int:
-    """An unsigned 64-bit constant as torch's int64 holds it; products wrap around alike."""
+    """Convert an unsigned 64-bit constant to torch's int64; products wrap around in the same way."""
     return word - (1 << 64) if word >> 63 else word
 
 
@@ -136,30 +141,30 @@ _SECOND = _signed(0x94D049BB133111EB)
 
 
 class Noise:
-    """Random numbers of rows: a function of seed, row index and position, by hashing in place of a generator.
+    """Generate random numbers from seed, sample index and position by hashing, without a generator.
 
     Args:
-        seed: The view's.
-        rows: (B,) int64 row indices.
+        seed: Seed of the view.
+        rows: (B,) int64 sample indices.
 
-    Source: Steele, Lea & Flood 2014, SplitMix64: the finaliser of (row key + position * gamma).
+    Source: Steele, Lea & Flood 2014, SplitMix64: the finaliser of (sample key + position * gamma).
     """
 
     def __init__(self, seed: int, rows: Tensor) -> None:
         self._key = _mix(rows * _GAMMA + seed)[:, None]  # (B, 1)
 
     def words(self, n: int) -> Tensor:
-        """(B, n) int64, all 64 bits random."""
+        """Return words (B, n) int64 with 64 random bits."""
         import torch
 
         return _mix(self._key + torch.arange(1, n + 1, device=self._key.device) * _GAMMA)
 
     def uniform(self, n: int) -> Tensor:
-        """(B, n) float32 in [0, 1), on a grid of 2**-24."""
+        """Return numbers (B, n) float32 in [0, 1), on a grid of 2**-24."""
         return _fraction(self.words(n), 40)
 
     def normal(self, n: int) -> Tensor:
-        """(B, n) float32, standard normal by Box and Muller's method: two numbers from each word."""
+        """Return numbers (B, n) float32, standard normal by Box and Muller's method: two numbers from each word."""
         import torch
 
         words = self.words((n + 1) // 2)
@@ -169,14 +174,14 @@ class Noise:
 
 
 def _mix(z: Tensor) -> Tensor:
-    """SplitMix64's finaliser; int64 shifts keep the sign, hence the masks."""
+    """Apply SplitMix64's finaliser; int64 shifts keep the sign, hence the masks."""
     z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _FIRST
     z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _SECOND
     return z ^ ((z >> 31) & ((1 << 33) - 1))
 
 
 def _fraction(words: Tensor, shift: int) -> Tensor:
-    """24 bits of each word from ``shift`` on, as float32 in [0, 1)."""
+    """Return 24 bits of each word from ``shift`` on, as float32 in [0, 1)."""
     import torch
 
     return ((words >> shift) & 0xFFFFFF).to(torch.float32) * 2.0**-24
@@ -201,7 +206,7 @@ def _impulse_noise(x: Tensor, strength: float, noise: Noise) -> Tensor:
 
 
 def _gaussian_blur(x: Tensor, strength: float, _noise: Noise) -> Tensor:
-    """As two products with matrices; at the rim the weights that remain are brought to sum 1."""
+    """Blur by two matrix products; at the edge the remaining weights are scaled to sum 1."""
     import torch
 
     def weights(side: int) -> Tensor:
@@ -213,7 +218,7 @@ def _gaussian_blur(x: Tensor, strength: float, _noise: Noise) -> Tensor:
 
 
 def _pixelate(x: Tensor, strength: float, _noise: Noise) -> Tensor:
-    """Every pixel shows the mean of its block; blocks differ by at most one pixel a side."""
+    """Replace every pixel by the mean of its block; block sides differ by at most one pixel."""
     import torch
 
     def weights(side: int) -> Tensor:

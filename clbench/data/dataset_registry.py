@@ -1,7 +1,7 @@
-"""Which data sets there are, and from a name to the function that reads one. Imports nothing heavy.
+"""The registry of data sets: from a name to the function that reads it. This module imports nothing heavy.
 
-A source is a function ``(data_dir, *, size=None, scale=None, layout=None, background=None, family=None) -> Dataset``,
-without those settings that it does not know; ``DATASETS.add`` also takes a finished
+A source is a function ``(data_dir, *, size=None, scale=None, layout=None, background=None, family=None) -> Dataset``;
+it may lack settings that it does not support. ``DATASETS.add`` also accepts a finished
 :class:`~clbench.core.types.Dataset`.
 """
 
@@ -21,7 +21,7 @@ from clbench.data.torchvision_source import SPLITS
 
 
 class Source(Protocol):
-    """Loads a data set from below a folder, with those settings that are not at their default."""
+    """Load a data set from a directory, with those settings that differ from their default."""
 
     def __call__(self, data_dir: Path, **settings: Any) -> Dataset: ...
 
@@ -61,14 +61,14 @@ DATASETS = Registry(
 
 
 def parts(name: str, data_dir: Path | None = None) -> list[str]:
-    """The data sets that a name joins: ``mnist+usps`` are two.
+    """Split a name into the data sets that it joins: ``mnist+usps`` are two.
 
-    A ``+`` inside a path belongs to the path: where no name follows it, where the path is in quotes
-    (``folder:"cats+digits"``), or where a file or folder of the longer name exists.
+    A ``+`` inside a path belongs to the path in three cases: no name follows it, the path is in quotes
+    (``folder:"cats+digits"``), or a file or folder of the longer name exists.
 
     Args:
-        name: One or several.
-        data_dir: What paths are relative to; the usual folder by default.
+        name: One name or several.
+        data_dir: The directory for relative paths; by default the usual one.
     """
     if name in DATASETS:
         return [name]
@@ -81,7 +81,7 @@ def parts(name: str, data_dir: Path | None = None) -> list[str]:
 
 
 def _whole(pieces: list[str], data_dir: Path | None) -> int:
-    """How many pieces, from the first, are one data set."""
+    """Return how many of the first pieces form one data set."""
     form, colon, path = pieces[0].partition(":")
     if not colon:
         return 1
@@ -108,14 +108,14 @@ def _unquoted(path: str) -> str:
 
 
 def check_name(name: str, data_dir: Path | None = None) -> None:
-    """Refuse a name that stands for no data set, or joins one that is none, without loading anything heavy.
+    """Refuse an unknown data set, also among joined ones, without loading anything heavy.
 
     Args:
-        name: One or several.
-        data_dir: What paths are relative to; the usual folder by default.
+        name: One name or several.
+        data_dir: The directory for relative paths; by default the usual one.
 
     Raises:
-        Refused: With the nearest known name.
+        Refused: A name is unknown; the message suggests the nearest one.
     """
     joined = parts(name, data_dir)
     if len(joined) > 1:
@@ -135,13 +135,14 @@ def check_name(name: str, data_dir: Path | None = None) -> None:
 
 
 def source(name: str) -> str:
-    """What identifies the code of the plugins behind a name, for the hash of a cell; empty where there is none."""
+    """Return what identifies the code of the plugins behind a name, for the key of a cell; empty if there is none."""
     forms = [f"{form}:PATH" if colon else form for form, colon, _ in (part.partition(":") for part in parts(name))]
     return "+".join(filter(None, (DATASETS.source(form) for form in forms if not DATASETS.is_added(form))))
 
 
 def family(name: str) -> str:
-    """The family of tasks of a data set without settings, as its source declares it (an attribute ``family``)."""
+    """Return the family of tasks of a data set without settings, as its source declares it (an attribute
+    ``family``)."""
     if ":" in name or name not in DATASETS:
         return "classification"
     return str(getattr(DATASETS.get(name), "family", "classification"))
@@ -153,12 +154,14 @@ CONTENTS = {
     "folder": "clbench.data.folder:contents_of",
     "parquet": "clbench.data.parquet:contents_of",
 }
-"""Forms whose files are the user's own -> the function that computes the checksum of those files."""
+"""Map forms whose files belong to the user to the function that computes the checksum of those files."""
 
 
 def contents(name: str, data_dir: Path) -> str:
-    """What identifies the rows behind a name where the name alone does not: the checksum of the files that a path
-    stands for, and of the rows of a data set that this program has added; empty for all others.
+    """Return what identifies the samples of a name if the name alone does not.
+
+    It is the checksum of the files of a path, or of the samples of a data set that this program added. It is empty for
+    all other names.
 
     Raises:
         Refused: Files are missing or cannot be read.
@@ -175,10 +178,10 @@ def _contents(name: str, data_dir: Path) -> str:
 
 
 def resolve(name: str) -> Source:
-    """The source behind a name.
+    """Return the source of a name.
 
     Raises:
-        Refused: No such data set, or its plugin does not import.
+        Refused: The data set does not exist, or its plugin does not import.
     """
     check_name(name)
     form, colon, path = name.partition(":")
@@ -192,7 +195,7 @@ def resolve(name: str) -> Source:
 
 
 def _source(name: str, thing: Any) -> Source:
-    """The function behind a thing, which refuses settings that it does not know."""
+    """Return the function of a registered object; it refuses settings that it does not support."""
     known: Mapping[str, Any] = {}
     read: Callable[..., Any]
     if isinstance(thing, Dataset):
@@ -205,7 +208,7 @@ def _source(name: str, thing: Any) -> Source:
     def source(data_dir: Path, **settings: Any) -> Dataset:
         for setting in settings:
             if setting not in known:
-                raise Refused(f"data set {name!r} has no setting {setting!r}; leave it out, its rows come as they are")
+                raise Refused(f"data set {name!r} has no setting {setting!r}; leave it out")
         made: Dataset = read(data_dir, **settings)
         return made
 

@@ -1,4 +1,4 @@
-"""scikit-learn's diabetes study: numbers to be predicted from ten measurements, small, real, and always there."""
+"""scikit-learn's diabetes study: a small real data set of numbers to predict, without a download."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ TEST_ROWS = 110
 
 
 def diabetes(_data_dir: Path) -> Dataset:
-    """332 training and 110 test patients of ten measurements each, split once and for all.
+    """Load 332 training and 110 test patients with ten measurements each, and a fixed split.
 
     The target is a measure of the progression of diabetes one year later, 25 to 346. Measurements are age, sex, body
-    mass index, blood pressure and six blood values, each standardised by the training rows.
+    mass index, blood pressure and six blood values, each standardised by the training samples.
 
     Args:
         _data_dir: Not used: the data comes with scikit-learn.

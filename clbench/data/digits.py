@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: small, real, and always there."""
+"""scikit-learn's handwritten digits: a small real data set without a download."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEST_ROWS = 359
 
 
 def digits(_data_dir: Path) -> Dataset:
-    """1438 training and 359 test images (1, 8, 8) of ten digits, values 0..16, split once and for all.
+    """Load 1438 training and 359 test images (1, 8, 8) of ten digits, with values 0..16 and a fixed split.
 
     Args:
         _data_dir: Not used: the images come with scikit-learn.
@@ -31,16 +31,16 @@ def digits(_data_dir: Path) -> Dataset:
 
 
 def _read() -> tuple[NDArray[np.uint8], Index]:
-    """All images (1797, 8, 8) and labels (1797,), in scikit-learn's order.
+    """Read all images (1797, 8, 8) and labels (1797,), in scikit-learn's order.
 
-    They are read from scikit-learn's own file, because importing ``sklearn.datasets`` takes longer than a short run.
-    Where the file lies elsewhere, the import is used.
+    They are read from scikit-learn's own file, since importing ``sklearn.datasets`` takes longer than a short run. If
+    the file is elsewhere, the import is used.
     """
     package = find_spec("sklearn")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz" if package and package.origin else None
     if file is not None and file.is_file():
         with gzip.open(file, "rt") as lines:
-            table = np.loadtxt(lines, delimiter=",", dtype=np.int64)  # (1797, 65), the label last
+            table = np.loadtxt(lines, delimiter=",", dtype=np.int64)  # (1797, 65), with the label last
         return table[:, :-1].reshape(-1, 8, 8).astype(np.uint8), table[:, -1]
     from sklearn.datasets import load_digits
 

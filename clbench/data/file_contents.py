@@ -1,6 +1,6 @@
-"""What is in files, by a checksum that is read once: it is kept beside the files' sizes and times of change.
+"""Checksums of file contents, which are cached by the files' sizes and modification times.
 
-The key of a cell holds the checksum of the files that its data comes from, so that a changed file is another cell.
+The key of a cell includes the checksum of the files of its data, so that a changed file makes another cell.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from clbench.core.errors import Refused
 from clbench.data.roots import cache_root
 
 SETTLED_SECONDS = 2.0
-"""Files changed more recently are read anew: their clock may be too coarse to tell of a change right after."""
+"""Files with a more recent change are always read, since the clock may be too coarse to show a change right after
+it."""
 
 _known: dict[str, str] = {}
 
 
 def checksum(files: Sequence[Path], root: Path | None = None) -> str:
-    """BLAKE2b over the contents of files, 32 hex digits; unchanged files are not read again.
+    """Return BLAKE2b over the contents of files, 32 hex digits; unchanged files are not read again.
 
     Args:
-        files: In the order in which they count.
-        root: Folder below which their names count too; without one they do not.
+        files: The files, in the order in which they count.
+        root: A folder; the names of files relative to it count too. Without it, names do not count.
 
     Raises:
-        Refused: One cannot be read.
+        Refused: A file cannot be read.
     """
     try:
         stamp, newest = _stamp(files)
@@ -51,7 +52,7 @@ def checksum(files: Sequence[Path], root: Path | None = None) -> str:
 
 
 def _stamp(files: Sequence[Path]) -> tuple[str, float]:
-    """What changes when a file does, without reading it; and when the last one changed, in seconds."""
+    """Return text that changes if a file does, without reading it, and the latest modification time in seconds."""
     states = [(str(file.absolute()), file.stat()) for file in files]
     told = [(path, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, s.st_dev) for path, s in states]
     newest = max((max(s.st_mtime_ns, s.st_ctime_ns) for _, s in states), default=0) / 1e9
@@ -72,7 +73,7 @@ def _recall(stamp: str) -> str | None:
 def _keep(stamp: str, found: str) -> None:
     _known[stamp] = found
     folder = cache_root() / "checksums"
-    with suppress(OSError):  # then it is read again in the next process
+    with suppress(OSError):  # then the next process reads it again
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{stamp}.{time.monotonic_ns()}"
         temporary.write_text(found, encoding="ascii")

@@ -1,4 +1,4 @@
-"""Folders of images: ``train/<class>/*`` and ``test/<class>/*`` (or ``val``, ``validation``, ``valid``)."""
+"""Image folders: ``train/<class>/*`` and ``test/<class>/*`` (or ``val``, ``validation``, ``valid``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 LITTER = frozenset((".DS_Store", ".gitkeep", "Thumbs.db", "desktop.ini"))
-"""Files that systems leave behind, not worth a word."""
+"""Files that operating systems leave behind; they are not reported."""
 HIDDEN = "hidden"
 TEST_FOLDERS = ("test", "val", "validation", "valid")
 
@@ -38,20 +38,21 @@ def from_folder(
     scale: float | None = None,
     background: str | None = None,
 ) -> Dataset:
-    """Read an image folder; classes are the sub-folders of ``train``, in alphabetical order.
+    """Read an image folder. The classes are the sub-folders of ``train``, in alphabetical order.
 
-    What is left out is told in a :class:`clbench.core.notices.Notice`: hidden files and folders, images that lie deeper
-    or in no class, and files of another kind.
+    A :class:`clbench.core.notices.Notice` reports what is left out: hidden files and folders, images in deeper folders
+    or in no class, and other files.
 
     Args:
         path: The folder, absolute or relative to ``data_dir``.
-        data_dir: Folder of data sets.
+        data_dir: The directory of data sets.
         size: Side in pixels to which images are resized.
         scale: As in :func:`clbench.data.from_arrays`.
-        background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
+        background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
 
     Raises:
-        Refused: Missing folders, unreadable or unequal images, or classes that differ between the splits.
+        Refused: Folders are missing, images are unreadable or of different shapes, or classes differ between the
+            splits.
     """
     root = locate("folder", path, data_dir, folder=True)
     train, test, left_out = _listings(root)
@@ -70,7 +71,7 @@ def from_folder(
 
 
 def contents_of(path: str, data_dir: Path) -> str:
-    """The checksum of what is in the files that :func:`from_folder` reads."""
+    """Return the checksum of the files that :func:`from_folder` reads."""
     root = locate("folder", path, data_dir, folder=True)
     return file_contents.checksum(_files(*_listings(root)[:2]), root)
 
@@ -80,7 +81,7 @@ def _files(*listings: Listing) -> list[Path]:
 
 
 def _listings(root: Path) -> tuple[Listing, Listing, list[str]]:
-    """Of the training and of the test rows; and what is left out, in words."""
+    """Return the listings of training and test images, and what is left out, in words."""
     test_root = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or test_root is None:
         raise Refused(
@@ -101,7 +102,7 @@ def _listings(root: Path) -> tuple[Listing, Listing, list[str]]:
 
 
 def _listing(split: Path, left_out: list[str]) -> Listing:
-    """Of one split; classes without images are left out. What else is, is added to a list."""
+    """Return the listing of one split without empty classes; add what is left out to a list."""
     listing: Listing = {}
     found: dict[str, list[Path]] = {}
     for entry in _entries(split):
@@ -122,7 +123,7 @@ def _listing(split: Path, left_out: list[str]) -> Listing:
 
 
 def _of_class(folder: Path, found: dict[str, list[Path]]) -> list[Path]:
-    """The images that lie in the folder of a class itself; what else there is, is noted."""
+    """Return the images directly in the folder of a class; note other entries."""
     files = []
     for entry in _entries(folder):
         if _hidden(entry):

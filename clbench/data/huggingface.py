@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub by name, read through the optional package ``datasets``: ``hf:owner/name``."""
+"""Data sets of the Hugging Face hub by name, ``hf:owner/name``, read with the optional package ``datasets``."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ NAME = re.compile(r"(?P<name>[^:@]+)(:(?P<config>[^@]+))?(@(?P<revision>.+))?")
 
 def from_hub(
     path: str,
-    data_dir: Path,  # noqa: ARG001 sources are called alike
+    data_dir: Path,  # noqa: ARG001 all sources have the same signature
     *,
     size: int | None = None,
     scale: float | None = None,
     background: str | None = None,
 ) -> Dataset:
-    """Read a data set of the hub with a column of images and one of labels; what has been read once is in the cache.
+    """Read a data set of the hub with a column of images and one of labels; it is cached after the first time.
 
     Args:
-        path: ``owner/name``, with ``:config`` where it has several, and ``@revision`` to hold on to one.
-        data_dir: Not used: ``datasets`` keeps its downloads where ``HF_HOME`` says.
+        path: ``owner/name``, with ``:config`` if it has several, and ``@revision`` for a fixed one.
+        data_dir: Not used: ``datasets`` stores its downloads in ``HF_HOME``.
         size: Side in pixels to which images are resized.
         scale: As in :func:`clbench.data.from_arrays`.
-        background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
+        background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
 
     Raises:
-        Refused: The package is missing, the data set cannot be had, or it is not one of images with labels.
+        Refused: The package is missing, the data set is not available, or it does not consist of images with labels.
     """
     found = NAME.fullmatch(path)
     if found is None:
@@ -61,7 +61,7 @@ def from_hub(
 def from_splits(
     found: Any, name: str, *, size: int | None = None, scale: float | None = None, background: str | None = None
 ) -> Dataset:
-    """As :func:`from_hub`, from a mapping of splits as ``datasets`` has them."""
+    """Read a data set as :func:`from_hub` does, from a mapping of splits of the package ``datasets``."""
     train, test = _splits(found, name)
     names = _class_names(train)
     pixels = [
@@ -74,7 +74,7 @@ def from_splits(
 
 
 def _loaded(path: str, name: str, config: str | None, revision: str | None) -> Any:
-    """Split -> rows, as ``datasets`` has them."""
+    """Return split -> samples, as ``datasets`` loads them."""
     if not may_download():
         raise Missing(
             f"data set 'hf:{path}' has not been read on this machine yet, and downloads are switched off by "
@@ -89,11 +89,11 @@ def _loaded(path: str, name: str, config: str | None, revision: str | None) -> A
 
     try:
         return datasets.load_dataset(name, config, revision=revision)
-    except Exception as error:  # the package and what it stands on raise dozens of kinds
+    except Exception as error:  # the package and its dependencies raise dozens of types
         first = (str(error).splitlines() or [""])[0]
         raise Missing(
-            f"data set 'hf:{path}' cannot be had ({type(error).__name__}: {first}); check its name, the network, and "
-            "whether it needs a :config or a login"
+            f"data set 'hf:{path}' is not available ({type(error).__name__}: {first}); check its name, the network, "
+            "and whether it needs a :config or a login"
         ) from error
 
 
@@ -107,7 +107,7 @@ def _splits(found: Any, name: str) -> tuple[Any, Any]:
 
 
 def _column(split: Any, kind: str, known: tuple[str, ...], where: str) -> str:
-    """The column of a kind of feature, else one that is called as such columns are."""
+    """Return the column with a kind of feature, or else a column with a usual name."""
     columns = {name: type(feature).__name__ for name, feature in split.features.items()}
     named = [name for name in known if name in columns]
     typed = [name for name, feature in columns.items() if feature == kind]
@@ -124,7 +124,7 @@ def _class_names(split: Any) -> list[str] | None:
 
 
 def _read(split: Any, where: str, size: int | None, background: str | None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Pixels (N, C, H, W) and raw labels (N,)."""
+    """Read pixels (N, C, H, W) and raw labels (N,)."""
     image = _column(split, "Image", ("image", "img"), where)
     labels = split[_column(split, "ClassLabel", LABELS, where)]
 

@@ -1,4 +1,4 @@
-"""The idx format of the MNIST family: only enough of it to name a damaged file before torchvision stumbles over it."""
+"""The idx format of the MNIST family, parsed only to find damaged files before torchvision fails on them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ITEM_BYTES = {8: 1, 9: 1, 11: 2, 12: 4, 13: 4, 14: 8}
 
 
 def check_idx(files: Sequence[Path]) -> None:
-    """Compare the size of every uncompressed idx file with what its header announces.
+    """Compare the size of every uncompressed idx file with its header.
 
     Raises:
-        Refused: A file is shorter or longer, or has no such header.
+        Refused: A file is too short or too long, or has no such header.
     """
     for file in files:
         if file.name.endswith("-ubyte"):
@@ -29,10 +29,10 @@ def _check(file: Path) -> None:
         dimensions = magic[3] if len(magic) == 4 else 0
         header = stream.read(4 * dimensions)
     size = file.stat().st_size
-    cure = "delete it and run again to download it, or put a whole one in its place"
+    cure = "delete it and run again to download it, or replace it by a complete one"
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in ITEM_BYTES or len(header) < 4 * dimensions:
         raise Refused(f"{file} is damaged: it does not begin like an idx file ({size} bytes); {cure}")
     shape = [int.from_bytes(header[4 * i : 4 * i + 4], "big") for i in range(dimensions)]
     expected = 4 + 4 * dimensions + ITEM_BYTES[magic[2]] * math.prod(shape)
     if size != expected:
-        raise Refused(f"{file} is damaged: it has {size} bytes where its header asks for {expected}; {cure}")
+        raise Refused(f"{file} is damaged: it has {size} bytes, and its header announces {expected}; {cure}")

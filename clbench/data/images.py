@@ -1,4 +1,4 @@
-"""Decoding images of any kind into one array."""
+"""Decoding of images of any kind into one array."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def decode_all(
     size: int | None,
     background: str | None = None,
 ) -> NDArray[np.uint8]:
-    """Decode ``count`` images of one shape, turned as their EXIF orientation says.
+    """Decode ``count`` images of one shape, with the orientation of their EXIF data.
 
     Args:
-        count: How many, at least 1.
-        open_image: From a position to its image.
-        where: From a position to how messages call it.
-        size: Side in pixels to resize to; ``None`` leaves images as they are.
-        background: Colour that shows through transparent pixels: ``black``, ``white``, ``grey`` or ``#rrggbb``; black
-            by default. A colour that is not a grey makes images with transparency colour images.
+        count: Number of images, at least 1.
+        open_image: A function from a position to its image.
+        where: A function from a position to the image's name in messages.
+        size: Side in pixels to resize to; ``None`` keeps the size of images.
+        background: Colour behind transparent pixels: ``black``, ``white``, ``grey`` or ``#rrggbb``; black by default.
+            With a colour that is not grey, images with transparency become colour images.
 
     Returns:
-        (N, C, H, W) with one channel if all images are grey, else three.
+        (N, C, H, W) with one channel if all images are grey, otherwise three.
 
     Raises:
-        Refused: An unreadable image, or one whose shape differs from the first one's, by name.
+        Refused: An image is unreadable, or its shape differs from that of the first one; the message names it.
     """
     out: NDArray[np.uint8] = np.empty((0, 1, 0, 0), dtype=np.uint8)
     for i in range(count):
@@ -52,7 +52,7 @@ def decode_all(
             )
         if len(pixels) > out.shape[1]:
             out = out.repeat(3, axis=1)
-        out[i] = pixels  # a grey image is spread over the three channels
+        out[i] = pixels  # a grey image is repeated over the three channels
     return out
 
 
@@ -71,20 +71,20 @@ def _decode(
         pixels = np.asarray(image)
     except Refused:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow raises all of these for broken files
+    except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow raises all of these for damaged files
         raise Refused(f"{where(i)} is not a readable image ({error}); replace it or remove it") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
 def _upright(image: Image) -> Image:
-    """The image turned and mirrored as its EXIF orientation says."""
+    """Rotate and mirror the image according to its EXIF orientation."""
     from PIL import ImageOps
 
     return ImageOps.exif_transpose(image)
 
 
 def _over(background: str, image: Any) -> Any:
-    """An image with transparent pixels, laid over a plain ground."""
+    """Draw an image with transparent pixels over a plain background."""
     from PIL import Image, ImageColor
 
     colour = ImageColor.getrgb(background)

@@ -1,4 +1,4 @@
-"""Several data sets as one: rows one after another, classes side by side, pixels on one scale."""
+"""Joined data sets: samples one after another, with all classes, and pixels on one scale."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from clbench.data.arrays import checksum
 
 
 def join(datasets: Sequence[Dataset], *, names: Sequence[str] | None = None) -> Dataset:
-    """Put data sets behind each other; a class of the i-th one is called ``name/class``.
+    """Join data sets to one; a class of a data set is then called ``name/class``.
 
-    Labels of each data set are counted on from the one before it. Grey images are repeated to three channels where
-    another data set has colour. Where scales or types differ, 8-bit images are brought to 0..255 (to the nearest step),
-    anything else to floats in [0, 1]. Statistics for normalising are left out: they are those of the whole.
+    The labels of each data set follow those of the one before it. Grey images are repeated to three channels if another
+    data set has colour. If scales or types differ, 8-bit images are brought to 0..255 (rounded), all others to floats
+    in [0, 1]. Statistics for normalisation are left out, since they depend on the whole.
 
     Args:
-        datasets: At least two, of images of one height and width or of vectors of one length.
-        names: How to call them; by default their own names.
+        datasets: At least two, with images of one height and width or vectors of one length.
+        names: Names for the data sets; by default their own.
 
     Raises:
-        Refused: Fewer than two, two of the same name, or rows whose shapes cannot be made equal.
+        Refused: There are fewer than two, two have the same name, or the shapes of samples cannot be made equal.
     """
     names = [dataset.name for dataset in datasets] if names is None else list(names)
     others = [dataset.name for dataset in datasets if dataset.family != "classification"]
@@ -63,7 +63,7 @@ def join(datasets: Sequence[Dataset], *, names: Sequence[str] | None = None) -> 
 
 
 def located(dataset: Dataset) -> tuple[Origin, ...]:
-    """The origins with their rows found anew, after some rows were left out; rows kept their order."""
+    """Return the origins with new ranges, after some samples were left out; the order of samples must be unchanged."""
 
     def span(rows: Rows, origin: Origin) -> tuple[int, int]:
         own = np.flatnonzero((rows.y >= origin.classes[0]) & (rows.y < origin.classes[1]))
@@ -80,11 +80,11 @@ def _sizes(dataset: Dataset) -> tuple[int, int, int]:
 
 
 def _channels(datasets: Sequence[Dataset]) -> int | None:
-    """Channels that all images shall have; ``None`` for vectors."""
+    """Return the number of channels for all images; ``None`` for vectors."""
     shapes = {dataset.name: dataset.shape for dataset in datasets}
     told = ", ".join(f"{name} has {shape}" for name, shape in shapes.items())
     if len({(len(shape), *shape[1:]) if len(shape) == 3 else shape for shape in shapes.values()}) > 1:
-        raise Refused(f"rows of different shapes cannot be joined ({told}); set size to bring images to one size")
+        raise Refused(f"samples of different shapes cannot be joined ({told}); set size to bring images to one size")
     counts = {shape[0] for shape in shapes.values()}
     if len(datasets[0].shape) != 3:
         return None
@@ -94,12 +94,12 @@ def _channels(datasets: Sequence[Dataset]) -> int | None:
 
 
 def _widened(x: NDArray[Any], channels: int | None) -> NDArray[Any]:
-    """Grey images (N, 1, H, W) repeated to as many channels as there shall be."""
+    """Repeat grey images (N, 1, H, W) to the given number of channels."""
     return x if channels is None or x.shape[1] == channels else np.repeat(x, channels, axis=1)
 
 
 def _common_scale(datasets: Sequence[Dataset]) -> tuple[Any, float]:
-    """From stored values and their scale to values on the common one, and that scale."""
+    """Return a function from stored values and their scale to values on the common scale, and that scale."""
     if len({(d.train.x.dtype, d.scale) for d in datasets}) == 1:
         return (lambda x, _: x), datasets[0].scale
     if all(_eight_bit(d) for d in datasets):
@@ -109,6 +109,6 @@ def _common_scale(datasets: Sequence[Dataset]) -> tuple[Any, float]:
 
 
 def _eight_bit(dataset: Dataset) -> bool:
-    """Whether values are 8-bit and at most 1 when scaled."""
+    """Return whether values are 8-bit and at most 1 when scaled."""
     top = max(int(rows.x.max()) if rows.x.dtype == np.uint8 else 0 for rows in (dataset.train, dataset.test))
     return dataset.train.x.dtype == np.uint8 and top * dataset.scale <= 1 + 1e-9

@@ -1,4 +1,4 @@
-"""Labels of whatever form as classes 0..C-1 with names; what cannot be a class is refused with the cure."""
+"""Conversion of labels in any form to classes 0..C-1 with names; labels that cannot be classes are refused."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Labels = NDArray[Any]
 def encode(
     train: Labels, test: Labels, class_names: Sequence[str] | None, where: str
 ) -> tuple[Index, Index, tuple[str, ...]]:
-    """Classes 0..C-1 in ascending order of the labels, and their names.
+    """Return classes 0..C-1 in ascending order of the labels, and their names.
 
     Args:
         train: (N,) labels of :func:`label_array`.
-        test: As ``train``; the same classes, each with at least one row.
+        test: As ``train``, with the same classes, each with at least one sample.
         class_names: With integer labels: the name of label i at position i, or one name per distinct label, ascending.
-        where: How messages call the origin.
+        where: Name of the origin in messages.
 
     Raises:
-        Refused: Labels or names that do not fit, with the cure.
+        Refused: Labels or names do not fit; the message says how to fix it.
     """
     if train.dtype.kind == test.dtype.kind == "b" and class_names is None:
         class_names = ("False", "True")
@@ -38,17 +38,17 @@ def encode(
 
 
 def label_array(value: Any, rows: int, where: str) -> Labels:
-    """Labels as (N,) int64, strings or truth values, one per row. Floats that hold whole numbers are integers."""
+    """Return labels as (N,) int64, strings or booleans, one per sample. Floats with integer values become integers."""
     y = as_array(value, where)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
         raise Refused(
-            f"{where} has shape {y.shape}; pass one class label per row, shape (N,), not one-hot rows (which hold the "
-            "labels y.argmax(1))"
+            f"{where} has shape {y.shape}; pass one class label per sample, shape (N,), not one-hot rows (which hold "
+            "the labels y.argmax(1))"
         )
     if len(y) != rows:
-        raise Refused(f"{where} has {len(y)} labels for {rows} rows; pass exactly one label per row")
+        raise Refused(f"{where} has {len(y)} labels for {rows} samples; pass exactly one label per sample")
     if y.dtype.kind in "OT":
         y = _from_objects(y, where)
     if y.dtype.kind == "S":
@@ -61,9 +61,9 @@ def label_array(value: Any, rows: int, where: str) -> Labels:
 
 
 def as_array(value: Any, where: str) -> NDArray[Any]:
-    """Anything that ``numpy.asarray`` takes, tensors of torch, and sparse matrices."""
+    """Convert to an array anything that ``numpy.asarray`` accepts, torch tensors, and sparse matrices."""
     if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
-        raise Refused(f"{where} has masked values; fill them or drop their rows")
+        raise Refused(f"{where} has masked values; fill them or remove their samples")
     try:
         if hasattr(value, "detach"):
             tensor = value.detach().cpu()
@@ -71,15 +71,15 @@ def as_array(value: Any, where: str) -> NDArray[Any]:
         return np.asarray(value.toarray() if hasattr(value, "toarray") else value)
     except (ValueError, TypeError, RuntimeError) as error:
         raise Refused(
-            f"{where} is not an array ({error}); pass a numpy array or torch tensor with equal rows"
+            f"{where} is not an array ({error}); pass a numpy array or torch tensor with rows of equal length"
         ) from None
 
 
 def _from_objects(y: NDArray[Any], where: str) -> Labels:
-    """Labels of Python's own types."""
+    """Convert labels of Python's own types."""
     absent = [i for i, label in enumerate(y) if label is None or label != label]
     if absent:
-        raise Refused(f"{where} has no label in row {absent[0]} ({len(absent)} in all); drop such rows or label them")
+        raise Refused(f"{where} has no label in row {absent[0]} ({len(absent)} in all); remove such rows or label them")
     for kinds, dtype in (
         ((str,), str),
         ((bool, np.bool_), bool),
@@ -94,10 +94,10 @@ def _from_objects(y: NDArray[Any], where: str) -> Labels:
 
 
 def _whole(y: NDArray[Any], where: str) -> Index:
-    """Floats as the integers that they hold."""
+    """Convert floats with integer values to integers."""
     absent = np.flatnonzero(~np.isfinite(y))
     if len(absent):
-        raise Refused(f"{where} has no label in row {absent[0]} ({len(absent)} in all); drop such rows or label them")
+        raise Refused(f"{where} has no label in row {absent[0]} ({len(absent)} in all); remove such rows or label them")
     broken = y[y != np.rint(y)]
     if len(broken):
         raise Refused(
@@ -108,7 +108,7 @@ def _whole(y: NDArray[Any], where: str) -> Index:
 
 
 def _alike(train: Labels, test: Labels, where: str) -> tuple[Labels, Labels]:
-    """Both as int64, or both as strings."""
+    """Convert both label arrays to int64, or both to strings."""
     train, test = (y.astype(np.int64) if y.dtype.kind == "b" else y for y in (train, test))
     if train.dtype.kind == test.dtype.kind:
         return train, test
@@ -121,7 +121,7 @@ def _alike(train: Labels, test: Labels, where: str) -> tuple[Labels, Labels]:
 
 
 def _numbers(y: Labels) -> Index | None:
-    """Integers that strings spell, or ``None`` where one of them does not."""
+    """Return the integers that strings contain; ``None`` if one of them is no integer."""
     try:
         spelled = y.astype(np.float64)
     except ValueError:
@@ -134,7 +134,7 @@ def _kind(y: Labels) -> str:
 
 
 def _classes(raw: Labels, class_names: Sequence[str] | None, where: str) -> tuple[Labels, tuple[str, ...]]:
-    """The distinct training labels, ascending, and their names."""
+    """Return the distinct training labels, ascending, and their names."""
     kinds = np.unique(raw)
     if class_names is None:
         return kinds, tuple(str(kind) for kind in kinds)
@@ -155,24 +155,24 @@ def _check_test_labels(raw: Labels, kinds: Labels, names: tuple[str, ...], where
     if len(unknown):
         raise Refused(
             f"{where}: test labels {some(unknown)} do not occur among the training labels {some(kinds)}; correct "
-            f"them or drop their rows"
+            f"them or remove their samples"
         )
     missing = [name for kind, name in zip(kinds, names, strict=True) if kind not in raw]
     if missing:
         raise Refused(
-            f"{where}: no test rows for class {some(missing)}, so it could not be evaluated; add test rows, or drop "
-            f"its training rows"
+            f"{where}: no test samples for class {some(missing)}, so it could not be evaluated; add test samples, or "
+            f"remove its training samples"
         )
 
 
 def some(values: Sequence[Any] | NDArray[Any]) -> str:
-    """The first five, for a message."""
+    """Format the first five values for a message."""
     text = ", ".join(str(value) for value in values[:5])
     return text + (f", ... ({len(values)} in all)" if len(values) > 5 else "")
 
 
 def check_range(y: NDArray[Any], classes: int, where: str) -> None:
-    """Refuse integer labels outside of ``[0, classes)``: in a file that names its classes they mean damage."""
+    """Refuse integer labels outside of ``[0, classes)``; in a file that names its classes they mean damage."""
     wrong = y[(y < 0) | (y >= classes)] if y.dtype.kind in "iu" else y[:0]
     if len(wrong):
         raise Refused(

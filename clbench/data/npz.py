@@ -24,15 +24,15 @@ KEYS = ("x_train", "y_train", "x_test", "y_test")
 def from_npz(
     path: str, data_dir: Path, *, scale: float | None = None, layout: Layout | None = None, family: str | None = None
 ) -> Dataset:
-    """Read an ``.npz`` file; what its arrays may look like is told in :func:`clbench.data.from_arrays`.
+    """Read an ``.npz`` file; :func:`clbench.data.from_arrays` describes the arrays.
 
     Args:
         path: The file, absolute or relative to ``data_dir``.
-        data_dir: Folder of data sets.
-        scale, layout, family: As there.
+        data_dir: The directory of data sets.
+        scale, layout, family: As in :func:`clbench.data.from_arrays`.
 
     Raises:
-        Refused: A missing or damaged file, missing arrays, or unusable contents.
+        Refused: The file is missing or damaged, arrays are missing, or contents cannot be used.
     """
     file = locate("npz", path, data_dir, folder=False)
     read = partial(_decode, f"npz:{path}", file, scale=scale, layout=layout, family=family)
@@ -41,13 +41,13 @@ def from_npz(
 
 
 def contents_of(path: str, data_dir: Path) -> str:
-    """The checksum of what is in the file; the rest as in :func:`from_npz`."""
+    """Return the checksum of the file's content; arguments and errors are as in :func:`from_npz`."""
     return file_contents.checksum([locate("npz", path, data_dir, folder=False)])
 
 
 def _decode(name: str, file: Path, *, scale: float | None, layout: Layout | None, family: str | None) -> Dataset:
     try:
-        with file.open("rb") as stream:  # numpy leaves a file that it opened itself open when it is no archive
+        with file.open("rb") as stream:  # numpy does not close a file that is no archive
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, NpzFile):
                 raise Refused(f"{file} is a single array; save {', '.join(KEYS)} together with numpy.savez")

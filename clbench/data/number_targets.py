@@ -1,8 +1,8 @@
-"""Targets that are numbers: checked, cut into groups by quantiles, with the statistics that training scales them by.
+"""Targets that are numbers: their checks, groups by quantiles, and statistics that training scales them by.
 
-Scenarios deal out classes. For numbers, a *group* takes a class's place: the rows whose first target lies in one range.
-Ranges are quantiles of the training rows, so that groups are equally large.
-Letters: N rows, D columns of the target, G groups.
+Scenarios distribute classes. For numbers, a *group* replaces a class: the samples whose first target lies in one range.
+Ranges are quantiles of the training samples, so that groups are equally large. Letters: N samples, D columns of the
+target, G groups.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from clbench.core.types import Dataset, Index, Rows
 from clbench.data.labels import as_array
 
 REGRESSION = "regression"
-"""The family of data sets whose targets are numbers."""
+"""The name of the family of data sets whose targets are numbers."""
 GROUPS = 10
-"""Ranges of the first target; fewer where a range would be without training or test rows."""
+"""Number of ranges of the first target; fewer if a range would have no training or test samples."""
 
 Numbers = NDArray[np.float32]
 
 
 def number_array(value: Any, rows: int, where: str) -> Numbers:
-    """Targets as (N, D) float32, D columns of finite numbers, one row per input.
+    """Convert targets to (N, D) float32: D columns of finite numbers, one row per sample.
 
     Raises:
-        Refused: Something else, with the cure.
+        Refused: They are something else; the message says how to fix it.
     """
     target = as_array(value, where)
     if target.dtype.kind == "O":
@@ -38,14 +38,16 @@ def number_array(value: Any, rows: int, where: str) -> Numbers:
             target = target.astype(np.float64)
     if target.dtype.kind not in "buif" or target.ndim not in (1, 2) or not target.size:
         raise Refused(
-            f"{where} has shape {target.shape} and type {target.dtype}; numbers to be predicted have shape (N,) or "
-            "(N, columns); leave family out where these are class labels"
+            f"{where} has shape {target.shape} and type {target.dtype}; numbers to predict have shape (N,) or "
+            "(N, columns); leave family out if these are class labels"
         )
     if len(target) != rows:
-        raise Refused(f"{where} has {len(target)} targets for {rows} rows; pass exactly one target per row")
+        raise Refused(f"{where} has {len(target)} targets for {rows} samples; pass exactly one target per sample")
     missing = np.flatnonzero(~np.isfinite(target.reshape(rows, -1).astype(np.float64)).all(axis=1))
     if len(missing):
-        raise Refused(f"{where} has no number in row {missing[0]} ({len(missing)} in all); drop such rows or fill them")
+        raise Refused(
+            f"{where} has no number in row {missing[0]} ({len(missing)} in all); remove such rows or fill them"
+        )
     return np.ascontiguousarray(target.reshape(rows, -1), dtype=np.float32)
 
 
@@ -58,18 +60,18 @@ def labelled(
     scale: float,
     target_names: Sequence[str] | None = None,
 ) -> Dataset:
-    """Make a data set of numbers; its ``checksum`` is left to the caller.
+    """Make a data set of numbers; the caller sets its ``checksum``.
 
     Args:
         x: Training and test inputs.
         target: Training and test targets (N, D).
-        name: How records call it.
-        where: How messages call its origin.
+        name: Name of the data set in records.
+        where: Name of the origin in messages.
         scale: As in :class:`clbench.core.types.Dataset`.
         target_names: One name per column; by default ``target``, or ``target 0`` and so on.
 
     Raises:
-        Refused: The two splits have different columns, a column never varies, or names do not fit.
+        Refused: The two splits have different columns, a column is constant, or names do not fit.
     """
     train, test = target
     columns = train.shape[1]
@@ -80,7 +82,7 @@ def labelled(
         if len(still):
             raise Refused(
                 f"{where}: column {still[0]} of the {split} targets has one value ({held[0, still[0]]:g}) in every "
-                "row, so there is nothing to predict; leave the column out, or add rows"
+                "sample, so there is nothing to predict; leave the column out, or add samples"
             )
     names = tuple(target_names or (["target"] if columns == 1 else [f"target {i}" for i in range(columns)]))
     if len(names) != columns:
@@ -102,12 +104,12 @@ def labelled(
 
 
 def groups(train: Numbers, test: Numbers, most: int = GROUPS) -> tuple[Index, Index, tuple[str, ...]]:
-    """Group (N,) of each training and test row, ascending by value, and a name for each group, its range.
+    """Return the group (N,) of each training and test sample, ascending by value, and a name for each group, its range.
 
     Args:
-        train: (N,) numbers, whose quantiles are the borders.
+        train: (N,) numbers, whose quantiles are the limits of groups.
         test: (N,) numbers.
-        most: G; fewer where a group would have no training or no test rows.
+        most: G; fewer if a group would have no training or no test samples.
     """
     for count in range(most, 1, -1):
         borders = np.unique(np.quantile(train.astype(np.float64), np.arange(1, count) / count))
@@ -122,7 +124,7 @@ def groups(train: Numbers, test: Numbers, most: int = GROUPS) -> tuple[Index, In
 
 
 def strata(target: Numbers) -> Index:
-    """Group (N,) of each row of a set that is still to be cut into training and test rows; each has two at least."""
+    """Return the group (N,) of each sample of a data set without a split; each group has at least two samples."""
     values = target[:, 0]
     for count in range(min(GROUPS, len(values) // 2), 1, -1):
         borders = np.unique(np.quantile(values.astype(np.float64), np.arange(1, count) / count))
@@ -133,6 +135,6 @@ def strata(target: Numbers) -> Index:
 
 
 def statistics(target: Numbers) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each column of targets (N, D); a column that never varies has 1 for the latter."""
+    """Return mean and standard deviation of each column of targets (N, D); a constant column gets 1 for the latter."""
     mean, std = target.mean(axis=0, dtype=np.float64), target.std(axis=0, dtype=np.float64)
     return tuple(float(m) for m in mean), tuple(float(s) if s > 0 else 1.0 for s in std)

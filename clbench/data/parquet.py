@@ -1,4 +1,4 @@
-"""Parquet files as public hubs lay them out: ``data/train-*.parquet``, ``data/test-*.parquet``, images as bytes."""
+"""Parquet files as on public hubs: ``data/train-*.parquet``, ``data/test-*.parquet``, with images as bytes."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ def from_parquet(
     background: str | None = None,
     family: str | None = None,
 ) -> Dataset:
-    """Read a folder of parquet files with a column of encoded images and one of labels.
+    """Read a folder of Parquet files with a column of encoded images and one of labels.
 
     Args:
-        path: The folder, absolute or relative to ``data_dir``; files are found at any depth, their split in their name
-            or in that of a folder.
-        data_dir: Folder of data sets.
+        path: The folder, absolute or relative to ``data_dir``. Files are found at any depth; their name or that of a
+            folder contains the split.
+        data_dir: The directory of data sets.
         size: Side in pixels to which images are resized.
         scale: As in :func:`clbench.data.from_arrays`.
         background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
-        family: ``regression`` where the labels are numbers to be predicted.
+        family: ``regression`` if the labels are numbers to predict.
 
     Raises:
-        Refused: Missing splits, damaged files, missing columns, unreadable images or labels out of range.
+        Refused: Splits or columns are missing, files are damaged, images are unreadable, or labels are out of range.
     """
     root = locate("parquet", path, data_dir, folder=True)
     return read_parquet(f"parquet:{path}", root, size=size, scale=scale, background=background, family=family)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
-    """The checksum of what is in the files that :func:`from_parquet` reads."""
+    """Return the checksum of the files that :func:`from_parquet` reads."""
     root = locate("parquet", path, data_dir, folder=True)
     return file_contents.checksum([file for split in _splits(root) for file in split], root)
 
 
 def _splits(root: Path) -> tuple[list[Path], list[Path]]:
-    """Files of training and test rows."""
+    """Return the files of the training and the test split."""
     splits = _split_files(root)
     test = next((splits[split] for split in SPLITS[1:] if split in splits), None)
     if "train" not in splits or test is None:
@@ -82,7 +82,7 @@ def read_parquet(
     background: str | None = None,
     family: str | None = None,
 ) -> Dataset:
-    """As :func:`from_parquet`, for a folder that is known to exist and a data set called ``name``."""
+    """Read an existing folder as :func:`from_parquet` does, for a data set called ``name``."""
     train, test = _splits(root)
 
     def decode() -> Dataset:
@@ -99,7 +99,7 @@ def read_parquet(
 
 
 def _split_files(root: Path) -> dict[str, list[Path]]:
-    """Split -> its files in order."""
+    """Return split -> its files in order."""
     found: dict[str, list[Path]] = {}
     for file in sorted(root.rglob("*.parquet")):
         words = re.split(r"[^a-z]+", file.relative_to(root).as_posix().lower())
@@ -112,7 +112,7 @@ def _split_files(root: Path) -> dict[str, list[Path]]:
 def _read(
     files: Sequence[Path], size: int | None, background: str | None
 ) -> tuple[NDArray[np.uint8], NDArray[Any], list[str] | None]:
-    """Pixels (N, C, H, W), raw labels (N,), and class names where the schema has them."""
+    """Read pixels (N, C, H, W), raw labels (N,), and class names if the schema contains them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -128,7 +128,7 @@ def _read(
         for chunk in table.column(image).chunks:
             encoded.extend((chunk.field("bytes") if pa.types.is_struct(chunk.type) else chunk).to_pylist())
         if table.column(label).null_count:
-            raise Refused(f"{file}: column {label!r} has rows without a label; drop them or use a labelled split")
+            raise Refused(f"{file}: column {label!r} has rows without a label; remove them or use a labelled split")
         labels.append(table.column(label).to_numpy())
         names = names or _class_names(table.schema, label)
     if not encoded:
@@ -145,7 +145,7 @@ def _read(
 
 
 def open_bytes(data: bytes | None) -> Image:
-    """The image that some bytes encode."""
+    """Decode the image in some bytes."""
     from PIL import Image
 
     if data is None:
@@ -156,7 +156,7 @@ def open_bytes(data: bytes | None) -> Image:
 
 
 def _image_column(schema: Any, file: Path) -> str:
-    """The column that holds encoded images, found by its type."""
+    """Return the column of encoded images, found by its type."""
     import pyarrow as pa
 
     for field in schema:
@@ -182,5 +182,5 @@ def _class_names(schema: Any, label: str) -> list[str] | None:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[label]["names"]]
-    except (KeyError, TypeError, ValueError):  # optional metadata: without it classes are called by their numbers
+    except (KeyError, TypeError, ValueError):  # optional metadata: without it, classes are named by their numbers
         return None

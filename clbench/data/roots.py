@@ -1,4 +1,4 @@
-"""Where data sets lie, and the sentences for when they do not."""
+"""The directories of data sets and caches, and messages about missing files."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from clbench.core.errors import Refused
 
 
 class Missing(Refused):
-    """A data set's files are not there, and were not or could not be downloaded."""
+    """Report that files of a data set are missing, and were not or could not be downloaded."""
 
 
 def data_root(data_dir: str | PathLike[str] | None = None) -> Path:
-    """The folder of data sets: the argument, else ``CLBENCH_DATA``, else ``data`` in the user's cache folder."""
+    """Return the directory of data sets: the argument, or ``CLBENCH_DATA``, or ``data`` in the user's cache."""
     given = data_dir or os.environ.get("CLBENCH_DATA")
     return Path(given).expanduser() if given else cache_home() / "data"
 
 
 def cache_root() -> Path:
-    """The folder of decoded data sets: ``CLBENCH_CACHE``, else the user's cache folder."""
+    """Return the directory of decoded data sets: ``CLBENCH_CACHE``, or the user's cache."""
     given = os.environ.get("CLBENCH_CACHE")
     return Path(given).expanduser() if given else cache_home()
 
 
 def cache_home() -> Path:
-    """The user's cache folder for clbench, where downloads and decoded arrays go by default."""
+    """Return the user's cache directory for clbench, the default for downloads and decoded arrays."""
     from platformdirs import user_cache_dir
 
     return Path(user_cache_dir("clbench"))
 
 
 def may_download() -> bool:
-    """Whether missing data sets may be fetched: yes, unless ``CLBENCH_OFFLINE`` is set to anything but 0."""
+    """Return whether downloads are allowed: yes, unless ``CLBENCH_OFFLINE`` is set to anything but 0."""
     return os.environ.get("CLBENCH_OFFLINE", "0") in ("", "0")
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Nothing is downloaded meanwhile."""
+    """Prevent downloads while the context is active."""
     before = os.environ.get("CLBENCH_OFFLINE")
     os.environ["CLBENCH_OFFLINE"] = "1"
     try:
@@ -54,10 +54,10 @@ def offline() -> Iterator[None]:
 
 
 def locate(form: str, path: str, data_dir: Path, *, folder: bool) -> Path:
-    """The file or folder that ``form:path`` means.
+    """Return the file or folder of ``form:path``.
 
     Raises:
-        Refused: Nothing there, or a file where a folder is expected, or the other way round.
+        Refused: It does not exist, or it is a file instead of a folder, or a folder instead of a file.
     """
     found = (data_dir / Path(path).expanduser()).absolute()
     kind = "folder" if folder else "file"

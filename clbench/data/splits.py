@@ -1,4 +1,5 @@
-"""What a benchmark asks of a data set: rows held out, a smaller training set, statistics for normalising."""
+"""Fixed splits of a data set for a benchmark: validation samples, smaller training sets, statistics for
+normalisation."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from clbench.data.number_targets import statistics
 
 Normalize = Literal["none", "mean-std", "columns"]
 SPLIT_SEED = 0
-"""Seed of every fixed split: held-out rows are part of a benchmark, the same for all its runs."""
+"""Seed of every fixed split: held-out samples are part of a benchmark, and equal for all its runs."""
 
 
 def prepare(
@@ -31,21 +32,21 @@ def prepare(
     """Apply the settings of :func:`clbench.data.load` to a data set in memory.
 
     Args:
-        dataset: Whole training and test splits.
-        normalize: ``mean-std`` fills ``mean`` and ``std`` from the training rows that remain; ``columns`` does so for
-            each feature of vectors on its own.
-        validation: Fraction of training rows to hold out, in [0, 1).
-        train_rows: Size of the fixed stratified subset of the remaining rows, at least one per class.
-        evaluate_on: ``validation`` puts the rows held out in the place of the test rows.
-        name: What to call the result; unchanged where ``None``.
+        dataset: Complete training and test splits.
+        normalize: ``mean-std`` sets ``mean`` and ``std`` from the remaining training samples; ``columns`` does so for
+            each feature of vectors separately.
+        validation: Fraction of training samples to hold out, in [0, 1).
+        train_rows: Size of the fixed stratified subset of the remaining samples, at least one per class.
+        evaluate_on: ``validation`` replaces the test samples by the held-out ones.
+        name: Name of the result; ``None`` keeps the name.
 
     Raises:
-        Refused: Settings that this data set cannot meet.
+        Refused: The data set cannot meet these settings.
     """
     if not 0.0 <= validation < 1.0:
         raise Refused(f"dataset: validation = {validation} is not allowed: it is the fraction held out, in [0, 1)")
     if evaluate_on == "validation" and validation == 0.0:
-        raise Refused("dataset: evaluate_on = 'validation' needs rows held out; set validation to a fraction above 0")
+        raise Refused("dataset: evaluate_on = 'validation' needs held-out samples; set validation above 0")
     train, test = dataset.train, dataset.test
     if validation > 0.0:
         held = _hold_out(dataset, validation)
@@ -68,7 +69,7 @@ def prepare(
 
 
 def _target_statistics(dataset: Dataset, train: Rows) -> dict[str, Any]:
-    """Mean and standard deviation of the targets that remain, where the data set has such."""
+    """Return mean and standard deviation of the remaining targets, if the data set has any."""
     if not dataset.target_mean or train.target is None:
         return {}
     mean, std = statistics(train.target)
@@ -81,7 +82,7 @@ def _hold_out(dataset: Dataset, fraction: float) -> Mask:
     left = np.bincount(y[~held], minlength=classes)
     if left.min() == 0:
         raise Refused(
-            f"dataset: validation = {fraction} leaves no training rows for class "
+            f"dataset: validation = {fraction} leaves no training samples for class "
             f"{dataset.class_names[int(left.argmin())]!r} of {dataset.name!r}; hold out a smaller fraction"
         )
     return held
@@ -90,28 +91,28 @@ def _hold_out(dataset: Dataset, fraction: float) -> Mask:
 def _subset(dataset: Dataset, train: Rows, rows: int) -> Rows:
     if not dataset.n_classes <= rows <= len(train):
         raise Refused(
-            f"dataset: train_rows = {rows} is not allowed: {dataset.name!r} has {len(train)} training rows in "
+            f"dataset: train_rows = {rows} is not allowed: {dataset.name!r} has {len(train)} training samples in "
             f"{dataset.n_classes} classes, so ask for {dataset.n_classes} to {len(train)}"
         )
     return select(train, stratified(train.y, rows, "data/train_rows"))
 
 
 def select(rows: Rows, mask: Mask) -> Rows:
-    """The rows where ``mask`` (N,) is true, in their order."""
+    """Select the samples where ``mask`` (N,) is true, in their order."""
     target = None if rows.target is None else np.asarray(rows.target)[mask]
     return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask], target)
 
 
 def stratified(y: Index, n: int, purpose: str) -> Mask:
-    """Choose ``n`` rows, spread over classes in proportion to their size and at least one from each.
+    """Choose ``n`` samples, with classes in proportion to their size and at least one sample from each.
 
     Args:
         y: (N,) labels 0..C-1, each present.
-        n: How many, from C to N.
-        purpose: Name of the draw; the choice depends on it, on ``y`` and on ``n`` only.
+        n: Number of samples, from C to N.
+        purpose: Purpose of the draw. The choice depends only on it, on ``y`` and on ``n``.
 
     Returns:
-        (N,) true for the rows chosen.
+        (N,) mask of the chosen samples.
     """
     quota = _allocate(np.bincount(y), n)
     order = Generator(SPLIT_SEED, purpose).permutation(len(y))
@@ -132,43 +133,44 @@ def split_off_test(
     where: str,
     groups: Index | None = None,
 ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Training and test rows of a set that comes without a split: a fixed stratified one, the same for every seed.
+    """Split a data set without a test split by a fixed stratified draw, equal for every seed.
 
     Args:
-        x: (N, ...) rows.
+        x: (N, ...) samples.
         y: (N,) labels of any kind.
-        purpose: Name of the draw.
-        test: Fraction of test rows; at least one of each class.
-        where: How messages call the set.
-        groups: (N,) what to stratify by in place of labels.
+        purpose: Purpose of the draw.
+        test: Fraction of test samples; at least one of each class.
+        where: Name of the data set in messages.
+        groups: (N,) groups to stratify by instead of labels.
 
     Raises:
-        Refused: A class has a single row, or there would be no training row of one.
+        Refused: A class has a single sample, or would have no training sample.
     """
     names, kinds = np.unique(y if groups is None else groups, return_inverse=True)
     counts = np.bincount(kinds)
     if counts.min() < 2:
         raise Refused(
-            f"{where}: class {str(names[counts.argmin()])!r} has a single row, which cannot be both a training and a "
-            "test row; add rows of it, drop it, or give training and test rows apart"
+            f"{where}: class {str(names[counts.argmin()])!r} has a single sample, which cannot be both a training and "
+            "a test sample; add samples of it, remove it, or give training and test samples separately"
         )
     classes = len(names)
     held = stratified(kinds, min(len(y), max(classes, round(len(y) * test))), purpose)
     if len(np.unique(kinds[~held])) < classes:
-        raise Refused(f"{where}: with {test:g} of the rows as test rows, a class has no training rows; choose less")
+        raise Refused(f"{where}: test = {test:g} leaves a class without training samples; choose a smaller fraction")
     return [(x[~held], y[~held]), (x[held], y[held])]
 
 
 def _allocate(counts: Index, n: int) -> Index:
-    """``n`` places among classes in proportion by largest remainder, at least one each. Shape (C,), sums to ``n``."""
-    # Whole numbers throughout, so that ties fall the same way on every machine.
+    """Distribute ``n`` places among classes in proportion by largest remainder, at least one each; (C,), sums to
+    ``n``."""
+    # Integers throughout, so that ties are resolved equally on every machine.
     share, remainder = np.divmod(n * counts, counts.sum())
     lifted = share == 0
     places = np.where(lifted, 1, share)
     left = n - int(places.sum())
     if left > 0:
         places[np.argsort(np.where(lifted, 0, -remainder), kind="stable")[:left]] += 1
-    for _ in range(-left):  # what rare classes got beyond their share is taken from the largest
+    for _ in range(-left):  # places that rare classes got beyond their share are taken from the largest
         places[places.argmax()] -= 1
     return places
 
@@ -176,10 +178,10 @@ def _allocate(counts: Index, n: int) -> Index:
 def input_statistics(
     x: NDArray[Any], dataset: Dataset, normalize: Normalize
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of scaled inputs (N, ...), as ``normalize`` asks for them.
+    """Return mean and standard deviation of scaled inputs (N, ...), as ``normalize`` sets it.
 
     Raises:
-        Refused: Columns of rows that are no vectors, or statistics of tokens.
+        Refused: Columns are requested of samples that are not vectors, or statistics of tokens.
     """
     if normalize == "none":
         return (), ()
@@ -189,7 +191,7 @@ def input_statistics(
         return channel_statistics(x, dataset.scale)
     if x.ndim != 2:
         raise Refused(
-            f"dataset: normalize = columns goes with rows that are vectors, and {dataset.name!r} has rows of shape "
+            f"dataset: normalize = columns needs samples that are vectors, and {dataset.name!r} has samples of shape "
             f"{dataset.shape}; choose mean-std",
             "normalize",
         )
@@ -199,16 +201,16 @@ def input_statistics(
 
 
 def channel_statistics(x: NDArray[Any], scale: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of scaled values: per channel of (N, C, H, W), over everything of (N, F).
+    """Return mean and standard deviation of scaled values: per channel of (N, C, H, W), over all values of (N, F).
 
-    A channel that never varies gets 1 in place of a standard deviation of 0, since it is divided by.
+    A constant channel gets 1 instead of a standard deviation of 0, since it is a divisor.
     """
     channels = x.shape[1] if x.ndim == 4 else 1
     per_channel = x.size // channels
 
     def total(shift: NDArray[np.float64], power: int) -> NDArray[np.float64]:
         result = np.zeros(channels)
-        for start in range(0, len(x), 1024):  # in pieces: float64 copies of a whole data set would not fit
+        for start in range(0, len(x), 1024):  # in chunks: float64 copies of a whole data set would not fit
             part = x[start : start + 1024].reshape(min(1024, len(x) - start), channels, -1)  # (n, C, H*W)
             result += ((part - shift[:, None]) ** power).sum(axis=(0, 2))
         return result

@@ -1,4 +1,4 @@
-"""Tables: a column of labels, the others numbers. A CSV file by name, and frames that a program holds."""
+"""Tables with a column of labels and columns of numbers: CSV files by name, and frames that a program holds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from clbench.data.splits import split_off_test
 LABEL_COLUMNS = (*LABELS, "y")
 TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 INDEX = "Unnamed: 0"
-"""How pandas calls a column without a name, as it writes one for a frame's index; it is left out."""
+"""The name that pandas gives to a column without one, such as a written index; it is left out."""
 OPTIONS = ("label", "split", "test")
 
 Split = tuple[NDArray[Any], NDArray[Any]]
@@ -34,16 +34,16 @@ def from_csv(path: str, data_dir: Path, *, scale: float | None = None, family: s
     """Read a CSV file with a header: a column of labels, and numbers in all others.
 
     Args:
-        path: The file, absolute or relative to ``data_dir``; behind it ``?label=COLUMN`` where the column of labels has
-            none of the usual names, ``split=COLUMN`` of the one that says ``train`` or ``test``, and ``test=FRACTION``
-            of the rows that become test rows where there is none (stratified, the same for every seed; 0.2), with
-            ``&`` between them.
-        data_dir: Folder of data sets.
-        scale, family: As in :func:`clbench.data.from_arrays`. With ``regression``, ``label`` may name several columns
-            with commas between them.
+        path: The file, absolute or relative to ``data_dir``, and options after ``?``, separated by ``&``:
+            ``label=COLUMN`` if the column of labels has no usual name, ``split=COLUMN`` for a column that contains
+            ``train`` or ``test``, and ``test=FRACTION`` of test samples if there is none (stratified, equal for every
+            seed; 0.2).
+        data_dir: The directory of data sets.
+        scale, family: As in :func:`clbench.data.from_arrays`. With ``regression``, ``label`` may name several columns,
+            separated by commas.
 
     Raises:
-        Refused: A missing or damaged file, unknown columns, or columns that do not hold numbers.
+        Refused: The file is missing or damaged, columns are unknown, or columns do not contain numbers.
     """
     plain, _, query = path.partition("?")
     options = _options(query, path)
@@ -54,7 +54,7 @@ def from_csv(path: str, data_dir: Path, *, scale: float | None = None, family: s
 
 
 def contents_of(path: str, data_dir: Path) -> str:
-    """The checksum of what is in the file; the rest as in :func:`from_csv`."""
+    """Return the checksum of the file's content; arguments and errors are as in :func:`from_csv`."""
     return file_contents.checksum([locate("csv", path.partition("?")[0], data_dir, folder=False)])
 
 
@@ -71,7 +71,7 @@ def _options(query: str, path: str) -> dict[str, Any]:
         except ValueError:
             options["test"] = 0.0
         if not 0 < options["test"] < 1:
-            raise Refused(f"data set 'csv:{path}': test is the fraction of test rows, between 0 and 1; write test=0.2")
+            raise Refused(f"data set 'csv:{path}': test is the fraction of test samples, in (0, 1); write test=0.2")
     return options
 
 
@@ -80,7 +80,7 @@ def _decode(name: str, file: Path, options: dict[str, Any], scale: float | None,
 
     try:
         frame = pd.read_csv(file)
-    except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own errors are among the second
+    except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         first = (str(error).splitlines() or [""])[0]
         raise Refused(f"{file} cannot be read as CSV ({first}); save it again with a header and commas") from error
     train, test = splits(frame, where=str(file), family=family, **options)
@@ -97,18 +97,18 @@ def splits(
     test: float = 0.2,
     family: str | None = None,
 ) -> tuple[Split, Split]:
-    """Training and test rows of one frame: as its column ``split`` says, else cut by a fixed draw.
+    """Split one frame into training and test samples: by its column ``split``, or else by a fixed draw.
 
     Args:
-        frame: Of pandas.
-        where: How messages call it.
-        label: The column of labels; one of the usual names by default.
-        split: The column that says ``train`` or ``test``; one of that name by default.
-        test: Fraction of test rows where there is no such column.
-        family: ``regression`` where the labels are numbers to be predicted, of one column or several.
+        frame: A pandas frame.
+        where: Name of the frame in messages.
+        label: The column of labels; by default one with a usual name.
+        split: The column that contains ``train`` or ``test``; by default one of that name.
+        test: Fraction of test samples if there is no such column.
+        family: ``regression`` if the labels are numbers to predict, in one column or several.
 
     Raises:
-        Refused: Unknown columns, or columns that do not hold numbers.
+        Refused: Columns are unknown, or do not contain numbers.
     """
     frame = _tidy(frame, where)
     columns = label_columns(frame, label, where, family)
@@ -138,16 +138,16 @@ def splits(
 def pair(
     train: Any, test: Any, *, where: str, label: str | None = None, family: str | None = None
 ) -> tuple[Split, Split]:
-    """Training and test rows of two frames with the same columns, in whatever order.
+    """Return training and test samples from two frames with the same columns in any order.
 
     Args:
-        train, test: Of pandas.
-        where: How messages call them.
-        label: The column of labels; one of the usual names by default.
+        train, test: Two pandas frames.
+        where: Name of the frames in messages.
+        label: The column of labels; by default one with a usual name.
         family: As in :func:`splits`.
 
     Raises:
-        Refused: Unknown or different columns, or columns that do not hold numbers.
+        Refused: Columns are unknown or different, or do not contain numbers.
     """
     train, test = _tidy(train, where), _tidy(test, where)
     differing = set(train.columns) ^ set(test.columns)
@@ -158,7 +158,7 @@ def pair(
 
 
 def _tidy(frame: Any, where: str) -> Any:
-    """The frame with text for the names of its columns, without an index that pandas wrote among them."""
+    """Return the frame with text as column names, and without an index that pandas wrote as a column."""
     frame = frame.rename(columns=str)
     if frame.columns.has_duplicates:
         raise Refused(f"{where} has the column {frame.columns[frame.columns.duplicated()][0]!r} twice; rename one")
@@ -175,7 +175,7 @@ def _words(frame: Any, column: str) -> Any:
 
 
 def label_column(frame: Any, label: str | None, where: str) -> str:
-    """The column of labels: the one asked for, or the first of the usual names."""
+    """Return the column of labels: the requested one, or the first with a usual name."""
     columns = [str(column) for column in frame.columns]
     if label is not None:
         if label not in columns:
@@ -185,34 +185,34 @@ def label_column(frame: Any, label: str | None, where: str) -> str:
     if not found:
         raise Refused(
             f"{where} has no column of labels (one of {', '.join(LABEL_COLUMNS)}); its columns are "
-            f"{', '.join(columns[:20])}; say which one: csv:FILE?label=COLUMN, or dataset=(frame, 'COLUMN')"
+            f"{', '.join(columns[:20])}; name it: csv:FILE?label=COLUMN, or dataset=(frame, 'COLUMN')"
         )
     return found[0]
 
 
 def target_columns(label: str | None) -> list[str] | None:
-    """The columns that ``label`` names, with commas between them."""
+    """Return the columns in ``label``, which are separated by commas."""
     return None if label is None else [column.strip() for column in label.split(",")]
 
 
 def label_columns(frame: Any, label: str | None, where: str, family: str | None) -> list[str]:
-    """The columns of labels: one, or in regression as many as ``label`` names."""
+    """Return the columns of labels: one, or in regression as many as ``label`` names."""
     if family != REGRESSION or label is None or label in frame.columns:
         return [label_column(frame, label, where)]
     return [label_column(frame, column, where) for column in target_columns(label) or ()]
 
 
 def rows(frame: Any, label: list[str], where: str) -> Split:
-    """Numbers (N, F) of all other columns, and the labels (N,) of one column or (N, D) of several."""
+    """Return the numbers (N, F) of all other columns, and the labels (N,) of one column or (N, D) of several."""
     held = frame[label] if len(label) > 1 else frame[label[0]]
     return numbers(frame.drop(columns=label), where), held.to_numpy()
 
 
 def numbers(frame: Any, where: str) -> NDArray[Any]:
-    """(N, F) of a frame whose columns are numbers.
+    """Return the numbers (N, F) of a frame.
 
     Raises:
-        Refused: There are none, or one is something else, or has gaps.
+        Refused: It has no columns, or a column contains other values or gaps.
     """
     from pandas.api.types import is_numeric_dtype
 
@@ -225,6 +225,6 @@ def numbers(frame: Any, where: str) -> NDArray[Any]:
                 "(pandas.get_dummies)"
             )
         if frame[column].isna().any():
-            raise Refused(f"{where}: column {str(column)!r} has gaps; fill them or drop their rows")
+            raise Refused(f"{where}: column {str(column)!r} has gaps; fill them or remove their samples")
     plain = [column.to_numpy(dtype=None if column.dtype.kind in "iufb" else float) for _, column in frame.items()]
     return np.stack([column.astype(column.dtype.base) for column in plain], axis=1)

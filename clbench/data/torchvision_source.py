@@ -1,4 +1,4 @@
-"""Any classification data set of torchvision by its class name, from files on disk or downloaded on demand.
+"""All classification data sets of torchvision by class name, from files on disk or downloaded on demand.
 
 Importing this module imports neither torch nor torchvision.
 """
@@ -48,7 +48,8 @@ SPLITS: dict[str, tuple[Options, Options] | None] = {
     **dict.fromkeys(("Caltech101", "Caltech256", "EuroSAT", "SEMEION", "SUN397"), None),
     "EMNIST": _BALANCED,
 }
-"""Class name -> arguments of its training and test splits; ``None`` where it has one split, which is cut 80/20."""
+"""Class name -> arguments of its training and test splits; ``None`` for a class with one split, which is split
+80/20."""
 
 
 def from_torchvision(
@@ -59,19 +60,19 @@ def from_torchvision(
     scale: float | None = None,
     background: str | None = None,
 ) -> Dataset:
-    """Read a torchvision data set; its files may lie in ``data_dir/<name>``, ``data_dir/<class name>`` or ``data_dir``.
+    """Read a torchvision data set; its files may be in ``data_dir/<name>``, ``data_dir/<class name>`` or ``data_dir``.
 
-    A folder ``data_dir/<name>`` with parquet files is read as such instead.
+    A folder ``data_dir/<name>`` with Parquet files is read as Parquet instead.
 
     Args:
         class_name: A key of :data:`SPLITS`.
-        data_dir: Folder of data sets; what is missing is downloaded to ``data_dir/<name>``.
+        data_dir: The directory of data sets; missing files are downloaded to ``data_dir/<name>``.
         size: Side in pixels to which images are resized.
         scale: As in :func:`clbench.data.from_arrays`.
-        background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
+        background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
 
     Raises:
-        Refused: Files are missing and cannot be downloaded, are damaged, or hold images of different shapes.
+        Refused: Files are missing and cannot be downloaded, are damaged, or contain images of different shapes.
     """
     name = ALIASES.get(class_name, class_name.lower())
     how = {"size": size, "scale": scale, "background": background}
@@ -94,7 +95,7 @@ def from_torchvision(
 
 
 class _Absent(Exception):
-    """torchvision does not find its files, or not as they should be."""
+    """Report that torchvision does not find its files, or that they are not as expected."""
 
 
 def _cached(class_name: str, root: Path, files: list[Path], how: Options) -> Dataset:
@@ -102,7 +103,7 @@ def _cached(class_name: str, root: Path, files: list[Path], how: Options) -> Dat
 
 
 def _files(root: Path, class_name: str) -> list[Path]:
-    """What torchvision may read below ``root``: plain files, and folders whose name begins like the class's."""
+    """Return what torchvision may read below ``root``: plain files, and folders whose names begin like the class's."""
     if not root.is_dir():
         return []
     files = []
@@ -124,7 +125,7 @@ def _downloaded(class_name: str, data_dir: Path, how: Options, found: str) -> Da
         except (_Absent, OSError, RuntimeError, ValueError) as error:
             if isinstance(error, Refused):
                 raise
-            told = str(error).strip().splitlines() or [""]  # torchvision lists all mirrors, a line each
+            told = str(error).strip().splitlines() or [""]  # torchvision lists all mirrors, one per line
             reason = f"the download failed ({type(error).__name__}: {told[-1]})"
     raise Missing(
         f"data set {class_name}: {found}, and {reason}; place torchvision's files in {root}, or name the folder of "
@@ -133,7 +134,7 @@ def _downloaded(class_name: str, data_dir: Path, how: Options, found: str) -> Da
 
 
 def _download(class_name: str, root: Path) -> None:
-    """Fetch the files of all splits; a new folder appears only when it is complete."""
+    """Download the files of all splits; a new folder appears only when it is complete."""
     if root.exists():
         _open_splits(class_name, root, download=True)
         return
@@ -147,24 +148,24 @@ def _download(class_name: str, root: Path) -> None:
 
 @contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """A folder, with those around it; those that are new and empty are gone again where something fails in it."""
+    """Make a folder and its parents; those that are new and empty are removed if an error occurs."""
     new = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # somebody else has put something there
+        with suppress(OSError):  # another process has put something there
             for each in new:
                 each.rmdir()
         raise
 
 
 def _open_splits(class_name: str, root: Path, *, download: bool) -> list[Any]:
-    """The torchvision objects: training and test, or the only one."""
+    """Return the torchvision objects: training and test, or the only one."""
     from clbench.core.compat import import_torchvision
 
     cls = getattr(import_torchvision().datasets, class_name)
-    # Where the licence forbids fetching, torchvision's class has no such argument.
+    # If the licence forbids downloads, torchvision's class has no such argument.
     fetch = {"download": download} if "download" in inspect.signature(cls).parameters or _passes_on(cls) else {}
     return [cls(str(root), **options, **fetch) for options in (SPLITS[class_name] or ({},))]
 
@@ -185,7 +186,7 @@ def _decode(class_name: str, root: Path, size: int | None, scale: float | None, 
     except (OSError, ValueError, EOFError, AssertionError, LookupError, TypeError) as error:
         raise Refused(
             f"{where} cannot be read ({type(error).__name__}: {error}); delete its files there and run again to "
-            f"download them, or put whole ones in their place"
+            f"download them, or replace them by complete ones"
         ) from error
     names = _class_names(splits[0])
     for _, y in decoded:
@@ -199,7 +200,7 @@ def _decode(class_name: str, root: Path, size: int | None, scale: float | None, 
 def _pixels_and_labels(
     split: Any, where: str, size: int | None, background: str | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Straight from the arrays where the object holds them, else image by image."""
+    """Return pixels and labels: directly from the object's arrays, or else image by image."""
     data = getattr(split, "data", None)
     labels = getattr(split, "targets", getattr(split, "labels", None))
     if size is None and labels is not None and getattr(data, "ndim", 0) in (3, 4):
@@ -238,7 +239,7 @@ ALIASES = {
     "SVHN": "svhn",
     "USPS": "usps",
 }
-"""Class name -> the name used in benchmark files and of its folder."""
+"""Class name -> the name in benchmark files and of the folder."""
 
 Partial = Callable[..., Dataset]
 cifar10: Partial = partial(from_torchvision, "CIFAR10")

@@ -1,4 +1,4 @@
-"""How views present rows: pixel permutations and rotations, a whole batch in one operation.
+"""Transforms of views: pixel permutations and rotations, for a whole batch in one operation.
 
 torch is imported only when a transform is applied.
 """
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Permute:
-    """Each view shows the values of a row in an order of its own; channels are shuffled along with pixels.
+    """Permute the values of samples with a permutation for each view; channels are shuffled along with pixels.
 
     Args:
-        orders: (V, F) per view a permutation of 0..F-1: value ``orders[v, i]`` of a flattened row is shown at place i.
+        orders: (V, F) a permutation of 0..F-1 for each view: value ``orders[v, i]`` of a flattened sample moves to
+            place i.
 
     Raises:
         ValueError: A row of ``orders`` is not a permutation.
@@ -42,26 +43,26 @@ class Permute:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Kind, number of views and values, and a digest of the orders."""
+        """Return kind, number of views and values, and a digest of the permutations."""
         orders = np.ascontiguousarray(self.orders, dtype="<i8")
         digest = hashlib.blake2b(orders.tobytes(), digest_size=16).hexdigest()
         return {"kind": "permute", "views": len(orders), "values": orders.shape[1], "digest": digest}
 
     def apply(self, x: Tensor, view: Tensor, rows: Tensor) -> Tensor:
-        """Reorder rows ``x`` (B, ...) by their view (B,); the shape stays.
+        """Permute samples ``x`` (B, ...) by their view (B,); the shape stays.
 
         Raises:
-            Refused: Rows have another number of values than the orders.
+            Refused: Samples and permutations differ in their number of values.
         """
         flat = x.flatten(1)  # (B, F)
         if flat.shape[1] != self.orders.shape[1]:
             raise Refused(
-                f"rows have {flat.shape[1]} values and the permutations {self.orders.shape[1]}; make the stream for "
+                f"samples have {flat.shape[1]} values and the permutations {self.orders.shape[1]}; make the stream for "
                 f"this data set"
             )
         orders = self._on(x.device)
         single = _single_view(view)
-        # Expanding one order reads it once for all rows: measured at two to seven times the speed of a (B, F) index.
+        # Expanding one permutation reads it once for all samples: two to seven times as fast as a (B, F) index.
         index = orders[view] if single is None else orders[single].expand_as(flat)  # (B, F)
         return flat.gather(1, index).view_as(x)
 
@@ -75,10 +76,10 @@ class Permute:
 
 @dataclass(frozen=True, eq=False)
 class Rotate:
-    """Each view shows images turned by its angle: bilinear, about the centre, zeros from outside.
+    """Rotate images by the angle of their view: bilinear, about the centre, with zeros outside.
 
     Args:
-        degrees: (V,) counter-clockwise angles in degrees. Multiples of 360 leave images exactly as they are.
+        degrees: (V,) counter-clockwise angles in degrees. Multiples of 360 leave images exactly unchanged.
 
     Source: Lopez-Paz & Ranzato 2017, "Gradient Episodic Memory", rotated MNIST.
     """
@@ -91,26 +92,26 @@ class Rotate:
             raise ValueError(f"degrees of shape {self.degrees.shape} must be (views,) and finite")
 
     def describe(self) -> dict[str, Any]:
-        """Kind and angles."""
+        """Return kind and angles."""
         return {"kind": "rotate", "degrees": [float(angle) for angle in self.degrees]}
 
     def apply(self, x: Tensor, view: Tensor, rows: Tensor) -> Tensor:
-        """Turn images ``x`` (B, C, H, W) by the angle of their view (B,).
+        """Rotate images ``x`` (B, C, H, W) by the angle of their view (B,).
 
         Raises:
-            Refused: Rows are not images.
+            Refused: Samples are not images.
         """
         import torch
         from torch.nn.functional import affine_grid, grid_sample
 
         if x.ndim != 4:
-            raise Refused(f"rows of shape {tuple(x.shape[1:])} are not images (C, H, W), so they cannot be rotated")
+            raise Refused(f"samples of shape {tuple(x.shape[1:])} are not images (C, H, W), so they cannot be rotated")
         cosine, sine, still = (table[view] for table in self._on(x.device))  # (B,) each
         if x.device.type == "cpu" and bool(still.all()):
             return x
         height, width = x.shape[2:]
         nothing = torch.zeros_like(cosine)
-        # The grid's axes run from -1 to 1 whatever the sides, hence the ratios.
+        # The grid's axes run from -1 to 1 for any sides, hence the ratios.
         across = torch.stack((cosine, -sine * (height / width), nothing), dim=1)
         down = torch.stack((sine * (width / height), cosine, nothing), dim=1)
         theta = torch.stack((across, down), dim=1).to(x.dtype)  # (B, 2, 3)
@@ -119,7 +120,7 @@ class Rotate:
         return torch.where(still[:, None, None, None], x, turned)
 
     def _on(self, where: device) -> tuple[Tensor, Tensor, Tensor]:
-        """Cosine, sine and "leave as it is" of each view, (V,) each."""
+        """Return cosine, sine and whether to leave the image unchanged for each view, (V,) each."""
         import torch
 
         if where not in self._cache:
@@ -132,7 +133,7 @@ class Rotate:
 
 
 def _single_view(view: Tensor) -> int | None:
-    """The view that all rows share. Not asked on an accelerator, where the answer would cost a synchronisation."""
+    """Return the view that all samples share; not on an accelerator, where it would need a synchronisation."""
     if view.device.type != "cpu" or len(view) == 0:
         return None
     first = int(view[0])

@@ -1,6 +1,6 @@
-"""Data sets as programs hold them: arrays, pairs, torch data sets, frames, bunches, mappings and names, made one form.
+"""Data sets that a program hands over: arrays, pairs, torch data sets, frames, bunches, mappings and names.
 
-What comes without test rows is cut: a fifth of the rows, stratified, the same for every seed.
+Data without test samples is split: a fifth of the samples, stratified, equal for every seed.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ TAKES = (
 )
 WHERE = "dataset="
 FILES = {".npz": "npz", ".csv": "csv"}
-"""Ending of a file -> its form."""
+"""Suffix of a file -> its form."""
 Split = tuple[Any, Any, list[str] | None]
-"""Rows, labels, and names of the classes where they are known."""
+"""Samples, labels, and names of the classes if they are known."""
 
 
 def given(
@@ -42,17 +42,17 @@ def given(
     layout: Layout | None = None,
     family: str | None = None,
 ) -> Dataset:
-    """The data set that a program hands over, in any of the forms of :data:`TAKES`.
+    """Convert the data set that a program hands over, in any of the forms of :data:`TAKES`.
 
     Args:
-        thing: What was handed over. The label column of a frame may stand behind it: ``(frame, "species")``,
+        thing: The data set. The label column of a frame may follow it: ``(frame, "species")``,
             ``(train, test, "species")``.
-        name: How records call it, where it has no name of its own.
-        data_dir: Where data sets with names lie.
-        scale, layout, family: As in :func:`clbench.data.from_arrays`; not of those that are finished or have a name.
+        name: Name of the data set in records, if it has none of its own.
+        data_dir: The directory of data sets with names.
+        scale, layout, family: As in :func:`clbench.data.from_arrays`; not for finished or named data sets.
 
     Raises:
-        Refused: Something else, or contents that cannot be used, with the cure.
+        Refused: The form is another one, or contents cannot be used; the message says how to fix it.
     """
     if isinstance(thing, Dataset):
         return thing
@@ -74,12 +74,12 @@ def given(
 
 
 def source_name(thing: Any) -> str | None:
-    """The name of a data set that is named: text as it is, a path with the form that it has; else ``None``."""
+    """Return the name of a named data set: text unchanged, a path with its form; ``None`` for other objects."""
     if isinstance(thing, str):
         file = Path(thing).expanduser()
         if file.suffix.lower() not in FILES or not file.is_file():
             return thing
-        thing = file  # a file as it lies there, without the form before it
+        thing = file  # an existing file without its form
     if not isinstance(thing, Path):
         return None
     form = FILES.get(thing.suffix.lower())
@@ -91,7 +91,7 @@ def source_name(thing: Any) -> str | None:
 
 
 def _halves(thing: Any, family: str | None = None) -> tuple[Split, Split]:
-    """Training and test rows."""
+    """Return training and test samples."""
     if isinstance(thing, Mapping) and not _is_bunch(thing):
         return _of_mapping(thing)
     if _is_split(thing):
@@ -117,7 +117,7 @@ def _halves(thing: Any, family: str | None = None) -> tuple[Split, Split]:
 
 
 def _of_four(x_train: Any, second: Any, third: Any, y_test: Any) -> tuple[Split, Split]:
-    """Four arrays in our order, or in that of scikit-learn's ``train_test_split``."""
+    """Sort four arrays in our order, or in that of scikit-learn's ``train_test_split``."""
     if _dimensions(second) > 1 and _dimensions(third) == 1 and _shape(second)[1:] == _shape(x_train)[1:]:
         second, third = third, second
     return (*_plain(x_train, second), None), (*_plain(third, y_test), None)
@@ -139,7 +139,7 @@ def _of_mapping(thing: Mapping[str, Any]) -> tuple[Split, Split]:
 
 
 def _split_off_test(thing: Any, label: str | None = None, family: str | None = None) -> tuple[Split, Split]:
-    """Training and test rows of what comes without a split, or tells it in a column."""
+    """Split data without a split, or by a column that contains it."""
     if _is_frame(thing):
         train, test = tables.splits(_pandas(thing), where=WHERE, label=label, family=family)
         return (*train, None), (*test, None)
@@ -158,14 +158,14 @@ def _split_off_test(thing: Any, label: str | None = None, family: str | None = N
 
 
 def _is_split(thing: Any, *, arrays: bool = True) -> bool:
-    """Whether a thing holds rows with their labels."""
+    """Return whether an object holds samples with their labels."""
     if _is_torch(thing) or _is_frame(thing) or _is_bunch(thing):
         return True
     return arrays and isinstance(thing, tuple | list) and len(thing) == 2 and _is_x_and_y(*thing)
 
 
 def _is_x_and_y(x: Any, y: Any) -> bool:
-    """Whether two things are rows and their labels."""
+    """Return whether two objects are samples and their labels."""
     if any(_is_torch(each) or isinstance(each, Mapping | str) or hasattr(each, "target") for each in (x, y)):
         return False
     if isinstance(x, tuple) or (_is_frame(y) and len(y.columns) > 1):
@@ -188,12 +188,12 @@ def _split(thing: Any) -> Split:
 
 
 def _plain(x: Any, y: Any) -> tuple[Any, Any]:
-    """Rows and labels, frames and series of pandas as arrays."""
+    """Return samples and labels, with pandas frames and series as arrays."""
     return tables.numbers(_pandas(x), WHERE) if _is_frame(x) else x, _pandas(y).to_numpy() if _is_frame(y) else y
 
 
 def _of_torch(thing: Any) -> Split:
-    """All rows of a torch data set, in order; of a loader those of its data set."""
+    """Read all samples of a torch data set, in order; for a loader, those of its data set."""
     from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
     from clbench.core.global_rng import preserved
@@ -203,7 +203,9 @@ def _of_torch(thing: Any) -> Split:
     names = [str(name) for name in names] if isinstance(names, Sequence) and not isinstance(names, str) else None
     if isinstance(source, TensorDataset):
         if len(source.tensors) < 2:
-            raise Refused(f"{WHERE}: a TensorDataset holds rows and labels; this one has {len(source.tensors)} tensors")
+            raise Refused(
+                f"{WHERE}: a TensorDataset holds samples and labels, and this one {len(source.tensors)} tensor"
+            )
         return source.tensors[0], source.tensors[1], names
     counted = not isinstance(source, IterableDataset) and hasattr(source, "__len__")
     rows: Iterable[Any] = (source[i] for i in range(len(source))) if counted else source
@@ -227,7 +229,7 @@ def _of_torch(thing: Any) -> Split:
 
 
 def _items(rows: Iterable[Any], kind: str) -> Iterator[Any]:
-    """The items of a torch data set; one that cannot be had is told by its number."""
+    """Yield the items of a torch data set; an error names the item's number."""
     number = 0
     try:
         for item in rows:
@@ -244,7 +246,7 @@ def _items(rows: Iterable[Any], kind: str) -> Iterator[Any]:
 
 
 def _is_torch(thing: Any) -> bool:
-    torch = sys.modules.get("torch.utils.data")  # who holds such a data set has imported it
+    torch = sys.modules.get("torch.utils.data")  # a program that holds such a data set has imported it
     return torch is not None and isinstance(thing, torch.Dataset | torch.DataLoader)
 
 
@@ -267,7 +269,7 @@ def _is_hub(thing: Any) -> bool:
 def _shape(thing: Any) -> tuple[int, ...]:
     try:
         return tuple(thing.shape) if hasattr(thing, "shape") else np.shape(thing)
-    except ValueError:  # rows of different lengths
+    except ValueError:  # samples of different lengths
         return (len(thing),)
 
 

@@ -1,7 +1,7 @@
-"""Networks by name. Importing this package, listing models and checking their settings import no torch.
+"""Models: networks by name. Importing this package, listing models and checking their settings import no torch.
 
-A model is built by a function ``name(shape, n_outputs, *, settings) -> torch.nn.Module``; its keyword parameters are
-its settings. Every model returns :class:`clbench.models.output.Output`, the logits and the features they are read from.
+A function ``name(shape, n_outputs, *, settings) -> torch.nn.Module`` builds a model. Its keyword parameters are its
+settings. Every model returns :class:`clbench.models.output.Output`: logits and the features of the last layer.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ MODELS = Registry(
 )
 
 FILE = "weights_checksum"
-"""Where a model's configuration tells what is in its file of weights."""
+"""Key of a model's configuration for the checksum of its weight file."""
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's configuration with every setting checked and written out; builds nothing, imports no torch.
+    """Check the configuration of a model and write out all settings; this builds nothing and imports no torch.
 
     Args:
-        config: ``name`` and settings by name; those not given stay at their defaults. ``name: torchvision:resnet18``
-            is short for ``name: torchvision, architecture: resnet18``.
+        config: ``name`` and settings by name; settings that are not given keep their defaults. ``name:
+            torchvision:resnet18`` is short for ``name: torchvision, architecture: resnet18``.
 
     Returns:
-        ``name`` and all settings of that model; where ``weights`` is a file, the checksum of what is in it.
+        ``name`` and all settings of that model; if ``weights`` is a file, also the checksum of its content.
 
     Raises:
-        Refused: No name or an unknown one, an unknown setting, or a wrong type.
+        Refused: The name is missing or unknown, a setting is unknown, or a value has a wrong type.
     """
     if not isinstance(config.get("name"), str):
         names = ", ".join(entry.name for entry in MODELS)
@@ -61,17 +61,17 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
         checked[FILE] = file_contents.checksum([file])
     if config.get(FILE, checked.get(FILE)) != checked.get(FILE):
         raise Refused(
-            f"the weights {weights} are not those that this cell was planned with; put the old file back, or plan anew"
+            f"the weights {weights} have changed since this cell was planned; put the old file back, or plan again"
         )
     return {**checked, "source": source} if source else checked
 
 
 def make(config: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int) -> Any:
-    """Build a model; initial weights come from torch's global generator, which the caller seeds.
+    """Build a model. Initial weights come from torch's global generator, which the caller seeds.
 
     Args:
         config: ``name`` and settings by name, such as ``{"name": "mlp", "hidden": [400, 400]}``.
-        shape: Shape of one row: (channels, height, width) or (features,).
+        shape: Shape of one sample: (channels, height, width) or (features,).
         n_outputs: Number of output units C.
 
     Returns:
@@ -79,7 +79,7 @@ def make(config: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int) -> A
         the last ``torch.nn.Linear``.
 
     Raises:
-        Refused: A setting is unknown, of a wrong type, or impossible for this shape.
+        Refused: A setting is unknown, has a wrong type, or is impossible for this shape.
     """
     from clbench.models.wrap import wrap
 

@@ -1,4 +1,4 @@
-"""The model of learners that have one of their own, or none: it stands where one is asked for, and nothing is read."""
+"""A placeholder model for learners that have a model of their own, or none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clbench.models.output import Output
 
 
 class Blank(nn.Module):
-    """No model: one weight that nothing moves, and logits (B, C) of zeros."""
+    """Return logits (B, C) of zeros; its single weight never changes."""
 
     def __init__(self, n_outputs: int) -> None:
         super().__init__()

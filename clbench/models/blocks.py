@@ -1,7 +1,8 @@
-"""Blocks and stages of a model: which layers stand together, counted from the input on.
+"""Blocks and stages of a model: groups of consecutive layers, counted from the input.
 
-A block is an element of a list of modules (``nn.Sequential``, ``nn.ModuleList``) that is made of several layers; where
-there are none, every layer with its norm is one. A stage is a run of convolutional blocks of one width.
+A block is an element of a list of modules (``nn.Sequential``, ``nn.ModuleList``) that consists of several layers. In a
+model without such lists, every layer with its norm is a block. A stage is a sequence of convolutional blocks of one
+width.
 """
 
 from __future__ import annotations
@@ -18,21 +19,23 @@ LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 def number_blocks(
     model: nn.Module, names: Sequence[str], *, widths: Mapping[str, int], follows: Set[str]
 ) -> dict[str, tuple[int, int]]:
-    """Block and stage of each layer; -1 before the first block, one more than the last behind it, and between two
-    blocks those of the second.
+    """Return block and stage of each layer.
+
+    Layers before the first block have -1, layers after the last block have one more than its number. Layers between two
+    blocks belong to the second one.
 
     Args:
         model: Any module.
-        names: Its layers, in order; a part behind ``#`` is not read.
-        widths: Output channels of those that are convolutions.
-        follows: Those that belong to the layer before them, such as norms.
+        names: Its layers, in order; text after ``#`` is ignored.
+        widths: Number of output channels of the convolutions.
+        follows: Layers that belong to the layer before them, such as norms.
     """
     head = _head_names(model, names)
     paths = {name: name.partition("#")[0] for name in names if name not in head}
     keys = _composite(model, paths) or _listed(model, paths, follows) or _top(paths, follows)
     order = list(dict.fromkeys(key for name in paths if (key := keys.get(name))))
     block = {key: number for number, key in enumerate(order)}
-    width = {block[keys[name]]: w for name, w in widths.items() if name in keys}  # the last convolution's
+    width = {block[keys[name]]: w for name, w in widths.items() if name in keys}  # of the last convolution
     fresh = [b == 0 or b not in width or width.get(b - 1) != width[b] for b in range(len(order))]
     stage = [*(number - 1 for number in accumulate(map(int, fresh))), 0]
     outside, n_stages = -1, max(stage) + 1 if order else 0
@@ -42,9 +45,9 @@ def number_blocks(
         if name in later:
             outside, left = left[0], left[1:]
             placed[name] = (outside, stage[outside])
-        elif outside < 0 or not left:  # a stem, or what comes behind the blocks
+        elif outside < 0 or not left:  # a stem, or layers after the blocks
             placed[name] = (-1, -1) if outside < 0 else (len(order), n_stages)
-        else:  # a transition belongs to the block that it leads to
+        else:  # a transition belongs to the block after it
             placed[name] = (left[0], stage[left[0]])
     return placed
 
@@ -56,8 +59,10 @@ def _head_names(model: nn.Module, names: Sequence[str]) -> set[str]:
 
 
 def _composite(model: nn.Module, paths: Mapping[str, str]) -> dict[str, str]:
-    """Layer -> the outermost element of a list around it that is made of several layers and has others of its class
-    beside it, or none of its kind inside."""
+    """Map layers to the outermost list element around them that consists of several layers.
+
+    The element must be beside others of its class, or contain none of its kind.
+    """
     modules = dict(model.named_modules())
     candidates = {
         path: type(module)
@@ -82,7 +87,7 @@ def _composite(model: nn.Module, paths: Mapping[str, str]) -> dict[str, str]:
 
 
 def _listed(model: nn.Module, paths: Mapping[str, str], follows: Set[str]) -> dict[str, str]:
-    """Layer -> its place in a list of layers; lists side by side (layers and their norms) share their places."""
+    """Map layers to their position in a list of layers; parallel lists (layers and their norms) share positions."""
     found, last = {}, ""
     for name, path in paths.items():
         parent, _, number = path.rpartition(".")
@@ -98,7 +103,7 @@ def _listed(model: nn.Module, paths: Mapping[str, str], follows: Set[str]) -> di
 
 
 def _top(paths: Mapping[str, str], follows: Set[str]) -> dict[str, str]:
-    """Layer -> itself, its norm with it: the order of layers is all that is known."""
+    """Map layers to themselves and norms to the layer before them, if only the order of layers is known."""
     found, last = {}, ""
     for name, path in paths.items():
         last = last if name in follows and last else path

@@ -1,4 +1,4 @@
-"""The functions that build models from settings. Their signatures are the settings, so this file imports no torch."""
+"""Functions that build models from settings. Their signatures are the settings, so this file imports no torch."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ def mlp(
     activation: Literal["relu", "tanh", "elu", "gelu"] = "relu",
     dropout: float = 0.0,
 ) -> Any:
-    """Fully connected layers without normalisation.
+    """Build a multilayer perceptron without normalisation.
 
     Args:
-        shape: Shape of one row; flattened.
+        shape: Shape of one sample, which is flattened.
         n_outputs: Number of output units C.
         hidden: Widths of the hidden layers, each at least 1; empty for a linear model.
-        activation: Applied after each hidden layer.
-        dropout: Fraction of hidden units dropped after each activation while training, in [0, 1).
+        activation: Activation after each hidden layer.
+        dropout: Fraction of hidden units that dropout removes after each activation in training, in [0, 1).
 
     Returns:
         A :class:`clbench.models.mlp.MLP`.
 
     Raises:
-        Refused: A width or fraction out of range.
+        Refused: A width or fraction is out of range.
     """
     from clbench.models.mlp import MLP
 
@@ -47,20 +47,20 @@ def cnn(
     hidden: int = 128,
     norm: Literal["group", "none"] = "group",
 ) -> Any:
-    """Two blocks of two 3x3 convolutions and a pooling, then one hidden layer; sized for CPUs.
+    """Build a small CNN: two blocks of two 3x3 convolutions and a pooling, and one hidden layer; sized for CPUs.
 
     Args:
         shape: (channels, height, width) of one image, height and width at least 4.
         n_outputs: Number of output units C.
         width: Channels of the first block, at least 1; the second has twice as many.
         hidden: Width of the layer before the head (H), at least 1.
-        norm: Group normalisation after each convolution, or none.
+        norm: Group normalisation after each convolution, or no normalisation.
 
     Returns:
         A :class:`clbench.models.cnn.CNN`.
 
     Raises:
-        Refused: Rows that are not images, too small ones, or a width below 1.
+        Refused: Samples are not images or too small, or a width is below 1.
     """
     from clbench.models.cnn import CNN
 
@@ -77,22 +77,22 @@ def resnet(
     width: int = 20,
     norm: Literal["group", "batch"] = "group",
 ) -> Any:
-    """Slim ResNet-18: a 3x3 stem without pooling, four stages of two blocks, global average pooling.
+    """Build a slim ResNet-18: a 3x3 stem without pooling, four stages of two blocks, global average pooling.
 
-    Batch normalisation is the published form; group normalisation is the default because it has no statistics of the
-    current experience that would change what old tasks see.
+    The published form has batch normalisation. Group normalisation is the default, since it has no statistics of the
+    current experience that would change the outputs for old tasks.
 
     Args:
         shape: (channels, height, width) of one image.
         n_outputs: Number of output units C.
-        width: Channels of the first stage (nf), at least 1; features are 8 times as many.
+        width: Channels of the first stage (nf), at least 1; there are 8 times as many features.
         norm: Kind of normalisation after each convolution.
 
     Returns:
         A :class:`clbench.models.resnet.SlimResNet18`.
 
     Raises:
-        Refused: Rows that are not images, or a width below 1.
+        Refused: Samples are not images, or the width is below 1.
 
     Source: Lopez-Paz and Ranzato 2017 (GEM, arXiv 1706.08840), width 20.
     """
@@ -113,26 +113,27 @@ def vit(
     attention_heads: int = 4,
     mlp_ratio: float = 2.0,
 ) -> Any:
-    """A small vision transformer: patches, learned positions, norms in front, mean over tokens, no class token.
+    """Build a small vision transformer: patches, learned positions, pre-norm, mean over tokens, no class token.
 
-    Query, key, value and output are layers of their own, so that methods can choose among them. Sizes are ours, for
-    CPUs; a patch of 2 suits images of 8x8, 4 or 7 those of 28x28, 4 those of 32x32.
+    Query, key, value and output are separate layers, so that methods can select them. The sizes are our choice for
+    CPUs. A patch of 2 suits images of 8x8, 4 or 7 those of 28x28, 4 those of 32x32.
 
     Args:
         shape: (channels, height, width) of one image.
         n_outputs: Number of output units C.
-        patch: Height and width of a patch; divides those of the image.
-        width: Of a token (H), a multiple of ``attention_heads``.
+        patch: Height and width of a patch; it must divide those of the image.
+        width: Width of a token (H), a multiple of ``attention_heads``.
         depth: Number of blocks, at least 1.
-        attention_heads: Heads of the attention, at least 1 (``heads`` says whether tasks share the last layer).
+        attention_heads: Heads of the attention, at least 1. (The setting ``heads`` says whether tasks share the last
+            layer.)
         mlp_ratio: Hidden units of a block's two-layer network, as a multiple of ``width``; above 0.
 
     Returns:
         A :class:`clbench.models.vit.ViT`.
 
     Raises:
-        Refused: Rows that are not images, a patch that does not divide them, a width that heads do not divide, or a
-            size out of range.
+        Refused: Samples are not images, the patch does not divide them, the heads do not divide the width, or a size is
+            out of range.
 
     Source: Dosovitskiy et al. 2021, arXiv 2010.11929; the mean over tokens after Zhai et al. 2022, arXiv 2106.04560.
     """
@@ -162,22 +163,22 @@ def torchvision(
     weights: str | None = None,
     resize: int | None = None,
 ) -> Any:
-    """Any torchvision classifier, its last linear layer replaced by a new one with ``n_outputs`` units.
+    """Build any torchvision classifier with a new last linear layer of ``n_outputs`` units.
 
     Args:
-        shape: (channels, height, width) of one image; a single channel is shown three times.
+        shape: (channels, height, width) of one image; a single channel is repeated three times.
         n_outputs: Number of output units C.
         architecture: Name in ``torchvision.models``, such as ``resnet18``.
         weights: Name of published weights (downloaded on first use), such as ``DEFAULT``, or the path of a file with a
             state dict of the 1000-class model; by default random weights.
-        resize: Height and width that images are brought to first, bilinearly; by default they stay as they are.
+        resize: Height and width to which images are resized, bilinearly; by default images keep their size.
 
     Returns:
         A :class:`clbench.models.wrap.Wrapped`.
 
     Raises:
-        Refused: Rows that are not images, an unknown architecture or weights, an architecture whose last layer is not
-            linear, or images of a size that it does not take.
+        Refused: Samples are not images, the architecture or weights are unknown, the last layer is not linear, or the
+            architecture does not accept the size of the images.
     """
     from clbench.models.torchvision_model import build
 
@@ -190,8 +191,8 @@ def torchvision(
 def _images(model: str, shape: tuple[int, ...], *, smallest: int) -> None:
     if len(shape) != 3 or min(shape[1:]) < smallest:
         raise Refused(
-            f"model {model!r} takes images (channels, height, width) of at least {smallest}x{smallest}, but rows have "
-            f"shape {tuple(shape)}; choose another data set, or model 'mlp'"
+            f"model {model!r} takes images (channels, height, width) of at least {smallest}x{smallest}, but samples "
+            f"have shape {tuple(shape)}; choose another data set, or model 'mlp'"
         )
 
 

@@ -1,4 +1,4 @@
-"""A small convolutional network."""
+"""The small convolutional network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clbench.models.output import Output
 
 
 class CNN(nn.Module):
-    """Four 3x3 convolutions and a hidden layer; arguments as in :func:`clbench.models.builders.cnn`."""
+    """Compute logits by four 3x3 convolutions and a hidden layer; see :func:`clbench.models.builders.cnn`."""
 
     def __init__(self, shape: Sequence[int], n_outputs: int, *, width: int, hidden: int, norm: str) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class CNN(nn.Module):
         self.head = nn.Linear(hidden, n_outputs)
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, channels, height, width) images to (B, H) features."""
+        """Map images (B, channels, height, width) to features (B, H)."""
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = F.relu(norm(convolution(x)))
             if i % 2:

@@ -1,4 +1,4 @@
-"""A frozen torchvision model as a function from images to feature vectors."""
+"""Feature extraction from images by a frozen torchvision model."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from clbench.core.errors import Refused, did_you_mean
 from clbench.models.torchvision_model import Images, last_linear, load
 
 ROWS = 64
-"""Rows in a forward pass: always the same, since the number of rows may change the last bits of a sum."""
+"""Number of images in a forward pass. It is constant, since it may change the last bits of a sum."""
 
 QUIET_SECONDS = 10.0
-"""Extraction that takes longer says so, and how far it is about as often."""
+"""Extraction that takes longer reports its progress, about every so many seconds."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's colours in [0, 1], by which all published classifiers of torchvision want their input normalised."""
+"""Mean and standard deviation of ImageNet's colours in [0, 1], with which torchvision's classifiers normalise
+inputs."""
 
 
 class Extractor(nn.Module):
-    """Images in [0, 1] to feature vectors, frozen.
+    """Map images in [0, 1] to feature vectors with frozen weights.
 
     Args:
         architecture: Name in ``torchvision.models``.
         weights: Name of published weights, or the path of a file with a state dict of the 1000-class model.
-        resize: Height and width that images are brought to first, bilinearly.
-        layer: Name of a module (``named_modules``) whose output is the feature, averaged over places; by default the
-            feature is what the last linear layer reads.
+        resize: Height and width to which images are resized, bilinearly.
+        layer: Name of a module (``named_modules``) whose output is the feature, averaged over positions; by default the
+            feature is the input of the last linear layer.
 
     Raises:
-        Refused: An unknown architecture, layer or weights.
+        Refused: The architecture, layer or weights are unknown.
     """
 
     mean: Tensor
@@ -65,15 +66,15 @@ class Extractor(nn.Module):
         self._caught = output if isinstance(output, Tensor) else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (B, H) of images (B, 1 or 3, height, width) in [0, 1]."""
+        """Return features (B, H) of images (B, 1 or 3, height, width) in [0, 1]."""
         out: Tensor | None = self.images((x.expand(-1, 3, -1, -1) - self.mean) / self.std)
         if self._layer is not None:
             out = self._caught
         if not isinstance(out, Tensor) or out.dim() < 2:
-            raise Refused(f"the module {self._layer!r} gives no tensor of a row per image; choose another layer")
+            raise Refused(f"the module {self._layer!r} returns no tensor with one row per image; choose another layer")
         if out.dim() == 4:
-            out = out.mean(dim=(2, 3))  # (B, channels, places, places)
-        return out.mean(dim=1) if out.dim() == 3 else out.flatten(1)  # tokens (B, places, H)
+            out = out.mean(dim=(2, 3))  # (B, channels, height, width)
+        return out.mean(dim=1) if out.dim() == 3 else out.flatten(1)  # tokens (B, positions, H)
 
 
 def extract(
@@ -86,16 +87,16 @@ def extract(
     layer: str | None,
     what: str,
 ) -> NDArray[np.float32]:
-    """Features (N, H) float32 of images (N, C, height, width), on a GPU where there is one.
+    """Compute features (N, H) float32 of images (N, C, height, width), on a GPU if there is one.
 
     Args:
         x: Images as stored.
         scale: Factor that brings them to [0, 1].
         architecture, weights, resize, layer: As for :class:`Extractor`.
-        what: How the line that tells of a long extraction calls the rows.
+        what: Name of the samples in progress messages.
 
     Raises:
-        Refused: As there, images that the architecture does not take, or features that are not finite.
+        Refused: As for :class:`Extractor`; or the architecture does not accept the images, or features are not finite.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = Extractor(architecture, weights, resize=resize, layer=layer).to(device)
@@ -116,7 +117,7 @@ def extract(
             if now - told > QUIET_SECONDS and done < len(x):
                 told, left = now, (now - began) * (len(x) / done - 1)
                 print(
-                    f"features of {what} by {architecture}: {done} of {len(x)} rows, about {left:.0f} s left "
+                    f"features of {what} by {architecture}: {done} of {len(x)} images, about {left:.0f} s left "
                     "(computed once, then kept in the cache)",
                     file=sys.stderr,
                     flush=True,

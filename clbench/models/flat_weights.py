@@ -1,4 +1,4 @@
-"""All trainable weights of a model as one vector, all gradients as another; parameters become views into them."""
+"""All trainable weights of a model as one vector, and all gradients as another; parameters are views of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from clbench.core.errors import Refused
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """The flat storage behind a module's trainable parameters.
+    """Hold the flat storage of a module's trainable parameters.
 
     Args:
-        w: (P,) weights, a leaf whose ``grad`` is ``g``: a formula in ``w`` may be part of a loss.
+        w: (P,) weights, a leaf whose ``grad`` is ``g``, so that a loss may contain a formula of ``w``.
         g: (P,) gradients.
-        slices: Parameter name -> its place in both vectors.
+        slices: Parameter name -> its slice of both vectors.
         parameters: The module's parameters, in the order of ``slices``.
     """
 
@@ -27,14 +27,14 @@ class Flat:
     parameters: tuple[nn.Parameter, ...]
 
     def check(self, module: nn.Module, *, gradients: bool = True) -> None:
-        """Raise where a parameter of a module or its gradient no longer lives in the flat storage.
+        """Check that the parameters of a module, and their gradients, still are views of the flat storage.
 
         Args:
-            module: The one that was flattened; another one, such as a copy, has other parameters.
-            gradients: Whether gradients have to live there too.
+            module: The module that was flattened. Another module, such as a copy, has other parameters.
+            gradients: Whether to check gradients too.
 
         Raises:
-            Refused: ``zero_grad``, ``.to(dtype)``, ``deepcopy`` or the like severed a view.
+            Refused: ``zero_grad``, ``.to(dtype)``, ``deepcopy`` or the like replaced a view.
         """
         item, live = self.w.element_size(), {id(p) for p in module.parameters()}
         whole = self.w.grad is not None and self.w.grad.data_ptr() == self.g.data_ptr()
@@ -51,7 +51,7 @@ class Flat:
                 )
 
     def concatenate(self, tensors: tuple[Tensor, ...]) -> Tensor:
-        """Per-parameter tensors, in order, as one new vector (P,)."""
+        """Concatenate tensors per parameter, in order, to a new vector (P,)."""
         return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
@@ -59,11 +59,11 @@ def flatten(module: nn.Module) -> Flat:
     """Move a module's trainable parameters into flat storage, in place; their values do not change.
 
     Args:
-        module: On its final device, all trainable parameters of one floating dtype. Parameters that do not require
-            a gradient stay where they are and are not trained.
+        module: A module on its final device, with all trainable parameters of one floating dtype. Parameters that do
+            not require a gradient stay where they are and are not trained.
 
     Raises:
-        Refused: Nothing to train, or mixed dtypes or devices.
+        Refused: There are no trainable parameters, or dtypes or devices differ.
     """
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     kinds = {(p.dtype, p.device) for _, p in named}

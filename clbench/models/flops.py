@@ -1,8 +1,8 @@
-"""Floating-point operations of one row, counted once by torch; a run's total is that times the rows it counted.
+"""Floating-point operations of one sample, counted once by torch; a run's total is a multiple of it.
 
-Matrix products and convolutions of the model, a multiply-add being two operations. They grow in proportion to the rows,
-so the count of one batch holds for every other, exactly and on every machine. What parts compute on weight vectors
-(penalties, projections) is not among them.
+Matrix products and convolutions of the model count, with two operations per multiply-add. They are proportional to the
+number of samples, so the count of one batch is exact for every other, on every machine. Operations of parts on weight
+vectors (penalties, projections) are not included.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 ROWS = 2
-"""Of the batch that is counted; batch normalisation needs two."""
+"""Number of samples in the counted batch; batch normalisation needs two."""
 
 
 class PerRow(NamedTuple):
-    """Operations of one row.
+    """Hold the number of operations for one sample.
 
     Args:
-        forward: Of the forward pass.
-        backward: Of the backward pass, the gradient of all weights; none for the inputs.
+        forward: Operations of the forward pass.
+        backward: Operations of the backward pass: gradients of all weights, but not of the inputs.
     """
 
     forward: int
@@ -30,15 +30,15 @@ class PerRow(NamedTuple):
 
 
 def per_row(model: nn.Module, shape: tuple[int, ...], *, device: torch.device | str = "cpu") -> PerRow:
-    """Count a model that returns :class:`clbench.models.output.Output`.
+    """Count the operations of a model that returns :class:`clbench.models.output.Output`.
 
-    It runs forward and backward once, in the mode that it is in; ``learner.side_work.undisturbed`` restores what that
-    changes.
+    The model runs forward and backward once, in its current mode; ``learner.side_work.undisturbed`` restores its state
+    afterwards.
 
     Args:
-        model: On its device.
-        shape: Of one row.
-        device: The model's.
+        model: A model on its device.
+        shape: Shape of one sample.
+        device: The model's device.
     """
     weights = [p for p in model.parameters() if p.requires_grad]
     with FlopCounterMode(display=False) as counter:

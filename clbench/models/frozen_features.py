@@ -1,7 +1,7 @@
-"""Data sets whose rows are the features of a frozen, pretrained model: computed once, then kept in the cache.
+"""Data sets of features from a frozen, pretrained model; features are computed once and cached.
 
-In a benchmark file: ``dataset: {name: cifar10, features: {architecture: resnet18, weights: DEFAULT, resize: 224}}``.
-No torch is imported where the features are in the cache.
+In a benchmark file: ``dataset: {name: cifar10, features: {architecture: resnet18, weights: DEFAULT, resize: 224}}``. If
+the features are in the cache, no torch is imported.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from clbench.data.arrays import checksum
 from clbench.data.cache import cached
 
 VERSION = 1
-"""Raised when features of the same model come out different, so that old ones are no longer found."""
+"""Version of the features. It is raised if features of a model change, so that cached ones are not used."""
 
 
 def settings(
     *, architecture: str, weights: str, resize: Annotated[int, Field(ge=1)] | None = None, layer: str | None = None
 ) -> None:
-    """What ``features`` of a data set may say.
+    """Declare the settings of ``features`` of a data set.
 
     Args:
         architecture: A classifier in ``torchvision.models``, such as ``resnet18``.
         weights: Name of published weights (downloaded on first use), such as ``DEFAULT``, or the path of a file with a
             state dict of the 1000-class model.
-        resize: Height and width that images are brought to first, bilinearly; by default they stay as they are.
-        layer: Name of one of its modules; its output, averaged over places, is the feature. By default the feature is
-            what its last linear layer reads.
+        resize: Height and width to which images are resized, bilinearly; by default images keep their size.
+        layer: Name of a module; its output, averaged over positions, is the feature. By default the feature is the
+            input of the last linear layer.
     """
 
 
 def canonical(written: Any) -> dict[str, Any]:
-    """All settings written out; where weights come from a file, with the checksum of what is in it.
+    """Return all settings; if weights come from a file, with the checksum of its content.
 
     Raises:
-        Refused: An unknown setting, a wrong type, or a missing one.
+        Refused: A setting is unknown or missing, or a value has a wrong type.
     """
     if not isinstance(written, Mapping):
         raise Refused(
@@ -63,19 +63,19 @@ def canonical(written: Any) -> dict[str, Any]:
 def load(
     name: str, data_dir: str | PathLike[str] | None = None, *, features: Mapping[str, Any] | None = None, **options: Any
 ) -> Dataset:
-    """Load a data set by name, as :func:`clbench.data.load` does, its rows replaced by features of a frozen model.
+    """Load a data set by name, as :func:`clbench.data.load` does, with features of a frozen model as samples.
 
     Args:
-        name: As there.
-        data_dir: As there.
-        features: Settings, see :func:`settings`; images as they are where ``None``.
-        **options: Further settings of a data set, as there; ``size`` is that of the images.
+        name: As for :func:`clbench.data.load`.
+        data_dir: As for :func:`clbench.data.load`.
+        features: Settings, see :func:`settings`; ``None`` leaves images unchanged.
+        **options: Further settings of a data set, as for :func:`clbench.data.load`; ``size`` is that of the images.
 
     Returns:
-        The data set, with rows (H,) float32.
+        The data set, with samples (H,) float32.
 
     Raises:
-        Refused: As there, rows that are not images, or a model or weights that cannot be had.
+        Refused: As for :func:`clbench.data.load`; or samples are not images, or the model or weights are not available.
     """
     if features is None:
         return data.load(name, data_dir, **options)
@@ -84,23 +84,23 @@ def load(
 
 
 def finish(whole: Dataset, name: str, *, features: Mapping[str, Any] | None = None, **options: Any) -> Dataset:
-    """What :func:`load` makes of a whole data set, its second half; arguments and mistakes as there."""
+    """Prepare a whole data set as :func:`load` does; arguments and errors are as there."""
     if features is None:
         return data.finish(whole, name, **options)
     chosen = canonical(features)
     if features.get("checksum", chosen.get("checksum")) != chosen.get("checksum"):
         raise Refused(
-            f"the weights {chosen['weights']} are not those that this cell was planned with; put the old file back, or "
-            "plan anew"
+            f"the weights {chosen['weights']} have changed since this cell was planned; put the old file back, or "
+            "plan again"
         )
     return data.finish(_features(whole, name, chosen), name, **options)
 
 
 def _features(images: Dataset, name: str, chosen: Mapping[str, Any]) -> Dataset:
-    """The data set with features in place of images, from the cache where they are there."""
+    """Return the data set with features instead of images, from the cache if they are there."""
     if len(images.shape) != 3 or images.shape[0] not in (1, 3):
         raise Refused(
-            f"data set {name!r} has rows of shape {images.shape}, and a pretrained model takes images of 1 or 3 "
+            f"data set {name!r} has samples of shape {images.shape}, and a pretrained model takes images of 1 or 3 "
             "channels; leave features out"
         )
 

@@ -1,9 +1,9 @@
-"""A linear layer at evaluation, through oneDNN where torch's own default is slower.
+"""Linear layers without gradients, computed by oneDNN where torch's default is slower.
 
-On CPUs not made by the vendor of its default matrix library, torch multiplies float32 matrices at half the speed that
-oneDNN reaches on the same machine (5000 rows through 784-400-400-10: 26 ms against 14 ms on 2 cores). torch ships the
-faster kernel for its compiler; here it serves forward passes that need no gradient. Sums are taken in another order, as
-with another number of threads: outputs agree to about 1e-6. Training always takes torch's default path.
+On CPUs not made by the vendor of its default matrix library, torch multiplies float32 matrices at half the speed of
+oneDNN on the same machine (5000 samples through 784-400-400-10: 26 ms against 14 ms on 2 cores). torch contains the
+faster kernel for its compiler; here it serves forward passes that need no gradient. Sums have another order, as with
+another number of threads: outputs agree to about 1e-6. Training always uses torch's default.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FEWEST_ROWS = 64
-"""Below this, the call itself costs more than the kernel saves."""
+"""Smallest number of samples for the kernel; below, the call itself costs more than it saves."""
 
 
 @cache
 def fused_available() -> bool:
-    """Whether this torch has the kernel and it computes what it should."""
+    """Return whether this torch contains the kernel and it computes correct results."""
     try:
         x, w = torch.linspace(-1, 1, 12).reshape(3, 4), torch.linspace(1, 2, 8).reshape(2, 4)
         b = torch.tensor([0.5, -9.0])
@@ -31,10 +31,10 @@ def fused_available() -> bool:
 
 
 def linear(layer: nn.Linear, x: Tensor, *, relu: bool = False) -> Tensor:
-    """``layer(x)``, or ``relu(layer(x))``, by whatever is fastest without changing how training computes.
+    """Return ``layer(x)``, or ``relu(layer(x))``, by the fastest kernel that does not change training.
 
     Args:
-        layer: The layer.
+        layer: The linear layer.
         x: (B, I) inputs.
         relu: Whether negative outputs become 0.
 
@@ -42,7 +42,7 @@ def linear(layer: nn.Linear, x: Tensor, *, relu: bool = False) -> Tensor:
         (B, O) outputs.
     """
     plain = torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or len(x) < FEWEST_ROWS
-    hooked = layer._forward_hooks or layer._forward_pre_hooks  # somebody waits for the layer to be called
+    hooked = layer._forward_hooks or layer._forward_pre_hooks  # a hook waits for the layer to be called
     if plain or hooked or not fused_available():
         out = layer(x)
         return torch.relu(out) if relu else out

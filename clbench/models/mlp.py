@@ -1,4 +1,4 @@
-"""A multilayer perceptron."""
+"""The multilayer perceptron."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "elu": F.elu, "gelu": F.g
 
 
 class MLP(nn.Module):
-    """Fully connected layers; arguments as in :func:`clbench.models.builders.mlp`."""
+    """Compute logits by fully connected layers; see :func:`clbench.models.builders.mlp`."""
 
     def __init__(
         self, shape: Sequence[int], n_outputs: int, *, hidden: Sequence[int], activation: str, dropout: float
@@ -30,7 +30,7 @@ class MLP(nn.Module):
         self.dropout = dropout
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, ...) rows to (B, H) features."""
+        """Map samples (B, ...) to features (B, H)."""
         x = x.flatten(1)
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)

@@ -1,4 +1,4 @@
-"""Normalisation layers of the convolutional models."""
+"""The normalisation layers of convolutional models."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import nn
 
 
 def norm_layer(kind: str, channels: int) -> nn.Module:
-    """A normalisation over ``channels``: ``group``, ``batch`` or ``none``.
+    """Return a normalisation layer for ``channels``: ``group``, ``batch`` or ``none``.
 
-    Group normalisation has the largest number of equal groups that divides 8, so that any width works.
+    Group normalisation has the largest number of equal groups that divides 8, so that any width is possible.
     """
     if kind == "group":
         return nn.GroupNorm(math.gcd(8, channels), channels)

@@ -1,4 +1,4 @@
-"""What a model returns."""
+"""The output of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Output(NamedTuple):
-    """Logits and the features that the last layer reads them from.
+    """Hold the logits and the features that the last layer reads.
 
     Args:
         logits: (B, C) scores of the output units, any real numbers.

@@ -13,7 +13,7 @@ from clbench.models.output import Output
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution where the shape changes."""
+    """Apply two 3x3 convolutions and a shortcut, which is a 1x1 convolution if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, norm: str) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Block(nn.Module):
 
 
 class SlimResNet18(nn.Module):
-    """ResNet-18 with few channels; arguments as in :func:`clbench.models.builders.resnet`."""
+    """Compute logits by a ResNet-18 with few channels; see :func:`clbench.models.builders.resnet`."""
 
     def __init__(self, shape: Sequence[int], n_outputs: int, *, width: int, norm: str) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class SlimResNet18(nn.Module):
         self.head = nn.Linear(8 * width, n_outputs)
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, channels, height, width) images to (B, 8 * width) features."""
+        """Map images (B, channels, height, width) to features (B, 8 * width)."""
         x = F.relu(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x)

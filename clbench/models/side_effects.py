@@ -1,5 +1,7 @@
-"""What a module of other people's does beside giving an answer: change its input, draw from Python's and NumPy's
-generators. Found out once, on a copy; what would harm stored rows or make a run irreproducible is then provided for."""
+"""Side effects of a user's module: changes of its input, draws from Python's and NumPy's generators.
+
+They are detected once, on a copy. clbench then protects stored samples and the reproducibility of runs.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,16 @@ from torch import Tensor, nn
 from clbench.core.global_rng import comparable_states, preserved
 
 SEED = 0
-"""Of the rows that a module is tried on."""
+"""Seed of the samples on which a module is tried."""
 
 
 @dataclass
 class Layer:
-    """A linear layer of a module as it ran once.
+    """Describe a linear layer of a module after one forward pass.
 
     Args:
-        name: Among ``module.named_modules()``.
-        input, output: What went in and came out, of one row.
+        name: Name among ``module.named_modules()``.
+        input, output: Input and output of the layer for one sample.
     """
 
     name: str
@@ -33,14 +35,14 @@ class Layer:
 
 @dataclass
 class Manners:
-    """What was seen of a module.
+    """Describe the observed behaviour of a module.
 
     Args:
-        output: What it gives for one row in evaluation mode.
-        layers: Its linear layers, in the order in which they ran.
+        output: Output for one sample in evaluation mode.
+        layers: Linear layers, in the order in which they ran.
         changes_input: Whether it changes its input in place.
         draws: Whether it draws from Python's or NumPy's global generator.
-        training: What it gives for two rows in training mode; ``None`` where it fails on them.
+        training: Output for two samples in training mode; ``None`` if it fails on them.
     """
 
     output: Any
@@ -51,20 +53,21 @@ class Manners:
 
 
 def rows(n: int, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Rows (n, *shape) in [0, 1) to try a module on, always the same."""
+    """Return samples (n, *shape) in [0, 1) for trying a module; they are always the same."""
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(SEED)).to(device)
 
 
 def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False) -> Manners:
-    """Try a module on a row in evaluation mode, and on two in training mode; the generators are left as they were.
+    """Try a module on one sample in evaluation mode and on two in training mode; generators are restored.
 
     Args:
-        module: From rows (B, *shape) float32; a copy that nothing else uses, since it is hooked, and may be changed.
-        shape: Of one row.
-        gradients: Whether outputs keep their graph, so that it can be asked what depends on what.
+        module: A module on samples (B, *shape) float32. It must be an unused copy, since it gets hooks and may be
+            changed.
+        shape: Shape of one sample.
+        gradients: Whether outputs keep their graph, so that dependencies can be determined.
 
     Raises:
-        Exception: Whatever it raises in evaluation mode.
+        Exception: The module raises an error in evaluation mode.
     """
     module.eval()
     layers: list[Layer] = []
@@ -80,7 +83,7 @@ def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False)
         found = Manners(output, list(layers), changed)
         if not gradients:
             module.train()
-            with suppress(Exception):  # two rows may be too few for it: training will tell
+            with suppress(Exception):  # two samples may be too few; training will show it
                 found.training, changed = _try(module, rows(2, shape, device))
                 found.changes_input |= changed
         after = comparable_states()
@@ -89,14 +92,14 @@ def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False)
 
 
 def _try(module: nn.Module, x: Tensor) -> tuple[Any, bool]:
-    """What it gives, and whether ``x`` is another one afterwards: by torch's own count of changes, and by value."""
+    """Return the output, and whether ``x`` was changed: by torch's counter of changes, and by value."""
     version, before = x._version, x.clone()
     output = module(x)
     return output, x._version != version or not torch.equal(x, before)
 
 
 def protect(module: nn.Module) -> None:
-    """From now on give a module copies of its inputs, once and for all."""
+    """Make a module receive copies of its inputs from now on."""
     if _copies not in module._forward_pre_hooks.values():
         module.register_forward_pre_hook(_copies)
 
@@ -106,5 +109,5 @@ def _copies(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def draws(module: nn.Module) -> bool:
-    """Whether a module that :func:`clbench.models.wrap.wrap` returned draws from Python's or NumPy's generator."""
+    """Return whether a module from :func:`clbench.models.wrap.wrap` draws from Python's or NumPy's generator."""
     return bool(module.__dict__.get("_draws", False))

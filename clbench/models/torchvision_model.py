@@ -1,4 +1,4 @@
-"""Classifiers of torchvision, made to fit any number of channels, any size of image and any number of classes."""
+"""Classifiers of torchvision, adapted to any number of channels, image size and number of classes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from clbench.core.errors import Refused, did_you_mean
 from clbench.data.roots import may_download
 from clbench.models.wrap import wrap
 
-# These two have extra classifiers in the middle, which would make them return a tuple while training.
+# These two have auxiliary classifiers, which would make them return a tuple in training.
 AUXILIARY = ("googlenet", "inception_v3")
 
 
 class Images(nn.Module):
-    """Brings images to what an ImageNet classifier takes: three channels, and another size if asked for."""
+    """Convert images to the input of an ImageNet classifier: three channels, and another size if requested."""
 
     def __init__(self, model: nn.Module, resize: int | None) -> None:
         super().__init__()
@@ -38,12 +38,12 @@ class Images(nn.Module):
 def build(
     shape: tuple[int, ...], n_outputs: int, *, architecture: str, weights: str | None, resize: int | None
 ) -> nn.Module:
-    """A torchvision classifier; arguments as in :func:`clbench.models.builders.torchvision`."""
+    """Build a torchvision classifier; see :func:`clbench.models.builders.torchvision`."""
     models = import_torchvision().models
     _known(models, architecture)
     if shape[0] not in (1, 3):
         raise Refused(
-            f"torchvision models take images of 1 or 3 channels, but rows have {shape[0]}; choose model 'cnn'"
+            f"torchvision models take images of 1 or 3 channels, but samples have {shape[0]}; choose model 'cnn'"
         )
     model = load(models, architecture, weights)
     _replace_last_linear(model, architecture, n_outputs)
@@ -57,16 +57,16 @@ def _known(models: Any, architecture: str) -> None:
 
 
 def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
-    """A classifier of 1000 classes.
+    """Load a classifier with 1000 classes.
 
     Args:
-        models: ``torchvision.models``.
-        architecture: A name in it.
-        weights: Name of published weights, the path of a file, or ``None`` for random ones.
+        models: The module ``torchvision.models``.
+        architecture: Name of a classifier in it.
+        weights: Name of published weights, the path of a file, or ``None`` for random weights.
 
     Raises:
-        Refused: No such architecture or weights, weights of another one, or weights that would have to be downloaded
-            and cannot be.
+        Refused: The architecture or weights do not exist, the weights belong to another architecture, or a necessary
+            download fails.
     """
     _known(models, architecture)
     extra = {"aux_logits": False, "init_weights": weights is None} if architecture in AUXILIARY else {}
@@ -100,7 +100,7 @@ def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
 
 
 def _published(models: Any, architecture: str, weights: str) -> nn.Module:
-    """A classifier with published weights, downloaded where they are not there yet."""
+    """Load a classifier with published weights, which are downloaded if necessary."""
     url = str(models.get_model_weights(architecture)[weights].url)
     place = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     why = "downloads are switched off by CLBENCH_OFFLINE"
@@ -117,10 +117,10 @@ def _published(models: Any, architecture: str, weights: str) -> nn.Module:
 
 
 def last_linear(model: nn.Module, architecture: str) -> str:
-    """Name of the linear layer in which a classifier of 1000 classes ends.
+    """Return the name of the last linear layer of a classifier with 1000 classes.
 
     Raises:
-        Refused: It ends in something else.
+        Refused: The last layer is not linear.
     """
     linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear or linear[-1][1].out_features != 1000:

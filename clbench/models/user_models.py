@@ -1,4 +1,4 @@
-"""Models that a program hands over: what may be given, and what is made of it for a run."""
+"""Models that a program hands over: the allowed kinds, and how a run gets a module from them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ ALLOWED = "allowed are a torch.nn.Module, a class of them or a function, called 
 
 
 def build(model: Any, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
-    """A new module of a given model, as :func:`clbench.models.wrap.wrap` makes it; global generators are drawn from.
+    """Make a new module from a given model, as :func:`clbench.models.wrap.wrap` does; this draws from global
+    generators.
 
     Args:
-        model: A module, of which a copy is taken with its weights, or whatever makes one when called with
-            ``(shape, n_outputs)``: a function, a class, a partial, a callable object.
-        shape: Shape of one row.
+        model: A module, which is copied with its weights, or a callable that makes one when called with ``(shape,
+            n_outputs)``: a function, a class, a partial, a callable object.
+        shape: Shape of one sample.
         n_outputs: Number of output units C.
 
     Raises:
-        Refused: It is nothing of the kind, cannot be called so, fails, gives no module, or one that breaks the contract
-            of models.
+        Refused: It is neither, cannot be called, fails, returns no module, or returns one that violates the contract of
+            models.
     """
     if isinstance(model, nn.Module):
         return wrap(_copied(model), n_outputs, shape=shape)
@@ -47,10 +48,11 @@ def build(model: Any, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
         inspect.signature(model).bind(shape, n_outputs)
     except TypeError:
         raise Refused(
-            f"model={name}{_parameters(model)} cannot be called as {name}(shape, n_outputs), with the shape of a row "
-            f"{shape} and {n_outputs} output units; give the model itself, or a function of these two that makes it"
+            f"model={name}{_parameters(model)} cannot be called as {name}(shape, n_outputs), with the shape "
+            f"of a sample {shape} and {n_outputs} output units; give the model itself, or a function of these two "
+            "that makes it"
         ) from None
-    except ValueError:  # built in, without a signature
+    except ValueError:  # a built-in without a signature
         pass
     try:
         made = model(shape, n_outputs)
@@ -60,11 +62,11 @@ def build(model: Any, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
         first = " ".join(str(error).split())
         raise Refused(
             f"model={name} raised {type(error).__name__}: {first}{_place(error)} when it was called with the shape of "
-            f"a row {shape} and {n_outputs} output units"
+            f"a sample {shape} and {n_outputs} output units"
         ) from error
     if not isinstance(made, nn.Module):
         hint = "; end it with return" if made is None else ""
-        raise Refused(f"model={name} gives a {type(made).__name__} where a torch.nn.Module is due{hint}")
+        raise Refused(f"model={name} returns a {type(made).__name__}, not a torch.nn.Module{hint}")
     return wrap(made, n_outputs, shape=shape)
 
 
@@ -87,6 +89,6 @@ def _parameters(model: Any) -> str:
 
 
 def _place(error: Exception) -> str:
-    """`` (FILE, line N)`` of the innermost code that raised it, this file left out."""
+    """Return `` (FILE, line N)`` of the innermost code that raised the error, without this file."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

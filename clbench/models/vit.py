@@ -1,4 +1,4 @@
-"""A small vision transformer. Letters: B rows, N tokens, D width, A heads."""
+"""The small vision transformer. Letters: B samples, N tokens, D width, A heads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clbench.models.output import Output
 
 
 class Attention(nn.Module):
-    """Self-attention whose query, key, value and output are layers of their own."""
+    """Apply self-attention with separate layers for query, key, value and output."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -20,18 +20,18 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
+        """Map tokens (B, N, D) to (B, N, D)."""
         q, k, v = (
             layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
         )
-        # written out, (B, A, N, N): the fused kernels have no rule for gradients row by row
+        # written out, (B, A, N, N): the fused kernels do not support gradients per sample
         weights = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(-1)
         mixed: Tensor = self.output((weights @ v).transpose(1, 2).flatten(2))
         return mixed
 
 
 class Block(nn.Module):
-    """Attention and a two-layer network, each behind its own norm and beside a shortcut."""
+    """Apply attention and a two-layer network, each with a norm before it and a shortcut."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -42,14 +42,14 @@ class Block(nn.Module):
         self.down = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
+        """Map tokens (B, N, D) to (B, N, D)."""
         x = x + self.attention(self.attention_norm(x))
         output: Tensor = x + self.down(F.gelu(self.up(self.mlp_norm(x))))
         return output
 
 
 class ViT(nn.Module):
-    """Vision transformer; arguments as in :func:`clbench.models.builders.vit`."""
+    """Compute logits by a vision transformer; see :func:`clbench.models.builders.vit`."""
 
     def __init__(
         self, shape: Sequence[int], n_outputs: int, *, patch: int, width: int, depth: int, heads: int, mlp_ratio: float
@@ -64,7 +64,7 @@ class ViT(nn.Module):
         self.head = nn.Linear(width, n_outputs)
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, channels, height, width) images to (B, D) features, the mean over tokens."""
+        """Map images (B, channels, height, width) to features (B, D), the mean over tokens."""
         x = x.unflatten(3, (-1, self.patch)).unflatten(
             2, (-1, self.patch)
         )  # (B, channels, rows, patch, columns, patch)

@@ -1,7 +1,7 @@
-"""A model's weights by layer and by group: what methods that train only a part of a model choose from.
+"""The weights of a model by layer and by group, for methods that train only a part of a model.
 
-Any module works. Attention, MLPs of transformers, convolutions, norms, embeddings and the head are recognised by type
-and, where type does not tell, by their customary names; what is left is ``other``. Letters: P weights.
+Any module works. Attention, MLPs of transformers, convolutions, norms, embeddings and the head are recognised by type,
+or by their usual names if the type is not sufficient; the rest is ``other``. Letters: P weights.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ PACKED = ("qkv", "in_proj", "to_qkv", "wqkv")
 
 @dataclass(frozen=True)
 class Place:
-    """A tensor, or a third of a packed one, in the flat weights.
+    """Locate a tensor, or a third of a packed one, in the flat weights.
 
     Args:
         parameter: Name of the parameter.
-        start, stop: Where it lies in the flat weights.
-        units: Output units that it serves, in equal runs: rows of a matrix, filters of a kernel, entries of a bias.
-        bias: Whether it is a bias (of a layer that is no norm).
+        start, stop: Its range in the flat weights.
+        units: Number of output units, in equal parts of the range: rows of a matrix, filters of a kernel, entries of a
+            bias.
+        bias: Whether it is a bias (of a layer that is not a norm).
     """
 
     parameter: str
@@ -62,14 +63,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Layer:
-    """The weights that one layer owns itself.
+    """Describe the weights that belong to one layer itself.
 
     Args:
-        name: Of the module, as in ``named_modules``; of the parameter where it belongs to no layer.
-        kind: What it is.
-        block: The residual or transformer block, or the hidden layer, that it belongs to, from 0; -1 before the first
-            block and one more than the last behind it.
-        stage: The run of convolutional blocks of one width that it belongs to, counted likewise; elsewhere the block.
+        name: Name of the module, as in ``named_modules``; of the parameter if it belongs to no layer.
+        kind: Kind of the layer.
+        block: Number of its residual or transformer block, or of the hidden layer, from 0; -1 before the first block,
+            and one more than the last after it.
+        stage: Number of its sequence of convolutional blocks of one width, counted in the same way; otherwise the
+            block.
         places: Its tensors.
         statistics: Names of its running statistics among ``named_buffers``.
     """
@@ -83,13 +85,14 @@ class Layer:
 
     @property
     def size(self) -> int:
-        """Number of weights."""
+        """Return the number of weights."""
         return sum(place.size for place in self.places)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Layers of one kind in one stage: a *module* in the words of Zhao et al. 2023, such as ``conv2`` or ``head``."""
+    """Combine layers of one kind in one stage: a *module* in the words of Zhao et al. 2023, such as ``conv2`` or
+    ``head``."""
 
     name: str
     kind: Kind
@@ -101,21 +104,22 @@ class Group:
 
     @property
     def size(self) -> int:
-        """Number of weights."""
+        """Return the number of weights."""
         return sum(place.size for place in self.places)
 
     @property
     def statistics(self) -> tuple[str, ...]:
-        """Names of running statistics among ``named_buffers``."""
+        """Return the names of running statistics among ``named_buffers``."""
         return tuple(name for layer in self.layers for name in layer.statistics)
 
 
 def layers(model: nn.Module, slices: Mapping[str, slice]) -> tuple[Layer, ...]:
-    """Every layer of a model that has trainable weights, in order of registration.
+    """Return all layers of a model that have trainable weights, in order of registration.
 
     Args:
         model: Any module; its ``head``, if it has one, is the last linear layer.
-        slices: Parameter name -> its place in the flat weights, as ``learner.slices``; others are not trained.
+        slices: Parameter name -> its slice of the flat weights, as ``learner.slices``; other parameters are not
+            trained.
     """
     found = _mark(list(_own(model, slices)), model)
     owners = {layer.name: _owner(model, layer.name) for layer in found}
@@ -130,7 +134,7 @@ def layers(model: nn.Module, slices: Mapping[str, slice]) -> tuple[Layer, ...]:
 
 
 def groups(table: Iterable[Layer]) -> tuple[Group, ...]:
-    """Layers of one kind and stage joined, in order: ``stem norm0 conv1 norm1 ... head``; shortcuts count as conv."""
+    """Group layers by kind and stage, in order: ``stem norm0 conv1 norm1 ... head``; shortcuts count as conv."""
     joined: dict[tuple[Kind, str], list[Layer]] = {}
     for layer in table:
         kind: Kind = "conv" if layer.kind == "shortcut" else layer.kind
@@ -140,10 +144,10 @@ def groups(table: Iterable[Layer]) -> tuple[Group, ...]:
 
 
 def select(found: Sequence[Group], text: str) -> tuple[Group, ...]:
-    """The groups that a text names, joined by +: names (``conv2``), kinds (``norm``), ``attention``, ``mlp``, ``all``.
+    """Return the groups in a text, joined by +: names (``conv2``), kinds (``norm``), ``attention``, ``mlp``, ``all``.
 
     Raises:
-        Refused: A name that is no group and no kind, or nothing of the kinds is in this model.
+        Refused: A name is no group and no kind, or the model has nothing of a kind.
     """
     wanted = [name for name in re.split(r"[+,\s]+", text.strip()) if name]
     names, kinds = {group.name for group in found}, set(get_args(Kind))
@@ -160,7 +164,7 @@ def select(found: Sequence[Group], text: str) -> tuple[Group, ...]:
 
 
 def mask(chosen: Iterable[Group | Layer], weights: Tensor) -> Tensor:
-    """(P,) bool, true on the weights of some groups or layers, like the flat ``weights`` (P,)."""
+    """Return a mask (P,) of the weights of some groups or layers, with the device of the flat ``weights`` (P,)."""
     held = torch.zeros_like(weights, dtype=torch.bool)
     for each in chosen:
         for place in each.places:
@@ -169,7 +173,7 @@ def mask(chosen: Iterable[Group | Layer], weights: Tensor) -> Tensor:
 
 
 def norms(model: nn.Module, chosen: Iterable[Group | Layer]) -> list[nn.Module]:
-    """The norm layers with running statistics among some groups or layers."""
+    """Return the norm layers with running statistics in some groups or layers."""
     return [model.get_submodule(name) for each in chosen for name in dict.fromkeys(_norm_names(each))]
 
 
@@ -181,11 +185,11 @@ def _norm_names(each: Group | Layer) -> list[str]:
 
 
 def _own(model: nn.Module, slices: Mapping[str, slice]) -> Iterable[Layer]:
-    """Layers with the tensors that they own themselves; block and stage are not known yet."""
+    """Yield layers with their own tensors; block and stage are not set yet."""
     names = {id(p): name for name, p in model.named_parameters() if name in slices}
     for path, module in model.named_modules():
         own = [(name, p) for name, p in module.named_parameters(recurse=False) if id(p) in names]
-        tensors = [(names.pop(id(p)), name, p) for name, p in own]  # a tied tensor belongs to its first owner
+        tensors = [(names.pop(id(p)), name, p) for name, p in own]  # a shared tensor belongs to its first owner
         if not tensors:
             continue
         if isinstance(module, nn.MultiheadAttention):
@@ -211,7 +215,7 @@ def _place(full: str, slices: Mapping[str, slice], p: Tensor, *, bias: bool = Fa
 
 
 def _thirds(path: str, tensors: Sequence[tuple[str, str, Tensor]], slices: Mapping[str, slice]) -> Iterable[Layer]:
-    """Query, key and value out of tensors that hold them one behind the other."""
+    """Yield query, key and value from tensors that contain them one after the other."""
     for third, kind in enumerate(ATTENTION[:3]):
         places = []
         for full, name, p in tensors:
@@ -222,7 +226,8 @@ def _thirds(path: str, tensors: Sequence[tuple[str, str, Tensor]], slices: Mappi
 
 
 def _multihead(path: str, tensors: Sequence[tuple[str, str, Tensor]], slices: Mapping[str, slice]) -> Iterable[Layer]:
-    """torch's own attention, whose query, key and value are one tensor, or three where their widths differ."""
+    """Yield the layers of torch's own attention, whose query, key and value are one tensor, or three if widths
+    differ."""
     packed = [t for t in tensors if t[1] in ("in_proj_weight", "in_proj_bias")]
     rest = [t for t in tensors if t not in packed]
     if packed:
@@ -239,7 +244,7 @@ def _owner(model: nn.Module, name: str) -> nn.Module | None:
 
 
 def _mark(found: list[Layer], model: nn.Module) -> list[Layer]:
-    """Head, attention and shortcuts by what they are called."""
+    """Set head, attention and shortcuts by the names of layers."""
     head = getattr(model, "head", None)
     own = {id(p) for p in head.parameters()} if isinstance(head, nn.Module) else set()
     heads = {name for name, p in model.named_parameters() if id(p) in own}
@@ -263,14 +268,15 @@ def _named(layer: Layer, heads: set[str], roles: Mapping[str, set[Kind]]) -> Lay
 
 
 def _split(name: str) -> tuple[str, str]:
-    """The module around a layer, and its own name; of packed tensors, what is around the module that holds them."""
+    """Return the parent module of a layer and its own name; for packed tensors, the parent of the module with the
+    tensor."""
     path, _, third = name.partition("#")
     parent, _, last = path.rpartition(".")
     return (parent, third or last) if not third or last in PACKED else (path, third)
 
 
 def _in_transformer(found: Sequence[Layer]) -> Iterable[Layer]:
-    """Feed-forward layers, embeddings and positions of a model that has attention."""
+    """Yield feed-forward layers, embeddings and positions of a model with attention."""
     last_block = max(layer.block for layer in found if layer.kind in ATTENTION)
     attention = {_split(layer.name)[0] for layer in found if layer.kind in ATTENTION}
     inside: dict[int, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Other people's modules made to return :class:`clbench.models.output.Output`, with their last layer as ``head``."""
+"""Wrappers that make a user's module return :class:`clbench.models.output.Output`, with its last layer as ``head``."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from clbench.models.side_effects import Layer, Manners, observe, protect
 
 
 class Headed(nn.Module):
-    """A module that returns ``Output``, and whose last linear layer has another name than ``head``.
+    """Wrap a module that returns ``Output``, and whose last linear layer is not named ``head``.
 
     Args:
-        module: From (B, *shape) to ``Output``.
+        module: A module from (B, *shape) to ``Output``.
         head: Name of its last linear layer among ``module.named_modules()``.
     """
 
@@ -30,7 +30,7 @@ class Headed(nn.Module):
 
     @property
     def head(self) -> nn.Linear:
-        """The last linear layer."""
+        """Return the last linear layer."""
         layer = self.module.get_submodule(self._head)
         assert isinstance(layer, nn.Linear)
         return layer
@@ -41,10 +41,10 @@ class Headed(nn.Module):
 
 
 class Wrapped(Headed):
-    """A module that returns logits, made to return the input of its last linear layer as well.
+    """Wrap a module that returns logits, so that it also returns the input of its last linear layer.
 
     Args:
-        module: From (B, *shape) to logits (B, C).
+        module: A module from (B, *shape) to logits (B, C).
         head: Name of its last linear layer among ``module.named_modules()``.
     """
 
@@ -54,7 +54,7 @@ class Wrapped(Headed):
         self.head.register_forward_pre_hook(self._catch)
 
     def _catch(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if self._caught:  # armed; a direct call of the head, outside of forward, leaves nothing behind
+        if self._caught:  # armed; a direct call of the head, outside of forward, stores nothing
             self._caught[0] = inputs[0]
 
     def forward(self, x: Tensor) -> Output:
@@ -66,24 +66,24 @@ class Wrapped(Headed):
 
 
 def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Module:
-    """A module whose forward returns ``Output`` and whose ``head`` is its last layer: the module itself where it is so
-    already, else wrapped.
+    """Return a module whose forward returns ``Output`` and whose ``head`` is its last layer.
 
-    A few rows are passed through a copy of the module; the module and all global generators are left as they were. One
-    that changes its input in place is given copies from then on.
+    It is the module itself if it has this form already, otherwise a wrapper. A few samples are passed through a copy of
+    the module; the module and all global generators stay unchanged. A module that changes its input in place receives
+    copies from then on.
 
     Args:
-        module: From rows (B, *shape) float32 to logits (B, C) or to ``Output``.
+        module: A module from samples (B, *shape) float32 to logits (B, C) or to ``Output``.
         n_outputs: Number of output units C.
-        shape: Shape of one row.
+        shape: Shape of one sample.
 
     Returns:
-        A module with the same parameters. ``head`` is the last linear layer that the logits come from, whatever its
-        name; of a module that returns ``Output`` and has no such layer, its own ``head``.
+        A module with the same parameters. ``head`` is the last linear layer on which the logits depend, with any name.
+        If a module returns ``Output`` and has no such layer, it is its own ``head``.
 
     Raises:
-        Refused: The module fails on such rows, returns something else or another number of units, or has no layer that
-            its logits come from.
+        Refused: The module fails on such samples, returns something else or a wrong number of units, or has no layer on
+            which the logits depend.
     """
     kind = type(module).__name__
     seen = _observe(module, shape, kind)
@@ -92,14 +92,14 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, n_outputs):
         got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise Refused(
-            f"model {kind} returns {got} for one row of shape {tuple(shape)}; the stream asks for logits of shape "
+            f"model {kind} returns {got} for one sample of shape {tuple(shape)}; the stream needs logits of shape "
             f"(1, {n_outputs}); give its last layer {n_outputs} outputs and return them alone"
         )
     trained = seen.training.logits if isinstance(seen.training, Output) else seen.training
     if trained is not None and (not isinstance(trained, Tensor) or tuple(trained.shape) != (2, n_outputs)):
         got = f"shape {tuple(trained.shape)}" if isinstance(trained, Tensor) else f"a {type(trained).__name__}"
         raise Refused(
-            f"model {kind} returns {got} for two rows in training mode, and logits alone in evaluation mode; return "
+            f"model {kind} returns {got} for two samples in training mode, and logits alone in evaluation mode; return "
             f"logits of shape (2, {n_outputs}) in both (leave out auxiliary outputs, such as aux_logits=False)"
         )
     head = _head(module, logits, seen, shape)
@@ -107,8 +107,8 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
     if made is None:
         if head is None:
             raise Refused(
-                f"model {kind} has no torch.nn.Linear with {n_outputs} outputs that reads features of shape (rows, H) "
-                "and that its logits come from; end it with one, or return clbench.models.output.Output(logits, "
+                f"model {kind} has no torch.nn.Linear with {n_outputs} outputs that reads features of shape (samples, "
+                "H) and that its logits come from; end it with one, or return clbench.models.output.Output(logits, "
                 "features) from its forward"
             )
         made = Wrapped(module, head)
@@ -122,8 +122,8 @@ def _returns_both(module: nn.Module, output: Output, head: str | None, n_outputs
     features, own = output.features, getattr(module, "head", None)
     if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != 1:
         got = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else f"a {type(features).__name__}"
-        raise Refused(f"model {kind} returns features of {got} for one row; return Output(logits, features) with "
-                      "features of shape (rows, H)")  # fmt: skip
+        raise Refused(f"model {kind} returns features of {got} for one sample; return Output(logits, features) with "
+                      "features of shape (samples, H)")  # fmt: skip
     if head is not None:
         return module if own is module.get_submodule(head) else Headed(module, head)
     weights = list(own.parameters()) if isinstance(own, nn.Module) else []
@@ -136,11 +136,11 @@ def _returns_both(module: nn.Module, output: Output, head: str | None, n_outputs
 
 
 def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]) -> str | None:
-    """Name of the last linear layer of rows (1, H) that the logits come from, ``None`` where there is none; it is empty
-    where the module is that layer itself.
+    """Return the name of the last linear layer, on features (1, H), that the logits depend on; ``None`` if there is
+    none.
 
-    Of several layers as wide as the logits, such as an auxiliary output, it is the one whose output they are; else the
-    last one that they depend on.
+    The name is empty if the module is that layer itself. Of several layers as wide as the logits, such as an auxiliary
+    output, it is the one with the logits as output, or else the last one on which they depend.
     """
     fitting = [layer for layer in seen.layers if layer.output.shape == logits.shape and layer.input.dim() == 2]
     comparisons: tuple[Callable[[Tensor], bool], ...] = (lambda a: a is logits, lambda a: torch.equal(a, logits))
@@ -153,7 +153,8 @@ def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]
 
 
 def _sources(module: nn.Module, before: Manners, shape: Sequence[int]) -> list[str]:
-    """Names of the linear layers that the logits depend on, the last that ran first; of all where none can tell."""
+    """Return the names of the linear layers on which the logits depend, in reverse order; all layers if it cannot be
+    determined."""
     try:
         seen = observe(copy.deepcopy(module), shape, gradients=True)
         output = seen.output.logits if isinstance(seen.output, Output) else seen.output
@@ -168,7 +169,7 @@ def _sources(module: nn.Module, before: Manners, shape: Sequence[int]) -> list[s
 def _observe(module: nn.Module, shape: Sequence[int], kind: str) -> Manners:
     if any(is_lazy(parameter) for parameter in module.parameters()):
         raise Refused(
-            f"model {kind} has lazy layers of unknown size; call it once on a batch of rows before passing it on"
+            f"model {kind} has lazy layers of unknown size; call it once on a batch of samples before passing it on"
         )
     try:
         copied = copy.deepcopy(module)
@@ -181,7 +182,7 @@ def _observe(module: nn.Module, shape: Sequence[int], kind: str) -> Manners:
         return observe(copied, shape)
     except Exception as error:
         raise Refused(
-            f"model {kind} does not take rows of shape {tuple(shape)} ({type(error).__name__}: {_first(error)}); "
+            f"model {kind} does not accept samples of shape {tuple(shape)} ({type(error).__name__}: {_first(error)}); "
             "choose settings or a model that fits, or resize the images"
         ) from error
 

@@ -102,11 +102,11 @@ def test_rows_given_read_only_can_still_be_shared_with_torch():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x, y, xt, yt: (x, y[:-1], xt, yt), "y_train has 19 labels for 20 rows"),
+        (lambda x, y, xt, yt: (x, y[:-1], xt, yt), "y_train has 19 labels for 20 samples"),
         (lambda x, y, xt, yt: (x, y, xt, np.where(yt == 4, 9, yt)), "test labels 9 do not occur"),
-        (lambda x, y, xt, yt: (x, y, xt, np.where(yt == 4, 0, yt)), "no test rows for class 4"),
+        (lambda x, y, xt, yt: (x, y, xt, np.where(yt == 4, 0, yt)), "no test samples for class 4"),
         (lambda x, y, xt, yt: (x.astype(float) * np.nan, y, xt.astype(float), yt), "NaN or infinite"),
-        (lambda x, y, xt, yt: (x[:0], y[:0], xt, yt), "at least one row"),
+        (lambda x, y, xt, yt: (x[:0], y[:0], xt, yt), "at least one sample"),
         (lambda x, y, xt, yt: (x, y, xt[:, :2], yt), "bring both to the same type and shape"),
         (lambda x, y, xt, yt: (x, np.eye(5)[y], xt, yt), "not one-hot"),
         (lambda x, y, xt, yt: (x, y + 0.5, xt, yt), "integers or strings"),
@@ -202,10 +202,10 @@ def test_statistics_of_vectors_are_one_pair_for_all_values():
     [
         ({"validation": 1.0}, r"in \[0, 1\)"),
         ({"validation": -0.1}, r"in \[0, 1\)"),
-        ({"evaluate_on": "validation"}, "needs rows held out"),
+        ({"evaluate_on": "validation"}, "needs held-out samples"),
         ({"train_rows": 201}, "ask for 10 to 200"),
         ({"train_rows": 9}, "ask for 10 to 200"),
-        ({"validation": 0.99}, "leaves no training rows for class"),
+        ({"validation": 0.99}, "leaves no training samples for class"),
     ],
 )
 def test_impossible_settings_are_refused(small_dataset, settings, message):

@@ -147,7 +147,7 @@ def test_scikit_learns_own_sets_are_taken_with_their_names():
     assert given(sklearn.datasets.load_iris(return_X_y=True)).checksum == iris.checksum
     digits = sklearn.datasets.load_digits()
     assert given(digits).shape == (64,)
-    with pytest.raises(Refused, match=r"not whole numbers|single row"):
+    with pytest.raises(Refused, match=r"not whole numbers|single sample"):
         given(sklearn.datasets.load_diabetes())
 
 
@@ -160,7 +160,9 @@ def test_the_order_of_train_test_split_is_told_by_its_shapes():
 
 
 def test_a_class_with_one_row_cannot_be_cut():
-    with pytest.raises(Refused, match="class '9' has a single row, which cannot be both a training and a test row"):
+    with pytest.raises(
+        Refused, match="class '9' has a single sample, which cannot be both a training and a test sample"
+    ):
         given((X, np.where(np.arange(40) == 7, 9, Y)))
 
 
@@ -170,7 +172,7 @@ def test_sparse_rows_and_short_floats_are_taken_and_masked_values_refused():
     assert given((csr_matrix(X), Y, csr_matrix(XT), YT)).checksum == WHOLE.checksum
     assert given((csr_matrix(X), Y)).checksum == given((X, Y)).checksum
     assert given((torch.tensor(X).bfloat16(), Y)).checksum == given((torch.tensor(X).bfloat16().float(), Y)).checksum
-    with pytest.raises(Refused, match="has masked values; fill them or drop their rows"):
+    with pytest.raises(Refused, match="has masked values; fill them or remove their samples"):
         given((np.ma.masked_array(X, X > 0.5), Y))
 
 
@@ -288,9 +290,9 @@ def test_a_csv_file_without_a_split_is_cut_by_the_fraction_that_was_said(tmp_pat
         ("csv:a.csv?split=word", "column 'word' has 'hello'; it says train or test for every row"),
         ("csv:a.csv", "column 'word' holds (object|str), not numbers; leave it out, or encode it"),
         ("csv:a.csv?labels=c1", "'labels=c1' is not known; did you mean 'label'"),
-        ("csv:a.csv?test=2", "test is the fraction of test rows"),
+        ("csv:a.csv?test=2", "test is the fraction of test samples"),
         ("csv:gaps.csv", "column 'c0' has gaps"),
-        ("csv:bare.csv", r"has no column of labels \(one of label, .*say which one: csv:FILE\?label=COLUMN"),
+        ("csv:bare.csv", r"has no column of labels \(one of label, .*name it: csv:FILE\?label=COLUMN"),
         ("csv:empty.csv", "cannot be read as CSV"),
     ],
 )

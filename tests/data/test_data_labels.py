@@ -84,7 +84,7 @@ def test_a_pandas_category_is_its_values():
             np.array(PLAIN) + 0.5,
             r"labels such as 0\.5, which are not whole numbers; labels must be integers or strings",
         ),
-        (np.array([0, 1, np.nan, 0, 1, 2]), r"no label in row 2 \(1 in all\); drop such rows"),
+        (np.array([0, 1, np.nan, 0, 1, 2]), r"no label in row 2 \(1 in all\); remove such rows"),
         (np.array([0, 1, np.inf, 0, 1, 2]), "no label in row 2"),
         (np.array(["a", None, "b", "a", None, "b"], object), r"no label in row 1 \(2 in all\)"),
         (
@@ -94,7 +94,7 @@ def test_a_pandas_category_is_its_values():
         (np.eye(3)[PLAIN], r"not one-hot rows \(which hold the labels y.argmax\(1\)\)"),
         (np.array(PLAIN, "datetime64[D]"), "labels must be integers or strings"),
         (np.array(PLAIN, complex), "labels must be integers or strings"),
-        (PLAIN[:5], "5 labels for 6 rows"),
+        (PLAIN[:5], "5 labels for 6 samples"),
         (3, r"has shape \(\)"),
     ],
 )

@@ -220,7 +220,7 @@ def test_idx_files_with_fewer_labels_than_images_are_refused(tmp_path):
     raw = tmp_path / "kmnist/KMNIST/raw"
     write_mnist(raw)
     write_idx(raw / "train-labels-idx1-ubyte", np.zeros(29, dtype=np.uint8))
-    with pytest.raises(Refused, match=r"KMNIST in .*: y_train has 29 labels for 30 rows"):
+    with pytest.raises(Refused, match=r"KMNIST in .*: y_train has 29 labels for 30 samples"):
         load("kmnist", tmp_path)
 
 
@@ -320,8 +320,8 @@ def saved_array(folder: Path) -> Path:
         (lambda file: file.write_bytes(b""), "cannot be read as .npz"),
         (lambda file: np.savez(file, **{k: v for k, v in keras().items() if k != "y_test"}), "has no y_test"),
         (lambda file: np.savez(file, **{**keras(), "y_test": np.full((12, 1), 7)}), "test labels 7 do not occur"),
-        (lambda file: np.savez(file, **{**keras(), "y_test": np.zeros(12, int)}), "no test rows for class 1, 2"),
-        (lambda file: np.savez(file, **{**keras(), "y_train": np.zeros(5, int)}), "5 labels for 12 rows"),
+        (lambda file: np.savez(file, **{**keras(), "y_test": np.zeros(12, int)}), "no test samples for class 1, 2"),
+        (lambda file: np.savez(file, **{**keras(), "y_train": np.zeros(5, int)}), "5 labels for 12 samples"),
         (lambda file: np.savez(file, **{**keras(), "x_test": pictures(12, (5, 5, 3))}), "same type and shape"),
         (lambda file: shutil.copy(saved_array(file.parent), file), "is a single array"),
         (lambda file: file.unlink(), "there is no file"),
@@ -378,7 +378,7 @@ def test_parquet_test_split_is_preferred_and_folders_may_name_the_split(tmp_path
         (lambda f: f.unlink(), r"found splits: train"),
         (lambda f: write_parquet(f, pictures(4), [0, 1, -1, -1]), r"test-0.parquet: 2 labels are out of range"),
         (lambda f: write_parquet(f, pictures(4), [0, 1, None, 1]), r"test-0.parquet: column 'label' has rows without"),
-        (lambda f: write_parquet(f, pictures(4), [0, 0, 0, 0]), r"no test rows for class v"),
+        (lambda f: write_parquet(f, pictures(4), [0, 0, 0, 0]), r"no test samples for class v"),
         (lambda f: write_parquet(f, pictures(4), [0, 1, 0, 1], label="score"), r"no column of labels"),
         (lambda f: pq.write_table(pa.table({"label": [0, 1]}), f), r"test-0.parquet has no column of images"),
         (

@@ -74,7 +74,9 @@ def test_a_layout_that_is_said_decides():
 
 
 def test_shapes_that_can_be_read_in_two_ways_are_asked_about():
-    with pytest.raises(Refused, match=r"x_train has rows of shape \(13, 48, 64\).*set layout of the data set to NHWC"):
+    with pytest.raises(
+        Refused, match=r"x_train has samples of shape \(13, 48, 64\).*set layout of the data set to NHWC"
+    ):
         made(pixels(13, 48, 64))
     for flat in (pixels(8), pixels(8, 8)):
         with pytest.raises(Refused, match="have no axis of channels; leave layout out"):
@@ -153,9 +155,7 @@ def test_flat_images_in_the_whole_range_of_a_byte_are_scaled():
     ids=["12 bits", "16 bits", "int32", "float", "signed", "4 bits", "digits", "centred", "far", "middle"],
 )
 def test_images_on_another_scale_are_refused_until_it_is_said(x):
-    with pytest.raises(
-        Refused, match=r"has values from \S+ to \S+, and models are given values in \[0, 1\]; set scale"
-    ):
+    with pytest.raises(Refused, match=r"has values from \S+ to \S+, and models need values in \[0, 1\]; set scale"):
         made(x)
     top = float(x.max())
     data = made(x, scale=top)
@@ -177,7 +177,7 @@ def test_the_scale_is_that_of_both_splits():
     dark, bright = pixels(6, 6, high=2), pixels(6, 6)
     data = from_arrays("mine", bright, Y, dark, Y)
     assert (data.test.x.dtype, data.scale) == (np.uint8, 1 / 255)
-    with pytest.raises(Refused, match=r"training rows are uint8 .* and test rows float64"):
+    with pytest.raises(Refused, match=r"training samples are uint8 .* and test samples float64"):
         from_arrays("mine", bright, Y, bright / 255, Y)
 
 

@@ -54,7 +54,7 @@ def test_permute_describes_itself_by_a_digest_that_tells_orders_apart():
 
 
 def test_permute_refuses_rows_of_another_size_and_orders_that_repeat_a_place():
-    with pytest.raises(Refused, match="rows have 9 values and the permutations 16"):
+    with pytest.raises(Refused, match="samples have 9 values and the permutations 16"):
         Permute(orders(2, 16)).apply(torch.rand(1, 9), torch.zeros(1, dtype=torch.int64), rows(1))
     with pytest.raises(ValueError, match="permutation of"):
         Permute(np.array([[0, 1, 1]]))

@@ -138,7 +138,7 @@ def test_other_weights_under_the_same_name_are_another_cell_and_other_features(f
     assert len({key for key, _, _ in seen}) == 2
     assert len({fingerprint for _, fingerprint, _ in seen}) == 2
     plan_module._dataset.cache_clear()  # as in another process
-    with pytest.raises(Refused, match="are not those that this cell was planned with"):
+    with pytest.raises(Refused, match="have changed since this cell was planned"):
         make_stream(seen[0][2].config["stream"], 0)
 
 
@@ -256,7 +256,7 @@ def test_long_extraction_says_how_far_it_is(folder, monkeypatch, capsys):
     monkeypatch.setattr(extractor, "QUIET_SECONDS", -1.0)
     load(folder, resize=17)
     told = capsys.readouterr().err
-    assert "training rows by resnet18: 64 of 80 rows, about" in told
+    assert "training rows by resnet18: 64 of 80 images, about" in told
 
 
 CACHED = """

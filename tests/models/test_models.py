@@ -233,7 +233,7 @@ class Pair(nn.Linear):
     ("module", "sentence"),
     [
         (nn.Linear(8, 4), r"returns shape \(1, 4\).*give its last layer 3 outputs"),
-        (nn.Linear(9, 3), "does not take rows of shape"),
+        (nn.Linear(9, 3), "does not accept samples of shape"),
         (Pair(8, 3), "returns a tuple"),
         (Tokens(), "has no torch.nn.Linear with 3 outputs"),
         (nn.Sequential(nn.Unflatten(1, (8, 1)), nn.Conv1d(8, 3, 1), nn.Flatten()), "has no torch.nn.Linear"),
@@ -261,7 +261,7 @@ def test_modules_that_do_not_fit_are_refused_with_a_sentence(module, sentence):
         ({"name": "torchvision"}, "needs a value for 'architecture'"),
         ({"name": "torchvision:resnet81"}, "did you mean 'resnet18'"),
         ({"name": "torchvision:squeezenet1_1"}, "does not end in a linear layer"),
-        ({"name": "torchvision:vit_b_16"}, "does not take rows of shape"),
+        ({"name": "torchvision:vit_b_16"}, "does not accept samples of shape"),
         ({"name": "torchvision:resnet18", "weights": "none.pt"}, "neither a file nor published for resnet18"),
     ],
 )

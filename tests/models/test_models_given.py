@@ -165,7 +165,7 @@ WRONG = {
     "a section": ({"name": "mlp"}, "name models in the benchmark"),
     "a number": (3, "model= is a int"),
     "a factory without arguments": (_no_arguments, r"cannot be called as _no_arguments\(shape, n_outputs\)"),
-    "a factory that returns nothing": (lambda shape, n: None, "gives a NoneType.*end it with return"),
+    "a factory that returns nothing": (lambda shape, n: None, "returns a NoneType.*end it with return"),
     "a factory that fails": (Failing, r"Failing raised ZeroDivisionError: nothing to divide \(test_models_given.py"),
     "a function of three": (lambda shape, n, width: None, r"lambda>\(shape, n, width\) cannot be called as"),
     "no last layer": (partial(NoLayer, both=False), "no torch.nn.Linear with 10 outputs"),
@@ -175,7 +175,7 @@ WRONG = {
     "a tuple": (lambda shape, n: _Pair(shape, n), "returns a tuple"),
     "a tuple while it is trained": (
         lambda shape, n: _Training(shape, n),
-        r"returns a tuple for two rows in training mode.*\(2, 10\)",
+        r"returns a tuple for two samples in training mode.*\(2, 10\)",
     ),
     "the state of a model": (nn.Linear(2, 2).state_dict(), "model= is the state of a model"),
 }
