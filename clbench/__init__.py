@@ -1,6 +1,6 @@
-"""clbench: continual-learning benchmarks that look at every iteration.
+"""clbench: continual-learning benchmarks that evaluate at every iteration.
 
-The public names are loaded when they are first used; importing this package imports no torch.
+Public names are loaded at first use; importing this package imports no torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m clbench`` is ``clbench``."""
+"""The program ``python -m clbench``, which is the command ``clbench``."""
 
 from clbench.cli import main
 

@@ -1,4 +1,4 @@
-"""What the command line does, as Python functions: run a matrix, load records, make a board, draw."""
+"""The Python functions behind the command line: run a matrix, load records, make a leaderboard, plot."""
 
 from __future__ import annotations
 
@@ -50,46 +50,48 @@ def run(
     executor: str | None = None,
     watch: Callable[[Event], None] = ignore,
 ) -> list[Record]:
-    """Run a benchmark matrix; cells that are finished in ``out`` are not run again.
+    """Run a benchmark matrix. Cells that are finished in ``out`` are not run again.
 
     Args:
-        benchmark: A shipped name (``"split-digits"``), the path of a benchmark file, or the mapping that it holds.
-        strategies: In place of the benchmark's: ``"er, er + ewc(strength=1)"`` or a list.
-        seeds: In place of the benchmark's: ``5`` (for 0 to 4), ``"0,1,2"``, or a list.
-        out: Result directory; ``None`` keeps records in memory only.
-        jobs: Cells at a time, each in a process of its own beyond one; ``"auto"`` fills the cores.
+        benchmark: A shipped name (``"split-digits"``), the path of a benchmark file, or a mapping of its content.
+        strategies: Strategies instead of the benchmark's: ``"er, er + ewc(strength=1)"`` or a list.
+        seeds: Seeds instead of the benchmark's: ``5`` (for 0 to 4), ``"0,1,2"``, or a list.
+        out: Result directory; ``None`` keeps records only in memory.
+        jobs: Number of cells at a time, each in a process of its own if above one; ``"auto"`` uses all cores.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"``.
-        data_dir: Where data sets lie and are downloaded to.
-        overrides: Dotted keys and values as they are, such as ``{"training.lr": 0.03}``; or texts ``"key=value"``,
-            whose values are YAML.
-        dataset: Other data in place of the benchmark's: a name, whose settings the benchmark keeps; own data as arrays
-            ``(x_train, y_train, x_test, y_test)``, in two pairs, as torch data sets, pandas frames, ...; see
+        data_dir: The directory of data sets and downloads.
+        overrides: Dotted keys with plain values, such as ``{"training.lr": 0.03}``; or texts ``"key=value"`` with
+            values in YAML.
+        dataset: Data instead of the benchmark's. A name keeps the benchmark's settings of data sets. Own data can be
+            arrays ``(x_train, y_train, x_test, y_test)``, two pairs, torch data sets, pandas frames, ...; see
             ``clbench.data.user_data``.
-        stream: Own stream in place of the benchmark's, such as one from :func:`clbench.from_avalanche`: the same for
-            every seed, or a function from a seed to its stream.
-        model: Own model in place of the benchmark's: a module, whose weights are every run's initial weights, or what
-            makes one when called with ``(shape, n_outputs)``, a function or a class, initialised anew for each seed.
-        save_model: Keep the model at the end of each run as ``OUT/models/KEY.pt``, for :func:`clbench.load_model`;
-            with ``"ends"`` that after each experience too, as ``OUT/models/KEY/EXPERIENCE.pt``. Cells that are
-            finished without what is asked for are run again.
-        save_predictions: Keep the predictions of every evaluation row at the ends of experiences, as
+        stream: A stream instead of the benchmark's, such as one from :func:`clbench.from_avalanche`: the same for every
+            seed, or a function from a seed to its stream.
+        model: A model instead of the benchmark's: a module, whose weights are every run's initial weights, or a
+            callable (function or class) that makes one from ``(shape, n_outputs)``, with new initial weights for each
+            seed.
+        save_model: Whether to keep the model at the end of each run as ``OUT/models/KEY.pt``, for
+            :func:`clbench.load_model`; ``"ends"`` also keeps the model after each experience, as
+            ``OUT/models/KEY/EXPERIENCE.pt``. Finished cells without these files are run again.
+        save_predictions: Whether to keep the predictions of every evaluation sample at the ends of experiences, as
             ``OUT/predictions/KEY.parquet``.
-        time_limit: Of each cell, in seconds or as ``"15m"``, ``"2h"``; one that takes longer fails.
-        memory_limit: Of each cell, in bytes or as ``"8GB"``, ``"50%"`` of the machine's; one that holds more fails.
-            Without it workers together may hold nine tenths of the machine's memory.
-        isolated: Run one job in a worker process too, as with limits and on the command line, so that a cell that ends
-            its process, hangs or takes too much costs itself alone. Otherwise it runs in this process, where a debugger
-            can follow it.
-        executor: Name of the executor that runs the cells, in place of the one that ``jobs``, ``isolated`` and the
-            limits ask for: ``in-process``, ``workers``, one of a package, or ``FILE.py:NAME``; ``clbench list
+        time_limit: Time limit of each cell, in seconds or as ``"15m"``, ``"2h"``; a cell that takes longer fails.
+        memory_limit: Memory limit of each cell, in bytes or as ``"8GB"``, ``"50%"`` of the machine's; a cell that needs
+            more fails. Without it, all workers together may use nine tenths of the machine's memory.
+        isolated: Whether to run a single job in a worker process too, as with limits and on the command line. A cell
+            that ends its process, hangs or needs too much memory then affects no other cell. Otherwise the job runs in
+            this process, where a debugger can follow it.
+        executor: Name of the executor that runs the cells, instead of the one that ``jobs``, ``isolated`` and the
+            limits select: ``in-process``, ``workers``, one of a package, or ``FILE.py:NAME``; ``clbench list
             executors`` lists them.
-        watch: Told of every event: :class:`Started`, :class:`Progress`, and each :class:`Record`.
+        watch: A function that is called with every event: :class:`Started`, :class:`Progress`, and each
+            :class:`Record`.
 
     Returns:
         One record per cell, strategy by strategy, also for cells that failed, diverged or were skipped.
 
     Raises:
-        Refused: Anything wrong with what was asked, before anything runs.
+        Refused: A setting or an argument is wrong; this is raised before anything runs.
     """
     from clbench.core.identity import describe_model
     from clbench.running.user_objects import UserObjects
@@ -141,12 +143,10 @@ def execute_plan(
     executor: str | None = None,
     watch: Callable[[Event], None] = ignore,
 ) -> Outcome:
-    """Run the cells of a plan, after building its first stream, so that what is wrong there shows before anything runs.
+    """Run the cells of a plan. The first stream is built before, so that its errors appear before anything runs.
 
-    Where all cells are finished nothing is built but the data set, whose checksum is compared with the records'. Torch
-    is not imported where worker processes run the cells on CPUs.
-
-    Arguments as in :func:`run`.
+    If all cells are finished, only the data set is built, to compare its checksum with the records. If worker processes
+    run the cells on CPUs, this process imports no torch. Arguments are as in :func:`run`.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     keep = keeping(where, save_model, save_predictions)
@@ -181,17 +181,17 @@ def execute_plan(
 
 
 def keeping(out: Path | None, save_model: bool | str, save_predictions: bool) -> Keep | None:
-    """What is kept beside records.
+    """Return the files to keep beside records.
 
     Raises:
-        Refused: There is no folder to keep it in, or an unknown word.
+        Refused: There is no directory for them, or a word is unknown.
     """
     if save_model not in (False, True, "final", "ends"):
         raise Refused(f"save_model = {save_model!r} is not known; use True (or final) for the end of runs, or ends")
     if not save_model and not save_predictions:
         return None
     if out is None:
-        raise Refused("save_model and save_predictions need out: the folder in which models and predictions lie")
+        raise Refused("save_model and save_predictions need out: the directory for models and predictions")
     return Keep(out, model=bool(save_model), ends=save_model == "ends", predictions=save_predictions)
 
 
@@ -210,7 +210,7 @@ def _check_classes(keep: Keep | None, cells: Sequence[Cell], stream: Stream) -> 
 
 
 def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:
-    """Refuse a given model that no run could use, before anything runs."""
+    """Refuse a given model that no run can use, before anything runs."""
     import cloudpickle
 
     from clbench.core.global_rng import preserved, seed_globals
@@ -230,7 +230,7 @@ def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:
 
 
 def split_strategies(written: str | Sequence[Strategy] | None) -> list[Strategy] | None:
-    """A list of strategies from text such as ``"a, er + ewc(strength=1, rows=9)"``; lists pass unchanged."""
+    """Split text such as ``"a, er + ewc(strength=1, rows=9)"`` into strategies; lists are returned unchanged."""
     from clbench.strategies import notation
 
     if written is None:
@@ -239,10 +239,10 @@ def split_strategies(written: str | Sequence[Strategy] | None) -> list[Strategy]
 
 
 def choose_device(device: str) -> str:
-    """``cpu`` or ``cuda[:N]``, with ``auto`` decided.
+    """Return ``cpu`` or ``cuda[:N]`` for the name of a device or ``auto``.
 
     Raises:
-        Refused: Another name, or a GPU that torch does not see.
+        Refused: The name is unknown, or torch finds no such GPU.
     """
     if device == "cpu":
         return device
@@ -254,7 +254,7 @@ def choose_device(device: str) -> str:
         raise Refused(f"device {device!r} is not known; choose cpu, cuda or auto")
     if not torch.cuda.is_available():
         raise Refused(
-            f"device {device!r} is not to be had: this torch ({torch.__version__}) sees no GPU; choose cpu or auto"
+            f"device {device!r} is not available: this torch ({torch.__version__}) finds no GPU; choose cpu or auto"
         )
     return device
 
@@ -262,7 +262,7 @@ def choose_device(device: str) -> str:
 def _dataset(
     dataset: Any, overrides: Mapping[str, Any] | Iterable[Assignment]
 ) -> tuple[Dataset | None, list[Assignment]]:
-    """A program's own data, and the overrides, with one more where the data has a name."""
+    """Return the data that the program hands over, and the overrides, with one more if the data has a name."""
     from clbench.data.user_data import given, source_name
 
     settings: list[Assignment] = (
@@ -281,14 +281,14 @@ def _text(path: str | Path | None) -> str | None:
     return None if path is None else str(Path(path).expanduser())
 
 
-# --------------------------------------------------------------------------------------------------- looking
+# ------------------------------------------------------------------------------------------- reading results
 
 
 def records(*directories: str | Path) -> list[Record]:
-    """All records of some result directories.
+    """Return all records of some result directories.
 
     Raises:
-        Refused: A directory without records, or a damaged record.
+        Refused: A directory holds no records, or a record is damaged.
     """
     from clbench.core import store
 
@@ -296,14 +296,15 @@ def records(*directories: str | Path) -> list[Record]:
 
 
 def load(*directories: str | Path) -> DataFrame:
-    """A row per cell: benchmark, strategy, seed, status, every metric, cost, provenance, and ``trace``."""
+    """Return a data frame with one row per cell: benchmark, strategy, seed, status, metrics, cost, provenance,
+    ``trace``."""
     from clbench.leaderboard.frame import frame
 
     return frame(records(*directories))
 
 
 def board(*directories: str | Path, metrics: Sequence[str] | None = None) -> Board:
-    """The leaderboard of some result directories; ``clbench.leaderboard.render`` prints it."""
+    """Return the leaderboard of some result directories; ``clbench.leaderboard.render`` prints it."""
     from clbench.leaderboard.board import board as make_board
 
     return make_board(records(*directories), metrics)
@@ -317,18 +318,18 @@ def plot(
     cost: str = "rows",
     since: str = "last",
 ) -> Figure:
-    """A picture of some result directories; ``clbench.plots.save`` writes it to a file.
+    """Plot some result directories; ``clbench.plots.save`` writes the figure to a file.
 
     Args:
-        directories: Where results lie.
+        directories: Result directories.
         kind: ``gap``, ``tasks``, ``switches``, ``matrix``, ``lag`` or ``cost``, as in ``clbench.plots.KINDS``.
-        benchmark: Name and version, needed only where there are several.
-        strategies: Labels to draw; by default all.
-        cost: Of the kind ``cost``: ``rows``, ``seconds``, ``memory``, ``steps``, or any entry of a record's cost.
-        since: Of the kind ``lag``: whether it is counted from the ``last`` or the ``first`` visit.
+        benchmark: Name and version; needed only if there are several.
+        strategies: Labels of strategies; by default all.
+        cost: For kind ``cost``: ``rows``, ``seconds``, ``memory``, ``steps``, or any entry of a record's cost.
+        since: For kind ``lag``: whether it is counted from the ``last`` or the ``first`` visit.
 
     Raises:
-        Refused: An unknown kind, nothing to draw, or records that cannot give this kind.
+        Refused: The kind is unknown, there is nothing to plot, or the records do not suit this kind.
     """
     from clbench import plots
 
@@ -343,17 +344,17 @@ def plot(
 def stream(
     scenario: str, dataset: Any, *, seed: int = 0, data_dir: str | Path | None = None, **settings: Any
 ) -> Stream:
-    """A stream on its own: ``clbench.stream("split", "digits", setting="class", experiences=5)``.
+    """Generate a single stream: ``clbench.stream("split", "digits", setting="class", experiences=5)``.
 
     Args:
-        scenario: Its name.
+        scenario: Name of the scenario.
         dataset: A name, or own data in any form that :func:`run` takes.
-        seed: Of the stream.
-        data_dir: Where data sets lie.
-        settings: Of the scenario.
+        seed: Seed of the stream.
+        data_dir: The directory of data sets.
+        settings: Settings of the scenario.
 
     Raises:
-        Refused: An unknown name or setting, or missing data.
+        Refused: A name or setting is unknown, or data is missing.
     """
     from clbench import scenarios
     from clbench.data.user_data import given

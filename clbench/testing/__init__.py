@@ -1,10 +1,10 @@
-"""The contracts of strategies and models, for one's own tests: built-ins, plugins and files are asked alike.
+"""The contracts of strategies and models, for tests of built-ins, plugins and files alike.
 
     @pytest.mark.parametrize("prop", PROPERTIES)
     def test_contract(prop):
         check_strategy("er + mine(strength=1)", prop)
 
-What a property cannot be asked of a strategy is *skipped with the reason* (pytest shows it so), never silently passed.
+If a property cannot be tested for a strategy, it is *skipped with the reason* (as pytest shows), never silently passed.
 """
 
 from __future__ import annotations

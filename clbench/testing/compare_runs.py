@@ -1,4 +1,4 @@
-"""Two runs, compared bit for bit, and their first difference in words."""
+"""Bitwise comparison of two runs, with their first difference in words."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from clbench.core.record import Trace
 
 COLUMNS = ("step", "kind", "experience", "score", "rows", "present")
-"""Columns of a trace that a cell determines; seconds are not among them."""
+"""Columns of a trace that a cell determines; this excludes seconds."""
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Tensors and plain values of nested mappings and lists, each with its name, such as ``the state of A: anchor``."""
+    """Yield tensors and plain values of nested mappings and lists, with names such as ``the state of A: anchor``."""
     if isinstance(value, Mapping):
         pieces = [(f"{name}: {key}" if name else str(key), each) for key, each in value.items()]
     elif isinstance(value, list | tuple) and not all(isinstance(v, int | float | str) for v in value):
@@ -28,9 +28,9 @@ def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """The first difference between what two runs left behind, in words; empty where there is none, bit for bit."""
+    """Return the first difference between the results of two runs in words; empty if they are bitwise equal."""
     for name in ours.keys() ^ theirs.keys():
-        return f"{name} (there after one run only)"
+        return f"{name} (present after one run only)"
     for name, value in ours.items():
         if not _same(value, theirs[name]):
             return name + _by(value, theirs[name])
@@ -38,7 +38,7 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 
 
 def trace_difference(ours: Trace, theirs: Trace) -> str:
-    """The first difference between two traces, in words; empty where there is none."""
+    """Return the first difference between two traces in words; empty if they are equal."""
     for column in COLUMNS:
         a, b = getattr(ours, column), getattr(theirs, column)
         if not np.array_equal(a, b, equal_nan=column == "score"):
@@ -47,7 +47,7 @@ def trace_difference(ours: Trace, theirs: Trace) -> str:
 
 
 def size(state: Any) -> int:
-    """Bytes of the tensors in a part's state, and 8 for every number or letter beside them."""
+    """Return the bytes of the tensors in a part's state, and 8 for every number or character beside them."""
     total = 0
     for _, value in leaves(state):
         if isinstance(value, torch.Tensor):
@@ -59,7 +59,7 @@ def size(state: Any) -> int:
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        if a.is_meta and b.is_meta:  # which has no values
+        if a.is_meta and b.is_meta:  # meta tensors have no values
             return a.shape == b.shape and a.dtype == b.dtype
         return a.shape == b.shape and a.dtype == b.dtype and bool(torch.eq(a, b).logical_or(a.ne(a) & b.ne(b)).all())
     return type(a) is type(b) and bool(a == b)

@@ -1,4 +1,4 @@
-"""Asking a strategy the questions of the contract."""
+"""The contract of strategies: the list of its properties, and the functions that test them."""
 
 from __future__ import annotations
 
@@ -34,21 +34,28 @@ _ASKED: tuple[Callable[[Trial], str | None], ...] = (
     run_properties.workers,
 )
 _ALONE = {"randomness", "process_state", "needs", "memory", "state", "device"}
-"""What a run shows by itself; the others compare two."""
+"""Properties that a single run shows; the others compare two runs."""
 _BY_NAME = {ask.__name__: ask for ask in _ASKED}
 
-PROPERTIES: Mapping[str, str] = MappingProxyType({ask.__name__: str(ask.__doc__).removesuffix(".") for ask in _ASKED})
-"""Name of a property -> what it means, in a line; in the order in which they are asked."""
+
+def meaning(ask: Callable[[Any], Any]) -> str:
+    """Return what a property means, from the docstring of the function that tests it."""
+    text = str(ask.__doc__).removeprefix("Check that ").removesuffix(".")
+    return text[0].upper() + text[1:]
+
+
+PROPERTIES: Mapping[str, str] = MappingProxyType({ask.__name__: meaning(ask) for ask in _ASKED})
+"""Name of a property -> its meaning in one line, in the order in which they are tested."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer of a strategy to one property.
+    """Hold the result of one property for a strategy.
 
     Args:
         property: A name in :data:`PROPERTIES`.
-        status: ``kept``, ``skipped`` where the question cannot be asked, or ``broken``.
-        text: Why, where it is not kept; what to know of it, where it is.
+        status: ``kept``, ``skipped`` if the property cannot be tested, or ``broken``.
+        text: The reason if it is not kept; a remark if it is.
     """
 
     property: str
@@ -59,12 +66,12 @@ class Verdict:
 def examine(
     strategy: Written, *, defaults: Mapping[str, Mapping[str, Any]] | None = None, seed: int = 0
 ) -> Iterator[Verdict]:
-    """Ask a strategy every property, one after another; each takes about a second.
+    """Test every property of a strategy, one after another; each takes about a second.
 
     Args:
-        strategy: As it is written in a benchmark: ``"er + mine(strength=1)"``, ``"FILE.py:NAME"``, a mapping or a list.
-        defaults: Values for parameters that have no default, by name, as in a benchmark's ``defaults``.
-        seed: Of the runs.
+        strategy: The strategy as in a benchmark: ``"er + mine(strength=1)"``, ``"FILE.py:NAME"``, a mapping or a list.
+        defaults: Values for parameters without a default, by name, as in a benchmark's ``defaults``.
+        seed: Seed of the runs.
 
     Raises:
         Refused: The strategy cannot be read.
@@ -88,22 +95,22 @@ def check_strategy(
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
 ) -> dict[str, str]:
-    """Raise where a strategy breaks a property, or any of them.
+    """Raise an error if a strategy breaks a property, or any property.
 
     Args:
-        strategy: As it is written in a benchmark: ``"er + mine(strength=1)"``, ``"FILE.py:NAME"``, a mapping or a list.
-        prop: A name in :data:`PROPERTIES`; ``None`` asks them all.
-        defaults: Values for parameters that have no default, by name, as in a benchmark's ``defaults``.
-        seed: Of the runs.
+        strategy: The strategy as in a benchmark: ``"er + mine(strength=1)"``, ``"FILE.py:NAME"``, a mapping or a list.
+        prop: A name in :data:`PROPERTIES`; ``None`` tests all of them.
+        defaults: Values for parameters without a default, by name, as in a benchmark's ``defaults``.
+        seed: Seed of the runs.
 
     Returns:
-        Where all are asked: the properties that could not be, with the reason.
+        If all properties are tested: those that were skipped, with the reason.
 
     Raises:
-        Broken: It breaks the property; the message says which, what was seen, and where to look.
-        Skipped: The one property cannot be asked of it, as on a stream that hides what it needs; pytest and unittest
-            count that as a skipped test, with the reason.
-        Refused: The strategy cannot be read, or there is no such property.
+        Broken: The strategy breaks the property. The message names it, the observation, and the place to look.
+        Skipped: The single property cannot be tested, as on a stream that hides something it needs. pytest and unittest
+            count it as a skipped test with the reason.
+        Refused: The strategy cannot be read, or the property does not exist.
     """
     trial = _trial(strategy, defaults, seed)
     if prop is not None:
@@ -123,7 +130,7 @@ def check_strategy(
 
 def _trial(strategy: Written, defaults: Mapping[str, Mapping[str, Any]] | None, seed: int) -> Trial:
     trial = Trial(strategy, defaults or {}, seed)
-    _ = trial.parsed, trial.cell()  # what cannot be read is refused here
+    _ = trial.parsed, trial.cell()  # refuses a strategy that cannot be read
     return trial
 
 

@@ -1,4 +1,4 @@
-"""Rows of the stream that a part keeps by itself, past its budget of memory: found among all that it holds."""
+"""The search for hidden buffers: samples of the stream that a part keeps beside the replay buffer."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from clbench.training.batch import ROW, Batch
 from clbench.training.learner import ExperienceView
 
 FEW = 5
-"""Distinct rows that may be met by chance, as where a class has one row and its mean is kept."""
+"""Smallest number of distinct samples for a hidden buffer; fewer may match by chance, as the mean of a class with one
+sample."""
 
 LIBRARIES = ("clbench", "torch", "numpy", "sklearn", "builtins")
-"""Whose objects are not looked into: a learner that is kept holds the stream, and that is no hidden buffer."""
+"""Libraries whose objects are not searched: a stored learner holds the stream, and that is no hidden buffer."""
 
 
 class HiddenBuffers:
-    """Watches a run for rows of earlier experiences in ``state`` and attributes of its parts.
+    """Search ``state`` and attributes of a run's parts for samples of earlier experiences.
 
-    Rows are known by the inputs that batches have shown, by their raw values, and by the columns of the index matrix,
-    from which inputs are made. Those of the running experience, of the running batch and in memory are within reach
-    anyway. Learners of other shapes keep objects of their own, which are counted and not bounded.
+    Samples are recognised by the inputs of batches, by their raw values, and by columns of the index matrix. Samples of
+    the running experience, of the running batch and of the replay buffer are allowed. Other learners keep objects of
+    their own, which are counted without a bound.
 
     Args:
-        run: One that has not begun.
+        run: A run that has not begun.
 
     Attributes:
-        found: A part and where it keeps rows -> the most that were seen there.
+        found: A part and the place of samples -> the largest number that was found there.
     """
 
     def __init__(self, run: Run) -> None:
@@ -61,7 +62,7 @@ class HiddenBuffers:
             self._rows.setdefault(key, row)
 
     def look(self) -> None:
-        """Look through the parts at the end of a step."""
+        """Search the parts at the end of a step."""
         run = self._run
         running = set(run.stream[run.cursor.experience].rows.tolist())
         own = running | self._recent | set(run.learner.memory.all().index[ROW].tolist())
@@ -75,7 +76,7 @@ class HiddenBuffers:
                     self.found[part.title, place] = max(len(rows), self.found.get((part.title, place), 0))
 
     def _among(self, values: Any) -> set[int]:
-        """Rows of the stream in an array, of any shape that a whole number of them fits into."""
+        """Return the samples of the stream in an array of any shape that can hold a whole number of them."""
         size, shape = int(np.prod(values.shape)), tuple(values.shape)
         keys = _keys(values, size // self._features) if size and size % self._features == 0 else []
         if size and shape[-1:] == (5,):
@@ -86,16 +87,16 @@ class HiddenBuffers:
 
 
 def _keys(values: Any, n: int) -> list[bytes]:
-    """What identifies each of n rows: their values, whatever the type that holds them."""
+    """Return the identity of each of n samples: their values, for any dtype."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    flat = np.ascontiguousarray(array, dtype=np.float32).reshape(n, -1) + np.float32(0)  # one zero, not two
+    flat = np.ascontiguousarray(array, dtype=np.float32).reshape(n, -1) + np.float32(0)  # merges -0 and 0
     return [row.tobytes() for row in flat]
 
 
 def _held(part: Part) -> Iterator[tuple[str, Any]]:
-    """Arrays and tensors among all that a part holds, each with its place, such as ``state['rows']``.
+    """Yield arrays and tensors that a part holds, each with its place, such as ``state['rows']``.
 
-    Tensors of one shape in a list are told as one.
+    Tensors of one shape in a list are yielded as one.
     """
     met: set[int] = set()
     for name, value in vars(part).items():

@@ -1,4 +1,4 @@
-"""Properties of information and manners: what a strategy may not look at, and what it may not touch."""
+"""Properties about information barriers: what a strategy must not read, and what it must not change."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ DRAWS = (
         ("rand", "randn", "randint", "randperm", "multinomial", "bernoulli", "rand_like", "randn_like", "normal"),
     ),
 )
-"""Functions that draw from a global generator, unless they are given one."""
+"""Functions that draw from a global generator unless they get another one."""
 
 OWN = "draw from self.generator"
 HIDDEN = ("stream={scenario: gaussian, experiences: 2, dataset: {name: digits, train_rows: 200}}",)
-"""The change to a stream of 20 steps in which classes come and go, in two pieces whose boundary is hidden."""
+"""The change to a stream of 20 steps whose classes come and go, in two experiences with a hidden boundary."""
 STEPS = (5, 14)
-"""Steps, one in each piece, after which the rows to come are other ones."""
+"""Steps, one in each experience, after which the later samples are replaced."""
 LAST = 1
-"""The experience at whose end the future is still unknown."""
+"""The experience up to whose end later experiences must have no effect."""
 
 
 def randomness(trial: Trial) -> None:
-    """No global generator (random, numpy, torch) is drawn from, seeded or moved."""
-    trial.ask_no_guest("may draw from them: they are seeded for it, saved, and restored when the run is over")
+    """Check that no global generator (random, NumPy, torch) is drawn from, seeded or changed."""
+    trial.skip_online_learners("may draw from them: they are seeded for it, saved, and restored when the run is over")
     run, poison = trial.ready(), _Poison()
     with _guarded():
         trial.train(run, poison)
@@ -66,11 +66,11 @@ def randomness(trial: Trial) -> None:
     ask_sound(trial)
     told = difference(trial.reference().kept, ends(run).kept | poison.innocent(trial))
     if told:
-        raise Broken(f"the result follows the state of a global generator: {told}; {OWN}")
+        raise Broken(f"the result depends on the state of a global generator: {told}; {OWN}")
 
 
 def process_state(trial: Trial) -> None:
-    """The working directory, its files, the environment and torch's settings stay as they were."""
+    """Check that the working directory, its files, the environment and torch's settings stay unchanged."""
     run = trial.ready()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         before = read_process_state()
@@ -85,18 +85,18 @@ def process_state(trial: Trial) -> None:
 
 
 def test_rows(trial: Trial) -> None:
-    """Other images in the test split change nothing of training."""
+    """Check that other images in the test split do not change training."""
 
     def change(data: Dataset) -> Dataset:
         return replace(data, test=Rows(_other(data.test.x), data.test.y))
 
     told = difference(trial.reference(blind=True).kept, _with(trial, change).kept)
     if told:
-        raise Broken(f"training follows the test rows: {told}; train on the batch, the memory and the experience only")
+        raise Broken(f"training depends on the test samples: {told}; train on batch, replay buffer and experience only")
 
 
 def hidden_labels(trial: Trial) -> None:
-    """Where task labels are hidden, which task a row belongs to changes nothing of training."""
+    """Check that hidden task labels do not change training."""
     if "task_labels" in trial.needs:
         raise Skipped("it declares to need task labels, so they are not hidden from it")
 
@@ -116,13 +116,13 @@ def hidden_labels(trial: Trial) -> None:
     told = difference(trial.reference(blind=True).kept, ends(run).kept)
     if told:
         raise Broken(
-            f"training follows task labels that are hidden: {told}; declare needs = frozenset({{'task_labels'}}), or "
+            f"training depends on hidden task labels: {told}; declare needs = frozenset({{'task_labels'}}), or "
             "do without"
         )
 
 
 def future(trial: Trial) -> str | None:
-    """Neither the rows nor the classes nor the number of later experiences change what is learned before them."""
+    """Check that samples, classes and number of later experiences do not change what is learned before."""
     if any(part.sees == "merged" for part in trial.parts):
         raise Skipped("it is declared to see the whole stream at once")
     stream = trial.ready().stream
@@ -134,21 +134,21 @@ def future(trial: Trial) -> str | None:
         x[later] = _other(x[later])
         for position in range(LAST + 1, len(stream)):
             rows = np.intersect1d(stream[position].rows, later)
-            y[rows] = y[rows][::-1]  # the same labels, on other rows of the same experience
+            y[rows] = y[rows][::-1]  # the same labels, for other samples of the same experience
         return replace(data, train=Rows(x, y))
 
     dataset = change(stream.dataset)
-    _early(trial, trial.ready(given=UserObjects(dataset=dataset)), "rows of later ones")
+    _early(trial, trial.ready(given=UserObjects(dataset=dataset)), "samples of later experiences")
     places = [*range(LAST + 1), *range(LAST + 2, len(stream)), LAST + 1]
-    _early(trial, _cut(trial, places), "which experiences come later")
+    _early(trial, _cut(trial, places), "the later experiences")
     if "length" in trial.needs:
-        return "whether it follows the length of the stream is not asked, since it declares to need it"
-    _early(trial, _cut(trial, places[: LAST + 1]), "how many experiences come later")
+        return "the length of the stream is not tested, since it declares to need it"
+    _early(trial, _cut(trial, places[: LAST + 1]), "the number of later experiences")
     return None
 
 
 def rows_to_come(trial: Trial) -> None:
-    """Where boundaries are hidden, rows still to come, those of the running experience too, change nothing."""
+    """Check that with hidden boundaries, later samples change nothing, also those of the running experience."""
     if any(part.sees != "stream" for part in trial.parts):
         raise Skipped("it is declared to see more of the stream than a strategy does")
     if "boundaries" in trial.needs:
@@ -156,22 +156,22 @@ def rows_to_come(trial: Trial) -> None:
     try:
         before = _after(trial, *STEPS)
     except Halted:
-        raise Skipped("it does not run where boundaries are hidden, as 'needs' tells") from None
+        raise Skipped("it does not run with hidden boundaries, as 'needs' shows") from None
     for step in STEPS:
         try:
             with mock.patch.object(preparing, "make_stream", _with_others_to_come(make_stream, step)):
                 told = difference(before[step], _after(trial, step)[step])
         except Halted as error:
-            told = f"where they are other ones, {error}"
+            told = f"with other samples, {error}"
         if told:
             raise Broken(
-                f"where boundaries are hidden, what is learned by step {step} follows rows that come later: {told}; "
-                "train on the batch and the memory only"
+                f"with hidden boundaries, the state after step {step} depends on later samples: {told}; "
+                "train only on the batch and the replay buffer"
             )
 
 
 def _after(trial: Trial, *steps: int) -> dict[int, dict[str, Any]]:
-    """What a run on a stream with hidden boundaries has left behind after some steps, the last of which ends it."""
+    """Return the results of a run with hidden boundaries after some steps; the last one ends the run."""
     found, run = {}, trial.ready(*HIDDEN)
 
     def note(done: int, _: float) -> None:
@@ -185,7 +185,7 @@ def _after(trial: Trial, *steps: int) -> dict[int, dict[str, Any]]:
 
 
 def _with_others_to_come(make: Callable[..., Stream], step: int) -> Callable[..., Stream]:
-    """The same stream up to a step, and behind it the same places with the labels exchanged and other images."""
+    """Return the same stream up to a step; later it has exchanged labels and other images."""
 
     def made(*arguments: Any, **named: Any) -> Stream:
         stream = make(*arguments, **named)
@@ -207,7 +207,7 @@ def _with_others_to_come(make: Callable[..., Stream], step: int) -> Callable[...
 
 
 def _cut(trial: Trial, places: list[int]) -> Run:
-    """A run that is made like any other, and meets some of the stream's experiences only, in this order."""
+    """Return a run that meets only some of the stream's experiences, in this order."""
     run = trial.ready()
     run.stream = merging.only(run.stream, places)
     run.trainer.go_on(run.stream, run.learner._rows)
@@ -215,7 +215,7 @@ def _cut(trial: Trial, places: list[int]) -> Run:
 
 
 def _early(trial: Trial, run: Run, what: str) -> None:
-    """Whether a run has the weights of the undisturbed one at the end of experience :data:`LAST`."""
+    """Check that a run has the weights of the unchanged run at the end of experience :data:`LAST`."""
 
     def stop(experience: int) -> None:
         if experience == LAST:
@@ -225,12 +225,12 @@ def _early(trial: Trial, run: Run, what: str) -> None:
     try:
         trial.train(run, looks=Blind(stop))
     except Halted as error:
-        told = f"where they are other ones, {error}"
+        told = f"with other ones, {error}"
     told = told or difference({"the weights": before.at[LAST]}, {"the weights": run.learner.w.detach()})
     if told:
         raise Broken(
-            f"what is learned by the end of experience {LAST} follows {what}: {told}; train on the batch, the memory "
-            "and the running experience only"
+            f"the state after experience {LAST} depends on {what}: {told}; train only on the batch, the replay "
+            "buffer and the running experience"
         )
 
 
@@ -238,7 +238,7 @@ def _early(trial: Trial, run: Run, what: str) -> None:
 
 
 class _Poison:
-    """Puts all global generators elsewhere after every step, and notices when one has moved since."""
+    """Change all global generators after every step, and detect changes in between."""
 
     def __init__(self) -> None:
         self._left: dict[str, Any] = {}
@@ -251,7 +251,7 @@ class _Poison:
         self._left = comparable_states()
 
     def look(self, when: str) -> None:
-        """Compare with the state that this poison has left."""
+        """Compare with the state that was set last."""
         now = comparable_states()
         for name, state in self._left.items():
             if now[name] != state:
@@ -259,13 +259,13 @@ class _Poison:
 
     @staticmethod
     def innocent(trial: Trial) -> dict[str, Any]:
-        """What differs because of the poison itself."""
+        """Return differences that are caused by the changed generators themselves."""
         return {name: v for name, v in trial.reference().kept.items() if name.startswith("torch's generator")}
 
 
 @contextmanager
 def _guarded() -> Iterator[None]:
-    """Let functions that draw from a global generator raise inside the block; restore the generators at its end."""
+    """Make functions that draw from a global generator raise errors; restore the generators at the end."""
     with ExitStack() as stack:
         stack.enter_context(preserved())
         for module, owner, names in DRAWS:
@@ -292,5 +292,5 @@ def _with(trial: Trial, change: Callable[[Dataset], Dataset]) -> Any:
 
 
 def _other(x: Any) -> Any:
-    """Other images of the same kind and shape: the negatives."""
+    """Return other images of the same kind and shape: the negatives."""
     return (x.max() - x).astype(x.dtype) if x.size else x

@@ -1,4 +1,4 @@
-"""Properties of what is kept: rows in the run's memory only, and state of a bounded size."""
+"""Properties about memory: samples only in the replay buffer, and state of bounded size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clbench.training.batch import ROW, Y
 
 
 def memory(trial: Trial) -> None:
-    """Memory keeps to its budget, with rows the stream has shown under their labels; parts keep none beside it."""
+    """Check that the replay buffer keeps to its budget and holds correct samples, and that parts keep no others."""
     run = trial.ready("training.epochs=2", "memory.admit=every_pass")
     if not run.learner.memory.size:
         raise Skipped("the benchmark has no memory")
@@ -26,11 +26,12 @@ def memory(trial: Trial) -> None:
         unit[own.rows] = stream.labels(stream.dataset.train, own.rows, own.view)
         index = kept.all().index.cpu().numpy()
         if len(kept) > budget or kept.size != budget or any(len(side) > budget for side in kept.side.values()):
-            raise Broken(f"after step {step} memory holds {max(len(kept), kept.size)} rows of a budget of {budget}")
+            held = max(len(kept), kept.size)
+            raise Broken(f"after step {step} the replay buffer holds {held} samples of a budget of {budget}")
         if (unit[index[ROW]] != index[Y]).any():
             raise Broken(
-                f"after step {step} memory holds a row that the stream has not shown yet, or one under another label; "
-                "offer rows of batch.stream or of the experience only"
+                f"after step {step} the replay buffer holds a sample that the stream has not shown yet, or with "
+                "another label; offer only samples of batch.stream or of the experience"
             )
         hidden.look()
 
@@ -38,14 +39,16 @@ def memory(trial: Trial) -> None:
     if hidden.found:
         (title, place), most = max(hidden.found.items(), key=lambda item: item[1])
         raise Broken(
-            f"{title} keeps {most} rows of the stream outside memory, in {place}; keep rows in the run's memory (side "
-            "tensors through store), which is counted"
+            f"{title} keeps {most} samples of the stream outside the replay buffer, in {place}; keep samples in it "
+            "(side tensors through store), which is counted"
         )
 
 
 def state(trial: Trial) -> str | None:
-    """What a part keeps does not grow with steps, nor with experiences once every class is known."""
-    trial.ask_no_guest("keeps objects of its own, which are counted (state_bytes in its record) and not bounded")
+    """Check that the state of parts does not grow with steps, nor with experiences once every class is known."""
+    trial.skip_online_learners(
+        "keeps objects of its own, which are counted (state_bytes in its record) without a bound"
+    )
     few, many = ([s for _, s in _sizes(trial, f"training.epochs={epochs}")] for epochs in (1, 3))
     if few[-1] != many[-1]:
         raise Broken(
@@ -55,7 +58,7 @@ def state(trial: Trial) -> str | None:
     try:
         later = _sizes(trial, *SECOND_SCENARIO, "stream.degrees=[0, 20, 40, 60, 80]", "stream.dataset.train_rows=40")
     except Skipped as reason:
-        return f"seen on one stream only: {reason}"
+        return f"tested on one stream only: {reason}"
     told = [s for _, s in later]
     if len(set(told[2:])) > 1:
         raise Broken(
@@ -66,7 +69,7 @@ def state(trial: Trial) -> str | None:
 
 
 def _sizes(trial: Trial, *changes: str) -> list[tuple[int, int]]:
-    """Bytes of all parts' state at the end of each experience."""
+    """Return the bytes of all parts' state at the end of each experience."""
     run: Run = trial.ready(*changes)
     found: list[tuple[int, int]] = []
 

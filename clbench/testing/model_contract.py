@@ -1,4 +1,4 @@
-"""The contract of models: what a run relies on in a network, asked of one by name, of a class, or of a function."""
+"""The contract of models: the properties that a run needs from a network, tested for names, classes and functions."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved, seed_globals
 from clbench.models import side_effects
 from clbench.testing.compare_runs import leaves
-from clbench.testing.contract import Verdict
+from clbench.testing.contract import Verdict, meaning
 from clbench.testing.trial_runs import Broken, Skipped
 
 ROWS = 8
-"""Rows of the batches that a model is tried on."""
+"""Number of samples in the batches for tests."""
 CLOSE = 1e-4
-"""How far outputs for one row may lie apart that are computed in batches of other sizes."""
+"""Largest difference of outputs for one sample between batches of different sizes."""
 
 
 @dataclass
 class Subject:
-    """A model under test.
+    """Describe a model under test.
 
     Args:
-        make: Makes it as a run does, drawing from the global generators.
-        shape: Of a row.
-        n_outputs: C.
+        make: A function that makes it as a run does, drawing from the global generators.
+        shape: Shape of a sample.
+        n_outputs: Number of output units C.
     """
 
     make: Callable[[], nn.Module]
@@ -41,23 +41,23 @@ class Subject:
     n_outputs: int
 
     def new(self, seed: int = 0) -> nn.Module:
-        """A new one, its draws seeded; refused where it breaks the contract of outputs."""
+        """Make a new model with seeded draws; refuse one that breaks the contract of outputs."""
         seed_globals(seed, "check model")
         return self.make()
 
     @cached_property
     def x(self) -> Tensor:
-        """Rows (B, *shape) in [0, 1)."""
+        """Return samples (B, *shape) in [0, 1)."""
         return side_effects.rows(ROWS, self.shape)
 
     def logits(self, module: nn.Module, x: Tensor, *, seed: int = 1) -> Tensor:
-        """Logits (B, C) of rows, draws seeded."""
+        """Return logits (B, C) of samples, with seeded draws."""
         seed_globals(seed, "check model")
         logits: Tensor = module(x.clone()).logits
         return logits
 
     def step(self, module: nn.Module, *, seed: int = 1) -> Tensor:
-        """One step in training mode; the gradient of all weights, (P,)."""
+        """Make one step in training mode, and return the gradient of all weights, (P,)."""
         module.train()
         seed_globals(seed, "check model")
         module.zero_grad()
@@ -73,7 +73,8 @@ class Subject:
 
 
 def outputs(subject: Subject) -> str | None:
-    """It gives logits of the stream's width for rows of the stream's shape, from a layer that can be told apart."""
+    """Check that it returns logits of the stream's width for samples of the stream's shape, from an identifiable
+    layer."""
     module = subject.new()
     head = getattr(module, "head", None)
     name = next((name for name, each in module.named_modules() if each is head), "")
@@ -81,48 +82,48 @@ def outputs(subject: Subject) -> str | None:
 
 
 def inputs(subject: Subject) -> str | None:
-    """Rows that it is shown are not changed by it, or are copies."""
+    """Check that it does not change its input, or receives copies."""
     module = subject.new()
     for mode in (module.eval(), module.train()):
         x = subject.x.clone()
         with torch.no_grad():
             mode(x)
         if not torch.equal(x, subject.x):
-            raise Broken("it changes the rows that it is shown; write x = x - m in place of x -= m")
+            raise Broken("it changes its input; write x = x - m instead of x -= m")
     if module._forward_pre_hooks:
-        return "it changes its input in place, and is given copies, which takes time"
+        return "it changes its input in place, so it receives copies, which takes time"
     return None
 
 
 def deterministic(subject: Subject) -> None:
-    """Two that are made and trained with the same seed are the same, bit for bit."""
+    """Check that two models that are made and trained with one seed are equal, bit for bit."""
     first, second = subject.new(), subject.new()
     for (name, ours), (_, theirs) in zip(first.named_parameters(), second.named_parameters(), strict=True):
         if not torch.equal(ours, theirs):
-            raise Broken(f"two that are made with the same seed begin with different weights in {name!r}; {SEEDED}")
+            raise Broken(f"two models with the same seed begin with different weights in {name!r}; {SEEDED}")
     for _ in range(2):
         if not torch.equal(subject.step(first), subject.step(second)):
-            raise Broken(f"two steps with the same seed, weights and rows have different gradients; {SEEDED}")
+            raise Broken(f"two steps with the same seed, weights and samples have different gradients; {SEEDED}")
 
 
 SEEDED = "draw from torch's, numpy's or Python's global generator, which a run seeds, and from no other"
 
 
 def randomness(subject: Subject) -> str | None:
-    """What it draws comes from generators that a run seeds, and in evaluation mode nothing is left to chance."""
+    """Check that it draws only from seeded generators, and that evaluation mode is deterministic."""
     module = subject.new()
     module.eval()
     with torch.no_grad():
         first, second = (subject.logits(module, subject.x, seed=seed) for seed in (1, 2))
     if not torch.equal(first, second):
-        return "it draws in evaluation mode too, so that looks are noisy; they are seeded, and leave training alone"
+        return "it draws in evaluation mode too: evaluations are noisy, but seeded, and do not affect training"
     if side_effects.draws(module):
         return "it draws from numpy's or Python's generator, which are seeded for it"
     return None
 
 
 def one_row(subject: Subject) -> None:
-    """In evaluation mode a batch of one row gives what the row gives among others."""
+    """Check that in evaluation mode a batch of one sample gives the same output as a larger batch."""
     module = subject.new().eval()
     with torch.no_grad():
         whole = subject.logits(module, subject.x)
@@ -131,19 +132,19 @@ def one_row(subject: Subject) -> None:
         try:
             alone = torch.cat([subject.logits(module, row[None]) for row in subject.x])
         except Exception as error:
-            raise Broken(f"in evaluation mode a batch of one row fails: {type(error).__name__}: {error}") from error
+            raise Broken(f"in evaluation mode a batch of one sample fails: {type(error).__name__}: {error}") from error
     if alone.shape != whole.shape:
-        raise Broken(f"eight batches of one row give logits of shape {tuple(alone.shape)}; keep the rows' dimension")
+        raise Broken(f"eight batches of one sample give logits of shape {tuple(alone.shape)}; keep the batch dimension")
     far = float((alone - whole).abs().max())
     if far > CLOSE * max(1.0, float(whole.abs().max())):
         raise Broken(
-            f"in evaluation mode what a row gives depends on the rows beside it (logits differ by {far:.2g}): use "
-            "running statistics there, as batch normalisation does"
+            f"in evaluation mode the output for a sample depends on the other samples (logits differ by {far:.2g}): "
+            "use running statistics there, as batch normalisation does"
         )
 
 
 def modes(subject: Subject) -> str | None:
-    """It learns in training mode, and a pass in evaluation mode changes neither weights nor buffers."""
+    """Check that it learns in training mode, and that a pass in evaluation mode changes neither weights nor buffers."""
     module = subject.new().eval()
     before = {name: value.clone() for name, value in _registered(module)}
     with torch.no_grad():
@@ -158,12 +159,12 @@ def modes(subject: Subject) -> str | None:
     if not bool(gradient.any()):
         raise Broken("no weight has a gradient; its logits do not depend on them, or are made without gradients")
     if moved:
-        return f"a pass in evaluation mode changes {moved[0]!r}, which looks put back"
+        return f"a pass in evaluation mode changes {moved[0]!r}, which evaluations restore"
     return None
 
 
 def state(subject: Subject) -> None:
-    """All that it keeps from one pass to the next is in parameters and buffers, which are saved with it."""
+    """Check that everything it keeps between passes is in parameters and buffers, which are saved with it."""
     module = subject.new().train()
     subject.step(module)
     kept_before = dict(_unregistered(module))
@@ -172,13 +173,13 @@ def state(subject: Subject) -> None:
     for name, value in _unregistered(module):
         if name not in kept_before or not _same(value, kept_before[name]):
             raise Broken(
-                f"{name} changes while it learns and is neither a parameter nor a buffer, so that looks change it, and "
-                "files and runs that go on are without it; use register_buffer"
+                f"{name} changes in training and is neither a parameter nor a buffer, so that evaluations change it, "
+                "and saved models and resumed runs lack it; use register_buffer"
             )
 
 
 def copies(subject: Subject) -> None:
-    """A copy has its own weights, and with the same weights gives the same."""
+    """Check that a copy has its own weights, and the same output for the same weights."""
     module = subject.new()
     subject.step(module)
     other = copy.deepcopy(module)
@@ -186,32 +187,32 @@ def copies(subject: Subject) -> None:
     with torch.no_grad():
         before = subject.logits(other, subject.x)
         if not torch.equal(subject.logits(module, subject.x), before):
-            raise Broken("a copy with the same weights gives something else")
+            raise Broken("a copy with the same weights has another output")
     subject.step(module)
     other.eval()
     with torch.no_grad():
         if not torch.equal(subject.logits(other, subject.x), before):
-            raise Broken("a copy changes with the module that it was made of; keep nothing outside the module")
+            raise Broken("a copy changes together with the original; keep nothing outside the module")
     fresh = subject.new(seed=2)
     fresh.load_state_dict(other.state_dict())
     fresh.eval()
     with torch.no_grad():
         if not torch.equal(subject.logits(fresh, subject.x), before):
             raise Broken(
-                "another one with the same state dict gives something else: what it depends on is not in it; use "
+                "another model with the same state dict has another output: the state dict is incomplete; use "
                 "register_buffer"
             )
 
 
 def device(subject: Subject) -> str | None:
-    """All tensors that it holds move with it to another device."""
+    """Check that all its tensors move with it to another device."""
     module = subject.new()
     subject.step(module)
     for name, value in _unregistered(module):
         if isinstance(value, Tensor) and value.numel():
-            raise Broken(f"{name} is a tensor that stays where it is when the module moves; use register_buffer")
+            raise Broken(f"{name} is a tensor that does not move with the module; use register_buffer")
     if not torch.cuda.is_available():
-        return "there is no GPU here: seen by what is registered"
+        return "no GPU is available: tested by the registered tensors"
     moved = subject.new().to("cuda").eval()
     with torch.no_grad():
         try:
@@ -222,30 +223,28 @@ def device(subject: Subject) -> str | None:
 
 
 _ASKED = (outputs, inputs, deterministic, randomness, one_row, modes, state, copies, device)
-MODEL_PROPERTIES: Mapping[str, str] = MappingProxyType(
-    {ask.__name__: str(ask.__doc__).removesuffix(".") for ask in _ASKED}
-)
-"""Name of a property -> what it means, in a line; in the order in which they are asked."""
+MODEL_PROPERTIES: Mapping[str, str] = MappingProxyType({ask.__name__: meaning(ask) for ask in _ASKED})
+"""Name of a property -> its meaning in one line, in the order in which they are tested."""
 
 
 def examine_model(model: Any, *, shape: tuple[int, ...] = (1, 8, 8), n_outputs: int = 10) -> Iterator[Verdict]:
-    """Ask a model every property, one after another.
+    """Test every property of a model, one after another.
 
     Args:
-        model: A name or section of a benchmark file (``"mlp"``, ``{"name": "FILE.py:NAME"}``), a module, or what makes
-            one of ``(shape, n_outputs)``.
-        shape: Of one row.
+        model: A name or section of a benchmark file (``"mlp"``, ``{"name": "FILE.py:NAME"}``), a module, or a callable
+            that makes one from ``(shape, n_outputs)``.
+        shape: Shape of one sample.
         n_outputs: Number of output units C, at least 2.
 
     Raises:
-        Refused: No such model.
+        Refused: The model does not exist.
     """
     subject = Subject(_maker(model, shape, n_outputs), shape, n_outputs)
     sound = True
     for ask in _ASKED:
         name = ask.__name__
         if not sound:
-            yield Verdict(name, "skipped", "it does not run, as 'outputs' tells")
+            yield Verdict(name, "skipped", "it does not run, as 'outputs' shows")
             continue
         try:
             with preserved():
@@ -263,10 +262,10 @@ def examine_model(model: Any, *, shape: tuple[int, ...] = (1, 8, 8), n_outputs: 
 
 
 def check_model(model: Any, *, shape: tuple[int, ...] = (1, 8, 8), n_outputs: int = 10) -> None:
-    """Raise where a model breaks a property; arguments as in :func:`examine_model`.
+    """Raise an error if a model breaks a property; arguments are as in :func:`examine_model`.
 
     Raises:
-        Broken: With a sentence for each property that is broken.
+        Broken: The model breaks properties; the message has a sentence for each.
     """
     verdicts = examine_model(model, shape=shape, n_outputs=n_outputs)
     broken = [f"{v.property}: {v.text}" for v in verdicts if v.status == "broken"]
@@ -289,7 +288,7 @@ def _registered(module: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def _unregistered(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Tensors, numbers, texts, and lists and dicts of them among the attributes of all modules, by name."""
+    """Yield tensors, numbers, texts, and lists and dicts of them among the attributes of all modules, by name."""
     own = {id(value) for _, value in _registered(module)}
     for name, each in module.named_modules():
         for attribute, value in vars(each).items():

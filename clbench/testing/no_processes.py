@@ -1,4 +1,4 @@
-"""A part under test starts no process: the first one is refused before it is there."""
+"""A guard for parts under test: starting a process raises an error before the process exists."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from clbench.running.executors.process_guard import STARTS, children, left_behin
 from clbench.testing.trial_runs import Halted
 
 ENVIRONMENT = environment.__file__
-"""The module that asks the machine's own programs what a record says of the machine."""
+"""The module that asks the machine's own programs for hardware and versions."""
 
 
 class Starts(Halted):
-    """A part starts a process."""
+    """Report that a part starts a process."""
 
     why = "it starts processes"
 
@@ -27,10 +27,10 @@ _listening = False
 
 @contextmanager
 def no_processes() -> Iterator[None]:
-    """For as long as a strategy is asked, whatever would start a process raises instead.
+    """Make every start of a process raise an error while a strategy is tested.
 
     Raises:
-        Starts: A process would have been started, also where a part has caught that; or was, and is ended.
+        Starts: A process would have been started, even if a part caught the error; or one was started, and was ended.
     """
     global _asked, _listening
     if not _listening:
@@ -44,12 +44,12 @@ def no_processes() -> Iterator[None]:
         _asked = before
         left = left_behind(there)
     if mine or left:
-        raise Starts(_sentence(mine[0] if mine else "a process that Python does not tell of"))
+        raise Starts(_sentence(mine[0] if mine else "a process outside of Python"))
 
 
 def _sentence(what: str) -> str:
     return (
-        f"it starts a process ({what}); a run is one process, which may be stopped, saved and gone on with: do the "
+        f"it starts a process ({what}); a run is one process, which may be stopped, saved and resumed: do the "
         "work in the hook itself"
     )
 
@@ -61,7 +61,7 @@ def _refuse(event: str, _: object) -> None:
     while frame is not None:
         name = frame.f_code.co_filename
         if name == ENVIRONMENT or name.startswith("<frozen importlib"):
-            return  # ours, or what a module does when it is imported
+            return  # started by clbench, or by a module during its import
         if not place and not name.startswith("<") and os.path.basename(name) not in ("subprocess.py", "os.py"):
             place = f"{os.path.basename(name)}, line {frame.f_lineno}"
         frame = frame.f_back  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What surrounds a run in its process, and is to be afterwards as it was before."""
+"""The process state that a run must leave unchanged: directory, environment, torch's and NumPy's settings."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ PROCESS_STATE: Mapping[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     ),
     "numpy's handling of errors": (np.geterr, lambda values: np.seterr(**values)),
 }
-"""What there is -> how to read it, and how to set it."""
+"""Name of a setting -> how to read it, and how to set it."""
 
 
 def read_process_state() -> dict[str, Any]:
-    """How everything is now, by name."""
+    """Return the current values of all settings by name."""
     return {name: read() for name, (read, _) in PROCESS_STATE.items()}
 
 
 @contextmanager
 def as_found() -> Iterator[None]:
-    """One thread, and afterwards everything, the global generators too, as it was for whoever called us."""
+    """Use one thread, and restore all settings and the global generators at the end."""
     before = read_process_state()
     torch.set_num_threads(1)
     try:

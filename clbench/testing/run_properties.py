@@ -1,4 +1,4 @@
-"""Properties of runs: that they repeat, go on from snapshots, stay within bounds, and work where they are said to."""
+"""Properties of runs: they repeat, resume, need what they declare, and work in other settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from clbench.testing.compare_runs import difference, leaves, trace_difference
 from clbench.testing.trial_runs import Blind, Broken, Ends, Halted, Question, Skipped, Trial, begun, ends
 
 RICH = ("training.epochs=2", "training.momentum=0.9", "model.dropout=0.2", "memory.admit=every_pass")
-"""Whatever a snapshot might forget: passes, momentum, torch's generator, a memory that is written all the time."""
+"""Settings with everything that a snapshot might lack: passes, momentum, torch's generator, a changing replay
+buffer."""
 
 SECOND_MODEL = (
     "model={name: cnn, width: 4, hidden: 8}",
@@ -39,13 +40,13 @@ IN_STATE = "keep what is learned in self.state, as copies (learner.w.detach().cl
 
 
 def deterministic(trial: Trial) -> None:
-    """Two runs of one cell are the same, bit for bit."""
+    """Check that two runs of one cell are equal, bit for bit."""
     first = trial.reference()
-    torch.rand(7)  # another process would find torch's generator elsewhere
+    torch.rand(7)  # another process would have another state of torch's generator
     told = _unlike(first, trial.trained())
     if told:
         raise Broken(
-            f"two runs of one cell are not the same: {told}; draw from self.generator, and let nothing depend on time, "
+            f"two runs of one cell are not equal: {told}; draw from self.generator, and let nothing depend on time, "
             "on the order of sets, or on what an earlier run left in a class or module"
         )
 
@@ -55,17 +56,18 @@ def _fault(question: Question) -> tuple[bool, str]:
     try:
         deterministic(question.trial)
     except Halted as error:
-        return True, f"{error.why}, as 'deterministic' tells"
+        return True, f"{error.why}, as 'deterministic' shows"
     except Broken:
-        return False, "two runs of it differ, as 'deterministic' tells"
+        return False, "two runs of it differ, as 'deterministic' shows"
     except Skipped:
         pass  # each property has its own reason for that
     return False, ""
 
 
 def ask_sound(trial: Trial, *, compares: bool = True) -> None:
-    """Ask no more of a strategy that does not run, nor what ``compares`` two runs where two of a kind differ already:
-    the same fault would be told again, and blamed on something else.
+    """Skip a property if the strategy does not run, or if ``compares`` is set and two equal runs already differ.
+
+    The same fault would otherwise be reported again under another name.
 
     Raises:
         Skipped: With the reason.
@@ -76,12 +78,12 @@ def ask_sound(trial: Trial, *, compares: bool = True) -> None:
 
 
 def resumable(trial: Trial) -> None:
-    """A run goes on bit for bit from a snapshot in the middle of an experience, in another process or rolled back."""
+    """Check that a run resumes bit for bit from a snapshot within an experience, in another process or rolled back."""
     _resumes(trial, *RICH, places=(0.15, 0.65), times=2)
 
 
 def unwatched(trial: Trial) -> None:
-    """Training is bit-identical with evaluation off, and with other looks."""
+    """Check that training is bit-identical without evaluations, and with other evaluations."""
     off = trial.ready()
     trial.train(off, looks=Blind())
     others = ("evaluation.every=3", "evaluation.rows_per_task=all", "evaluation.tasks=all")
@@ -89,16 +91,16 @@ def unwatched(trial: Trial) -> None:
         told = difference(trial.reference().kept, kept)
         if told:
             raise Broken(
-                f"training is not the same with {what} looks: {told}; predict changes nothing that training reads, and "
-                "draws nothing: what is worked out for one look goes into learner.scratch"
+                f"training differs with {what} evaluations: {told}; predict must change nothing that training reads, "
+                "and must draw nothing: results for one evaluation belong into learner.scratch"
             )
 
 
 def identity(trial: Trial) -> str | None:
-    """At the parameters that a part declares as its identity, it changes nothing."""
+    """Check that a part changes nothing at the parameters that it declares as its identity."""
     declared = [number for number, part in enumerate(trial.parts) if part.identity is not None]
     if not declared:
-        raise Skipped("no part declares an identity, the parameters at which it does nothing")
+        raise Skipped("no part declares an identity, the parameters with which it has no effect")
     undefined = [told for number in declared if (told := _identity(trial, number))]
     if len(undefined) == len(declared):
         raise Skipped("; ".join(undefined))
@@ -106,7 +108,8 @@ def identity(trial: Trial) -> str | None:
 
 
 def _identity(trial: Trial, number: int) -> str:
-    """Ask one part: the chain with it at its identity against the chain without it. Returns why it cannot be asked."""
+    """Test one part: compare the chain with it at its identity to the chain without it; return why it cannot be
+    tested."""
     part = trial.parts[number]
     neutral, title = dict(part.identity or {}), type(part).__name__
     written = f"{title}({', '.join(f'{key}={value}' for key, value in neutral.items())})"
@@ -125,13 +128,13 @@ def _identity(trial: Trial, number: int) -> str:
         return f"{written} cannot be compared, since the others do not run without it: {error}"
     told = difference({"the weights": ours.kept["the weights"]}, {"the weights": theirs.kept["the weights"]})
     if told or (told := trace_difference(ours.trace, theirs.trace)):
-        look = f"see that every term is multiplied by {next(iter(neutral))}, or " if neutral else ""
-        raise Broken(f"{written} is declared to do nothing and does: {told}; {look}take the declaration back")
+        look = f"multiply every term by {next(iter(neutral))}, or " if neutral else ""
+        raise Broken(f"{written} is declared to have no effect and has one: {told}; {look}remove the declaration")
     return ""
 
 
 def needs(trial: Trial) -> None:
-    """What a part does not declare as needed, it does without: boundaries, memory."""
+    """Check that a part works without everything that it does not declare as needed: boundaries, replay buffer."""
     undeclared = {"boundaries": "stream.boundaries=false", "memory": "memory.size=0"}
     for need, change in undeclared.items():
         if need not in trial.needs:
@@ -142,56 +145,56 @@ def needs(trial: Trial) -> None:
                     f"without {need}, {error}; declare needs = frozenset({{'{need}'}}), or do without"
                 ) from error
     if undeclared.keys() <= trial.needs:
-        raise Skipped("it declares to need boundaries and a memory")
+        raise Skipped("it declares to need boundaries and a replay buffer")
 
 
 def second_model(trial: Trial) -> None:
-    """It works with a convolutional network, Adam and augmentation, and resumes there."""
+    """Check that it works with a convolutional network, Adam and augmentation, and resumes there."""
     pretrained = (begun("cnn"),) if "pretrained" in trial.needs else ()
     _resumes(trial, *SECOND_MODEL, *pretrained, places=(0.5,))
 
 
 def second_scenario(trial: Trial) -> None:
-    """It works on a stream where not classes but images change, and resumes there."""
+    """Check that it works on a stream in which images change instead of classes, and resumes there."""
     _resumes(trial, *SECOND_SCENARIO, places=(0.6,))
 
 
 def task_labels(trial: Trial) -> None:
-    """It works where task labels are shown and every task has a head of its own, and resumes there."""
+    """Check that it works with revealed task labels and a head for every task, and resumes there."""
     _resumes(trial, *TASK_LABELS, places=(0.5,))
 
 
 def device(trial: Trial) -> str | None:
-    """What a part keeps lies where the weights lie, on a GPU too where there is one."""
+    """Check that the state of parts is on the device of the weights, also on a GPU if there is one."""
     name = "cuda" if torch.cuda.is_available() else "cpu"
     run = trial.train(trial.ready(device=name), looks=Blind())
     for part in run.chain.parts:
         for what, value in leaves(part.state):
             if isinstance(value, torch.Tensor) and value.device != run.learner.device:
                 raise Broken(
-                    f"the state of {type(part).__name__} holds {what} on {value.device}, and the weights lie on "
+                    f"the state of {type(part).__name__} holds {what} on {value.device}, and the weights are on "
                     f"{run.learner.device}; make tensors like learner.w.new_zeros(...) or with device=learner.device"
                 )
-    return None if name == "cuda" else "there is no GPU here: seen on the CPU only"
+    return None if name == "cuda" else "no GPU is available: tested only on the CPU"
 
 
 def workers(trial: Trial) -> None:
-    """The cell runs the same after the pickle that takes it to a worker, and after a record's JSON; in this process."""
+    """Check that the cell runs equally after the pickling for a worker and the JSON of a record, in this process."""
     local = [entry.name for entry in STRATEGIES if entry.origin == "this program"]
     mine = next((item["name"] for item in trial.parsed.items if item["name"] in local), None)
     if mine is not None:
-        raise Skipped(f"{mine!r} is known to this program alone; put it into a file (FILE.py:NAME) or a package")
+        raise Skipped(f"{mine!r} exists only in this program; put it into a file (FILE.py:NAME) or a package")
     reference = trial.reference()
     sent = pickle.loads(pickle.dumps(trial.cell()))
     arrived = Cell.of(json.loads(json.dumps(sent.config)), sent.label)
     if arrived.key != sent.key:
-        raise Broken("the cell has another key after a journey through JSON; give parameters plain types")
+        raise Broken("the cell has another key after conversion to JSON; use plain types for parameters")
     record = run_cell(arrived)
     if record.status != "done" or record.trace is None:
-        raise Broken(f"the cell runs here and is {record.status} behind a worker's door: {record.reason}")
+        raise Broken(f"the cell runs here and is {record.status} in a worker: {record.reason}")
     told = trace_difference(reference.trace, record.trace)
     if told:
-        raise Broken(f"the cell gives another result behind a worker's door: {told}")
+        raise Broken(f"the cell has another result in a worker: {told}")
 
 
 # --------------------------------------------------------------------------------------------------- what they share
@@ -203,8 +206,10 @@ def _unlike(ours: Ends, theirs: Ends) -> str:
 
 
 def _resumes(trial: Trial, *changes: str, places: tuple[float, ...], times: int = 1) -> None:
-    """Snapshots at fractions of the stream: each is saved at once, and the last is kept in memory as well, and then
-    gone on from as many ``times``."""
+    """Resume from snapshots at fractions of the stream: each is saved at once, and the last one is also kept in memory.
+
+    The run is resumed ``times`` times from the last one.
+    """
     run = trial.ready(*changes)
     saved: list[tuple[int, bytes]] = []
     kept: list[dict[str, Any]] = []
@@ -226,7 +231,7 @@ def _resumes(trial: Trial, *changes: str, places: tuple[float, ...], times: int 
         _goes_on(trial, changes, kept[0], whole, f"from a snapshot after step {step}")
     told = difference(dict(leaves(_plain(loaded))), dict(leaves(_plain(kept[0]))))
     if told:
-        raise Broken(f"a snapshot changes while the run goes on: {told}; {IN_STATE}")
+        raise Broken(f"a snapshot changes while the run continues: {told}; {IN_STATE}")
 
 
 def _goes_on(trial: Trial, changes: tuple[str, ...], snapshot: dict[str, Any], whole: Ends, how: str) -> None:
@@ -236,7 +241,7 @@ def _goes_on(trial: Trial, changes: tuple[str, ...], snapshot: dict[str, Any], w
     trial.train(resumed)
     told = _unlike(whole, ends(resumed))
     if told:
-        raise Broken(f"a run that goes on {how} ends elsewhere: {told}; {IN_STATE}")
+        raise Broken(f"a run resumed {how} has another result: {told}; {IN_STATE}")
 
 
 def _plain(snapshot: dict[str, Any]) -> dict[str, Any]:

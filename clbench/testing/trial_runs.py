@@ -1,4 +1,4 @@
-"""Small runs of the strategy under test, and what they leave behind."""
+"""Small runs of the strategy under test, and their results."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ BENCHMARK: Mapping[str, Any] = {
     "memory": {"size": 30},
     "evaluation": {"every": 1, "rows_per_task": 10},
 }
-"""Digits in 5 experiences of about 40 rows: 20 steps, a few hundredths of a second."""
+"""Digits in 5 experiences of about 40 samples: 20 steps, a few hundredths of a second."""
 
 PRETRAINED = json.dumps(str(Path(__file__).with_name("pretrained_models.py")) + ":{}")
 
 
 def begun(model: str) -> str:
-    """The change to a small model, ``mlp`` or ``cnn``, that begins from given weights."""
+    """Return the change to a small model, ``mlp`` or ``cnn``, with given initial weights."""
     return f"model={{name: {PRETRAINED.format(model)}, weights: made}}"
 
 
@@ -52,40 +52,44 @@ MEETS = {
     "length": ("reveal=[length]",),
     "pretrained": (begun("mlp"),),
 }
-"""What a part may declare as needed -> how the small benchmark provides it; the rest it provides always, or never."""
+"""What a part may declare as needed -> how the small benchmark provides it; all other things it provides always, or
+never."""
 
 Written = str | Mapping[str, Any] | Sequence[Any]
 Tick = Callable[[int, float], Any]
 
 
 class Broken(AssertionError):
-    """A strategy breaks a property; the message says which, what was seen, and where to look."""
+    """Report that a strategy breaks a property. The message names the property, the observation, and the place to
+    look."""
 
 
 class Halted(Broken):
-    """A run cannot be had, so that nothing further can be asked; ``why`` says it in a few words."""
+    """Report that a run is not possible, so that nothing more can be tested; ``why`` gives the reason in a few
+    words."""
 
     why = "it does not run"
 
 
 class Unsaved(Halted):
-    """A run cannot be saved, and so not compared."""
+    """Report that a run cannot be saved, and therefore not be compared."""
 
     why = "what it keeps cannot be saved"
 
 
 class Skipped(SkipTest):
-    """A property cannot be asked of a strategy; the message says why. Test runners show it as a skipped test."""
+    """Report that a property cannot be tested for a strategy, with the reason. Test runners show it as a skipped
+    test."""
 
 
 @dataclass(frozen=True)
 class Ends:
-    """What a run leaves behind.
+    """Hold the results of a run.
 
     Args:
-        kept: Everything that was trained or that draws, by name: weights, optimiser, memory, what parts keep.
-        trace: What the evaluator saw.
-        cost: What the run spent, times left out.
+        kept: Everything that was trained or that draws, by name: weights, optimiser, replay buffer, state of parts.
+        trace: The trace of the evaluator.
+        cost: The cost of the run, without times.
         at: Weights (P,) at the end of each experience.
     """
 
@@ -96,42 +100,42 @@ class Ends:
 
 
 class Blind:
-    """An evaluator that is switched off, but for telling when an experience has ended."""
+    """Replace the evaluator; make no evaluations, but report the end of each experience."""
 
     def __init__(self, ended: Callable[[int], None] | None = None) -> None:
         self.ended = ended
 
     def look(self, learner: Any, kind: Kind, experience: int, step: int) -> None:
-        """See nothing."""
+        """Make no evaluation."""
         if kind is Kind.END and self.ended is not None:
             self.ended(experience)
 
 
 class Noting(Blind):
-    """An evaluator that looks as before, and then tells when an experience has ended."""
+    """Wrap an evaluator; evaluate as before, then report the end of each experience."""
 
     def __init__(self, looks: Any, ended: Callable[[int], None]) -> None:
         super().__init__(ended)
         self.looks = looks
 
     def look(self, learner: Any, kind: Kind, experience: int, step: int) -> None:
-        """Look, then tell."""
+        """Evaluate, then report."""
         self.looks.look(learner, kind, experience, step)
         super().look(learner, kind, experience, step)
 
 
 class Stop(Exception):
-    """A run was stopped on purpose."""
+    """Report that a run was stopped on purpose."""
 
 
 @dataclass
 class Trial:
-    """A strategy under test.
+    """Describe a strategy under test.
 
     Args:
-        strategy: As it is written in a benchmark.
+        strategy: The strategy as in a benchmark.
         defaults: Values for parameters without a default, by name, as in a benchmark's ``defaults``.
-        seed: Of all runs.
+        seed: Seed of all runs.
     """
 
     strategy: Written
@@ -140,31 +144,32 @@ class Trial:
 
     @cached_property
     def name(self) -> str:
-        """How the strategy is called in messages."""
+        """Return the strategy's name in messages."""
         return strategy_text.label(self.strategy)
 
     @cached_property
     def parsed(self) -> Strategy:
-        """The strategy; refused where it cannot be read, or where its parts exclude each other."""
+        """Parse the strategy; refuse one that cannot be read, or whose parts exclude each other."""
         return Strategy.parse(self.strategy, self.defaults)
 
     @cached_property
     def located(self) -> tuple[Any, dict[str, Mapping[str, Any]]]:
-        """Strategy and defaults with the files of their names found once, wherever a part may lead the process."""
+        """Return strategy and defaults with absolute paths of files, so that a changed working directory has no
+        effect."""
         return strategy_text.located(self.strategy, self.defaults)
 
     @cached_property
     def parts(self) -> list[Part]:
-        """Its parts, for what they declare."""
+        """Return the strategy's parts, for their declarations."""
         return self.parsed.parts()
 
     @cached_property
     def needs(self) -> frozenset[str]:
-        """What its parts declare as needed."""
+        """Return what the parts declare as needed."""
         return frozenset().union(*(part.needs for part in self.parts))
 
-    def ask_no_guest(self, why: str) -> None:
-        """Ask no more where a learner with a step of its own is under test.
+    def skip_online_learners(self, why: str) -> None:
+        """Skip a property for learners with a step of their own.
 
         Raises:
             Skipped: With the reason.
@@ -175,27 +180,27 @@ class Trial:
 
     @cached_property
     def home(self) -> tuple[str, ...]:
-        """Changes of the small benchmark that meet the strategy's needs."""
+        """Return the changes to the small benchmark that meet the strategy's needs."""
         return tuple(change for need in sorted(self.needs) for change in MEETS.get(need, ()))
 
     def cell(self, *changes: str) -> Cell:
-        """The cell of the small benchmark, at home and then changed."""
+        """Return the cell of the small benchmark with the strategy's needs and further changes."""
         chosen, defaults = self.located
         known = {name: values for name, values in defaults.items() if name in STRATEGIES}
         benchmark = {**BENCHMARK, "defaults": known}
         return plan(benchmark, strategies=[chosen], seeds=[self.seed], overrides=[*self.home, *changes]).cells[0]
 
     def ready(self, *changes: str, given: UserObjects | None = None, device: str = "cpu") -> Run:
-        """A run that has not begun.
+        """Return a run that has not begun.
 
         Args:
-            changes: Of the small benchmark.
-            given: Arrays, a module or parts in place of names.
-            device: Where it is to run.
+            changes: Changes to the small benchmark.
+            given: Arrays, a module or parts instead of names.
+            device: The device of the run.
 
         Raises:
-            Skipped: The strategy needs what the benchmark, so changed, hides.
-            Halted: It cannot be built.
+            Skipped: The strategy needs something that the changed benchmark hides.
+            Halted: The run cannot be built.
         """
         cell = self.cell(*changes)
         try:
@@ -205,13 +210,13 @@ class Trial:
         except (Refused, Broken):
             raise
         except Exception as error:
-            raise Halted(f"a run cannot be prepared: {story(error)}") from error
+            raise Halted(f"a run cannot be built: {story(error)}") from error
 
     def train(self, run: Run, tick: Tick | None = None, *, looks: Any = None) -> Run:
         """Train a run to its end, or until ``tick`` or ``looks`` raise :class:`Stop`.
 
         Raises:
-            Halted: The strategy raised, or diverged.
+            Halted: The strategy raised an error, or diverged.
         """
         evaluator = run.evaluator
         if looks is not None:
@@ -233,7 +238,8 @@ class Trial:
         return run
 
     def trained(self, *changes: str, given: UserObjects | None = None, blind: bool = False) -> Ends:
-        """What a fresh run leaves behind, without looks where it is ``blind``; other arguments as in :meth:`ready`."""
+        """Return the results of a new run, without evaluations if ``blind``; other arguments are as in
+        :meth:`ready`."""
         run, at = self.ready(*changes, given=given), list[torch.Tensor]()
 
         def ended(_: int) -> None:
@@ -243,18 +249,18 @@ class Trial:
         return ends(run, at)
 
     def reference(self, *, blind: bool = False) -> Ends:
-        """The same, remembered: many properties compare with one undisturbed run."""
+        """Return the cached results of one unchanged run, with which many properties compare."""
         return _reference(self.question, blind)
 
     @cached_property
     def question(self) -> Question:
-        """What answers are remembered under."""
+        """Return the key of cached results."""
         return Question(self, (self.cell().key, tuple(type(part) for part in self.parts)))
 
 
 @dataclass(frozen=True)
 class Question:
-    """Equal where cell and code are."""
+    """Identify a cell and its code."""
 
     trial: Trial = field(compare=False)
     key: tuple[str, tuple[type[Part], ...]]
@@ -272,15 +278,15 @@ NAMES = {
     "masks": "frozen weights",
 }
 ACCOUNTS = ("cost", "probe", "arrivals")
-"""What a learner notes and no strategy reads."""
+"""Fields of a learner that no strategy reads."""
 TIMES = ("seconds",)
 
 
 def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
-    """What a run has left behind so far.
+    """Return the results of a run so far.
 
     Raises:
-        Unsaved: A part keeps what cannot be saved.
+        Unsaved: A part keeps something that cannot be saved.
     """
     try:
         learner, chain = run.trainer.snapshot(), run.chain.snapshot()
@@ -298,5 +304,5 @@ def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
 
 
 def story(error: Exception) -> str:
-    """What was raised and where, in the innermost code that is not part of the check."""
+    """Return the error and its place in the innermost code outside of the check."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place(error, beside=Path(__file__).parent)}"

@@ -36,8 +36,8 @@ def test_the_same_leaves_have_no_difference():
         ({"n": 1}, {"n": 2}, "n (1 and 2)"),
         ({"n": 1}, {"n": 1.0}, "n (1 and 1.0)"),
         ({"n": "a" * 50}, {"n": "b" * 50}, "n"),
-        ({"n": 1, "m": 2}, {"n": 1}, "m (there after one run only)"),
-        ({}, {"w": torch.zeros(1)}, "w (there after one run only)"),
+        ({"n": 1, "m": 2}, {"n": 1}, "m (present after one run only)"),
+        ({}, {"w": torch.zeros(1)}, "w (present after one run only)"),
     ],
 )
 def test_the_first_difference_is_told_in_words(ours, theirs, words):

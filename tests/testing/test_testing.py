@@ -23,13 +23,13 @@ ALONE = {"randomness", "process_state", "needs", "memory", "state", "device"}
 
 BREAKS = [
     ("Counts", "deterministic", "the weights (off by up to"),
-    ("Forgets", "resumable", "goes on from a file written after step"),
+    ("Forgets", "resumable", "resumed from a file written after step"),
     ("Aliases", "resumable", "keep what is learned in self.state, as copies"),
     ("Unsaveable", "deterministic", "Unsaveable keeps a set in state['classes']; allowed are tensors"),
     ("Calls", "deterministic", "Calls keeps a function in state['rules'][1]['square']; allowed are tensors"),
     ("ReadsTasks", "deterministic", "declares needs = {'task_labels'} (broken_parts.py, line"),
-    ("Looks", "unwatched", "training is not the same with no looks"),
-    ("Leaks", "identity", "Leaks(strength=0) is declared to do nothing and does: the weights (off by"),
+    ("Looks", "unwatched", "training differs with no evaluations"),
+    ("Leaks", "identity", "Leaks(strength=0) is declared to have no effect and has one: the weights (off by"),
     ("Misdeclares", "identity", "Misdeclares declares the identity {'strengh': 0}, and cannot be made so"),
     ("Draws", "randomness", "torch.randn draws from the global generator"),
     ("DrawsInPlace", "randomness", "torch's global generator is drawn from or seeded in step 2"),
@@ -38,44 +38,44 @@ BREAKS = [
     ("Moves", "process_state", "a run changes the environment variables"),
     ("Writes", "process_state", "writes 'log.txt' into the working directory"),
     ("SetsThreads", "process_state", "a run changes torch's number of threads"),
-    ("PeeksAtTests", "test_rows", "training follows the test rows"),
-    ("PeeksAtTasks", "hidden_labels", "training follows task labels that are hidden"),
-    ("PeeksAhead", "future", "learned by the end of experience 1 follows rows of later ones"),
-    ("PeeksAtLabels", "future", "learned by the end of experience 1 follows rows of later ones"),
-    ("PeeksAtClasses", "future", "learned by the end of experience 1 follows which experiences come later"),
+    ("PeeksAtTests", "test_rows", "training depends on the test samples"),
+    ("PeeksAtTasks", "hidden_labels", "training depends on hidden task labels"),
+    ("PeeksAhead", "future", "the state after experience 1 depends on samples of later experiences"),
+    ("PeeksAtLabels", "future", "the state after experience 1 depends on samples of later experiences"),
+    ("PeeksAtClasses", "future", "the state after experience 1 depends on the later experiences"),
     (
         "PeeksAtLength",
         "future",
-        "learned by the end of experience 1 follows how many experiences come later: the weights",
+        "the state after experience 1 depends on the number of later experiences: the weights",
     ),
     (
         "RunsAhead",
         "future",
-        "follows how many experiences come later: where they are other ones, a run raised IndexError",
+        "depends on the number of later experiences: with other ones, a run raised IndexError",
     ),
     (
         "PeeksIntoThePiece",
         "rows_to_come",
-        "where boundaries are hidden, what is learned by step 5 follows rows that come later: the weights",
+        "with hidden boundaries, the state after step 5 depends on later samples: the weights",
     ),
     ("WantsBoundaries", "needs", "without boundaries, a run raised KeyError: 'rows' (broken_parts.py, line"),
     ("WantsMemory", "needs", "without memory, a run raised ZeroDivisionError"),
-    ("Hoards", "memory", "after step 1 memory holds 31 rows of a budget of 30"),
+    ("Hoards", "memory", "after step 1 the replay buffer holds 31 samples of a budget of 30"),
     (
         "Buffers",
         "memory",
-        "rows of the stream outside memory, in state['x']; keep rows in the run's memory (side tensors",
+        "samples of the stream outside the replay buffer, in state['x']; keep samples in it (side tensors",
     ),
-    ("Pockets", "memory", "Pockets keeps 140 rows of the stream outside memory, in _box.rows"),
-    ("Notes", "memory", "Notes keeps 140 rows of the stream outside memory, in _seen"),
-    ("Relabels", "memory", "or one under another label"),
+    ("Pockets", "memory", "Pockets keeps 140 samples of the stream outside the replay buffer, in _box.rows"),
+    ("Notes", "memory", "Notes keeps 140 samples of the stream outside the replay buffer, in _seen"),
+    ("Relabels", "memory", "or with another label"),
     ("Lists", "state", "state grows with steps: 160 bytes after one pass over each experience, 480 after three"),
     ("Collects", "state", "state grows with every experience although no class is new"),
     ("OnlyMLP", "second_model", "a run raised AssertionError"),
     ("OnlyNewClasses", "second_scenario", "a run raised RuntimeError: more than two classes"),
     ("OnlyOneHead", "task_labels", "a run raised RuntimeError: several heads"),
     ("Elsewhere", "device", "the state of Elsewhere holds far on meta"),
-    ("Pair", "workers", "the cell runs here and is failed behind a worker's door: TypeError"),
+    ("Pair", "workers", "the cell runs here and is failed in a worker: TypeError"),
 ]
 
 
@@ -113,7 +113,9 @@ def test_an_honest_strategy_of_a_file_keeps_every_property(parts, text, prop):
 
 @pytest.mark.parametrize("text", ["{}:two", "{}:two + er", "er + {}:two(strength=0.1)"])
 def test_each_part_of_a_recipe_is_asked_for_its_identity_in_its_place(parts, text):
-    with pytest.raises(Broken, match=r"Leaks\(strength=0\) is declared to do nothing and does: the weights \(off by"):
+    with pytest.raises(
+        Broken, match=r"Leaks\(strength=0\) is declared to have no effect and has one: the weights \(off by"
+    ):
         check_strategy(text.format(parts), "identity")
 
 
@@ -160,9 +162,9 @@ def test_a_part_that_breaks_one_property_is_not_accused_of_others(parts, tmp_pat
 @pytest.mark.parametrize(
     ("part", "broken", "asked", "why"),
     [
-        ("ReadsTasks", {"deterministic"}, set(), "it does not run, as 'deterministic' tells"),
-        ("Calls", {"deterministic"}, set(), "what it keeps cannot be saved, as 'deterministic' tells"),
-        ("Clocks", {"deterministic"}, ALONE - {"randomness"}, "two runs of it differ, as 'deterministic' tells"),
+        ("ReadsTasks", {"deterministic"}, set(), "it does not run, as 'deterministic' shows"),
+        ("Calls", {"deterministic"}, set(), "what it keeps cannot be saved, as 'deterministic' shows"),
+        ("Clocks", {"deterministic"}, ALONE - {"randomness"}, "two runs of it differ, as 'deterministic' shows"),
         (
             "DrawsFromNumpy",
             {"randomness"},
@@ -207,7 +209,7 @@ def test_what_is_kept_of_the_running_batch_and_of_classes_is_no_hidden_buffer(pa
 def test_a_part_that_needs_the_length_is_not_asked_whether_it_follows_it(parts):
     (verdict,) = (v for v in examine(f"{parts}:WantsLength") if v.property == "future")
     assert verdict.status == "kept"
-    assert verdict.text == "whether it follows the length of the stream is not asked, since it declares to need it"
+    assert verdict.text == "the length of the stream is not tested, since it declares to need it"
 
 
 def test_what_cannot_be_asked_is_skipped_with_the_reason_and_counts_as_a_skipped_test(parts):
@@ -276,7 +278,7 @@ def test_check_answers_a_line_per_property_and_fails_where_one_is_broken(parts):
     assert (good.code, bad.code) == (0, 1)
     assert [line.split()[:2] for line in good.out.splitlines()[:-1]] == [["kept", prop] for prop in PROPERTIES]
     assert "The contract is kept" in good.out
-    assert "broken   test_rows        training follows the test rows" in bad.out
+    assert "broken   test_rows        training depends on the test samples" in bad.out
     assert "skipped  identity         because no part declares" in bad.out
 
 

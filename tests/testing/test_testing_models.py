@@ -102,9 +102,9 @@ def test_sound_models_keep_all_of_it(model):
 
 
 BROKEN = {
-    "state": (Counts, r"Counts\.scale.* changes while it learns"),
-    "device": (Stays, r"Stays\.mean.* stays where it is"),
-    "one_row": (Beside, "depends on the rows beside it"),
+    "state": (Counts, r"Counts\.scale.* changes in training"),
+    "device": (Stays, r"Stays\.mean.* does not move with the module"),
+    "one_row": (Beside, "depends on the other samples"),
     "deterministic": (Global, "different gradients"),
     "modes": (Detached, "no weight has a gradient"),
 }
@@ -122,7 +122,7 @@ def test_weights_from_a_generator_of_its_own_are_no_function_of_the_seed():
 
 
 def test_what_is_provided_for_is_kept_and_noted():
-    assert "given copies" in verdicts(Changes)["inputs"].text
+    assert "receives copies" in verdicts(Changes)["inputs"].text
     assert "seeded for it" in verdicts(Draws)["randomness"].text
     assert {v.status for model in (Changes, Draws) for v in verdicts(model).values()} == {"kept"}
 
