@@ -1,5 +1,5 @@
-"""Strategies by name: the table of recipes, each a part or a function that returns parts; learners of
-other libraries are found through their adapters. No torch is imported here."""
+"""The registry of strategies: a name stands for a part or for a function that returns parts. Adapters find learners of
+other libraries. This module imports no torch."""
 
 from __future__ import annotations
 

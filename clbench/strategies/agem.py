@@ -1,4 +1,4 @@
-"""A-GEM: where the step would raise the loss on memory, project the gradient onto the plane where it does not."""
+"""A-GEM: if the step would raise the loss on the replay buffer, the gradient is projected so that it does not."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class AGEM(Part):
-    """g <- g - (g·r / r·r) r where g·r < 0, r being the gradient on a draw of rows of earlier experiences.
+    """Project the gradient: g <- g - (g·r / r·r) r if g·r < 0, where r is the gradient on samples of earlier
+    experiences.
 
-    Weights that are held still (by another part, or heads that no row of the batch may use) are no part of either
-    vector, so that the step that is really taken keeps the constraint.
+    Frozen weights (by another part, or heads that no sample of the batch may use) are left out of both vectors, so that
+    the step that is really taken satisfies the constraint.
 
     Args:
-        rows: Rows drawn for r at every step; ``None`` draws as many as the batch has.
+        rows: Samples drawn for r at every step; ``None`` draws as many as the batch has.
 
-    The paper steps with plain SGD; momentum or Adam after the projection is another method. Where boundaries are
-    hidden, rows of the running experience may be drawn too.
+    The paper steps with plain SGD; with momentum or Adam after the projection it is another method. If boundaries are
+    hidden, samples of the running experience may be drawn too.
 
     Expected:
-        class: near naive to a little above it, far below er; one constraint on the mean of all old rows does not hold
-            single old classes, so zero accuracy on them is what it does there.
+        class: near naive to slightly above it, far below er; one constraint on the mean of all old samples does not
+            protect single old classes, so zero accuracy on them is expected.
         task: above naive, near er.
-        domain: between naive and er; below gem, which holds every past experience by itself.
-        recurring: between naive and er where a few classes are shown at a time; little is left of its lead where the
-            stream itself rehearses.
-
-    Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. Memory is the run's, not one quota per task.
+        domain: between naive and er; below gem, which has a constraint for every past experience.
+        recurring: between naive and er if few classes occur at a time; its lead is small if the stream itself
+            rehearses.
+    Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. The replay buffer is that of the run, without a quota per
+    task.
     """
 
     random_stream: ClassVar[str] = "AGEM"
@@ -56,7 +57,7 @@ class AGEM(Part):
         reference = learner.side_work.gradient(learner.batch(draw.index))
         held = learner.frozen
         if held is not None:
-            reference.masked_fill_(held, 0.0)  # the step moves along the others alone, so agreement counts there
+            reference.masked_fill_(held, 0.0)  # the step moves only along the other weights, so agreement counts there
         dot = learner.g @ reference
         share = dot.clamp(max=0) / (reference @ reference).clamp(min=1e-30)
         learner.g.sub_(share * reference)

@@ -1,4 +1,5 @@
-"""Bounds and controls: naive fine-tuning and a frozen model below, and two that break the rules of the stream above."""
+"""Baselines: naive fine-tuning and a frozen model as lower bounds, two upper bounds that violate the stream's
+constraints."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Merged(Part):
-    """Sees the whole stream as one experience: the same rows and epochs, hence the same number of updates."""
+    """Merge the whole stream into one experience: the same samples and epochs, hence the same number of updates."""
 
     random_stream: ClassVar[str] = "Merged"
     families: ClassVar[frozenset[str]] = EVERY_FAMILY
@@ -24,7 +25,7 @@ class Merged(Part):
 
 @dataclass(kw_only=True)
 class Accumulated(Part):
-    """Sees in each experience all rows of the experiences so far, each once."""
+    """Give each experience all samples of the experiences so far, each once."""
 
     random_stream: ClassVar[str] = "Accumulated"
     families: ClassVar[frozenset[str]] = EVERY_FAMILY
@@ -34,19 +35,19 @@ class Accumulated(Part):
 
 @dataclass(kw_only=True)
 class Frozen(Part):
-    """Learn the first experience and nothing after it; no step is taken from its end on.
+    """Learn the first experience and nothing after it; no step is taken after its end.
 
-    The control for plasticity: a method that does not beat it in average accuracy has gained nothing by going on, and
-    that it forgets next to nothing shows how little forgetting says alone. What it does lose is lost to output units
-    that were never trained, and compete as soon as their class has been seen (``stream.output: seen``).
+    It is the control for plasticity: a method with lower average accuracy has gained nothing from later experiences. It
+    forgets almost nothing, which shows how little forgetting means alone. Its losses are caused by untrained output
+    units, which compete as soon as their class has been seen (``stream.output: seen``).
 
     Source: a common control; no paper introduced it.
 
     Expected:
-        class: keeps the first classes and has next to nothing on all others: near 1 / experiences.
+        class: keeps the first classes and has almost no accuracy on all others: near 1 / experiences.
         task: high on the first task, near chance on the others unless features transfer.
-        domain: high on the first domain and on those that resemble it; hard to beat where domains are close.
-        recurring: stays at what the first experience taught, while naive goes on gaining.
+        domain: high on the first domain and on similar ones; hard to beat if domains are similar.
+        recurring: stays at the level of the first experience, while naive continues to improve.
     """
 
     random_stream: ClassVar[str] = "Frozen"
@@ -60,48 +61,49 @@ class Frozen(Part):
 
 
 def naive() -> list[Part]:
-    """Plain training on the stream as it comes; the lower bound.
+    """Train on the stream without any measure against forgetting; the lower bound.
 
-    Source: a common bound, also called fine-tuning or SGD; no paper introduced it.
+    Source: a common baseline, also called fine-tuning or SGD; no paper introduced it.
 
     Expected:
         class: near 1 / experiences at the end: perfect on the last classes, zero on all earlier ones.
-        task: far above chance, yet earlier tasks lose much of what they had.
-        domain: earlier domains lose what they do not share with the latest.
-        recurring: grows over a long stream; how far naive gets is the point of such streams.
-        drift: loses accuracy at a change of labels and relearns; no weak bound there, since it rehearses nothing old.
+        task: far above chance, but earlier tasks lose much accuracy.
+        domain: earlier domains lose what they do not share with the latest one.
+        recurring: improves over a long stream; how far is the question of such streams.
+        drift: loses accuracy when labels change and relearns; a strong baseline there, since it rehearses no old
+            labels.
     """
     return []
 
 
 def joint() -> list[Part]:
-    """Training on all rows of the stream at once, shuffled; the usual upper bound.
+    """Train on all samples of the stream at once, shuffled; the usual upper bound.
 
-    The same rows and epochs, hence the same number of updates, from the same initial weights. There is one experience,
-    so metrics that need a switch are undefined.
+    It has the same samples and epochs, hence the same number of updates, from the same initial weights. There is one
+    experience, so metrics that need a switch are undefined.
 
-    Source: a common bound, also called offline or multi-task training; no paper introduced it.
+    Source: a common upper bound, also called offline or multi-task training; no paper introduced it.
 
     Expected:
-        class: the top of the board; only more training or data would do better.
-        task: the top of the board, though separate heads leave little between it and good replay.
-        domain: the top of the board; methods near it in few epochs are not above it, but better trained.
-        recurring: the top of the board; naive comes nearer the more often classes come back.
+        class: the highest accuracy on the leaderboard; only more training or data would improve it.
+        task: the highest accuracy on the leaderboard, though with separate heads good replay is close.
+        domain: the highest accuracy on the leaderboard; methods that exceed it with few epochs are better trained.
+        recurring: the highest accuracy on the leaderboard; the more often classes recur, the closer naive comes.
     """
     return [Merged()]
 
 
 def cumulative() -> list[Part]:
-    """Going on from the last weights on all rows so far; an upper bound that visits the stream in order.
+    """Train on all samples so far, from the last weights; an upper bound that visits the stream in order.
 
-    Later experiences take more steps, since they hold more rows; memory is not used.
+    Later experiences take more steps, since they have more samples. The replay buffer is not used.
 
-    Source: a common bound; De Lange et al. 2023, arXiv 2205.13452, measure its stability gap.
+    Source: a common upper bound; De Lange et al. 2023, arXiv 2205.13452, measure its stability gap.
 
     Expected:
-        class: near joint at every end, with a dip of old classes after each switch although nothing is missing.
+        class: near joint at every end, with a dip of old classes after each switch although all data is available.
         task: near joint at every end, with small dips.
-        domain: near joint at every end, with dips where domains differ much.
-        recurring: near joint; rows of earlier visits stay, so that it sees them more often than joint does.
+        domain: near joint at every end, with dips if domains differ much.
+        recurring: near joint; samples of earlier visits stay, so that it sees them more often than joint does.
     """
     return [Accumulated()]

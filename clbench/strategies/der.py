@@ -1,4 +1,4 @@
-"""Dark experience replay: on rehearsed rows, stay near the logits that the model had when it first kept them."""
+"""Dark experience replay: on rehearsed samples, stay near the logits that were stored with them."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class DarkExperience(Part):
-    """DER++: CE(stream) + alpha · mean (h(x') - z')² + beta · CE(x'', y''), with two independent draws from memory.
+    """Minimise DER++: CE(stream) + alpha · mean (h(x') - z')² + beta · CE(x'', y''), with two independent draws.
 
-    z' are the logits kept with a row: those of the step in which it was met, before the update, on the augmented view
-    of that step; x' is augmented anew. The squares are averaged over rows and over all C output units, seen or not.
+    z' are the logits stored with a sample: those of the step in which it was met, before the update, on that step's
+    augmented view. x' is augmented again. The squares are averaged over samples and over all C output units, seen or
+    not.
 
     Args:
-        alpha: Factor of the distance between logits, at least 0; no published default holds across benchmarks.
-        beta: Factor of the cross-entropy on the second draw, at least 0; likewise.
-        rows: Rows of each draw; ``None`` draws as many as the batch has.
+        alpha: Factor of the distance between logits, at least 0; no published default is valid across benchmarks.
+        beta: Factor of the cross-entropy on the second draw, at least 0; no published default is valid across
+            benchmarks.
+        rows: Samples of each draw; ``None`` draws as many as the batch has.
 
-    Memory is drawn from as soon as it holds a row, also within the first experience. Rows are offered on every pass, as
-    in the authors' code, so that logits of later passes enter too.
+    Samples are drawn as soon as the replay buffer has one, also within the first experience. Samples are offered in
+    every pass, as in the authors' code, so that logits of later passes are stored too.
 
     Source: Buzzega et al. 2020, arXiv 2004.07211. The paper has the squared norm, its code the mean over units, as
-    here, and published values of alpha are meant so. Logits of classes still to come are matched too, as there
-    (Boschini et al. 2022, X-DER, arXiv 2201.00766, mend that): they are all that keeps new classes off old rows in DER,
-    which therefore wants ``stream.output: all``, where all units compete from the start, as in the paper.
+    here; published values of alpha refer to the mean. Logits of future classes are matched too, as there (Boschini
+    et al. 2022, X-DER, arXiv 2201.00766, correct that). In DER, only these logits keep new classes away from old
+    samples. DER therefore needs ``stream.output: all``, where all units compete from the start, as in the paper.
 
     Expected:
-        class: above er with small memories, by more with many epochs and output all; level when memory is large.
-        task: near er with the summed loss; slightly below it where memory is large.
-        domain: near er in few epochs; published results are above it, logits carrying more than labels.
-        recurring: above er at equal memory; old logits hold back what a class gains on its return.
+        class: above er with small replay buffers, by more with many epochs and output all; equal with large ones.
+        task: near er with the summed loss; slightly below it with a large replay buffer.
+        domain: near er with few epochs; published results are above it, since logits carry more information than
+            labels.
+        recurring: above er with equal replay buffers; old logits reduce what a class gains when it recurs.
     """
 
     random_stream: ClassVar[str] = "DarkExperience"
@@ -57,7 +60,7 @@ class DarkExperience(Part):
     identity: ClassVar[Mapping[str, Any] | None] = {"alpha": 0, "beta": 0}
 
     def __post_init__(self) -> None:
-        if not self.alpha:  # nothing is matched: replay, whose units may compete as they like
+        if not self.alpha:  # nothing is matched: this is replay, whose class mask is free
             self.__dict__["protocol"] = {}
 
     def batch(self, learner: Learner, batch: Batch) -> None:
@@ -84,18 +87,19 @@ class DarkExperience(Part):
 
 
 def der(*, alpha: NonNegative, rows: Count | None = None) -> list[Part]:
-    """DER: CE(stream) + alpha · mean (h(x') - z')², on one draw from memory; :class:`DarkExperience` at beta = 0.
+    """Minimise DER: CE(stream) + alpha · mean (h(x') - z')², on one draw; :class:`DarkExperience` with beta = 0.
 
     Args:
-        alpha: Factor of the distance between logits, at least 0; no published default holds across benchmarks.
-        rows: Rows of the draw; ``None`` draws as many as the batch has.
+        alpha: Factor of the distance between logits, at least 0; no published default is valid across benchmarks.
+        rows: Samples of the draw; ``None`` draws as many as the batch has.
 
-    Source: Buzzega et al. 2020, arXiv 2004.07211; the authors' code takes the mean over units, and so do we.
+    Source: Buzzega et al. 2020, arXiv 2004.07211; the authors' code takes the mean over units, as here.
 
     Expected:
-        class: near naive in few epochs or with output seen; with output all and many epochs above er.
-        task: near er with the summed loss; slightly below it where memory is large.
-        domain: near er in few epochs; published results are above it, logits carrying more than labels.
-        recurring: old logits hold back what a class gains on its return; derpp suffers less.
+        class: near naive with few epochs or with output seen; with output all and many epochs above er.
+        task: near er with the summed loss; slightly below it with a large replay buffer.
+        domain: near er with few epochs; published results are above it, since logits carry more information than
+            labels.
+        recurring: old logits reduce what a class gains when it recurs; derpp suffers less.
     """
     return [DarkExperience(alpha=alpha, beta=0.0, rows=rows)]

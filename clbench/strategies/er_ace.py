@@ -1,4 +1,4 @@
-"""ER-ACE: replay with an asymmetric cross-entropy, so that new rows never push old classes down."""
+"""ER-ACE: replay with an asymmetric cross-entropy, so that new samples do not lower the scores of old classes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Asymmetric(Part):
-    """On the stream's rows only the classes of this very batch compete; rehearsed rows are left alone.
+    """Restrict the class mask of the stream's samples to the classes of the batch; rehearsed samples keep theirs.
 
     Args:
-        unseen: Whether classes without a row so far may ``compete`` too on the stream's rows, as in the authors' code,
-            or are ``hidden``, as in the paper's equation. Only matters where the benchmark's ``output`` is ``all``.
+        unseen: Whether classes without a sample so far ``compete`` too on the stream's samples, as in the authors'
+            code, or are ``hidden``, as in the paper's equation. It matters only if the benchmark's ``output`` is
+            ``all``.
     """
 
     random_stream: ClassVar[str] = "Asymmetric"
@@ -40,19 +41,21 @@ class Asymmetric(Part):
 def er_ace(
     *, rows: Count | None = None, start: Start = "any", unseen: Literal["hidden", "compete"] = "hidden"
 ) -> list[Part]:
-    """ER-ACE: the sum of two means, cross-entropy of the stream's rows over the classes of this very batch, and of
-    rehearsed rows over all classes. Settings as in :class:`clbench.strategies.replay.Replay` and :class:`Asymmetric`.
+    """Replay with ER-ACE: the sum of two mean cross-entropies with different class masks.
 
-    Source: Caccia et al. 2022, arXiv 2104.05025. The head is the benchmark's; the released code puts a cosine head
-    (scale 10, no bias) under this method alone. It rehearses from the second step on, as here; and it
-    lets classes with an index from the largest one seen on compete, for which ``unseen: compete`` stands.
+    On the stream's samples the classes of the batch compete, on rehearsed samples all classes. Settings are as in
+    :class:`clbench.strategies.replay.Replay` and :class:`Asymmetric`.
+
+    Source: Caccia et al. 2022, arXiv 2104.05025. The head is the benchmark's; the released code uses a cosine head
+    (scale 10, no bias) for this method alone. It rehearses from the second step on, as here. It lets classes with an
+    index above the largest seen one compete, which ``unseen: compete`` does here.
 
     Expected:
-        class: above er at the same loss (``er(loss=sum, start=any)``) on images with a small memory, level with it or a
-            little below on MNIST; above er with one mean by more, for the longer steps alone. Low on the newest
+        class: above er with the same loss (``er(loss=sum, start=any)``) on images with a small replay buffer, equal or
+            slightly below on MNIST; above er with one mean by more, only because of larger steps. Low on the newest
             classes at first.
-        task: as er; the heads of other tasks never compete anyway.
+        task: as er; heads of other tasks never compete anyway.
         domain: as er with the summed loss, since every class occurs in every experience.
-        recurring: what lead it has over er at the same loss shrinks as classes come back more often.
+        recurring: the more often classes recur, the smaller its lead over er with the same loss.
     """
     return [Replay(rows=rows, loss_form="sum", start=start), Asymmetric(unseen=unseen)]

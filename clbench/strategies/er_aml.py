@@ -1,4 +1,4 @@
-"""ER-AML: replay with an asymmetric metric loss, so that new rows find their place among those of their own batch."""
+"""ER-AML: replay with an asymmetric metric loss, which compares new samples only with classes of their own batch."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ Temperature = Annotated[float, Field(gt=0)]
 
 @dataclass(kw_only=True)
 class AsymmetricMetric(Part):
-    """ER-AML: the stream's rows learn by a supervised contrastive loss on features, rehearsed rows by cross-entropy.
+    """Learn the stream's samples by a supervised contrastive loss on features, rehearsed samples by cross-entropy.
 
-    Each row of the stream is an anchor. For it one positive (another row of its class) and one negative (a row of
-    another class *of this batch*) are drawn from memory and batch together. With unit features z, A all rows so drawn
-    for the batch, and P(i) those in A of the class of anchor i, the loss is
+    Each sample of the stream is an anchor. One positive (another sample of its class) and one negative (a sample of
+    another class *of this batch*) are drawn for it from replay buffer and batch together. With unit features z, all
+    samples A drawn for the batch, and P(i) those in A with the class of anchor i, the loss is
 
         mean over i of -(T / T_base) · mean over p in P(i) of log [exp(z_i·z_p / T) / Σ_{a in A} exp(z_i·z_a / T)]
 
-    plus the mean cross-entropy of a draw from memory over all classes that compete. Anchors without a positive or a
-    negative are left out. Before memory is drawn from, the stream's rows learn by cross-entropy.
+    plus the mean cross-entropy of a draw from the replay buffer over all classes that compete. Anchors without a
+    positive or a negative are left out. Before the first draw, the stream's samples are learned by cross-entropy.
 
     Args:
-        rows: Rows of the draw from memory; ``None`` draws as many as the batch has.
+        rows: Samples drawn from the replay buffer; ``None`` draws as many as the batch has.
         temperature: T, above 0.
-        base_temperature: T_base, above 0; only scales the loss.
-        start: Act as soon as memory holds ``any`` row, as in the authors' code without task labels, or as soon as it
-            holds one of an ``earlier`` experience.
+        base_temperature: T_base, above 0; it only scales the loss.
+        start: Start as soon as the replay buffer holds ``any`` sample, as in the authors' code without task labels, or
+            a sample of an ``earlier`` experience.
 
-    The last layer learns from memory alone, so memory has to admit rows while they are learned: with ``memory.admit:
-    end`` the newest classes are not predicted before the next experience begins.
+    The last layer learns from the replay buffer alone, so samples must be admitted while they are learned. With
+    ``memory.admit: end`` the newest classes are not predicted before the next experience begins.
 
     Source: Caccia et al. 2022, arXiv 2104.05025, and the authors' code (temperature 0.2 and base 0.07 there). The head
     is the benchmark's; theirs is a cosine head (scale 10, no bias).
 
     Expected:
-        class: near er_ace and near er at the same loss (``er(loss=sum, start=any)``), above er with one mean; a class
-            alone in its batch is learned from memory only.
-        task: near er with the summed loss, although the heads learn from memory only.
-        domain: at or above er; positives from memory pull rows of a new domain to those of the old ones.
-        recurring: its lead over er shrinks as classes come back more often.
+        class: near er_ace and near er with the same loss (``er(loss=sum, start=any)``), above er with one mean; a class
+            alone in its batch is learned only from the replay buffer.
+        task: near er with the summed loss, although heads learn only from the replay buffer.
+        domain: at or above er; positives from the replay buffer attract samples of a new domain to the old ones.
+        recurring: the more often classes recur, the smaller its lead over er.
     """
 
     random_stream: ClassVar[str] = "AsymmetricMetric"
@@ -74,7 +74,7 @@ class AsymmetricMetric(Part):
         if not (len(memory) if self.start == "any" else memory.has_earlier(learner.experience)):
             return
         own = batch.index[:, stream.span]  # (5, n)
-        pool = torch.cat([memory.all().index, own], dim=1)  # (5, M + n), the batch behind memory
+        pool = torch.cat([memory.all().index, own], dim=1)  # (5, M + n), the batch after the replay buffer
         anchors, partners = draw_partners(own[1], pool[1], self.generator)
         stream.coefficient = 0.0
         batch.keep(self, anchors=anchors, pairs=batch.append(pool.index_select(1, partners), coefficient=0.0))
@@ -87,13 +87,14 @@ class AsymmetricMetric(Part):
         return task_loss(output.logits, batch) + self._metric(batch, output)
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        """The metric loss of the stream's rows, through their partners too; cross-entropy while memory is empty."""
+        """Return the metric loss of the stream's samples, with gradients through their partners; cross-entropy before
+        the first draw."""
         from clbench.training.objective import task_loss
 
         return task_loss(output.logits, batch, only=batch.stream) + self._metric(batch, output)
 
     def _metric(self, batch: Batch, output: Output) -> Tensor | float:
-        """The metric loss with its factor, a scalar; 0 without an anchor."""
+        """Return the metric loss with its factor, a scalar; 0 without an anchor."""
         kept = batch.kept(self)
         if not kept or not len(kept["anchors"]):
             return 0.0
@@ -105,12 +106,12 @@ class AsymmetricMetric(Part):
 
 
 def draw_partners(y: Tensor, pool: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Which rows of a batch are anchors (k,), and their positives, then their negatives, in a pool (2k,).
+    """Draw the anchors (k,) of a batch, and their positives followed by their negatives from a pool (2k,).
 
     Args:
         y: (n,) labels of the batch.
-        pool: (m,) labels of the pool, whose last n rows are the batch's; no row is its own positive.
-        generator: Whose randomness.
+        pool: (m,) labels of the pool; its last n samples are the batch's. No sample is its own positive.
+        generator: Generator of the draws.
     """
     import torch
 
@@ -121,7 +122,7 @@ def draw_partners(y: Tensor, pool: Tensor, generator: Generator) -> tuple[Tensor
     positive = same.scatter(1, itself[:, None], value=False)
     chance = (
         torch.from_numpy(generator.uniform(2 * n)).to(y.device).view(2, n)
-    )  # drawn for all, so that none moves another's
+    )  # drawn for all, so that no sample changes another one's draw
     anchors = (positive.any(1) & negative.any(1)).nonzero()[:, 0]
     partners = []
     for u, may in zip(chance, (positive, negative), strict=True):
@@ -132,8 +133,11 @@ def draw_partners(y: Tensor, pool: Tensor, generator: Generator) -> tuple[Tensor
 
 
 def contrastive_loss(anchors: Tensor, y: Tensor, others: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Supervised contrastive loss of anchors (k, H) with labels (k,) against other features (a, H) with labels (a,), a
-    scalar; every anchor has a row of its class among the others. Source: Khosla et al. 2020, eq. 2."""
+    """Return the supervised contrastive loss of anchors (k, H) with labels (k,), a scalar.
+
+    They are compared with other features (a, H) with labels (a,), which include a sample of every anchor's class.
+    Source: Khosla et al. 2020, eq. 2.
+    """
     from torch.nn.functional import normalize
 
     similarity = normalize(anchors) @ normalize(others).T / temperature  # (k, a)

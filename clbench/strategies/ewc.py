@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: stay near old weights, the more so where the Fisher information is large."""
+"""Elastic weight consolidation: stay near old weights, in proportion to the Fisher information."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class EWC(Part):
-    """Penalty (strength / 2) · Σ_t Σ F_t (w - w_t)², with the ½ of the original paper.
+    """Add the penalty (strength / 2) · Σ_t Σ F_t (w - w_t)², with the ½ of the original paper.
 
     Args:
-        strength: λ, at least 0; no published default holds across estimators and benchmarks.
+        strength: λ, at least 0; no published default is valid across estimators and benchmarks.
         mode: ``separate`` keeps one quadratic per experience (Kirkpatrick et al. 2017); ``online`` keeps one anchor,
             F <- gamma · F + F_new and the penalty (strength / 2) · gamma · F (Schwarz et al. 2018).
-        gamma: Decay of old importance where ``mode`` is ``online``, in [0, 1].
-        fisher: Estimator, see ``clbench.training.fisher``: they differ by orders of magnitude, so strength only has
-            a meaning together with it.
-        rows: Rows of the experience that the Fisher information is estimated on; ``None`` takes all.
+        gamma: Decay of old importance if ``mode`` is ``online``, in [0, 1].
+        fisher: Estimator, see ``clbench.training.fisher``. Estimators differ by orders of magnitude, so a strength has
+            a meaning only together with its estimator.
+        rows: Samples of the experience for the estimate of the Fisher information; ``None`` takes all.
 
-    The sum of separate quadratics is kept as one: importance F = Σ F_t and anchor m = Σ F_t w_t / F have the same
+    The sum of separate quadratics is stored as one: importance F = Σ F_t and anchor m = Σ F_t w_t / F have the same
     gradient F (w - m), in the memory of two vectors. Schwarz et al. also normalise each F_new; that is left out, so
     that a strength means the same in both modes.
 
     Source: Kirkpatrick et al. 2017, arXiv 1612.00796, eq. 3; Schwarz et al. 2018, arXiv 1805.06370, section 4.2.
 
     Expected:
-        class: near naive, that is near 1 / experiences: zero accuracy on old classes is what it does there.
-        task: above naive where naive forgets, once the strength fits the estimator.
+        class: near naive, that is near 1 / experiences: zero accuracy on old classes is expected.
+        task: above naive if naive forgets, once the strength suits the estimator.
         domain: somewhat above naive at best, and sensitive to the strength.
-        recurring: as naive where tasks come back often; over many experiences the penalties pile up, so that a strength
-            that suits few ends far below naive or diverges. ``mode=online`` with ``gamma`` below 1 forgets.
+        recurring: as naive if tasks recur often; over many experiences penalties accumulate, so that a strength that
+            suits few ends far below naive or diverges. ``mode=online`` with ``gamma`` below 1 forgets.
     """
 
     random_stream: ClassVar[str] = "EWC"
@@ -56,7 +56,7 @@ class EWC(Part):
     identity: ClassVar[Mapping[str, Any] | None] = {"strength": 0}
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        mixed = self.fisher == "batch"  # batches of class-sorted rows would each hold one class
+        mixed = self.fisher == "batch"  # batches of samples sorted by class would hold one class each
         index = drawn_rows(experience, self.rows, generator=self.generator, mixed=mixed)
         new = learner.side_work.fisher(index, estimator=self.fisher, generator=self.generator)
         w, state = learner.w.detach(), self.state

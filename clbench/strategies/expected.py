@@ -1,9 +1,9 @@
-"""What to expect of a strategy in a kind of stream, so that correct behaviour is not taken for a bug.
+"""Expected results of strategies for each kind of stream, so that correct behaviour is not mistaken for a bug.
 
-It stands in the docstring of a recipe or part, plugins included::
+They are written in the docstring of a recipe or part, also of plugins::
 
     Expected:
-        class: near naive; zero accuracy on old classes is what it does there.
+        class: near naive; zero accuracy on old classes is expected.
         task: well above naive.
 """
 
@@ -18,13 +18,14 @@ from clbench.core.errors import Refused
 from clbench.strategies import STRATEGIES
 
 KINDS = ("class", "task", "domain", "recurring", "drift")
-"""Drift, where labels change their meaning, is told of few strategies; each built-in one tells of all others."""
+"""Few strategies describe drift, where labels change their meaning; each built-in strategy describes all other
+kinds."""
 RECURRING = frozenset({"scole", "cir", "power_law", "blurry", "gaussian", "online"})
-"""Scenarios in which classes or tasks come back."""
+"""Scenarios in which classes or tasks recur."""
 
 
 def expected(thing: Any) -> dict[str, str]:
-    """Kind of stream -> sentence, as the docstring of a recipe or part has them; empty where it has none."""
+    """Return kind of stream -> sentence from the docstring of a recipe or part; empty if it has none."""
     text = inspect.getdoc(thing) or ""
     block = re.search(r"^Expected:\n((?:[ \t]+\S.*\n?|\s*\n)+)", text, flags=re.MULTILINE)
     if block is None:
@@ -40,7 +41,7 @@ def expected(thing: Any) -> dict[str, str]:
 
 
 def kind(stream: Mapping[str, Any]) -> str:
-    """The kind of a ``stream`` section of a benchmark: one of :data:`KINDS`."""
+    """Return the kind of a ``stream`` section of a benchmark: one of :data:`KINDS`."""
     if stream.get("scenario") in RECURRING:
         return "recurring"
     if stream.get("scenario") == "drift":
@@ -50,10 +51,11 @@ def kind(stream: Mapping[str, Any]) -> str:
 
 
 def sentences(strategy: Sequence[Mapping[str, Any]], stream: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and sentence of each recipe of a strategy in canonical form on a stream; those that say nothing left out."""
+    """Return name and sentence of each recipe of a strategy in canonical form on a stream, without recipes that have
+    none."""
     told = []
     for item in strategy:
-        if STRATEGIES.scheme(item["name"]):  # their libraries say nothing of the kind, and take seconds to import
+        if STRATEGIES.scheme(item["name"]):  # other libraries have no such docstrings, and take seconds to import
             continue
         try:
             found = expected(STRATEGIES.get(item["name"]))

@@ -1,4 +1,4 @@
-"""Feature distillation: on new rows, keep the features near those of the last boundary's model."""
+"""Feature distillation: on new samples, keep the features near those of the last boundary's model."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class FeatKD(Part):
-    """Adds strength · mean over the stream's rows of ‖φ(x) - φ_previous(x)‖² to the loss, from the second experience.
+    """Add strength · mean over the stream's samples of ‖φ(x) - φ_previous(x)‖² to the loss, from the second experience
+    on.
 
-    φ are the features that the last layer reads, φ_previous those of the model as it was at the last boundary, in
-    evaluation mode.
+    φ are the features that the last layer reads. φ_previous are those of the model at the last boundary, in evaluation
+    mode.
 
     Args:
-        strength: At least 0; 5 in the authors' code, which belongs to ``over_features=mean``.
-        over_features: ``mean`` of the squared differences over the H features, as the authors' code takes it, or their
-            ``sum``, as the norm is written: H times as large.
+        strength: At least 0; 5 in the authors' code, for ``over_features=mean``.
+        over_features: ``mean`` of the squared differences over the H features, as in the authors' code, or their
+            ``sum``, as in the formula: H times as large.
 
     Source: Smith et al. 2023, arXiv 2203.17269, section 4 (FeatKD); authors' code for strength and mean.
 
     Expected:
-        class: near naive on its own: the features stay, the last layer still forgets; it is meant to be joined, as in
-            ``pred_kd + feat_kd``.
+        class: near naive alone: the features stay, but the last layer still forgets; it is meant for combinations such
+            as ``pred_kd + feat_kd``.
         task: above naive: heads of earlier tasks find their features again.
-        domain: above naive where old features serve the new rows; holds back learning where they do not.
-        recurring: near naive alone, as the last layer is free; the model that teaches is that of the last boundary.
+        domain: above naive if old features suit the new samples; otherwise it slows learning.
+        recurring: near naive alone, as the last layer is free; the teacher is the model of the last boundary.
     """
 
     random_stream: ClassVar[str] = "FeatKD"

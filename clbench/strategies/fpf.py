@@ -1,4 +1,5 @@
-"""Forgetting-prioritised fine-tuning: a few modules of the model, trained on memory at the end or now and then."""
+"""Forgetting-prioritised fine-tuning: a few modules of the model are trained on the replay buffer, at the end or
+regularly."""
 
 from __future__ import annotations
 
@@ -30,13 +31,13 @@ MEASURED = re.compile(r"(in)?sensitive\s*:\s*([qp])\s*=\s*(\d+(?:\.\d+)?)")
 
 @dataclass(kw_only=True)
 class FPF(Part):
-    """Freeze all modules but some, take ``iters`` steps of fresh SGD on memory, unfreeze.
+    """Freeze all modules but some, take ``iters`` steps of new SGD on the replay buffer, and unfreeze.
 
-    Arguments as in :func:`fpf` and :func:`k_fpf`; ``loss_form`` is their ``loss``.
+    Arguments are as in :func:`fpf` and :func:`k_fpf`; ``loss_form`` is their ``loss``.
 
     Args:
         when: At the ``end`` of the stream, at every visible ``boundary``, or ``periodic``.
-        k, every: Where ``when`` is ``periodic``: how often, or after how many steps each.
+        k, every: If ``when`` is ``periodic``: how often, or after how many steps each time.
     """
 
     random_stream: ClassVar[str] = "FPF"
@@ -66,7 +67,7 @@ class FPF(Part):
         if self.k is not None and self.every is not None:
             raise Refused(f"k_fpf: k = {self.k} and every = {self.every} both say when; keep one of them")
         needs = {"boundaries"} if measured or self.when == "boundary" else set()
-        if self.when == "periodic" and self.every is None:  # the number of experiences is told where they are visible
+        if self.when == "periodic" and self.every is None:  # the number of experiences is revealed only with boundaries
             needs |= {"length"} if self.k is not None else {"length", "boundaries"}
         self.__dict__["needs"] = type(self).needs | needs  # needs of this instance, not of the class
 
@@ -81,15 +82,18 @@ class FPF(Part):
                 self._round(learner)
 
     def _account(self, learner: Learner) -> dict[str, Any]:
-        """Steps of the stream, rounds that had something to train and rows to train on, the step of the last one, and
-        what was trained in it; unknown names are refused here, at the first step."""
+        """Return the counts of steps and rounds, the step of the last round, and the modules that it trained.
+
+        Unknown module names are refused here, at the first step.
+        """
         if "steps" not in self.state:
             modules = "" if _measured(self.modules) else "+".join(group.name for group in self._chosen(learner))
             self.state.update(steps=0, rounds=0, at=-1, modules=modules)
         return self.state
 
     def _period(self, learner: Learner) -> tuple[int, int | None]:
-        """Steps between rounds, and how many rounds there are, the last at the end of the stream."""
+        """Return the number of steps between rounds, and the number of rounds; the last one is at the end of the
+        stream."""
         if self.every is not None:
             return self.every, None
         k = self.k or learner.length or 1
@@ -106,14 +110,14 @@ class FPF(Part):
 
     def end_stream(self, learner: Learner) -> None:
         state = self._account(learner)
-        late = learner.memory.admit_when == "end"  # then a round after the last step met none of the last experience
+        late = learner.memory.admit_when == "end"  # the last experience came later
         if self.when == "end" or (self.when == "periodic" and (late or state["at"] != state["steps"])):
             self._round(learner)
 
     def self_checks(self, learner: Learner) -> list[str]:
         state = self._account(learner)
         if not state["rounds"]:
-            return ["never found rows in memory and modules to train on them"]
+            return ["never found both samples in the replay buffer and modules to train on them"]
         if self.every is not None and self.every > state["steps"]:
             return [f"acts after every {self.every} steps, of which the stream has {state['steps']}: only at its end"]
         return []
@@ -156,7 +160,7 @@ class FPF(Part):
             return weight_groups.select(found, self.modules)
         least, unit, amount = measured
         if "share" not in self.state:
-            return ()  # nothing can be told apart before the second experience has ended
+            return ()  # no differences are known before the end of the second experience
         share = self.state["share"][: len(found)].tolist()
         ranked = sorted(range(len(found)), key=lambda i: share[i], reverse=not least)
         if unit == "p":
@@ -176,7 +180,7 @@ class FPF(Part):
 
 @dataclass(kw_only=True)
 class KeepLogits(Part):
-    """Store with every row that memory takes the logits (C,) of the step in which it was offered."""
+    """Store the logits (C,) of the step in which a sample was offered together with it in the replay buffer."""
 
     random_stream: ClassVar[str] = "KeepLogits"
     families: ClassVar[frozenset[str]] = EVERY_FAMILY
@@ -198,36 +202,36 @@ def fpf(
     statistics: Statistics = "update",
     when: Literal["end", "boundary"] = "end",
 ) -> list[Part]:
-    """Fine-tune a few modules on memory once the stream has ended; joins with any strategy: ``er + fpf``.
+    """Fine-tune a few modules on the replay buffer after the stream; combines with any strategy: ``er + fpf``.
 
     Args:
-        modules: What is trained: names (``conv2``), kinds (``head``, ``norm``, ``conv``, ``fc``, ``attention``, ...) or
-            ``all``, joined by +; or chosen by their measured share of the change from experience to experience:
-            ``sensitive: q=2`` the two that change most, ``sensitive: p=10`` those until 10 % of the weights are
-            reached, ``insensitive: ...`` from the other end.
-        iters: SGD steps, without momentum, at a rate that falls to 0 along half a cosine. With 0,
-            only ``statistics`` acts.
-        lr: Learning rate at their start; ``None`` takes the benchmark's ``training.lr``, whatever its schedule has
-            made of it by then; that is too small where it is Adam's.
-        batch_size: Rows of memory per step.
-        loss: ``ce``, or ``kd``: cross-entropy + ``alpha`` · mean (h(x) - z)², z the logits of the step in which the row
-            was offered to memory, over all output units.
-        alpha: That weight; has no published value.
-        statistics: Running statistics of batch norms among ``modules``: ``update`` trains in training mode, ``hold``
-            with the statistics of the stream, ``recompute`` with those of memory, computed before the first step.
-            Those of all other norms are held.
-        when: At the ``end`` of the stream, or at every visible ``boundary`` as well: then before other parts keep
-            importances, anchors or teachers of the model.
+        modules: Modules to train: names (``conv2``), kinds (``head``, ``norm``, ``conv``, ``fc``, ``attention``, ...)
+            or ``all``, joined by +. Or a choice by their measured share of the change between experiences: ``sensitive:
+            q=2`` for the two that change most, ``sensitive: p=10`` for those with 10 % of the weights, ``insensitive:
+            ...`` from the other end.
+        iters: Number of SGD steps without momentum, with a rate that falls to 0 along half a cosine. With 0, only
+            ``statistics`` has an effect.
+        lr: Initial learning rate; ``None`` takes the benchmark's ``training.lr`` with its schedule at that time, which
+            is too small for rates of Adam.
+        batch_size: Samples of the replay buffer per step.
+        loss: ``ce``, or ``kd``: cross-entropy + ``alpha`` · mean (h(x) - z)², with the logits z of the step in which
+            the sample was offered to the replay buffer, over all output units.
+        alpha: Weight of the second term; it has no published value.
+        statistics: Running statistics of batch norms in ``modules``: ``update`` trains in training mode, ``hold`` keeps
+            the statistics of the stream, ``recompute`` computes those of the replay buffer before the first step. All
+            other norms keep their statistics.
+        when: At the ``end`` of the stream, or also at every visible ``boundary``, before other parts store importances,
+            anchors or teachers.
 
-    Modules, steps and rates of the authors could not be read; the defaults are ours.
+    The modules, steps and rates of the authors are not available to us; the defaults are our choice.
 
     Source: Zhao et al. 2023, arXiv 2304.04158 (FPF).
 
     Expected:
-        class: far above naive (the head favours the last classes, and balanced rows mend that); above er by less.
-        task: a little above what it is joined with; heads are balanced there without it.
-        domain: less is gained by the head alone than by all modules.
-        recurring: near what it is joined with; memory and last experience differ less.
+        class: far above naive (the head favours the last classes, and balanced samples correct that); above er by less.
+        task: slightly above the strategy that it is combined with; heads are balanced there without it.
+        domain: training the head alone gains less than training all modules.
+        recurring: near the strategy that it is combined with; replay buffer and last experience differ less.
     """
     part = FPF(
         when=when, modules=modules, iters=iters, lr=lr, batch_size=batch_size, loss_form=loss, alpha=alpha,
@@ -248,24 +252,25 @@ def k_fpf(
     alpha: NonNegative | None = None,
     statistics: Statistics = "update",
 ) -> list[Part]:
-    """Plain training on the stream, and fine-tuning of a few modules on memory k times, the last time at the very end.
+    """Train on the stream as naive does, and fine-tune a few modules on the replay buffer k times, the last time at the
+    end.
 
     Args:
-        k: How often: after every floor(steps of the stream / k) steps, and at the end. ``None`` is once per experience
-            of the stream on average. Needs the length of the stream.
-        every: In place of ``k``: after every so many steps, and at the end; needs no length.
-        modules, iters, lr, batch_size, loss, alpha, statistics: As in :func:`fpf`; ``iters`` is of each time.
+        k: Number of times: after every floor(steps of the stream / k) steps, and at the end. ``None`` is once per
+            experience of the stream on average. It needs the length of the stream.
+        every: Instead of ``k``: after every so many steps, and at the end; it needs no length.
+        modules, iters, lr, batch_size, loss, alpha, statistics: As in :func:`fpf`; ``iters`` is for each time.
 
-    Times are steps and have nothing to do with boundaries. Between them old classes are forgotten as by ``naive``, so
-    that anytime accuracy is far below the final one.
+    The times are counted in steps and do not depend on boundaries. Between them old classes are forgotten as with
+    ``naive``, so that anytime accuracy is far below the final one.
 
     Source: Zhao et al. 2023, arXiv 2304.04158 (k-FPF-CE, k-FPF-KD).
 
     Expected:
         class: final accuracy as with fpf, well above naive; anytime accuracy near naive between its rounds.
-        task: near naive, which forgets little of the head there.
-        domain: little is gained by the head alone; try modules=all.
-        recurring: near naive or above; what comes back is rehearsed by the stream itself.
+        task: near naive, which forgets little of the head.
+        domain: the head alone gains little; try modules=all.
+        recurring: near naive or above; the stream itself rehearses recurring classes.
     """
     part = FPF(
         when="periodic", k=k, every=every, modules=modules, iters=iters, lr=lr, batch_size=batch_size, loss_form=loss,
@@ -278,10 +283,10 @@ def k_fpf(
 
 
 def _measured(modules: str) -> tuple[bool, str, float] | None:
-    """Whether the least sensitive are asked for, by number (q) or percentage of weights (p), and how many.
+    """Return whether the least sensitive modules are chosen, by number (q) or percentage of weights (p), and how many.
 
     Raises:
-        Refused: It begins like such a choice and is none.
+        Refused: The text begins like such a choice and cannot be read.
     """
     found = MEASURED.fullmatch(modules.strip())
     if found is None:

@@ -1,4 +1,4 @@
-"""Batch normalisation held still: running statistics are those of the first experience from then on."""
+"""Frozen batch normalisation: running statistics stay those of the first experience."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class FreezeNorm(Part):
-    """From the second experience on, batch normalisation layers normalise with their running statistics and no longer
-    update them.
+    """Freeze the running statistics of batch normalisation layers, and use them for normalisation, after the first
+    experience.
 
     Args:
-        affine: Whether their weights and biases are frozen too.
+        affine: Whether to freeze their weights and biases too.
 
-    Layers without running statistics (group, layer normalisation) are left alone; on a model that has none of the
-    others this does nothing.
+    Layers without running statistics (group, layer normalisation) are unchanged. On a model that has only such layers,
+    this part has no effect.
 
     Source: authors' code of Smith et al. 2023, arXiv 2203.17269, which trains later tasks in this way.
 
     Expected:
-        class: alone still near naive; it keeps distillation and penalties from being undone by drifting statistics.
-        task: often above naive, whose statistics follow the newest task and spoil the old ones.
-        domain: helps where experiences share their statistics, harms where inputs change much.
-        recurring: the statistics stay those of the first experience, however little of the stream it held; naive, bit
-            for bit, on a model without batch normalisation.
+        class: near naive alone; it prevents drifting statistics from undoing distillation and penalties.
+        task: often above naive, whose statistics follow the newest task and harm the old ones.
+        domain: helps if experiences share their statistics, harms if inputs change much.
+        recurring: the statistics stay those of the first experience, however short it was; naive, bit for bit, on a
+            model without batch normalisation.
     """
 
     random_stream: ClassVar[str] = "FreezeNorm"
@@ -49,7 +49,7 @@ class FreezeNorm(Part):
                 learner.freeze("batch normalisation", _weights(learner))
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        if "frozen" in self.state:  # at every step: whatever another part has made of them since
+        if "frozen" in self.state:  # at every step, since another part may have changed them
             self._hold(learner)
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
@@ -67,7 +67,7 @@ def _layers(learner: Learner) -> list[nn.Module]:
 
 
 def _weights(learner: Learner) -> Tensor:
-    """(P,) bool, weights and biases of the layers."""
+    """Return a mask (P,) of weights and biases of the layers."""
     own = {id(p) for layer in _layers(learner) for p in layer.parameters()}
     mask = learner.classes.seen.new_zeros(learner.w.shape)
     for name, parameter in learner.model.named_parameters():

@@ -1,4 +1,4 @@
-"""GDumb: fill memory greedily, and train from scratch on memory alone; the control that replay has to beat."""
+"""GDumb: fill the replay buffer greedily, and train from scratch on it alone; the control that replay must beat."""
 
 from __future__ import annotations
 
@@ -24,34 +24,36 @@ Positive = Annotated[float, Field(gt=0)]
 
 @dataclass(kw_only=True)
 class GDumb(Part):
-    """Learn nothing from the stream but what to keep; then go back to the initial model and train on memory alone.
+    """Fill the replay buffer, learn nothing from the stream, then train the initial model on the replay buffer alone.
 
-    Memory is filled greedily with equal shares of the classes seen. At the end of each experience the weights and
-    buffers are the initial ones again and are trained for ``passes`` over memory: SGD, learning rate lr / 10 in the
-    first pass, then cosine cycles of 1, 2, 4, 8, ... passes, each from ``lr`` down to ``min_lr``.
+    The buffer is filled greedily with equal shares of the classes seen. At the end of each experience weights and
+    buffers are reset to the initial ones, and trained for ``passes`` over the replay buffer: SGD with learning rate lr
+    / 10 in the first pass, then cosine cycles of 1, 2, 4, 8, ... passes, each from ``lr`` down to ``min_lr``.
 
     Args:
-        passes: Passes over memory, required as in the authors' code; 2^k ends with a finished cycle. 128 or 256 there.
-        when: Train at the end of every one of the ``experiences``, or only at the end of the ``stream``; the latter
-            wherever boundaries are hidden.
-        lr, min_lr: Highest and lowest learning rate, the first above 0.
-        batch_size: Rows per step.
-        momentum, weight_decay: Of SGD.
-        clip_norm: Longest gradient, above 0.
-        cutmix: Probability that a batch is mixed by CutMix, in [0, 1]; images only, 0 for vectors.
-        cutmix_alpha: Both parameters of the Beta distribution that the share of the first image is drawn from, above 0.
+        passes: Passes over the replay buffer, required as in the authors' code (128 or 256 there); 2^k ends with a
+            complete cycle.
+        when: Whether to train at the end of each of the ``experiences``, or only at the end of the ``stream``, as
+            always with hidden boundaries.
+        lr, min_lr: Highest and lowest learning rate, the highest above 0.
+        batch_size: Samples per step.
+        momentum, weight_decay: Settings of SGD.
+        clip_norm: Largest norm of the gradient, above 0.
+        cutmix: Probability that a batch is mixed by CutMix, in [0, 1]; only for images, 0 for vectors.
+        cutmix_alpha: Both parameters of the Beta distribution of the first image's share, above 0.
 
-    Between two ends the model is the one trained at the last end, so looks after a step repeat that end; before the
-    first it is untrained. Steps on memory are counted in the cost of the run, and are many.
+    Between two ends the model is that of the last end, so evaluations after steps repeat that end; before the first end
+    it is untrained. Steps on the replay buffer count in the cost of the run, and are many.
 
     Source: Prabhu et al. 2020, ECCV, "GDumb: a simple approach that questions our progress in continual learning", and
     its code, which trains once, after all classes; in half precision; and without CutMix on MNIST.
 
     Expected:
-        class: depends on memory size and passes, not on the stream; above joint where joint takes few steps.
-        task: depends on memory size and passes likewise; features of all other rows are never learned.
-        domain: near frozen: balance is over labels, so the first domains fill memory and later ones hardly enter.
-        recurring: unchanged by repetition, so that streams with much of it leave it behind.
+        class: depends on the size of the replay buffer and on passes, not on the stream; above joint if joint takes few
+            steps.
+        task: depends on the size of the replay buffer and on passes; features of all other samples are never learned.
+        domain: near frozen: balance is over labels, so the first domains fill the buffer and later ones hardly enter.
+        recurring: unchanged by repetition, so that other methods overtake it on streams with much of it.
     """
 
     random_stream: ClassVar[str] = "GDumb"
@@ -116,9 +118,11 @@ class GDumb(Part):
 
 
 def warm_restarts(number: int, low: float) -> float:
-    """Learning rate of a pass, from 0, as a fraction of the highest: 0.1 in the first, then cosine cycles of 1, 2, 4,
-    8, ... passes from 1 to ``low``. Source: Loshchilov and Hutter 2017, T_0 = 1 and T_mult = 2, with the warm start of
-    GDumb's code."""
+    """Return the learning rate of a pass, from 0, as a fraction of the highest.
+
+    It is 0.1 in the first pass, then follows cosine cycles of 1, 2, 4, 8, ... passes from 1 to ``low``. Source:
+    Loshchilov and Hutter 2017, T_0 = 1 and T_mult = 2, with the warm start of GDumb's code.
+    """
     if number == 0:
         return 0.1
     length = 1 << (number.bit_length() - 1)
@@ -126,13 +130,13 @@ def warm_restarts(number: int, low: float) -> float:
 
 
 def cutmix_loss(model: Any, batch: Batch, alpha: float, generator: Generator) -> Tensor:
-    """Cross-entropy of images into which a box of another image of the batch is pasted, both labels weighed by area.
+    """Return the cross-entropy of images with a pasted box of another image of the batch, with labels weighted by area.
 
     Source: Yun et al. 2019, arXiv 1905.04899: the box has the side √(1 - λ), λ ~ Beta(alpha, alpha), and a uniform
-    centre, and is cut at the border. Where each row has its own classes, those of both images compete.
+    centre, and is cut at the border. If each sample has its own class mask, the classes of both images compete.
 
     Raises:
-        Refused: Rows are not images.
+        Refused: Samples are not images.
     """
     import torch
     from scipy.special import betaincinv
@@ -143,7 +147,7 @@ def cutmix_loss(model: Any, batch: Batch, alpha: float, generator: Generator) ->
     x = batch.x
     if x.ndim != 4:
         raise Refused(
-            f"gdumb: rows of shape {tuple(x.shape[1:])} are not images, so CutMix cannot mix them; set cutmix=0"
+            f"gdumb: samples of shape {tuple(x.shape[1:])} are not images, so CutMix cannot mix them; set cutmix=0"
         )
     share, *centre = generator.uniform(3)
     side = math.sqrt(1.0 - float(betaincinv(alpha, alpha, share)))

@@ -1,4 +1,5 @@
-"""GEM: where the step would raise the loss on any past experience's memory, the nearest gradient that does not."""
+"""GEM: if the step would raise the loss on any past experience's samples, the gradient becomes the nearest that does
+not."""
 
 from __future__ import annotations
 
@@ -17,33 +18,34 @@ if TYPE_CHECKING:
     from clbench.training.learner import Learner
 
 PIECE = 8192
-"""Columns of the gradients that are multiplied at a time."""
+"""Number of columns of the gradients that are multiplied at a time."""
 
 
 @dataclass(kw_only=True)
 class GEM(Part):
-    """min ½ |g̃ - g|² so that g̃·g_j >= 0 for every past experience j, g_j being the gradient on all that is kept of it.
+    """Solve min ½ |g̃ - g|² subject to g̃·g_j >= 0 for every past experience j, with the gradient g_j on its stored
+    samples.
 
-    Solved in the dual: g̃ = g + Gᵀv with the g_j as rows of G and v = argmin ½ vᵀ(GGᵀ + damping · 1)v + (Gg)ᵀv over
-    v >= margin. A gradient that agrees with every g_j is left alone. Weights that are held still (by another part, or
-    heads that no row of the batch may use) are no part of any of these vectors.
+    It is solved in the dual: g̃ = g + Gᵀv with the g_j as rows of G and v = argmin ½ vᵀ(GGᵀ + damping · 1)v + (Gg)ᵀv
+    over v >= margin. A gradient that agrees with every g_j stays unchanged. Frozen weights (by another part, or heads
+    that no sample of the batch may use) are left out of all these vectors.
 
     Args:
-        margin: γ, the least value of every v_j, at least 0. With γ > 0 a projected gradient moves on into the feasible
-            region, so that old losses fall; 0 is the projection itself.
-        damping: Added to the diagonal of GGᵀ, at least 0; with 0 the constraints are met exactly. It is not relative
-            to the gradients: where their squared norms are not far above it, it holds the projection back.
+        margin: γ, the smallest value of every v_j, at least 0. With γ > 0 a projected gradient moves further into the
+            feasible region, so that old losses decrease; 0 is the exact projection.
+        damping: Added to the diagonal of GGᵀ, at least 0; with 0 the constraints hold exactly. It is not relative to
+            the gradients: if their squared norms are not much larger, it weakens the projection.
 
-    The paper steps with plain SGD; momentum or Adam after the projection is another method. The memory is shared
-    evenly among the experiences met so far, where the paper's number of tasks is known and fixes the quota.
+    The paper steps with plain SGD; with momentum or Adam after the projection it is another method. The experiences so
+    far share the replay buffer equally; in the paper the known number of tasks fixes the quota.
 
     Expected:
-        class: with the published margin like replay of the whole memory, at or above er on small benchmarks and far
-            below it on natural images; with margin 0 a little above naive.
-        task: above naive; the setting of the paper.
+        class: with the published margin like replay of the whole buffer, at or above er on small benchmarks and far
+            below it on natural images; with margin 0 slightly above naive.
+        task: above naive; this is the setting of the paper.
         domain: well above naive and above agem, near er.
-        recurring: with the published margin at or above er on small benchmarks; each experience counts as a past one of
-            its own, so that its cost grows with every one and the memory is cut into ever smaller shares.
+        recurring: with the published margin at or above er on small benchmarks; each experience counts as a separate
+            past one, so that cost grows with every experience and shares of the replay buffer shrink.
 
     Source: Lopez-Paz and Ranzato 2017, arXiv 1706.08840, section 3; ``margin`` and ``damping``: authors' code.
     """
@@ -66,29 +68,29 @@ class GEM(Part):
         kept = [learner.memory.of_experience(number) for number in range(learner.experience or 0)]
         if not any(len(draw.slots) for draw in kept):
             return
-        # one pass forward and back over every kept row; fused into one, each gradient would go back through all rows
+        # one forward and backward pass per experience; fused into one, each gradient would pass through all samples
         past = torch.stack(
             [learner.side_work.gradient(learner.batch(draw.index)) for draw in kept if len(draw.slots)]
         )  # (T, P)
         g, held = learner.g, learner.frozen
-        if held is not None:  # the step moves along the others alone, so agreement counts there
+        if held is not None:  # the step moves only along the other weights, so agreement counts there
             past, g = past.masked_fill_(held, 0.0), g.masked_fill(held, 0.0)
         agreement = past @ g  # (T,)
-        if bool((agreement < 0).any()) and bool(agreement.isfinite().all()):  # else the run is about to end as diverged
+        if bool((agreement < 0).any()) and bool(agreement.isfinite().all()):  # otherwise the run is about to diverge
             learner.g.add_(dual(g, past, margin=self.margin, damping=self.damping) @ past)
 
 
 def dual(g: Tensor, past: Tensor, *, margin: float, damping: float) -> Tensor:
-    """The weights v (T,) of the past gradients in the projected one, g + Gᵀv.
+    """Return the weights v (T,) of the past gradients in the projected one, g + Gᵀv.
 
     With v = margin + u, u >= 0, the dual is the non-negative least squares problem min |Gᵀu + (g + Gᵀ margin)|²;
-    damping is √damping · 1 as further rows. A factor of the Gram matrix of all gradients stands for their P rows.
+    damping is √damping · 1 as further rows. A factor of the Gram matrix of all gradients replaces their P rows.
 
     Args:
         g: (P,) gradient of the step.
         past: (T, P) gradients on past experiences.
-        margin: Least value of v.
-        damping: What is added to the diagonal of GGᵀ.
+        margin: Smallest value of v.
+        damping: Added to the diagonal of GGᵀ.
     """
     import numpy as np
     import torch
@@ -103,7 +105,8 @@ def dual(g: Tensor, past: Tensor, *, margin: float, damping: float) -> Tensor:
 
 
 def _gram(past: Tensor, g: Tensor) -> Tensor:
-    """Inner products (T + 1, T + 1) of past (T, P) and g (P,) in double precision, in pieces of P that fit a cache."""
+    """Return the inner products (T + 1, T + 1) of past (T, P) and g (P,) in double precision, in chunks of P that fit a
+    cache."""
     import torch
 
     total = torch.zeros(len(past) + 1, len(past) + 1, dtype=torch.float64, device=g.device)

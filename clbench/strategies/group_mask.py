@@ -1,4 +1,4 @@
-"""Group mask: in the loss, only the classes of this very minibatch compete; predictions are not masked."""
+"""Group mask: only the classes of the minibatch compete in the loss; predictions are not masked."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class GroupMask(Part):
-    """Restrict the loss of all rows of a batch to the classes that occur in the batch.
+    """Restrict the class mask in the loss to the classes that occur in the batch.
 
-    Rows that other parts append count. The mask follows the minibatch and not the experience; with two classes and
-    batches of 64 that is the same, with many classes it is not.
+    Samples that other parts append count. The mask depends on the minibatch, not on the experience; with two classes
+    and batches of 64 that is equal, with many classes it is not.
 
     Source: Lesort et al. 2022, arXiv 2207.04543 (the authors set absent logits to -1e9; here they are left out).
 
     Expected:
-        class: near naive where classes never come back: scores of different experiences were never compared.
-        task: no effect where a batch holds all classes of its task.
-        domain: no effect where a batch holds all classes, as is usual with few of them.
-        recurring: accuracy on classes grows over a long stream, where without the mask the last ones win.
+        class: near naive if classes never recur: scores of different experiences were never compared.
+        task: no effect if a batch holds all classes of its task.
+        domain: no effect if a batch holds all classes, as is usual with few classes.
+        recurring: accuracy grows over a long stream; without the mask the last classes dominate.
     """
 
     random_stream: ClassVar[str] = "GroupMask"

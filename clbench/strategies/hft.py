@@ -1,4 +1,4 @@
-"""Half fine-tuning: in every round a random half of the weights is trained, the other half stands still."""
+"""Half fine-tuning: in every round a random half of the weights is trained, and the other half is frozen."""
 
 from __future__ import annotations
 
@@ -23,47 +23,47 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.bool_]
 ALWAYS = ("head", "embedding")
-"""Kinds that are trained in every round."""
+"""Kinds of layers that are trained in every round."""
 POOLS = {
     "query": "attention", "key": "attention", "value": "attention", "output": "attention",
     "up": "feed-forward", "gate": "feed-forward", "down": "feed-forward", "stem": "conv",
 }  # fmt: skip
 WIDE = ("fc", "norm", "other", "shortcut")
-"""Kinds that are halved over the whole model; of all others half is taken in each block."""
+"""Kinds of layers that are halved over the whole model; all others are halved in each block."""
 
 
 @dataclass(kw_only=True)
 class HFT(Part):
-    """Train ϑ and hold ψ, θ = ϑ ∪ ψ drawn anew in every round: ϑ <- ϑ - lr ∇_ϑ L(θ), ψ as it is.
+    """Train ϑ and freeze ψ, θ = ϑ ∪ ψ drawn again in every round: ϑ <- ϑ - lr ∇_ϑ L(θ).
 
-    The last layer and embeddings are always trained. What is held keeps its momentum, its moments and its value; weight
-    decay does not move it.
+    The last layer and embeddings are always trained. Frozen weights keep their value, momentum and moments; weight
+    decay does not change them.
 
     Args:
-        granularity: What is drawn. ``category``: in each transformer block so many of query, key, value and output, and
-            of the feed-forward matrices; of the convolutions of each block; over the whole model of the norm layers, of
-            fully connected layers and of biases. ``layer``: whole blocks, and with the last one the norms behind it.
-            ``model``: layers of any kind. ``unit``: output units of every layer, with their biases. ``element``: single
-            weights of every tensor.
-        fraction: Share that is trained, in (0, 1]. A number of tensors that is not whole is rounded up or down at
-            random, so that the totals fit; 1 is plain training.
-        redraw: When a round ends: with the ``experience``, with every pass (``epoch``), or ``never``.
-        start_experience: The first experience with a held part, from 1. The default trains all weights on the first
-            one, in place of the pre-trained weights that the paper begins with; 1 is the plain form.
-        statistics: Running statistics of held norm layers: ``update`` lets them follow the batches, ``hold`` puts such
-            layers into evaluation mode. Without a batch norm there is no difference.
+        granularity: The unit of the draw. ``category``: in each transformer block, a share of query, key, value and
+            output, and of the feed-forward matrices; a share of the convolutions of each block; over the whole model, a
+            share of the norm layers, of fully connected layers and of biases. ``layer``: whole blocks; the last one
+            includes the norms after it. ``model``: layers of any kind. ``unit``: output units of every layer, with
+            their biases. ``element``: single weights of every tensor.
+        fraction: Share that is trained, in (0, 1]. A fractional number of tensors is rounded up or down at random, so
+            that totals fit; 1 is plain training.
+        redraw: The end of a round: with the ``experience``, with every pass (``epoch``), or ``never``.
+        start_experience: The first experience with a frozen half, from 1. The default trains all weights in the first
+            experience, instead of the pre-trained weights of the paper; 1 is the plain form.
+        statistics: Running statistics of frozen norm layers: ``update`` lets them follow the batches, ``hold`` puts
+            such layers into evaluation mode. Without a batch norm there is no difference.
 
-    The share of the model's weights that the last draw left free is kept as ``state["trainable"]``.
+    The trained share of the model's weights in the last draw is stored as ``state["trainable"]``.
 
     Source: Hui et al. 2024, arXiv 2404.18466 (category, layer and model level, half of them, a draw per task); the
-    rules for networks without attention, units and elements are ours.
+    rules for networks without attention, units and elements are our choice.
 
     Expected:
-        class: near naive; the head is trained in full and old classes end near zero, which is what it does there.
-        task: near naive; less of the shared layers moves.
-        domain: lower learning accuracy than naive; from random initial weights no gain in final accuracy is to be
-            expected, the published one is with pre-trained language models.
-        recurring: near naive; what is held now is trained in another round.
+        class: near naive; the whole head is trained and old classes end near zero, which is expected.
+        task: near naive; the shared layers change less.
+        domain: lower learning accuracy than naive; no gain in final accuracy is expected from random initial weights,
+            as the published gain is with pre-trained language models.
+        recurring: near naive; frozen weights are trained in another round.
     """
 
     random_stream: ClassVar[str] = "HFT"
@@ -89,9 +89,7 @@ class HFT(Part):
         return order
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        if (
-            learner.experience is None and "draws" not in self.state
-        ):  # where boundaries are hidden no order is asked for
+        if learner.experience is None and "draws" not in self.state:  # with hidden boundaries no order is requested
             self._draw(learner)
 
     def _draw(self, learner: Learner) -> None:
@@ -119,7 +117,7 @@ class HFT(Part):
 
 
 def _by_tensor(free: Mask, layers: Sequence[Layer], generator: Generator, hft: HFT) -> None:
-    """Open whole tensors: pools of sets of them, each pool halved on its own."""
+    """Unfreeze whole tensors: pools of sets of them, each pool halved separately."""
     pools: dict[str, dict[int, list[list[Place]]]] = {}
     for layer in _with_stray_norms(layers) if hft.granularity == "layer" else layers:
         for pool, block, places in _sets(layer, hft.granularity):
@@ -134,8 +132,10 @@ def _by_tensor(free: Mask, layers: Sequence[Layer], generator: Generator, hft: H
 
 
 def _with_stray_norms(layers: Sequence[Layer]) -> list[Layer]:
-    """Layers, those blocks joined with the one before them (the first with the one behind) that are nothing but norms,
-    such as a transformer's last: as blocks of their own they would make half of the blocks another number."""
+    """Join blocks that consist of norms only, such as a transformer's last, with the block before them.
+
+    The first block is joined with the one after it. As separate blocks they would change the number of blocks.
+    """
     blocks = list(dict.fromkeys(layer.block for layer in layers))
     whole = [block for block in blocks if any(layer.kind != "norm" for layer in layers if layer.block == block)]
     home = {block: max((w for w in whole if w <= block), default=min(whole, default=block)) for block in blocks}
@@ -143,7 +143,7 @@ def _with_stray_norms(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def _sets(layer: Layer, granularity: str) -> Iterable[tuple[str, int, list[Place]]]:
-    """Pool, block in it, and tensors that are drawn together, of a layer."""
+    """Yield pool, block in it, and the tensors of a layer that are drawn together."""
     if granularity == "layer":
         yield "layers", layer.block, list(layer.places)
     elif granularity == "model":
@@ -159,14 +159,14 @@ def _sets(layer: Layer, granularity: str) -> Iterable[tuple[str, int, list[Place
 
 
 def _by_place(free: Mask, layers: Sequence[Layer], generator: Generator, hft: HFT) -> None:
-    """Open units of layers, the same ones of weights and bias, or elements of tensors."""
+    """Unfreeze units of layers, equally for weights and bias, or elements of tensors."""
     for layer in layers:
         if hft.granularity == "element":
             for place in layer.places:
                 k = shares([place.size], hft.fraction, generator)[0]
                 free[place.start : place.stop] |= generator.subset(place.size, k)
             continue
-        chosen: dict[int, NDArray[np.int64]] = {}  # by number of units: those of a layer's tensors are the same ones
+        chosen: dict[int, NDArray[np.int64]] = {}  # by number of units: a layer's tensors share their units
         for place in layer.places:
             if place.units not in chosen:
                 chosen[place.units] = generator.sample(place.units, shares([place.units], hft.fraction, generator)[0])
@@ -174,15 +174,16 @@ def _by_place(free: Mask, layers: Sequence[Layer], generator: Generator, hft: HF
 
 
 def shares(sizes: Sequence[int], fraction: float, generator: Generator) -> list[int]:
-    """How many to take out of each of several sets: fraction · size rounded up or down at random, as is their sum.
+    """Return how many to draw from each of several sets: fraction · size, rounded up or down at random, as is their
+    sum.
 
-    Systematic sampling in random order: every set has the right expectation, and the sum is within one of
-    fraction · Σ sizes. Out of three matrices in every block, half are two in half of the blocks and one in the others.
+    It is systematic sampling in random order: every set has the correct expectation, and the sum is within one of
+    fraction · Σ sizes. Of three matrices in every block, half are two in half of the blocks and one in the others.
 
     Args:
         sizes: (n,) sizes of the sets.
-        fraction: In (0, 1].
-        generator: Whose randomness.
+        fraction: Fraction in (0, 1].
+        generator: Generator of the draws.
     """
     order = generator.permutation(len(sizes))
     ends = np.cumsum(fraction * np.array(sizes, dtype=np.float64)[order]) + generator.uniform(1)

@@ -1,4 +1,4 @@
-"""HPCR: proxy-based contrastive replay with a temperature that swings and with distillation of what was kept."""
+"""HPCR: proxy-based contrastive replay with a varying temperature and distillation of stored scores and features."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class ProxyDistillation(Part):
-    """Rehearsed rows, both views of them, stay near the scores and similarities they had when they were kept:
+    """Keep rehearsed samples, in both views, near the scores and similarities that were stored with them:
 
-        alpha · mean over rows i and over rows j of the joint batch of (s_i,y_j - s'_i,y_j)²
-        + beta · mean over rows i of -Σ_k p'_ik log p_ik,  p_ik the softmax over the other rows of cos(z_i, z_k) / T
+        alpha · mean over samples i and over samples j of the joint batch of (s_i,y_j - s'_i,y_j)²
+        + beta · mean over samples i of -Σ_k p'_ik log p_ik,  p_ik the softmax over the other samples of cos(z_i, z_k) /
+        T
 
-    s and z are scores and features now, s' and p' those of the step in which the row was kept, before its update.
+    s and z are the current scores and features; s' and p' are those of the step that stored the sample, before its
+    update.
 
     Args:
         alpha: Factor of the distance between scores, at least 0.
         beta: Factor of the cross-entropy between similarities, at least 0.
         temperature: T of scores and similarities, above 0.
-        form: ``paper`` acts as soon as memory holds a row of an earlier experience (any row, where boundaries are
-            hidden); ``code`` never does, as in the code that was released, where a counter stands still.
+        form: ``paper`` starts as soon as the replay buffer holds a sample of an earlier experience (any sample, if
+            boundaries are hidden). ``code`` never starts, as in the released code, where a counter is never increased.
 
     Source: Lin et al. 2023, arXiv 2309.15038, and the authors' code.
     """
@@ -89,20 +91,21 @@ def hpcr(
     beta: NonNegative = 0.5,
     form: Literal["paper", "code"] = "paper",
 ) -> list[Part]:
-    """HPCR: pcr, whose loss is multiplied by a factor that swings within every experience, and whose rehearsed rows
-    stay near the scores and the similarities they were kept with. Settings as in
-    :class:`clbench.strategies.pcr.ProxyContrast` and :class:`ProxyDistillation`.
+    """Replay with HPCR: the loss of pcr with a varying factor, and distillation of stored scores and similarities.
+
+    The factor varies within every experience. Settings are as in :class:`clbench.strategies.pcr.ProxyContrast` and
+    :class:`ProxyDistillation`.
 
     Source: Lin et al. 2023, arXiv 2309.15038. The factors are the temperature 0.09 over 0.16 and over 0.05; alpha is
-    that for CIFAR-10, and 0.1 for CIFAR-100 and mini-ImageNet. From which batch size on the authors add pairs of rows
-    could not be verified.
+    that for CIFAR-10, and 0.1 for CIFAR-100 and mini-ImageNet. The batch size from which the authors add pairs of
+    samples could not be verified.
 
     Expected:
-        class: near pcr; with a large alpha below it in one pass, since scores are kept that a row had before it was
-            learned.
+        class: near pcr; with a large alpha below it in one pass, since scores from before a sample was learned are
+            kept.
         task: near pcr, at or above er; heads of other tasks never compete anyway.
-        domain: near pcr; holding on to the scores of old domains costs little where classes stay the same.
-        recurring: near pcr; old scores hold back what a class gains on its return.
+        domain: near pcr; keeping the scores of old domains costs little if classes stay the same.
+        recurring: near pcr; old scores reduce what a class gains when it recurs.
     """
     proxy = ProxyContrast(
         rows=rows,
@@ -118,19 +121,21 @@ def hpcr(
 
 
 def score_distance(now: Tensor, before: Tensor, y: Tensor) -> Tensor:
-    """Mean squared distance of scores (R, C) in the columns of the labels (A,), one column per label."""
+    """Return the mean squared distance of scores (R, C) in the columns of the labels (A,), one column per label."""
     apart = (now - before).square()
-    times = apart.new_zeros(apart.shape[1]).index_add_(0, y, apart.new_ones(len(y)))  # (C,) columns of each class
+    times = apart.new_zeros(apart.shape[1]).index_add_(0, y, apart.new_ones(len(y)))  # (C,) columns per class
     return (apart * times).sum() / (len(apart) * len(y))
 
 
 def similarity_loss(features: Tensor, kept: Tensor, temperature: float) -> Tensor:
-    """Mean cross-entropy from the softmax over other rows of kept features' cosines to that of features now, a scalar.
+    """Return the mean cross-entropy from stored to current similarities, a scalar.
+
+    Similarities are the softmax of the cosines with all other samples.
 
     Args:
-        features: (R, H) now, R at least 2.
-        kept: (R, H) of then; constants.
-        temperature: Of the cosines.
+        features: (R, H) current features, R at least 2.
+        kept: (R, H) stored features; constants.
+        temperature: Temperature of the cosines.
     """
     import torch
     from torch.nn.functional import normalize

@@ -1,4 +1,5 @@
-"""iCaRL: distilled sigmoid outputs, exemplars chosen by herding, and the nearest mean of exemplars for reading out."""
+"""iCaRL: distilled sigmoid outputs, exemplars chosen by herding, and classification by the nearest mean of
+exemplars."""
 
 from __future__ import annotations
 
@@ -17,23 +18,25 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Exemplars(Part):
-    """Exemplars of every class seen, chosen by herding at the end of each experience and learned among the rows of the
-    later ones; with M rows of memory and s classes, M / s each, the first classes taking the remainder.
+    """Choose exemplars of every class by herding at ends of experiences, and learn them together with later
+    experiences.
 
-    A class that is not in the experience keeps the first of the exemplars it has; one that has come back is herded anew
-    from its old exemplars and its new rows.
+    With M samples in the replay buffer and s classes, each class has M / s exemplars; the first classes take the
+    remainder. A class that is not in the experience keeps the first of its exemplars. A class that recurs is herded
+    again from its old exemplars and its new samples.
 
     Args:
-        read_out: Predict the class whose ``nearest_mean`` of exemplars is closest among features of unit length, means
-            of unit length too; or read the ``logits``.
+        read_out: Predict the class whose ``nearest_mean`` of exemplars is closest, with features and means of unit
+            length; or read the ``logits``.
 
-    Means are worked out anew at every look. A class of the running experience without exemplars is represented by as
-    many of its first rows as it will have exemplars. A class never seen ranks behind all others, by its logit.
+    Means are computed at every evaluation. A class of the running experience without exemplars is represented by as
+    many of its first samples as it will have exemplars. A class that was never seen ranks after all others, by its
+    logit.
 
     Source: Rebuffi et al. 2017, arXiv 1611.07725, algorithms 1, 4 and 5.
 
     Raises:
-        Refused: Fewer rows of memory than classes seen.
+        Refused: The replay buffer has fewer samples than there are classes.
     """
 
     random_stream: ClassVar[str] = "Exemplars"
@@ -42,18 +45,18 @@ class Exemplars(Part):
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory", "boundaries"})
     memory_policy: ClassVar[str | None] = "herding"
-    end_order: ClassVar[int] = CLOSES  # what trains on memory at a boundary finds the new exemplars there
+    end_order: ClassVar[int] = CLOSES  # parts that train on the replay buffer at a boundary find the new exemplars
 
     # ------------------------------------------------------------------ learning
 
     def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        """Note the rows that stand for classes until they have exemplars."""
+        """Note the samples that represent classes until they have exemplars."""
         import torch
 
         from clbench.training.batch import Y
 
         known = set(learner.memory.all().index[Y].tolist())
-        stand_in = experience.index.new_zeros((5, learner.memory.size))  # of a fixed size, whatever the stream
+        stand_in = experience.index.new_zeros((5, learner.memory.size))  # of a fixed size for every stream
         first = [
             experience.index[:, experience.index[Y] == c][:, :n] for c, n in quotas(learner).items() if c not in known
         ]
@@ -66,7 +69,7 @@ class Exemplars(Part):
         return learner.memory.draw(kept, generator=self.generator).index if kept else None
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        """Keep fewer exemplars of classes that were not here, and herd those that were."""
+        """Keep fewer exemplars of absent classes, and herd the present ones."""
         import torch
 
         from clbench.training.batch import ROW, VIEW, Y
@@ -78,7 +81,7 @@ class Exemplars(Part):
             if not own.shape[1]:
                 kept.append(known[:, :n])
                 continue
-            again = ((known[[ROW, VIEW], :, None] == own[[ROW, VIEW], None, :]).all(0)).any(1)  # met in both places
+            again = ((known[[ROW, VIEW], :, None] == own[[ROW, VIEW], None, :]).all(0)).any(1)  # present in both
             rows = torch.cat([known[:, ~again], own], dim=1)
             kept.append(rows[:, herd(learner.side_work.features(rows).features, n)])
         learner.memory.replace(torch.cat(kept, dim=1))
@@ -92,17 +95,17 @@ class Exemplars(Part):
 
         if self.read_out == "logits":
             return scores
-        if "exemplar means" not in learner.scratch:  # once for a whole look
+        if "exemplar means" not in learner.scratch:  # once per evaluation
             learner.scratch["exemplar means"] = self._means(learner)
         means = learner.scratch["exemplar means"]
         if means is None:
             return scores
-        # on the unit sphere the nearest is the one with the largest cosine, which is at least -1
+        # on the unit sphere the nearest mean has the largest cosine, which is at least -1
         nearness = F.normalize(output.features) @ means.T  # (B, C)
         return torch.where(means.any(1), nearness, scores.sigmoid() - 3)
 
     def _means(self, learner: Learner) -> Tensor | None:
-        """(C, H) mean feature of unit length for each class that has rows to stand for it, else 0."""
+        """Return the mean feature of unit length (C, H) for each class that has representatives, else 0."""
         import torch
         from torch.nn import functional as F
 
@@ -114,7 +117,7 @@ class Exemplars(Part):
         if not rows.shape[1]:
             return None
         features = F.normalize(learner.side_work.features(rows).features)  # (n, H)
-        # features of unit length add up to a vector along their mean, and its length is set to 1 anyway
+        # the sum of unit features has the direction of their mean, and its length is set to 1 below
         sums = features.new_zeros(learner.n_outputs, features.shape[1]).index_add_(0, rows[Y], features)
         return F.normalize(sums)
 
@@ -122,22 +125,23 @@ class Exemplars(Part):
 def icarl(
     *, read_out: Literal["nearest_mean", "logits"] = "nearest_mean", over_classes: Literal["sum", "mean"] = "mean"
 ) -> list[Part]:
-    """iCaRL: binary cross-entropy with old outputs distilled, herded exemplars, nearest mean of exemplars.
+    """Learn with binary cross-entropy and distillation of old outputs, herded exemplars, nearest mean of exemplars.
 
-    The target of an output is 1 for the row's class and 0 for the others; for old classes, those seen before that the
-    running experience does not hold, it is the sigmoid output of the model of the last boundary, on all rows. See
-    :class:`clbench.strategies.pred_kd.PredKD` for the loss and :class:`Exemplars` for the rest. Nothing is flipped.
+    The target of an output is 1 for the sample's class and 0 for the others. For old classes, which were seen before
+    and are not in the running experience, it is the sigmoid output of the model at the last boundary, for all samples.
+    See :class:`clbench.strategies.pred_kd.PredKD` for the loss and :class:`Exemplars` for the rest. Images are not
+    flipped.
 
     Args:
         read_out: ``nearest_mean`` of exemplars, or the ``logits``.
         over_classes: ``mean`` of the terms of the classes that compete, for learning rates such as the paper's 2.0, or
-            their ``sum``, as its equation is written. Either is averaged over rows.
+            their ``sum``, as in its equation. Both are averaged over samples.
 
     Expected:
-        class: far above er where memory is small or training is short, near it where both are ample; forgets little.
-        task: at or above er; means compete among the task's classes only.
+        class: far above er if the replay buffer is small or training short, near it if both are large; forgets little.
+        task: at or above er; means compete only among the task's classes.
         domain: near er or below it; no class is ever old, so nothing is distilled, and domains share exemplars.
-        recurring: classes that come back have labels and new exemplars; the others are distilled.
+        recurring: recurring classes have labels and new exemplars; the others are distilled.
 
     Source: Rebuffi et al. 2017, arXiv 1611.07725. Its settings for CIFAR-100: 2000 exemplars, 70 epochs, learning rate
     2.0, weight decay 1e-5.
@@ -146,9 +150,9 @@ def icarl(
 
 
 def quotas(learner: Learner) -> dict[int, int]:
-    """Exemplars that each class seen so far may have: the memory shared evenly, the first classes taking the remainder.
+    """Return the number of exemplars of each class seen so far: equal shares, and one more for the first classes.
 
-    The share of a class never grows while classes are added, so that what is kept need only be cut short.
+    The share of a class never grows while classes are added, so stored exemplars only need to be shortened.
 
     Raises:
         Refused: A class would have none.
@@ -158,24 +162,23 @@ def quotas(learner: Learner) -> dict[int, int]:
     if not each:
         raise Refused(
             f"memory.size {size} leaves no exemplar for each of the {len(classes)} classes seen so far; icarl needs at "
-            "least one row per class"
+            "least one sample per class"
         )
     return {c: each + (rank < more) for rank, c in enumerate(classes)}
 
 
 def herd(features: Tensor, n: int) -> Tensor:
-    """The first ``n`` rows in the order of herding, (min(n, N),) int64.
+    """Return the first ``n`` samples in the order of herding, (min(n, N),) int64.
 
-    Each brings the mean of the rows chosen so far closest to the mean of all, so that every beginning of the list is a
-    good choice of its length.
-
-    Features are set to unit length first; the mean of all is left as it is, since what has to match it is a mean too.
+    Each sample brings the mean of the chosen ones closest to the mean of all. Every beginning of the list is therefore
+    a good choice of its length. Features are scaled to unit length first; the mean of all is not scaled, since it is
+    compared with a mean.
 
     Args:
-        features: (N, H).
-        n: How many.
+        features: (N, H) features.
+        n: Number of samples.
 
-    Source: Rebuffi et al. 2017, algorithm 4; a row is chosen once at most.
+    Source: Rebuffi et al. 2017, algorithm 4; each sample is chosen at most once.
     """
     import torch
     from torch.nn import functional as F

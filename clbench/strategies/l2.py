@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class L2(Part):
-    """Penalty strength · Σ (w - w_previous)², from the end of the first experience on.
+    """Add the penalty strength · Σ (w - w_previous)², from the end of the first experience on.
 
     Args:
-        strength: Factor of the sum, without ½; no published default. Must be at least 0.
-        head: Whether the last layer is held too. The authors' code holds the encoder only (0.05 there), and so do we.
-        from_start: Whether the first experience is held near the initial weights, as the study does with a pre-trained
+        strength: Factor of the sum, without ½, at least 0; no published default is valid.
+        head: Whether to include the last layer. The authors' code includes the encoder only (0.05 there), as here by
+            default.
+        from_start: Whether to keep the first experience near the initial weights, as the study does with a pre-trained
             model.
 
-    Source: Smith et al. 2023, arXiv 2203.17269 (the case of unit importance); authors' code for the extent.
+    Source: Smith et al. 2023, arXiv 2203.17269 (the case of unit importance); authors' code for the layers.
 
     Expected:
-        class: near naive, that is near 1 / experiences, from scratch; joined with ``pred_kd`` it trades accuracy on new
+        class: near naive, that is near 1 / experiences, from scratch; with ``pred_kd`` it trades accuracy on new
             classes for less forgetting.
-        task: between naive and ewc: all weights are held alike, so what protects old tasks costs new ones.
+        task: between naive and ewc: all weights have one importance, so that protecting old tasks costs new ones.
         domain: somewhat above naive at best, and sensitive to the strength.
-        recurring: at or below naive: the anchor is the last boundary only, and what it holds back is relearned anyway.
+        recurring: at or below naive: the anchor is only the last boundary, and what it prevents is relearned anyway.
     """
 
     random_stream: ClassVar[str] = "L2"

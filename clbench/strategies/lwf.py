@@ -1,4 +1,4 @@
-"""Learning without forgetting: on new rows, keep saying of old classes what the last boundary's model says."""
+"""Learning without forgetting: on new samples, keep the predictions of the last boundary's model for old classes."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ TASK, LABEL = 2, 1  # rows of an index matrix, as in clbench.training.batch, whi
 
 @dataclass(kw_only=True)
 class LwF(Part):
-    """Adds strength · Σ over old heads of mean over the stream's rows of -Σ_c q_c log p_c to the loss.
+    """Add strength · Σ over old heads of mean over the stream's samples of -Σ_c q_c log p_c to the loss.
 
-    q and p are softmaxes of logits / temperature over an old head's classes: q of the model as it was at the last
-    boundary, in evaluation mode, p of the present one. Where task labels are revealed every earlier task is a head;
-    elsewhere the classes seen up to the last boundary are one.
+    q and p are softmaxes of logits / temperature over an old head's classes: q of the model at the last boundary, in
+    evaluation mode, p of the current model. If task labels are revealed, every earlier task has a head. Otherwise all
+    classes seen up to the last boundary form one head.
 
     Args:
         strength: λ_o, at least 0; 1 in the paper.
         temperature: T, above 0; 2 in the paper.
-        softmax: p over the ``old`` classes (the paper's heads), or over all ``seen`` ones, the new ones having target 0
-            (van de Ven et al. 2022). The same where task labels are revealed.
+        softmax: p over the ``old`` classes (the paper's heads), or over all ``seen`` ones, with target 0 for new
+            classes (van de Ven et al. 2022). Both are equal if task labels are revealed.
         squared: Whether to multiply by T², which keeps the gradient's size when T changes (Hinton et al. 2015); the
             paper does not.
-        compete: Which classes compete in the cross-entropy of the stream's rows where labels of tasks are hidden: all
-            that the benchmark lets (``seen``), as published class-incremental results have it, or those of the running
-            ``experience`` alone, the nearest to the paper's new head.
+        compete: Which classes compete in the cross-entropy of the stream's samples if task labels are hidden: all that
+            the benchmark allows (``seen``), as in published class-incremental results, or only those of the running
+            ``experience``, the closest to the paper's new head.
 
-    Left out: the paper first trains the new head alone, until it converges. Rehearsed rows are not distilled.
+    Left out: the paper first trains the new head alone until it converges. Rehearsed samples are not distilled.
 
     Source: Li and Hoiem 2016, arXiv 1606.09282, eqs. 2 to 4; several old tasks are summed, as there.
 
     Expected:
-        class: near naive with ``compete=seen``, since one softmax over old and new classes pushes the old ones down
-            all the same; not a bug. Above naive with ``compete=experience``, with a wide spread over seeds.
-        task: above naive where tasks look alike; gains little or harms where they do not.
-        domain: above naive where the new rows resemble the old ones; the term holds back what must be learned anew.
-        recurring: near naive to a little above it with ``compete=seen``; where classes come back, labels and the old
-            model both teach them.
+        class: near naive with ``compete=seen``, since one softmax over old and new classes lowers the old ones anyway;
+            this is expected. Above naive with ``compete=experience``, with a wide spread over seeds.
+        task: above naive if tasks are similar; otherwise it gains little or harms.
+        domain: above naive if new samples resemble the old ones; the term slows learning of what is new.
+        recurring: near naive to slightly above it with ``compete=seen``; recurring classes are taught by labels and by
+            the old model.
     """
 
     random_stream: ClassVar[str] = "LwF"
@@ -86,7 +86,7 @@ class LwF(Part):
         return factor * sum(terms[1:], terms[0])
 
     def _rivals(self, learner: Learner, batch: Batch) -> Tensor | None:
-        """Classes (C,) bool that the present model's softmax runs over; ``None`` for those of the head alone."""
+        """Return the classes (C,) bool of the current model's softmax; ``None`` for those of the head alone."""
         mask = learner.classes.mask(batch.index[:, batch.stream.span])
         if self.softmax == "old" or mask.per_row:
             return None
@@ -97,7 +97,7 @@ class LwF(Part):
         self.state["heads"] = self._heads(learner, experience)
 
     def _heads(self, learner: Learner, experience: ExperienceView) -> Tensor:
-        """Classes (G, C) bool of every head up to here."""
+        """Return the classes (G, C) bool of every head so far."""
         import torch
 
         tasks = experience.index[TASK].unique()
@@ -112,13 +112,13 @@ class LwF(Part):
 
 
 def distillation(logits: Tensor, taught: Tensor, head: Tensor, rivals: Tensor) -> Tensor:
-    """Mean over rows of -Σ_c q_c log p_c, a scalar.
+    """Return the mean over samples of -Σ_c q_c log p_c, a scalar.
 
     Args:
-        logits: (B, C) of the model that learns, divided by the temperature.
-        taught: (B, C) of the model that teaches, likewise.
-        head: (C,) bool, the classes that q runs over.
-        rivals: (C,) bool, the classes that p runs over; all of ``head`` among them.
+        logits: (B, C) logits of the student, divided by the temperature.
+        taught: (B, C) logits of the teacher, divided by the temperature.
+        head: (C,) bool, the classes of q.
+        rivals: (C,) bool, the classes of p, which include all of ``head``.
     """
     from clbench.families.class_mask import ClassMask
 

@@ -1,4 +1,5 @@
-"""Memory aware synapses: stay near old weights, the more so where the output is sensitive to them. Needs no labels."""
+"""Memory aware synapses: stay near old weights, in proportion to the output's sensitivity to them. It needs no
+labels."""
 
 from __future__ import annotations
 
@@ -19,29 +20,29 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class MAS(Part):
-    """Penalty strength · Σ Ω (w - w*)², without ½, w* being the weights of the last boundary.
+    """Add the penalty strength · Σ Ω (w - w*)², without ½, with the weights w* of the last boundary.
 
-    Ω = Σ over experiences of the mean over rows of |∂ ‖f(x)‖² / ∂w|, f(x) being the logits of the classes that compete
-    on a row.
+    Ω = Σ over experiences of the mean over samples of |∂ ‖f(x)‖² / ∂w|, with the logits f(x) of the classes that
+    compete on a sample.
 
     Args:
-        strength: λ, at least 0. The authors' code has 1, for a pre-trained AlexNet and learning rates below 0.001; no
-            default is set, since at larger rates a run can diverge there.
-        decay: ``None`` sums the importances of experiences; α in [0, 1] keeps Ω <- α · Ω + (1 - α) · Ω_new instead
-            (one popular re-implementation, with α = 0.5).
-        rows: Rows of the experience that Ω is estimated on; ``None`` takes all.
+        strength: λ, at least 0. The authors' code has 1, for a pre-trained AlexNet and learning rates below 0.001.
+            There is no default, since a run can diverge with it at larger rates.
+        decay: ``None`` sums the importances of experiences; α in [0, 1] sets Ω <- α · Ω + (1 - α) · Ω_new instead (a
+            popular re-implementation has α = 0.5).
+        rows: Samples of the experience for the estimate of Ω; ``None`` takes all.
 
-    The absolute value is taken row by row, as in the paper's equation. The authors' code takes it of the sum over a
-    batch, where rows cancel, unless its batches hold one row; re-implementations do likewise.
+    The absolute value is taken per sample, as in the paper's equation. The authors' code takes it of the sum over a
+    batch, in which samples cancel, unless its batches have one sample; re-implementations do the same.
 
     Source: Aljundi et al. 2018, arXiv 1711.09601, eqs. 2 to 4; authors' code for the sum over tasks.
 
     Expected:
-        class: near naive, that is near 1 / experiences: zero accuracy on old classes is what it does there.
-        task: above naive where naive forgets, once the strength fits.
+        class: near naive, that is near 1 / experiences: zero accuracy on old classes is expected.
+        task: above naive if naive forgets, once the strength is suitable.
         domain: somewhat above naive at best, and sensitive to the strength.
-        recurring: from naive to well above it where the strength fits, below it where the penalty, which grows with
-            every experience, no longer lets the model learn.
+        recurring: from naive to well above it with a suitable strength; below it if the penalty, which grows with every
+            experience, no longer lets the model learn.
     """
 
     random_stream: ClassVar[str] = "MAS"
@@ -69,5 +70,5 @@ class MAS(Part):
 
 
 def squared_norm(logits: Tensor) -> Tensor:
-    """‖f(x)‖² of each row, (B, C) to (B,)."""
+    """Return ‖f(x)‖² of each sample, (B, C) to (B,)."""
     return logits.square().sum(1)

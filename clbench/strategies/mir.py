@@ -1,4 +1,4 @@
-"""Maximally interfered retrieval: rehearse the rows whose loss the step to come would raise most."""
+"""Maximally interfered retrieval: rehearse the samples whose loss the next step would raise most."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ if TYPE_CHECKING:
     from clbench.training.memory import Draw
 
 RATIO = 5
-"""Candidates per rehearsed row: 50 for 10 in the paper."""
+"""Candidates per rehearsed sample: 50 for 10 in the paper."""
 
 
 @dataclass(kw_only=True)
 class InterferedRetrieval(Part):
-    """Of some candidates drawn from memory, rehearse those with the largest l(w') - l(w), where w' = w - lr · g is the
-    step that would be taken without rehearsal.
+    """Rehearse the candidates with the largest l(w') - l(w), where w' = w - lr · g is the step without rehearsal.
 
     Args:
-        rows: Rows rehearsed per step; ``None`` takes as many as the batch has.
-        candidates: Rows drawn to choose from, at least ``rows``; ``None`` takes five times as many.
-        loss_form: ``concat`` takes one mean over stream and rehearsed rows; ``sum`` adds the two means.
-        pool: Candidates from ``all`` of memory, or only from ``earlier`` experiences, where boundaries are visible.
-        start: Draw as soon as memory holds a row of an ``earlier`` experience, or as soon as it holds ``any``.
+        rows: Samples rehearsed per step; ``None`` takes as many as the batch has.
+        candidates: Samples drawn from the replay buffer as candidates, at least ``rows``; ``None`` takes five times as
+            many.
+        loss_form: ``concat`` takes one mean over stream and rehearsed samples; ``sum`` adds the two means.
+        pool: Candidates from ``all`` of the replay buffer, or only from ``earlier`` experiences, if boundaries are
+            visible.
+        start: Start as soon as the replay buffer holds a sample of an ``earlier`` experience, or ``any`` sample.
 
-    The virtual step is plain SGD at the present learning rate, whatever the optimiser. l is the objective, whoever sets
-    it. Losses of candidates are taken un-augmented, in training mode, with one dropout for both.
+    The virtual step is plain SGD with the current learning rate, for any optimiser. l is the objective, whichever part
+    sets it. Losses of candidates are computed without augmentation, in training mode, with equal dropout for both.
     """
 
     random_stream: ClassVar[str] = "InterferedRetrieval"
@@ -52,8 +53,8 @@ class InterferedRetrieval(Part):
     def __post_init__(self) -> None:
         if self.rows and self.candidates and self.candidates < self.rows:
             raise Refused(
-                f"mir: {self.rows} rows cannot be chosen among {self.candidates} candidates; give at least as many "
-                "candidates as rows, or leave them out for five times as many"
+                f"mir: {self.rows} samples cannot be chosen among {self.candidates} candidates; give at least as many "
+                "candidates as samples, or leave them out for five times as many"
             )
 
     def batch(self, learner: Learner, batch: Batch) -> None:
@@ -65,12 +66,13 @@ class InterferedRetrieval(Part):
         draw = memory.draw(wanted, before=before if self.pool == "earlier" else None, generator=self.generator)
         rise = interference(learner, batch.index[:, : batch.size], draw)
         worst = rise.argsort(descending=True, stable=True)[:rows]
-        chosen = worst.sort().values  # in the order drawn: with as many candidates as rows this is replay
+        chosen = worst.sort().values  # in the order drawn: with as many candidates as samples this is replay
         rehearse(batch, memory.take(draw.slots[chosen]), self.loss_form)
 
 
 def interference(learner: Learner, index: Tensor, draw: Draw) -> Tensor:
-    """How much a step on rows of an index matrix (5, B) would raise the objective of each row of a draw, (n,)."""
+    """Return how much a step on samples of an index matrix (5, B) would raise the objective of each sample of a draw,
+    (n,)."""
     batch = learner.batch(index)
     learner.freeze_idle_heads(batch)
     g, held = learner.side_work.gradient(batch), learner.frozen
@@ -83,7 +85,7 @@ def interference(learner: Learner, index: Tensor, draw: Draw) -> Tensor:
 
 
 def each_objective(learner: Learner, index: Tensor, output: Output) -> Tensor:
-    """The objective of each row of an index matrix (5, n) at the model's output on it, un-augmented, (n,).
+    """Return the objective of each sample of an index matrix (5, n) for the model's output without augmentation, (n,).
 
     Raises:
         Refused: A part replaces the objective by one that is no sum over the sources of a batch.
@@ -95,7 +97,7 @@ def each_objective(learner: Learner, index: Tensor, output: Output) -> Tensor:
     rows = learner.batch(index)
     if not learner.replaces_objective:
         return learner.family.loss(output.logits, rows.target, rows.class_mask)
-    # as a source of its own, each row enters with a coefficient, whose derivative is the row's objective
+    # as a separate source, each sample has a coefficient, whose derivative is the sample's objective
     weight = torch.ones(len(rows), device=index.device, requires_grad=True)
     rows.sources = [Source(i, i + 1, each) for i, each in enumerate(weight)]
     rows.augment(lambda plain, _: plain)
@@ -103,7 +105,7 @@ def each_objective(learner: Learner, index: Tensor, output: Output) -> Tensor:
         total = learner.objective(rows, output)
     if not total.requires_grad:
         raise Refused(
-            "mir asks what every single row costs, which the objective of this strategy does not tell; join mir with a "
+            "mir needs the loss of every sample, which the objective of this strategy does not give; join mir with a "
             "part whose objective weighs each source by its coefficient"
         )
     (each,) = torch.autograd.grad(total, weight)
@@ -118,16 +120,17 @@ def mir(
     pool: Literal["all", "earlier"] = "all",
     start: Start = "earlier",
 ) -> list[Part]:
-    """ER-MIR: replay that chooses, of some candidates, the rows whose loss the step to come would raise most. Settings
-    as in :class:`InterferedRetrieval`, ``loss`` being its ``loss_form``.
+    """Replay with ER-MIR, which rehearses the candidates whose loss the next step would raise most.
+
+    Settings are as in :class:`InterferedRetrieval`; ``loss`` is its ``loss_form``.
 
     Source: Aljundi et al. 2019, arXiv 1908.04742, algorithm 1 with the criterion s_MI-1. The authors' code sums the two
     means and draws from earlier tasks only: ``mir(loss=sum, pool=earlier)``.
 
     Expected:
-        class: at or a little above er with the same loss, most with small batches; at several times the cost.
-        task: as er with small batches; within a head there is little to be interfered with.
-        domain: as er with small batches; with large ones far below it, since the rows chosen suffer together.
-        recurring: as er; rows of classes that are present now are seldom chosen.
+        class: at or slightly above er with the same loss, most with small batches; at several times the cost.
+        task: as er with small batches; within a head there is little interference.
+        domain: as er with small batches; far below it with large ones, since the chosen samples suffer together.
+        recurring: as er; samples of present classes are seldom chosen.
     """
     return [InterferedRetrieval(rows=rows, candidates=candidates, loss_form=loss, pool=pool, start=start)]

@@ -1,4 +1,4 @@
-"""Nearest class mean: one running mean per class, and nothing else; a row is of the class whose mean is closest."""
+"""Nearest class mean: one running mean per class, and nothing else; a sample has the class with the closest mean."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Features = Literal["pixels", "model"]
 
 @dataclass(kw_only=True)
 class Means(Part):
-    """Keeps a mean per class, of pixels or of the features of a model that stays as it was made.
+    """Keep a mean per class, of pixels or of the features of a fixed model.
 
     Args:
-        features: What means are taken of: the inputs as they are (``pixels``), flattened, or what the last layer of the
-            benchmark's ``model`` reads, in evaluation mode; a pretrained one where it has weights, else a random one.
+        features: The vectors to average: flattened inputs (``pixels``), or the input of the last layer of the
+            benchmark's ``model`` in evaluation mode. The model is pretrained if it has weights, else random.
     """
 
     random_stream: ClassVar[str] = "Means"
@@ -36,7 +36,7 @@ class Means(Part):
         self.__dict__["uses_model"] = self.features == "model"  # of this instance, not of the class
 
     def see(self, learner: Learner, x: Tensor) -> Tensor:
-        """What means are taken of, (B, H) float64, from inputs (B, ...)."""
+        """Return the vectors to average, (B, H) float64, for inputs (B, ...)."""
         if self.features == "pixels":
             return x.flatten(1).double()
         import torch
@@ -46,13 +46,13 @@ class Means(Part):
             return features
 
     def meet(self, learner: Learner, z: Tensor) -> None:
-        """Make room for means of vectors (B, H), at the first batch."""
+        """Allocate means of vectors (B, H), at the first batch."""
         if "mean" not in self.state:
             self.state["mean"] = z.new_zeros(learner.n_outputs, z.shape[1])  # (C, H)
-            self.state["count"] = z.new_zeros(learner.n_outputs)  # (C,) rows behind each
+            self.state["count"] = z.new_zeros(learner.n_outputs)  # (C,) samples of each class
 
     def move(self, z: Tensor, y: Tensor) -> None:
-        """Take rows (B, H) with labels (B,) into the means."""
+        """Add samples (B, H) with labels (B,) to the means."""
         mean, count = self.state["mean"], self.state["count"]
         new = z.new_zeros(len(count)).index_add_(0, y, z.new_ones(len(y)))
         sums = z.new_zeros(mean.shape).index_add_(0, y, z)
@@ -60,7 +60,7 @@ class Means(Part):
         mean += (sums - new[:, None] * mean) / count.clamp(min=1)[:, None]
 
     def told(self, learner: Learner, z: Tensor, scores: Tensor) -> Output:
-        """Scores (B, C) of classes that have been seen, lower ones for all others."""
+        """Return scores (B, C) of seen classes, and lower ones for all others."""
         from clbench.models.output import Output
 
         known = self.state["count"] > 0
@@ -81,28 +81,30 @@ class Means(Part):
         return self.read(learner, z)
 
     def read(self, learner: Learner, z: Tensor) -> Output:
-        """The output for vectors (B, H): minus the squared distance to each mean, but for ‖z‖², the same for all."""
+        """Return the output for vectors (B, H): minus the squared distance to each mean, without ‖z‖², which is equal
+        for all."""
         mean = self.state["mean"]
         return self.told(learner, z, 2 * z @ mean.T - mean.square().sum(1))
 
 
 def ncm(*, features: Features = "pixels") -> list[Part]:
-    """Nearest class mean: the class c with the smallest ‖z - μ_c‖, μ_c being the mean of all its rows so far.
+    """Classify by the nearest class mean: the class c with the smallest ‖z - μ_c‖, with the mean μ_c of all its
+    samples.
 
-    Needs one pass, no gradient, no memory of rows and no boundary, and gives the same whatever the order of rows: it
-    cannot forget. A baseline that any method with a frozen extractor has to beat.
+    It needs one pass, no gradient, no replay buffer and no boundary, and its result does not depend on the order of
+    samples, so it cannot forget. It is a baseline that every method with a frozen feature extractor must beat.
 
     Args:
-        features: ``pixels``, or the features of the benchmark's ``model`` as it was made, with weights if it has any;
-            it is not trained.
+        features: ``pixels``, or the features of the benchmark's initial ``model``, with weights if it has any; it is
+            not trained.
 
     Source: Mensink et al. 2013, IEEE TPAMI 35(11), "Distance-based image classification"; Guerriero et al. 2018,
-    "DeepNCM", for means that run along.
+    "DeepNCM", for running means.
 
     Expected:
-        class: the same as from all data at once, with no gap; far above naive, and below what trained features give.
-        task: high, since only the task's classes compete; nothing is lost from task to task.
-        domain: one mean per class over all domains: good where domains resemble each other, poor where they do not.
-        recurring: unchanged by repetition, but for the weight that classes seen more often get in their own mean.
+        class: the same as from all data at once, without a gap; far above naive, and below trained features.
+        task: high, since only the task's classes compete; tasks do not affect each other.
+        domain: one mean per class over all domains: good if domains are similar, poor otherwise.
+        recurring: unchanged by repetition, except for the weight of frequent classes in their own mean.
     """
     return [Means(features=features)]

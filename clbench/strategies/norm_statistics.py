@@ -1,4 +1,4 @@
-"""Running statistics of batch norms in a part's own loop: which of them move, and computing them anew."""
+"""Running statistics of batch norms in a part's own loop: which of them change, and how they are recomputed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from clbench.training.learner import Learner
 
 CHUNK = 512
-"""Most rows that a batch norm sees at a time where its statistics are computed anew."""
+"""Largest number of samples for a batch norm when its statistics are recomputed."""
 
 
 @contextmanager
 def norm_modes(learner: Learner, training: tuple[Group, ...]) -> Iterator[None]:
-    """Norm layers with running statistics in evaluation mode, but for those of some groups."""
+    """Put norm layers with running statistics into evaluation mode, except those of some groups."""
     from clbench.models import weight_groups
 
     table = weight_groups.groups(weight_groups.layers(learner.model, learner.slices))
@@ -34,7 +34,7 @@ def norm_modes(learner: Learner, training: tuple[Group, ...]) -> Iterator[None]:
 
 
 def recompute(learner: Learner, chosen: tuple[Group, ...], index: Tensor) -> None:
-    """Give the norm layers of some groups the statistics of rows (5, N): averages over chunks of equal size."""
+    """Set the norm layers of some groups to the statistics of samples (5, N): averages over chunks of equal size."""
     import torch
 
     from clbench.models import weight_groups

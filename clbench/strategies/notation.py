@@ -12,17 +12,17 @@ from clbench.core.errors import Refused
 from clbench.strategies import STRATEGIES
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
-"""Words that are values of their own; as a text they are quoted."""
+"""Words with a value of their own; as text they are quoted."""
 Written = str | Mapping[str, Any] | Sequence[Any]
 
 
 def split_list(text: str) -> list[str]:
-    """``"a, er + ewc(strength=1, rows=2)"`` -> the strategies in it; commas inside parentheses belong to the call."""
+    """Split ``"a, er + ewc(strength=1, rows=2)"`` into strategies; commas inside parentheses belong to the call."""
     return _split(text, ",")
 
 
 def snake_case(name: str) -> str:
-    """``MyEWC`` -> ``my_ewc``."""
+    """Convert ``MyEWC`` to ``my_ewc``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -51,12 +51,12 @@ def text(read: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def plain_number(value: Any) -> str:
-    """A value as people write it: 100, not 100.0."""
+    """Format a value as people write it: 100, not 100.0."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _value_text(value: Any) -> str:
-    """A value as :func:`_value` reads it: quoted where it would be read as something else."""
+    """Format a value as :func:`_value` reads it, with quotes if it would be read as something else."""
     if value is None:
         return "none"
     if isinstance(value, str):
@@ -67,10 +67,10 @@ def _value_text(value: Any) -> str:
 
 
 def calls(written: Written) -> list[tuple[str, dict[str, Any]]]:
-    """Names and settings as they were written, without a look at what there is.
+    """Return names and settings as they were written, without checks.
 
     Raises:
-        Refused: A text that cannot be read.
+        Refused: The text cannot be read.
     """
     if isinstance(written, str):
         return [_call(piece) for piece in _split(written, "+")]
@@ -122,7 +122,7 @@ def _call(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _how(rest: str) -> str:
-    """What to write in place of settings that cannot be read."""
+    """Return what to write in place of settings that cannot be read."""
     bare = re.search(r"(\w+)\s*=\s*(\w[^,'\"()=]*[^\w\s,'\"()=][^,'\"()]*)", rest)
     if bare:
         return f"a value with signs in it is quoted: {bare[1]}='{bare[2].strip()}'"

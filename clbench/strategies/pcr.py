@@ -1,4 +1,4 @@
-"""Proxy-based contrastive replay: rows are contrasted with the head's weight vectors of the classes at hand."""
+"""Proxy-based contrastive replay: samples are contrasted with the head's weight vectors of the classes in the batch."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ Pairs = Literal["off", "on"] | Count
 
 @dataclass(kw_only=True)
 class ProxyContrast(Part):
-    """Replaces the objective by a contrast of rows with proxies, the weight vectors w_c of the head, bias left out.
+    """Replace the objective by a contrast of samples with proxies, the weight vectors w_c of the head without bias.
 
-    A are all rows of the joint batch: the stream's, a draw from memory, and a second view of either. With scores
-    s_ic = cos(z_i, w_c) / T the loss is
+    A are all samples of the joint batch: the stream's, a draw from the replay buffer, and a second view of both. With
+    scores s_ic = cos(z_i, w_c) / T the loss is
 
         factor · mean over i in A of -log [exp(s_i,y_i) / Σ_{j in A} exp(s_i,y_j)]
 
-    so only classes of the joint batch compete, each as often as it occurs there. Classes that the benchmark lets not
-    compete on a row are left out of its sum. Predictions are read from the scores.
+    so only classes of the joint batch compete, each as often as it occurs there. The class mask of the benchmark
+    applies to the sum too. Predictions are read from the scores.
 
     Args:
-        rows: Rows of the draw from memory; ``None`` draws as many as the batch has.
+        rows: Samples drawn from the replay buffer; ``None`` draws as many as the batch has.
         temperature: T, above 0.
-        views: 2 learns every row raw and once more as the benchmark augments it; 1 learns it once, as the benchmark
-            shows it.
-        empty: What is done with a batch while memory is empty: ``learn`` it, or ``skip`` it.
-        sample_pairs: Whether rows are contrasted with the other rows too, see :func:`contrast`: ``off``, ``on``, or
-            from so many rows of the stream per step on.
-        factor_min, factor_max, period: The factor of the loss swings from the smallest to the largest and back within
-            so many steps of an experience (of the stream, where boundaries are hidden).
+        views: 2 learns every sample raw and once more with the benchmark's augmentation; 1 learns it once, with
+            augmentation.
+        empty: Whether to ``learn`` or ``skip`` a batch while the replay buffer is empty.
+        sample_pairs: Whether samples are contrasted with other samples too, see :func:`contrast`: ``off``, ``on``, or
+            from a number of stream samples per step on.
+        factor_min, factor_max, period: The factor of the loss varies from the smallest to the largest and back within
+            so many steps of an experience (of the stream, if boundaries are hidden).
 
     Raises:
-        Refused: The model has no linear head to read proxies from.
+        Refused: The model has no linear head with proxies.
     """
 
     random_stream: ClassVar[str] = "ProxyContrast"
@@ -67,7 +67,7 @@ class ProxyContrast(Part):
     def __post_init__(self) -> None:
         if self.factor_min > self.factor_max:
             raise Refused(
-                f"factor_min = {self.factor_min:g} is above factor_max = {self.factor_max:g}, and the factor swings "
+                f"factor_min = {self.factor_min:g} is above factor_max = {self.factor_max:g}, and the factor varies "
                 "from the first up to the second; exchange them"
             )
         if self.views > 1:
@@ -115,29 +115,30 @@ def pcr(
     views: Literal[1, 2] = 2,
     empty: Literal["learn", "skip"] = "learn",
 ) -> list[Part]:
-    """PCR: replay in which rows are contrasted with the proxies of the classes in the joint batch, and predicted by the
-    nearest proxy. Settings as in :class:`ProxyContrast`.
+    """Replay with proxies: samples are contrasted with the proxies of the classes in the joint batch.
 
-    Source: Lin et al. 2023, arXiv 2304.04408, and the authors' code, whose first batch changes no weights: ``empty:
-    skip``. Here stream and memory pass through the model together, there one after the other, which matters for batch
-    normalisation. The initial head is the benchmark's. Parts that are joined and measure with logits, such as ewc with
-    its Fisher information, see the linear head.
+    Predictions use the nearest proxy. Settings are as in :class:`ProxyContrast`.
+
+    Source: Lin et al. 2023, arXiv 2304.04408, and the authors' code, whose first batch changes no weights:
+    ``empty: skip``. Here stream and replay samples pass through the model together, there one after the other, which
+    matters for batch normalisation. The initial head is the benchmark's. Combined parts that measure with logits, such
+    as ewc with its Fisher information, use the linear head.
 
     Expected:
         class: above er in one pass with small batches, since classes absent from a batch are not pushed away; the
-            newest classes take fewer of the old ones' rows.
+            newest classes take fewer of the old ones' samples.
         task: at or above er; classes of other tasks compete in neither.
-        domain: at or above er; every class is in most batches, so what differs is the cosine head and its scale.
-        recurring: above er where few classes are shown at a time; the lead shrinks as classes come back more often.
+        domain: at or above er; every class is in most batches, so the difference is the cosine head and its scale.
+        recurring: above er if few classes occur at a time; the more often classes recur, the smaller the lead.
     """
     return [ProxyContrast(rows=rows, temperature=temperature, views=views, empty=empty)]
 
 
 def cosine_scores(output: Output, learner: Learner, temperature: float) -> Tensor:
-    """Cosine of features and proxies over a temperature, (B, C).
+    """Return the cosine of features and proxies over a temperature, (B, C).
 
     Raises:
-        Refused: The model has no linear head to read proxies from.
+        Refused: The model has no linear head with proxies.
     """
     from torch.nn.functional import normalize
 
@@ -151,7 +152,7 @@ def cosine_scores(output: Output, learner: Learner, temperature: float) -> Tenso
 
 
 def step_scores(learner: Learner, batch: Batch, output: Output, temperature: float) -> Tensor:
-    """:func:`cosine_scores` of a step's output, (B, C), worked out once for all hooks of the step."""
+    """Return :func:`cosine_scores` of a step's output, (B, C), computed once for all hooks of the step."""
     kept = batch.kept(step_scores)
     if kept.get("output") is not output or kept["temperature"] != temperature:
         scores = cosine_scores(output, learner, temperature)
@@ -169,19 +170,19 @@ def contrast(
     features: Tensor | None = None,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Mean over rows of -log of the share that a row's own proxy has among those of all rows, a scalar.
+    """Return the mean over samples of -log of the share of a sample's own proxy among those of all samples, a scalar.
 
-    With ``features``, the other rows stand among the proxies, and the logarithms of all that is of the row's class, its
-    proxy as often as the class occurs and the other rows, are averaged.
+    With ``features``, the other samples are added to the proxies. The logarithms of all terms of the sample's class are
+    then averaged: its proxy, as often as the class occurs, and the other samples.
 
     Args:
-        scores: (A, C) of rows and proxies.
+        scores: (A, C) scores of samples and proxies.
         y: (A,) labels; a class is in the sum as often as it occurs here.
-        class_mask: Which classes compete on each row; ``None`` for all.
-        features: (A, H) of the rows, for pairs of rows.
-        temperature: Of the cosines of features.
+        class_mask: Which classes compete on each sample; ``None`` for all.
+        features: (A, H) features of the samples, for pairs of samples.
+        temperature: Temperature of the cosines of features.
 
-    Source: Lin et al. 2023, arXiv 2304.04408; Khosla et al. 2020, eq. 2, for the form with pairs of rows.
+    Source: Lin et al. 2023, arXiv 2304.04408; Khosla et al. 2020, eq. 2, for the form with pairs of samples.
     """
     import torch
     from torch.nn.functional import normalize
@@ -190,7 +191,7 @@ def contrast(
 
     n, classes = scores.shape
     counts = scores.new_zeros(classes).index_add_(0, y, scores.new_ones(n))
-    below = scores + counts.log()  # n_c equal terms are one with log n_c; an absent class has none
+    below = scores + counts.log()  # n_c equal terms are one term with log n_c; an absent class has none
     mask = class_mask or ALL
     below = mask.masked(below)
     own = scores.gather(1, y[:, None])[:, 0]  # (A,)
@@ -208,5 +209,5 @@ def contrast(
 
 
 def swing(step: int, low: float, high: float, period: int) -> float:
-    """Where a cosine stands that leaves ``low`` at step 0, is at ``high`` half a period later, and comes back."""
+    """Return the value of a cosine that starts at ``low``, reaches ``high`` after half a period, and returns."""
     return low + (high - low) * (1 - math.cos(2 * math.pi * step / period)) / 2

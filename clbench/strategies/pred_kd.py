@@ -1,5 +1,4 @@
-"""Prediction distillation: one sigmoid per class, old ones taught by the last boundary's model, so that new rows do
-not push old classes down."""
+"""Prediction distillation: one sigmoid per class, with the last boundary's model as teacher of old classes."""
 
 from __future__ import annotations
 
@@ -22,31 +21,31 @@ LABEL = 1  # row of an index matrix, as in clbench.training.batch, which imports
 
 @dataclass(kw_only=True)
 class PredKD(Part):
-    """Replaces the objective: mean over rows of Σ_c BCE(σ(f_c(x)), target_c), one term per class.
+    """Replace the objective by the mean over samples of Σ_c BCE(σ(f_c(x)), target_c), one term per class.
 
-    The target of an old class is σ of what the model of the last boundary, in evaluation mode, says of the row; that of
-    every other class that competes is 1 for the row's label and 0 else. Old are the classes seen up to the last
-    boundary that the running experience does not hold.
+    The target of an old class is the output σ of the model at the last boundary, in evaluation mode. The target of
+    every other class that competes is 1 for the sample's label and 0 otherwise. Old are the classes seen up to the last
+    boundary that are not in the running experience.
 
     Args:
-        strength: Factor of the terms of old classes, at least 0; 1 treats all terms alike, as the source does. 0 leaves
-            old classes out of the loss.
+        strength: Factor of the terms of old classes, at least 0; 1 weights all terms equally, as the source does. 0
+            removes old classes from the loss.
         over_classes: ``sum``, or the ``mean`` over the classes that have a term.
         scale: Factor of the whole objective, above 0. The code of the rehearsal-free study multiplies by 5.
 
-    Rehearsed rows have the same targets as the stream's, as in iCaRL (Rebuffi et al. 2017), whose loss this is. Where
+    Rehearsed samples have the same targets as the stream's, as in iCaRL (Rebuffi et al. 2017), whose loss this is. If
     task labels are revealed, old heads are taught too although they do not compete.
 
     Source: Smith et al. 2023, arXiv 2203.17269, section 4 (PredKD with BCE); the form is LwF.MC of Rebuffi et al. 2017,
-    arXiv 1611.07725, eq. 1. Classes that come back have labels again, which is our addition: no source has them.
+    arXiv 1611.07725, eq. 1. Labels for recurring classes are our addition: no source has them.
 
     Expected:
-        class: above naive without any memory, with a wide spread over seeds, and far from joint training. Much of the
-            gain is that classes do not compete: compare ``strength=0``. New classes are learned slowly, the more so
-            beside rehearsed rows.
-        task: holds old heads well; comparable with lwf.
+        class: above naive without any replay buffer, with a wide spread over seeds, and far from joint training. Much
+            of the gain is that classes do not compete: compare ``strength=0``. New classes are learned slowly, even
+            more so together with rehearsed samples.
+        task: keeps old heads well; comparable with lwf.
         domain: every class is in every experience, so nothing is distilled: this is training with sigmoids, near naive.
-        recurring: classes that come back are relearned from labels, all others are distilled.
+        recurring: recurring classes are relearned from labels, all others are distilled.
     """
 
     random_stream: ClassVar[str] = "PredKD"
@@ -68,7 +67,7 @@ class PredKD(Part):
         if self.state.get("taught"):
             return []
         why = "its strength is 0" if not self.strength else "no experience leaves out a class that came before"
-        return [f"never distilled anything: {why}; what is left is training with a sigmoid per class"]
+        return [f"never distilled anything: {why}; the rest is training with a sigmoid per class"]
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         if self.strength:
@@ -83,13 +82,14 @@ class PredKD(Part):
         return self.scale * over_sources(self._each(batch, output, taught), batch)
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:
-        """The terms of labels: classes that are not old, on the stream's rows."""
+        """Return the terms of labels: classes that are not old, on the stream's samples."""
         from clbench.training.objective import over_sources
 
         return self.scale * over_sources(self._each(batch, output, None), batch, only=batch.stream)
 
     def _each(self, batch: Batch, output: Output, taught: Tensor | None) -> Tensor:
-        """The loss of each row (B,), with targets ``taught`` (B, C) for old classes, or without their terms."""
+        """Return the loss of each sample (B,), with targets ``taught`` (B, C) for old classes, or without their
+        terms."""
         from torch.nn.functional import binary_cross_entropy_with_logits
 
         logits = output.logits  # (B, C)

@@ -1,6 +1,7 @@
-"""Whether a cell keeps to what the sources of its parts have set: a method run otherwise is not the published one.
+"""The protocols of published methods: settings without which a run is not the published method.
 
-A part declares it (``Part.protocol``). All is read off the cell, so that boards can tell it of old records too.
+A part declares them (``Part.protocol``). They are compared with the cell alone, so that leaderboards can also report
+them for old records.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from clbench.strategies.part import Part
 from clbench.strategies.strategy import Strategy
 
 ALIKE = ("task", "domain")
-"""Settings in which the same units compete whatever ``stream.output`` says."""
+"""Settings in which the same units compete for any ``stream.output``."""
 
 
 def breaches(parts: Sequence[Part], cell: Mapping[str, Any]) -> list[str]:
-    """What of a cell departs from the protocol of a part's source, a sentence each.
+    """Return the deviations of a cell from the protocols of its parts, one sentence each.
 
     Args:
         parts: The cell's strategy.
-        cell: Its settings in canonical form; what it does not hold is not asked.
+        cell: Its settings in canonical form; settings that it lacks are not compared.
     """
     found = []
     merged = any(part.sees == "merged" for part in parts)
@@ -35,23 +36,23 @@ def breaches(parts: Sequence[Part], cell: Mapping[str, Any]) -> list[str]:
             if settings[name] not in allowed:
                 found.append(
                     f"{part.title} is published under {key}: {' or '.join(map(str, allowed))} and was run under "
-                    f"{settings[name]}; what it scores is not the published method's"
+                    f"{settings[name]}; its results are not those of the published method"
                 )
     return list(dict.fromkeys(found))
 
 
 def with_breaches(cell: Mapping[str, Any], alarms: Iterable[str]) -> tuple[str, ...]:
-    """A record's alarms and, where it was made before they were told at the end of a run, its breaches of protocol."""
+    """Return a record's alarms and, for older records, its deviations from protocols."""
     items = [item for item in cell.get("strategy") or () if ":" not in str(item.get("name"))]
     try:
-        parts = Strategy.of(items).parts()  # of names alone: to read a record must not run a file or import a library
-    except (Refused, TypeError, ValueError):  # a plugin that is not here, or settings of another version
+        parts = Strategy.of(items).parts()  # names alone: reading a record must not run a file or import a library
+    except (Refused, TypeError, ValueError):  # a plugin that is not installed here, or settings of another version
         parts = []
     return tuple(dict.fromkeys((*alarms, *breaches(parts, cell))))
 
 
 def published(parts: Iterable[Part]) -> str:
-    """What the sources of parts have set, in a line: ``stream.output: all``; empty where they leave it open."""
+    """Return the settings in the protocols of parts in one line: ``stream.output: all``; empty if there are none."""
     told = {
         key: " or ".join(map(str, wanted if isinstance(wanted, tuple) else (wanted,)))
         for part in parts

@@ -1,7 +1,7 @@
-"""What quadratic penalties share: strength · Σ importance · (w - anchor)², added to the gradient in closed form.
+"""Quadratic penalties: strength · Σ importance · (w - anchor)², added to the gradient in closed form.
 
-Adding the gradient instead of a loss term costs two passes over the weights, and leaves the task's own gradient
-readable before it (``gradient_order``).
+Adding the gradient instead of a loss term costs two passes over the weights. The task's own gradient remains readable
+before it (``gradient_order``).
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from clbench.training.learner import ExperienceView, Learner
 
 PIECE = 65536
-"""Weights that are worked on at a time on a CPU: what comes of one operation is still in the cache for the next."""
+"""Number of weights per chunk on a CPU, so that the result of one operation is in the cache for the next."""
 
 
 def pieces(*vectors: Tensor, size: int = PIECE) -> Iterator[tuple[Tensor, ...]]:
-    """Views of ``size`` elements of vectors (P,), one after the other; of whole ones where they do not lie on a CPU."""
+    """Yield views of ``size`` elements of vectors (P,), one after the other; whole vectors if they are not on a CPU."""
     size = size if vectors[0].device.type == "cpu" else len(vectors[0])
     return zip(*(vector.split(size) for vector in vectors), strict=True)
 
 
 def add_penalty_gradient(learner: Learner, importance: Tensor | None, anchor: Tensor, factor: float) -> None:
-    """g += factor · importance · (w - anchor).
+    """Add factor · importance · (w - anchor) to the gradient.
 
     Args:
-        learner: Whose gradient ``g`` (P,) is changed in place.
-        importance: (P,); ``None`` for all ones.
+        learner: The learner, whose gradient ``g`` (P,) is changed in place.
+        importance: (P,) importances; ``None`` for all ones.
         anchor: (P,) weights to stay near.
-        factor: strength for a penalty with ½ in front, twice the strength without.
+        factor: The strength for a penalty with ½ in front, otherwise twice the strength.
     """
     weighed = () if importance is None else (importance,)
     for g, w, old, *weight in pieces(learner.g, learner.w.detach(), anchor, *weighed):
@@ -42,13 +42,13 @@ def add_penalty_gradient(learner: Learner, importance: Tensor | None, anchor: Te
 
 
 def drawn_rows(experience: ExperienceView, rows: int | None, *, generator: Generator, mixed: bool = False) -> Tensor:
-    """Rows of an experience, an index matrix (5, n), that an importance is estimated on.
+    """Return samples of an experience for the estimate of importances, an index matrix (5, n).
 
     Args:
-        experience: Where they come from.
-        rows: n, drawn without replacement where it is less than the experience has; ``None`` takes all.
-        generator: Whose randomness.
-        mixed: Whether to shuffle even where all are taken.
+        experience: The experience.
+        rows: n, drawn without replacement if it is less than the experience has; ``None`` takes all.
+        generator: Generator of the draw.
+        mixed: Whether to shuffle even if all samples are taken.
     """
     index, n = experience.index, len(experience)
     rows = min(rows or n, n)

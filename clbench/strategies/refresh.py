@@ -1,4 +1,4 @@
-"""Refresh learning: unlearn a little before every step by moving the weights uphill, then learn as before."""
+"""Refresh learning: unlearn slightly before every step by moving the weights uphill, then learn as before."""
 
 from __future__ import annotations
 
@@ -22,48 +22,52 @@ TINY = 1e-20
 DAMPING = {"paper": 1.0, "code": 1e-3}
 UNIT = {"paper": "mean", "code": "one"}
 IDLE = 0.99
-"""A D that is nowhere below this is no preconditioner."""
+"""Smallest D that counts as no preconditioner at all."""
 
 
 @dataclass(kw_only=True)
 class Refresh(Part):
-    """Unlearn before every step of a strategy: J moves uphill, preconditioned by the Fisher information and noisy.
+    """Unlearn before every step of a strategy: J noisy moves uphill, preconditioned by the Fisher information.
 
-    With D = 1 / (1 + damping · F / unit), F the diagonal Fisher information of past experiences, each move is
+    With D = 1 / (1 + damping · F / unit) and the diagonal Fisher information F of past experiences, each move is
 
-        paper: w <- w + strength · D ∇L + sqrt(2 · strength · D) · noise · N(0, 1), L the whole loss of the step to
-            come, with rehearsed rows, further terms and penalties, but before projections;
+        paper: w <- w + strength · D ∇L + sqrt(2 · strength · D) · noise · N(0, 1), with the whole loss L of the next
+        step:
+            rehearsed samples, further terms and penalties, but before projections;
         code:  p <- p + strength · D (|p| / |∇CE| · ∇CE + 0.001 · noise · N(0, 1)) for each tensor p of the weights,
-            CE the cross-entropy on the stream's rows of this batch.
+        with
+            the cross-entropy CE on the stream's samples of this batch.
 
     Args:
-        strength: γ in the paper's form, for which no published value is known to us; δ in the code's, 1e-5 there. At
-            least 0, where nothing moves.
-        form: The ``paper``'s equation, or what the authors' released ``code`` does.
-        steps: J, moves before each step.
+        strength: γ in the paper's form, for which we know no published value; δ in the code's, 1e-5 there. At least 0,
+            where nothing moves.
+        form: The ``paper``'s equation, or that of the authors' released ``code``.
+        steps: J, number of moves before each step.
         noise: Factor of the form's own noise: 1 as published, 0 for none.
-        damping: Factor of F in D, at least 0; 0 leaves F out. The same as (F + unit / damping)⁻¹ with another strength.
+        damping: Factor of F in D, at least 0; 0 leaves F out. It equals (F + unit / damping)⁻¹ with another strength.
             ``None`` is 0.001 in the code's form, as there, and 1 in the paper's, which has F⁻¹ itself.
-        unit: What F is measured in: its own ``mean`` over the weights, or ``one``. ``None`` is the mean in the paper's
-            form, since F of a network may lie anywhere (0.001 · F was below 0.0006 on digits, and D next to 1
-            everywhere), and one in the code's.
+        unit: The unit of F: its own ``mean`` over the weights, or ``one``. ``None`` is the mean in the paper's form,
+            since F of a network may have any scale (0.001 · F was below 0.0006 on digits, and D near 1 everywhere), and
+            one in the code's.
         decay: τ in F <- τ · F + F_new at the end of every experience, in [0, 1]; the code's 1e-5 keeps little but the
-            last one.
-        direction: ``up``; as controls, ``down`` (descent), or ``random`` with the same norm, tensor by tensor.
+            last experience.
+        direction: ``up``; as controls, ``down`` (descent), or ``random`` with the same norm for each tensor.
 
-    F_new is estimated on all rows of the experience, un-augmented and in evaluation mode: labels drawn from the model
-    in the paper's form; true labels weighted by their probability in the code's. F is 0, and D is 1, in the first
-    experience and where boundaries are hidden. Momentum does not see the moves, and frozen weights stay.
+    F_new is estimated on all samples of the experience, without augmentation and in evaluation mode: with labels drawn
+    from the model in the paper's form, with true labels weighted by their probability in the code's. F is 0, and D is
+    1, in the first experience and if boundaries are hidden. Momentum does not include the moves, and frozen weights
+    stay.
 
     Expected:
-        class: at the code's 1e-5 within seed noise of the strategy it is joined to; alone it stays near naive. In the
-            paper's form the noise acts long before the ascent and the Fisher information do: compare with the controls.
-        task: at the code's 1e-5 within seed noise of the strategy it is joined to.
-        domain: at the code's 1e-5 within seed noise of the strategy it is joined to.
-        recurring: at the code's 1e-5 within seed noise of the strategy it is joined to.
+        class: with the code's 1e-5 within seed noise of the strategy that it is combined with; alone it stays near
+            naive. In the paper's form the noise has an effect long before the ascent and the Fisher information:
+            compare with the controls.
+        task: with the code's 1e-5 within seed noise of the strategy that it is combined with.
+        domain: with the code's 1e-5 within seed noise of the strategy that it is combined with.
+        recurring: with the code's 1e-5 within seed noise of the strategy that it is combined with.
 
     Source: Wang et al. 2024, arXiv 2403.13249, and its released code. Deviation from the code: F is not estimated in
-    training mode one row at a time, which batch norm does not survive.
+    training mode one sample at a time, which fails with batch norm.
     """
 
     random_stream: ClassVar[str] = "Refresh"
@@ -89,19 +93,19 @@ class Refresh(Part):
         form = settings["form"]
         damping, unit = settings["damping"], settings["unit"] or UNIT[form]
         settings = {**settings, "damping": DAMPING[form] if damping is None else damping, "unit": unit}
-        if form == "code" and unit == "one":  # as in cells from before there was a choice
+        if form == "code" and unit == "one":  # as in cells from before the choice existed
             del settings["unit"]
         return settings
 
     @property
     def factor(self) -> float:
-        """Of F in D, before it is measured in its unit."""
+        """Return the factor of F in D, before the unit is applied."""
         return DAMPING[self.form] if self.damping is None else self.damping
 
     def before_step(self, learner: Learner, batch: Batch) -> None:
         if not self.strength or (self.form == "code" and not len(batch.stream)):
             return
-        learner.freeze_idle_heads(batch)  # what no row of the batch may use must not drift here either
+        learner.freeze_idle_heads(batch)  # weights that no sample of the batch may use must not drift here either
         frozen = learner.frozen
         for _ in range(self.steps):
             move = self._uphill(learner, batch)
@@ -115,7 +119,7 @@ class Refresh(Part):
             learner.w.data.add_(move if frozen is None else move.masked_fill_(frozen, 0.0))
 
     def _with_slack(self, vector: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pieces of a vector (P,), each with its piece of D; a D of 1 has one element."""
+        """Yield chunks of a vector (P,), each with its chunk of D; a D of 1 has one element."""
         if "fisher" not in self.state:
             yield vector, vector.new_ones(1)
             return
@@ -123,12 +127,12 @@ class Refresh(Part):
             yield piece, (self.state["factor"] * fisher).add_(1).reciprocal_()
 
     def _uphill(self, learner: Learner, batch: Batch) -> Tensor:
-        """The move without its noise (P,), in the direction asked for."""
+        """Return the move without its noise (P,), in the requested direction."""
         if self.form == "paper":
             move = learner.side_work.whole_gradient(batch)
         else:
             x, own = batch.x[batch.stream.span], learner.batch(batch.index[:, batch.stream.span])
-            own.change(lambda _: x)  # the very inputs of the step, whatever their augmentation
+            own.change(lambda _: x)  # the exact inputs of the step, with their augmentation
             move = learner.side_work.gradient(own)
             _rescale(learner, move, learner.w.detach())
         for piece, slack in self._with_slack(move):
@@ -142,7 +146,7 @@ class Refresh(Part):
         return move
 
     def _normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers like a tensor, made where it lies; a word of the part's generator is their seed."""
+        """Draw standard normal numbers on the device of a tensor, seeded by a word of the part's generator."""
         import torch
 
         seed = int(self.generator.words(1)[0] >> 1)
@@ -162,7 +166,7 @@ class Refresh(Part):
         self.keep(new if old is None else self.decay * old + new)
 
     def keep(self, fisher: Tensor) -> None:
-        """Precondition by a Fisher information (P,) from here on."""
+        """Precondition by a Fisher information (P,) from now on."""
         mean = float(fisher.mean()) if (self.unit or UNIT[self.form]) == "mean" else 1.0
         self.state["fisher"], self.state["factor"] = fisher, self.factor / mean if mean > 0 else 0.0
 
@@ -171,7 +175,7 @@ class Refresh(Part):
             return []
         if "fisher" not in self.state:
             return ["never had a Fisher information to move by: no boundary of this stream is visible"]
-        least = self.state.get("least", 0.0)  # of a single experience nothing is asked
+        least = self.state.get("least", 0.0)  # a single experience is not checked
         if least < IDLE:
             return []
         return [
@@ -181,11 +185,11 @@ class Refresh(Part):
 
 
 def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:
-    """(1/N) Σ_n p(y_n | x_n) (∇ log p(y_n | x_n))² with true labels, (P,): the square of the gradient of 2 √p.
+    """Return (1/N) Σ_n p(y_n | x_n) (∇ log p(y_n | x_n))² with true labels, (P,): the squared gradient of 2 √p.
 
     Args:
-        learner: Whose model it is.
-        index: (5, N) rows; un-augmented inputs are used, in evaluation mode.
+        learner: The learner with the model.
+        index: (5, N) samples; inputs are used without augmentation, in evaluation mode.
     """
     import torch
 
@@ -193,7 +197,7 @@ def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:
     from clbench.training.batch import TASK, Y
 
     total = torch.zeros_like(learner.g)
-    for label, task in torch.unique(index[[Y, TASK]], dim=1).T.tolist():  # rows with one label and the same mask
+    for label, task in torch.unique(index[[Y, TASK]], dim=1).T.tolist():  # samples with one label and the same mask
         own = index[:, (index[Y] == label) & (index[TASK] == task)]
         competes = learner.classes.mask(own[:, :1]).classes()  # (C,)
 
@@ -205,6 +209,6 @@ def weighted_fisher(learner: Learner, index: Tensor) -> Tensor:
 
 
 def _rescale(learner: Learner, vector: Tensor, like: Tensor) -> None:
-    """Give the piece of ``vector`` (P,) that belongs to each tensor of the weights the norm that ``like`` has there."""
+    """Scale each tensor's chunk of ``vector`` (P,) to the norm that ``like`` has there."""
     for place in learner.slices.values():
         vector[place].mul_(like[place].norm() / (vector[place].norm() + TINY))

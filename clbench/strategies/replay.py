@@ -1,4 +1,4 @@
-"""Experience replay: rehearse rows drawn from memory beside the stream's."""
+"""Experience replay: rehearse samples from the replay buffer together with the stream's."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LossForm = Literal["concat", "weighted", "sum"]
 
 
 def rehearse(batch: Batch, draw: Draw, form: LossForm, new_weight: float = 0.5) -> None:
-    """Append a draw from memory, and weigh the stream's rows and the draw's.
+    """Append a draw from the replay buffer, and weight the stream's samples and the draw's.
 
     Args:
-        batch: Of the stream; whoever calls owns its coefficient.
-        draw: What is rehearsed.
+        batch: The stream's batch; the caller owns its coefficient.
+        draw: The samples to rehearse.
         form: As ``loss_form`` of :class:`Replay`.
-        new_weight: The stream's weight where ``form`` is ``weighted``.
+        new_weight: The stream's weight if ``form`` is ``weighted``.
     """
     if form == "concat":
         batch.append(draw.index, side=draw.side)
@@ -36,17 +36,17 @@ def rehearse(batch: Batch, draw: Draw, form: LossForm, new_weight: float = 0.5) 
 
 @dataclass(kw_only=True)
 class Replay(Part):
-    """Append a draw from memory to every batch of the stream.
+    """Append a draw from the replay buffer to every batch of the stream.
 
     Args:
-        rows: Rows drawn per step; ``None`` draws as many as the batch has.
-        loss_form: ``concat`` takes one mean over all rows (Chaudhry et al. 2019); ``weighted`` takes
-            ``new_weight`` · mean(stream) + (1 - ``new_weight``) · mean(memory) (De Lange et al. 2023); ``sum`` adds
-            the two means (Caccia et al. 2022).
-        new_weight: The stream's weight, in [0, 1], where ``loss_form`` is ``weighted``; ``1/k`` in experience k,
-            counted from 1 (van de Ven et al. 2022; needs visible boundaries). Without a draw it does not act.
-        start: Draw as soon as memory holds a row of an ``earlier`` experience, or as soon as it holds ``any``. Where
-            boundaries are hidden, the two are the same.
+        rows: Samples drawn per step; ``None`` draws as many as the batch has.
+        loss_form: ``concat`` takes one mean over all samples (Chaudhry et al. 2019); ``weighted`` takes ``new_weight``
+            · mean(stream) + (1 - ``new_weight``) · mean(replay) (De Lange et al. 2023); ``sum`` adds the two means
+            (Caccia et al. 2022).
+        new_weight: The stream's weight, in [0, 1], if ``loss_form`` is ``weighted``; ``1/k`` in experience k, counted
+            from 1 (van de Ven et al. 2022; needs visible boundaries). Without a draw it has no effect.
+        start: Start as soon as the replay buffer holds a sample of an ``earlier`` experience, or ``any`` sample. If
+            boundaries are hidden, both are the same.
     """
 
     random_stream: ClassVar[str] = "Replay"
@@ -80,16 +80,18 @@ def er(
     new_weight: Fraction | Literal["1/k"] = 0.5,
     start: Start = "earlier",
 ) -> list[Part]:
-    """Experience replay: rows drawn from memory are learned beside the stream's. Settings as in :class:`Replay`,
-    ``loss`` being its ``loss_form``.
+    """Replay samples: those drawn from the replay buffer are learned together with the stream's.
+
+    Settings are as in :class:`Replay`; ``loss`` is its ``loss_form``.
 
     Source: Chaudhry et al. 2019, arXiv 1902.10486; Rolnick et al. 2019, arXiv 1811.11682.
 
     Expected:
-        class: far above naive, the more so the larger the memory; old classes are mistaken for the newest ones.
-        task: near joint with a few rows per class; the step to larger memories is small.
-        domain: well above naive with small memories; a dip after each switch remains.
-        recurring: its lead over naive shrinks as classes come back more often.
-        drift: may end below naive: memory rehearses labels that are no longer true.
+        class: far above naive, and the more so the larger the replay buffer; old classes are mistaken for the newest
+            ones.
+        task: near joint with a few samples per class; larger replay buffers add little.
+        domain: well above naive with small replay buffers; a dip after each switch remains.
+        recurring: the more often classes recur, the smaller its lead over naive.
+        drift: may end below naive: it rehearses labels that are no longer true.
     """
     return [Replay(rows=rows, loss_form=loss, new_weight=new_weight, start=start)]

@@ -1,4 +1,4 @@
-"""Synaptic intelligence: stay near old weights, the more so where moving them has lowered the loss."""
+"""Synaptic intelligence: stay near old weights, in proportion to how much moving them has lowered the loss."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class SI(Part):
-    """Penalty strength · Σ Ω (w - w*)², without ½, w* being the weights of the last boundary.
+    """Add the penalty strength · Σ Ω (w - w*)², without ½, with the weights w* of the last boundary.
 
-    Along an experience ω <- ω - g · Δw at every step, with g the gradient of the task alone and Δw what the step did;
-    at its end Ω <- Ω + ω / ((w - w*)² + damping), then ω = 0; w* = w when the next one begins.
+    Within an experience ω <- ω - g · Δw at every step, with the gradient g of the task alone and the change Δw of the
+    step. At its end Ω <- Ω + ω / ((w - w*)² + damping), then ω = 0; w* = w when the next experience begins.
 
     Args:
         strength: c, at least 0; the authors' values differ by benchmark.
-        damping: ξ, above 0; keeps weights that hardly moved from counting without bound. The authors' code has 0.001
-            for split MNIST and CIFAR, 0.1 for permuted MNIST.
-        negative: ``keep`` leaves an Ω below 0 (the loss rose along the way) as it is, as the paper's equations do; it
-            then pushes away from w*. ``clamp`` sets it to 0 at every boundary, as the authors' code does.
+        damping: ξ, above 0; it bounds the importance of weights that hardly moved. The authors' code has 0.001 for
+            split MNIST and CIFAR, 0.1 for permuted MNIST.
+        negative: ``keep`` leaves an Ω below 0 (the loss rose along the path) unchanged, as in the paper's equations; it
+            then pushes away from w*. ``clamp`` sets it to 0 at every boundary, as in the authors' code.
 
     The gradient is read before penalties of any part are added to it, so that ``si + ewc`` measures the same paths as
-    ``si``; terms that parts put into the loss itself, such as a distillation, count as the task's.
+    ``si``. Terms that parts add to the loss itself, such as a distillation, count as the task's.
 
-    Source: Zenke et al. 2017, arXiv 1703.04200, eqs. 3 to 5. They forget the optimiser's moments at every boundary
+    Source: Zenke et al. 2017, arXiv 1703.04200, eqs. 3 to 5. They reset the optimiser's moments at every boundary
     (``training.optimizer_state: reset``).
 
     Expected:
-        class: near naive, that is near 1 / experiences: zero accuracy on old classes is what it does there.
-        task: above naive where naive forgets, once the strength fits.
+        class: near naive, that is near 1 / experiences: zero accuracy on old classes is expected.
+        task: above naive if naive forgets, once the strength is suitable.
         domain: somewhat above naive at best, and sensitive to the strength.
-        recurring: from naive to well above it where the strength fits, below it where the penalty, which grows with
-            every experience, no longer lets the model learn.
+        recurring: from naive to well above it with a suitable strength; below it if the penalty, which grows with every
+            experience, no longer lets the model learn.
     """
 
     random_stream: ClassVar[str] = "SI"
@@ -60,7 +60,7 @@ class SI(Part):
     def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         if "path" not in self.state:
             self.state["path"] = learner.w.detach().new_zeros(learner.w.shape)  # ω
-        self.state["anchor"] = learner.w.detach().clone()  # w*, whatever has moved the weights at the boundary
+        self.state["anchor"] = learner.w.detach().clone()  # w*, after all changes of the weights at the boundary
 
     def gradient(self, learner: Learner, batch: Batch) -> None:
         batch.keep(self, g=learner.g.clone(), w=learner.w.detach().clone())

@@ -1,4 +1,4 @@
-"""Streaming linear discriminant analysis: running class means and one running covariance, shared by all classes."""
+"""Streaming linear discriminant analysis: running class means and one running covariance that all classes share."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ Target = Literal["variance", "identity"]
 
 @dataclass(kw_only=True)
 class Discriminants(Means):
-    """Means as in :class:`clbench.strategies.ncm.Means`, and Σ: from row to row, t rows having been seen,
-    Σ <- (t Σ + Δ) / (t + 1) with Δ = t / (t + 1) · (z - μ_y)(z - μ_y)ᵀ and μ_y as it was before the row.
+    """Keep means as :class:`clbench.strategies.ncm.Means` does, and a running covariance Σ.
+
+    After t samples, Σ <- (t Σ + Δ) / (t + 1) with Δ = t / (t + 1) · (z - μ_y)(z - μ_y)ᵀ, where μ_y is the mean before
+    the sample.
 
     Args:
         features: As in :class:`clbench.strategies.ncm.Means`.
         shrinkage: ε, in (0, 1].
-        target: What Σ is shrunk towards: ``variance``, the mean variance v of the features times I, so that ε means the
-            same whatever their scale; ``identity``, I itself.
+        target: The target of shrinkage: ``variance``, the mean variance v of the features times I, so that ε means the
+            same for any scale; ``identity``, I itself.
     """
 
     random_stream: ClassVar[str] = "Discriminants"
@@ -46,9 +48,9 @@ class Discriminants(Means):
             self.state["scatter"] = z.new_zeros(z.shape[1], z.shape[1])  # t Σ
         count, mean = self.state["count"], self.state["mean"]
         seen = float(count.sum())
-        earlier = (y[:, None] == y[None, :]).tril(-1).to(z.dtype)  # (B, B) rows of the class before each, in this batch
+        earlier = (y[:, None] == y[None, :]).tril(-1).to(z.dtype)  # (B, B) earlier samples of one class
         held = count[y] + earlier.sum(1)  # (B,)
-        before = (count[y][:, None] * mean[y] + earlier @ z) / held.clamp(min=1)[:, None]  # (B, H) μ_y before the row
+        before = (count[y][:, None] * mean[y] + earlier @ z) / held.clamp(min=1)[:, None]  # (B, H) μ_y before it
         t = seen + torch.arange(len(y), dtype=z.dtype, device=z.device)
         apart = z - before
         self.state["scatter"].addmm_(apart.T, apart * (t / (t + 1))[:, None])  # so that t Σ only grows by Δ
@@ -57,11 +59,11 @@ class Discriminants(Means):
     def read(self, learner: Learner, z: Tensor) -> Output:
         import torch
 
-        if "discriminants" not in learner.scratch:  # once for a whole look
+        if "discriminants" not in learner.scratch:  # once per evaluation
             count, mean = self.state["count"], self.state["mean"]
             shared = self.state["scatter"] / count.sum()
             unit = shared.diagonal().mean() if self.target == "variance" else shared.new_ones(())
-            unit = unit.where(unit > 0, 1.0)  # before a second row of any class nothing varies
+            unit = unit.where(unit > 0, 1.0)  # nothing varies before the second sample of any class
             shared.mul_(1 - self.shrinkage).diagonal().add_(self.shrinkage * unit)
             weight = torch.cholesky_solve(mean.T, torch.linalg.cholesky(shared))  # (H, C) Λ μ
             learner.scratch["discriminants"] = weight, 0.5 * (mean.T * weight).sum(0)
@@ -70,30 +72,31 @@ class Discriminants(Means):
 
 
 def slda(*, features: Features = "pixels", shrinkage: Shrinkage = 0.1, target: Target = "variance") -> list[Part]:
-    """Streaming LDA: the class with the largest μ_cᵀ Λ z - ½ μ_cᵀ Λ μ_c, where Λ = ((1 - ε) Σ + ε v I)⁻¹ and v is the
-    mean variance of the features, the mean of the diagonal of Σ.
+    """Classify by streaming LDA: the class with the largest μ_cᵀ Λ z - ½ μ_cᵀ Λ μ_c.
 
-    Needs one pass, no gradient, no memory of rows and no boundary; keeps C means and one H x H matrix.
+    Λ = ((1 - ε) Σ + ε v I)⁻¹, where v is the mean variance of the features, the mean of the diagonal of Σ. It needs one
+    pass, no gradient, no replay buffer and no boundary. It stores C means and one H x H matrix.
 
     Args:
-        features: ``pixels``, or the features of the benchmark's ``model`` as it was made, with weights if it has any;
-            it is not trained.
+        features: ``pixels``, or the features of the benchmark's initial ``model``, with weights if it has any; it is
+            not trained.
         shrinkage: ε, in (0, 1].
-        target: ``variance`` shrinks towards v I, ``identity`` towards I. The paper and its code have the second, with
-            ε = 1e-4: ``slda(shrinkage=1e-4, target=identity)``, next to nothing or far too much by the features' scale.
+        target: ``variance`` shrinks towards v I, ``identity`` towards I. The paper and its code have the second, with ε
+            = 1e-4: ``slda(shrinkage=1e-4, target=identity)``, which is almost nothing or far too much, depending on the
+            features' scale.
 
-    The paper begins with means and covariance of some base classes, worked out at once; here both begin at nothing, as
-    its formulas allow, so that the first row of a class counts with z - 0. All arithmetic is in float64.
+    The paper begins with means and covariance of some base classes, computed at once. Here both begin at zero, as its
+    formulas allow, so that the first sample of a class counts with z - 0. All arithmetic is in float64.
 
     Source: Hayes and Kanan 2020, arXiv 1909.01520, section 3 (Deep SLDA), update order of the authors' code. The target
     v I is that of Ledoit and Wolf 2004, Journal of Multivariate Analysis 88(2), and of the estimate (oracle
     approximating shrinkage) with which the authors' code begins.
 
     Expected:
-        class: near a linear classifier on all data at once, with hardly a gap; far above naive, often above replay
-            where features are good.
-        task: high, since only the task's classes compete; nothing is lost from task to task.
-        domain: one mean per class over all domains: good where domains resemble each other, poor where they do not.
+        class: near a linear classifier on all data at once, almost without a gap; far above naive, often above replay
+            if features are good.
+        task: high, since only the task's classes compete; tasks do not affect each other.
+        domain: one mean per class over all domains: good if domains are similar, poor otherwise.
         recurring: hardly changed by repetition.
     """
     return [Discriminants(features=features, shrinkage=shrinkage, target=target)]

@@ -1,4 +1,4 @@
-"""View-batch: fewer rows per batch, each in several views, so that longer passes before a row is met again."""
+"""View-batch: fewer samples per batch, each in several views, so that a sample recurs after a longer pass."""
 
 from __future__ import annotations
 
@@ -21,39 +21,41 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class ViewBatch(Part):
-    """A batch of B rows becomes B / V rows in V views; a true pass over an experience takes V of the benchmark's.
+    """Replace a batch of B samples by B / V samples in V views; a full pass over an experience takes V of the
+    benchmark's.
 
-    In every pass of N rows, the loop learns the next N places of the list that holds each row V times in a row, in the
-    order drawn at the pass in which the list began. So there are as many steps as without, and V times as many of them
-    lie between two visits of a row. View 1 is what the benchmark shows; the others are changed further by ``strong``.
-    The loss gains a term, over all pairs of a view j > 1 and the view 1 of the same visit in the same batch,
+    In every pass of N samples, the loop learns the next N entries of a list that holds each sample V times in a row, in
+    the order of the pass in which the list began. The number of steps stays the same, and V times as many steps lie
+    between two visits of a sample. View 1 is the benchmark's; the others are augmented further by ``strong``. The loss
+    gains a term, over all pairs of a view j > 1 and view 1 of the same visit in the same batch,
 
         strength · mean over pairs of KL(p_1 || p_j),  p the softmax over the classes that compete, p_1 a constant
 
-    Rows merged from memory into an experience are repeated as its own are; rows drawn for a single step are not. Needs
-    visible boundaries: the list is made of all rows of an experience.
+    Samples merged from the replay buffer into an experience are repeated like its own; samples drawn for a single step
+    are not. It needs visible boundaries: the list consists of all samples of an experience.
 
     Args:
-        views: V; 1 does nothing.
-        strong: Augmentation of views 2 to V on top of the benchmark's, a name as in ``training.augment`` (with ``_``
-            for ``-``, so that it needs no quotes in text); ``none`` leaves it out.
+        views: V; 1 has no effect.
+        strong: Augmentation of views 2 to V after the benchmark's, a name as in ``training.augment`` (with ``_``
+            instead of ``-``, so that it needs no quotes in text); ``none`` leaves it out.
         strength: Factor of the divergence, at least 0.
-        start_epoch: The benchmark's pass over each experience, from 0, with which the divergence sets in.
+        start_epoch: The benchmark's pass over each experience, from 0, from which the divergence is added.
         over_classes: ``sum`` of the divergence's terms, or their ``mean`` over the classes that compete.
 
-    The number of passes should be a multiple of V: after fewer than V, rows remain that were never learned, and in
-    single-pass streams all but 1 / V of them. The batch size should be one too: of a visit that falls into two
-    batches, views in the second have no view 1. Memory is offered every row once in a true pass, as view 1 comes up.
+    The number of passes should be a multiple of V: with fewer than V, some samples are never learned; in single-pass
+    streams all but 1 / V of them. The batch size should be a multiple too: if a visit falls into two batches, views in
+    the second have no view 1. The replay buffer is offered every sample once in a full pass, with view 1.
 
     Source: Kang et al. 2025, "Do Your Best and Get Enough Rest for Continual Learning", arXiv 2503.18371, and its code.
-    There a visit is taken to go on as long as labels are equal; permutations do not depend on the run or the
-    experience; rows beyond a multiple of 256 are left out; and the divergence is a mean over classes too.
+    There, a visit continues as long as labels are equal; permutations do not depend on the run or the experience;
+    samples beyond a multiple of 256 are left out; and the divergence is a mean over classes too.
 
     Expected:
-        class: above its host where passes are many, clearest with icarl; alone it is as naive, zero on old classes.
-        task: above its host by some points where passes are many; below it in one pass.
-        domain: above its host where passes are many; below it in one pass, which leaves most rows unlearned.
-        recurring: near its host where rows seldom come back; compare with strong augmentation in both.
+        class: above the combined strategy with many passes, most clearly with icarl; alone it is as naive, zero on old
+            classes.
+        task: above the combined strategy by some points with many passes; below it in one pass.
+        domain: above the combined strategy with many passes; below it in one pass, which leaves most samples unlearned.
+        recurring: near the combined strategy if samples seldom recur; compare with strong augmentation in both.
     """
 
     random_stream: ClassVar[str] = "ViewBatch"
@@ -65,12 +67,12 @@ class ViewBatch(Part):
     over_classes: Literal["sum", "mean"] = "sum"
 
     owns: ClassVar[frozenset[str]] = frozenset({"order"})
-    conflicts: ClassVar[dict[str, str]] = {"ProxyContrast": "both decide how the views of a row look"}
+    conflicts: ClassVar[dict[str, str]] = {"ProxyContrast": "both define the views of a sample"}
     identity: ClassVar[Mapping[str, Any] | None] = {"views": 1}
 
     def __post_init__(self) -> None:
-        strong = self._augmenter()  # an unknown name is refused before anything runs
-        if self.views > 1:  # its list is made of all rows of an experience
+        strong = self._augmenter()  # refuses an unknown name before anything runs
+        if self.views > 1:  # its list consists of all samples of an experience
             self.__dict__["needs"] = self.needs | {"boundaries"} | ({"augmentation"} if strong is not None else set())
 
     def _augmenter(self) -> Augmenter | None:
@@ -79,7 +81,7 @@ class ViewBatch(Part):
         name = (self.strong or "none").replace("_", "-")
         return None if name == "none" else augmenter(name)
 
-    # ------------------------------------------------------------------ which rows
+    # ------------------------------------------------------------------ selection of samples
 
     def order(self, learner: Learner, experience: ExperienceView, epoch: int, order: Tensor) -> Tensor:
         if self.views == 1:
@@ -91,7 +93,7 @@ class ViewBatch(Part):
         return rows
 
     def _places(self, start: int, stop: int) -> Tensor:
-        """Places in the list of all views for positions of the running pass."""
+        """Return the places in the list of all views for positions of the running pass."""
         import torch
 
         order = self.state["order"]
@@ -110,10 +112,10 @@ class ViewBatch(Part):
         own = order[visit] < state["own"]
         spans = [batch.stream.span] if len(order) == state["own"] else [s.span for s in batch.sources[:2]]
         if [s.stop - s.start for s in spans[:1]] != [int(own.sum())]:
-            raise AssertionError("the batch holds other rows than the order that view_batch gave")
+            raise AssertionError("the batch holds other samples than the order of view_batch")
         batch.first_pass = state["epoch"] < self.views
         batch.offered = (view[own] == 0).nonzero()[:, 0]
-        visit, view = (torch.cat([v[own], v[~own]]) for v in (visit, view))  # merged rows lie behind the stream's
+        visit, view = (torch.cat([v[own], v[~own]]) for v in (visit, view))  # merged samples are after the stream's
         rows = torch.cat([torch.arange(s.start, s.stop, device=place.device) for s in spans])  # in the batch
         batch.keep(self, rows=rows, visit=visit, view=view)
         strong = self._augmenter()
@@ -138,11 +140,11 @@ class ViewBatch(Part):
         if passes >= self.views:
             return []
         return [
-            f"learned {passes} / {self.views} of the rows of each experience: {self.views} views take as many passes "
-            f"(training.epochs), and there {'was one' if passes == 1 else f'were {passes}'}"
+            f"learned {passes} / {self.views} of the samples of each experience: {self.views} views take as many "
+            f"passes (training.epochs), and there {'was one' if passes == 1 else f'were {passes}'}"
         ]
 
-    # ------------------------------------------------------------------ what views teach each other
+    # ------------------------------------------------------------------ divergence between views
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         if not batch.kept(self) or not self.strength or self.state["epoch"] < self.start_epoch:
@@ -158,7 +160,7 @@ class ViewBatch(Part):
         return self.strength * each.mean()
 
     def _pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Rows of the batch that are views 1, and the further views of the same visits, (pairs,) each."""
+        """Return the samples of the batch that are views 1, and the further views of the same visits, (pairs,) each."""
         import torch
 
         rows, visit, view = (batch.kept(self)[name] for name in ("rows", "visit", "view"))
@@ -171,7 +173,8 @@ class ViewBatch(Part):
 
 
 def divergence(teacher: Tensor, pupil: Tensor, competes: Tensor) -> Tensor:
-    """KL(softmax(teacher) || softmax(pupil)) over the classes that compete, (n, C) bool, from logits (n, C): (n,)."""
+    """Return KL(softmax(teacher) || softmax(pupil)) over the classes that compete, (n, C) bool, from logits (n, C):
+    (n,)."""
     import torch
 
     p, q = (

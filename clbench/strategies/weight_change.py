@@ -1,4 +1,4 @@
-"""How much each module of a model changes from pass to pass and from experience to experience."""
+"""The change of each module of a model, between passes and between experiences."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ if TYPE_CHECKING:
     from clbench.training.learner import ExperienceView, Learner
 
 FORMS = ("raw", "relative", "share")
-"""Rows of what :func:`change` returns."""
+"""The rows of the result of :func:`change`."""
 
 
 @dataclass(kw_only=True)
 class Sensitivity(Part):
-    """Record the change of each module; training is left alone, bit for bit.
+    """Record the change of each module; training stays unchanged, bit for bit.
 
-    With θ_ℓ the weights of module ℓ (see ``clbench.models.weight_groups``) after pass n of experience t:
+    With the weights θ_ℓ of module ℓ (see ``clbench.models.weight_groups``) after pass n of experience t:
 
-    - pass level: ‖θ_ℓ(t, n) - θ_ℓ(t, n-1)‖₁ / |θ_ℓ|, where pass 0 is what the experience began with;
+    - pass level: ‖θ_ℓ(t, n) - θ_ℓ(t, n-1)‖₁ / |θ_ℓ|, where pass 0 is the beginning of the experience;
     - experience level: ‖θ_ℓ(t) - θ_ℓ(t-1)‖₁ / |θ_ℓ| at the ends of consecutive experiences.
 
-    Means over all such steps are kept, in three forms: ``raw`` as above, ``relative`` to the mean |θ_ℓ| before the step
-    (raw values favour modules with large weights), and as a ``share`` of the sum over modules. Running statistics of
-    norm layers are modules of their own (``running2``), outside of that sum. ``state["sums"]`` is (2, 3, modules):
-    levels (pass, experience), forms, modules, named in ``state["names"]``; ``state["counts"]`` says of how many steps.
+    Means over all such intervals are stored in three forms: ``raw`` as above, ``relative`` to the mean |θ_ℓ| before the
+    interval (raw values favour modules with large weights), and as a ``share`` of the sum over modules. Running
+    statistics of norm layers are separate modules (``running2``), outside of that sum. ``state["sums"]`` is (2, 3,
+    modules): levels (pass, experience), forms, modules, named in ``state["names"]``. ``state["counts"]`` are the
+    numbers of intervals.
 
-    Source: Zhao et al. 2023, arXiv 2304.04158, section on training dynamics; the other two forms are ours.
+    Source: Zhao et al. 2023, arXiv 2304.04158, section on training dynamics; the other two forms are our addition.
 
     Expected:
-        class: naive, bit for bit; it measures only.
-        task: naive, bit for bit; it measures only.
-        domain: naive, bit for bit; it measures only.
-        recurring: naive, bit for bit; it measures only.
+        class: naive, bit for bit; it only measures.
+        task: naive, bit for bit; it only measures.
+        domain: naive, bit for bit; it only measures.
+        recurring: naive, bit for bit; it only measures.
     """
 
     random_stream: ClassVar[str] = "Sensitivity"
@@ -70,7 +71,7 @@ class Sensitivity(Part):
 
 
 def module_names(learner: Learner) -> list[str]:
-    """Groups of weights, then running statistics of groups that have some."""
+    """Return groups of weights, then running statistics of groups that have some."""
     from clbench.models import weight_groups
 
     found = weight_groups.groups(weight_groups.layers(learner.model, learner.slices))
@@ -78,13 +79,13 @@ def module_names(learner: Learner) -> list[str]:
 
 
 def snapshot(learner: Learner) -> dict[str, Tensor]:
-    """The flat weights ``w`` (P,), and every running statistic by name."""
+    """Return the flat weights ``w`` (P,), and all running statistics by name."""
     buffers = {name: b.clone() for name, b in learner.model.named_buffers() if ".running_" in name}
     return {"w": learner.w.detach().clone(), **buffers}
 
 
 def change(learner: Learner, before: Mapping[str, Tensor]) -> Tensor:
-    """(3, modules): the change of each module since a :func:`snapshot`, in the forms of :data:`FORMS`."""
+    """Return the change of each module since a :func:`snapshot`, (3, modules), in the forms of :data:`FORMS`."""
     import torch
 
     from clbench.models import weight_groups

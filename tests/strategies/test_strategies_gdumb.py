@@ -165,7 +165,7 @@ def test_vectors_cannot_be_mixed_and_the_sentence_says_what_to_do():
 
     index = torch.zeros((5, 2), dtype=torch.int64)
     batch = Batch(index, gather=lambda _: torch.zeros(2, 7), class_mask=lambda _: ALL)
-    with pytest.raises(Refused, match=r"rows of shape \(7,\) are not images.*set cutmix=0"):
+    with pytest.raises(Refused, match=r"samples of shape \(7,\) are not images.*set cutmix=0"):
         cutmix_loss(Vectors((7,), 2), batch, 1.0, Generator(0, "test"))
 
 

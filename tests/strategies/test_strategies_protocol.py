@@ -26,8 +26,8 @@ def told(strategy, *changes):
 def test_dark_experience_under_output_seen_is_not_the_published_method(strategy):
     (breach,) = told(strategy)
     assert breach == (
-        f"{strategy} is published under stream.output: all and was run under seen; what it scores is not the published "
-        "method's"
+        f"{strategy} is published under stream.output: all and was run under seen; its results are not those of the "
+        "published method"
     )
     assert told(strategy, "stream.output=all") == ()
 
@@ -114,8 +114,8 @@ def test_a_part_of_ones_own_declares_its_protocol():
 
     cell = {"training": {"batch_size": 16}, "memory": {"policy": "reservoir"}}
     assert breaches([Mine()], cell) == [
-        "Mine is published under training.batch_size: 10 or 20 and was run under 16; what it scores is not the "
-        "published method's"
+        "Mine is published under training.batch_size: 10 or 20 and was run under 16; its results are not those of the "
+        "published method"
     ]
 
 

@@ -240,5 +240,5 @@ def test_impossible_settings_are_refused_or_skipped():
         ready("view_batch(strong=auto_augment)")
     with pytest.raises(Refused, match="did you mean 'rand-augment'"):
         ready("view_batch(strong=randaugment)")
-    with pytest.raises(Refused, match="how the views of a row look"):
+    with pytest.raises(Refused, match="define the views of a sample"):
         ready("view_batch(views=2) + pcr(views=1)")

@@ -80,7 +80,7 @@ def test_a_value_that_should_have_been_quoted_is_told(text, told):
     ("strategy", "sentence"),
     [
         ("er_ace + er_aml", "er_ace (Replay) and er_aml cannot be joined"),
-        ("pcr + view_batch", "view_batch and pcr cannot be joined: both decide how the views of a row look"),
+        ("pcr + view_batch", "view_batch and pcr cannot be joined: both define the views of a sample"),
         ("gdumb(passes=1) + er", "gdumb and er cannot be joined: both set the stream coefficient"),
     ],
 )
