@@ -1,1 +1,2 @@
-"""From a benchmark to records: plan of cells, run of one cell, worker processes, locks, snapshots, saved models."""
+"""From a benchmark to its records: the plan of cells, single runs, worker processes, locks, snapshots and saved
+models."""

@@ -1,7 +1,7 @@
-"""Alarms: things that look wrong although nothing failed, told in the record of a run.
+"""Alarms: warnings in the record of a run about results that look wrong although nothing failed.
 
-Most published baselines that were silently wrong would have raised one: a penalty that is always 0, a memory that is
-never drawn from, a projection that never projects.
+Most published baselines that were silently wrong would have raised an alarm: a penalty that is always 0, a replay
+buffer that is never used, a projection that never projects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from clbench.strategies.protocol import breaches
 from clbench.training.trainer import Trainer
 
 FEWEST = 30
-"""Calls after which a projection that never bent is worth a word; in fewer, memory may well have agreed each time."""
+"""Number of calls after which a projection without effect raises an alarm; in fewer, all gradients may have agreed."""
 
 
 def alarms(
@@ -34,19 +34,19 @@ def alarms(
     settings: Mapping[str, Any] | None = None,
     done: bool = True,
 ) -> tuple[str, ...]:
-    """What looks wrong about a finished run, a sentence each.
+    """Return the alarms of a run, one sentence each.
 
     Args:
         chain: The strategy.
-        trainer: What trained.
-        stream: What was learned.
-        trace: What was seen of it.
-        settings: The cell's, to be compared with what the sources of the parts have set.
-        done: Whether the run came to its end; of one that did not it cannot be said that something never happened.
+        trainer: The trainer.
+        stream: The stream.
+        trace: The trace.
+        settings: The cell's settings, to compare with the protocols of the parts' sources.
+        done: Whether the run came to its end; otherwise no alarm says that something never happened.
     """
     found = _never(chain, trainer, stream, trace) if done else []
     section = dict(settings or {})
-    section["stream"] = {"output": stream.output, **(section.get("stream") or {})}  # a program's own says it itself
+    section["stream"] = {"output": stream.output, **(section.get("stream") or {})}  # own streams define it
     return (*breaches(chain.parts, section if settings is not None else {}), *found, *of_trace(stream, trace))
 
 
@@ -56,14 +56,14 @@ def _never(chain: Chain, trainer: Trainer, stream: Stream, trace: Trace) -> list
     unread = memory.size > 0 and memory.draws == 0 and any("memory" in part.needs for part in chain.parts)
     for part in chain.parts:
         found += [f"{_name(part, chain)} {doubt}" for doubt in part.self_checks(learner)]
-        if not (unread and "memory" in part.needs):  # that says it all
+        if not (unread and "memory" in part.needs):  # one alarm is enough
             found += _idle(part, chain, single=len(stream) == 1)
     if unread:
-        found.append(f"the memory of {memory.size} rows was never drawn from")
+        found.append(f"the replay buffer of {memory.size} samples was never drawn from")
     if trainer.probe is not None and not trainer.probe.steps:
         found.append(
-            "evaluation.probe found no step to take apart: none was due, or the strategy steps outside the loop, or it "
-            "replaces the objective and does not say which of it is plasticity"
+            "evaluation.probe found no step to decompose: none was due, or the strategy steps outside the loop, or it "
+            "replaces the objective without declaring its plasticity"
         )
     return [*found, *_unseen_end(chain, trace)]
 
@@ -74,7 +74,7 @@ def _name(part: Part, chain: Chain) -> str:
 
 
 def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
-    """Whether a part had no effect in any hook, as far as hooks are watched; one that only measures is to have none."""
+    """Return whether a part had no effect in any observed hook; parts that only measure have none by design."""
     own = [watch for watch in chain.watches if watch.part is part]
     if not own or any(watch.acted for watch in own) or part.identity == {}:
         return []
@@ -82,8 +82,8 @@ def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
     steps = [watch for watch in own if watch.declared.in_step]
     if steps and not any(watch.calls for watch in steps):
         return [
-            f"{_name(part, chain)} was never asked to act at a step{when}: another part leaves steps out or takes them "
-            "itself, so that this one does nothing beside it"
+            f"{_name(part, chain)} was never called at a step{when}: another part skips steps or takes them "
+            "itself, so that this one has no effect"
         ]
     accused = [watch for watch in own if watch.effect not in (ROWS, ANY)]
     if not accused and _watched_through(part):
@@ -95,18 +95,19 @@ def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
     what = " nor ".join(dict.fromkeys(watch.effect.value for watch in accused))
     calls = f"the {looked} calls that were" if looked > 1 else "the one call that was"
     return [
-        f"{_name(part, chain)} never {what} at {calls} watched{when}; is its strength 0, or does it never get what it "
+        f"{_name(part, chain)} never {what} at {calls} observed{when}; is its strength 0, or does it never get what it "
         "needs?"
     ]
 
 
 def _watched_through(part: Part) -> bool:
-    """Whether all hooks of a part are watched by their effect, but for those in which it keeps something."""
+    """Return whether the effect of all hooks of a part is observed, apart from those in which it stores something."""
     return all(hook.effect not in (None, ANY) for hook in _hooks(part) if not hook.prepares)
 
 
 def _unseen_end(chain: Chain, trace: Trace) -> list[str]:
-    """Whether what moved the model at the end of the stream changed none of the scores, which another part makes."""
+    """Return an alarm if changes of the model at the end of the stream had no effect on scores, which another part
+    computes."""
     moved = [watch.part for watch in chain.watches if watch.name == "end_stream" and watch.acted]
     readers = [part for part in chain.parts if part not in moved and any(hook.reads_out for hook in _hooks(part))]
     ends = np.flatnonzero(trace.kind == Kind.END)
@@ -117,7 +118,7 @@ def _unseen_end(chain: Chain, trace: Trace) -> list[str]:
         return []
     return [
         f"what {_name(moved[0], chain)} did at the end of the stream changed no score: {_name(readers[0], chain)} "
-        "reads out past the weights that were trained there"
+        "does not use the weights that were trained there"
     ]
 
 

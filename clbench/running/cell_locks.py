@@ -1,7 +1,7 @@
-"""Commands that run on one folder share its cells: each cell is claimed by a lock before it is run.
+"""Locks of cells: commands that use one result directory share its cells, and lock each cell before they run it.
 
-``OUT/claims/KEY.lock`` is locked by the kernel for as long as the command that runs the cell lives: one that dies loses
-its claims at that moment.
+The kernel locks ``OUT/claims/KEY.lock`` as long as the command that runs the cell lives. A command that dies loses its
+locks at that moment.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ ATTEMPTS = 20
 
 
 class Shared:
-    """Cells to do, of which other commands may do some.
+    """Hold the cells to run, some of which other commands may run.
 
     Args:
-        cells: Those not finished.
-        out: Folder of results.
-        found: Told of records that other commands have written meanwhile.
+        cells: The cells that are not finished.
+        out: The result directory.
+        found: A function that gets records that other commands have written meanwhile.
     """
 
     def __init__(self, cells: Sequence[Cell], out: Path, found: Callable[[Record], None]) -> None:
@@ -38,11 +38,12 @@ class Shared:
 
     @property
     def waiting(self) -> bool:
-        """Whether cells are left, to be run here or by others."""
+        """Return whether cells remain, to be run here or by other commands."""
         return bool(self._cells)
 
     def take(self) -> Cell | None:
-        """The next cell to run here, claimed; ``None`` where others run all that are left, or none are."""
+        """Lock the next cell to run here, and return it; ``None`` if other commands run all remaining cells, or none
+        remain."""
         for cell in list(self._cells):
             if not self._claim(cell.key):
                 continue
@@ -55,16 +56,16 @@ class Shared:
         return None
 
     def release(self, key: str) -> None:
-        """Give a claim back, the record being on disk."""
+        """Release the lock of a cell after its record has been written."""
         lock = self._held.pop(key, None)
         if lock is not None:
             with suppress(OSError):
-                Path(lock.lock_file).unlink()  # while it is held: whoever opened it meanwhile sees that it has no name
+                Path(lock.lock_file).unlink()  # while locked: whoever opened it meanwhile sees that it has no name
             with suppress(OSError):
                 lock.release()
 
     def close(self) -> None:
-        """Give all claims back."""
+        """Release all locks."""
         for key in list(self._held):
             self.release(key)
         with suppress(OSError):
@@ -86,7 +87,7 @@ class Shared:
         except (OSError, NotImplementedError) as error:
             if not self._told:
                 self._told = True
-                notice(f"cells cannot be claimed in {self._out} ({error}); run one command at a time in this folder")
+                notice(f"cells cannot be locked in {self._out} ({error}); run one command at a time in this directory")
             return True
         self._held[key] = lock
         return True

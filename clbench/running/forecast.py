@@ -1,11 +1,11 @@
-"""How long a matrix will take, from timing a few iterations and looks of each of its strategies on this machine.
+"""The forecast of a matrix's duration, from timing a few iterations and evaluations of each strategy on this machine.
 
-Of a strategy, a run over four experiences (the first three and the last) is timed, each cut to a few iterations; so
-rehearsal has begun, boundaries have been crossed, and small and large looks were taken. Steps, boundaries and looks are
-then counted as the benchmark asks for them. A step that takes longer with every experience really learned before it, as
-gem's, is told from one that takes longer towards the end of the stream, and both are drawn on as lines. Not foreseen:
-boundaries that grow with the experiences behind them, steps that grow with how full the memory is, parts that change
-how many rows an experience has, and other programs.
+For each strategy, a run over four experiences (the first three and the last) is timed, each shortened to a few
+iterations. Rehearsal has then begun, boundaries have been crossed, and small and large evaluations have been made. The
+numbers of steps, boundaries and evaluations in the whole run are then counted. Some steps take longer with every
+experience learned before, as those of gem do; others take longer towards the end of the stream. Both are separated and
+extrapolated linearly. Not included are: boundaries that take longer with more experiences, steps that take longer with
+a fuller replay buffer, parts that change the number of samples of an experience, and other programs.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from clbench.running.prepared_run import Run
 from clbench.training.passes import BatchSplit
 
 PILOT = 6
-"""Iterations that show how many can be afforded."""
+"""Number of iterations that estimate how many can be afforded."""
 FEWEST, MOST = 8, 200
-"""Iterations of each experience that are timed."""
+"""Smallest and largest number of iterations that are timed in each experience."""
 WARM_UP = 3
-"""Iterations of the first experience that do not count: what is made on first use is made there."""
+"""Number of first iterations that do not count, since objects are created at first use."""
 VISITS = 4
-"""Experiences that are timed, where the stream has so many."""
+"""Number of experiences that are timed, if the stream has so many."""
 LOOKS = 4
-"""Looks after steps that are timed in each experience, the first of which has to gather its rows."""
+"""Number of evaluations after steps that are timed in each experience; the first one must gather its samples."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What the cells of one strategy will take.
+    """Hold the expected duration of one strategy's cells.
 
     Args:
-        label: The strategy.
-        cells: How many there are to do.
-        seconds: Wall time of one of them; NaN where it cannot be told.
-        reason: Why it cannot.
+        label: Label of the strategy.
+        cells: Number of cells to run.
+        seconds: Wall-clock time of one of them; NaN if unknown.
+        reason: The reason if it is unknown.
     """
 
     label: str
@@ -64,13 +64,13 @@ class Forecast:
 
 @dataclass
 class Clock:
-    """In the place of an evaluator: looks like it, and takes the time of everything.
+    """Replace an evaluator: evaluate like it, and measure the time of everything.
 
     Args:
-        evaluator: What looks.
-        visits: The experience of the benchmark's stream behind each one that is run.
-        iterations: Of each that is run.
-        wait: Until the device has done what it was told to.
+        evaluator: The evaluator.
+        visits: The experience of the benchmark's stream for each one that is run.
+        iterations: Number of iterations of each.
+        wait: A function that waits until the device has finished.
     """
 
     evaluator: Evaluator
@@ -81,13 +81,13 @@ class Clock:
     ends: dict[int, float] = field(default_factory=dict)
     finish: float = 0.0
     step_looks: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
-    """Per experience: inputs that went through, and seconds."""
+    """Number of inputs and seconds of each evaluation, per experience."""
     switch_looks: list[float] = field(default_factory=list)
     end_looks: list[float] = field(default_factory=list)
     since: float = field(default_factory=perf_counter)
 
     def look(self, learner: Subject, kind: Kind, number: int, step: int) -> None:
-        """Take notice of what happened since the last call, and look."""
+        """Measure the time since the last call, and evaluate."""
         self.wait()
         now = perf_counter()
         spent, place = now - self.since, self.visits[number] if number >= 0 else -1
@@ -111,7 +111,7 @@ class Clock:
                 self.step_looks[number].append((learner.cost.evaluation_rows - rows, took))
             else:
                 (self.switch_looks if kind is Kind.SWITCH else self.end_looks).append(took)
-        # what was spent on entering an experience belongs to its first step
+        # time at the beginning of an experience belongs to its first step
         self.since = perf_counter() - (spent if kind is Kind.SWITCH else 0.0)
 
 
@@ -126,14 +126,14 @@ def forecast(
     """Time each strategy among some cells.
 
     Args:
-        cells: Those to be run; of each strategy and benchmark the first one is timed.
-        data_dir: Where data sets lie.
+        cells: The cells to run; the first one of each strategy and benchmark is timed.
+        data_dir: The directory of data sets.
         device: ``cpu`` or ``cuda``.
-        budget: Seconds of timed iterations for each strategy, more or less.
-        watch: Told the label of the one that is timed next.
+        budget: Approximate seconds of timed iterations for each strategy.
+        watch: A function that gets the label of the strategy that is timed next.
 
     Returns:
-        One per strategy, in the order of the cells.
+        One forecast per strategy, in the order of the cells.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -146,7 +146,7 @@ def forecast(
             seconds = cell_seconds(group[0], data_dir=data_dir, device=device, budget=budget)
         except Skip as error:
             seconds, reason = 0.0, f"skipped: {error}"
-        except Exception as error:  # whatever a run would put into its record
+        except Exception as error:  # anything that a run would report in its record
             told = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
             reason = f"cannot be timed: {told}"
         found.append(Forecast(group[0].label, len(group), seconds, reason))
@@ -154,13 +154,15 @@ def forecast(
 
 
 def warm_up() -> None:
-    """Import what the first cell of a process imports: torch's first optimiser brings its compiler along."""
+    """Import what the first cell of a process imports: torch's first optimiser loads its compiler."""
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 
 
 def matrix_seconds(forecasts: Iterable[Forecast], *, jobs: int) -> float:
-    """Wall time of all cells, each given in turn to whichever of ``jobs`` workers is free first; what cannot be told
-    counts as nothing."""
+    """Return the wall-clock time of all cells if each in turn goes to the first free one of ``jobs`` workers.
+
+    Unknown times count as 0.
+    """
     busy = [0.0] * jobs
     for each in forecasts:
         for _ in range(each.cells):
@@ -169,12 +171,12 @@ def matrix_seconds(forecasts: Iterable[Forecast], *, jobs: int) -> float:
 
 
 def cell_seconds(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", budget: float = 1.5) -> float:
-    """Wall time that a cell will take, in seconds; see :func:`forecast`.
+    """Return the wall-clock time of a cell, in seconds; see :func:`forecast`.
 
     Raises:
         Skip: The cell will be skipped.
         Refused: The cell is impossible.
-        Diverged: It diverges within the iterations that are timed.
+        Diverged: It diverges within the timed iterations.
     """
     with preserved(device), torch_threads(cell.config["training"]["threads"]):
         pilot = _timed(cell, PILOT, visits=1, data_dir=data_dir, device=device)
@@ -185,14 +187,14 @@ def cell_seconds(cell: Cell, *, data_dir: str | None = None, device: str = "cpu"
 
 @dataclass(frozen=True)
 class _Sample:
-    """A run over a few experiences of a few iterations each, and what the whole run consists of.
+    """Hold a run over a few experiences of a few iterations each, and the counts of the whole run.
 
     Args:
-        setup: Seconds that it took to build.
-        clock: The times of the run.
-        iterations: (E,) of each experience of the whole run.
-        looks: (E,) looks after steps.
-        inputs: (E,) inputs that go through at one of them.
+        setup: Seconds to build the run.
+        clock: The measured times.
+        iterations: (E,) number of iterations of each experience of the whole run.
+        looks: (E,) number of evaluations after steps.
+        inputs: (E,) number of inputs of one of them.
     """
 
     setup: float
@@ -203,23 +205,23 @@ class _Sample:
 
     @property
     def steps(self) -> list[list[float]]:
-        """Seconds of the usual steps, in each experience that was run."""
+        """Return the seconds of the usual steps, in each experience that was run."""
         return [steps[1 if number else WARM_UP :] or steps[1:] for number, steps in self.clock.steps.items()]
 
     @property
     def step_seconds(self) -> list[float]:
-        """Of a usual step, in each experience that was run."""
+        """Return the seconds of a usual step, in each experience that was run."""
         return [_mean(steps) for steps in self.steps]
 
     @property
     def growth(self) -> float:
-        """Seconds that a step takes longer for every experience really learned before it; 0 where their scatter could
-        explain it.
+        """Return how many seconds longer a step takes for every experience learned before it; 0 if scatter may explain
+        it.
 
-        From t = a + b · place + c · experiences learned, through all that were run but the first, which has no past.
+        It comes from t = a + b · place + c · experiences learned, fitted to all timed experiences but the first.
         """
         places = np.array(self.clock.visits[1:], dtype=float)
-        if len(places) < 3 or np.ptp(np.diff(places)) == 0:  # every experience is run, or too few to tell b from c
+        if len(places) < 3 or np.ptp(np.diff(places)) == 0:  # every experience is run, or too few to separate b from c
             return 0.0
         weights = np.linalg.inv(np.stack([np.ones(3), places, np.arange(3)], axis=1))[2]
         later = self.steps[1:]
@@ -229,22 +231,22 @@ class _Sample:
 
     @property
     def iteration_seconds(self) -> float:
-        """Of a step and its share of looks."""
+        """Return the seconds of a step and its share of evaluations."""
         took = [seconds for looks in self.clock.step_looks.values() for _, seconds in looks]
         return float(self.step_seconds[0] + _mean(took) * self.looks.sum() / max(1, self.iterations.sum()))
 
     @property
     def whole_seconds(self) -> float:
-        """Of the whole run."""
+        """Return the seconds of the whole run."""
         clock, at = self.clock, self.clock.visits
         everywhere, usual = np.arange(len(self.iterations)), self.step_seconds
-        first = [max(0.0, clock.steps[number][0] - usual[number]) for number in range(len(at))]  # begins in it
+        first = [max(0.0, clock.steps[number][0] - usual[number]) for number in range(len(at))]  # with its beginning
         step, begin, end = (np.interp(everywhere, at, known) for known in (usual, first, list(clock.ends.values())))
         learned = np.cumsum(self.iterations > 0) - 1  # before each, in the whole run
         step += self.growth * (learned - np.interp(everywhere, at, np.arange(len(at))))
         seconds = self.setup + (self.iterations * step + begin + end).sum() + clock.finish
         start, *ends = clock.end_looks
-        after_the_stream = len(ends) - len(at)  # one more where parts act there
+        after_the_stream = len(ends) - len(at)  # one more if parts act there
         looks = start + (len(self.iterations) + after_the_stream) * _mean(ends) + self._step_looks()
         looks += len(self.iterations) * _mean(clock.switch_looks)
         return float(seconds + looks)
@@ -274,9 +276,9 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     whole = run.stream
     fewest = run.learner.side_work.fewest_rows if isinstance(run, Run) else 1
     there = _iterations(whole, training, run.share, fewest)
-    learned = np.flatnonzero(there).tolist()  # the others have no rows
+    learned = np.flatnonzero(there).tolist()  # the others have no samples
     places = sorted({*learned[: VISITS - 1], learned[-1]})[:visits]
-    # two at least, also where there is one: the first of an experience holds what its beginning takes
+    # at least two, since the first step of an experience includes its beginning
     iterations = max(2, min(iterations, *(int(there[place]) for place in places)))
     clock = Clock(run.evaluator, places, iterations, _waiter(device))
     inputs = _inputs(run.evaluator)
@@ -295,14 +297,14 @@ def _iterations(stream: Stream, training: Training, share: int, fewest: int) -> 
 
 
 def _looks(iterations: Index, due: evaluation_schedules.Due) -> Index:
-    """Looks after steps in each experience, (E,)."""
+    """Return the number of evaluations after steps in each experience, (E,)."""
     before = np.cumsum(iterations) - iterations
     counted = zip(before.tolist(), iterations.tolist(), strict=True)
     return np.array([sum(due(start + since, since) for since in range(1, n + 1)) for start, n in counted])
 
 
 def _inputs(evaluator: Evaluator) -> Index:
-    """Inputs that go through at a look after a step in each experience, (E,)."""
+    """Return the number of inputs of an evaluation after a step in each experience, (E,)."""
     known: dict[tuple[int, ...], int] = {}
     found = []
     for experience, tasks in enumerate(evaluator.panels.step_tasks()):

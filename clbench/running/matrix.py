@@ -1,4 +1,5 @@
-"""A matrix: the cells of a plan, run where they are not yet on disk, each written as soon as it is finished."""
+"""The matrix of a plan: cells that are not on disk yet are run, and each record is written as soon as it is
+finished."""
 
 from __future__ import annotations
 
@@ -24,16 +25,16 @@ from clbench.running.executors import Elsewhere, Event, Notified, Options, Train
 from clbench.running.plan import Cell, rows
 
 FINISHED = ("done", "skipped", "diverged")
-"""Statuses that running again would only repeat; a failed cell is tried again."""
+"""Statuses that running again would only repeat; a failed cell is run again."""
 
 
 @dataclass
 class Outcome:
-    """What a matrix came to.
+    """Hold the result of a matrix.
 
     Args:
-        records: One per cell that is finished, in the plan's order.
-        found: How many of them were on disk before.
+        records: One per finished cell, in the plan's order.
+        found: Number of those that were on disk before.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -45,15 +46,15 @@ class Outcome:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def jobs_for(cells: Sequence[Cell], jobs: int | str) -> int:
-    """A number of jobs; ``auto`` fills the cores with cells of their benchmark's number of threads.
+    """Return the number of jobs; ``auto`` uses all cores with cells of their benchmark's number of threads.
 
     Raises:
-        Refused: Neither ``auto`` nor a number from 1.
+        Refused: The value is neither ``auto`` nor a number from 1.
     """
     if jobs == "auto":
         threads = max((cell.config["training"]["threads"] for cell in cells), default=1)
@@ -68,10 +69,10 @@ def jobs_for(cells: Sequence[Cell], jobs: int | str) -> int:
 
 
 def finished(cell: Cell, out: Path, keep: store.Keep | None = None) -> Record | None:
-    """The cell's record, where there is one that stands, with all that is to be kept beside it; a damaged one does not.
+    """Return the cell's finished record if it exists with all files to keep beside it; a damaged record does not count.
 
     Raises:
-        Refused: A newer clbench wrote it.
+        Refused: A newer version of clbench wrote it.
     """
     if not store.has(cell.key, out):
         return None
@@ -92,15 +93,15 @@ def run_matrix(
     watch: Callable[[Event], None] = ignore,
     outdated: Collection[str] = (),
 ) -> Outcome:
-    """Run cells; a failing or diverging cell is a record with its reason, and the matrix goes on.
+    """Run cells. A failing or diverging cell becomes a record with the reason, and the matrix continues.
 
     Args:
         cells: The plan's cells.
-        options: What they share.
-        out: Result directory; cells finished there are not run again. ``None`` keeps records in memory only.
-        jobs: Cells at a time, or ``auto``.
-        watch: Told of every event, the records included, after they are on disk.
-        outdated: Keys of records that were made from other data than there is now; they are put aside, and run again.
+        options: What the cells share.
+        out: Result directory; cells finished there are not run again. ``None`` keeps records only in memory.
+        jobs: Number of cells at a time, or ``auto``.
+        watch: A function that gets every event; records are on disk before.
+        outdated: Keys of records that were made with other data than the current; they are put aside, and run again.
 
     Raises:
         Refused: The result directory cannot be written, or was removed meanwhile; finished records are safe.
@@ -113,7 +114,7 @@ def run_matrix(
         _relabel(cells, known, out)
     todo = [cell for cell in cells if cell.key not in known]
     outcome = Outcome(found=len(known))
-    folder = None if out is None else out.absolute()  # whatever becomes of the working directory
+    folder = None if out is None else out.absolute()  # independent of later changes of the working directory
     if folder is not None and todo:
         _writable(folder)
         _set_damaged_aside(todo, folder)
@@ -150,9 +151,9 @@ def run_matrix(
 
 
 def outdated(cells: Sequence[Cell], out: Path, data_dir: str | None) -> list[str]:
-    """Keys of finished cells whose records were made from other data than there is now: by the checksums of the rows.
+    """Return the keys of finished cells whose records were made with other data, by the checksums of data sets.
 
-    Nothing is downloaded; where the data is not there, or the record is older than these checksums, none is told.
+    Nothing is downloaded. A cell without data here, or with a record older than these checksums, is not included.
     """
     found: list[str] = []
     now: dict[str, str] = {}
@@ -177,11 +178,11 @@ def _data(cell: Cell, data_dir: str | None) -> str:
 
 
 OTHER_DATA = "other-data"
-"""Folder of a result directory for records that were made from other data than there is now: a result directory too."""
+"""Folder of a result directory for records that were made with other data; it is a result directory too."""
 
 
 BESIDE = (("traces", ".npz"), ("predictions", ".parquet"), ("models", ".pt"), ("models", ""), ("records", ".json"))
-"""Folder and suffix of what is kept of a cell; the record comes last."""
+"""Folder and suffix of the files of a cell; the record comes last."""
 
 
 def _put_aside(key: str, out: Path) -> None:
@@ -190,7 +191,7 @@ def _put_aside(key: str, out: Path) -> None:
             path = out / kind / f"{key}{suffix}"
             if path.exists():
                 (out / OTHER_DATA / kind).mkdir(parents=True, exist_ok=True)
-                if path.is_dir():  # a folder takes no other one's place
+                if path.is_dir():  # a folder cannot replace another one
                     shutil.rmtree(out / OTHER_DATA / kind / path.name, ignore_errors=True)
                 with suppress(FileNotFoundError):  # another command was faster
                     path.replace(out / OTHER_DATA / kind / path.name)
@@ -199,7 +200,7 @@ def _put_aside(key: str, out: Path) -> None:
 
 
 def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None:
-    """Give found records the labels that their cells have now: a label is no part of a key."""
+    """Give found records the current labels of their cells; a label is not part of a key."""
     for cell in cells:
         if cell.key in known and known[cell.key].label != cell.label:
             known[cell.key] = replace(known[cell.key], label=cell.label)
@@ -207,7 +208,7 @@ def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None
 
 
 def _worse(record: Record, out: Path) -> bool:
-    """Whether a cell was done before, was run again for what is kept beside its record, and is not done this time."""
+    """Return whether a cell was done before, was run again for further files, and is not done this time."""
     if record.status == "done" or not store.has(record.key, out):
         return False
     try:
@@ -217,7 +218,7 @@ def _worse(record: Record, out: Path) -> bool:
 
 
 def _writable(out: Path) -> None:
-    probe = out / f".writable.{secrets.token_hex(8)}"  # a name of its own: other commands may begin at the same moment
+    probe = out / f".writable.{secrets.token_hex(8)}"  # unique: other commands may begin now too
     try:
         store.write(probe, b"")
         probe.unlink(missing_ok=True)
@@ -242,9 +243,9 @@ def _set_damaged_aside(cells: Sequence[Cell], out: Path) -> None:
                 except FileNotFoundError:  # another command was faster
                     continue
                 except OSError as problem:
-                    raise Refused(f"{error}; it cannot be set aside: {problem.strerror}") from None
+                    raise Refused(f"{error}; it cannot be moved: {problem.strerror}") from None
                 said = str(error).partition("; remove it")[0]
-                notice(f"{said}; it was set aside in {out / 'records' / 'damaged'} and its cell is run again")
+                notice(f"{said}; it was moved to {out / 'records' / 'damaged'} and its cell is run again")
 
 
 def _save(record: Record, out: Path) -> None:
@@ -258,7 +259,7 @@ def _save(record: Record, out: Path) -> None:
 
 
 def _rescued(record: Record, out: Path) -> str:
-    """Keep a record elsewhere, and say where in part of a sentence."""
+    """Write a record elsewhere, and return the place as part of a sentence."""
     place = Path(tempfile.gettempdir()) / f"clbench-rescued-{out.name}"
     try:
         store.save(record, place)
@@ -268,7 +269,7 @@ def _rescued(record: Record, out: Path) -> str:
 
 
 def _still_there(records: Sequence[Record], out: Path) -> None:
-    """See that what was finished is on disk at the end too, and write what was removed meanwhile once more.
+    """Check that finished records are on disk at the end too, and write those again that were removed meanwhile.
 
     Raises:
         Refused: Records were removed meanwhile.
@@ -279,5 +280,5 @@ def _still_there(records: Sequence[Record], out: Path) -> None:
     if lost:
         raise Refused(
             f"{len(lost)} of {len(records)} records were removed from {out} while the matrix ran; they have been "
-            "written again, and what else was removed is gone; run the same command again for the leaderboard"
+            "written again, and other removed files are lost; run the same command again for the leaderboard"
         )

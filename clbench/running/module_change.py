@@ -1,6 +1,6 @@
-"""Which modules of a model change while a stream is learned: measured over seeds, as numbers and as a picture.
+"""The change of each module of a model while a stream is learned, measured over seeds, as numbers and as a plot.
 
-What is measured, by formula, stands in ``clbench.strategies.weight_change``. Letters: S seeds, M modules.
+``clbench.strategies.weight_change`` defines the measures. Letters: S seeds, M modules.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ TITLES = {"raw": "mean |change| per weight", "relative": "change relative to the
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What one strategy changed.
+    """Hold the changes under one strategy.
 
     Args:
-        label: The strategy's name on boards.
-        modules: M names, groups of weights first, then running statistics.
-        weights: (M,) weights or statistics in each.
-        values: (S, 2, 3, M) by seed, level (pass, experience), form (raw, relative, share) and module; NaN where a
-            level has no step, as with a single experience.
+        label: The strategy's name on leaderboards.
+        modules: M names: groups of weights first, then running statistics.
+        weights: (M,) number of weights or statistics in each.
+        values: (S, 2, 3, M) by seed, level (pass, experience), form (raw, relative, share) and module; NaN if a level
+            has no interval, as with a single experience.
     """
 
     label: str
@@ -45,12 +45,12 @@ class Changes:
     values: NDArray[np.float64]
 
     def mean(self, level: str, form: str) -> NDArray[np.float64]:
-        """(M,) mean over seeds."""
+        """Return the mean over seeds, (M,)."""
         mean: NDArray[np.float64] = self._chosen(level, form).mean(axis=0)
         return mean
 
     def half(self, level: str, form: str) -> NDArray[np.float64]:
-        """(M,) half the width of the 95 % interval over seeds; NaN for one seed."""
+        """Return half the width of the 95 % interval over seeds, (M,); NaN for one seed."""
         return half_width(self._chosen(level, form))
 
     def _chosen(self, level: str, form: str) -> NDArray[np.float64]:
@@ -59,14 +59,14 @@ class Changes:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The changes under several strategies on one benchmark.
+    """Hold the changes under several strategies on one benchmark.
 
     Args:
         benchmark: Name and version.
-        model: What the model is called.
-        seeds: What was averaged over.
-        changes: A strategy each, in the order asked for.
-        left_out: Label -> why a strategy has no numbers.
+        model: Name of the model.
+        seeds: The seeds of the mean.
+        changes: The changes of each strategy, in the requested order.
+        left_out: Label -> the reason why a strategy has no numbers.
     """
 
     benchmark: str
@@ -85,18 +85,18 @@ def measure(
     data_dir: str | None = None,
     watch: Callable[[Cell], None] | None = None,
 ) -> Measured:
-    """Train every strategy on every seed, looking at no task, and measure how much each module changes.
+    """Train every strategy with every seed, without evaluations, and measure how much each module changes.
 
     Args:
-        benchmark: A shipped name, the path of a benchmark file, or the mapping that it holds.
-        strategies: What to train.
-        seeds: In place of the benchmark's.
+        benchmark: A shipped name, the path of a benchmark file, or a mapping of its content.
+        strategies: The strategies to train.
+        seeds: Seeds instead of the benchmark's.
         overrides: Dotted ``key=value``.
-        data_dir: Where data sets lie.
-        watch: Told of every cell before it runs.
+        data_dir: The directory of data sets.
+        watch: A function that gets every cell before it runs.
 
     Raises:
-        Refused: Anything wrong with what was asked; a strategy that cannot run is left out with the reason.
+        Refused: An argument is wrong; a strategy that cannot run is left out with the reason.
     """
     from clbench.adapters.run_setup import Skip
     from clbench.training.loss_check import Diverged
@@ -123,7 +123,8 @@ def measure(
 
 
 def _run(cell: Cell, data_dir: str | None) -> tuple[dict[str, Any], list[int]]:
-    """State of the measuring part after the run of a cell with that part behind its own, and sizes of modules."""
+    """Run a cell with the measuring part after its own parts; return the state of that part and the sizes of
+    modules."""
     from clbench.core.global_rng import preserved
     from clbench.core.torch_threads import torch_threads
     from clbench.models import weight_groups
@@ -151,11 +152,12 @@ def _joined(label: str, runs: Sequence[tuple[dict[str, Any], list[int]]]) -> Cha
     return Changes(label, tuple(state["names"]), np.array(sizes, dtype=np.int64), np.stack(values))
 
 
-# --------------------------------------------------------------------------------------------------- the picture
+# --------------------------------------------------------------------------------------------------- the plot
 
 
 def picture(measured: Measured) -> Figure:
-    """A point per module and strategy, its interval over seeds: raw and relative changes (columns) on both levels."""
+    """Plot a point per module and strategy with its interval over seeds: raw and relative changes (columns), both
+    levels."""
     from clbench.plots import style
 
     modules = tuple(dict.fromkeys(name for each in measured.changes for name in each.modules))
@@ -189,7 +191,7 @@ def picture(measured: Measured) -> Figure:
 def _points(axes: Axes, each: Changes, level: str, form: str, modules: Sequence[str], shift: float, look: Any) -> None:
     y = np.array([modules.index(name) for name in each.modules]) + shift
     mean, half = each.mean(level, form), each.half(level, form)
-    low = np.maximum(mean - half, 0.1 * mean)  # a logarithmic axis has no 0, which an interval may reach
+    low = np.maximum(mean - half, 0.1 * mean)  # a logarithmic axis has no 0, and an interval may include it
     bars = np.stack([mean - low, half]) if np.isfinite(half).all() else None
     axes.errorbar(
         mean, y, xerr=bars, fmt=look.marker, color=look.colour, markersize=5, elinewidth=1.2, label=each.label

@@ -1,4 +1,5 @@
-"""From a benchmark to its cells: plain data in canonical form, hashed. Mistakes are refused before anything runs."""
+"""The plan of a benchmark: its cells as plain data in canonical form, with keys. Mistakes are refused before anything
+runs."""
 
 from __future__ import annotations
 
@@ -26,11 +27,11 @@ from clbench.training.passes import BatchSplit
 
 @dataclass(frozen=True)
 class Cell:
-    """One (benchmark, strategy, seed).
+    """Describe one cell: benchmark, strategy and seed.
 
     Args:
-        config: All that determines the run, in canonical form, JSON-able.
-        label: The strategy's name on boards, with the settings of the benchmark that it overrides.
+        config: All settings that determine the run, in canonical form, JSON-able.
+        label: The strategy's name on leaderboards, with the settings of the benchmark that it overrides.
         strategy: The strategy; ``config`` holds its canonical form.
     """
 
@@ -45,7 +46,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Content hash: two ways to write a cell are one cell."""
+        """Return the content hash; two ways to write a cell have one key."""
         return content_hash(self.config)
 
     @property
@@ -55,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """A benchmark and its cells, strategy by strategy, seeds in order."""
+    """Hold a benchmark and its cells, strategy by strategy, with seeds in order."""
 
     benchmark: Benchmark
     cells: list[Cell] = field(repr=False)
@@ -72,20 +73,21 @@ def plan(
     stream: Callable[[int], Stream] | Stream | None = None,
     data_dir: str | Path | None = None,
 ) -> Plan:
-    """The cells of a benchmark.
+    """Return the plan of a benchmark.
 
     Args:
-        benchmark: A shipped name, a path, or the mapping that such a file holds.
-        strategies: In place of the file's.
-        seeds: In place of the file's: ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` or a list.
+        benchmark: A shipped name, a path, or a mapping with the content of such a file.
+        strategies: Strategies instead of the file's.
+        seeds: Seeds instead of the file's: ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` or a list.
         overrides: ``key=value`` as text, or pairs of a key and a value; keys are dotted.
-        dataset: What identifies a program's own data, in place of the file's data set.
-        model: What identifies a program's own model, in place of the file's.
-        stream: A program's own stream, or one for each seed, in place of the file's; its fingerprint is in the cell.
-        data_dir: Where data sets lie: the contents of files are part of a cell.
+        dataset: The identity of data that the program hands over, instead of the file's data set.
+        model: The identity of a model that the program hands over, instead of the file's.
+        stream: A stream that the program hands over, or a function from seeds to streams; its fingerprint is in the
+            cell.
+        data_dir: The directory of data sets; the contents of files are part of a cell.
 
     Raises:
-        Refused: The first mistake, with its place.
+        Refused: There is a mistake; the message gives the place of the first one.
     """
     if isinstance(benchmark, Mapping):
         document, source = schema.plain(benchmark), Source("the benchmark", benchmark)
@@ -137,17 +139,17 @@ def plan(
 def refuse_replaced(
     overrides: Iterable[schema.Assignment], *, dataset: bool = False, model: bool = False, stream: bool = False
 ) -> None:
-    """Refuse overrides of what a given object replaces: they would change nothing.
+    """Refuse overrides of settings that a given object replaces, since they would have no effect.
 
     Raises:
-        Refused: The first of them.
+        Refused: There is such an override.
     """
     for assignment in overrides:
         key = schema.key(assignment)
         section = key.partition(".")[0]
         if stream and section == "stream":
             raise Refused(
-                f"{key} is set and stream= is given, which brings experiences, tasks and data as they are; leave the "
+                f"{key} is set and stream= is given, which includes experiences, tasks and data; leave the "
                 "setting out, or make the stream with it, as clbench.stream does"
             )
         if dataset and key in ("stream", "stream.dataset", "stream.dataset.name"):
@@ -160,10 +162,10 @@ def refuse_replaced(
 
 
 def given_stream(stream: Callable[[int], Stream] | Stream, seed: int) -> Stream:
-    """A program's own stream for a seed.
+    """Return the stream that the program hands over, for a seed.
 
     Raises:
-        Refused: Its function gives something else.
+        Refused: Its function returns something else.
     """
     if not isinstance(stream, Stream) and not callable(stream):
         raise Refused(f"stream= is a {type(stream).__name__}; allowed are a clbench.Stream or a function (seed) -> one")
@@ -225,14 +227,14 @@ def _strategy(
 
 
 def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset: Dataset | None = None) -> None:
-    """Refuse cells in which leaving out incomplete batches would leave out whole experiences. Imports no torch.
+    """Refuse cells in which leaving out incomplete batches would leave out whole experiences. This imports no torch.
 
     Args:
-        cells: Those to be run; only those that leave out a last batch are looked at.
+        cells: The cells to run; only those that leave out a last batch are checked.
         data_dir, dataset: As in :func:`make_stream`.
 
     Raises:
-        Refused: With the first experience that nothing could be learned from.
+        Refused: An experience has no complete batch; the message names the first.
     """
     done = set()
     for cell in cells:
@@ -253,7 +255,7 @@ def _dataset(data_dir: str | None, written: str) -> Dataset:
     checksum = named.pop("checksum", None)
     if checksum is not None and data.contents_of(named["name"], data_dir) != checksum:
         raise Refused(
-            f"the contents of data set {named['name']!r} are not those that this cell was planned with; put the old "
+            f"the contents of data set {named['name']!r} have changed since this cell was planned; put the old "
             "files back, or run the command again"
         )
     return frozen_features.load(data_dir=data_dir, **named)
@@ -261,7 +263,7 @@ def _dataset(data_dir: str | None, written: str) -> Dataset:
 
 @lru_cache(maxsize=8)
 def _given(dataset: Dataset, written: str) -> Dataset:
-    """A program's own data set with the settings of a benchmark applied, as to a named one."""
+    """Apply the settings of a benchmark to the program's own data set, as to a named one."""
     settings = json.loads(written)
     if not settings:
         return dataset
@@ -273,23 +275,24 @@ def _given(dataset: Dataset, written: str) -> Dataset:
 def make_stream(
     config: Mapping[str, Any], seed: int, *, data_dir: str | None = None, dataset: Dataset | None = None
 ) -> Stream:
-    """The stream of a canonical ``stream`` section; the data set is loaded once per process. Imports no torch.
+    """Generate the stream of a canonical ``stream`` section. The data set is loaded once per process, without torch.
 
     Args:
         config: The ``stream`` section of a cell.
-        seed: The cell's.
-        data_dir: Where data sets lie.
-        dataset: In place of the one named in ``config``, whose settings are applied to it where it was planned with.
+        seed: The cell's seed.
+        data_dir: The directory of data sets.
+        dataset: A data set instead of the one in ``config``, whose settings are applied to it.
 
     Raises:
-        Refused: The data is missing or damaged, or the stream is impossible on it.
+        Refused: The data is missing or damaged, or the stream is impossible with it.
     """
     settings = {name: value for name, value in config.items() if name != "dataset"}
     return scenarios.make(settings, rows(config, data_dir=data_dir, dataset=dataset), seed)
 
 
 def rows(config: Mapping[str, Any], *, data_dir: str | None = None, dataset: Dataset | None = None) -> Dataset:
-    """The data set of a canonical ``stream`` section, loaded once per process; arguments and mistakes as there."""
+    """Load the data set of a canonical ``stream`` section, once per process. Arguments and errors are as in
+    :func:`make_stream`."""
     named = config["dataset"]
     if dataset is None:
         return _dataset(data_dir, json.dumps(named, sort_keys=True))

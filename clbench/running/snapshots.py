@@ -1,7 +1,7 @@
-"""Long runs survive their process: every few minutes all of a run is written to one file, atomically.
+"""Snapshots: every few minutes a long run is written to one file, atomically, so that it survives its process.
 
-The file is a line that says what it is (format, versions of clbench and torch, a checksum), and what ``torch.save``
-made of the snapshot. One that is damaged, or that another version wrote, is set aside, and the run begins anew.
+The file has a line with its identity (format, versions of clbench and torch, a checksum), and the output of
+``torch.save``. If a file is damaged, or another version wrote it, it is moved aside, and the run starts again.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from clbench.core.notices import notice
 from clbench.training.loss_check import Diverged
 
 Tick = Callable[[int, float], Any]
-"""Called after every step with steps done and the fraction of the stream done; may raise to stop the run."""
+"""A function that is called after every step with the number of steps and the fraction of the stream; it may raise an
+error to stop the run."""
 
 FORMAT = 1
 """Version of the layout of a snapshot."""
 SNAPSHOT_SECONDS = 300.0
-"""How much of a long run a killed process may cost."""
+"""Seconds between snapshots: the largest loss if a process is killed."""
 WORTH_SECONDS = 10.0
-"""How long a run has gone on, at least, where it is saved because it is asked to stop."""
+"""Smallest duration of a run that is saved when it is asked to stop."""
 
 
 class Resumable(Protocol):
-    """A run that goes on bit for bit from its snapshot."""
+    """Describe a run that resumes bit for bit from its snapshot."""
 
     def train(self, tick: Tick | None = None) -> None: ...
 
@@ -45,17 +46,17 @@ class Resumable(Protocol):
 
 
 class Unfit(Exception):
-    """A snapshot is damaged, of another version, or of another run; the message says which."""
+    """Report that a snapshot is damaged, of another version, or of another run; the message says which."""
 
 
 class Interrupted(BaseException):
-    """A tick raises it to stop a run that is to be saved first."""
+    """Stop a run after saving it; a tick raises this."""
 
 
 class Snapshots:
-    """A run that survives its process.
+    """Make a run survive its process.
 
-    A snapshot that cannot be written is told once, and the run goes on.
+    If a snapshot cannot be written, this is reported once, and the run continues.
 
     Args:
         run: The run, at its beginning.
@@ -68,10 +69,10 @@ class Snapshots:
         self._told = False
 
     def go_on(self) -> bool:
-        """Return to the file's snapshot, where there is one; whether there was.
+        """Resume from the file's snapshot, and return whether there was one.
 
         Raises:
-            Unfit: It cannot be gone on from. The run is then of no more use.
+            Unfit: The snapshot cannot be resumed. The run cannot be used any more.
         """
         if not self.path.exists():
             return False
@@ -83,14 +84,14 @@ class Snapshots:
         return True
 
     def train(self, tick: Tick | None = None) -> None:
-        """Go on from the file where there is one, and remove it when the stream is learned.
+        """Resume from the file if it exists, train, and remove the file at the end of the stream.
 
         Raises:
-            Unfit: The file cannot be gone on from, not for one step.
+            Unfit: The file cannot be resumed for a single step.
         """
         resumed, moved = self.go_on(), False
         began = last = perf_counter()
-        owner = os.getpid()  # a copy of it that a part has made writes nothing
+        owner = os.getpid()  # a copy of the process that a part has made writes nothing
 
         def save_and_tick(step: int, done: float) -> None:
             nonlocal last, moved
@@ -112,7 +113,7 @@ class Snapshots:
             raise
         except Exception as error:
             if resumed and not moved:
-                raise Unfit(f"cannot be gone on from ({type(error).__name__}: {error})") from error
+                raise Unfit(f"cannot be resumed ({type(error).__name__}: {error})") from error
             raise
         with suppress(OSError):
             self.path.unlink()
@@ -126,13 +127,13 @@ class Snapshots:
             if not self._told:
                 self._told = True
                 notice(
-                    f"no snapshot can be written to {self.path} ({type(error).__name__}: {error}); the run goes on, "
-                    "but would begin anew if it were interrupted"
+                    f"no snapshot can be written to {self.path} ({type(error).__name__}: {error}); the run continues, "
+                    "but would start again if it were interrupted"
                 )
 
 
 def packed(snapshot: dict[str, Any]) -> bytes:
-    """A snapshot as a file's content."""
+    """Return a snapshot as a file's content."""
     buffer = io.BytesIO()
     torch.save(snapshot, buffer)
     payload = buffer.getvalue()
@@ -141,7 +142,7 @@ def packed(snapshot: dict[str, Any]) -> bytes:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A snapshot from its file.
+    """Read a snapshot from its file.
 
     Raises:
         Unfit: It is damaged, or of other versions.
@@ -167,13 +168,13 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def set_aside(path: Path, error: Unfit) -> str:
-    """Put an unfit snapshot where it is in nobody's way, and say so in part of a sentence."""
+    """Move an unfit snapshot aside, and return a report as part of a sentence."""
     try:
-        where = f"was set aside as {store.set_aside(path)}"
+        where = f"was moved to {store.set_aside(path)}"
     except OSError as problem:
         with suppress(OSError):
             path.unlink()
-        where = f"could not be set aside ({problem.strerror})"
+        where = f"could not be moved ({problem.strerror})"
     return f"the snapshot {path} {error} and {where}"
 
 

@@ -1,4 +1,5 @@
-"""Weights & Biases: a run per record, sent after the fact. The loop and the evaluator know nothing of it."""
+"""Weights & Biases: one run per record, sent after the matrix. The training loop and the evaluator do not depend on
+it."""
 
 from __future__ import annotations
 
@@ -25,23 +26,23 @@ PICTURE = "stability_gap"
 
 
 def send(records: Iterable[Record], *, out: Path, mode: Mode, project: str = "clbench") -> list[str]:
-    """Send records to Weights & Biases, a run each; a run's id is its cell's key, so sending again replaces it.
+    """Send records to Weights & Biases, one run each; a run's id is its cell's key, so sending again replaces it.
 
-    A run is in the group of its benchmark and holds the cell as config (with provenance under ``record``), a history
-    row per look on the axis ``iteration``, metrics that have a value and costs as summary, and in its notes what is
-    undefined or looks wrong. Every run of a benchmark gets the same picture, that of the benchmark.
+    A run belongs to the group of its benchmark. It holds the cell as config (with provenance under ``record``), a
+    history row per evaluation on the axis ``iteration``, defined metrics and costs as summary, and undefined metrics
+    and alarms in its notes. Every run of a benchmark gets the same plot, that of the benchmark.
 
     Args:
-        records: Of any benchmarks; of two with the same key the finished or else the later one counts.
+        records: Records of any benchmarks; of two with the same key the finished one counts, or else the later one.
         out: Runs are written to ``out/wandb``; offline ones stay there for ``wandb sync``.
         mode: ``online``, ``offline``, or ``disabled``, which does nothing.
-        project: Name of the project they belong to.
+        project: Name of their project.
 
     Returns:
-        What went wrong, a sentence each; Weights & Biases never stops a matrix.
+        The faults, one sentence each; Weights & Biases never stops a matrix.
 
     Raises:
-        Refused: Another mode.
+        Refused: The mode is another one.
     """
     if mode not in ("online", "offline", "disabled"):
         raise Refused(f"the Weights & Biases mode {mode!r} is not known; choose online, offline or disabled")
@@ -64,7 +65,7 @@ def _send_all(wandb: Any, cells: Sequence[Record], out: Path, *, mode: str, proj
     for number, record in enumerate(cells):
         try:
             run = _start(wandb, record, out, mode=mode, project=project)
-        except Exception as error:  # an account, a network or a disk that fails one run fails the others too
+        except Exception as error:  # an account, a network or a disk that fails for one run fails for the others too
             problems.append(
                 f"Weights & Biases starts no run ({_words(error)}): {number} of {len(cells)} runs were sent; {ADVICE}"
             )
@@ -92,13 +93,14 @@ def _start(wandb: Any, record: Record, out: Path, *, mode: str, project: str) ->
         config={**record.cell, "record": _provenance(record)},
         dir=str(out),
         mode=mode,
-        reinit="create_new",  # a run that the program around us has open stays open
+        reinit="create_new",  # a run that the program has open stays open
         settings=_settings(wandb),
     )
 
 
 def _settings(wandb: Any) -> Any:
-    """Silent, quick to give up, and without facts about this process: the record's environment is in the config."""
+    """Return settings for a silent client that gives up soon, without facts about this process, which the config
+    contains."""
     return wandb.Settings(
         silent=True,
         console="off",
@@ -117,7 +119,7 @@ def _provenance(record: Record) -> dict[str, Any]:
 
 
 def _notes(record: Record) -> list[str]:
-    """What a reader has to know, a line each: the status's reason, alarms, and why a metric has no value."""
+    """Return notes for a reader, one per line: the status's reason, alarms, and why a metric has no value."""
     lines = [f"{record.status}: {record.reason}"] if record.reason else []
     lines += [f"alarm: {alarm}" for alarm in record.alarms]
     undefined = {name: value.reason for name, value in _metrics(record).items() if not value.defined}
@@ -147,10 +149,11 @@ def _fill(wandb: Any, run: Any, record: Record, picture: Path | None) -> None:
 
 
 def history(trace: Trace) -> Iterator[dict[str, Any]]:
-    """A row per look: iteration, experience, kind of look, and accuracies in [0, 1] of what was looked at.
+    """Yield a row per evaluation: iteration, experience, kind of evaluation, and accuracies in [0, 1] on evaluated
+    tasks.
 
-    ``accuracy/I`` is task I's, ``accuracy/seen`` the mean over the tasks met so far; ``score/I`` and ``score/seen``
-    where scores are no accuracies.
+    ``accuracy/I`` is that of task I, ``accuracy/seen`` the mean over the tasks met so far; ``score/I`` and
+    ``score/seen`` if scores are not accuracies.
     """
     what = "accuracy" if trace.measure == ACCURACY else "score"
     for k, score in enumerate(trace.score):
@@ -167,7 +170,8 @@ def history(trace: Trace) -> Iterator[dict[str, Any]]:
 
 
 def _pictures(cells: Sequence[Record], folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Benchmark -> picture, where a cell is done; drawn once, since drawing takes longer than sending a run."""
+    """Return benchmark -> plot if a cell is done; plots are drawn once, since drawing takes longer than sending a
+    run."""
     from clbench import plots
 
     pictures, problems = {}, []
@@ -182,9 +186,9 @@ def _pictures(cells: Sequence[Record], folder: Path) -> tuple[dict[str, Path], l
 
 @contextmanager
 def _contained() -> Iterator[Any]:
-    """The wandb module; what it changes in the process is undone, and the service is ended if we started it.
+    """Yield the wandb module; afterwards undo its changes of the process, and end its service if we started it.
 
-    Every run wraps ``sys.exit`` and ``sys.excepthook`` once more, for good: after a few hundred runs, an exception
+    Every run wraps ``sys.exit`` and ``sys.excepthook`` once more, permanently. After a few hundred runs, an exception
     would be printed a few hundred times.
     """
     hooks, started_before = (sys.exit, sys.excepthook), "WANDB_SERVICE" in os.environ
@@ -201,5 +205,5 @@ def _contained() -> Iterator[Any]:
 
 
 def _words(error: Exception) -> str:
-    """An exception in one line."""
+    """Return an exception in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

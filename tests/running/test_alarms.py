@@ -63,7 +63,7 @@ def test_a_memory_that_is_never_drawn_from_raises_one(monkeypatch):
     run = ready("er")
     monkeypatch.setattr(run.learner.memory, "has_earlier", lambda _: False)
     run.train()
-    assert raised(run) == ("the memory of 40 rows was never drawn from",)
+    assert raised(run) == ("the replay buffer of 40 samples was never drawn from",)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_a_part_that_only_keeps_side_tensors_or_arranges_rows_raises_none(strate
 @pytest.mark.parametrize(
     ("strategy", "sentence"),
     [
-        ("ncm + hft", "what is held still at the 20 calls that were watched after the first experience"),
+        ("ncm + hft", "what is held still at the 20 calls that were observed after the first experience"),
         ("ncm + hft(start_experience=1, redraw=never)", "what is held still at the 20 calls"),
         ("joint + frozen", "never changed the rows that are learned"),
-        ("joint + er", "the memory of 40 rows was never drawn from"),
-        ("joint + ewc(strength=1)", "never changed the gradient at the 19 calls that were watched;"),
-        ("gdumb(passes=1) + refresh(strength=0.1)", "was never asked to act at a step"),
-        ("frozen + ewc(strength=1)", "was never asked to act at a step after the first experience"),
+        ("joint + er", "the replay buffer of 40 samples was never drawn from"),
+        ("joint + ewc(strength=1)", "never changed the gradient at the 19 calls that were observed;"),
+        ("gdumb(passes=1) + refresh(strength=0.1)", "was never called at a step"),
+        ("frozen + ewc(strength=1)", "was never called at a step after the first experience"),
         ("icarl + fpf", "did at the end of the stream changed no score"),
         ("pred_kd(strength=0)", "never distilled anything: its strength is 0"),
         ("fpf(iters=0)", "never moved the weights or running statistics"),
@@ -118,7 +118,7 @@ def test_rounds_that_never_had_a_row_of_memory_raise_one(monkeypatch):
     monkeypatch.setattr(run.learner.memory, "offer", lambda *_: None)
     run.train()
     alarms = raised(run)
-    assert any("never found rows in memory" in alarm for alarm in alarms)
+    assert any("never found both samples in the replay buffer" in alarm for alarm in alarms)
 
 
 def test_of_a_run_that_diverged_it_is_not_said_that_something_never_happened():

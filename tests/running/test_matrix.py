@@ -111,7 +111,7 @@ def test_damaged_record_in_the_way_is_set_aside_and_its_cell_runs_again(tmp_path
     [record] = run_short(strategies="naive", seeds=1, out=tmp_path)
     path = store.record_path(record.key, tmp_path)
     path.write_text("{ half")
-    with pytest.warns(Notice, match=rf"the record {path} is damaged \(.*\); it was set aside in .*damaged"):
+    with pytest.warns(Notice, match=rf"the record {path} is damaged \(.*\); it was moved to .*damaged"):
         [again] = run_short(strategies="naive", seeds=1, out=tmp_path)
     assert_same_traces([again], [record])
     assert_same_traces([store.load(path)], [record])

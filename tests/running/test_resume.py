@@ -321,7 +321,7 @@ def test_a_snapshot_that_does_not_fit_is_set_aside_by_name_and_the_cell_begins_a
 def test_a_snapshot_that_cannot_be_written_is_told_once_and_the_run_goes_on(tmp_path):
     (tmp_path / "partial").write_text("in the way")
     run, whole = prepare(cell_of("er")), prepare(cell_of("er"))
-    with pytest.warns(Notice, match=r"no snapshot can be written to .*KEY\.pt \(FileExists.*the run goes on") as told:
+    with pytest.warns(Notice, match=r"no snapshot can be written to .*KEY\.pt \(FileExists.*the run continues") as told:
         Snapshots(run, tmp_path / "partial" / "KEY.pt", seconds=0).train()
     whole.train()
     assert len(told) == 1

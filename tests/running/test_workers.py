@@ -60,7 +60,7 @@ def test_whatever_ends_a_worker_costs_its_own_cell_and_nothing_else():
     reasons = [record.reason for record in records[:4]]
     assert reasons[0] == "its worker process died (exit code 7)"
     assert reasons[1].startswith("it called sys.exit(3) (rogue_parts.py, line ")
-    assert reasons[2].startswith("KeyboardInterrupt: it stopped its cell (rogue_parts.py, line ")
+    assert reasons[2].startswith("KeyboardInterrupt: it ended the cell (rogue_parts.py, line ")
     assert reasons[3] == "its worker process died (SIGTERM)"
 
 
@@ -74,7 +74,7 @@ def test_in_the_callers_process_too_a_part_that_leaves_python_or_has_no_words_is
 def test_cells_that_take_more_time_or_memory_than_they_may_are_ended_with_the_reason():
     asked = {"seeds": 1, "overrides": FAST}
     [hung] = clbench.run("split-digits", strategies=rogues("hang"), time_limit=6, **asked)
-    assert (hung.status, hung.reason) == ("failed", "it took more than the 6 seconds of its time limit")
+    assert (hung.status, hung.reason) == ("failed", "it exceeded its time limit of 6 seconds")
     [swollen] = clbench.run("split-digits", strategies=rogues("swell"), memory_limit="1.2GB", **asked)
     assert swollen.status == "failed"
     assert swollen.reason.startswith("it held 1.")

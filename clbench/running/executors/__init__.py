@@ -1,6 +1,6 @@
-"""Where cells run: in this process, or in worker processes that each hold one cell at a time.
+"""Executors: they run cells in this process, or in worker processes with one cell at a time.
 
-What happens to cells is told as :class:`Started`, :class:`Progress`, :class:`Record` and a few other events.
+They report events: :class:`Started`, :class:`Progress`, :class:`Record` and a few others.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from clbench.running.user_objects import UserObjects
 
 TICK_SECONDS = 0.2
-"""How often a running cell tells where it stands."""
+"""Seconds between two reports of a running cell's progress."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What all cells of a matrix share besides their configuration.
+    """Hold what all cells of a matrix share besides their configuration.
 
     Args:
-        data_dir: Where data sets lie.
+        data_dir: The directory of data sets.
         device: ``cpu`` or ``cuda``.
-        given: A program's own arrays or module.
-        keep: What is kept beside records; ``None`` keeps nothing.
-        partial: Folder for snapshots of long cells; ``None`` keeps none.
-        limits: What a cell may use; only a worker can be held to it.
-        isolated: Whether one job runs in a worker too, so that a cell that ends its process, hangs or takes too much
-            costs itself alone; in this process it can be followed in a debugger.
+        given: Arrays, stream or module that the program hands over.
+        keep: The files to keep beside records; ``None`` keeps none.
+        partial: The directory of snapshots of long cells; ``None`` keeps none.
+        limits: Limits of a cell; only a worker can enforce them.
+        isolated: Whether a single job runs in a worker too, so that a cell that ends its process, hangs or needs too
+            much memory affects no other cell. In this process a debugger can follow it.
         executor: The name of the executor; ``None`` for the one that fits ``isolated``, ``limits`` and the jobs.
     """
 
@@ -53,14 +53,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Started:
-    """A cell began."""
+    """Report that a cell has begun."""
 
     cell: Cell
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running cell stands: steps done and fraction of its stream, in [0, 1]."""
+    """Report the progress of a running cell: number of steps, and fraction of its stream in [0, 1]."""
 
     cell: Cell
     step: int
@@ -69,74 +69,74 @@ class Progress:
 
 @dataclass(frozen=True)
 class Notified:
-    """Something small went wrong in a worker; see :mod:`clbench.core.notices`."""
+    """Report a small fault in a worker; see :mod:`clbench.core.notices`."""
 
     sentence: str
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The record of a cell that has more to save: it is on disk before that begins."""
+    """Report the record of a cell with more files to save; it is written before they are."""
 
     record: Record
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """A cell was run by another command meanwhile; its record."""
+    """Report the record of a cell that another command ran meanwhile."""
 
     record: Record
 
 
 Event = Started | Progress | Notified | Elsewhere | Record
-"""What whoever watches a matrix is told."""
+"""The events of a matrix."""
 
 Emit = Callable[[Any], None]
 
 
 class Queue(Protocol):
-    """Cells to run."""
+    """Describe a queue of cells to run."""
 
     @property
     def waiting(self) -> bool:
-        """Whether there are cells left, to be run here or elsewhere."""
+        """Return whether cells remain, to be run here or elsewhere."""
         ...
 
     def take(self) -> Cell | None:
-        """The next one to run; ``None`` where there is none now."""
+        """Return the next cell to run; ``None`` if there is none now."""
         ...
 
 
 class Listed:
-    """Cells of which nobody else runs any."""
+    """Hold cells that no other command runs."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._cells = list(reversed(cells))
 
     @property
     def waiting(self) -> bool:
-        """Whether there are cells left."""
+        """Return whether cells remain."""
         return bool(self._cells)
 
     def take(self) -> Cell | None:
-        """The next one."""
+        """Return the next cell."""
         return self._cells.pop() if self._cells else None
 
 
 def ignore(event: Event) -> None:
-    """The watcher that nobody needs."""
+    """Ignore all events."""
 
 
 class Executor(Protocol):
     """Run the cells of a queue, each to its record.
 
     Args:
-        queue: The cells; one that is taken has to be run. Where none can be taken now and the queue is waiting, other
-            commands run its cells, and it is asked again a moment later.
+        queue: The cells; a cell that is taken must be run. If none can be taken now and the queue is waiting, other
+            commands run its cells, and the executor asks again after a moment.
         options: What all cells share.
-        jobs: Cells at a time, at least 1.
-        emit: Called with every event: :class:`Started`, then :class:`Progress` and :class:`Notified` as they occur,
-            :class:`Trained` before more than the record of a cell is saved, and the :class:`Record` at its end.
+        jobs: Number of cells at a time, at least 1.
+        emit: A function that gets every event: :class:`Started`, then :class:`Progress` and :class:`Notified` as they
+            occur, :class:`Trained` before further files of a cell are saved, and the :class:`Record` at its end.
     """
 
     def __call__(self, queue: Queue, options: Options, jobs: int, emit: Emit) -> None: ...
@@ -160,8 +160,11 @@ EXECUTORS = Registry(
 
 
 def executor_name(options: Options, jobs: int) -> str:
-    """Return the executor that runs so many cells at a time: the one that was asked for, else ``in-process`` for a
-    single job that is neither isolated nor limited, else ``workers``."""
+    """Return the name of the executor for so many cells at a time.
+
+    It is the requested one. Otherwise it is ``in-process`` for a single job that is neither isolated nor limited, and
+    ``workers`` for all others.
+    """
     if options.executor is not None:
         return options.executor
     return "workers" if jobs > 1 or options.isolated or options.limits.given else "in-process"
@@ -171,20 +174,20 @@ def execute(cells: Sequence[Cell] | Queue, options: Options, *, jobs: int, emit:
     """Run cells by the executor that :func:`executor_name` chooses.
 
     Args:
-        cells: What to run.
-        options: What they share.
+        cells: The cells to run.
+        options: What the cells share.
         jobs: Number of cells at a time, at least 1.
-        emit: Called with every event, in whatever order events occur; each cell ends with its record.
+        emit: A function that gets every event in the order of events; each cell ends with its record.
 
     Raises:
-        Refused: There is no such executor, or it cannot do what is asked.
+        Refused: The executor does not exist, or cannot do what is requested.
     """
     queue = Listed(cells) if isinstance(cells, Sequence) else cells
     EXECUTORS.get(executor_name(options, jobs))(queue, options, jobs, emit)
 
 
 def ticker(cell: Cell, send: Callable[[Progress], Any]) -> Callable[[int, float], None]:
-    """A tick for a running cell that sends progress now and then."""
+    """Return a tick function for a running cell that reports progress regularly."""
     told = monotonic()
 
     def tick(step: int, fraction: float) -> None:
@@ -197,7 +200,7 @@ def ticker(cell: Cell, send: Callable[[Progress], Any]) -> Callable[[int, float]
 
 
 def run_here(cell: Cell, options: Options, tick: Any, trained: Callable[[Record], None]) -> Record:
-    """A cell in this very process; a copy of it that comes out at its end goes no further."""
+    """Run a cell in this process; a copy of the process that returns from it is ended."""
     from clbench.running.cell import run_cell
 
     with one_process():

@@ -1,4 +1,4 @@
-"""Cells in this very process, one after another, where a debugger can follow them."""
+"""The executor for cells in this process, one after another, where a debugger can follow them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from clbench.running.executors.process_guard import children, ends_if_copied, le
 from clbench.running.plan import Cell
 
 WAIT_SECONDS = 0.5
-"""How often it is looked whether other commands have come to an end with their cells."""
+"""Seconds between two checks whether other commands have finished their cells."""
 
 
 def run_in_process(queue: Queue, options: Options, jobs: int, emit: Emit) -> None:
-    """Run cells in this process; arguments as those of :class:`clbench.running.executors.Executor`.
+    """Run cells in this process. Arguments are those of :class:`clbench.running.executors.Executor`.
 
     Raises:
-        Refused: More than one job, or limits, to which only another process can be held.
+        Refused: There is more than one job, or there are limits, which only another process can enforce.
     """
     if jobs > 1 or options.limits.given:
         raise Refused(
@@ -35,7 +35,7 @@ def run_in_process(queue: Queue, options: Options, jobs: int, emit: Emit) -> Non
 
 
 def _run_guarded(cell: Cell, options: Options, emit: Emit) -> Record:
-    """A cell in this process: its copies end, and so does what it has started."""
+    """Run a cell in this process; copies of the process, and processes that it has started, are ended."""
     owner, told = os.getpid(), ticker(cell, emit)
     before = children()
 

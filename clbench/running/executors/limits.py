@@ -1,4 +1,4 @@
-"""What a cell may use: time, memory, and processes of its own."""
+"""Limits of a cell: time, memory, and number of processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from clbench.core.errors import Refused
 
 MOST_PROCESSES = 64
-"""Processes that a cell may have at a time, beside its own."""
+"""Largest number of processes of a cell beside its own."""
 SHARE = 0.9
-"""Of the machine's memory that cells may hold together where no limit is given."""
+"""Share of the machine's memory for all cells together if there is no limit."""
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {unit + end: 1024**power for power, unit in enumerate("kmgt", 1) for end in ("", "b", "ib")}
@@ -22,12 +22,12 @@ BYTES = {unit + end: 1024**power for power, unit in enumerate("kmgt", 1) for end
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cell may use; one that uses more is ended, and fails with the reason.
+    """Limit a cell; if it uses more, it is ended and fails with the reason.
 
     Args:
-        seconds: Time from its beginning; ``None`` is without end.
-        memory: Bytes of resident memory, of its process and of those it starts; ``None`` leaves it at nine tenths of
-            the machine's for all cells together, of which the largest is ended.
+        seconds: Time from its beginning; ``None`` for no limit.
+        memory: Bytes of resident memory of its process and of those that it starts. ``None`` allows nine tenths of the
+            machine's memory for all cells together; if they exceed it, the largest is ended.
     """
 
     seconds: float | None = None
@@ -35,15 +35,15 @@ class Limits:
 
     @property
     def given(self) -> bool:
-        """Whether anything is asked for."""
+        """Return whether there is any limit."""
         return self.seconds is not None or self.memory is not None
 
 
 def limits(time_limit: float | str | None = None, memory_limit: int | str | None = None) -> Limits:
-    """Limits as they are written: ``90``, ``"90s"``, ``"15m"``, ``"2h"``; bytes, ``"500MB"``, ``"8GB"``, ``"50%"``.
+    """Read limits: ``90``, ``"90s"``, ``"15m"``, ``"2h"``; bytes, ``"500MB"``, ``"8GB"``, ``"50%"``.
 
     Raises:
-        Refused: It cannot be read, or is nothing.
+        Refused: A limit cannot be read, or is not above 0.
     """
     return Limits(
         None if time_limit is None else _read(time_limit, SECONDS, "time_limit", "90s, 15m or 2h"),
@@ -63,7 +63,7 @@ def _bytes() -> dict[str, float]:
 
 
 def machine_memory() -> int:
-    """Bytes of memory of this machine, or of the container that this process runs in."""
+    """Return the bytes of memory of this machine, or of the container of this process."""
     import psutil
 
     known = [int(psutil.virtual_memory().total)]
@@ -74,7 +74,7 @@ def machine_memory() -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """Processes that a process has started, and what these have started in turn."""
+    """Return the processes that a process has started, directly or indirectly."""
     import psutil
 
     with suppress(psutil.Error):
@@ -83,7 +83,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def resident(pids: Iterable[int]) -> int:
-    """Bytes of memory that some processes hold; pages that they share count for each."""
+    """Return the bytes of memory that some processes hold; shared pages count for each."""
     import psutil
 
     total = 0
@@ -94,7 +94,7 @@ def resident(pids: Iterable[int]) -> int:
 
 
 def end(pids: Iterable[int]) -> None:
-    """Kill some processes, and wait until those that are this process's own are gone."""
+    """Kill some processes, and wait for the end of those that this process has started."""
     import psutil
 
     gone = []
@@ -107,7 +107,7 @@ def end(pids: Iterable[int]) -> None:
 
 
 def marked(name: str, value: str) -> list[int]:
-    """Processes of this user in whose environment a variable has a value, wherever they hang by now."""
+    """Return the processes of this user with a value of an environment variable, whatever their parent is now."""
     import psutil
 
     found = []
@@ -119,5 +119,5 @@ def marked(name: str, value: str) -> list[int]:
 
 
 def size_text(count: float) -> str:
-    """``1.5 GB``."""
+    """Format a size, such as ``1.5 GB``."""
     return f"{count / 2**30:.3g} GB" if count >= 2**30 else f"{count / 2**20:.3g} MB"

@@ -1,4 +1,4 @@
-"""Cells in worker processes, one at a time each: a worker that dies, or uses too much, takes only its cell with it."""
+"""The executor for worker processes: if a worker dies or exceeds a limit, only its cell fails."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 MARK = "CLBENCH_WORKER"
-"""Variable of the environment by which processes of a worker are found, whoever their parent is by now."""
+"""Environment variable that identifies the processes of a worker, whatever their parent is now."""
 LOOK_SECONDS = 0.5
-"""How often workers are looked at."""
+"""Seconds between two checks of workers."""
 COUNT_SECONDS = 2.0
-"""How often the processes that cells have started are counted."""
+"""Seconds between two counts of the processes that cells have started."""
 GRACE_SECONDS = 10.0
-"""How long a worker may take to save its cell where the matrix is stopped."""
+"""Seconds that a worker has to save its cell if the matrix is stopped."""
 
 
 @dataclass
@@ -51,26 +51,26 @@ class _Worker:
     others: list[int] = field(default_factory=list)
 
     def take(self, cell: Cell) -> None:
-        """Begin a cell."""
+        """Start a cell."""
         self.cell, self.began, self.trained, self.others = cell, None, None, []
         _send(self.pipe, cell)
 
     def stop(self) -> None:
-        """End it and all that it has started."""
+        """End the worker and all processes that it has started."""
         others = descendants(self.process.pid)
         self.process.kill()
         self.process.wait()
         self.sweep(others)
 
     def sweep(self, others: list[int]) -> None:
-        """End what a worker has left when it ended."""
+        """End processes that remain after the worker's end."""
         _end_group(self.process.pid)
         end({*others, *self.others, *marked(MARK, self.mark)})
         self.pipe.close()
 
 
 def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> None:
-    """Run cells in that many workers; arguments as those of :class:`clbench.running.executors.Executor`."""
+    """Run cells in so many workers. Arguments are those of :class:`clbench.running.executors.Executor`."""
     import cloudpickle
 
     pool = _Pool(cloudpickle.dumps(options), options, emit)
@@ -81,7 +81,7 @@ def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> Non
                 pool.listen()
                 pool.look()
             elif queue.waiting:
-                sleep(LOOK_SECONDS)  # for what other commands run
+                sleep(LOOK_SECONDS)  # wait for cells that other commands run
             else:
                 break
     finally:
@@ -96,7 +96,7 @@ class _Pool:
         self.looked = self.counted = monotonic()
 
     def hand_out(self, queue: Queue, jobs: int) -> None:
-        """Give cells to idle workers, and to new ones where there is room."""
+        """Give cells to idle workers, and to new workers if there may be more."""
         while sum(worker.cell is not None for worker in self.workers) < jobs:
             cell = queue.take()
             if cell is None:
@@ -109,7 +109,7 @@ class _Pool:
             self.emit(Started(cell))
 
     def listen(self) -> None:
-        """Hear what workers say, for a moment; those that have died are noticed."""
+        """Receive messages of workers for a moment, and detect workers that have died."""
         from multiprocessing.connection import wait
 
         busy = [worker for worker in self.workers if worker.cell]
@@ -117,13 +117,13 @@ class _Pool:
         for worker in busy:
             if id(worker.pipe) in ready:
                 self._hear(worker)
-            elif worker.process.poll() is not None and not worker.pipe.poll():  # a copy of it may hold the pipe open
+            elif worker.process.poll() is not None and not worker.pipe.poll():  # a copy of it may keep the pipe open
                 self._died(worker)
 
     def _hear(self, worker: _Worker) -> None:
         try:
             event = worker.pipe.recv()
-        except Exception:  # the pipe ended, or in the middle of a message
+        except Exception:  # the pipe was closed, perhaps within a message
             if worker.process.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
                     worker.process.wait(timeout=1)
@@ -144,11 +144,11 @@ class _Pool:
             self.emit(event)
 
     def _died(self, worker: _Worker) -> None:
-        """A worker is gone, or speaks no more."""
+        """Handle a worker that has died, or that sends no more messages."""
         self.workers.remove(worker)
         if worker.process.poll() is None:
             worker.stop()
-            self._fail(worker, "its worker process spoke no more")
+            self._fail(worker, "its worker process sent no more messages")
             return
         code = worker.process.wait()
         worker.sweep([])
@@ -167,14 +167,14 @@ class _Pool:
 
         cell, worker.cell = worker.cell, None
         assert cell is not None
-        if worker.trained is not None:  # it died while more than the record was saved
-            alarms = (*worker.trained.alarms, f"what was to be saved beside this record may be missing: {reason}")
+        if worker.trained is not None:  # it died while further files were saved
+            alarms = (*worker.trained.alarms, f"further files of this record may be missing: {reason}")
             self.emit(replace(worker.trained, alarms=alarms))
         else:
             self.emit(record(cell, None, status="failed", reason=reason, device=self.options.device))
 
     def look(self) -> None:
-        """End cells that use more than they may."""
+        """End cells that exceed their limits."""
         now = monotonic()
         if now - self.looked < LOOK_SECONDS:
             return
@@ -190,7 +190,7 @@ class _Pool:
         for worker in busy:
             uses, took = held[id(worker)], 0.0 if worker.began is None else now - worker.began
             if limits.seconds is not None and took > limits.seconds:
-                self._end(worker, f"it took more than the {limits.seconds:g} seconds of its time limit")
+                self._end(worker, f"it exceeded its time limit of {limits.seconds:g} seconds")
             elif limits.memory is not None and uses > limits.memory:
                 self._end(
                     worker, f"it held {size_text(uses)}, more than its memory limit of {size_text(limits.memory)}"
@@ -206,7 +206,7 @@ class _Pool:
                 self._end(worker, f"it had {len(worker.others)} processes; a cell may have {MOST_PROCESSES} at a time")
 
     def close(self) -> None:
-        """End all workers; those whose cell runs save it first, where that is worth it."""
+        """End all workers; those with a running cell save it first, if it is worth it."""
         others = {id(worker): descendants(worker.process.pid) for worker in self.workers if worker.cell}
         for worker in self.workers:
             with suppress(OSError):
@@ -231,17 +231,18 @@ def _end_group(pid: int) -> None:
 
 
 def _send(pipe: Connection, thing: Any) -> None:
-    """Send; a worker that has died meanwhile is noticed when its answer is waited for."""
+    """Send an object; if the worker has died meanwhile, this is detected when its answer is awaited."""
     with suppress(BrokenPipeError, ConnectionResetError):
         pipe.send(thing)
 
 
 def _start(packed: bytes, threads: int) -> _Worker:
-    """A fresh interpreter: it does not import the caller's main module, so scripts and notebooks need no guard."""
+    """Start a new interpreter. It does not import the caller's main module, so scripts and notebooks need no main
+    guard."""
     from multiprocessing import Pipe
 
     ours, theirs = Pipe()
-    path, mark = os.pathsep.join(sys.path), secrets.token_hex(8)  # a given model may come from beside the script
+    path, mark = os.pathsep.join(sys.path), secrets.token_hex(8)  # a given model may be defined beside the script
     numbers = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     code = f"from clbench.running.executors.worker import work; work({theirs.fileno()}, {os.getpid()})"
     process = subprocess.Popen(

@@ -1,8 +1,8 @@
-"""A cell stays one process: copies of it that a part makes end, and it may not start processes without end.
+"""The guard of a cell's process: copies of it that a part makes are ended, and the number of processes is limited.
 
-``os.fork`` returns twice. The copy comes back into the loop as the cell would, and would go on with the matrix, hook
-after hook: so whoever runs cells asks, after every step and before anything is told or written, whether this is still
-the process that began them.
+``os.fork`` returns twice. The copy returns into the loop like the cell, and would continue with the matrix, hook after
+hook. After every step, and before anything is reported or written, clbench therefore checks whether this is still the
+process that began the cells.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ STARTS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "sub
 """Audit events of Python at which a process is started."""
 
 _began = mmap.mmap(-1, 8)
-"""How many processes the running cell has started, counted over all copies of its process."""
+"""Number of processes that the running cell has started, counted over all copies of its process."""
 _owner: int | None = None
 _listening = False
 
 
 @contextmanager
 def one_process() -> Iterator[None]:
-    """For as long as a cell runs: it may have so many processes at a time, which are counted when it starts one."""
+    """Limit the number of processes of a cell while it runs; they are counted when it starts one."""
     global _owner, _listening
     if not _listening:
         sys.addaudithook(_count)
@@ -42,12 +42,12 @@ def one_process() -> Iterator[None]:
 
 
 def started() -> int:
-    """Processes that the running cell has started so far, and its copies."""
+    """Return the number of processes that the running cell and its copies have started."""
     return int.from_bytes(_began[:], "little")
 
 
 def ends_if_copied(owner: int) -> None:
-    """End this process, without a word, if it is not the one that began: a part has forked, and this is its copy."""
+    """End this process silently if it is not the original one: a part has forked, and this is the copy."""
     if os.getpid() != owner:
         os._exit(0)
 
@@ -61,7 +61,7 @@ def _count(event: str, _: object) -> None:
 
 
 def left_behind(before: frozenset[int] = frozenset()) -> list[int]:
-    """End children of this process that were not among those before, and theirs; helpers of Python's own stay."""
+    """End children of this process that did not exist before, and their children; Python's own helpers stay."""
     import psutil
 
     left = []
@@ -74,7 +74,7 @@ def left_behind(before: frozenset[int] = frozenset()) -> list[int]:
 
 
 def children() -> frozenset[int]:
-    """Processes that this one has started and that are not waited for; Linux tells them at once."""
+    """Return the processes that this one has started and not waited for; only on Linux."""
     told = list(Path("/proc/self/task").glob("*/children"))
     try:
         if told:

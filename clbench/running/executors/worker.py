@@ -1,4 +1,4 @@
-"""The life of a worker process: cells in, events out, one cell at a time."""
+"""The worker process: it receives cells and sends events, one cell at a time."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ from clbench.running.plan import Cell
 
 @dataclass(frozen=True)
 class Begun:
-    """A worker has all it needs, and begins its cell: from here on its time counts."""
+    """Report that a worker has everything it needs and begins its cell; its time counts from here."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The record of a cell that has ended, and whether its worker has to end with it."""
+    """Hold the record of a cell that has ended, and whether its worker must end with it."""
 
     record: Record
     retire: bool
 
 
 PARENT_SECONDS = 1.0
-"""How often a worker sees whether its parent is still there."""
+"""Seconds between two checks whether the parent still exists."""
 STOPPED = 128 + signal.SIGTERM
 """Exit code of a worker that was asked to stop."""
 
 
 class _Life:
-    """What a worker knows of itself."""
+    """Hold the state of a worker."""
 
     def __init__(self, pipe: Any) -> None:
         self.pid, self.pipe = os.getpid(), pipe
         self.stopping = False
         self.stepped = False
-        """Whether the cell at hand has come to its first step: before, there is nothing to save."""
+        """Whether the current cell has reached its first step; before, there is nothing to save."""
 
     def stop(self, _number: int, _frame: object) -> None:
-        """On SIGTERM: save what is worth it at the end of the step, then end."""
+        """On SIGTERM: save the run at the end of the step if it is worth it, then end."""
         ends_if_copied(self.pid)
         if not self.stepped:
             os._exit(STOPPED)
         self.stopping = True
 
     def send(self, thing: Any) -> None:
-        """Send; a copy of this process ends here."""
+        """Send an object; a copy of this process ends here."""
         ends_if_copied(self.pid)
         self.pipe.send(thing)
 
     def run(self, cell: Cell, options: Options) -> Record:
-        """Run a cell; whatever it raises is its own."""
+        """Run a cell; any error that it raises belongs to it."""
         from clbench.running.snapshots import Interrupted
 
         told = ticker(cell, self.send)
@@ -87,16 +87,16 @@ class _Life:
         except BaseException as error:
             from clbench.running.cell import place, record
 
-            reason = f"{type(error).__name__}: it stopped its cell{place(error)}"
+            reason = f"{type(error).__name__}: it ended the cell{place(error)}"
             return record(cell, None, status="failed", reason=reason, device=options.device)
         finally:
             self.stepped = False
 
 
 def work(descriptor: int, parent: int) -> None:
-    """Options first, then cells in and events out, until the parent closes the pipe or is no more.
+    """Receive options, then run cells and send events, until the parent closes the pipe or has died.
 
-    A worker is its own session, so that Ctrl-C reaches the parent alone, which decides what becomes of its workers.
+    A worker has its own session, so that only the parent gets Ctrl-C and decides about its workers.
 
     Args:
         descriptor: File descriptor of the worker's end of the pipe.
@@ -123,7 +123,7 @@ def work(descriptor: int, parent: int) -> None:
         options = cloudpickle.loads(pipe.recv())
         threads, folder = threading.active_count(), os.getcwd()
         while True:
-            signal.signal(signal.SIGTERM, life.stop)  # a part may have set its own
+            signal.signal(signal.SIGTERM, life.stop)  # a part may have set its own handler
             warnings.simplefilter("always", Notice)
             warnings.showwarning = show  # type: ignore[assignment]
             cell = pipe.recv()
@@ -138,17 +138,17 @@ def work(descriptor: int, parent: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
-    os._exit(0)  # threads that a part has left would hold it
+    os._exit(0)  # remaining threads of a part would prevent the exit
 
 
 def _adopt() -> None:
-    """Be the parent of processes that are left by theirs, so that none is lost sight of; Linux alone knows it."""
+    """Become the parent of orphaned processes, so that none is lost; only Linux supports it."""
     with suppress(Exception):
         ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
 def _watch(parent: int) -> None:
-    """End with the parent, whatever the cell is at, and all that it has started too."""
+    """End this process together with the parent at any time, and all processes that it has started."""
     owner = os.getpid()
     while os.getppid() == parent:
         sleep(PARENT_SECONDS)

@@ -1,9 +1,9 @@
-"""Models on disk: all that predicts, in one file that is read without a data set and without running foreign code.
+"""Saved models: everything that predicts in one file, which is read without a data set and without foreign code.
 
-A file holds the cell's configuration, weights and buffers, what parts that read out have learned, which classes
-compete, shapes, class names and how the data is scaled; and rows of memory, as they are shown to the model, where the
-answer needs them. It is read with ``torch.load(weights_only=True)``. An object of another library (an estimator, a
-learner with ``observe``, a strategy of avalanche-lib) is in it as bytes, which are unpickled for those who trust it.
+A file contains the cell's configuration, weights and buffers, the state of parts that predict, the class mask, shapes,
+class names and the scaling of the data; and samples of the replay buffer, as the model sees them, if predictions need
+them. It is read with ``torch.load(weights_only=True)``. An object of another library (an estimator, a learner with
+``observe``, a strategy of avalanche-lib) is included as bytes, which are unpickled only for users who trust it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing what predicts to a file."""
+"""Writing of saved models."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ FORMAT = 1
 """Version of the layout of a model's file."""
 
 READS_OUT = ("predict", "answer")
-"""Hooks that make a part's state a part of what predicts."""
+"""Hooks that make a part's state a part of the predictor."""
 
 
 def save(job: Job, cell: Cell, path: Path, *, experience: int | None = None) -> None:
-    """Write what predicts now to a file, atomically.
+    """Write the current predictor to a file, atomically.
 
     Args:
         job: The run.
-        cell: What it runs.
+        cell: The cell of the run.
         path: The file.
-        experience: After which experience; ``None`` for the end of the run.
+        experience: Number of the last experience; ``None`` for the end of the run.
 
     Raises:
-        OSError: The place cannot be written; nothing is left behind.
+        OSError: The place cannot be written; no part of the file is left behind.
     """
     buffer = io.BytesIO()
     torch.save(packed(job, cell, experience=experience), buffer)
@@ -52,11 +52,11 @@ def save(job: Job, cell: Cell, path: Path, *, experience: int | None = None) -> 
 
 
 class Keeper:
-    """Keeps what a run is asked to keep. What cannot be written is told in a sentence, and the run goes on.
+    """Keep the requested files of a run. If a file cannot be written, a sentence reports it, and the run continues.
 
     Args:
-        cell: What is run.
-        keep: What is asked for, and where.
+        cell: The cell of the run.
+        keep: The requested files, and their directory.
     """
 
     def __init__(self, cell: Cell, keep: store.Keep) -> None:
@@ -65,7 +65,7 @@ class Keeper:
         self.job: Job | None = None
 
     def watch(self, job: Job) -> None:
-        """Keep what is kept of this run, which has not begun."""
+        """Prepare to keep the files of this run, which has not begun."""
         self.job = job
         if self.keep.predictions:
             job.evaluator.predictions = Predictions()
@@ -77,7 +77,7 @@ class Keeper:
         self._try(f"the model after experience {experience}", lambda: save(job, self.cell, path, experience=experience))
 
     def finish(self) -> None:
-        """Keep what is kept of a finished run."""
+        """Keep the files of a finished run."""
         job = self.job
         if job is None:
             return
@@ -101,7 +101,7 @@ class Keeper:
 
 
 def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, Any]:
-    """What a file holds: tensors, numbers, texts, and lists and dicts of them."""
+    """Return the content of a file: tensors, numbers, texts, and lists and dicts of them."""
     stream, settings = job.stream, cell.config
     dataset = stream.dataset
     label_map = None if stream.label_map is None else torch.from_numpy(np.asarray(stream.label_map, dtype=np.int64))
@@ -139,7 +139,7 @@ def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, 
 
 
 def _of_targets(dataset: Dataset) -> dict[str, Any]:
-    """What a file holds of a data set whose targets are no labels."""
+    """Return the content of a file for a data set whose targets are not labels."""
     if dataset.family == "classification":
         return {}
     held = {name: list(getattr(dataset, name)) for name in ("target_names", "target_mean", "target_std")}
@@ -147,7 +147,7 @@ def _of_targets(dataset: Dataset) -> dict[str, Any]:
 
 
 def _foreign(settings: Mapping[str, Any]) -> list[str]:
-    """Names of what is made by code that neither clbench nor an installed plugin holds."""
+    """Return the names of objects whose code is neither in clbench nor in an installed plugin."""
     names = [str(item["name"]) for item in settings["strategy"]]
     found = [name for name in names if ".py:" in name or name.partition(":")[0] in ("avalanche", "sklearn", "observe")]
     model = str(settings["model"].get("name", ""))
@@ -184,8 +184,10 @@ def _reads_out(part: Part) -> bool:
 
 
 def _rows(run: Run) -> dict[str, Tensor] | None:
-    """The training rows that an answer asks for, as they are shown to the model, with those of memory; none where an
-    answer asks for none."""
+    """Return the training samples that a prediction needs, as the model sees them, with those of the replay buffer.
+
+    The result is ``None`` if predictions need none.
+    """
     learner, readout, rows = run.learner, run.trainer.readout, run.learner._rows
     asked: list[Tensor] = []
     present = rows.present

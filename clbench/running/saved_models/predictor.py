@@ -1,4 +1,4 @@
-"""A model that was kept, as it predicts."""
+"""The predictor of a saved model."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from clbench.training.device_rows import Resident
 
 
 class Saved:
-    """A model that predicts as its run did at the moment in which it was kept.
+    """Predict as the run did when the model was saved.
 
-    Rows are given as the data set stores them: scaling and normalising is done here. Where the data set holds 8-bit
-    images, whole numbers are such values, 0 to 255, and floats are values in [0, 1]. A stream that shows rows in views
-    (permuted, rotated) is a world of its own: rows are given as it shows them.
+    Samples are given as the data set stores them; scaling and normalisation are included. If the data set holds 8-bit
+    images, integers are such values, 0 to 255, and floats are values in [0, 1]. If a stream presents samples in views
+    (permuted, rotated), samples are given as presented.
 
     Attributes:
-        label: The strategy's.
+        label: Label of the strategy.
         cell: The cell's configuration.
-        experience: The experience, from 0, behind which it was kept.
-        shape: Of a row.
-        classes: Name of each output unit, or of each column of numbers; names of several classes that share one are
-            joined by ``/``.
-        tasks: Names of the tasks, where the model is told which one a row belongs to; else none.
+        experience: The last experience before the model was saved, from 0.
+        shape: Shape of a sample.
+        classes: Name of each output unit, or of each column of numbers; classes that share a unit are joined by ``/``.
+        tasks: Names of the tasks if the model gets task labels; else none.
         seen: (C,) bool, output units whose class had been met.
     """
 
@@ -63,24 +62,24 @@ class Saved:
 
     @property
     def module(self) -> nn.Module:
-        """The network, which returns ``Output(logits, features)`` of rows that are scaled and normalised."""
+        """Return the network, which returns ``Output(logits, features)`` for scaled and normalised samples."""
         return self._subject.modules[0]
 
     def scores(self, x: Any, task: Any = None) -> Tensor:
-        """Scores (B, C) float32, -inf for classes that do not compete; the class with the highest is predicted.
+        """Return scores (B, C) float32, -inf for classes that do not compete; the class with the highest is predicted.
 
         Args:
-            x: (B, *shape) rows, a numpy array or tensor; grey images may be (B, H, W), images (B, H, W, channels).
-            task: The task of all rows, or (B,) of each, where the model is told tasks; else ``None``.
+            x: (B, *shape) samples, a NumPy array or tensor; grey images may be (B, H, W), images (B, H, W, channels).
+            task: The task of all samples, or (B,) of each, if the model gets task labels; else ``None``.
 
         Raises:
-            Refused: Rows of another shape or range, or tasks missing, unknown, or given where they are hidden.
+            Refused: Samples have another shape or range, or tasks are missing, unknown, or given where they are hidden.
         """
         scores, mask = self._read_out(x, task)
         return mask.masked(scores)
 
     def _read_out(self, x: Any, task: Any) -> tuple[Tensor, ClassMask]:
-        """Scores (B, C) of all classes, and the class mask."""
+        """Return scores (B, C) of all classes, and the class mask."""
         rows = self._inputs(x)
         tasks, subject, size = self._tasks(task, len(rows)), self._subject, self._held["rows_at_a_time"]
         halved = self.cell["evaluation"].get("precision") == "bfloat16"
@@ -96,21 +95,21 @@ class Saved:
         return torch.cat(found).clone(), mask
 
     def predict(self, x: Any, task: Any = None) -> Any:
-        """Output unit (B,) int64 of each row, a tensor for a tensor and an array for all else; the rest as in
-        :meth:`scores`. ``model.classes[unit]`` is its name.
+        """Return the output unit (B,) int64 of each sample; ``model.classes[unit]`` is its name.
 
-        Of a model that predicts numbers: these, (B, D) in the units of the data set.
+        It is a tensor for a tensor, otherwise an array. Arguments are as in :meth:`scores`. A model that predicts
+        numbers returns them, (B, D) in the units of the data set.
         """
         answer = self.family.answer(self.scores(x, task), ALL).numpy()
         found = self.family.readable(answer)
         return torch.from_numpy(found) if isinstance(x, Tensor) else found
 
     def predict_proba(self, x: Any, task: Any = None) -> Any:
-        """Probabilities (B, C) float32, 0 for classes that do not compete; the rest as in :meth:`predict`.
+        """Return probabilities (B, C) float32, 0 for classes that do not compete. Arguments are as in :meth:`predict`.
 
-        The softmax of scores, which is what the loss made of logits. Where an estimator or a learner of others gives
-        probabilities itself they are taken, and where it gives labels alone, theirs is 1. Scores that are no logits,
-        such as distances to class means, give an order and no calibration.
+        They are the softmax of scores, as in the loss. If an estimator or another library's learner returns
+        probabilities, these are used; if it returns only labels, a label has probability 1. Scores that are not logits,
+        such as distances to class means, give an order without calibration.
 
         Raises:
             Refused: The model predicts numbers, which have no probabilities; or as in :meth:`scores`.
@@ -133,12 +132,12 @@ class Saved:
         return values if isinstance(like, Tensor) else values.numpy()
 
     def _inputs(self, x: Any) -> Tensor:
-        """Rows (B, *shape), scaled and normalised."""
+        """Convert inputs to samples (B, *shape), scaled and normalised."""
         try:
             rows = torch.as_tensor(x).detach().cpu()
         except (TypeError, ValueError, RuntimeError) as error:
             raise Refused(
-                f"x is no array of numbers ({error}); give rows of shape (rows, {_sizes(self.shape)})"
+                f"x is no array of numbers ({error}); give samples of shape (samples, {_sizes(self.shape)})"
             ) from None
         rows = _laid_out(rows, self.shape)
         scale = self._stream.dataset.scale
@@ -156,11 +155,11 @@ class Saved:
     def _tasks(self, task: Any, rows: int) -> Tensor | None:
         if not self._stream.task_labels:
             if task is not None:
-                raise Refused("task = ... is given, and this model was never told tasks; leave it out")
+                raise Refused("task = ... is given, and this model has no task labels; leave it out")
             return None
         last = len(self._stream.tasks) - 1
         if task is None:
-            raise Refused(f"this model is told which task a row belongs to: give task=, 0 to {last}, for all or each")
+            raise Refused(f"this model needs the task of each sample: give task=, 0 to {last}, for all or each")
         tasks = torch.as_tensor(task, dtype=torch.int64).expand(rows).clone()
         if rows and not 0 <= int(tasks.min()) <= int(tasks.max()) <= last:
             raise Refused(f"task = {task!r} is not known; tasks are numbered from 0 to {last}")
@@ -168,14 +167,14 @@ class Saved:
 
 
 def _laid_out(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Rows (B, *shape), of images also without their one channel or with channels last."""
+    """Reshape samples to (B, *shape); images may come without their one channel or with channels last."""
     if rows.dim() == len(shape) + 1 and tuple(rows.shape[1:]) == shape:
         return rows
     if len(shape) == 3 and shape[0] == 1 and tuple(rows.shape[1:]) == shape[1:]:
         return rows[:, None]
     if len(shape) == 3 and rows.dim() == 4 and tuple(rows.shape[1:]) == (*shape[1:], shape[0]):
         return rows.permute(0, 3, 1, 2)
-    raise Refused(f"x has shape {tuple(rows.shape)}; this model takes rows of shape (rows, {_sizes(shape)})")
+    raise Refused(f"x has shape {tuple(rows.shape)}; this model takes samples of shape (samples, {_sizes(shape)})")
 
 
 def _sizes(shape: tuple[int, ...]) -> str:
@@ -196,7 +195,7 @@ def _unit_names(stream: Stream) -> tuple[str, ...]:
 
 
 def outline(held: Mapping[str, Any]) -> Stream:
-    """The stream as far as it is known: its tasks and outputs, and no rows."""
+    """Return the stream as far as it is known: its tasks and outputs, without samples."""
     data, told = held["data"], held["stream"]
     target = np.zeros((0, len(data["target_names"])), dtype=np.float32) if "target_names" in data else None
     none = Rows(np.zeros((0, *data["shape"]), dtype=data["type"]), np.zeros(0, dtype=np.int64), target)

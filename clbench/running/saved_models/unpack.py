@@ -1,4 +1,4 @@
-"""Reading what predicts from a file, without a data set."""
+"""Reading of saved models, without a data set."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ def load_model(path: str | Path, *, model: Any = None, trust: bool = False) -> S
 
     Args:
         path: The file.
-        model: What was given to the run as ``model=``, where a program's own model was run; its weights are those of
-            the file.
-        trust: Whether code of others may be run to read it: unpickling of an estimator, of a learner with ``observe``
-            or of a strategy of avalanche-lib, and files of plugins. Say so only of files whose origin you trust.
+        model: The object that was given to the run as ``model=``, if there was one; the weights are those of the file.
+        trust: Whether foreign code may run: unpickling of an estimator, of a learner with ``observe`` or of a strategy
+            of avalanche-lib, and files of plugins. Use it only for files from a source that you trust.
 
     Raises:
-        Refused: It is missing, damaged, of a newer format, or holds what ``model`` or ``trust`` are needed for.
+        Refused: The file is missing, damaged, of a newer format, or needs ``model`` or ``trust``.
     """
     held = _read(Path(path).expanduser())
     if held["foreign"] and not trust:
         raise Refused(
-            f"{path} holds {', '.join(held['foreign'])}, and reading it would run code that is not clbench's; where "
+            f"{path} holds {', '.join(held['foreign'])}, and reading it would run code that is not clbench's; if "
             "you trust its origin, write load_model(..., trust=True)"
         )
     own = str(held["cell"]["model"]["name"])
@@ -68,13 +67,13 @@ def _read(path: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:
         raise Refused(
-            f"the model {path} is damaged, or no model of clbench ({type(error).__name__}); keep it anew by "
+            f"the model {path} is damaged, or no model of clbench ({type(error).__name__}); keep it again with "
             "clbench run --save-model"
         ) from None
     written = held.get("clbench model") if isinstance(held, dict) else None
     if written is None:
         raise Refused(
-            f"{path} holds weights alone, as an earlier clbench kept them; keep the model anew by clbench run "
+            f"{path} holds only weights, as an earlier clbench kept them; keep the model again with clbench run "
             "--save-model"
         )
     if written > FORMAT:
@@ -83,7 +82,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 class KeptRows(Resident):
-    """The rows that came with a model, as they are shown to it, under the numbers that they had in the data set."""
+    """Hold the samples that came with a model, as the model sees them, with their numbers in the data set."""
 
     def __init__(self, kept: Mapping[str, Tensor] | None, dataset: Dataset) -> None:
         super().__init__(dataset.train, dataset)
@@ -93,29 +92,29 @@ class KeptRows(Resident):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one raw row."""
+        """Return the bytes of one raw sample."""
         return self._shown[:1].numel() * self.x.element_size()
 
     def present(self, rows: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
-        """Rows (B,) under their views (B,), (B, ...).
+        """Return samples (B,) under their views (B,), (B, ...).
 
         Raises:
-            Refused: One that was not kept.
+            Refused: A sample was not kept.
         """
         try:
             places = [self._place[pair] for pair in zip(rows.tolist(), view.tolist(), strict=True)]
         except KeyError as error:
             raise Refused(
-                f"the answer asks for training row {error.args[0][0]}, which was not kept with the model; only rows "
-                "that every answer asks for are, and those of memory"
+                f"the prediction needs training sample {error.args[0][0]}, which was not kept with the model; only "
+                "samples that every prediction needs are kept, and those of the replay buffer"
             ) from None
         return self._shown[torch.tensor(places, dtype=torch.int64)]
 
 
 def _run(held: Mapping[str, Any], given: Any) -> Subject:
-    """The learner of our loop, as it was."""
+    """Restore the learner of clbench's loop."""
     settings, stream = dict(held["cell"]), outline(held)
-    settings["reveal"] = [name for name in settings.get("reveal", ()) if name != "length"]  # which rows would tell
+    settings["reveal"] = [name for name in settings.get("reveal", ()) if name != "length"]  # this needs the samples
     cell = Cell.of(held["cell"], held["label"])
     setup = RunSetup(
         settings=RunSettings.of(settings),
@@ -155,7 +154,7 @@ def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:
         module = build(given, shape, n)
     else:
         if config["name"] == "torchvision":
-            config["weights"] = None  # those of the file take their place
+            config["weights"] = None  # those of the file replace them
         module = models.make(config, shape, n)
     for kind, now in (("parameters", module.named_parameters()), ("buffers", module.named_buffers())):
         told, there = held["model"][kind], dict(now)
