@@ -1,7 +1,7 @@
-"""Other people's learners behind our evaluator, and our streams in their libraries.
+"""Adapters: learners of other libraries with clbench's evaluator, and clbench's streams in other libraries.
 
-A learner that takes one batch after another is a part that owns the step (``guest``): our loop runs it. A library with
-a loop of its own is an engine: it runs what it is given, and our evaluator looks on.
+A learner that takes one batch after another is a part that owns the step (``OnlineLearner``); clbench's loop runs it. A
+library with a loop of its own is an engine: it runs the strategy, and clbench's evaluator observes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clbench.core.registry import load
 from clbench.strategies.part import Part
 
 ENGINES = {"avalanche": "clbench.adapters.avalanche.avalanche_run:AvalancheRun"}
-"""Name of an engine -> the class whose objects run what it is given, ``(parts, setup) -> Job``."""
+"""Name of an engine -> the class whose objects run strategies in its loop, ``(parts, setup) -> Job``."""
 
 
 def host(engine: str, parts: Sequence[Part], setup: RunSetup) -> Job:
@@ -25,7 +25,7 @@ def host(engine: str, parts: Sequence[Part], setup: RunSetup) -> Job:
         setup: What every loop is given.
 
     Raises:
-        Refused: The library cannot do what is asked.
+        Refused: The library cannot do what is requested.
     """
     made: Job = load(ENGINES[engine])(parts, setup)
     return made

@@ -1,4 +1,4 @@
-"""Constructors of other libraries read as recipes: their plain settings become a strategy's parameters."""
+"""Recipes from constructors of other libraries: their plain settings become a strategy's parameters."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 def find(scheme: str, rest: str, kind: str, *, known: Collection[str] = (), within: str = "") -> Any:
-    """The class or function of ``SCHEME:FILE.py:NAME`` or ``SCHEME:package.module.NAME``.
+    """Return the class or function of ``SCHEME:FILE.py:NAME`` or ``SCHEME:package.module.NAME``.
 
     Args:
-        scheme: Such as ``sklearn``.
-        rest: What follows it.
-        kind: Singular, as used in messages: ``"learner"``.
-        known: Names that the scheme knows without a module, of which this is none.
-        within: A package that may be left out of an import path.
+        scheme: The scheme, such as ``sklearn``.
+        rest: The text after it.
+        kind: The kind in the singular, as used in messages: ``"learner"``.
+        known: Names that the scheme knows without a module; this is none of them.
+        within: A package that an import path may leave out.
 
     Raises:
-        Refused: It is not there, or its module does not import.
+        Refused: It does not exist, or its module does not import.
     """
     if ".py:" in rest:
         return from_file(rest, kind)
     write = f"write {scheme}:FILE.py:NAME or {scheme}:package.module.NAME"
     if rest.endswith(".py"):
-        raise Refused(f"{scheme}:{rest} names a file and nothing in it; write {scheme}:{rest}:NAME")
+        raise Refused(f"{scheme}:{rest} names a file without a name in it; write {scheme}:{rest}:NAME")
     module, _, name = rest.rpartition(".")
     if known and "." not in rest:
         near = did_you_mean(rest, known)
-        raise Refused(f"{scheme}:{rest} is not there; {near if near.startswith('did') else f'{near}; else {write}'}")
+        raise Refused(f"{scheme}:{rest} does not exist; {near if near.startswith('did') else f'{near}; else {write}'}")
     if not (module and all(piece.isidentifier() for piece in rest.split("."))):
         raise Refused(f"{scheme}:{rest} names no module and no file; {write}")
     found = _module(module, within, f"{scheme}:{rest}", write)
@@ -51,7 +51,7 @@ def _module(module: str, within: str, name: str, write: str) -> ModuleType:
         try:
             return import_module(f"{within}.{module}")
         except ModuleNotFoundError:
-            pass  # then the path is a whole one
+            pass  # then the path is complete
     try:
         return import_module(module)
     except Exception as error:
@@ -66,14 +66,14 @@ def recipe_of(
     source: str,
     leave_out: Collection[str] = (),
 ) -> Callable[..., Part]:
-    """A recipe, as strategies' tables hold them: a function whose keyword parameters are the constructor's settings.
+    """Return a recipe: a function whose keyword parameters are the constructor's settings.
 
     Args:
-        name: How messages call it.
+        name: Name in messages.
         constructor: A class or function of another library.
-        make: From all settings to the part.
-        source: What identifies the code, such as a version; part of a cell's key.
-        leave_out: Parameters that clbench gives by itself.
+        make: A function from all settings to the part.
+        source: The identity of the code, such as a version; part of a cell's key.
+        leave_out: Parameters that clbench sets itself.
     """
 
     def recipe(**parameters: Any) -> Part:
@@ -90,7 +90,7 @@ def recipe_of(
 
 
 def _settings(constructor: Callable[..., Any], leave_out: Collection[str]) -> list[inspect.Parameter]:
-    """Keyword-only parameters for those that can be written in a benchmark file: required, or with a plain default."""
+    """Return keyword-only parameters for those that a benchmark file can hold: required, or with a plain default."""
     found = []
     for parameter in _signature(constructor).parameters.values():
         variable = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -99,21 +99,21 @@ def _settings(constructor: Callable[..., Any], leave_out: Collection[str]) -> li
             continue
         hint = parameter.annotation if parameter.annotation in PLAIN[:4] else Any
         if not needed and hint is not Any and not isinstance(parameter.default, hint):
-            hint = Any  # a default that its own annotation does not allow: None, or 0.1 for an int
+            hint = Any  # a default that its own annotation excludes: None, or 0.1 for an int
         found.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hint))
     return found
 
 
 def _signature(constructor: Callable[..., Any]) -> inspect.Signature:
-    """With annotations that a file keeps as text looked up, where they can be."""
+    """Return the signature, with annotations in text form resolved if possible."""
     try:
         return inspect.signature(constructor, eval_str=True)
-    except Exception:  # an annotation may name what only a type checker imports
+    except Exception:  # an annotation may name something that only a type checker imports
         return inspect.signature(constructor)
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value can stand in a benchmark file."""
+    """Return whether a benchmark file can hold a value."""
     if isinstance(value, list | tuple):
         return all(is_plain(each) for each in value)
     if isinstance(value, dict):

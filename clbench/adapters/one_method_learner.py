@@ -1,8 +1,8 @@
-"""One-method learners: a class with ``observe(x, y) -> loss``, the shape that most papers' code has, in our loop.
+"""One-method learners in clbench's loop: classes with ``observe(x, y) -> loss``, the form of most papers' code.
 
 ``observe:FILE.py:NAME(alpha=0.5)`` takes a class (or a function that makes an object) from a file,
-``observe:package.module.NAME`` one that is installed. Its constructor is given, by name, what it asks for among
-:data:`GIVEN`; its other parameters are the strategy's settings.
+``observe:package.module.NAME`` an installed one. Its constructor gets, by name, the objects of :data:`GIVEN` that it
+asks for. Its other parameters are the strategy's settings.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from clbench.training.batch import TASK, Batch, Y
 from clbench.training.learner import ExperienceView, Learner, Output
 
 GIVEN = ("model", "optimizer", "n_outputs", "memory_size", "batch_size", "device")
-"""What a constructor may ask for: the benchmark's ``model`` (returns logits; ``model.features`` what they are read
-from), its ``optimizer`` over the model's parameters, the number of output units, the benchmark's budget of rows to
-keep, rows of the stream per step, and the device."""
+"""Objects that a constructor may ask for: the benchmark's ``model`` (it returns logits; ``model.features`` are the
+features), its ``optimizer`` over the model's parameters, the number of output units, the size of the replay buffer, the
+number of stream samples per step, and the device."""
 
 METHODS = {
     "observe": (2, ("raw_x", "task", "class_mask")),
@@ -38,14 +38,14 @@ METHODS = {
     "begin_task": (0, ("x", "y", "task")),
     "end_task": (0, ("x", "y", "task")),
 }
-"""Method -> how many things it is always given, and what else it may ask for by name."""
+"""Method -> number of its fixed arguments, and the further arguments that it may ask for by name."""
 
 
 class Logits(nn.Module):
-    """The benchmark's model as other people's code knows models: logits out.
+    """Return only the logits of the benchmark's model, as other code expects.
 
     Args:
-        model: Returns :class:`clbench.models.output.Output`.
+        model: A model that returns :class:`clbench.models.output.Output`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -53,40 +53,40 @@ class Logits(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, C) of inputs (B, ...)."""
+        """Return logits (B, C) of inputs (B, ...)."""
         logits: Tensor = self.model(x).logits
         return logits
 
     def features(self, x: Tensor) -> Tensor:
-        """What the last layer reads, (B, H)."""
+        """Return the input of the last layer, (B, H)."""
         features: Tensor = self.model(x).features
         return features
 
 
 @dataclass(kw_only=True)
 class Observer(OnlineLearner):
-    """A class with ``observe(x, y)`` behind the loop's step.
+    """Run a class with ``observe(x, y)`` as the loop's step.
 
-    It may also have ``begin_task`` and ``end_task`` (called where boundaries are visible) and ``predict(x)``, which
-    gives scores (B, C) or labels (B,); without it the benchmark's model predicts. Beside ``x`` and ``y`` they are given
-    what they ask for by name, see :data:`METHODS`: ``raw_x`` (inputs before augmentation), ``task`` (labels of the rows
-    where the stream reveals them, else ``None``), ``class_mask`` ((C,) or (B, C) bool, true for classes that compete;
-    ``None`` where all do); ``begin_task`` and ``end_task`` get ``x`` and ``y`` of the whole experience and its number
-    ``task``.
+    It may also have ``begin_task`` and ``end_task`` (called if boundaries are visible) and ``predict(x)``, which
+    returns scores (B, C) or labels (B,); without it the benchmark's model predicts. In addition to ``x`` and ``y`` they
+    get the objects that they ask for by name, see :data:`METHODS`: ``raw_x`` (inputs before augmentation), ``task``
+    (task labels of the samples if the stream reveals them, else ``None``), ``class_mask`` ((C,) or (B, C) bool, true
+    for classes that compete; ``None`` if all do). ``begin_task`` and ``end_task`` get ``x`` and ``y`` of the whole
+    experience and its number ``task``.
     """
 
     random_stream: ClassVar[str] = "Observer"
 
     constructor: ClassVar[Callable[..., Any]]
-    """What makes the object; each recipe's parts have their own."""
+    """The callable that makes the object; each recipe's parts have their own."""
 
     def attach(self, learner: Learner) -> None:
-        """Make the object, or go on from what was saved, and read off what its methods ask for."""
+        """Make or restore the object, and determine what its methods ask for."""
         super().attach(learner)
         self._asks = _asks(self.wrapped, self.title)
 
     def make(self, learner: Learner) -> Any:
-        """The object, given what its constructor asks for."""
+        """Make the object from the arguments that its constructor asks for."""
         asked = inspect.signature(self.constructor).parameters
         given: dict[str, Callable[[], Any]] = {
             "model": lambda: Logits(learner.model),
@@ -99,11 +99,11 @@ class Observer(OnlineLearner):
         return self.constructor(**{name: give() for name, give in given.items() if name in asked}, **self.parameters)
 
     def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        """Tell it that a task begins."""
+        """Report to the object that a task begins."""
         self._tell("begin_task", learner, experience)
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        """Tell it that a task has ended."""
+        """Report to the object that a task has ended."""
         self._tell("end_task", learner, experience)
 
     def _tell(self, method: str, learner: Learner, experience: ExperienceView) -> None:
@@ -112,7 +112,7 @@ class Observer(OnlineLearner):
             self._call(method, x=lambda: learner.raw(index), y=lambda: index[Y], task=lambda: experience.id)
 
     def observe(self, learner: Learner, batch: Batch) -> Tensor | None:
-        """One step of its own; its loss, where it gives one."""
+        """Let the object make one step; return its loss, if it has one."""
         rows = self.rows(batch)
         loss = self._call(
             "observe",
@@ -132,7 +132,7 @@ class Observer(OnlineLearner):
         return torch.as_tensor(loss, device=learner.device).detach()
 
     def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
-        """Its predictions, or those of the benchmark's model."""
+        """Return the object's predictions, or those of the benchmark's model."""
         if "predict" not in self._asks:
             output: Output = learner.model(x)
             return output
@@ -147,7 +147,7 @@ class Observer(OnlineLearner):
         return Output(scores, scores)
 
     def _call(self, method: str, *first: Any, **named: Callable[[], Any]) -> Any:
-        """Call a method with those of the named things that it asks for: copies of tensors, which it may change."""
+        """Call a method with the named objects that it asks for; tensors are copied, since it may change them."""
         asked = {name: _own(named[name]()) for name in self._asks[method]}
         return getattr(self.wrapped, method)(*map(_own, first), **asked)
 
@@ -162,10 +162,10 @@ def _kind(value: Any) -> str:
 
 
 def _asks(thing: Any, where: str) -> dict[str, tuple[str, ...]]:
-    """Method -> what it asks for by name, for those methods that an object has, or that those of a class will have.
+    """Return method -> the arguments that it asks for by name, for an object or for objects of a class.
 
     Raises:
-        Refused: There is no ``observe``, or a method asks for what is not given.
+        Refused: There is no ``observe``, or a method asks for something that does not exist.
     """
     if not callable(getattr(thing, "observe", None)):
         raise Refused(f"{where} has no method observe(x, y); write one that learns a batch and returns its loss")
@@ -184,7 +184,7 @@ def _asked_by(method: Callable[..., Any], first: int, known: Collection[str], wh
     try:
         signature.bind_partial(*range(first))
     except TypeError:
-        raise Refused(f"{where}{signature} takes too little; it is given x and y, in that order") from None
+        raise Refused(f"{where}{signature} takes too few arguments; it gets x and y, in that order") from None
     asked = []
     for parameter in list(signature.parameters.values())[first:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -193,17 +193,17 @@ def _asked_by(method: Callable[..., Any], first: int, known: Collection[str], wh
             asked.append(parameter.name)
         elif parameter.default is parameter.empty:
             raise Refused(
-                f"{where} asks for {parameter.name!r}, which it cannot be given; by name there is "
-                f"{', '.join(known)}, and anything else needs a default"
+                f"{where} asks for {parameter.name!r}, which does not exist; available by name are "
+                f"{', '.join(known)}, and any other parameter needs a default"
             )
     return tuple(asked)
 
 
 def recipe(rest: str) -> Callable[..., Part]:
-    """The recipe of ``observe:REST``.
+    """Return the recipe of ``observe:REST``.
 
     Raises:
-        Refused: No such class, or one that cannot be called as learners are.
+        Refused: The class does not exist, or cannot be used as a learner.
     """
     return _recipe(rest, checksum(rest) if ".py:" in rest else text_of(find("observe", rest, "learner")))
 

@@ -1,7 +1,7 @@
-"""Learners that take one batch after another: parts that own the step, whatever they are made of.
+"""Online learners: parts that own the step and take one batch after another, whatever object they wrap.
 
-A guest is any object; it is made when its run begins, and saved by pickling it, the learner's own things (model,
-weights, optimisers) being named and not copied, so that a run goes on bit for bit.
+The wrapped object is made when its run begins, and saved by pickling. The model, weights and optimisers of the learner
+are saved by reference and not copied, so that a run resumes bit for bit.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from clbench.training.learner import Learner
 
 @dataclass(kw_only=True)
 class OnlineLearner(Part):
-    """A learner with a step of its own; a subclass makes it (``make``), teaches it (``observe``) and asks it
+    """Wrap a learner with a step of its own; a subclass makes it (``make``), trains it (``observe``) and queries it
     (``answer``).
 
     Args:
-        name: As strategies are written, such as ``sklearn:SGDClassifier``.
-        parameters: Of its constructor.
+        name: Name in the text of strategies, such as ``sklearn:SGDClassifier``.
+        parameters: Parameters of its constructor.
     """
 
     random_stream: ClassVar[str] = "Guest"
@@ -42,16 +42,16 @@ class OnlineLearner(Part):
     parameters: dict[str, Any]
 
     def make(self, learner: Learner) -> Any:
-        """The learner itself, new."""
+        """Make a new learner."""
         raise NotImplementedError
 
     @property
     def title(self) -> str:
-        """How messages call it."""
+        """Return its name in messages."""
         return self.name
 
     def attach(self, learner: Learner) -> None:
-        """Make the guest, or go on from what was saved."""
+        """Make the wrapped learner, or restore it from its saved state."""
         if learner._steps.clip_norm is not None:
             raise Refused(
                 f"{self.name} steps by itself, and training.clip_norm is for clbench's own step; leave it out"
@@ -62,29 +62,28 @@ class OnlineLearner(Part):
             self.wrapped = Unpickler(saved["wrapped"], self._references).load()
             set_global_states(saved["generators"])
         elif "wrapped" not in self.__dict__:
-            # the run has seeded torch's generator, and dropout in the model draws what it does for others
+            # the run has seeded torch's generator, so that dropout in the model draws the same as for other strategies
             seed_others(int(self.generator.integers(1, 2**31)[0]), "guest")
             self.wrapped = self.make(learner)
             self._references = LearnerReferences(learner)
-            self.save()  # what cannot be saved is refused now, and not after minutes
+            self.save()  # refuses now what cannot be saved, instead of after minutes
 
     def rows(self, batch: Batch) -> Batch:
-        """The batch, if its rows count alike.
+        """Return the batch if its samples have equal weights.
 
         Raises:
-            Refused: A part weighs sources against each other, which a guest's own loss does not know.
+            Refused: A part weights the sources of the batch differently, which the wrapped learner's own loss does not
+                know.
         """
         if any(source.coefficient is not None for source in batch.sources):
-            raise Refused(
-                f"{self.name} learns all rows alike, and this strategy weighs rehearsed ones; use er(loss=concat)"
-            )
+            raise Refused(f"{self.name} weights all samples equally, and this strategy does not; use er(loss=concat)")
         return batch
 
     def save(self) -> dict[str, Any]:
-        """The guest as pickled, and where the global generators stand.
+        """Return the pickled learner, and the states of the global generators.
 
         Raises:
-            Refused: Something in it cannot be pickled.
+            Refused: An object in it cannot be pickled.
         """
         if "wrapped" not in self.__dict__:
             return {}
@@ -94,13 +93,13 @@ class OnlineLearner(Part):
         except Exception as error:
             raise Refused(
                 f"{self.name} holds something that cannot be saved ({type(error).__name__}: {error}), so its run could "
-                "not go on after an interruption; keep open files, iterators and locks out of its attributes"
+                "not be resumed after an interruption; keep open files, iterators and locks out of its attributes"
             ) from error
         pickled = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
         return {"wrapped": pickled, "generators": global_states()}
 
     def load(self, saved: dict[str, Any], device: Any = None) -> None:
-        """Return to what :meth:`save` gave; the guest is made of it when the run goes on, on the device it was on."""
+        """Return to the result of :meth:`save`; the learner is restored when the run resumes, on its device."""
         del device
         if saved:
             self._saved = saved
@@ -109,9 +108,9 @@ class OnlineLearner(Part):
 
     @property
     def state_bytes(self) -> int:
-        """Size of what the guest holds, pickled; 0 where it can no longer be.
+        """Return the size of the pickled learner; 0 if it can no longer be pickled.
 
-        Texts count once, however many objects hold them: so one that has gone on from a snapshot counts the same.
+        Texts count once, however many objects hold them, so that a resumed learner has the same size.
         """
         try:
             return size(self.save()["wrapped"].numpy().tobytes())
@@ -119,17 +118,17 @@ class OnlineLearner(Part):
             return 0
 
     def scores(self, told: Any, n_outputs: int, rows: int | None = None) -> Tensor:
-        """Scores (B, C) of an answer: the same, or 1 for each predicted output unit of (B,).
+        """Convert an answer to scores (B, C); predicted output units (B,) get score 1.
 
         Raises:
-            Refused: It is no array of numbers or of another shape, or a label is none of the output units.
+            Refused: It is no array of numbers or has another shape, or a label is not an output unit.
         """
         try:
             answer = torch.as_tensor(told)
         except (TypeError, ValueError, RuntimeError):
             raise Refused(
                 f"{self.name} predicts what is no array of numbers ({getattr(told, 'dtype', type(told).__name__)}); "
-                f"allowed are scores of shape (rows, {n_outputs}) and whole-numbered labels of shape (rows,)"
+                f"allowed are scores of shape (samples, {n_outputs}) and integer labels of shape (samples,)"
             ) from None
         right = rows in (None, len(answer)) if answer.dim() else False
         if right and answer.dim() == 1 and not answer.is_floating_point():
@@ -142,14 +141,15 @@ class OnlineLearner(Part):
         if not right or answer.dim() != 2 or answer.shape[1] != n_outputs:
             raise Refused(
                 f"{self.name} predicts {str(answer.dtype).removeprefix('torch.')} values of shape "
-                f"{tuple(answer.shape)}{f' for {rows} rows' if rows else ''}; allowed are scores of shape (rows, "
-                f"{n_outputs}) and whole-numbered labels of shape (rows,)"
+                f"{tuple(answer.shape)}{f' for {rows} samples' if rows else ''}; allowed are scores of shape (samples, "
+                f"{n_outputs}) and integer labels of shape (samples,)"
             )
         return answer.float()
 
 
 def size(pickled: bytes) -> int:
-    """Bytes of the values in a pickle: arrays, numbers, and each different text once; not how they hang together."""
+    """Return the bytes of the values in a pickle: arrays, numbers, and each different text once; not their
+    structure."""
     texts, rest = set[str](), 0
     for opcode, argument, _ in pickletools.genops(pickled):
         if isinstance(argument, str):
@@ -162,7 +162,7 @@ def size(pickled: bytes) -> int:
 
 
 class LearnerReferences:
-    """The learner's own things, which a pickled guest names: by number, or as a view of the weights or gradients."""
+    """Map objects of the learner to references in a pickle: a number, or a view of the weights or gradients."""
 
     def __init__(self, learner: Learner) -> None:
         model = learner.model
@@ -173,7 +173,7 @@ class LearnerReferences:
         self.flat = (learner.w.detach(), learner.g)
 
     def name(self, thing: Any) -> int | tuple[Any, ...] | None:
-        """What stands for a thing; nothing where it is not the learner's."""
+        """Return the reference of an object; ``None`` if it is not the learner's."""
         number = self.numbers.get(id(thing))
         if number is None and isinstance(thing, Tensor) and thing.layout is torch.strided:
             for place, flat in enumerate(self.flat):
@@ -183,7 +183,7 @@ class LearnerReferences:
         return number
 
     def thing(self, name: int | tuple[Any, ...]) -> Any:
-        """What a name stands for."""
+        """Return the object of a reference."""
         if isinstance(name, int):
             return self.by_number[name]
         place, shape, stride, offset = name
@@ -191,26 +191,26 @@ class LearnerReferences:
 
 
 class Pickler(cloudpickle.Pickler):
-    """Names the learner's own things in place of copying them."""
+    """Pickle objects of the learner as references."""
 
     def __init__(self, file: io.BytesIO, references: LearnerReferences) -> None:
         super().__init__(file)
         self._references = references
 
     def persistent_id(self, obj: Any) -> Any:
-        """The name of a thing of the learner's, or of a plain dtype, of which arrays share one."""
+        """Return the reference of an object of the learner, or of a plain dtype, which arrays share."""
         if isinstance(obj, np.dtype) and obj.isbuiltin == 1:
             return "dtype", obj.str
         return self._references.name(obj)
 
 
 class Unpickler(pickle.Unpickler):
-    """Puts the learner's own things where they are named."""
+    """Replace references by objects of the learner."""
 
     def __init__(self, pickled: Tensor, references: LearnerReferences) -> None:
         super().__init__(io.BytesIO(pickled.numpy().tobytes()))
         self._references = references
 
     def persistent_load(self, name: Any) -> Any:
-        """The thing of a name."""
+        """Return the object of a reference."""
         return np.dtype(name[1]) if isinstance(name, tuple) and name[0] == "dtype" else self._references.thing(name)

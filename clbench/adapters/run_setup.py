@@ -1,4 +1,4 @@
-"""What a run by another library is given, and what it has to give."""
+"""The interface between a cell and a run: the setup that a run gets, and the job that it returns."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from clbench.training.assemble import TrainerSetup
 
 @dataclass(kw_only=True)
 class RunSetup(TrainerSetup):
-    """Hold what every strategy of a cell is given alike, whoever's loop runs it.
+    """Hold everything of a cell that is equal for all strategies, in any loop.
 
     Args:
-        shown: The stream as the benchmark has it; ``stream`` is the same, or merged or accumulated.
+        shown: The benchmark's stream; ``stream`` is the same, or merged or accumulated.
         evaluator: Evaluates the learner during the run.
     """
 
@@ -27,22 +27,22 @@ class RunSetup(TrainerSetup):
 
     @property
     def memory_size(self) -> int:
-        """Return how many samples the benchmark lets a strategy keep."""
+        """Return the size of the replay buffer."""
         return self.settings.memory.size
 
 
 class Skip(Exception):
-    """The cell cannot run on this stream; the message says why."""
+    """Report that the cell cannot run on this stream; the message gives the reason."""
 
 
 class Job(Protocol):
-    """A run, whoever's loop it is.
+    """Describe a run in any loop.
 
     Attributes:
-        stream: What is learned.
+        stream: The stream to learn.
         share: Experiences of the benchmark in one of this run's.
-        resumable: Whether it goes on bit for bit from a snapshot; else it begins anew after an interruption.
-        data: Checksum of the data set that the stream was made of.
+        resumable: Whether it resumes bit for bit from a snapshot; otherwise it starts again after an interruption.
+        data: Checksum of the data set behind the stream.
     """
 
     data: str
@@ -52,25 +52,25 @@ class Job(Protocol):
     resumable: bool
 
     def train(self, tick: Callable[[int, float], Any] | None = None) -> None:
-        """Learn to the end of the stream, calling ``tick`` with steps and fraction done after every step.
+        """Learn to the end of the stream, and call ``tick`` with steps and fraction after every step.
 
         Raises:
-            Diverged: Something that has to be finite is not.
+            Diverged: A value that must be finite is not.
         """
         ...
 
     def account(self) -> Cost:
-        """What has been spent."""
+        """Return the cost."""
         ...
 
     def trace(self) -> Trace:
-        """What has been seen."""
+        """Return the trace."""
         ...
 
     def alarms(self, *, done: bool = True) -> tuple[str, ...]:
-        """What looks wrong although nothing failed; where it did, nothing is said to have never happened."""
+        """Return the alarms; if the run did not finish (``done``), none says that something never happened."""
         ...
 
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
-        """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
+        """Learn only these experiences, for so many iterations each, with another object as evaluator."""
         ...

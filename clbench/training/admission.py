@@ -1,4 +1,4 @@
-"""Admission policies of the memory: which offered row takes which slot. M slots, B offered rows."""
+"""Admission policies of the replay buffer: they decide which offered sample goes to which slot. M slots, B samples."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Index = NDArray[np.int64]
 
 
 class Admission(ABC):
-    """Decides, row by row in order, which slot an offered row takes.
+    """Decide in order, for every offered sample, to which slot it goes.
 
     Args:
         size: M.
-        generator: The policy's own randomness.
-        classes: C, output units of the stream.
+        generator: The policy's own random numbers.
+        classes: C, the number of output units of the stream.
     """
 
     def __init__(self, size: int, generator: Generator, classes: int) -> None:
@@ -30,13 +30,17 @@ class Admission(ABC):
 
     @abstractmethod
     def place(self, y: Index, experience: Index) -> Index:
-        """Slot of each offered row, -1 where it is turned away, (B,); by its label ``y`` (B,) and the ``experience``
-        (B,) that it comes from, -1 where boundaries are hidden."""
+        """Return the slot of each offered sample, -1 for one that is not taken, (B,).
+
+        Args:
+            y: (B,) labels.
+            experience: (B,) the experience that each sample comes from, -1 if boundaries are hidden.
+        """
 
     @property
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """All that the policy remembers, as plain numbers and lists."""
+        """Return all that the policy remembers, as numbers and lists."""
 
     @state.setter
     @abstractmethod
@@ -44,9 +48,9 @@ class Admission(ABC):
 
 
 class Reservoir(Admission):
-    """Every row offered so far is kept with the same probability.
+    """Keep every sample offered so far with the same probability.
 
-    Source: Vitter 1985, algorithm R: the n-th row offered (from 1) replaces slot j ~ U{0..n-1} if j < M.
+    Source: Vitter 1985, algorithm R: the n-th sample offered (from 1) replaces slot j ~ U{0..n-1} if j < M.
     """
 
     def __init__(self, size: int, generator: Generator, classes: int) -> None:
@@ -56,7 +60,7 @@ class Reservoir(Admission):
     def place(self, y: Index, experience: Index) -> Index:
         slots = np.arange(self.offered, self.offered + len(y))
         self.offered += len(y)
-        late = slots[max(0, self.size - int(slots[0])) :]  # a view; only these draw, so that batches do not matter
+        late = slots[max(0, self.size - int(slots[0])) :]  # a view; only these samples draw a number, so that batches have no effect
         late[:] = self.generator.integers(len(late), late + 1)
         late[late >= self.size] = -1
         return slots
@@ -71,7 +75,7 @@ class Reservoir(Admission):
 
 
 class PerClass(Admission):
-    """What policies remember that keep an account of every class: its slots, and how many of its rows were offered."""
+    """Remember the slots of every class, and how many of its samples were offered."""
 
     def __init__(self, size: int, generator: Generator, classes: int) -> None:
         super().__init__(size, generator, classes)
@@ -98,16 +102,16 @@ class PerClass(Admission):
 
 
 class ClassBalanced(PerClass):
-    """Classes seen share the memory as evenly as the stream allows; inside a class, a reservoir.
+    """Share the slots among the classes seen as evenly as the stream allows; within a class, use a reservoir.
 
-    A row of a class that has never been the largest takes a random slot of the largest class; a row of a class that has
-    (a full class) replaces a row of its own class with probability kept / seen of that class.
+    A sample of a class that has never been the largest replaces a random sample of the largest class; a sample of any
+    other class (a full class) replaces a sample of its own class with probability kept / seen of that class.
 
     Source: Chrysakis & Moens 2020, algorithm 1 (class-balancing reservoir sampling).
     """
 
     def place(self, y: Index, experience: Index) -> Index:
-        pairs = self.generator.uniform(2 * len(y)).reshape(-1, 2).tolist()  # row by row, so that batches do not matter
+        pairs = self.generator.uniform(2 * len(y)).reshape(-1, 2).tolist()  # sample by sample, so that batches have no effect
         placed = [self._place(label, *pair) for label, pair in zip(y.tolist(), pairs, strict=True)]
         return np.array(placed, dtype=np.int64)
 
@@ -130,18 +134,20 @@ class ClassBalanced(PerClass):
 
 
 class ClassQuota(PerClass):
-    """Every class has the same quota from the start, M / C slots whether or not the others are used yet; inside it, a
-    reservoir. The budget per class of van de Ven et al. 2022.
+    """Give every class the same quota from the start, M / C slots, even if others are unused; within it, use a
+    reservoir.
+
+    Source: van de Ven et al. 2022, whose budget is per class.
 
     Raises:
-        Refused: Fewer slots than classes.
+        Refused: There are fewer slots than classes.
     """
 
     def __init__(self, size: int, generator: Generator, classes: int) -> None:
         super().__init__(size, generator, classes)
         self.quota = size // classes
         if size and self.quota == 0:
-            raise Refused(f"memory.policy class_quota with size {size} leaves no slot for each of {classes} classes")
+            raise Refused(f"memory.policy class_quota with size {size} has too few slots for {classes} classes")
 
     def place(self, y: Index, experience: Index) -> Index:
         placed = [self._place(label, u) for label, u in zip(y.tolist(), self.generator.uniform(len(y)), strict=True)]
@@ -159,8 +165,10 @@ class ClassQuota(PerClass):
 
 
 class GreedyBalanced(PerClass):
-    """Classes share the memory as evenly as possible, first come first kept: a row is taken where there is room, or
-    where its class keeps fewer rows than the largest, one of which it then replaces.
+    """Share the slots among classes as evenly as possible; samples that come first are kept.
+
+    A sample is taken if there is a free slot, or if its class has fewer samples than the largest; then it replaces one
+    of the largest.
 
     Source: Prabhu et al. 2020 (GDumb), algorithm 1.
     """
@@ -180,16 +188,16 @@ class GreedyBalanced(PerClass):
         if len(own) >= most:
             return -1
         largest = [slots for slots in self.slots.values() if len(slots) == most]
-        pick *= len(largest)  # one number chooses the class and, by what is left of it, the row
+        pick *= len(largest)  # one number selects the class and, by what is left of it, the sample
         chosen = largest[int(pick)]
         own.append(chosen.pop(int((pick - int(pick)) * most)))
         return own[-1]
 
 
 class PerExperience(PerClass):
-    """Experiences met so far share the memory evenly; of each the last rows offered are kept, in a ring.
+    """Share the slots evenly among the experiences so far; keep the last samples offered of each, in a ring.
 
-    A new experience takes the oldest rows of those that keep the most. Needs visible boundaries.
+    A new experience replaces the oldest samples of those that keep the most. It needs visible boundaries.
 
     Source: Lopez-Paz and Ranzato 2017 (GEM, section 3), where the number of tasks is known and fixes the quota.
 
@@ -218,7 +226,7 @@ class PerExperience(PerClass):
 
 
 class Chosen(Admission):
-    """Nothing is taken as it is offered: a part chooses what to keep and puts it there itself."""
+    """Take no sample when it is offered: a part selects what to keep and stores it itself."""
 
     def place(self, y: Index, experience: Index) -> Index:
         return np.full(len(y), -1, dtype=np.int64)

@@ -1,5 +1,5 @@
-"""When the rows of each output unit and of each task first arrive: what competes, and what counts, where boundaries are
-hidden. Letters: N rows of an experience, C output units, T tasks."""
+"""When the samples of each output unit and of each task first arrive; this decides what competes and what is evaluated
+if boundaries are hidden. Letters: N samples of an experience, C output units, T tasks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from clbench.core.types import Experience, Index
 
 @dataclass(eq=False)
 class Arrivals:
-    """An account of first rows, in optimiser steps of the stream.
+    """Record when the first samples arrive, in optimiser steps of the stream.
 
-    Where an experience has a visible boundary, its tasks count from its beginning; where it is hidden, each from the
-    first batch that holds one of its rows, so that they do not depend on where the stream is cut.
+    If an experience has a visible boundary, its tasks count from its beginning. If it is hidden, each task counts from
+    the first batch that has one of its samples, so that this does not depend on where the stream is cut.
 
     Args:
         units: C.
         tasks: T.
 
     Attributes:
-        met: (C,) steps done before the first batch that held a row of each output unit; -1 for none so far.
+        met: (C,) steps done before the first batch that has a sample of each output unit; -1 for none so far.
         counted: (T,) steps done before each task first counted; -1 for none so far.
-        hides: Whether an experience with a hidden boundary has been entered.
+        hides: Whether an experience with a hidden boundary has begun.
     """
 
     units: int
@@ -37,20 +37,22 @@ class Arrivals:
     def __post_init__(self) -> None:
         self.met, self.counted = np.full(self.units, -1, dtype=np.int64), np.full(self.tasks, -1, dtype=np.int64)
         self._y = self._task = np.zeros(0, dtype=np.int64)
-        self._visible, self._more = True, True  # whether the experience may hold something new
+        self._visible, self._more = True, True  # whether the experience may contain something new
 
     def enter(self, experience: Experience, y: Index) -> None:
-        """The rows of an experience, with output units ``y`` (N,), come next."""
+        """Begin an experience whose samples have the output units ``y`` (N,)."""
         self.hides |= not experience.boundary
         self._visible, self._more = experience.boundary, True
         self._y, self._task = y, np.broadcast_to(np.asarray(experience.task, dtype=np.int64), len(y))
 
     def batches(self, order: Callable[[], Index], spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
-        """The batches of a pass with which something arrives: place of the first row -> output units, and tasks.
+        """Return the batches of a pass with which something arrives: place of the first sample -> output units, and
+        tasks.
 
         Args:
-            order: Gives the positions (n,) of the pass, where they are asked for at all; those from N on are of memory.
-            spans: Where its batches begin and end in it, ascending.
+            order: Returns the positions (n,) of the pass; called only if needed. Positions from N on are of the replay
+                buffer.
+            spans: Start and stop of its batches in the order, ascending.
         """
         if not spans or not self._more:
             return {}
@@ -76,12 +78,12 @@ class Arrivals:
     _none = np.zeros(0, dtype=np.int64)
 
     def note(self, units: Index, tasks: Index, step: int) -> None:
-        """Output units and tasks arrive with the batch behind so many steps."""
+        """Record that output units and tasks arrive with the batch after so many steps."""
         self.met[units], self.counted[tasks] = step, step
 
     @property
     def state(self) -> dict[str, object]:
-        """What is known so far, as plain numbers and lists."""
+        """Return what is known so far, as numbers and lists."""
         return {"met": self.met.tolist(), "counted": self.counted.tolist(), "hides": self.hides}
 
     @state.setter

@@ -1,6 +1,6 @@
-"""Assemble what our loop trains: the one place where a learner gets its replay buffer, optimiser, probe and strategy.
+"""How a trainer is assembled: the one place where a learner gets its replay buffer, optimiser, probe and strategy.
 
-The strategy's hooks are given, since training knows no strategy.
+The strategy's hooks are arguments, since training knows no strategy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from clbench.training.trainer import Trainer
 
 
 class StrategyHooks(Hooks, Protocol):
-    """What a learner and the loop call of a strategy: the hooks of the loop, and those that make scores."""
+    """Describe what a learner and the loop call of a strategy: the hooks of the loop, and those that change scores."""
 
     predict: tuple[Any, ...]
     answer: Any
@@ -35,16 +35,16 @@ class StrategyHooks(Hooks, Protocol):
 
 @dataclass
 class TrainerSetup:
-    """Hold what a trainer and its learner are made from.
+    """Describe what a trainer and its learner are made from.
 
     Args:
         settings: The settings of the run.
         seed: The seed of the run.
-        stream: The stream as the strategy sees it.
-        rows: The training samples, resident on the device.
+        stream: The stream that the strategy sees.
+        rows: The training samples, on the device.
         model: With the run's initial weights, on its device; returns :class:`clbench.models.output.Output`.
         device: ``cpu`` or ``cuda``.
-        share: Experiences of the benchmark in one that the strategy sees: all of them where they are merged.
+        share: Number of the benchmark's experiences in one that the strategy sees: all of them if they are merged.
     """
 
     settings: RunSettings
@@ -57,12 +57,12 @@ class TrainerSetup:
 
     @property
     def training(self) -> Training:
-        """Return how the strategy is trained on each experience that it sees."""
+        """Return how the strategy makes steps on each experience that it sees."""
         return self.settings.training.over(self.share)
 
 
 def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
-    """Return a trainer that is ready for the loop.
+    """Return a trainer for the loop.
 
     Raises:
         Refused: An experience is too small for the model or for whole batches, or a replay buffer for its policy.

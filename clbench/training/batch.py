@@ -1,4 +1,5 @@
-"""What a step sees: rows by index, the sources they came from, and which classes compete. Pixels are made on demand."""
+"""What a step sees: samples by index, the sources they come from, and the classes that compete. Pixels are made on
+demand."""
 
 from __future__ import annotations
 
@@ -16,18 +17,19 @@ from clbench.families.family import Family
 
 CLASSIFICATION = Classification()
 ROW, Y, TASK, VIEW, EXPERIENCE = range(5)
-"""Rows of an index matrix (5, B) int64: training row, label, task, view, experience of origin. Task and experience are
--1 where the stream hides them. The label is the output unit in classification, else the group that a row belongs to."""
+"""Rows of an index matrix (5, B) int64: training sample, label, task, view, experience of origin. Task and experience
+are -1 if the stream hides them. The label is the output unit in classification, else the group that a sample belongs
+to."""
 
 
 @dataclass(eq=False)
 class Source:
-    """A stretch of a batch that came from one place: the stream, or one draw from memory.
+    """Describe a part of a batch that comes from one place: the stream, or one draw from the replay buffer.
 
     Args:
-        start, stop: Its rows in the batch.
-        coefficient: Factor of its mean loss; ``None`` is its share of the batch's rows.
-        side: Side tensors of its rows, such as logits stored in memory; (stop - start, ...) each.
+        start, stop: Its range in the batch.
+        coefficient: Factor of its mean loss; ``None`` is its share of the batch's samples.
+        side: Side tensors of its samples, such as logits stored in the replay buffer; (stop - start, ...) each.
     """
 
     start: int
@@ -44,20 +46,20 @@ class Source:
 
 
 class Batch:
-    """Rows of the stream, then rows of each draw from memory.
+    """Hold samples of the stream, then samples of each draw from the replay buffer.
 
     Attributes:
-        family: The family of tasks, which owns loss and score.
-        size: Rows that the loop brought, the stream's and those merged with them; never 0, and as many as a part draws
-            where nothing else is said.
-        rows: (B,) int64 stable row indices, the same across epochs, experiences and memory.
-        sources: Where the rows came from; the first is the stream.
-        class_mask: Which classes compete on each row, see :class:`clbench.families.class_mask.ClassMask`.
-        first_pass: Whether these stream rows are met for the first time in this experience.
-        also_trained: (C,) bool, output units that a part's terms train beside those that compete; ``None`` for none.
-        offered: Which of the stream's rows are offered to memory, positions (k,); ``None`` for all.
-        skip: Set by a part's ``batch`` hook where nothing is to be learned from it; its rows are still offered to
-            memory.
+        family: The family of tasks, which defines loss and score.
+        size: Samples that the loop brought, of the stream and merged with them; at least 1. Parts draw as many by
+            default.
+        rows: (B,) int64 stable indices of samples, the same across epochs, experiences and replay buffer.
+        sources: Where the samples come from; the first is the stream.
+        class_mask: Which classes compete on each sample, see :class:`clbench.families.class_mask.ClassMask`.
+        first_pass: Whether this is the first pass over these samples of the stream in this experience.
+        also_trained: (C,) bool, output units that a part's terms train besides those that compete; ``None`` for none.
+        offered: Which samples of the stream are offered to the replay buffer, positions (k,); ``None`` for all.
+        skip: Set by a part's ``batch`` hook if nothing is to be learned from the batch; its samples are still offered
+            to the replay buffer.
     """
 
     def __init__(
@@ -95,15 +97,15 @@ class Batch:
 
     @property
     def target(self) -> Tensor:
-        """What is to be predicted, (B, ...); in classification the output unit of each row, (B,) int64."""
+        """Return what is to be predicted, (B, ...); in classification the output unit of each sample, (B,) int64."""
         return self.index[Y] if self._targets is None else self._targets(self.index)
 
     @property
     def y(self) -> Tensor:
-        """(B,) int64 output units, in classification."""
+        """Return the output units (B,) int64, in classification."""
         if not self.family.has_classes:
             raise Refused(
-                f"batch.y holds class labels, and this stream is of the family {self.family.name!r}; read batch.target"
+                f"batch.y is for class labels, and this stream is of the family {self.family.name!r}; read batch.target"
             )
         return self.index[Y]
 
@@ -113,7 +115,7 @@ class Batch:
 
     @property
     def task(self) -> Tensor:
-        """(B,) task labels, where the stream reveals them."""
+        """Return the task labels (B,), if the stream reveals them."""
         if not self._task_labels:
             raise AttributeError(
                 "this stream hides task labels; a part that reads them declares needs = {'task_labels'}"
@@ -122,7 +124,7 @@ class Batch:
 
     @property
     def x(self) -> Tensor:
-        """(B, ...) inputs, scaled, transformed and augmented; made once, on first use."""
+        """Return the inputs (B, ...): scaled, transformed and augmented; made once, on first use."""
         if self._x is None:
             x = self._gather(self.index, *self._augments)
             for change in self._changes:
@@ -132,7 +134,7 @@ class Batch:
 
     @property
     def outline(self) -> tuple[object, ...]:
-        """What a ``batch`` hook may change of it; equal where nothing has been changed."""
+        """Return what a ``batch`` hook may change of the batch; equal if nothing was changed."""
         weights = tuple(source.coefficient for source in self.sources)
         mask = id(self._class_mask) if self._restricted else None
         return len(self), weights, self.skip, mask, len(self._changes), len(self._augments)
@@ -150,47 +152,51 @@ class Batch:
     def append(
         self, index: Tensor, *, coefficient: float | None = None, side: dict[str, Tensor] | None = None
     ) -> Source:
-        """Add rehearsed rows and return their source.
+        """Add rehearsed samples and return their source.
 
         Args:
-            index: (5, n) of a draw from memory.
-            coefficient: Factor of the mean loss on these rows; ``None`` weighs every row of the batch alike.
+            index: (5, n) of a draw from the replay buffer.
+            coefficient: Factor of the mean loss on these samples; ``None`` gives every sample of the batch the same
+                weight.
             side: Their side tensors.
         """
         if self._x is not None or self._class_mask is not None:
-            raise AssertionError("rows are appended in the 'batch' hook, before inputs or class mask are read")
+            raise AssertionError("append samples in the 'batch' hook, before inputs or class mask are read")
         source = Source(len(self), len(self) + index.shape[1], coefficient, side or {})
         self.index = torch.cat([self.index, index], dim=1)
         self.sources.append(source)
         return source
 
     def merge(self, index: Tensor) -> None:
-        """Add the rows (5, n) that lie among an experience's own, for the loop alone: a source behind the stream's."""
+        """Add the samples (5, n) that are merged into an experience as a source after the stream's. For the loop
+        only."""
         self.append(index)
         self.size = len(self)
 
     def change(self, how: Callable[[Tensor], Tensor]) -> None:
-        """Change inputs as they are made, (B, ...) to (B, ...): another augmentation, a mixture of rows."""
+        """Change inputs when they are made, (B, ...) to (B, ...): another augmentation, or a mixture of samples."""
         if self._x is not None:
-            raise AssertionError("inputs are changed in the 'batch' hook, before they are read")
+            raise AssertionError("change inputs in the 'batch' hook, before they are read")
         self._changes.append(how)
 
     def augment(self, how: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Have the last word on augmentation: from raw inputs and augmented ones, both (B, ...) in [0, 1] and not
-        normalised yet, to what is shown."""
+        """Set the last step of augmentation: a function of raw inputs and augmented inputs.
+
+        Both are (B, ...) in [0, 1], before normalisation; it returns what is shown to the model.
+        """
         if self._x is not None:
-            raise AssertionError("inputs are changed in the 'batch' hook, before they are read")
+            raise AssertionError("change inputs in the 'batch' hook, before they are read")
         self._augments.append(how)
 
     def keep(self, part: object, **values: Any) -> None:
-        """What a part wants to find again in a later hook of the same step, by name."""
+        """Keep values of a part, by name, for a later hook of the same step."""
         self._kept.setdefault(id(part), {}).update(values)
 
     def kept(self, part: object) -> dict[str, Any]:
-        """What the part kept earlier in this step; empty where it kept nothing."""
+        """Return what the part kept earlier in this step; empty if nothing."""
         return self._kept.get(id(part), {})
 
     def mask_classes(self, source: Source, classes: Tensor) -> None:
-        """Let only ``classes`` (C,) bool compete on a source's rows, among those that competed before."""
+        """Let only ``classes`` (C,) bool compete on a source's samples, among those that competed before."""
         self._class_mask = self.class_mask.restricted(source.span, classes, len(self))
         self._restricted = True

@@ -1,7 +1,7 @@
 """Which classes compete while a stream is learned.
 
-Where the stream reveals the task of a row, the classes of that task compete on it; else those seen so far do, or all.
-Letters: B rows of a batch, C output units, T tasks.
+If the stream reveals the task of a sample, the classes of that task compete on it; else those seen so far do, or all.
+Letters: B samples of a batch, C output units, T tasks.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from clbench.training.batch import TASK
 
 
 class CompetingClasses:
-    """Give the class mask of any rows, and say which classes have occurred so far.
+    """Return the class mask of any samples, and record which classes have occurred so far.
 
     Args:
         stream: Whose task labels and ``output`` decide which classes compete.
-        device: Where masks live.
-        has_classes: Whether outputs stand for classes; else all of them count as seen, and compete everywhere.
+        device: Where masks are.
+        has_classes: Whether outputs stand for classes; else all of them count as seen and compete everywhere.
 
     Attributes:
-        seen: (C,) bool, output units whose class has occurred so far: those of the running experience included, or,
-            where its boundary is hidden, those of the batches met.
-        changes: Raised whenever the class mask changes inside an experience.
+        seen: (C,) bool, output units whose class has occurred so far, including those of the running experience or, if
+            its boundary is hidden, those of the batches so far.
+        changes: A count that rises whenever the class mask changes inside an experience.
     """
 
     def __init__(self, stream: Stream, device: torch.device, *, has_classes: bool = True) -> None:
@@ -40,31 +40,31 @@ class CompetingClasses:
 
     @property
     def task_labels(self) -> bool:
-        """Tell whether the stream reveals the task of a row."""
+        """Tell whether the stream reveals the task of a sample."""
         return self._by_task is not None
 
     @property
     def restricted(self) -> bool:
-        """Tell whether some classes compete on no row so far, because they have not been seen."""
+        """Tell whether some classes compete on no sample so far, because they have not been seen."""
         return self._mask.competes is not None
 
     def mask(self, index: Tensor) -> ClassMask:
-        """Return the class mask of the rows of an index matrix (5, B)."""
+        """Return the class mask of the samples of an index matrix (5, B)."""
         return self._mask if self._by_task is None else ClassMask(self._by_task[index[TASK]])
 
     def mask_of_tasks(self, task: Tensor) -> ClassMask:
-        """Return the class mask of evaluation rows of some tasks (B,); before any class was seen, all compete."""
+        """Return the class mask of evaluation samples of some tasks (B,); before any class was seen, all compete."""
         if self._by_task is not None:
             return ClassMask(self._by_task[task])
         return self._mask if bool(self.seen.any()) else ALL
 
-    # ------------------------------------------------------------------ for the loop alone
+    # ------------------------------------------------------------------ for the loop only
 
     def see(self, units: Sequence[int], *, inside: bool) -> None:
         """Count output units as seen, and let all classes seen compete.
 
         Args:
-            units: The units; none where an experience with a hidden boundary begins.
+            units: The output units; none if an experience with a hidden boundary begins.
             inside: Whether this happens inside an experience, not at its beginning.
         """
         if not self._has_classes:
@@ -80,7 +80,7 @@ class CompetingClasses:
 
 
 def _classes_by_task(stream: Stream, has_classes: bool) -> Tensor:
-    """Return (T, C) bool, the classes of each task; all outputs where they are not classes."""
+    """Return (T, C) bool, the classes of each task; all outputs if they are not classes."""
     table = torch.full((len(stream.tasks), stream.n_outputs), not has_classes, dtype=torch.bool)
     for task in stream.tasks if has_classes else ():
         table[task.id, list(task.classes)] = True

@@ -1,4 +1,4 @@
-"""Rows as tensors on the device, and how inputs are made of them: gather, scale, transform, augment, normalise."""
+"""Samples as tensors on the device, and how inputs are made of them: gather, scale, transform, augment, normalise."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Change = Callable[[Tensor, Tensor], Tensor]
 
 
 class Resident:
-    """One split of a data set, resident on a device.
+    """Hold one split of a data set on a device.
 
     Args:
         rows: The split; 8-bit values stay 8-bit until a batch is made.
-        dataset: Gives scale, mean and std.
-        transform: How views present rows, if at all.
+        dataset: Defines scale, mean and standard deviation.
+        transform: How views show samples, if at all.
         augment: Random change of training inputs, if any.
-        seed: Of the augmentation's own generator.
-        device: Where the tensors live.
+        seed: Seed of the augmentation's own generator.
+        device: Where the tensors are.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Resident:
         return mean, std
 
     def go_on(self, state: Tensor) -> None:
-        """Put the augmentation's generator where it stood; that of another kind of device cannot be gone on from, and
-        this one begins anew from its seed."""
+        """Restore the augmentation's generator; if the state is from another kind of device, begin anew from its
+        seed."""
         if state.shape == self.generator.get_state().shape:
             self.generator.set_state(state)
         else:
@@ -66,20 +66,21 @@ class Resident:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one raw row."""
+        """Return the bytes of one raw sample."""
         return self.x.shape[1:].numel() * self.x.element_size()
 
     @property
     def targets(self) -> Callable[[Tensor], Tensor] | None:
-        """From an index matrix (5, B) to the targets of its rows, (B, ...); ``None`` where labels are the targets."""
+        """Return a function from an index matrix (5, B) to targets (B, ...); ``None`` if labels are the targets."""
         return None if self._target is None else lambda index: self.target(index[ROW], index[Y])
 
     def target(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Return the targets (B, ...) of rows (B,) that have some labels (B,): these, in classification."""
+        """Return the targets (B, ...) of samples (B,) with labels (B,): the labels, in classification."""
         return labels if self._target is None else self._target.index_select(0, rows)
 
     def gather(self, index: Tensor, *changes: Change) -> Tensor:
-        """Training inputs of an index matrix (5, B): float32, (B, ...); ``changes`` as in ``Batch.augment``."""
+        """Return the training inputs of an index matrix (5, B): float32, (B, ...); ``changes`` as in
+        ``Batch.augment``."""
         if not changes:
             return self.present(index[ROW], index[VIEW], augment=self.augment)
 
@@ -88,13 +89,13 @@ class Resident:
             for change in changes:
                 shown = change(
                     x.clone(), shown
-                )  # the raw rows are the next one's too, whatever this one does with them
+                )  # the next change gets raw inputs too, even if this one works in place
             return shown
 
         return self.present(index[ROW], index[VIEW], augment=augment)
 
     def present(self, rows: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
-        """Inputs of rows (B,) under their views (B,); float32, (B, ...)."""
+        """Return the inputs of samples (B,) under their views (B,); float32, (B, ...)."""
         x = self.x.index_select(0, rows)
         if x.dtype != torch.float32 or self.scale != 1.0:
             x = x.to(torch.float32).mul_(self.scale)
@@ -105,7 +106,8 @@ class Resident:
         return self.normalised(x)
 
     def normalised(self, x: Tensor) -> Tensor:
-        """Scaled inputs (B, ...) with the data set's mean and standard deviation taken out, where it has them."""
+        """Subtract the data set's mean from scaled inputs (B, ...) and divide by its standard deviation, if it has
+        them."""
         if self._mean is not None and self._std is not None:
             x = (x - self._mean).div_(self._std)
         return x

@@ -1,4 +1,4 @@
-"""The passes over the rows of an experience, batch after batch, from wherever a run stands."""
+"""The passes over the samples of an experience, batch after batch, from wherever a run is."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from clbench.training.trainer import Trainer
 
 @dataclass
 class Cursor:
-    """Where a run stands; with a snapshot of learner and parts, enough to resume it bit for bit.
+    """Describe where a run is; with a snapshot of learner and parts, this is enough to resume it bit for bit.
 
     Attributes:
         experience: The running experience.
         begun: Whether its begin hooks have run.
-        epoch: The running pass over its rows.
-        start: Rows of ``order`` already learned in this pass; ``order`` is ``None`` before a pass begins.
+        epoch: The running pass over its samples.
+        start: Samples of ``order`` already learned in this pass; ``order`` is ``None`` before a pass begins.
         step: Steps of the stream done.
         made: Steps of the running experience done.
-        merged: (5, n) rows of memory that are learned among the running experience's own.
+        merged: (5, n) samples of the replay buffer that are merged into the running experience.
     """
 
     experience: int = 0
@@ -38,21 +38,21 @@ class Cursor:
     merged: Tensor | None = field(default=None, repr=False)
 
     def advance(self, stop: int) -> None:
-        """Count a step that has learned the rows of the pass up to ``stop``."""
+        """Count a step that has learned the samples of the pass up to ``stop``."""
         self.start, self.step, self.made = stop, self.step + 1, self.made + 1
 
     def leave_experience(self) -> None:
-        """Forget the running experience, whose end has been dealt with."""
+        """Forget the running experience, which has ended."""
         self.begun, self.epoch, self.made, self.order, self.start, self.merged = False, 0, 0, None, 0, None
 
 
 @dataclass(frozen=True)
 class Passes:
-    """How long each experience is learned, and in which batches.
+    """Describe how long each experience is learned, and in which batches.
 
     Args:
         epochs: Passes over an experience.
-        iterations: Steps on an experience, in place of ``epochs``; passes are repeated until they are done.
+        iterations: Steps on an experience, instead of ``epochs``; passes are repeated until they are done.
         split: The batches of a pass.
     """
 
@@ -63,20 +63,20 @@ class Passes:
     def batches(
         self, trainer: Trainer, shown: ExperienceView, at: Cursor, arrange: Callable[[int, int], Tensor]
     ) -> Iterator[tuple[Batch, int, float]]:
-        """Generate the batches of an experience that are still to be learned.
+        """Generate the batches of an experience that remain to be learned.
 
-        The caller advances the cursor after each step; a pass that was interrupted continues behind its last step.
+        The caller advances the cursor after each step; an interrupted pass continues after its last step.
 
         Args:
-            trainer: Makes the batches; classes are counted as seen when the batch that brings them is made.
-            shown: The rows of the experience.
-            at: Where the run stands.
-            arrange: From the number of rows N, merged ones included, and the pass to the order of its rows (any
+            trainer: Makes the batches; classes count as seen when the batch that brings them is made.
+            shown: The samples of the experience.
+            at: Where the run is.
+            arrange: From the number of samples N (including merged ones) and the pass to the order of its samples (any
                 length,), each in [0, N).
 
         Yields:
             A batch; the place in the order of its pass where it ends; and the fraction of the experience's steps that
-            are done when it is learned, which exceeds 1 where a part makes passes longer.
+            are done when it is learned, above 1 if a part makes passes longer.
         """
         own, merged = len(shown), at.merged
         index = shown.index if merged is None else torch.cat([shown.index, merged], dim=1)  # (5, N)
@@ -87,7 +87,7 @@ class Passes:
                 at.order = arrange(index.shape[1], epoch)
             order, spans = at.order, self._spans_left(at, len(at.order))
             if self.iterations is not None and not spans and not at.start:
-                break  # there is nothing to learn, however often
+                break  # there is nothing to learn in any pass
             arriving = trainer.arriving(order, spans)
             for start, stop in spans:
                 if start in arriving:
@@ -106,6 +106,7 @@ class Passes:
             at.epoch, at.order, at.start = epoch + 1, None, 0
 
     def _spans_left(self, at: Cursor, rows: int) -> list[tuple[int, int]]:
-        """(start, stop) of the batches of a pass that are still to be learned, no more than there are steps left."""
+        """Return (start, stop) of the batches of a pass that remain to be learned, no more than there are steps
+        left."""
         spans = [span for span in self.split.spans(rows) if span[0] >= at.start]
         return spans if self.iterations is None else spans[: self.iterations - at.made]

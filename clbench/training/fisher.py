@@ -1,6 +1,6 @@
-"""Diagonal Fisher information, by four named estimators that differ by orders of magnitude.
+"""Diagonal Fisher information, by four estimators that differ by orders of magnitude.
 
-With g_n(y) the gradient of log p(y | x_n), as the family of tasks defines it, and N rows:
+With g_n(y) the gradient of log p(y | x_n), as the family of tasks defines it, and N samples:
 
 - ``exact``:      (1/N) Σ_n Σ_y p(y | x_n) g_n(y)², the definition under the model's own distribution;
 - ``sampled``:    (1/N) Σ_n g_n(y_n)² with y_n drawn from the model's distribution, unbiased for ``exact``;
@@ -8,7 +8,7 @@ With g_n(y) the gradient of log p(y | x_n), as the family of tasks defines it, a
 - ``batch``:      (1/K) Σ_k (mean gradient of batch k)², the square of a mean: roughly 1/B of ``empirical``.
 
 Source: Kirkpatrick et al. 2017; the estimators are compared in van de Ven 2025, arXiv 2502.11756.
-Letters: B rows, C classes, P weights.
+Letters: B samples, C classes, P weights.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Estimator = Literal["exact", "sampled", "empirical", "batch"]
 
 
 class Estimate(NamedTuple):
-    """An estimate, and what it took.
+    """Hold an estimate and the work for it.
 
     Args:
-        total: (P,) the sum over rows.
-        forward: Rows sent forward.
-        backward: Rows sent backward.
+        total: (P,) the sum over samples.
+        forward: Samples in forward passes.
+        backward: Samples in backward passes.
     """
 
     total: Tensor
@@ -52,7 +52,7 @@ def estimate(
     class_mask: ClassMask,
     generator: Generator | None,
 ) -> Estimate:
-    """The sum over rows of an estimator (over one batch for ``batch``).
+    """Return the sum of an estimator over samples (over one batch for ``batch``).
 
     Args:
         model: In evaluation mode; its output has ``logits`` (B, C).
@@ -60,9 +60,9 @@ def estimate(
         x: (B, ...) inputs.
         target: (B, ...) targets.
         family: Defines the model's distribution over targets.
-        estimator: Which one.
-        class_mask: Which classes compete on each row.
-        generator: Where targets are drawn from, for ``sampled``.
+        estimator: The estimator.
+        class_mask: Which classes compete on each sample.
+        generator: For ``sampled``, which draws targets.
     """
     n = len(target)
     if estimator == "batch":
@@ -80,7 +80,7 @@ def estimate(
         outputs = model(x).logits
         if estimator == "sampled":
             if generator is None:
-                raise ValueError("the 'sampled' estimator draws targets; give it a generator")
+                raise ValueError("the 'sampled' estimator draws targets and needs a generator")
             drawn = family.draw(outputs, class_mask, generator)
     if estimator == "sampled":
         return Estimate(squared(x, drawn, ones), 2 * n, n)
@@ -103,7 +103,7 @@ def squared_gradients(
     family: Family,
     class_mask: ClassMask,
 ) -> Tensor:
-    """Σ_n weight_n · (∇ log p(target_n | x_n))², shape (P,).
+    """Return Σ_n weight_n · (∇ log p(target_n | x_n))², shape (P,).
 
     Args:
         model: In evaluation mode; its output has ``logits`` (B, C).
@@ -112,7 +112,7 @@ def squared_gradients(
         target: (B, ...) targets.
         weight: (B,) non-negative.
         family: Defines the likelihood.
-        class_mask: Which classes compete on each row.
+        class_mask: Which classes compete on each sample.
     """
     competes = class_mask.competes
     competes = torch.ones(1, 1, dtype=torch.bool, device=x.device) if competes is None else competes

@@ -10,17 +10,17 @@ from clbench.models.flat_weights import Flat
 UNSEEN, IDLE = "unseen heads", "idle heads"
 """Names of the masks that the learner itself sets."""
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Integer type by the bytes of a floating number."""
+"""Integer type of as many bytes as a floating-point number."""
 
 
 class FrozenWeights:
-    """Keep named masks of weights, and step an optimiser without moving those weights.
+    """Keep named masks of weights, and make optimiser steps without changing those weights.
 
     Args:
         flat: The flat weights.
 
     Attributes:
-        masks: Name -> (P,) bool, true where a weight must not move.
+        masks: Name -> (P,) bool, true if a weight must not move.
     """
 
     def __init__(self, flat: Flat) -> None:
@@ -37,7 +37,7 @@ class FrozenWeights:
 
     @property
     def mask(self) -> Tensor | None:
-        """(P,) bool, the weights that any mask freezes; ``None`` for none."""
+        """Return the weights (P,) bool that any mask freezes; ``None`` for none."""
         masks = list(self.masks.values())
         if not masks:
             return None
@@ -45,11 +45,11 @@ class FrozenWeights:
 
     @property
     def outline(self) -> tuple[object, ...]:
-        """An outline of the masks that parts have set; equal where none of them has been replaced."""
+        """Return an outline of the masks that parts have set; equal if none of them was replaced."""
         return tuple((name, id(mask)) for name, mask in self.masks.items() if name not in (UNSEEN, IDLE))
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take one optimiser step; frozen weights, their momentum and their moments stay as they are."""
+        """Make one optimiser step; frozen weights, their momentum and their moments stay as they are."""
         frozen = self.mask
         if frozen is None:
             optimizer.step()
@@ -60,10 +60,10 @@ class FrozenWeights:
             kept = self._all_bits(frozen, INTEGERS[tensor.element_size()])
             now = tensor.view(kept.dtype)
             old = before[name].view(kept.dtype) if name in before else 0  # a moment that this step created
-            now.bitwise_xor_((now ^ old).bitwise_and_(kept))  # far quicker than a choice by a mask without order
+            now.bitwise_xor_((now ^ old).bitwise_and_(kept))  # much faster than a selection by mask
 
     def _all_bits(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return integers with all bits set where a mask (P,) is true; computed anew only for another mask."""
+        """Return integers with all bits set if a mask (P,) is true; computed anew only for another mask."""
         known, version, bits = self._bits
         if known is not mask or version != mask._version or bits.dtype != dtype:
             bits = mask.to(dtype).neg_()

@@ -1,4 +1,4 @@
-"""The weights of the model's last layer, by the output units that they serve. Letters: C output units, P weights."""
+"""The weights of the model's last layer for given output units. Letters: C output units, P weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HeadWeights:
         self._like = flat.g
 
     def serving(self, units: Tensor) -> Tensor:
-        """Return (P,) bool, the weights and biases that serve the output units (C,) bool."""
+        """Return (P,) bool, the weights and biases of the output units (C,) bool."""
         mask = torch.zeros_like(self._like, dtype=torch.bool)
         for place, shape in self._places:
             mask[place] = units.reshape(-1, *(1 for _ in shape[1:])).expand(shape).reshape(-1)

@@ -1,7 +1,7 @@
-"""What the parts of a strategy see and use: the model, its weights, the class mask, memory, losses and side work.
+"""What the parts of a strategy see and use: the model, its weights, class mask, replay buffer, losses and side work.
 
-Nothing else of a run can be reached from here. What the loop drives is :class:`clbench.training.trainer.Trainer`.
-Letters: B rows of a batch, C output units, P weights.
+Nothing else of a run can be reached from here. The loop itself uses :class:`clbench.training.trainer.Trainer`. Letters:
+B samples of a batch, C output units, P weights.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = ["ExperienceView", "Learner", "Output", "task_loss"]
 
 @dataclass(frozen=True, eq=False)
 class ExperienceView:
-    """What a strategy may know of the running experience. Hidden things are absent.
+    """Describe what a strategy may know of the running experience. Hidden things are absent.
 
     Args:
-        index: (5, N) index matrix of its rows.
-        id: Its number, ``None`` where boundaries are hidden.
+        index: (5, N) index matrix of its samples.
+        id: Its number, ``None`` if boundaries are hidden.
     """
 
     index: Tensor
@@ -52,34 +52,33 @@ class Learner:
         model: Returns :class:`Output`.
         flat: Its flat weights.
         stream: The stream it will learn; only what the stream reveals can be reached through the learner.
-        rows: The training rows, resident.
-        memory: The run's memory.
-        cost: The account of the run.
+        rows: The training samples, on the device.
+        memory: The run's replay buffer.
+        cost: The cost account of the run.
         frozen: The weights that no step moves.
         steps: The steps of the weights.
-        batch_size: B, rows of the stream per step.
-        separate_heads: Whether a task's part of the head stands still while only other tasks are learned; matters for
-            optimisers with memory, where task labels are revealed.
+        batch_size: B, samples of the stream per step.
+        separate_heads: Whether a task's part of the head stays fixed while only other tasks are learned; matters for
+            optimisers with a state, if task labels are revealed.
 
     Attributes:
-        model: The model; call it with inputs for an :class:`Output`, whose graph leads to ``w``.
+        model: The model; call it with inputs to get an :class:`Output`, whose graph leads to ``w``.
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat_weights.Flat`.
-        slices: Name of a parameter -> its place in ``w`` and ``g``.
+        slices: Name of a parameter -> its slice of ``w`` and ``g``.
         family: The family of tasks of the stream; see ``clbench.families``.
         memory: The replay buffer; see :class:`clbench.training.memory.Memory`.
         classes: Which classes compete, and which were seen; see
             :class:`clbench.training.competing_classes.CompetingClasses`.
-        side_work: Computations beside the step: gradients, other weights, importances, a loop of a part's own; see
+        side_work: Computations besides the step: gradients, other weights, importances, a part's own training loop; see
             :class:`clbench.training.side_work.SideWork`.
-        experience: Number of the running experience, ``None`` where boundaries are hidden.
-        length: Experiences of the stream; ``None`` where that is not revealed, and where boundaries are hidden.
-        total_steps: Optimiser steps of the stream; ``None`` where that is not revealed.
-        batch_size: Rows of the stream per step.
+        experience: Number of the running experience, ``None`` if boundaries are hidden.
+        length: Number of experiences of the stream; ``None`` if that is not revealed or boundaries are hidden.
+        total_steps: Optimiser steps of the stream; ``None`` if that is not revealed.
+        batch_size: Samples of the stream per step.
         n_outputs: C, output units of the model.
-        device: Where weights and rows live.
-        cost: The account of the run; a part that runs the model itself adds what it used.
-        scratch: What parts worked out for the evaluation that is running, such as class means; every evaluation begins
-            with none.
+        device: Where weights and samples are.
+        cost: The cost account of the run; a part that runs the model itself adds its cost here.
+        scratch: What parts computed for the running evaluation, such as class means; empty when an evaluation begins.
     """
 
     def __init__(
@@ -117,13 +116,13 @@ class Learner:
         self.side_work = SideWork(self, flat, rows, steps, shape=stream.dataset.shape)
 
     def _use_rows(self, rows: Resident) -> None:
-        """Read training rows from here on elsewhere."""
+        """Read training samples from another place from here on."""
         self._rows = self.side_work._rows = rows
 
     # ------------------------------------------------------------------ batches and losses
 
     def batch(self, index: Tensor, *, first_pass: bool = True) -> Batch:
-        """Make a batch of the rows of an index matrix (5, B)."""
+        """Make a batch of the samples of an index matrix (5, B)."""
         return Batch(
             index,
             gather=self._rows.gather,
@@ -135,11 +134,11 @@ class Learner:
         )
 
     def raw(self, index: Tensor) -> Tensor:
-        """Return inputs (n, ...) of the rows of an index matrix (5, n), without augmentation."""
+        """Return the inputs (n, ...) of an index matrix (5, n), without augmentation."""
         return self._rows.present(index[ROW], index[VIEW])
 
     def loss(self, batch: Batch, output: Output) -> Tensor:
-        """Return the loss of a step, a scalar: the objective, whoever sets it, and the terms that parts add."""
+        """Return the loss of a step, a scalar: the objective, of a part or the family, and the terms that parts add."""
         loss = self.objective(batch, output)
         for term in self._hooks.loss if self._hooks else ():
             value = term(self, batch, output)
@@ -147,30 +146,31 @@ class Learner:
         return loss
 
     def objective(self, batch: Batch, output: Output) -> Tensor:
-        """Return the objective on a batch, a scalar: a part's, where one sets it, or that of the family of tasks."""
+        """Return the objective on a batch, a scalar: that of a part, if one defines it, else that of the family of
+        tasks."""
         if self._hooks is not None and self._hooks.objective is not None:
             return self._hooks.objective(self, batch, output)
         return task_loss(output.logits, batch)
 
     @property
     def replaces_objective(self) -> bool:
-        """Whether a part sets the objective, in place of the family's."""
+        """Tell whether a part defines the objective, instead of the family."""
         return self._hooks is not None and self._hooks.objective is not None
 
     # ------------------------------------------------------------------ steps
 
     @property
     def lr(self) -> float:
-        """Learning rate of the step to come, as the benchmark's schedule has it."""
+        """Return the learning rate of the next step, by the benchmark's schedule."""
         return self._steps.lr
 
     @property
     def base_lr(self) -> float:
-        """The benchmark's learning rate before its schedule: what a loop of a part's own begins with."""
+        """Return the benchmark's learning rate before its schedule; a part's own training loop begins with it."""
         return self._steps.base_lr
 
     def another_optimizer(self) -> torch.optim.Optimizer:
-        """Return the benchmark's optimiser over the model's parameters one by one, for a part with a step of its own.
+        """Return the benchmark's optimiser over the model's single parameters, for a part that makes the steps itself.
 
         Its learning rate follows the benchmark's schedule.
         """
@@ -179,19 +179,19 @@ class Learner:
     # ------------------------------------------------------------------ weights that do not move
 
     def freeze(self, name: str, mask: Tensor | None) -> None:
-        """Freeze the weights where ``mask`` (P,) is true, until the same name is given ``None``; masks add up."""
+        """Freeze the weights where ``mask`` (P,) is true, until ``None`` is set for the same name; masks add up."""
         self._frozen.freeze(name, mask)
 
     @property
     def frozen(self) -> Tensor | None:
-        """(P,) bool, weights that a step does not move; ``None`` for none."""
+        """Return the weights (P,) bool that a step does not move; ``None`` for none."""
         return self._frozen.mask
 
     @property
     def frozen_outline(self) -> tuple[object, ...]:
-        """An outline of what parts keep fixed: equal where no mask and no module's mode has been changed.
+        """Return an outline of what parts keep fixed; equal if no mask and no module's mode was changed.
 
-        Empty where a part takes the steps itself.
+        It is empty if a part makes the steps itself.
         """
         if self._steps_itself:
             return ()
@@ -199,11 +199,11 @@ class Learner:
 
     @property
     def head_mask(self) -> Tensor:
-        """(P,) bool, the weights of the model's last layer."""
+        """Return (P,) bool, the weights of the model's last layer."""
         return self._heads.serving(torch.ones_like(self.classes.seen))
 
     def freeze_idle_heads(self, batch: Batch) -> None:
-        """Freeze, where heads are separate, those that no row of a batch may use: momentum would still move them."""
+        """Freeze, if heads are separate, those that no sample of a batch may use: momentum would still move them."""
         if self._separate_heads:
             used = batch.class_mask.classes()
             if used is not None and batch.also_trained is not None:
@@ -211,6 +211,6 @@ class Learner:
             self.freeze(IDLE, None if used is None else self._heads.serving(~used))
 
     def _freeze_unseen_heads(self) -> None:
-        """Freeze the head weights of classes not seen so far, where weight decay would change them."""
+        """Freeze the head weights of classes not seen so far, if weight decay would change them."""
         restricted = self._steps.decays and self.classes.restricted
         self.freeze(UNSEEN, self._heads.serving(~self.classes.seen) if restricted else None)

@@ -1,4 +1,4 @@
-"""Predictions of the learner: the model's outputs, changed by the parts that read out."""
+"""Predictions of the learner: the model's outputs, as the parts change them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from clbench.training.learner import Learner
 
 
 class Readout:
-    """Predict with a learner, as an evaluator asks for it.
+    """Predict with a learner, for an evaluator.
 
     Args:
-        learner: What predicts.
+        learner: The learner.
 
     Attributes:
-        predictors: What changes scores behind the model, in this order: the ``predict`` hooks of parts.
-        reader: What gives the output in the model's place: the ``answer`` hook of a part, or ``None``.
+        predictors: The ``predict`` hooks of parts, which change scores in this order.
+        reader: The ``answer`` hook of a part, which computes the output instead of the model, or ``None``.
         modules: The modules of the model.
     """
 
@@ -34,33 +34,33 @@ class Readout:
 
     @property
     def cost(self) -> Cost:
-        """The account of the run."""
+        """Return the cost account of the run."""
         return self.learner.cost
 
     @property
     def scratch(self) -> dict[str, Any]:
-        """What parts worked out for the evaluation that is running."""
+        """Return what parts computed for the running evaluation."""
         return self.learner.scratch
 
     @property
     def class_mask_changes(self) -> int:
-        """A count that rises whenever the class mask changes inside an experience."""
+        """Return a count that rises whenever the class mask changes inside an experience."""
         return self.learner.classes.changes
 
     def class_mask(self, task: Tensor) -> ClassMask:
-        """Return the class mask of evaluation rows of some tasks (B,)."""
+        """Return the class mask of evaluation samples of some tasks (B,)."""
         return self.learner.classes.mask_of_tasks(task)
 
     def undisturbed(self, *, training: bool) -> AbstractContextManager[None]:
-        """Run something in evaluation mode, and restore modes, buffers and generators afterwards."""
+        """Run code in evaluation mode, and restore modes, buffers and generators afterwards."""
         return self.learner.side_work.undisturbed(training=training)
 
     def output(self, x: Tensor, task: Tensor | None) -> Output:
-        """Return the output for inputs (B, ...): the model's, or that of a part that reads out by itself.
+        """Return the output for inputs (B, ...): the model's, or that of a part's ``answer`` hook.
 
         Args:
             x: The inputs.
-            task: (B,) task labels where the stream reveals them.
+            task: (B,) task labels if the stream reveals them.
         """
         if self.reader is not None:
             return self.reader(self.learner, x, task)
@@ -71,8 +71,8 @@ class Readout:
         """Return scores (B, C) of all classes: the logits, as parts change them.
 
         Args:
-            output: Of :meth:`output`.
-            task: (B,) task labels where the stream reveals them.
+            output: The result of :meth:`output`.
+            task: (B,) task labels if the stream reveals them.
         """
         scores = output.logits
         for act in self.predictors:
@@ -80,8 +80,11 @@ class Readout:
         return scores
 
     def standing(self) -> object:
-        """Return what predictions depend on beside weights, inputs and class mask: whatever a part that reads out may
-        read of the learner and that changes where an experience begins."""
+        """Return what predictions depend on besides weights, inputs and class mask.
+
+        This is what an ``answer`` or ``predict`` hook may read of the learner and that changes when an experience
+        begins.
+        """
         if not self.predictors and self.reader is None:
             return None
         return self.learner.experience, tuple(self.learner.classes.seen.tolist())

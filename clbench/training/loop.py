@@ -1,4 +1,4 @@
-"""The loop. Nothing else trains. Read it from top to bottom: every place where a method may act is a line of it."""
+"""The training loop. Read it from top to bottom: every place where a method may act is a line of it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from clbench.training.trainer import Trainer
 
 
 class Hooks(Terms, Protocol):
-    """What the loop calls of a strategy: ``hooks.NAME`` for each hook of :class:`clbench.strategies.part.Part`.
+    """Describe what the loop calls of a strategy: ``hooks.NAME`` for each hook of
+    :class:`clbench.strategies.part.Part`.
 
-    It is a tuple of the methods of the parts that act there or, where only one part may, its method or ``None``.
+    Each is a tuple of the methods of the parts that have the hook. If only one part may have it: its method, or
+    ``None``.
     """
 
     def __getattr__(self, name: str, /) -> Any: ...
 
 
 class Looks(Protocol):
-    """What the loop calls of an evaluator."""
+    """Describe what the loop calls of an evaluator."""
 
     def look(self, learner: Readout, kind: Kind, experience: int, step: int) -> None: ...
 
@@ -50,13 +52,13 @@ def train(
     """Learn a stream.
 
     Args:
-        trainer: The learner, with its optimiser and the order of rows.
+        trainer: The learner, with its optimiser and the order of samples.
         stream: What is learned.
         hooks: The strategy.
-        looks: Looks after every step; it decides which ones count.
-        training: Passes over each experience, or steps on it, last batches, the schedule of the learning rate, and what
-            becomes of momentum and moments at visible boundaries.
-        cursor: Where to go on; the beginning by default.
+        looks: Called after every step; decides at which steps it evaluates.
+        training: Passes over each experience, or steps on it, last batches, the schedule of the learning rate, and
+            whether momentum and moments are reset at visible boundaries.
+        cursor: Where to continue; the beginning by default.
         tick: Called after every step with the cursor and the fraction of the stream done; may raise to stop.
 
     Raises:
@@ -98,9 +100,9 @@ def train(
 
 
 def begin_run(trainer: Trainer, hooks: Hooks, looks: Looks, at: Cursor) -> None:
-    """Attach the parts and, where the run is not resumed, look at the untrained model."""
+    """Attach the parts and, if the run is not resumed, evaluate the untrained model."""
     begins = at.step == 0 and not at.begun
-    if begins:  # a run that is resumed has the modes of its snapshot
+    if begins:  # a resumed run has the modes of its snapshot
         trainer.learner.model.train()
     for attach in hooks.attach:
         attach(trainer.learner)
@@ -109,7 +111,7 @@ def begin_run(trainer: Trainer, hooks: Hooks, looks: Looks, at: Cursor) -> None:
 
 
 def begin_experience(trainer: Trainer, hooks: Hooks, shown: ExperienceView, at: Cursor, training: Training) -> None:
-    """Begin an experience whose boundary is visible: hooks first, then the rows of memory that are merged into it."""
+    """Begin an experience with a visible boundary: hooks first, then merge samples of the replay buffer into it."""
     if training.optimizer_state == "reset":
         trainer.steps.reset()
     for begin in hooks.begin_experience:
@@ -121,7 +123,7 @@ def begin_experience(trainer: Trainer, hooks: Hooks, shown: ExperienceView, at: 
 def order(
     trainer: Trainer, hooks: Hooks, experience: Experience, shown: ExperienceView, rows: int, epoch: int
 ) -> Tensor:
-    """Return the order of so many rows in a pass: random or the stream's, then as the parts have it."""
+    """Return the order of so many samples in a pass: random or the stream's, then as the parts change it."""
     positions = trainer.order(rows, shuffled=experience.shuffled)
     for rearrange in hooks.order if experience.boundary else ():
         positions = _inside(rearrange(trainer.learner, shown, epoch, positions), rows)
@@ -129,12 +131,12 @@ def order(
 
 
 def step(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
-    """One iteration on one batch of the stream, the ``number``-th from 1."""
+    """Do one iteration on one batch of the stream, the ``number``-th from 1."""
     learner = trainer.learner
     for extend in hooks.batch:
         extend(learner, batch)
     if batch.skip:
-        if hooks.store and learner.memory.takes(batch):  # its rows are offered all the same
+        if hooks.store and learner.memory.takes(batch):  # its samples are offered nevertheless
             _store(learner, hooks, batch, learner.side_work.forward(batch.x, training=True))
         return
     if hooks.observe is not None:  # a learner with a step of its own
@@ -166,7 +168,8 @@ def step(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
 
 
 def end_experience(learner: Learner, hooks: Hooks, shown: ExperienceView) -> None:
-    """End an experience whose boundary is visible: its rows go to memory, where they go at the end, then hooks."""
+    """End an experience with a visible boundary: offer its samples, if the policy wants them at the end, then run
+    hooks."""
     if learner.memory.admit_when == "end":
         learner.memory.admit_shuffled(shown.index)
     for end in hooks.end_experience:

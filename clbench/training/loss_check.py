@@ -1,4 +1,4 @@
-"""Losses that are not finite end a run."""
+"""The check that losses are finite."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class Diverged(Exception):
-    """Something that has to be finite is not; the run ends.
+    """Report that something is not finite that must be, which ends the run.
 
     Args:
-        step: Where it showed, in optimiser steps.
-        what: What it was.
+        step: The optimiser step at which it was noticed.
+        what: Description of what is not finite.
     """
 
     def __init__(self, step: int, what: str = "the model's outputs are not finite after") -> None:
@@ -22,10 +22,10 @@ class Diverged(Exception):
 
 
 class LossCheck:
-    """Check that the loss of every step is finite, on a GPU without a wait at every step.
+    """Check that the loss of every step is finite, on a GPU without waiting for it at every step.
 
     Args:
-        device: Where losses live.
+        device: The device of the losses.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -33,7 +33,7 @@ class LossCheck:
         self._noted: list[tuple[int, Tensor]] = []
 
     def note(self, loss: Tensor, step: int) -> None:
-        """Check the loss of a step, a scalar; on a GPU :meth:`check` does so later.
+        """Check the loss of a step, a scalar; on a GPU, :meth:`check` does so later.
 
         Raises:
             Diverged: It is not finite.
@@ -45,7 +45,7 @@ class LossCheck:
             self._noted.append((step, loss.detach()))
 
     def check(self) -> None:
-        """Check the losses noted since the last time.
+        """Check the losses noted since the last call.
 
         Raises:
             Diverged: One of them is not finite.

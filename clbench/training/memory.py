@@ -1,7 +1,7 @@
-"""The rows kept from the past: one memory per run, sized by the benchmark, so that every method has the same budget.
+"""The replay buffer: the samples kept from the past. There is one per run; the benchmark sets its size for all methods.
 
-It holds indices of rows and side tensors, not pixels; its budget is counted as if it held the raw rows, as a learner
-outside a benchmark would. Letter in shapes: M slots.
+It contains indices of samples and side tensors, not pixels; its size in bytes is counted as if it contained raw
+samples, as a learner outside a benchmark would. Letter in shapes: M slots.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Rows drawn from memory: their slots (n,), index matrix (5, n) and side tensors (n, ...)."""
+    """Hold samples drawn from the replay buffer: slots (n,), index matrix (5, n) and side tensors (n, ...)."""
 
     slots: Tensor
     index: Tensor
@@ -33,14 +33,14 @@ class Draw:
 
 
 class Memory:
-    """A fixed number of slots filled by an admission policy.
+    """Hold a fixed number of slots that an admission policy fills.
 
     Args:
-        budget: Size (M), policy and moment of admission.
+        budget: Size (M), policy and time of admission.
         seed: The run's seed.
-        classes: C, output units of the stream.
-        device: Where index and side tensors live.
-        row_bytes: Size of one raw row, for the account of bytes.
+        classes: C, the number of output units of the stream.
+        device: Where index and side tensors are.
+        row_bytes: Size of one raw sample, to count bytes.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Memory:
         self.side: dict[str, Tensor] = {}
         self.draws = 0
         self._count = 0
-        self._origin = np.full(size, -1, dtype=np.int64)  # experience of each slot, mirrored on the host
+        self._origin = np.full(size, -1, dtype=np.int64)  # experience of each slot, a copy on the host
         self._admission = POLICIES[budget.policy](size, Generator(seed, "memory/admit"), classes)
         self._drawing = Generator(seed, "memory/draw")
         self._ordering = Generator(seed, "memory/order")
@@ -69,7 +69,7 @@ class Memory:
         return self._count
 
     def has_earlier(self, experience: int | None) -> bool:
-        """Whether a row of an earlier experience is kept; without a visible boundary, whether any row is."""
+        """Tell whether a sample of an earlier experience is kept; without a visible boundary, whether any sample is."""
         if experience is None:
             return self._count > 0
         return bool((self._origin[: self._count] < experience).any())
@@ -77,14 +77,14 @@ class Memory:
     # ------------------------------------------------------------------ in
 
     def takes(self, batch: Batch) -> bool:
-        """Whether the rows of a batch are offered at its step."""
+        """Tell whether the samples of a batch are offered at its step."""
         return self.size > 0 and (
             self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass)
         )
 
     def admit(self, batch: Batch) -> None:
-        """Offer a batch's stream rows, after the draw and the step; raw rows, with the side tensors that parts gave
-        the stream's source."""
+        """Offer a batch's samples of the stream, after the draw and the step, with the side tensors of the stream's
+        source."""
         if self.takes(batch):
             index, side, chosen = batch.index[:, batch.stream.span], batch.stream.side, batch.offered
             if chosen is not None:
@@ -92,27 +92,27 @@ class Memory:
             self.offer(index, side)
 
     def admit_shuffled(self, index: Tensor) -> None:
-        """Offer the rows (5, n) of an experience at its end, in an order of the memory's own."""
+        """Offer the samples (5, n) of an experience at its end, in a random order of the buffer's own."""
         order = torch.from_numpy(self._ordering.permutation(index.shape[1])).to(index.device)
         self.offer(index[:, order])
 
     def offer(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
-        """Offer rows (5, n) in order to the policy.
+        """Offer samples (5, n) in order to the policy.
 
         Raises:
-            Refused: They come without side tensors that the rows kept have, or with others.
+            Refused: Their side tensors are not the same as those of the samples in the buffer.
         """
         if self.size == 0 or index.shape[1] == 0:
             return
         side = side or {}
         if self._count and side.keys() != self.side.keys():
             raise Refused(
-                f"rows are offered to memory with side tensors {sorted(side)} and those kept have {sorted(self.side)}, "
-                "so that some would be stale; a part gives them to every row in its store hook"
+                f"samples are offered to the replay buffer with side tensors {sorted(side)} and those kept have {sorted(self.side)}, "
+                "so some would be stale; a part gives them to every sample in its store hook"
             )
         host = index.cpu().numpy()
         slots = self._admission.place(host[Y], host[EXPERIENCE])
-        # a slot taken twice belongs to its last taker: scattering with duplicates has no defined order on a GPU
+        # the last sample gets a slot taken twice: writing with duplicates has no defined order on a GPU
         slots, last = np.unique(slots[::-1], return_index=True)
         taken = (len(host[Y]) - 1 - last)[slots >= 0]
         slots = slots[slots >= 0]
@@ -128,16 +128,16 @@ class Memory:
             self.side[name][where] = values[which]
 
     def replace(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
-        """Keep these rows (5, n) and no others; for parts that choose what to keep.
+        """Keep these samples (5, n) and no others; for parts that select what to keep.
 
         Raises:
-            Refused: More rows than slots, or a policy that chooses by itself.
+            Refused: There are more samples than slots, or the policy selects samples itself.
         """
         n = index.shape[1]
         if n > self.size or not isinstance(self._admission, Chosen):
             raise Refused(
-                f"{n} rows cannot be put into a memory of {self.size} under policy {self.policy}; a part that chooses "
-                "its rows declares memory_policy = 'herding'"
+                f"{n} samples cannot be put into a replay buffer of {self.size} with policy {self.policy}; a part that selects "
+                "its samples declares memory_policy = 'herding'"
             )
         self._count = n
         self.index[:, :n] = index
@@ -150,12 +150,12 @@ class Memory:
     # ------------------------------------------------------------------ out
 
     def draw(self, n: int, *, before: int | None = None, generator: Generator | None = None) -> Draw:
-        """Up to ``n`` different rows, uniformly.
+        """Draw up to ``n`` different samples, uniformly.
 
         Args:
-            n: How many; all candidates where there are fewer.
-            before: Only rows that came from experiences before this one.
-            generator: Whose randomness; the memory's own by default.
+            n: Number of samples; all candidates if there are fewer.
+            before: Draw only samples of experiences before this one.
+            generator: Random generator; the buffer's own by default.
         """
         generator = generator or self._drawing
         self.draws += 1
@@ -167,27 +167,27 @@ class Memory:
         return self.take(torch.from_numpy(chosen).to(self.index.device))
 
     def take(self, slots: Tensor) -> Draw:
-        """The rows in given slots (n,)."""
+        """Return the samples in the given slots (n,)."""
         return Draw(
             slots, self.index.index_select(1, slots), {k: v.index_select(0, slots) for k, v in self.side.items()}
         )
 
     def of_experience(self, number: int) -> Draw:
-        """Every kept row of one experience, in slot order; needs visible boundaries."""
+        """Return every kept sample of one experience, in slot order; needs visible boundaries."""
         self.draws += 1
         slots = np.flatnonzero(self._origin[: self._count] == number)
         return self.take(torch.from_numpy(slots).to(self.index.device))
 
     def all(self) -> Draw:
-        """Every kept row, in slot order."""
+        """Return every kept sample, in slot order."""
         slots = torch.arange(self._count, device=self.index.device)
         return Draw(slots, self.index[:, : self._count], {k: v[: self._count] for k, v in self.side.items()})
 
-    # ------------------------------------------------------------------ account and state
+    # ------------------------------------------------------------------ size and state
 
     @property
     def bytes(self) -> int:
-        """Bytes that the kept rows and their side tensors would take outside a benchmark."""
+        """Return the bytes that the kept samples and their side tensors would take outside a benchmark."""
         return self._count * self.row_bytes + sum(v.numel() * v.element_size() for v in self.side.values())
 
     @property

@@ -11,7 +11,7 @@ from clbench.training.batch import Batch, Source
 
 
 class Terms(Protocol):
-    """What a strategy puts into the loss and adds to the gradient."""
+    """Describe what a strategy adds to the loss and to the gradient."""
 
     objective: Callable[..., Tensor] | None
     loss: tuple[Callable[..., Tensor | None], ...]
@@ -19,10 +19,10 @@ class Terms(Protocol):
 
 
 def task_loss(outputs: Tensor, batch: Batch, only: Source | None = None) -> Tensor:
-    """Return the family's loss on a batch: Σ over sources of coefficient · mean over the source's rows, a scalar.
+    """Return the family's loss on a batch: Σ over sources of coefficient · mean over the source's samples, a scalar.
 
-    A source without a coefficient counts with its share of the batch's rows; where no source has one, this is the plain
-    mean over the batch.
+    A source without a coefficient has its share of the batch's samples as coefficient; if no source has one, this is
+    the mean over the batch.
 
     Args:
         outputs: (B, C).
@@ -36,11 +36,11 @@ def task_loss(outputs: Tensor, batch: Batch, only: Source | None = None) -> Tens
 
 
 def over_sources(losses: Tensor, batch: Batch, *, only: Source | None = None) -> Tensor:
-    """Σ over sources of coefficient · mean over the source's rows, a scalar.
+    """Return Σ over sources of coefficient · mean over the source's samples, a scalar.
 
     Args:
-        losses: (B,) a loss per row.
-        batch: Its sources; one without a coefficient counts with its share of the rows.
+        losses: (B,) one loss per sample.
+        batch: Its sources; one without a coefficient has its share of the samples.
         only: Leave out the terms of all other sources.
     """
     total = losses.new_zeros(())

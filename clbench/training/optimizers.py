@@ -9,7 +9,7 @@ from clbench.benchmark.schema import Training
 
 
 def optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The benchmark's optimiser over some weights."""
+    """Return the benchmark's optimiser over some weights."""
     lr, decay = training.lr, training.weight_decay
     if training.optimizer == "sgd":
         return torch.optim.SGD(weights, lr=lr, momentum=training.momentum, weight_decay=decay)

@@ -1,4 +1,4 @@
-"""How a pass over the rows of an experience is cut into batches, and which cuts nothing could be learned from."""
+"""How a pass over the samples of an experience is cut into batches, and which cuts are refused."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.nn.modules.batchnorm import _BatchNorm
 
-REASON = "batch normalisation has no statistics in a batch of one row"
+REASON = "batch normalisation has no statistics in a batch of one sample"
 OTHER_NORM = "use a model with another norm (norm: group)"
 
 
 @dataclass(frozen=True)
 class BatchSplit:
-    """Batches of ``size`` rows, one after another; what is left over is the last batch of the pass.
+    """Cut a pass into batches of ``size`` samples; the remainder is the last batch.
 
     Args:
-        size: Rows of a batch, at least 1.
+        size: Samples of a batch, at least 1.
         drop_last: Whether an incomplete last batch is left out.
-        fewest: Fewest rows that a step can learn from. A last batch with fewer joins the one before it.
+        fewest: Fewest samples that a step can learn from. A last batch with fewer joins the one before it.
     """
 
     size: int
@@ -32,14 +32,14 @@ class BatchSplit:
     fewest: int = 1
 
     def count(self, rows: int) -> int:
-        """Batches of a pass over so many rows."""
+        """Return the number of batches of a pass over so many samples."""
         whole, left = divmod(rows, self.size)
         if self.drop_last or not left or (whole and left < self.fewest):
             return whole
         return whole + 1
 
     def spans(self, rows: int) -> list[tuple[int, int]]:
-        """(start, stop) of each batch of a pass over so many rows, in order."""
+        """Return (start, stop) of each batch of a pass over so many samples, in order."""
         count = self.count(rows)
         ends = [self.size * (i + 1) for i in range(count)]
         if ends and not self.drop_last:
@@ -47,10 +47,10 @@ class BatchSplit:
         return [(self.size * i, end) for i, end in enumerate(ends)]
 
     def check(self, sizes: Iterable[int]) -> None:
-        """Refuse experiences, given by their numbers of rows, that nothing could be learned from.
+        """Refuse experiences, given by their numbers of samples, from which nothing could be learned.
 
         Raises:
-            Refused: With the first of them and the cure.
+            Refused: Names the first of them and what to change.
         """
         if not self.drop_last and self.fewest == 1:
             return
@@ -66,26 +66,26 @@ class BatchSplit:
         rows = known[least]
         if self.drop_last and rows < self.size:
             raise Refused(
-                f"experience {least} has {_rows(rows)} and a batch {self.size}, so that training.drop_last leaves out "
+                f"experience {least} has {_rows(rows)} and a batch {self.size}, so training.drop_last leaves out "
                 f"all of it; set training.batch_size to {rows} or less, or training.drop_last: false"
             )
         if rows < self.fewest:
             raise Refused(
-                f"experience {least} has {_rows(rows)}, which this model cannot learn from: {REASON}; make experiences "
+                f"experience {least} has {_rows(rows)}, too few for this model: {REASON}; make experiences "
                 f"larger, or {OTHER_NORM}"
             )
 
 
 def fewest_rows(model: nn.Module, shape: tuple[int, ...], device: torch.device | str = "cpu") -> int:
-    """Fewest rows of a training step: 2 where a layer would take statistics of a single value at one row, else 1.
+    """Return the fewest samples of a training step: 2 if a layer would compute statistics of a single value, else 1.
 
-    Those are layers of batch normalisation in training mode that see one value per channel and row, as behind a linear
-    layer, or behind a convolution that leaves a single pixel. Only a model that has such layers is run, on two rows of
-    zeros in evaluation mode; modes, buffers and generators are as before afterwards.
+    Such layers are of batch normalisation in training mode and see one value per channel and sample, as after a linear
+    layer, or after a convolution that leaves a single pixel. Only a model with such layers is run, on two samples of
+    zeros in evaluation mode; modes, buffers and generators are restored afterwards.
 
     Args:
         model: On its device.
-        shape: Of one row.
+        shape: Shape of one sample.
         device: The model's.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
@@ -97,7 +97,7 @@ def fewest_rows(model: nn.Module, shape: tuple[int, ...], device: torch.device |
 def _single_values(
     model: nn.Module, layers: list[_BatchNorm], shape: tuple[int, ...], device: torch.device | str
 ) -> bool:
-    """Whether one of the layers that train in training mode is given as many values per channel as there are rows."""
+    """Tell whether a layer in training mode gets as many values per channel as there are samples."""
     import torch
 
     from clbench.core.global_rng import preserved

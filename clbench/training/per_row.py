@@ -1,6 +1,6 @@
-"""Sums over rows of a power of per-row gradients: what importance measures are made of.
+"""Sums over samples of a power of per-sample gradients, for importance measures.
 
-Letters: B rows, C classes, P weights, I inputs and O outputs of a layer.
+Letters: B samples, C classes, P weights, I inputs and O outputs of a layer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from clbench.models.flat_weights import Flat
 Power = Literal["square", "absolute"]
 POWERS: dict[Power, Callable[[Tensor], Tensor]] = {"square": torch.square, "absolute": torch.abs}
 VALUES_AT_ONCE = 8_000_000
-"""Per-row gradients that are held at a time where they have to be made one by one."""
+"""Number of values of per-sample gradients in memory at a time, if they must be made one by one."""
 
 
 def accumulate(
@@ -29,18 +29,18 @@ def accumulate(
     *,
     power: Power,
 ) -> Tensor:
-    """Σ_n |∇ s_n|^power over rows n, elementwise, shape (P,).
+    """Return Σ_n |∇ s_n|^power over samples n, elementwise, shape (P,).
 
     Args:
-        model: In evaluation mode, so that rows do not depend on each other; its output has ``logits`` (B, C).
+        model: In evaluation mode, so that samples do not depend on each other; its output has ``logits`` (B, C).
         flat: Its flat weights.
         x: (B, ...) inputs.
-        scalar: From logits (B, C) and ``extras`` to s (B,), row by row.
-        extras: What else a row's scalar needs, (B, ...) each.
+        scalar: From logits (B, C) and ``extras`` to s (B,), sample by sample.
+        extras: What else a sample's scalar needs, (B, ...) each.
         power: ``square`` or ``absolute``.
     """
     owners = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(recurse=False))]
-    if all(type(m) is nn.Linear for m in owners):  # a subclass may do something else with its weights
+    if all(type(m) is nn.Linear for m in owners):  # a subclass may use its weights differently
         return _by_layer(model, flat, x, scalar, extras, power)
     return _by_row(model, flat, x, scalar, extras, power)
 
@@ -53,12 +53,12 @@ def _by_layer(
     extras: tuple[Tensor, ...],
     power: Power,
 ) -> Tensor:
-    """Products of powers of backward signals and of inputs, layer by layer: no (B, P) tensor is made."""
+    """Return the sum layer by layer, from powers of backward signals and of inputs: no (B, P) tensor is made."""
     ran: list[tuple[nn.Linear, Tensor, Tensor]] = []
 
     def note(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         ran.append((layer, inputs[0], output))
-        return output.clone()  # what comes next may work in place
+        return output.clone()  # the next layer may work in place
 
     handles = [m.register_forward_hook(note) for m in model.modules() if type(m) is nn.Linear]
     try:
@@ -68,7 +68,7 @@ def _by_layer(
             handle.remove()
     served = [id(p) for layer, *_ in ran for p in layer.parameters(recurse=False)]
     once = len(set(served)) == len(served) and set(map(id, flat.parameters)) <= set(served)
-    if not once or any(o.dim() != 2 for *_, o in ran):  # weights used twice, tied, or not through their layer
+    if not once or any(o.dim() != 2 for *_, o in ran):  # weights used twice, tied, or outside their layer
         return _by_row(model, flat, x, scalar, extras, power)
     signals = torch.autograd.grad(total, [o for *_, o in ran], materialize_grads=True)
     raised, sums = POWERS[power], {}
@@ -87,7 +87,7 @@ def _by_row(
     extras: tuple[Tensor, ...],
     power: Power,
 ) -> Tensor:
-    """Per-row gradients by vectorised differentiation, for layers of any kind; (B, P) at a time, in small chunks."""
+    """Return the sum by vectorised differentiation, for layers of any kind; (B, P) at a time, in small chunks."""
     names, raised = list(flat.slices), POWERS[power]
     weights = {name: p.detach() for name, p in zip(names, flat.parameters, strict=True)}
 

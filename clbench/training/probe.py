@@ -1,12 +1,12 @@
-"""Why accuracy falls at a switch: the gradient of a step, taken apart into plasticity and stability.
+"""Why accuracy falls when the task changes: the gradient of a step as a sum of plasticity and stability.
 
-Plasticity is the gradient of the objective on the stream's rows with their coefficient; stability is whatever else is
-in the gradient that the optimiser is given: rehearsed rows, distillation, penalties, projections. A part that replaces
-the objective says itself which of it is plasticity (:meth:`clbench.strategies.part.Part.plasticity`); where none does,
-its steps are left out.
+Plasticity is the gradient of the objective on the stream's samples with their coefficient; stability is the rest of the
+gradient that the optimiser gets: rehearsed samples, distillation, penalties, projections. A part that replaces the
+objective defines its plasticity itself (:meth:`clbench.strategies.part.Part.plasticity`); if it does not, its steps are
+left out.
 
-Source: De Lange et al. 2023, arXiv 2205.13452, section 5; their code takes the norms in evaluation mode, here both are
-those of the very step (same dropout, same batch statistics), so that they add up to the update.
+Source: De Lange et al. 2023, arXiv 2205.13452, section 5. Their code computes the norms in evaluation mode; here both
+are those of the step itself (same dropout, same batch statistics), so that they add up to the update.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from clbench.training.learner import Learner
 
 COLUMNS = ("plasticity", "stability", "update", "cosine", "plasticity_share", "stability_share")
-"""Norms of the two and of their sum; the cosine between the two; the share each has of the sum's squared norm."""
+"""Norms of the two and of their sum; the cosine between the two; the share of each in the sum's squared norm."""
 
 
 class Probe:
-    """Takes notes at chosen steps; changes nothing.
+    """Record gradient norms at selected steps; change nothing.
 
     Args:
         when: Optimiser steps between probes, from the first, at least 1; or a schedule, see
-            ``clbench.benchmark.evaluation_schedules.probing``, whose iterations since a switch are those that learn.
+            ``clbench.benchmark.evaluation_schedules.probing``, whose iterations since a switch include the step that is
+            about to be made.
     """
 
     def __init__(self, when: int | str | Mapping[str, Any]) -> None:
@@ -48,12 +49,13 @@ class Probe:
         self._plastic: Tensor | None = None
 
     def enter(self, experience: int) -> None:
-        """An experience begins or, from a snapshot, goes on; where its boundary is hidden from training too."""
+        """Note that an experience begins or, from a snapshot, continues; also if its boundary is hidden from
+        training."""
         if experience != self._running:
             self._running, self._since = experience, 0
 
     def begin(self, learner: Learner, batch: Batch, output: Output, step: int) -> bool:
-        """Before the step's backward pass: note the plasticity gradient; whether this step is probed."""
+        """Record the plasticity gradient before the step's backward pass; tell whether this step is probed."""
         self._since += 1
         if not self._due(step, self._since):
             return False
@@ -68,13 +70,13 @@ class Probe:
         return True
 
     def end(self, learner: Learner) -> None:
-        """After the last part has bent the gradient: note what is left, and how the two relate."""
+        """Record the rest of the gradient, after the last part has changed it, and how the two relate."""
         assert self._plastic is not None
         began = perf_counter()
         plastic, total = self._plastic, learner.g
         stable = total - plastic
         norms = torch.stack([plastic.norm(), stable.norm(), total.norm()])
-        cosine = (plastic @ stable) / (norms[0] * norms[1])  # NaN where one of them is 0
+        cosine = (plastic @ stable) / (norms[0] * norms[1])  # NaN if one of them is 0
         shares = torch.stack([plastic @ total, stable @ total]) / (total @ total)
         self.rows.append(torch.cat([norms, cosine[None], shares]))
         self._book(learner, 0, began)
@@ -85,7 +87,7 @@ class Probe:
         cost.probe_seconds = (cost.probe_seconds or 0.0) + perf_counter() - began
 
     def columns(self) -> Tensor:
-        """(J, 6) float64, see :data:`COLUMNS`."""
+        """Return (J, 6) float64, see :data:`COLUMNS`."""
         return (
             torch.stack([row.cpu() for row in self.rows]).double()
             if self.rows
@@ -94,7 +96,7 @@ class Probe:
 
     @property
     def state(self) -> dict[str, object]:
-        """What was noted so far."""
+        """Return what was recorded so far."""
         rows = [row.cpu().clone() for row in self.rows]
         return {"steps": list(self.steps), "rows": rows, "since": [self._running, self._since]}
 
@@ -105,7 +107,7 @@ class Probe:
 
 
 def _plasticity(learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-    """The term of the loss that learns the stream's rows, a scalar; ``None`` where it cannot be told apart."""
+    """Return the term of the loss that learns the stream's samples, a scalar; ``None`` if it cannot be separated."""
     replaced = learner._hooks.objective if learner._hooks is not None else None
     if replaced is None:
         return task_loss(output.logits, batch, only=batch.stream)

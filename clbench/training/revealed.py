@@ -1,4 +1,4 @@
-"""Tell what a run reveals to its strategy or provides it with: what a part may need."""
+"""What a run reveals to its strategy or provides it with: what a part may need."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from clbench.training.admission import POLICIES, Chosen
 def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False) -> frozenset[str]:
     """Return what a run reveals or provides, of ``clbench.strategies.part.NEEDS``.
 
-    Args:
+    stream: The stream of the benchmark.
         stream: The stream as the benchmark has it.
         settings: The settings of the run.
-        has_weights: Whether the user's own model brings its weights along.
+        has_weights: Whether the user's own model has weights already.
     """
     memory = settings.memory
     provided = {

@@ -1,7 +1,8 @@
-"""Computations that parts ask for beside the step: gradients, other weights, importances, a loop of their own.
+"""Computations that parts ask for besides the step: gradients, other weights, importances, a training loop of their
+own.
 
-None of it leaves a trace in gradients, buffers, modes or generators, but for :meth:`SideWork.fit`, which trains. All
-of it is counted in the cost of the run.
+None of it changes gradients, buffers, modes or generators, except :meth:`SideWork.fit`, which trains. All of it counts
+in the cost of the run.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ if TYPE_CHECKING:
 
 
 class SideWork:
-    """Compute with the model beside the step: gradients, outputs under other weights, importances, a loop of one's own.
+    """Compute with the model besides the step: gradients, outputs under other weights, importances, a training loop.
 
     Args:
-        learner: Whose model, weights and losses are used.
+        learner: Its model, weights and losses are used.
         flat: Its flat weights.
-        rows: The training rows, resident.
+        rows: The training samples, on the device.
         steps: The steps of the weights, for :meth:`fit`.
-        shape: Of a row.
+        shape: Shape of a sample.
 
     Attributes:
-        fewest_rows: Fewest rows that a step of the model can learn from; see ``clbench.training.passes``.
+        fewest_rows: Fewest samples that a step of the model can learn from; see ``clbench.training.passes``.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class SideWork:
 
     @contextmanager
     def _extra(self) -> Iterator[None]:
-        """Time the computation; on a GPU only what the host waited for."""
+        """Time the computation; on a GPU, only the time the host waited."""
         began, before = perf_counter(), self._cost.extra_seconds
         try:
             yield
@@ -70,14 +71,14 @@ class SideWork:
 
     @contextmanager
     def undisturbed(self, *, training: bool) -> Iterator[None]:
-        """Compute in evaluation mode, or in ``training`` mode, where layers held in evaluation mode stay in it.
+        """Compute in evaluation mode, or in ``training`` mode, in which layers held in evaluation mode stay in it.
 
-        Modes, buffers and generators are as before afterwards: torch's, and Python's and NumPy's for a model that draws
-        from them.
+        Modes, buffers and generators are restored afterwards: torch's generators, and those of Python and NumPy for a
+        model that uses them.
         """
         modes = [m.training for m in self._modules]
         buffers = [b.data for b in self._buffers]
-        for buffer in self._buffers:  # a copy, put aside later: writing back would break a backward pass under way
+        for buffer in self._buffers:  # a copy, restored by reference: writing into a buffer would break a backward pass that is running
             buffer.data = buffer.clone()
         augment = self._rows.generator.get_state()
         for module, mode in zip(self._modules, modes, strict=True):
@@ -93,16 +94,16 @@ class SideWork:
             self._rows.generator.set_state(augment)
 
     def gradient(self, batch: Batch) -> Tensor:
-        """Return the gradient (P,) of the objective, whoever sets it, on a batch with its class mask.
+        """Return the gradient (P,) of the objective, of a part or the family, on a batch with its class mask.
 
-        Terms of parts are left out. It leaves no trace in g, modes or buffers.
+        Terms of parts are left out. It changes nothing in g, modes or buffers.
         """
         return self._gradient(batch, lambda output: self._learner.objective(batch, output))
 
     def whole_gradient(self, batch: Batch) -> Tensor:
-        """Return the gradient (P,) that the step to come would see before it is projected.
+        """Return the gradient (P,) that the next step would have before projections.
 
-        It holds the objective, terms and penalties of all parts, and leaves no trace in g, modes or buffers.
+        It contains the objective, terms and penalties of all parts, and changes nothing in g, modes or buffers.
         """
         result = self._gradient(batch, lambda output: self._learner.loss(batch, output))
         hooks, g = self._learner._hooks, self._flat.g
@@ -132,13 +133,13 @@ class SideWork:
     def forward(
         self, x: Tensor, *, w: Tensor | None = None, buffers: dict[str, Tensor] | None = None, training: bool = False
     ) -> Output:
-        """Return the model's output for inputs, under other weights if given; without gradients and without a trace.
+        """Return the model's output for inputs, if wanted under other weights; without gradients and side effects.
 
         Args:
             x: (B, ...) inputs, such as ``batch.x``.
-            w: (P,) flat weights; the present ones by default. ``forward(x, **copy)`` runs a model of :meth:`copy`.
-            buffers: Running statistics and the like, by name; the present ones by default.
-            training: In training mode, with dropout as the next step draws it; else in evaluation mode.
+            w: (P,) flat weights; the current ones by default. ``forward(x, **copy)`` runs a model of :meth:`copy`.
+            buffers: Running statistics and the like, by name; the current ones by default.
+            training: Whether to use training mode, with dropout as the next step draws it, instead of evaluation mode.
         """
         with self._extra(), self.undisturbed(training=training), torch.no_grad():
             self._cost.extra_forward_rows += len(x)
@@ -153,20 +154,22 @@ class SideWork:
             return output
 
     def features(self, index: Tensor, *, w: Tensor | None = None, training: bool = False) -> Output:
-        """Return the model's output on the rows of an index matrix (5, N), un-augmented, in chunks; the rest as in
-        :meth:`forward`."""
+        """Return the model's output on the samples of an index matrix (5, N), without augmentation, in chunks.
+
+        The other arguments are as in :meth:`forward`.
+        """
         chunks = index.split(512, dim=1)
         made = [self.forward(self._rows.present(r[ROW], r[VIEW]), w=w, training=training) for r in chunks]
         return Output(torch.cat([m.logits for m in made]), torch.cat([m.features for m in made]))
 
     def per_row(self, index: Tensor, scalar: Callable[[Tensor], Tensor], *, power: Power) -> Tensor:
-        """Return the mean over the rows of an index matrix (5, N) of |∇ s|^power, (P,).
+        """Return the mean over the samples of an index matrix (5, N) of |∇ s|^power, (P,).
 
         See ``clbench.training.per_row``.
 
         Args:
-            index: The rows; un-augmented inputs are used, in evaluation mode.
-            scalar: From logits (B, C), 0 where a class does not compete, to s (B,).
+            index: The samples; inputs without augmentation are used, in evaluation mode.
+            scalar: From logits (B, C), 0 if a class does not compete, to s (B,).
             power: ``square`` or ``absolute``.
         """
         total = torch.zeros_like(self._flat.g)
@@ -188,14 +191,14 @@ class SideWork:
         return total / index.shape[1]
 
     def fisher(self, index: Tensor, *, estimator: Estimator = "exact", generator: Generator | None = None) -> Tensor:
-        """Return the diagonal Fisher information (P,) on the rows of an index matrix (5, N).
+        """Return the diagonal Fisher information (P,) on the samples of an index matrix (5, N).
 
         See ``clbench.training.fisher``.
 
         Args:
-            index: The rows; un-augmented inputs are used, in evaluation mode.
+            index: The samples; inputs without augmentation are used, in evaluation mode.
             estimator: ``exact``, ``sampled``, ``empirical`` or ``batch``.
-            generator: Where targets are drawn from, for ``sampled``.
+            generator: For ``sampled``, which draws targets.
         """
         size = self._learner.batch_size if estimator == "batch" else 256
         total, chunks = torch.zeros_like(self._flat.g), index.split(size, dim=1)
@@ -231,30 +234,31 @@ class SideWork:
         rate: Callable[[int], float] | None = None,
         loss: Callable[[Batch], Tensor] | None = None,
     ) -> None:
-        """Train on given rows in a loop of a part's own: SGD with no memory of the main loop's, frozen weights held.
+        """Train on given samples in a loop of a part's own: SGD without the main loop's momentum; frozen weights stay.
 
         Args:
-            rows: What to learn, shuffled anew on every pass; batches carry its side tensors in ``batch.stream.side``.
+            rows: What to learn, shuffled anew in every pass; batches have its side tensors in ``batch.stream.side``.
             steps: Optimiser steps.
             lr: Learning rate.
-            batch_size: Rows per step; fewer where a pass ends, or one more where a single row could not be learned.
-            generator: Where orders come from.
+            batch_size: Samples per step; fewer at the end of a pass, or one more if a single sample could not be
+                learned.
+            generator: For the orders of samples.
             momentum, weight_decay: Of SGD.
             clip_norm: Longest gradient of this loop, by Euclidean norm over the weights that move; ``None`` for no
-                limit but the benchmark's.
+                other limit than the benchmark's.
             rate: From a step (from 0) to a factor of ``lr``.
             loss: From a batch to the loss, a scalar; it runs the model itself. The family's loss by default.
 
         Raises:
-            Refused: There are too few rows, or they are too few in a batch, for a model with batch normalisation.
+            Refused: There are too few samples, in all or in a batch, for a model with batch normalisation.
         """
         count = rows.index.shape[1]
         if not count:
             return
         if min(count, batch_size) < self.fewest_rows:
-            what = f"{count} row to learn from" if count < self.fewest_rows else f"batch_size {batch_size}"
+            what = f"{count} sample to learn from" if count < self.fewest_rows else f"batch_size {batch_size}"
             raise Refused(
-                f"the strategy trains in a loop of its own with {what}: {REASON}; let it have {self.fewest_rows} or "
+                f"the strategy trains in a loop of its own with {what}: {REASON}; set it to {self.fewest_rows} or "
                 f"more, or {OTHER_NORM}"
             )
         spans = BatchSplit(batch_size, fewest=self.fewest_rows).spans(count)

@@ -1,6 +1,6 @@
-"""What the loop drives: a learner with its optimiser, the stream that it learns, the order of rows, and checkpoints.
+"""What the loop uses: a learner with its optimiser, the stream that it learns, the order of samples, and checkpoints.
 
-No part of a strategy is given this. Letters: B rows of a batch, C output units, N rows of an experience, T tasks.
+Parts of a strategy have no access to it. Letters: B samples of a batch, C outputs, N samples of an experience, T tasks.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from clbench.training.weight_steps import WeightSteps
 
 
 class Trainer:
-    """Take a learner through a stream, one experience, one order and one step at a time.
+    """Train a learner on a stream, one experience, one order and one step at a time.
 
     Args:
-        model: Returns :class:`clbench.models.output.Output`; on its device, freshly initialised.
+        model: Returns :class:`clbench.models.output.Output`; on its device, with initial weights.
         training: Batch size, optimiser and longest gradient.
         stream: The stream it will learn.
-        train: The training rows, resident.
-        memory: The run's memory.
+        train: The training samples, on the device.
+        memory: The run's replay buffer.
         seed: The run's seed.
         separate_heads: As in :class:`clbench.training.learner.Learner`.
 
@@ -45,8 +45,8 @@ class Trainer:
         learner: What parts of a strategy see.
         steps: The steps of the weights.
         losses: Checks that losses are finite.
-        readout: Predicts with the learner; what an evaluator looks at.
-        probe: Takes the gradient apart at chosen steps, where that was asked for.
+        readout: Predicts with the learner, for an evaluator.
+        probe: Splits the gradient at selected steps, if the settings ask for it.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Trainer:
 
     @property
     def hooks(self) -> Terms | None:
-        """The strategy, whose objective and terms make the loss; set by the loop."""
+        """Return the strategy, whose objective and terms make the loss; the loop sets it."""
         return self.learner._hooks
 
     @hooks.setter
@@ -96,7 +96,7 @@ class Trainer:
 
     @property
     def steps_itself(self) -> bool:
-        """Whether a part takes the steps, with gradients of its own."""
+        """Tell whether a part makes the steps, with gradients of its own."""
         return self.learner._steps_itself
 
     @steps_itself.setter
@@ -106,9 +106,9 @@ class Trainer:
     # ------------------------------------------------------------------ experiences and orders
 
     def enter(self, experience: Experience) -> ExperienceView:
-        """Make an experience's rows the current ones.
+        """Make an experience's samples the current ones.
 
-        Where its boundary is visible its classes count as seen from here on; where it is hidden, see :meth:`meet`.
+        If its boundary is visible, its classes count as seen from here on; if it is hidden, see :meth:`meet`.
         """
         stream, learner, n = self._stream, self.learner, len(experience)
         labels = stream.labels(stream.dataset.train, experience.rows, experience.view)
@@ -126,12 +126,12 @@ class Trainer:
         return ExperienceView(torch.stack(columns).to(learner.device), learner.experience)
 
     def go_on(self, stream: Stream, train: Resident) -> None:
-        """From here on learn another stream with the same outputs, whose rows lie elsewhere; nothing else changes."""
+        """Continue with another stream that has the same outputs, whose samples are elsewhere; nothing else changes."""
         self._stream, self._rows = stream, train
         self.learner._use_rows(train)
 
     def order(self, n: int, *, shuffled: bool = True) -> Tensor:
-        """Draw a random order of n rows, (n,), from the generator for orders; else return the order they have."""
+        """Draw a random order of n samples, (n,), from the generator for orders; or return the order that they have."""
         if not shuffled:
             return torch.arange(n, device=self.learner.device)
         return torch.from_numpy(self._order.permutation(n)).to(self.learner.device)
@@ -142,14 +142,15 @@ class Trainer:
         """Find the batches ``spans`` of a pass in this order (n,) with which classes or tasks arrive.
 
         Returns:
-            Place of the first row -> what :meth:`meet` takes.
+            Place of the first sample -> what :meth:`meet` takes.
         """
         return self._arrivals.batches(lambda: order.cpu().numpy(), spans)
 
     def meet(self, arrivals: tuple[Index, Index], step: int) -> None:
-        """Note the classes and tasks that arrive with the batch to come, behind so many steps of the stream.
+        """Record the classes and tasks that arrive with the next batch, after so many steps of the stream.
 
-        Where the boundary of the running experience is hidden, that is when a class counts as seen and competes.
+        If the boundary of the running experience is hidden, this is when a class begins to count as seen and to
+        compete.
         """
         units, tasks = arrivals
         self._arrivals.note(units, tasks, step)
@@ -159,19 +160,21 @@ class Trainer:
 
     @property
     def first_met(self) -> Index:
-        """(C,) steps of the stream done before the first batch that held a row of each output unit, -1 for none."""
+        """Return (C,) steps of the stream before the first batch that has a sample of each output unit, -1 for none."""
         return self._arrivals.met[: None if self.learner.family.has_classes else 0].copy()
 
     @property
     def first_counted(self) -> Index:
-        """(T,) steps done before the first batch that held a row of each task, where boundaries are hidden; (0,) where
-        none is, and tasks count from the beginning of their experience."""
+        """Return (T,) steps before the first batch that has a sample of each task, if boundaries are hidden.
+
+        It is (0,) if no boundary is hidden: then tasks count from the beginning of their experience.
+        """
         return self._arrivals.counted[: None if self._arrivals.hides else 0].copy()
 
     # ------------------------------------------------------------------ checkpoints
 
     def snapshot(self) -> dict[str, Any]:
-        """Return all that is needed to go on bit for bit: weights, buffers, optimiser, memory, generators."""
+        """Return all that is needed to continue bit for bit: weights, buffers, optimiser, replay buffer, generators."""
         learner = self.learner
         return {
             "w": learner.w.detach().clone(),
@@ -190,7 +193,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Return to a snapshot, of this device or of another; see :meth:`clbench.running.prepared_run.Run.restore`."""
+        """Return to a snapshot, of this device or another; see :meth:`clbench.running.prepare.Run.restore`."""
         learner = self.learner
         learner.w.data.copy_(state["w"])
         for buffer, old in zip(self._buffers, state["buffers"], strict=True):

@@ -21,12 +21,12 @@ class WeightSteps:
         flat: The flat weights.
         training: Optimiser, learning rate and longest gradient.
         frozen: The weights that no step moves.
-        cost: The account of the run, in which steps are counted.
+        cost: The cost account of the run, which counts steps.
 
     Attributes:
         optimizer: The optimiser of the loop.
         clip_norm: Longest gradient of a step, by Euclidean norm over the weights that move; ``None`` for no limit.
-        others: Optimisers over the single parameters, given out to a part with a step of its own.
+        others: Optimisers over the single parameters, for a part that makes the steps itself.
     """
 
     def __init__(self, flat: Flat, training: Training, *, frozen: FrozenWeights, cost: Cost) -> None:
@@ -38,12 +38,12 @@ class WeightSteps:
 
     @property
     def lr(self) -> float:
-        """Learning rate of the step to come."""
+        """Return the learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     @property
     def base_lr(self) -> float:
-        """Learning rate before the benchmark's schedule."""
+        """Return the learning rate before the benchmark's schedule."""
         return float(self._rates[0])
 
     @property
@@ -69,13 +69,13 @@ class WeightSteps:
         return made
 
     def clip(self, longest: float) -> None:
-        """Shorten the gradient where that of the weights that move is longer than this, by Euclidean norm."""
+        """Shorten the gradient if that of the weights that move is longer than this, by Euclidean norm."""
         g, frozen = self._flat.g, self._frozen.mask
         moving = g if frozen is None else g.masked_fill(frozen, 0.0)
         g.mul_((longest / moving.norm().clamp(min=1e-12)).clamp(max=1.0))
 
     def step(self, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """Take one step with the gradient, by default of the loop's optimiser; frozen weights do not move."""
+        """Make one step with the gradient, by default of the loop's optimiser; frozen weights do not move."""
         self._cost.steps += 1
         if self.clip_norm is not None:
             self.clip(self.clip_norm)
@@ -83,7 +83,7 @@ class WeightSteps:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Momentum, moments and learning rates of all optimisers."""
+        """Return momentum, moments and learning rates of all optimisers."""
         return {
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "others": [copy.deepcopy(other.state_dict()) for other in self.others],

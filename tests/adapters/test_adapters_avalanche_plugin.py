@@ -175,7 +175,7 @@ def test_a_saved_run_is_read_by_board_frame_and_plot(library, benchmark, tmp_pat
     assert plugin.save(tmp_path, name="mine", seed=7).seed == 7
 
 
-@pytest.mark.filterwarnings("ignore:ContinualEvaluationPlugin looks no further")
+@pytest.mark.filterwarnings("ignore:ContinualEvaluationPlugin stops its evaluations")
 def test_outputs_that_are_not_finite_end_the_looks_and_not_the_run(library, benchmark, tmp_path):
     net, plugin = model(), watch(benchmark)
     net[-1].weight.data.fill_(float("nan"))

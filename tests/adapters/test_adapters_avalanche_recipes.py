@@ -59,7 +59,7 @@ def test_a_template_is_canonical_with_the_librarys_version_in_the_cell():
         ("avalanche:Replay + ewc(strength=1)", "only parts of its own act"),
         ("cumulative + avalanche:Cumulative", "both accumulate the stream"),
         ("avalanche:no.such.Plugin", r"no\.such does not import"),
-        ("avalanche:", "avalanche: is not there; known: AETraining, AGEM, "),
+        ("avalanche:", "avalanche: does not exist; known: AETraining, AGEM, "),
         ("avalanche:.X", "names no module and no file"),
         ("avalanche:mine.py", r"write avalanche:mine\.py:NAME"),
         ("avalanche:Replay(mem_size=-4)", "mem_size = -4 is not allowed"),

@@ -186,9 +186,9 @@ def test_two_workers_run_it_as_one_does(tmp_path):
         (ours("Strict"), "needs a value for 'alpha'"),
         (f"{ours('Strict')}(alpha=much)", "alpha = 'much' is not allowed"),
         (f"{ours('Strict')}(alpha=1, step=2)", "no parameter 'step'; did you mean 'steps'"),
-        (f"{ours('Plain')}(model=3)", "model is given by the benchmark, alike for all strategies"),
+        (f"{ours('Plain')}(model=3)", "model is set by the benchmark, equally for all strategies"),
         (ours("Asks"), "observe asks for 'not_aug_inputs'.*by name there is raw_x, task, class_mask"),
-        (ours("AsksLittle"), r"observe\(self, batch\) takes too little"),
+        (ours("AsksLittle"), r"observe\(self, batch\) takes too few arguments"),
         (ours("WrongNeeds"), "declares to need 'boundary'; did you mean 'boundaries'"),
         (f"ewc + {ours('Plain')}", "has a step of its own, beside which only parts act that arrange rows"),
         (f"{ours('Plain')} + {ours('Labels')}", "has a step of its own, .*Labels does more"),
@@ -227,7 +227,7 @@ def test_predictions_of_a_wrong_shape_are_refused(kind, sentence):
 def test_clip_norm_and_weighted_rehearsal_and_odd_losses_are_refused():
     with pytest.raises(Refused, match=r"training\.clip_norm is for clbench's own step"):
         trained(ours("Plain"), "training.clip_norm=1")
-    with pytest.raises(Refused, match=r"learns all rows alike.*use er\(loss=concat\)"):
+    with pytest.raises(Refused, match=r"weights all samples equally.*use er\(loss=concat\)"):
         trained(f"er(loss=weighted) + {ours('Plain')}")
     with pytest.raises(Refused, match=r"observe returns a Tensor of shape \(2,\); return the loss, a single number"):
         trained(ours("Pair"))

@@ -115,8 +115,8 @@ def test_before_it_is_taught_it_says_nothing():
         ("sklearn:SGDClassifier(alfa=1)", "did you mean 'alpha'"),
         ("sklearn:nowhere.Nothing", r"nowhere does not import.*write sklearn:FILE\.py:NAME"),
         ("sklearn:linear_model.SGDClassifer", "has no 'SGDClassifer' to be a learner; did you mean 'SGDClassifier'"),
-        ("sklearn:SVC", "sklearn:SVC is not there; known: BernoulliNB, .*; else write"),
-        ("sklearn:", "sklearn: is not there; known: BernoulliNB, "),
+        ("sklearn:SVC", "sklearn:SVC does not exist; known: BernoulliNB, .*; else write"),
+        ("sklearn:", "sklearn: does not exist; known: BernoulliNB, "),
         ("sklearn:mine.py", r"names a file and nothing in it; write sklearn:mine\.py:NAME"),
         ("sklearn:sklearn.naive_bayes", "is a module; a learner is a class, or a function that makes one"),
     ],
@@ -144,7 +144,7 @@ def test_an_estimator_of_ones_own_that_predicts_no_output_unit_is_refused(tmp_pa
 
 
 def test_rows_that_are_weighed_against_each_other_are_refused():
-    with pytest.raises(Refused, match="learns all rows alike"):
+    with pytest.raises(Refused, match="weights all samples equally"):
         trained("er(loss=weighted) + sklearn:GaussianNB")
 
 

@@ -1,4 +1,5 @@
-"""avalanche-lib's strategies behind our evaluator: ``avalanche:Replay(mem_size=500) + avalanche:EWCPlugin(...)``."""
+"""Strategies of avalanche-lib with clbench's evaluator: ``avalanche:Replay(mem_size=500) +
+avalanche:EWCPlugin(...)``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Templates and plugins of avalanche-lib as recipes: ``avalanche:EWC(ewc_lambda=1) + avalanche:ReplayPlugin``.
 
-The first needs no import path where avalanche-lib has it; others are written ``avalanche:package.module.NAME`` or
-``avalanche:FILE.py:NAME``. A strategy is at most one template (``Naive`` if none) and any number of plugins.
+Those that avalanche-lib exports need no import path. Others are written ``avalanche:package.module.NAME`` or
+``avalanche:FILE.py:NAME``. A strategy has at most one template (``Naive`` if none) and any number of plugins.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ GIVEN = frozenset(
         "verbose",
     }
 )
-"""Parameters that clbench gives: what is the benchmark's, and what follows from its model and stream."""
+"""Constructor parameters that clbench sets: those of the benchmark, and those that depend on its model and stream."""
 
 MEMORIES = frozenset({"mem_size", "memory_size"})
-"""Parameters that say how many rows are kept; without a value they are the benchmark's ``memory.size``."""
+"""Parameters for the size of the replay buffer; without a value they are the benchmark's ``memory.size``."""
 QUOTAS = frozenset({"patterns_per_exp", "patterns_per_experience"})
-"""Parameters that say how many rows are kept of each experience; without a value, that shared out evenly."""
+"""Parameters for the number of samples kept per experience; without a value, the benchmark's size in equal shares."""
 
 
 NOTE = (
     f"Run by the loop of avalanche-lib {VERSION}. Model, optimiser, batch size, epochs and device are the benchmark's. "
-    "A size of memory that is None is the benchmark's memory.size, shared out evenly where it is per experience."
+    "A replay buffer's size of None is the benchmark's memory.size, in equal shares if it is per experience."
 )
-"""What is added to the documentation of each."""
+"""Text that is added to the documentation of each recipe."""
 
 
 @dataclass(kw_only=True)
 class AvalanchePart(Part):
-    """A template or plugin that avalanche-lib's own loop runs.
+    """Describe a template or plugin that avalanche-lib's own loop runs.
 
     Args:
-        name: As strategies are written, such as ``avalanche:Replay``.
-        parameters: Of its constructor; ``None`` for a size of memory takes the benchmark's.
+        name: Name in the text of strategies, such as ``avalanche:Replay``.
+        parameters: Parameters of its constructor; ``None`` for the size of a replay buffer takes the benchmark's.
     """
 
     random_stream: ClassVar[str] = "Hosted"
@@ -82,17 +82,18 @@ class AvalanchePart(Part):
 
     @property
     def title(self) -> str:
-        """How messages call it."""
+        """Return its name in messages."""
         return self.name
 
     @property
     def constructor(self) -> type:
-        """What it stands for."""
+        """Return the class."""
         return find(self.name.removeprefix("avalanche:"))
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
-        """Visible boundaries, since every experience is a call of ``train``; and what sizes of memory are made of."""
+        """Require visible boundaries, since every experience is a call of ``train``, and what sizes of replay buffers
+        need."""
         open_sizes = {name for name, value in self.parameters.items() if value is None}
         found = {"boundaries"}
         if open_sizes & (MEMORIES | QUOTAS):
@@ -104,7 +105,7 @@ class AvalanchePart(Part):
 
 @dataclass(kw_only=True)
 class Template(AvalanchePart):
-    """A training strategy: a subclass of avalanche-lib's ``BaseTemplate``."""
+    """Describe a training strategy: a subclass of avalanche-lib's ``BaseTemplate``."""
 
     random_stream: ClassVar[str] = "Template"
 
@@ -113,7 +114,7 @@ class Template(AvalanchePart):
 
 @dataclass(kw_only=True)
 class Joint(Template):
-    """A template that trains on all experiences at once."""
+    """Describe a template that trains on all experiences at once."""
 
     random_stream: ClassVar[str] = "Joint"
 
@@ -122,7 +123,7 @@ class Joint(Template):
 
 @dataclass(kw_only=True)
 class Accumulating(Template):
-    """A template that accumulates experiences by itself."""
+    """Describe a template that accumulates experiences itself."""
 
     random_stream: ClassVar[str] = "Accumulating"
 
@@ -131,20 +132,20 @@ class Accumulating(Template):
 
 @dataclass(kw_only=True)
 class Plugin(AvalanchePart):
-    """A plugin: a subclass of avalanche-lib's ``BasePlugin``."""
+    """Describe a plugin: a subclass of avalanche-lib's ``BasePlugin``."""
 
     random_stream: ClassVar[str] = "Plugin"
 
 
 UNUSUAL = {supervised.JointTraining: Joint, supervised.Cumulative: Accumulating}
-"""Templates that do not take the stream as it comes."""
+"""Templates that change the stream."""
 
 
 def recipe(rest: str) -> Callable[..., Part]:
-    """The recipe of ``avalanche:REST``.
+    """Return the recipe of ``avalanche:REST``.
 
     Raises:
-        Refused: No such template or plugin.
+        Refused: The template or plugin does not exist.
     """
     return _recipe(rest, f"avalanche-lib {VERSION}" + (f" {checksum(rest)}" if ".py:" in rest else ""))
 
@@ -166,7 +167,7 @@ def _recipe(rest: str, source: str) -> Callable[..., Part]:
 
 
 def _open_sizes(recipe: Any) -> None:
-    """Let sizes of memory be left open, whatever default the constructor has for them."""
+    """Let sizes of replay buffers have no value, whatever default the constructor has for them."""
     signature = inspect.signature(recipe)
     settings = [
         each.replace(default=None, annotation=Count | None) if each.name in MEMORIES | QUOTAS else each
@@ -177,10 +178,10 @@ def _open_sizes(recipe: Any) -> None:
 
 
 def find(rest: str) -> type:
-    """The class behind ``avalanche:REST``.
+    """Return the class of ``avalanche:REST``.
 
     Raises:
-        Refused: It is not there, or is neither a template nor a plugin.
+        Refused: It does not exist, or is neither a template nor a plugin.
     """
     known = shipped()
     found = known[rest] if rest in known else named("avalanche", rest, "strategy", known=known)
@@ -194,8 +195,10 @@ def find(rest: str) -> type:
 
 @cache
 def shipped() -> dict[str, type]:
-    """Short name -> class, of every template and plugin that avalanche-lib exports; plugins whose method has no
-    template also without ``Plugin``."""
+    """Return short name -> class for every template and plugin that avalanche-lib exports.
+
+    Plugins whose method has no template also have a name without ``Plugin``.
+    """
     own = {**dict(_public(plugins, BasePlugin)), **dict(_public(supervised, BaseTemplate))}
     short = {name.removesuffix("Plugin"): thing for name, thing in own.items()}
     return dict(sorted({**short, **own}.items()))

@@ -1,7 +1,8 @@
-"""A run by avalanche-lib's own loop, looked at by our evaluator after every iteration.
+"""Runs by avalanche-lib's own loop, with clbench's evaluator after every iteration.
 
-The benchmark gives stream, rows, initial weights, optimiser and batch size; the library gives the loop, the loaders and
-the method. Its draws come from the three global generators, seeded here. Looks leave all of it as it was.
+The benchmark sets stream, samples, initial weights, optimiser and batch size. The library has the loop, the loaders and
+the method. Its draws come from the three global generators, which are seeded here. Evaluations leave all of this
+unchanged.
 """
 
 from __future__ import annotations
@@ -40,21 +41,21 @@ BOOKKEEPERS = (EvaluationPlugin, plugins.LRSchedulerPlugin, Clock, Listener)
 
 
 class AvalancheSubject:
-    """A strategy of avalanche-lib as an evaluator sees it.
+    """Present a strategy of avalanche-lib to an evaluator.
 
     Args:
-        strategy: What is looked at; its model is read anew at every look.
-        stream: What it learns.
-        device: Where the model is.
-        cost: The account of the run.
-        meter: Stands still during looks.
+        strategy: The strategy; its model is read again at every evaluation.
+        stream: The stream that it learns.
+        device: The device of the model.
+        cost: The cost of the run.
+        meter: The counter of samples; it does not count in evaluations.
     """
 
     def __init__(self, strategy: Any, stream: Stream, device: str, cost: Cost, meter: Meter) -> None:
         self.strategy, self.device, self.cost, self.meter = strategy, torch.device(device), cost, meter
         self.scratch: dict[str, Any] = {}
         self.n_outputs = stream.n_outputs
-        self.class_mask_changes = 0  # it changes with experiences alone: their boundaries are visible
+        self.class_mask_changes = 0  # the mask changes only with experiences, whose boundaries are visible
         self.seen = torch.zeros(stream.n_outputs, dtype=torch.bool, device=device)
         self._all = stream.output == "all"
         self._by_task: Tensor | None = None
@@ -65,12 +66,12 @@ class AvalancheSubject:
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
-        """Those of the model that predicts now."""
+        """Return the modules of the current model."""
         return tuple(self.strategy.model.modules())
 
     @contextmanager
     def undisturbed(self, *, training: bool) -> Iterator[None]:
-        """In evaluation mode; what the strategy, its model and the generators hold is as before afterwards."""
+        """Switch to evaluation mode; restore strategy, model and generators at the end."""
         strategy, modules = self.strategy, self.modules
         attributes = dict(vars(strategy))
         held = [(module, dict(vars(module)), dict(module._buffers)) for module in modules]
@@ -97,7 +98,7 @@ class AvalancheSubject:
             vars(strategy).update(attributes)
 
     def _know_all_classes(self, classifier: Any) -> None:
-        """As its adaptation to an experience with all classes does: those without a mean have one of zeros."""
+        """Give classes without a mean a mean of zeros, as an adaptation to an experience with all classes does."""
         classifier.class_means_dict = dict(classifier.class_means_dict)
         classifier.max_class = self.n_outputs - 1
         if classifier.class_means is not None:
@@ -105,7 +106,7 @@ class AvalancheSubject:
             classifier.init_missing_classes(range(self.n_outputs), width, classifier.class_means.device)
 
     def output(self, x: Tensor, task: Tensor | None) -> Output:
-        """What the strategy predicts for inputs (B, ...), by its own ``forward`` and what plugins make of it."""
+        """Return the strategy's output for inputs (B, ...), from its own ``forward`` and its plugins."""
         labels = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         self.strategy.mbatch = [x, labels, labels if task is None else task]
         self.strategy.mb_output = self.strategy.forward()
@@ -117,15 +118,15 @@ class AvalancheSubject:
         return Output(logits, logits)
 
     def predict(self, output: Output, task: Tensor | None) -> Tensor:
-        """Scores (B, C) of an output."""
+        """Return scores (B, C) of an output."""
         return output.logits
 
     def standing(self) -> object:
-        """Like no other: what the library's methods predict by is theirs to know."""
+        """Return a new object each time, since only the library knows what its predictions depend on."""
         return object()
 
     def class_mask(self, task: Tensor) -> ClassMask:
-        """Return the class mask of evaluation rows of tasks (B,)."""
+        """Return the class mask of evaluation samples of tasks (B,)."""
         if self._by_task is not None:
             return ClassMask(self._by_task[task])
         if self._all or not bool(self.seen.any()) or bool(self.seen.all()):
@@ -134,16 +135,16 @@ class AvalancheSubject:
 
 
 class AvalancheRun:
-    """A run by avalanche-lib.
+    """Run a strategy in avalanche-lib's loop.
 
     Args:
-        parts: At most one template, plugins, and bounds of ours that act on the stream.
-        setup: What the benchmark gives.
-        ordered: Whether rows come in the order in which our own loop shows them, in place of a fresh one from the
-            library's loaders; for comparisons step by step, with one pass over each experience.
+        parts: At most one template, plugins, and clbench's upper bounds, which change the stream.
+        setup: The settings of the benchmark.
+        ordered: Whether samples come in the order of clbench's loop, instead of a new order of the library's loaders;
+            for comparisons step by step, with one pass over each experience.
 
     Raises:
-        Refused: The library's loop cannot do what is asked.
+        Refused: The library's loop cannot do what is requested.
     """
 
     resumable = False
@@ -174,7 +175,7 @@ class AvalancheRun:
     # ------------------------------------------------------------------ learning
 
     def train(self, tick: Callable[[int, float], Any] | None = None) -> None:
-        """Learn the stream; the global generators are as before afterwards."""
+        """Learn the stream, and restore the global generators at the end."""
         self._tick = tick
         with preserved():
             seed_globals(self.setup.seed, "avalanche")
@@ -213,7 +214,7 @@ class AvalancheRun:
         self.evaluator.look(self.subject, kind, number, self.cost.steps)
 
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
-        """Learn only these experiences, so many iterations each, with something else in the evaluator's place."""
+        """Learn only these experiences, for so many iterations each, with another object as evaluator."""
         self.stream, self.evaluator = merging.only(self.stream, places), evaluator
         self.iterations, self.share, self.listener.experiences = iterations, 1, len(places)
         self._experiences.stream = self.stream
@@ -221,38 +222,38 @@ class AvalancheRun:
     # ------------------------------------------------------------------ afterwards
 
     def account(self) -> Cost:
-        """What has been spent: rows of memory and statistics as they stood at the end."""
+        """Return the cost of the run, with replay buffer and statistics as they are at the end."""
         cost, setup = self.cost, self.setup
         cost.memory_bytes = self._last.rows * setup.rows.row_bytes + self._last.side_bytes
         cost.state_bytes = self._last.state_bytes
-        with suppress(Exception):  # a program's own model may not be countable
+        with suppress(Exception):  # operations of a program's own model may not be countable
             cost.count_flops(*per_row(setup.model, self.stream.dataset.shape, device=setup.device))
         return cost
 
     def trace(self) -> Trace:
-        """What has been seen."""
+        """Return the trace."""
         return self.evaluator.trace()
 
     def alarms(self, *, done: bool = True) -> tuple[str, ...]:
-        """Memory beyond the benchmark's budget, memory that was never used, and what looks wrong about the trace."""
+        """Return alarms: a replay buffer above the benchmark's budget or never used, and alarms of the trace."""
         found, budget = [], self.setup.memory_size
         if self._most.rows > budget:
             found.append(
-                f"it kept {self._most.rows} rows of memory, and the benchmark's budget is {budget}: budgets are not "
-                "equal"
+                f"it kept {self._most.rows} samples in the replay buffer, and the benchmark's budget is {budget}: "
+                "budgets are not equal"
             )
         more = done and len(self.stream) > 1
         if more and self._most.from_loaders and not self.listener.drawn:
-            found.append(f"its memory of {self._most.from_loaders} rows was never drawn from")
+            found.append(f"its replay buffer of {self._most.from_loaders} samples was never drawn from")
         if more and any(_knows_nothing(plugin) for plugin in self.strategy.plugins):
             found.append("its importances are all 0, so that its penalty never acted: this is naive training")
         return (*found, *of_trace(self.stream, self.evaluator.trace()))
 
     def packed(self) -> dict[str, Any]:
-        """What predicts, for a file: the strategy, pickled without what it learned with, and which classes compete.
+        """Return the predictor for a file: the pickled strategy without its learning state, and the class mask.
 
         Raises:
-            Refused: Something in it cannot be pickled.
+            Refused: An object in it cannot be pickled.
         """
         subject = self.subject
         competes = subject.class_mask(torch.zeros(1, dtype=torch.int64, device=subject.device)).competes
@@ -270,16 +271,16 @@ class AvalancheRun:
 
 
 def _knows_nothing(plugin: Any) -> bool:
-    """Whether it is synaptic intelligence without any importance, as it is on CPUs: see ``docs/avalanche.md``."""
+    """Return whether it is synaptic intelligence without importances, as on CPUs: see ``docs/avalanche.md``."""
     kept = getattr(plugin, "ewc_data", None)
     return kept is not None and not any(bool(importance.data.any()) for importance in kept[1].values())
 
 
 def _refuse(setup: RunSetup, ordered: bool) -> None:
-    """Say which settings of the benchmark the library's loop cannot keep.
+    """Refuse settings of the benchmark that the library's loop does not support.
 
     Raises:
-        Refused: One of them is set.
+        Refused: Such a setting is used.
     """
     training = setup.training
     remembers = training.momentum or training.weight_decay or training.optimizer != "sgd"
@@ -289,15 +290,15 @@ def _refuse(setup: RunSetup, ordered: bool) -> None:
     elif setup.settings.evaluation.probe:
         wrong = "evaluation.probe: it would have to stand inside the step; leave it out"
     elif setup.settings.model.heads == "separate" and setup.stream.task_labels and remembers:
-        wrong = "model.heads = separate with an optimiser that remembers; use shared heads, or plain SGD without decay"
+        wrong = "model.heads = separate and an optimiser with a state; use shared heads, or plain SGD without decay"
     elif ordered and (training.epochs != 1 or training.iterations is not None):
-        wrong = "our order of rows over more than one pass; set training.epochs=1 and no iterations"
+        wrong = "the order of clbench's loop over more than one pass; set training.epochs=1 and no iterations"
     if wrong:
-        raise Refused(f"avalanche-lib's loop does not do {wrong}")
+        raise Refused(f"avalanche-lib's loop does not support {wrong}")
 
 
 def _on_cpu(setup: RunSetup) -> Resident:
-    """The training rows where its loaders can collate and pin them."""
+    """Return the training samples on the CPU, where its loaders can collate and pin them."""
     if setup.device == "cpu":
         return setup.rows
     dataset = setup.stream.dataset

@@ -1,5 +1,5 @@
-"""From a strategy and its run setup to a strategy of avalanche-lib: most templates alike, a small builder for each that
-asks for a model of its own."""
+"""Construction of avalanche-lib's strategies from a run setup: one way for most templates, and builders for those that
+need a model of their own."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from clbench.training.optimizers import optimizer
 from clbench.training.passes import OTHER_NORM, REASON, BatchSplit, fewest_rows
 
 EVALUATION_ROWS = 256
-"""Rows at a time where a template goes through rows of its own, for class means and herding."""
+"""Number of samples at a time when a template passes over samples itself, for class means and herding."""
 PROJECTION = 128
-"""Units of SCR's projection, as in its paper (arXiv 2103.13885)."""
+"""Number of units of SCR's projection, as in its paper (arXiv 2103.13885)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A strategy of avalanche-lib, ready to train.
+    """Hold a strategy of avalanche-lib, ready to train.
 
     Args:
         strategy: An object of its template.
-        benchmark: The whole, where its method asks for it.
+        benchmark: The whole benchmark, if its method needs it.
     """
 
     strategy: Any
@@ -50,10 +50,10 @@ class Built:
 
 
 def build(parts: Sequence[AvalanchePart], setup: RunSetup) -> Built:
-    """Make the template with its plugins.
+    """Build the template with its plugins.
 
     Raises:
-        Refused: A constructor does not take these parameters.
+        Refused: A constructor does not accept these parameters.
         Skip: The method cannot learn this stream.
     """
     template = next((part for part in parts if isinstance(part, Template)), None)
@@ -89,9 +89,9 @@ def _plugin(part: AvalanchePart, setup: RunSetup, model: nn.Module) -> Any:
 
 
 def _call(part: AvalanchePart, constructor: Any, offered: dict[str, Any], setup: RunSetup) -> Any:
-    """An object of a class, given what its constructor asks for and the part's parameters."""
+    """Construct an object from what its constructor needs and the part's parameters."""
     asked = inspect.signature(constructor).parameters
-    # a size that the user wrote goes before the one that fits the benchmark's budget
+    # a size that the user wrote has priority over the benchmark's budget
     given = {name: value for name, value in offered.items() if name in asked and part.parameters.get(name) is None}
     open_sizes = {name for name, value in part.parameters.items() if value is None and name in given}
     parameters = {n: _sized(n, value, setup) for n, value in part.parameters.items() if n not in open_sizes}
@@ -99,10 +99,10 @@ def _call(part: AvalanchePart, constructor: Any, offered: dict[str, Any], setup:
     if isinstance(policy, str):
         parameters["storage_policy"] = _policy(policy, parameters.get("mem_size", setup.memory_size))
     try:
-        with redirect_stdout(StringIO()):  # some greet
+        with redirect_stdout(StringIO()):  # some print a greeting
             return constructor(**given, **parameters)
     except (TypeError, ValueError, AssertionError, AttributeError) as error:
-        raise Refused(f"{part.name} does not take these parameters: {type(error).__name__}: {error}") from error
+        raise Refused(f"{part.name} does not accept these parameters: {type(error).__name__}: {error}") from error
 
 
 def _sized(name: str, value: Any, setup: RunSetup) -> Any:
@@ -130,7 +130,7 @@ def _usual(setup: RunSetup) -> Inputs:
 
 
 def _head(setup: RunSetup, *, trains_only: bool = False) -> nn.Module:
-    """The benchmark's model with the classes that compete."""
+    """Return the benchmark's model with its class mask."""
     stream = setup.stream
     if stream.task_labels:
         by_task = torch.zeros(len(stream.tasks), stream.n_outputs, dtype=torch.bool)
@@ -143,15 +143,17 @@ def _head(setup: RunSetup, *, trains_only: bool = False) -> nn.Module:
 
 
 def _der(setup: RunSetup) -> Inputs:
-    """Logits that are stored, which it computes in evaluation mode, are of all classes: one hidden then would pull its
-    logit to -1000 as soon as it competes."""
+    """Return a model without a class mask in evaluation mode, in which the method computes the logits that it stores.
+
+    A masked logit would be pulled to -1000 as soon as its class competes.
+    """
     return {"model": _head(setup, trains_only=True)}, None
 
 
 def _icarl(setup: RunSetup) -> Inputs:
     benchmark = whole(setup.stream)
     if benchmark is None:
-        raise Skip("avalanche:ICaRL needs every class in one experience only, and this stream's return")
+        raise Skip("avalanche:ICaRL needs every class in one experience only, and classes of this stream recur")
     inputs = {
         "feature_extractor": model_shapes.Features(setup.model),
         "classifier": _last_layer(setup.model, "ICaRL"),
@@ -162,12 +164,12 @@ def _icarl(setup: RunSetup) -> Inputs:
 
 
 def _rounded_up(budget: int, classes: int) -> int:
-    """The largest size that stays within a budget although its share per class, of 1 to all classes, is rounded up."""
+    """Return the largest size within a budget although its share per class, of 1 to all classes, is rounded up."""
     return min(seen * (budget // seen) for seen in range(1, classes + 1))
 
 
 def _scr(setup: RunSetup) -> Inputs:
-    """Two layers project, as in the paper; without augmentations, the second view of a row is the row itself."""
+    """Return a projection of two layers, as in the paper; without augmentation, both views of a sample are equal."""
     features = model_shapes.width(setup.model, _row(setup))
     projection = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, PROJECTION))
     return {"model": SCRModel(model_shapes.Features(setup.model), projection.to(setup.device))}, None
@@ -210,7 +212,7 @@ SPECIAL: dict[type, Callable[[RunSetup], Inputs]] = {
     supervised.ER_AML: _metric,
     supervised.CoPE: _prototypes,
 }
-"""Template -> what its constructor is given beside the benchmark's settings, by name of the parameter."""
+"""Template -> constructor arguments in addition to the benchmark's settings, by name of the parameter."""
 
 
 def _row(setup: RunSetup) -> Tensor:
@@ -227,17 +229,18 @@ def _last_layer(model: nn.Module, name: str) -> nn.Module:
 
 
 def _refuse_endless(strategy: Any, setup: RunSetup) -> None:
-    """ER_AML waits for a full batch of every class in memory, and goes on waiting where there is none."""
+    """Refuse ER_AML if it would wait forever for a full batch of every class in the replay buffer."""
     share = getattr(strategy, "mem_size", 0) // setup.stream.n_outputs
     if isinstance(strategy, supervised.ER_AML) and share < setup.training.batch_size:
         raise Refused(
-            f"avalanche:ER_AML would never end: it needs a batch of {setup.training.batch_size} rows of every class in "
-            f"memory, where {share} have room; raise mem_size or lower training.batch_size"
+            f"avalanche:ER_AML would never end: it needs a batch of {setup.training.batch_size} samples of every class "
+            f"in the replay buffer, which has room for {share}; raise mem_size or lower training.batch_size"
         )
 
 
 def _refuse_small_batches(parts: Sequence[AvalanchePart], setup: RunSetup) -> None:
-    """Experiences that its loop could not learn; rows of a memory are learned in the same batch, and enlarge it."""
+    """Refuse experiences that its loop cannot learn; samples of a replay buffer are in the same batch, and enlarge
+    it."""
     training, fewest = setup.training, fewest_rows(setup.model, setup.stream.dataset.shape, setup.device)
     split = BatchSplit(training.batch_size, training.drop_last, fewest)
     sizes = [len(experience) for experience in setup.stream]
@@ -246,8 +249,8 @@ def _refuse_small_batches(parts: Sequence[AvalanchePart], setup: RunSetup) -> No
     for number, rows in enumerate(sizes[:1] if rehearses else sizes):
         if fewest > 1 and not training.drop_last and rows % training.batch_size == 1:
             raise Refused(
-                f"experience {number} has {rows} rows, and avalanche-lib's last batch of {training.batch_size} would "
-                f"hold one: {REASON}; set training.drop_last: true, another training.batch_size, or {OTHER_NORM}"
+                f"experience {number} has {rows} samples, and avalanche-lib's last batch of {training.batch_size} "
+                f"would hold one: {REASON}; set training.drop_last: true, another training.batch_size, or {OTHER_NORM}"
             )
 
 
@@ -255,7 +258,7 @@ def _refuse_small_batches(parts: Sequence[AvalanchePart], setup: RunSetup) -> No
 
 
 def _without_quadprog(strategy: Any) -> None:
-    """Solve GEM's quadratic programme by our own exact solver where the ``quadprog`` it names is not installed."""
+    """Replace GEM's ``quadprog`` by clbench's own exact solver if it is not installed."""
     import qpsolvers
 
     if "quadprog" in qpsolvers.available_solvers:
@@ -266,7 +269,7 @@ def _without_quadprog(strategy: Any) -> None:
 
 
 class _Solver:
-    """minimise ½ vᵀ(GGᵀ + 0.001) v + (Gg)ᵀv with v >= memory_strength; the projected gradient is g + Gᵀv."""
+    """Minimise ½ vᵀ(GGᵀ + 0.001) v + (Gg)ᵀv with v >= memory_strength; the projected gradient is g + Gᵀv."""
 
     def __init__(self, plugin: Any) -> None:
         self.plugin = plugin

@@ -1,4 +1,4 @@
-"""Our evaluation in scripts for avalanche-lib: one plugin more, and the run stays what it was."""
+"""A plugin for scripts of avalanche-lib that evaluates as clbench does, and leaves the run unchanged."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ from clbench.training.loss_check import Diverged
 
 @dataclass(frozen=True)
 class Met:
-    """An experience that was trained on.
+    """Describe an experience that was trained on.
 
     Args:
-        tasks: Those it had rows of, ascending.
+        tasks: Tasks of its samples, ascending.
     """
 
     tasks: tuple[int, ...]
 
 
 class ScriptSubject(AvalancheSubject):
-    """A strategy in a script, as an evaluator sees it: whatever it would predict in evaluation mode.
+    """Present a strategy of a script to an evaluator, as it would predict in evaluation mode.
 
     Args:
-        strategy: The script's.
-        stream: Holds the tasks.
-        tests: Their experiences, in order.
+        strategy: The script's strategy.
+        stream: The stream with the tasks.
+        tests: Test experiences of the tasks, in order.
         labels: (T,) the task label of each.
-        seed: Of heads that do not exist yet.
+        seed: Seed of heads that do not exist yet.
     """
 
     def __init__(self, strategy: Any, stream: Stream, tests: Sequence[Any], labels: Any, seed: int) -> None:
@@ -75,14 +75,16 @@ class ScriptSubject(AvalancheSubject):
 
     @contextmanager
     def undisturbed(self, *, training: bool) -> Iterator[None]:
-        """As for any strategy of the library; what tells it that there are task labels is a test experience."""
+        """Switch to evaluation mode as for other strategies; a test experience shows that there are task labels."""
         with super().undisturbed(training=training):
             self.strategy.experience = self._tests[0]
             yield
 
     def output(self, x: Tensor, task: Tensor | None) -> Output:
-        """Predictions; tasks that a multi-task model does not know yet get a new head in a copy, as its own
-        evaluation gives them one."""
+        """Return the output; tasks that a multi-task model does not know yet get a new head in a copy.
+
+        The model's own evaluation does the same.
+        """
         labels = self._labels[:1].expand(len(x)) if task is None else self._labels[task]
         if self._unknown():
             if "adapted" not in self.scratch:
@@ -109,21 +111,21 @@ class ScriptSubject(AvalancheSubject):
 
 
 class ContinualEvaluationPlugin(SupervisedPlugin):
-    """Looks at every task after every iteration, without changing the run, and gives a trace.
+    """Evaluate every task after every iteration, without changing the run, and return a trace.
 
-    Add it to the plugins of any strategy and train as before; it goes last, behind whatever else listens.
+    Add it to the plugins of any strategy and train as before. It moves to the end of the list of plugins.
 
     Args:
-        benchmark: What is learned; only its test stream is read here.
-        every: Iterations between looks; 0 looks at ends of experiences only.
-        rows_per_task: Rows of each test experience, drawn once and stratified by label; ``None`` for all.
-        tasks: Test experience of each training experience, where it cannot be found; see :func:`from_avalanche`.
-        looked_at: Tasks looked at after an iteration: those ``seen`` so far, ``all``, or the ``current`` ones.
+        benchmark: The benchmark; only its test stream is read here.
+        every: Iterations between evaluations; 0 evaluates only at ends of experiences.
+        rows_per_task: Samples of each test experience, drawn once and stratified by label; ``None`` for all.
+        tasks: Test experience of each training experience, if it cannot be found; see :func:`from_avalanche`.
+        looked_at: Tasks to evaluate after an iteration: those ``seen`` so far, ``all``, or the ``current`` ones.
         test_stream: Name of the stream whose experiences are the tasks.
-        seed: Of the draw of rows.
+        seed: Seed of the draw of samples.
 
     Attributes:
-        stopped: Why looks ended early, where an output was not finite; the script's own training goes on.
+        stopped: The reason why evaluations ended early, if an output was not finite; the script's training continues.
     """
 
     supports_distributed = False
@@ -140,7 +142,7 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        with preserved(), quiet():  # a transform may draw, even from a range of one value
+        with preserved(), quiet():  # a transform may draw numbers, even from a range of one value
             self._tests = list(benchmark.streams[test_stream])
             trains = benchmark.streams.get("train")
             sized = len(trains) if hasattr(trains, "__len__") else None
@@ -164,8 +166,8 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
     # ------------------------------------------------------------------ hooks
 
     def before_training(self, strategy: Any, *_: Any, **__: Any) -> None:
-        """Go last; look, the first time."""
-        if strategy.plugins[-1] is not self:  # a new list: the old one is being gone through
+        """Move to the end of the plugins, and evaluate the first time."""
+        if strategy.plugins[-1] is not self:  # a new list: the old one is being iterated
             strategy.plugins = [*(p for p in strategy.plugins if p is not self), self]
         if self._evaluator is None:
             self._strategy = strategy
@@ -175,12 +177,12 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
             self._subject = ScriptSubject(strategy, self.stream, self._tests, self._guide.labels, self._seed)
             self._look(Kind.START, -1)
         elif strategy is not self._strategy:
-            raise Refused("this plugin has watched another strategy already; make one for each")
+            raise Refused("this plugin has evaluated another strategy already; make one for each")
 
     def before_training_exp(self, strategy: Any, *_: Any, **__: Any) -> None:
-        """Note which tasks the experience has rows of, and look at all: its outputs are there, and nothing is learned.
+        """Note the tasks of the experience, and evaluate all tasks before any step.
 
-        Other plugins have been told of the experience by then: what they do to the weights there has been done.
+        Other plugins have been called before, so that their changes of the weights are included.
         """
         if isinstance(strategy, supervised.JointTraining):
             experiences = strategy._experiences
@@ -196,12 +198,12 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
         self._look(Kind.SWITCH, len(self._met) - 1)
 
     def after_training_iteration(self, strategy: Any, *_: Any, **__: Any) -> None:
-        """Look, where it is time."""
+        """Evaluate if an evaluation is due."""
         self._step += 1
         self._look(Kind.STEP, len(self._met) - 1)
 
     def after_training_exp(self, strategy: Any, *_: Any, **__: Any) -> None:
-        """Look at all tasks."""
+        """Evaluate all tasks."""
         self._look(Kind.END, len(self._met) - 1)
 
     def _look(self, kind: Kind, number: int) -> None:
@@ -210,24 +212,24 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
         try:
             with quiet():
                 self._evaluator.look(self._subject, kind, number, self._step)
-        except Diverged as error:  # not raised: the script's run is not ours to end
+        except Diverged as error:  # not raised, since the script's run must not end
             self.stopped = str(error)
-            warnings.warn(f"ContinualEvaluationPlugin looks no further: {error}", stacklevel=2)
+            warnings.warn(f"ContinualEvaluationPlugin stops its evaluations: {error}", stacklevel=2)
 
-    # ------------------------------------------------------------------ what was seen
+    # ------------------------------------------------------------------ results
 
     def trace(self) -> Trace:
-        """All that was seen so far.
+        """Return the trace so far.
 
         Raises:
             Refused: Nothing has been trained yet.
         """
         if self._evaluator is None:
-            raise Refused("nothing has been looked at yet; call strategy.train first")
+            raise Refused("nothing has been evaluated yet; call strategy.train first")
         return self._evaluator.trace()
 
     def metrics(self) -> dict[str, Value]:
-        """Every metric of the trace by name: its ``value``, NaN with a ``reason`` where it is undefined."""
+        """Return every metric of the trace by name: its ``value``, NaN with a ``reason`` if it is undefined."""
         return metrics.compute(self.trace(), metrics.metric_names())
 
     def save(
@@ -241,10 +243,10 @@ class ContinualEvaluationPlugin(SupervisedPlugin):
         """Write a record that ``clbench board``, ``clbench plot`` and ``clbench.load`` read.
 
         Args:
-            directory: Of results.
-            name: In place of a benchmark's.
-            label: The strategy's on boards; by default its class and plugins.
-            seed: That the script used; without one, runs are numbered from 0 in the directory.
+            directory: Result directory.
+            name: Name instead of a benchmark's.
+            label: The strategy's label on leaderboards; by default its class and plugins.
+            seed: Seed of the script; without one, runs are numbered from 0 in the directory.
         """
         trace, where, strategy = self.trace(), Path(directory).expanduser(), self._strategy
         own = (EvaluationPlugin, ContinualEvaluationPlugin)
@@ -300,7 +302,7 @@ def _training(strategy: Any) -> dict[str, Any]:
 
 
 def _tasks_alone(tests: Sequence[Any], guide: Guide) -> Stream:
-    """A stream of which only the tasks are known."""
+    """Return a stream of which only the tasks are known."""
     rows, tasks = test_tasks(tests)
     scale = 1 / 255 if rows.x.dtype == np.uint8 else 1.0
     none = Rows(rows.x[:0], rows.y[:0])

@@ -1,4 +1,5 @@
-"""Benchmarks of avalanche-lib as our streams: rows read once, tasks found by labels or by position."""
+"""Conversion of avalanche-lib's benchmarks to streams: samples are read once, tasks are found by labels or by
+position."""
 
 from __future__ import annotations
 
@@ -21,28 +22,29 @@ from clbench.data.arrays import checksum
 def from_avalanche(
     benchmark: Any, *, name: str = "avalanche", tasks: Sequence[int] | None = None, output: str = "seen", seed: int = 0
 ) -> Stream:
-    """A benchmark of avalanche-lib, classic or made by hand, as a stream.
+    """Convert a benchmark of avalanche-lib, classic or made by hand, to a stream.
 
-    Every row is read once through its data set's *evaluation* transforms: random augmentation for training is left out.
-    A row that recurs with the same label, in one experience or in several, is stored once. Labels are output units as
-    they are, also where tasks share labels. A test experience is a task. The task of a training row is the first of:
-    what the data set's attribute ``evaluation_task`` says (those of :meth:`Stream.to_avalanche` have it); ``tasks``;
-    the one test experience that has the row's task label and class, where all rows of an experience have one such;
-    the test experience at the same position, where both streams are equally long. Task labels count as revealed where
-    experiences have an attribute ``task_labels`` and labels differ between test experiences; what is revealed is
-    the test experience.
+    Every sample is read once through its data set's *evaluation* transforms, without random augmentation. A sample that
+    recurs with the same label, in one experience or in several, is stored once. Labels are output units, also if tasks
+    share labels. Each test experience is a task.
+
+    The task of a training sample is the first of: the data set's attribute ``evaluation_task`` (set by
+    :meth:`Stream.to_avalanche`); ``tasks``; the one test experience with the sample's task label and class, if all
+    samples of an experience have one; the test experience at the same position, if both streams are equally long. Task
+    labels are revealed if experiences have an attribute ``task_labels`` and labels differ between test experiences; the
+    revealed label is the test experience.
 
     Args:
-        benchmark: With ``train_stream`` and ``test_stream``.
-        name: How records call its data.
-        tasks: Test experience of each training experience, where it cannot be found.
+        benchmark: A benchmark with ``train_stream`` and ``test_stream``.
+        name: Name of its data in records.
+        tasks: Test experience of each training experience, if it cannot be found.
         output: Which units compete: those ``seen`` so far, or ``all``.
-        seed: Written into the stream; nothing is drawn from it.
+        seed: Seed that the stream records; nothing is drawn from it.
 
     Raises:
-        Refused: Rows differ in shape, or tasks cannot be found.
+        Refused: Samples differ in shape, or tasks cannot be found.
     """
-    with preserved(), quiet():  # a transform may draw, even from a range of one value
+    with preserved(), quiet():  # a transform may draw numbers, even from a range of one value
         trains, tests = list(benchmark.train_stream), list(benchmark.test_stream)
         guide = Guide(tests, tasks=tasks, trains=len(trains))
         train, places = _stored([each.dataset for each in trains])
@@ -50,8 +52,8 @@ def from_avalanche(
         found = [guide.tasks_of(each, place) for place, each in enumerate(trains)]
     if train.x.shape[1:] != test.x.shape[1:] or train.x.dtype != test.x.dtype:
         raise Refused(
-            f"training rows are {train.x.dtype} of shape {train.x.shape[1:]} and test rows {test.x.dtype} of shape "
-            f"{test.x.shape[1:]}; give both streams the same evaluation transforms"
+            f"training samples are {train.x.dtype} of shape {train.x.shape[1:]} and test samples {test.x.dtype} of "
+            f"shape {test.x.shape[1:]}; give both streams the same evaluation transforms"
         )
     scale = 1 / 255 if train.x.dtype == np.uint8 else 1.0
     n_outputs = 1 + int(max(train.y.max(), test.y.max()))
@@ -82,12 +84,12 @@ def from_avalanche(
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """Experiences written out.
+    """Return experiences from lists.
 
     Args:
-        rows: Of each experience, (N,) training rows.
-        task: Of each experience, (N,) tasks of its rows.
-        y: Labels of all training rows.
+        rows: (N,) training samples of each experience.
+        task: (N,) tasks of the samples of each experience.
+        y: Labels of all training samples.
     """
 
     rows: tuple[Index, ...]
@@ -95,22 +97,22 @@ class Listed:
     y: Index
 
     def __call__(self, number: int) -> Experience:
-        """One experience."""
+        """Return one experience."""
         rows = self.rows[number]
         return Experience(number, rows, self.task[number], 0, tuple(np.unique(self.y[rows]).tolist()))
 
 
 class Guide:
-    """Finds the test experience that a training row belongs to; see :func:`from_avalanche`.
+    """Find the test experience of a training sample; see :func:`from_avalanche`.
 
     Args:
         tests: The test experiences.
         tasks: Test experience of each training experience, if given.
-        trains: How many training experiences there are, if known.
+        trains: Number of training experiences, if known.
 
     Attributes:
         labels: (T,) the task label of each test experience.
-        revealed: Whether they are told.
+        revealed: Whether task labels are revealed.
     """
 
     def __init__(self, tests: Sequence[Any], *, tasks: Sequence[int] | None, trains: int | None) -> None:
@@ -125,7 +127,7 @@ class Guide:
         self.revealed = len(set(self.labels.tolist())) > 1 and all(hasattr(each, "task_labels") for each in tests)
 
     def tasks_of(self, experience: Any, place: int) -> Index:
-        """(N,) test experience of each row of a training experience.
+        """Return the test experience of each sample of a training experience, (N,).
 
         Raises:
             Refused: They cannot be found.
@@ -143,14 +145,15 @@ class Guide:
         if self._trains == self._n:
             return np.full(n, place, dtype=np.int64)
         raise Refused(
-            f"which test experience the rows of training experience {place} belong to cannot be found: task label and "
-            f"class do not tell, and there are {self._trains} training and {self._n} test experiences; give "
+            f"the test experience for the samples of training experience {place} cannot be found: task label and "
+            f"class do not determine it, and there are {self._trains} training and {self._n} test experiences; give "
             "tasks=[test experience of each training experience]"
         )
 
 
 def test_tasks(tests: Sequence[Any]) -> tuple[Rows, tuple[Task, ...]]:
-    """The rows of test experiences, read once through their evaluation transforms, and a task for each."""
+    """Read the samples of test experiences once through their evaluation transforms; return them with a task for
+    each."""
     rows, places = _stored([each.dataset for each in tests])
     return rows, _tasks(places, rows.y)
 
@@ -162,7 +165,7 @@ def _tasks(places: Sequence[Index], y: Index) -> tuple[Task, ...]:
 
 
 def _columns(dataset: Any) -> tuple[list[int], list[int]]:
-    """Task label and class of each row."""
+    """Return task label and class of each sample."""
     y = [int(label) for label in dataset.targets]
     labels = dataset._data_attributes.get("targets_task_labels")
     return ([0] * len(y) if labels is None else [int(label) for label in labels]), y
@@ -173,7 +176,7 @@ def _pairs(dataset: Any) -> set[tuple[int, int]]:
 
 
 def _stored(datasets: Sequence[Any]) -> tuple[Rows, list[Index]]:
-    """Each distinct row once, and the rows of each data set in its order."""
+    """Return each distinct sample once, and the samples of each data set in its order."""
     known: dict[bytes, int] = {}
     x: list[NDArray[Any]] = []
     y: list[int] = []
@@ -191,13 +194,13 @@ def _stored(datasets: Sequence[Any]) -> tuple[Rows, list[Index]]:
     shapes = {(row.shape, str(row.dtype)) for row in x}
     if len(shapes) != 1:
         raise Refused(
-            f"rows differ in shape or type ({sorted(map(str, shapes))[:3]}); give transforms that make them equal"
+            f"samples differ in shape or type ({sorted(map(str, shapes))[:3]}); give transforms that make them equal"
         )
     return Rows(np.stack(x), np.array(y, dtype=np.int64)), places
 
 
 def _values(row: Any) -> NDArray[Any]:
-    """A tensor, array or image as uint8 or float32, channels first."""
+    """Convert a tensor, array or image to uint8 or float32, channels first."""
     value = np.asarray(row.detach().cpu() if hasattr(row, "detach") else row)
     if not hasattr(row, "detach") and value.ndim >= 2:
         value = value[None] if value.ndim == 2 else value.transpose(2, 0, 1)

@@ -1,4 +1,5 @@
-"""The one door to avalanche-lib: what is used of it, imported once (it takes seconds), its own warnings silenced."""
+"""Imports of avalanche-lib: everything that clbench uses of it, imported once (it takes seconds), without its
+warnings."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from clbench.core.compat import import_torchvision
 
 PACKAGES = ("avalanche", "torchvision", "wandb", "qpsolvers", "torchmetrics", "pytorchcv", "tensorboard", "pycocotools")
 OWN = re.compile(rf"[/\\]({'|'.join(PACKAGES)})[/\\]")
-"""Files whose warnings are not about the user's run: those of avalanche-lib and of what it brings along."""
+"""Files whose warnings do not concern the user's run: those of avalanche-lib and its dependencies."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the warnings that avalanche-lib and what it imports raise about themselves; all others stay as they are.
+    """Silence the warnings of avalanche-lib and its imports about themselves; all others stay.
 
-    Filters alone would not do: its own annotations put theirs in front whenever they warn.
+    Filters alone are not sufficient: its own annotations put their filters first whenever they warn.
     """
     with warnings.catch_warnings():
         show = warnings.showwarning

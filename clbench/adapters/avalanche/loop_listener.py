@@ -1,5 +1,5 @@
-"""What we hang into avalanche-lib's loop: a plugin, last in the list, that counts, keeps the benchmark's settings that
-its loop does not know, and hands over to our evaluator after every iteration."""
+"""A plugin at the end of avalanche-lib's list: it counts, applies settings of the benchmark that the loop does not
+know, and calls clbench's evaluator after every iteration."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from clbench.training.loss_check import Diverged
 
 @dataclass(frozen=True)
 class First:
-    """The first batches of a loader.
+    """Yield the first batches of a loader.
 
     Args:
-        loader: Of a pass.
-        n: How many, at most.
+        loader: A loader for a pass.
+        n: Largest number of batches.
     """
 
     loader: Iterable[Any]
@@ -39,14 +39,14 @@ class First:
 
 
 class Listener(SupervisedPlugin):
-    """Hears what happens in the loop.
+    """Listen to the events of the loop.
 
     Args:
         training: The benchmark's settings.
-        cost: The account of the run.
-        meter: Counts rows as they are fetched and go through the model.
-        experiences: How many there are.
-        after_step: Called after every iteration with the fraction of the stream that is done.
+        cost: The cost of the run.
+        meter: The counter of samples that are fetched and passed through the model.
+        experiences: Number of experiences.
+        after_step: A function that is called after every iteration with the fraction of the stream.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Listener(SupervisedPlugin):
     # ------------------------------------------------------------------ experiences and passes
 
     def begin(self, number: int, iterations: int | None) -> None:
-        """The next call of ``train`` is for this experience, of so many iterations in place of epochs."""
+        """Prepare for a call of ``train`` on this experience, with so many iterations instead of epochs."""
         self.number, self.iterations, self._done = number, iterations, 0
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
-        """Plan the passes; forget momentum and moments where the benchmark does."""
+        """Plan the passes; reset momentum and moments if the benchmark does."""
         optimizer = strategy.optimizer
         if optimizer is not None:
             self._lrs = self._lrs or [group["lr"] for group in optimizer.param_groups]
@@ -86,8 +86,10 @@ class Listener(SupervisedPlugin):
         self._planned = self.iterations or max(1, strategy.train_epochs * per_pass)
 
     def before_training_epoch(self, strategy: Any, **_: Any) -> None:
-        """End the last pass where the benchmark counts iterations; count rows from here, what came before is the side
-        work of boundaries."""
+        """End the last pass if the benchmark counts iterations, and count samples from here.
+
+        Earlier samples belong to side work at boundaries.
+        """
         self._mark()
         if self.iterations is not None:
             strategy.dataloader = First(self._loader, min(len(self._loader), self.iterations - self._done))
@@ -95,14 +97,14 @@ class Listener(SupervisedPlugin):
     # ------------------------------------------------------------------ steps
 
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
-        """Set the learning rate of the step to come."""
+        """Set the learning rate of the next step."""
         if self._rate is not None and strategy.optimizer is not None:
             factor = self._rate(self.number, (self._done + 1) / self._planned, self.experiences)
             for group, lr in zip(strategy.optimizer.param_groups, self._lrs, strict=True):
                 group["lr"] = factor * lr
 
     def before_update(self, strategy: Any, **_: Any) -> None:
-        """Shorten a gradient that is longer than the benchmark allows."""
+        """Scale down a gradient that is longer than the benchmark allows."""
         self._updated = True
         if self.training.clip_norm is not None and strategy.optimizer is not None:
             gradients = [w.grad for group in strategy.optimizer.param_groups for w in group["params"]]
@@ -113,13 +115,13 @@ class Listener(SupervisedPlugin):
                 g.mul_(factor)
 
     def after_training_iteration(self, strategy: Any, **_: Any) -> None:
-        """Count the step, and look."""
+        """Count the step, and evaluate."""
         self._done += 1
         self.cost.steps += 1
         self._count(strategy)
         if self.training.clip_norm is not None and not self._updated:
             raise NotImplementedError(
-                f"{type(strategy).__name__} takes its steps out of our sight, so training.clip_norm cannot be applied"
+                f"{type(strategy).__name__} hides its steps, so training.clip_norm cannot be applied"
             )
         loss = torch.as_tensor(strategy.loss).detach()
         if loss.device.type == "cpu":
@@ -130,23 +132,24 @@ class Listener(SupervisedPlugin):
         self.after_step((self.number + min(1.0, self._done / self._planned)) / self.experiences)
 
     def check_losses(self) -> None:
-        """Look at the losses noted since the last time.
+        """Check the losses that were noted since the last time.
 
         Raises:
-            Diverged: One of them is not finite.
+            Diverged: A loss is not finite.
         """
         losses, self._losses = self._losses, []
         for step, finite in losses:
             if not bool(finite):
                 raise Diverged(step, "the loss is not finite at")
 
-    # ------------------------------------------------------------------ rows
+    # ------------------------------------------------------------------ samples
 
     def _count(self, strategy: Any) -> None:
-        """Enter the rows of a step: up to a batch is the stream's, what came beside it and was learned is rehearsed.
+        """Count the samples of a step: up to a batch belongs to the stream, further learned samples are rehearsed.
 
-        A batch that holds no more rows than the stream's has no room for rehearsal: all of it is what the method sees
-        of the stream (``Cumulative``, ``GDumb``). Rows fetched and not learned (MIR's candidates) are side work.
+        A batch that holds no more samples than the stream's contains no rehearsal: all of it is the method's view of
+        the stream (``Cumulative``, ``GDumb``). Samples that are fetched and not learned (MIR's candidates) are side
+        work.
         """
         own, rows, learned = (new - old for new, old in zip(self._now(), self._marks, strict=True))
         self._mark()
@@ -154,14 +157,15 @@ class Listener(SupervisedPlugin):
         stream = rows if rows <= size else min(own, size, len(strategy.mbatch[0]))
         self.cost.stream_rows += stream
         replay = min(rows - stream, max(0, learned - stream))
-        if rows < len(strategy.mbatch[0]) <= size:  # its memory holds tensors of its own, as ICaRL's does
+        if rows < len(strategy.mbatch[0]) <= size:  # its replay buffer holds tensors of its own, as ICaRL's does
             replay += len(strategy.mbatch[0]) - rows
         self.cost.replay_rows += replay
         self.drawn += rows - own
         self.settle()
 
     def _now(self) -> tuple[int, int, int]:
-        """Rows fetched of the running experience, rows fetched, and rows gone through the model with a gradient."""
+        """Return the samples fetched of the running experience, all samples fetched, and samples passed forward with a
+        gradient."""
         meter = self.meter
         return meter.fetched[meter.running], meter.fetched.total(), meter.backward
 
@@ -169,7 +173,7 @@ class Listener(SupervisedPlugin):
         self._marks = self._now()
 
     def settle(self) -> None:
-        """Whatever went through the model beside the rows of steps is side work."""
+        """Count samples that passed through the model outside of steps as side work."""
         main = self.cost.stream_rows + self.cost.replay_rows
         self.cost.extra_forward_rows = max(0, self.meter.forward - main)
         self.cost.extra_backward_rows = max(0, self.meter.backward - main)

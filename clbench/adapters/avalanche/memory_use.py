@@ -1,4 +1,4 @@
-"""What a strategy of avalanche-lib keeps: rows of memory, and statistics and weights beside the model."""
+"""The memory use of avalanche-lib's strategies: replay buffers, and statistics and weights beside the model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from clbench.adapters.avalanche.library import AvalancheDataset, ExemplarsBuffer, ParamData
 
 ROWS = ("x_memory", "memory_x")
-"""Attributes that hold rows as tensors: ICaRL's and GEM's."""
+"""Attributes that hold samples as tensors: those of ICaRL and GEM."""
 LABELS = ("y_memory", "memory_y", "memory_tid")
-"""What belongs to such rows, and is counted with them."""
+"""Attributes that belong to such samples, and are counted with them."""
 LEFT_OUT = frozenset(
     {
         "model",
@@ -42,18 +42,18 @@ LEFT_OUT = frozenset(
         *LABELS,
     }
 )
-"""Attributes that are the model's, the running experience's or the step's, and not kept from the past."""
+"""Attributes that belong to the model, the running experience or the step, and are not kept from the past."""
 
 
 @dataclass
 class MemoryUse:
-    """An account of what is kept.
+    """Count what a strategy keeps.
 
     Args:
-        rows: Of memory.
-        side_bytes: What is kept with them, such as logits.
-        state_bytes: Statistics, and weights beside the model's.
-        from_loaders: Rows among them that come back through loaders, so that drawing them can be counted.
+        rows: Samples of replay buffers.
+        side_bytes: Bytes kept with them, such as logits.
+        state_bytes: Bytes of statistics, and of weights beside the model's.
+        from_loaders: Samples of replay buffers that loaders read, so that their draws can be counted.
     """
 
     rows: int = 0
@@ -63,7 +63,7 @@ class MemoryUse:
 
 
 def memory_use(strategy: Any) -> MemoryUse:
-    """Look through a strategy and its plugins."""
+    """Count what a strategy and its plugins keep."""
     found, own = MemoryUse(), {id(t) for t in (*strategy.model.parameters(), *strategy.model.buffers())}
     seen = own | {id(module) for module in strategy.model.modules()}
     for holder in (strategy, *strategy.plugins):
@@ -113,7 +113,7 @@ def _count_dataset(dataset: AvalancheDataset, found: MemoryUse) -> None:
 
 
 def _bytes(tensor: Tensor, seen: set[int]) -> int:
-    """Bytes of a tensor, once."""
+    """Return the bytes of a tensor that was not counted before, else 0."""
     if tensor.data_ptr() in seen:
         return 0
     seen.add(tensor.data_ptr())

@@ -1,6 +1,6 @@
-"""The benchmark's model in the shapes in which avalanche-lib's strategies know models.
+"""The benchmark's model in the forms that avalanche-lib's strategies need.
 
-Letters: B rows, C classes, H features, T tasks.
+Letters: B samples, C classes, H features, T tasks.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ HIDDEN = -1000.0
 
 
 class SharedHead(DynamicModule, BaseModel):
-    """Logits of the benchmark's model, all units there from the start, those of classes not seen yet hidden.
+    """Return logits of the benchmark's model, with all units from the start and a class mask.
 
     Args:
-        model: Returns :class:`clbench.models.output.Output`.
-        n_outputs: C.
-        grows: Whether only the classes seen so far compete; else all.
-        trains_only: Whether they are hidden in training mode only, for methods that store logits.
+        model: A model that returns :class:`clbench.models.output.Output`.
+        n_outputs: Number of output units C.
+        grows: Whether only the classes seen so far compete; otherwise all do.
+        trains_only: Whether the mask applies only in training mode, for methods that store logits.
     """
 
     def __init__(self, model: nn.Module, n_outputs: int, *, grows: bool, trains_only: bool = False) -> None:
@@ -35,18 +35,18 @@ class SharedHead(DynamicModule, BaseModel):
         self.register_buffer("active", torch.full((n_outputs,), not grows))
 
     def adaptation(self, experience: Any) -> None:
-        """Let an experience's classes compete."""
+        """Add an experience's classes to those that compete."""
         self.active[list(experience.classes_in_this_experience)] = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, C)."""
+        """Return logits (B, C)."""
         logits: Tensor = self.model(x).logits
         if self.looked_at or (self.trains_only and not self.training):
             return logits
         return logits.masked_fill(~self.active, HIDDEN)
 
     def get_features(self, x: Tensor) -> Tensor:
-        """What the last layer reads, (B, H)."""
+        """Return the input of the last layer, (B, H)."""
         features: Tensor = self.model(x).features
         return features
 
@@ -55,10 +55,10 @@ _ALL: Any = object()
 
 
 class PerTask(MultiTaskModule, BaseModel):
-    """Logits of the benchmark's model, of which only those of the row's task compete.
+    """Return logits of the benchmark's model with the class mask of each sample's task.
 
     Args:
-        model: Returns :class:`clbench.models.output.Output`.
+        model: A model that returns :class:`clbench.models.output.Output`.
         by_task: (T, C) bool, the classes of each task.
     """
 
@@ -69,7 +69,8 @@ class PerTask(MultiTaskModule, BaseModel):
         self.register_buffer("by_task", by_task)
 
     def forward(self, x: Tensor, task_labels: Tensor | int | None = _ALL) -> Any:
-        """Logits (B, C): among the row's task; of every task, a dictionary, for ``None``; without labels, of all."""
+        """Return logits (B, C) with the mask of the task; for ``None`` a dictionary of all tasks; without labels no
+        mask."""
         if task_labels is _ALL or self.looked_at:
             return self.model(x).logits
         if task_labels is None:
@@ -77,11 +78,11 @@ class PerTask(MultiTaskModule, BaseModel):
         return self._among(self.model(x).logits, task_labels)
 
     def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
-        """Logits (B, C) of one task."""
+        """Return logits (B, C) with the mask of one task."""
         return self._among(self.model(x).logits, task_label)
 
     def forward_all_tasks(self, x: Tensor) -> dict[int, Tensor]:
-        """Logits (B, C) of each task seen so far."""
+        """Return logits (B, C) for each task seen so far."""
         logits = self.model(x).logits
         return {task: self._among(logits, task) for task in sorted(self.known_train_tasks_labels)}
 
@@ -89,16 +90,16 @@ class PerTask(MultiTaskModule, BaseModel):
         return logits.masked_fill(~self.by_task[task], HIDDEN)
 
     def get_features(self, x: Tensor) -> Tensor:
-        """What the last layer reads, (B, H)."""
+        """Return the input of the last layer, (B, H)."""
         features: Tensor = self.model(x).features
         return features
 
 
 class Features(nn.Module):
-    """What the last layer of the benchmark's model reads, (B, H).
+    """Return the input of the last layer of the benchmark's model, (B, H).
 
     Args:
-        model: Returns :class:`clbench.models.output.Output`.
+        model: A model that returns :class:`clbench.models.output.Output`.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -106,13 +107,13 @@ class Features(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of inputs (B, ...)."""
+        """Return features of inputs (B, ...)."""
         features: Tensor = self.model(x).features
         return features
 
 
 def width(model: nn.Module, row: Tensor) -> int:
-    """H, the number of features of a row (1, ...); the model is left as it was."""
+    """Return H, the number of features of a sample (1, ...); the model stays unchanged."""
     modes = [module.training for module in model.modules()]
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     with preserved(), torch.no_grad():

@@ -1,4 +1,4 @@
-"""A strategy of avalanche-lib as far as it predicts: what it learned with is left out, and the rest is pickled."""
+"""A pickled strategy of avalanche-lib that only predicts: without its samples and its learning state."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ NOT_PREDICTING = (
     AvalancheDataset, DataLoader, Dataset, EvaluationPlugin, Evaluator, ExemplarsBuffer, Experiences, Listener,
     Optimizer, Resident, Rows, ShownBenchmark, ShownExperience, Stream, RunSetup,
 )  # fmt: skip
-"""What is left out wherever it hangs: rows, and what learning needs."""
+"""Attributes that are left out of any object: samples, and the state of learning."""
 EVENTS = ("after_eval_forward", "after_eval_iteration")
-"""Places where a plugin may have a word in a prediction."""
+"""Events at which a plugin may change a prediction."""
 
 
 class _Pickler(cloudpickle.Pickler):
-    """Leaves out what does not predict, and brings tensors to the CPU."""
+    """Pickle without attributes that do not predict, with tensors on the CPU."""
 
     def persistent_id(self, obj: Any) -> Any:
         return "left out" if isinstance(obj, NOT_PREDICTING) else None
@@ -51,10 +51,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def frozen(strategy: Any) -> Tensor:
-    """What predicts of a strategy, pickled, as bytes (n,) uint8.
+    """Return the pickled predictor of a strategy, as bytes (n,) uint8.
 
     Raises:
-        Exception: Something in it cannot be pickled.
+        Exception: An object in it cannot be pickled.
     """
     thin = copy.copy(strategy)
     for name in (LEFT_OUT - {"model"}) & vars(thin).keys():
@@ -76,11 +76,11 @@ def _speaks(plugin: Any) -> bool:
 
 
 def thawed(held: Mapping[str, Any], stream: Stream) -> Any:
-    """What :func:`frozen` gave, as an evaluator sees it.
+    """Restore the result of :func:`frozen` for an evaluator.
 
     Args:
         held: The file's content.
-        stream: As far as it is known.
+        stream: The stream as far as it is known.
     """
     from clbench.adapters.avalanche.avalanche_run import AvalancheSubject
     from clbench.core.cost import Cost

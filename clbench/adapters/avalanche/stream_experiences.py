@@ -1,4 +1,4 @@
-"""A stream's experiences as avalanche-lib takes them: our rows, resident, made one experience at a time."""
+"""Experiences of a stream for avalanche-lib: clbench's samples in memory, made one experience at a time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from clbench.training.device_rows import Resident
 
 @dataclass
 class Meter:
-    """Counts rows as loaders fetch them and as they go through the model.
+    """Count samples as loaders fetch them and as they pass through the model.
 
     Attributes:
         running: The running experience.
-        fetched: Experience of origin -> rows.
-        forward: Rows that went through the model, and ``backward`` those of them with a gradient.
-        stopped: Whether nothing is counted, as during a look.
+        fetched: Experience of origin -> number of samples.
+        forward: Samples that passed through the model; ``backward`` are those of them with a gradient.
+        stopped: Whether nothing is counted, as during an evaluation.
     """
 
     running: int = -1
@@ -36,24 +36,25 @@ class Meter:
     stopped: bool = False
 
     def __call__(self, _module: Any, inputs: tuple[Tensor, ...]) -> None:
-        """A hook before the model's forward pass."""
+        """Count the samples before the model's forward pass."""
         if not self.stopped:
             self.forward += len(inputs[0])
             self.backward += len(inputs[0]) * torch.is_grad_enabled()
 
     def __deepcopy__(self, _memo: Any) -> Meter:
-        return self  # copies of the model count on the same account
+        return self  # copies of the model share one counter
 
 
 class Rows(Dataset[tuple[Tensor, int]]):
-    """The rows of one experience: held as one tensor while it runs, made one by one when memory asks for them later.
+    """Hold the samples of one experience: as one tensor while it runs, made singly when a replay buffer reads them
+    later.
 
     Args:
-        resident: Where they come from.
-        rows: (N,) training rows, and ``view`` (N,) of each.
+        resident: The source of the samples.
+        rows: (N,) training samples, and ``view`` (N,) of each.
         y: (N,) output units.
         number: The experience.
-        meter: Counts what is fetched.
+        meter: The counter of fetched samples.
     """
 
     def __init__(self, resident: Resident, rows: Tensor, view: Tensor, y: Sequence[int], number: int, meter: Meter):
@@ -73,13 +74,13 @@ class Rows(Dataset[tuple[Tensor, int]]):
 
 
 class Experiences:
-    """The experiences of a stream, made when they are asked for.
+    """Make the experiences of a stream when they are requested.
 
     Args:
-        stream: What is learned.
-        resident: The training rows, on the CPU.
-        meter: Counts what is fetched of them.
-        benchmark: The whole, for methods that ask an experience for it.
+        stream: The stream.
+        resident: The training samples, on the CPU.
+        meter: The counter of fetched samples.
+        benchmark: The whole benchmark, for methods that ask an experience for it.
     """
 
     def __init__(
@@ -88,11 +89,11 @@ class Experiences:
         self.stream, self.resident, self.meter, self.benchmark = stream, resident, meter, benchmark
 
     def make(self, experience: Experience, order: Tensor | None = None) -> tuple[ShownExperience, Rows]:
-        """One experience, and its rows to be released (``rows.x = None``) when it is over.
+        """Make one experience, and its samples, which are to be released (``rows.x = None``) at its end.
 
         Args:
-            experience: Which one.
-            order: (N,) positions, to have its rows in another order.
+            experience: The experience.
+            order: (N,) positions, for another order of its samples.
         """
         stream, n = self.stream, len(experience)
         place = np.arange(n) if order is None else order.numpy()
@@ -101,7 +102,7 @@ class Experiences:
         y = stream.labels(stream.dataset.train, rows, view).tolist()
         labels: Any = _column(experience.task, n)[place].tolist() if stream.task_labels else 0
         if stream.task_labels and len(experience.tasks) == 1:
-            labels = experience.tasks[0]  # one number: its ICaRL cannot join memory to labels in a list
+            labels = experience.tasks[0]  # one number: its ICaRL cannot join stored labels in a list
         held = Rows(self.resident, torch.from_numpy(rows), torch.from_numpy(view), y, experience.id, self.meter)
         dataset = _make_taskaware_classification_dataset(held, targets=y, task_labels=labels)
         told = sorted({int(task) for task in experience.tasks}) if stream.task_labels else None
@@ -112,7 +113,7 @@ class Experiences:
 
 
 def whole(stream: Stream) -> ShownBenchmark | None:
-    """The benchmark where every class comes in one experience only; else nothing."""
+    """Return the benchmark if every class occurs in one experience only; else ``None``."""
     classes = [c for experience in stream for c in experience.classes]
     return to_avalanche(stream) if len(set(classes)) == len(classes) else None
 

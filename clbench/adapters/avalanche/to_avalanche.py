@@ -1,6 +1,6 @@
-"""Our streams as benchmarks of avalanche-lib: what its loops, loggers, metrics and plugins accept.
+"""Conversion of streams to benchmarks of avalanche-lib, for its loops, loggers, metrics and plugins.
 
-Nothing is copied: experiences hold indices, and a row is made when a loader asks for it.
+Nothing is copied: experiences hold indices, and a sample is made when a loader requests it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ with quiet():
     from avalanche.benchmarks.utils.data_attribute import DataAttribute
 
 TASK = "evaluation_task"
-"""Attribute of a data set that says which experience of the test stream each of its rows belongs to."""
+"""Attribute of a data set with the test experience that each of its samples belongs to."""
 
 
 class ViewedRows(Dataset[tuple[Tensor, int]]):
-    """Rows under their views, with their output units, one by one.
+    """Return samples under their views with their output units, one by one.
 
     Args:
-        resident: Where the rows lie; shared by all experiences.
-        rows: (N,) rows of it.
+        resident: The source of the samples, shared by all experiences.
+        rows: (N,) samples of it.
         view: (N,) the view of each.
         y: (N,) output units.
     """
@@ -55,13 +55,13 @@ class ViewedRows(Dataset[tuple[Tensor, int]]):
 
 
 class ShownExperience(DatasetExperience):
-    """An experience of a stream of ours.
+    """Describe an experience of a clbench stream.
 
     Args:
-        dataset: Its rows.
+        dataset: Its samples.
         number: Its position.
-        classes: Output units that occur among its labels.
-        task_labels: Labels of its tasks, where the stream reveals them; ``None`` hides that there are any.
+        classes: Output units among its labels.
+        task_labels: Labels of its tasks, if the stream reveals them; ``None`` hides that there are any.
     """
 
     def __init__(
@@ -70,40 +70,40 @@ class ShownExperience(DatasetExperience):
         super().__init__(dataset=dataset, current_experience=number)
         self.classes_in_this_experience = list(classes)
         self._number = number
-        if task_labels is not None:  # its loops balance batches over tasks as soon as there is such an attribute
+        if task_labels is not None:  # its loops balance batches over tasks if this attribute exists
             self.task_labels = task_labels
             if len(task_labels) == 1:
                 self.task_label = task_labels[0]
 
     @property
     def benchmark(self) -> Any:
-        """The benchmark that it belongs to."""
+        """Return the benchmark that it belongs to."""
         return self._origin_stream.benchmark
 
     @property
     def previous_classes(self) -> list[int]:
-        """Classes of the experiences before it."""
+        """Return the classes of earlier experiences."""
         return sorted(set().union(*self._origin_stream.classes[: self._number]))
 
     @property
     def classes_seen_so_far(self) -> list[int]:
-        """Classes of the experiences up to this one."""
+        """Return the classes of the experiences up to this one."""
         return sorted(set().union(*self._origin_stream.classes[: self._number + 1]))
 
     @property
     def future_classes(self) -> list[int]:
-        """Classes of the experiences after it, also those that have been there before."""
+        """Return the classes of later experiences, also those that have occurred before."""
         return sorted(set().union(*self._origin_stream.classes[self._number + 1 :]))
 
 
 class ShownStream(SequenceCLStream):
-    """Experiences that are made when they are first asked for, and kept.
+    """Make experiences when they are first requested, and keep them.
 
     Args:
         name: ``train`` or ``test``.
-        length: How many there are.
-        make: From a position to its experience.
-        classes: From a position to the output units that occur there.
+        length: Number of experiences.
+        make: A function from a position to its experience.
+        classes: A function from a position to its output units.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class ShownStream(SequenceCLStream):
 
     @cached_property
     def classes(self) -> list[tuple[int, ...]]:
-        """Output units of every experience."""
+        """Return the output units of every experience."""
         return [self._classes_of(number) for number in range(self._length)]
 
     def _full_length(self) -> int:
@@ -138,14 +138,14 @@ class ShownStream(SequenceCLStream):
 
 
 class ShownBenchmark(CLScenario):
-    """A stream of ours as avalanche-lib knows benchmarks: ``train_stream`` and ``test_stream``.
+    """Present a clbench stream as a benchmark of avalanche-lib: ``train_stream`` and ``test_stream``.
 
-    The training stream has an experience for each of ours; the test stream one for each *task* of ours, with all its
-    test rows. Rows are as our own loop would see them: transformed by their view and normalised, float32, without
-    augmentation. Experiences have task labels only where the stream reveals them.
+    The training stream has the stream's experiences; the test stream has one experience for each *task*, with all its
+    test samples. Samples are as in clbench's loop: transformed by their view and normalised, float32, without
+    augmentation. Experiences have task labels only if the stream reveals them.
 
     Args:
-        stream: What it shows.
+        stream: The stream.
     """
 
     train_stream: ShownStream
@@ -164,9 +164,9 @@ class ShownBenchmark(CLScenario):
         train.benchmark = self.test_stream.benchmark = self
 
     def test_stream_at(self, experience: int) -> ShownStream:
-        """The test stream as the world is while an experience of the training stream runs.
+        """Return the test stream for the time in which an experience of the training stream runs.
 
-        It differs from ``test_stream``, which shows the end of the stream, where evaluation drifts with the setup.
+        It differs from ``test_stream``, which is that at the end of the stream, if evaluation drifts.
         """
         tests = self._tests(experience)
         tests.benchmark = self
@@ -174,12 +174,12 @@ class ShownBenchmark(CLScenario):
 
     @property
     def n_classes_per_exp(self) -> list[int]:
-        """How many classes each training experience has."""
+        """Return the number of classes of each training experience."""
         return [len(classes) for classes in self.train_stream.classes]
 
     @property
     def classes_order(self) -> list[int]:
-        """Classes of all training experiences, one after another; a class that comes back stands there again."""
+        """Return the classes of all training experiences, one after another; recurring classes are repeated."""
         return [unit for classes in self.train_stream.classes for unit in classes]
 
     def _training(self, number: int) -> ShownExperience:
@@ -216,10 +216,11 @@ class ShownBenchmark(CLScenario):
 
 
 def to_avalanche(stream: Stream) -> ShownBenchmark:
-    """A benchmark of avalanche-lib that shows a stream of ours; see :class:`ShownBenchmark`.
+    """Convert a clbench stream to a benchmark of avalanche-lib; see :class:`ShownBenchmark`.
 
-    Two things it cannot say: whether boundaries are visible (its loops always call ``train`` per experience), and that
-    the order of rows is meant (``experience.shuffled`` is false); give ``strategy.train(..., shuffle=False)`` then.
+    The benchmark lacks two properties: whether boundaries are visible (its loops always call ``train`` per experience),
+    and whether the order of samples matters (``experience.shuffled`` is false); in that case, use
+    ``strategy.train(..., shuffle=False)``.
     """
     return ShownBenchmark(stream)
 

@@ -1,4 +1,5 @@
-"""scikit-learn, both ways: its estimators with ``partial_fit`` in our loop, and a strategy of ours as a classifier."""
+"""scikit-learn in both directions: its estimators with ``partial_fit`` in clbench's loop, and strategies as a
+classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A strategy of ours as a classifier of scikit-learn: every call of ``partial_fit`` is an experience of its stream."""
+"""A scikit-learn classifier from a clbench strategy: every call of ``partial_fit`` is an experience of its stream."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ Array = NDArray[Any]
 
 
 class ContinualClassifier(ClassifierMixin, BaseEstimator):
-    """A clbench strategy with ``fit`` and ``partial_fit``, over a multi-layer perceptron.
+    """Classify with a clbench strategy and a multi-layer perceptron, by ``fit`` and ``partial_fit``.
 
-    ``partial_fit`` learns its rows as the next experience of a class-incremental stream: memory, anchors and whatever
-    else the strategy keeps go on from call to call, and at its end the strategy does what it does at boundaries. Of
-    earlier rows only those in memory are kept. ``fit`` begins anew and has one experience.
+    ``partial_fit`` learns its samples as the next experience of a class-incremental stream. Replay buffer, anchors and
+    other state of the strategy continue from call to call, and the end of a call is a boundary. Earlier samples are
+    kept only in the replay buffer. ``fit`` starts again and has one experience.
 
     Args:
         strategy: As on the command line, such as ``"er"`` or ``"er + ewc(strength=10)"``.
         hidden: Widths of the hidden layers.
         optimizer: ``sgd``, ``adam`` or ``adamw``.
         lr: Learning rate, above 0.
-        momentum: Of SGD, in [0, 1).
-        weight_decay: At least 0.
-        batch_size: Rows per step.
-        epochs: Passes over the rows of a call.
-        memory_size: Rows that the strategy may keep.
-        memory_policy: How they are admitted; see ``clbench.benchmark.schema.MemoryBudget``.
-        random_state: Of initial weights, orders and draws; as everywhere in scikit-learn. The global generators are
-            as before after every call.
+        momentum: Momentum of SGD, in [0, 1).
+        weight_decay: Weight decay, at least 0.
+        batch_size: Samples per step.
+        epochs: Passes over the samples of a call.
+        memory_size: Size of the replay buffer.
+        memory_policy: Policy of the replay buffer; see ``clbench.benchmark.schema.MemoryBudget``.
+        random_state: Seed of initial weights, orders and draws, as usual in scikit-learn. The global generators are
+            restored after every call.
 
     Attributes:
-        classes_: (C,) labels, ascending; all that are given to the first call of ``partial_fit``, or occur in it.
-        n_features_in_: Columns of X.
-        n_iter_: Optimiser steps so far.
+        classes_: (C,) labels, ascending: all that the first call of ``partial_fit`` gets or contains.
+        n_features_in_: Number of columns of X.
+        n_iter_: Number of optimiser steps so far.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> ContinualClassifier:
-        """Begin anew, and learn rows X (n, F) with labels y (n,) as one experience.
+        """Start again, and learn samples X (n, F) with labels y (n,) as one experience.
 
         Raises:
-            ValueError: Rows, labels or settings that cannot be.
+            ValueError: Samples, labels or settings are invalid.
         """
         X, y = self._checked(X, y, first=True)
         self._begin(np.unique(y))
@@ -91,15 +91,15 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         y: Any,
         classes: Any | None = None,
     ) -> ContinualClassifier:
-        """Learn rows X (n, F) with labels y (n,) as the next experience.
+        """Learn samples X (n, F) with labels y (n,) as the next experience.
 
         Args:
-            X: Rows.
+            X: Samples.
             y: Labels, among ``classes_``.
-            classes: All labels that will ever occur, needed at the first call unless that holds them all.
+            classes: All labels that will ever occur; required at the first call unless it contains them all.
 
         Raises:
-            ValueError: A label that is not among the classes of the first call; rows or settings that cannot be.
+            ValueError: A label is not among the classes of the first call, or samples or settings are invalid.
         """
         first = not hasattr(self, "classes_")
         X, y = self._checked(X, y, first=first)
@@ -117,24 +117,24 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: Any) -> Array:
-        """Scores of rows X (n, F): (n, C), or for two classes (n,), positive for the second."""
+        """Return scores of samples X (n, F): (n, C), or for two classes (n,), positive for the second."""
         scores = self._scores(X)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def predict_proba(self, X: Any) -> Array:
-        """Softmax of the scores of rows X (n, F), (n, C)."""
+        """Return the softmax of the scores of samples X (n, F), (n, C)."""
         scores = self._scores(X)
         raised = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares: Array = raised / raised.sum(axis=1, keepdims=True)
         return shares
 
     def predict(self, X: Any) -> Array:
-        """Labels (n,) of rows X (n, F)."""
+        """Return labels (n,) of samples X (n, F)."""
         scores = self._scores(X)
         labels: Array = self.classes_[scores.argmax(axis=1)]
         return labels
 
-    # ------------------------------------------------------------------ inside
+    # ------------------------------------------------------------------ internals
 
     def _checked(self, X: Any, y: Any, *, first: bool) -> tuple[Array, Array]:
         X, y = validate_data(self, X, y, reset=first, dtype=np.float64)
@@ -145,7 +145,7 @@ class ContinualClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise ValueError(
                 f"ContinualClassifier needs two classes, and there is one class, {classes.tolist()}; give classes= to "
-                "partial_fit, or rows of more than one class"
+                "partial_fit, or samples of more than one class"
             )
         self.classes_ = classes
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))

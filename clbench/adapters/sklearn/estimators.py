@@ -1,7 +1,7 @@
-"""Estimators with ``partial_fit`` in our loop: ``sklearn:SGDClassifier(loss=log_loss)``.
+"""Estimators with ``partial_fit`` in clbench's loop: ``sklearn:SGDClassifier(loss=log_loss)``.
 
-A classifier is asked for probabilities, else for its decision function, else for labels. A clusterer is labelled by
-what fell into its clusters so far. Rows are what the benchmark shows, flattened.
+A classifier is queried for probabilities, or else for its decision function, or else for labels. A clusterer gets
+labels from the samples in its clusters so far. Samples are those of the benchmark, flattened.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ MODULES = {
     "neural_network": ("MLPClassifier",),
     "cluster": ("MiniBatchKMeans",),
 }
-"""Where scikit-learn keeps its classifiers and clusterers with ``partial_fit``."""
+"""Modules of scikit-learn that contain classifiers and clusterers with ``partial_fit``."""
 NAMES = {name: module for module, names in MODULES.items() for name in names}
 Array = NDArray[np.float64]
 LARGEST = 1e30
-"""Largest score that is passed on: finite in float32, also as a sum over rows."""
+"""Largest score that is returned: finite in float32, also as a sum over samples."""
 
 
 @dataclass(eq=False)
 class Taught:
-    """An estimator, and what is known of its answers.
+    """Hold an estimator, and what is known of its answers.
 
     Args:
-        estimator: Of scikit-learn, or shaped like it.
-        classes: C.
-        begun: Whether it has been taught.
-        votes: (clusters, C) rows of each class in each cluster so far, for clusterers.
+        estimator: An estimator of scikit-learn, or an object with its interface.
+        classes: Number of classes C.
+        begun: Whether it has been trained.
+        votes: (clusters, C) samples of each class in each cluster so far, for clusterers.
     """
 
     estimator: Any
@@ -59,7 +59,7 @@ class Taught:
     votes: NDArray[np.int64] | None = None
 
     def teach(self, x: Array, y: NDArray[np.int64]) -> None:
-        """Learn rows (B, F) with labels (B,)."""
+        """Learn samples (B, F) with labels (B,)."""
         if hasattr(self.estimator, "predict") and not _classifies(self.estimator):
             self.estimator.partial_fit(x)
             self._vote(self.estimator.predict(x), y)
@@ -76,7 +76,7 @@ class Taught:
         np.add.at(self.votes, (cluster, y), 1)
 
     def ask(self, x: Array) -> NDArray[Any]:
-        """Scores (B, C) or labels (B,) of rows (B, F); zeros (B, C) before it has been taught."""
+        """Return scores (B, C) or labels (B,) of samples (B, F); zeros (B, C) before any training."""
         if not self.begun:
             return np.zeros((len(x), self.classes))
         if self.votes is not None:
@@ -90,11 +90,11 @@ class Taught:
         return labels.astype(np.int64) if labels.dtype.kind == "f" else labels
 
     def _wide(self, told: Array) -> Array:
-        """(B, C) of what may be one column for two classes, or columns of the classes met so far."""
+        """Expand one column for two classes, or columns of the classes met so far, to (B, C)."""
         if told.ndim == 1:
             told = np.stack([-told, told], axis=1)
         known = np.asarray(self.estimator.classes_, dtype=np.int64)
-        told = told.clip(-LARGEST, LARGEST)  # a class that is impossible has a score of -inf; NaN stays what it is
+        told = told.clip(-LARGEST, LARGEST)  # an impossible class has a score of -inf; NaN stays NaN
         wide = np.full((len(told), self.classes), np.min(told, initial=0.0) - 1.0)
         wide[:, known] = told
         return wide
@@ -102,19 +102,19 @@ class Taught:
 
 @dataclass(kw_only=True)
 class Estimator(OnlineLearner):
-    """An estimator of scikit-learn behind the loop's step; the benchmark's model is not used."""
+    """Wrap an estimator of scikit-learn as the loop's step; the benchmark's model is not used."""
 
     random_stream: ClassVar[str] = "Estimator"
 
     uses_model: ClassVar[bool] = False
 
     def attach(self, learner: Learner) -> None:
-        """Make the estimator, or go on from what was saved."""
+        """Make the estimator, or restore it from its saved state."""
         with _quiet():
             super().attach(learner)
 
     def make(self, learner: Learner) -> Taught:
-        """The estimator, new; its randomness is the run's."""
+        """Make a new estimator; its random state depends on the run."""
         constructor, settings = _find(self.name.removeprefix("sklearn:")), dict(self.parameters)
         if "random_state" in inspect.signature(constructor).parameters and settings.get("random_state") is None:
             seed = derive(int(self.generator.integers(1, 2**31)[0]), "sklearn") % 2**32
@@ -122,13 +122,13 @@ class Estimator(OnlineLearner):
         return Taught(constructor(**settings), learner.n_outputs)
 
     def observe(self, learner: Learner, batch: Batch) -> None:
-        """One call of ``partial_fit``."""
+        """Call ``partial_fit`` once."""
         rows = self.rows(batch)
         with _quiet():
-            self.wrapped.teach(_array(rows.x), rows.y.cpu().numpy().copy())  # its own, whatever it does with it
+            self.wrapped.teach(_array(rows.x), rows.y.cpu().numpy().copy())  # copies, which it may change
 
     def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
-        """Its scores for inputs (B, ...)."""
+        """Return its scores for inputs (B, ...)."""
         with _quiet():
             told = self.scores(self.wrapped.ask(_array(x)), learner.n_outputs, len(x)).to(learner.device)
         return Output(told, told)
@@ -141,7 +141,8 @@ def _array(x: Tensor) -> Array:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Its advice (that a single pass has not converged, that a class is gone in a later version) is for other uses."""
+    """Silence its advice (a single pass has not converged, a class disappears in a later version), which is for other
+    uses."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -156,7 +157,7 @@ def _kind(thing: Any) -> str:
         from sklearn.utils import get_tags
 
         return str(get_tags(thing).estimator_type or "")
-    except Exception:  # shaped like an estimator, and no more than that
+    except Exception:  # an object with the interface of an estimator only
         return "classifier"
 
 
@@ -167,10 +168,10 @@ def _find(rest: str) -> Any:
 
 
 def recipe(rest: str) -> Callable[..., Part]:
-    """The recipe of ``sklearn:REST``.
+    """Return the recipe of ``sklearn:REST``.
 
     Raises:
-        Refused: No such estimator, or one that cannot learn step by step.
+        Refused: The estimator does not exist, or cannot learn step by step.
     """
     return _recipe(rest, checksum(rest) if ".py:" in rest else "")
 

@@ -1,4 +1,4 @@
-"""A stream whose experiences come one by one, from a program that holds them: our loop, called again for each."""
+"""A stream that grows by one experience per call, from a program that holds the data, and its training loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 
 class Growing:
-    """A learner, its strategy, and what they keep between experiences.
+    """Hold a learner, its strategy, and their state between experiences.
 
     Args:
         strategy: The strategy.
@@ -40,7 +40,7 @@ class Growing:
         seed: The seed of the run.
 
     Raises:
-        ValueError: Settings that cannot be, or a strategy that needs what such a stream does not have.
+        ValueError: Settings are invalid, or the strategy needs something that such a stream lacks.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Growing:
         self.learner = self.trainer.learner
 
     def _stream(self, rows: Array) -> tuple[Stream, Resident]:
-        """The stream up to now, its last experience being these rows, and the rows that are kept."""
+        """Return the stream so far, with these samples as its last experience, and the samples that are kept."""
         classes = self.classes
         kept = Rows(self.x, self.y)
         names = tuple(map(str, range(classes)))
@@ -97,13 +97,13 @@ class Growing:
         )
         return stream, Resident(kept, dataset)
 
-    # ------------------------------------------------------------------ learning and reading out
+    # ------------------------------------------------------------------ learning and predicting
 
     def learn(self, x: Array, y: Array) -> None:
-        """Rows x (n, F) float32 with labels y (n,) as the next experience.
+        """Learn samples x (n, F) float32 with labels y (n,) as the next experience.
 
         Raises:
-            ValueError: Something that has to be finite is not.
+            ValueError: A value that must be finite is not.
         """
         try:
             fewest = self.learner.side_work.fewest_rows
@@ -124,14 +124,14 @@ class Growing:
         self.number, self.steps = self.number + 1, cursor.step
 
     def _forget_rows(self) -> None:
-        """Keep those rows alone that memory holds, under new numbers."""
+        """Keep only the samples of the replay buffer, with new numbers."""
         index = self.learner.memory.all().index
         rows, place = np.unique(index[ROW].numpy(), return_inverse=True)
         index[ROW] = torch.from_numpy(place.reshape(-1))
         self.x, self.y = self.x[rows], self.y[rows]
 
     def scores(self, x: Array) -> Array:
-        """Scores (n, C) float64 of rows x (n, F); classes that no row has shown yet are lower than all others."""
+        """Return scores (n, C) float64 of samples x (n, F); classes without a sample so far have the lowest scores."""
         learner, readout = self.learner, self.trainer.readout
         learner.scratch.clear()
         with learner.side_work.undisturbed(training=False), torch.no_grad():
@@ -141,7 +141,7 @@ class Growing:
         lowest = told[:, seen].min(axis=1, keepdims=True) - 1000.0
         return np.where(seen, told, lowest)
 
-    # ------------------------------------------------------------------ going elsewhere
+    # ------------------------------------------------------------------ pickling
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -171,7 +171,7 @@ class Growing:
 
 
 class _Blind:
-    """Where nobody looks."""
+    """Replace the evaluator."""
 
     def look(self, *_: object) -> None:
-        """Nothing."""
+        """Make no evaluation."""
