@@ -183,7 +183,7 @@ def _parts_declare(cell: Mapping[str, Any], attributes: Sequence[str]) -> set[st
     try:
         declared = Strategy.of(cell["strategy"]).declarations
         return {name for name in attributes if getattr(declared, name)}
-    except Exception:  # a strategy that is not here, or has other settings today: what it declared cannot be asked
+    except Exception:  # unknown strategy, or other settings today: its declaration is not available
         return set(attributes)
 
 
@@ -267,5 +267,5 @@ def sees(record: Record) -> str:
 def _sees(written: str) -> str:
     try:
         return Strategy.of(json.loads(written)).declarations.sees
-    except Exception:  # not here, or with other settings today
+    except Exception:  # unknown strategy, or other settings today
         return "stream"

@@ -73,7 +73,7 @@ def by_lag(trace: Trace, *, since: Since = "last", unit: Unit = "experiences", t
         Undefined: The run stopped early, an evaluation at an end left out a task, or the task was never visited.
 
     Source: our definition; time since last seen as in Lesort et al. 2022 (SCoLe), since first introduction as in the
-        power-law environments of Gandhi et al. 2024.
+    power-law environments of Gandhi et al. 2024.
     """
     scores, lag = end_scores(trace), lags(trace, since=since, unit=unit)  # (E, T)
     errors = at_ends(trace, trace.standard_error)

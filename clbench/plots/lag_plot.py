@@ -68,7 +68,7 @@ def accuracy_by_lag(
             there are no lags.
 
     Source: our definition, after the time since last seen of Lesort et al. 2022 (SCoLe) and the retention curves of the
-        power-law literature.
+    power-law literature.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -63,9 +63,9 @@ def blurry(
             width is missing, too large, or given to another variant.
 
     Source: Koh et al. 2022 (arXiv 2110.10031) and the authors' splits; Moon et al. 2023 (arXiv 2308.09303),
-        ``utils/online_sampler.py``; van de Ven et al. 2022, ``data/labelstream.py`` (linear). Differences: no class and
-        no sample is left out, pooled samples are chosen at random, and ``linear`` does not return to the first group at
-        the end.
+    ``utils/online_sampler.py``; van de Ven et al. 2022, ``data/labelstream.py`` (linear). Differences: no class and
+    no sample is left out, pooled samples are chosen at random, and ``linear`` does not return to the first group at
+    the end.
     """
     choose("variant", variant, ("i_blurry", "si_blurry", "linear"))
     choose("tasks", tasks, ("classes", "home"))

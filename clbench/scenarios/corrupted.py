@@ -62,7 +62,7 @@ def corrupted(
             images, the severity is impossible, or the data set has too few samples.
 
     Source: Hendrycks & Dietterich 2019 (arXiv 1903.12261), ImageNet-C; Wang et al. 2022 (arXiv 2203.13591), continual
-        and gradual order.
+    and gradual order.
     """
     from clbench.data.corruptions import CLEAN, Corrupt
 

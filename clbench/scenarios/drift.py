@@ -70,7 +70,7 @@ def drift(
             between them, the width does not fit, or there are fewer different concepts than requested.
 
     Source: Man et al. 2022 (arXiv 2205.08645) and its ``lrh.py``: cumulative swaps, also of the validation labels.
-        There, a change at the end of a pass comes before the accuracy is measured; here it comes after the evaluation.
+    There, a change at the end of a pass comes before the accuracy is measured; here it comes after the evaluation.
     """
     for name, value, known in (
         ("kind", kind, ("swap", "permute")),

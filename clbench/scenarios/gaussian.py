@@ -59,8 +59,8 @@ def gaussian(
             samples than experiences.
 
     Source: Shanahan et al. 2021 (arXiv 2105.13327) and its code. There, each class enters a part of 5 batches with
-        probability w_c, and samples are drawn uniformly from the classes that entered. Here, each sample is drawn
-        separately.
+    probability w_c, and samples are drawn uniformly from the classes that entered. Here, each sample is drawn
+    separately.
     """
     shared = common(setting="class", output=output, task_labels=False, boundaries=boundaries)
     check_classes(dataset)

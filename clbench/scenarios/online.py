@@ -56,7 +56,7 @@ def online(
             samples than experiences.
 
     Source: Aljundi et al. 2019 (arXiv 1908.04742): one pass over a stream. Cui et al. 2019 (arXiv 1901.05555):
-        exponential class sizes; there, n_max is the size of all classes.
+    exponential class sizes; there, n_max is the size of all classes.
     """
     choose("kind", kind, ("iid", "class"))
     shared = common(setting="class", output=output, task_labels=False, boundaries=boundaries)

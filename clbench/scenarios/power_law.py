@@ -88,7 +88,7 @@ def power_law(
             entered.
 
     Source: Gandhi et al. 2024 (arXiv 2401.10393), with both of its ideas in general form. The schedule of the authors'
-        earlier code is alpha = 5.6 and t0 = 10 with a budget of its own, and its samples come from all data of a task.
+    earlier code is alpha = 5.6 and t0 = 10 with a budget of its own, and its samples come from all data of a task.
     """
     families: dict[str, Any] = {"permuted": permuted, "rotated": rotated, "split": split}
     for name, value, known in (

@@ -71,8 +71,8 @@ def scole(
             together, or a class has no samples.
 
     Source: Lesort et al. 2023, CoLLAs (arXiv 2207.04543), and its code. Deviations: f is 0.05, or 0.01 (N = 100),
-        there; our f is equal for N <= 20 and N = 100, and is defined for all N. Replacement has exactly the given
-        probability. Odd N and T are allowed in ``two_periods``. No samples are held out by default.
+    there; our f is equal for N <= 20 and N = 100, and is defined for all N. Replacement has exactly the given
+    probability. Odd N and T are allowed in ``two_periods``. No samples are held out by default.
     """
     shared = common(setting="class", output=output, task_labels=None, boundaries=boundaries)
     tasks = class_tasks(dataset)

@@ -42,7 +42,7 @@ def sequence(
         Refused: The data set is not joined from several, or numbers of classes differ in the domain setting.
 
     Source: the "five data sets" sequence of Ebrahimi et al. 2020 (arXiv 2003.09553), section 5; settings after van de
-        Ven et al. 2022, Nature Machine Intelligence 4, 1185.
+    Ven et al. 2022, Nature Machine Intelligence 4, 1185.
     """
     shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
     if order not in ("given", "seeded"):

@@ -89,7 +89,7 @@ def test_statistics_of_a_given_data_set_are_kept_and_are_part_of_its_cell():
     [
         ({"nonsense": 1}, "no parameter 'nonsense'"),
         ({"validation": 2}, "validation = 2"),
-        ({"evaluate_on": "validation"}, "needs rows held out"),
+        ({"evaluate_on": "validation"}, "needs held-out samples"),
         ({"size": 16}, "size = 16 is set and dataset= is given"),
         ({"name": "digits"}, "stream.dataset.name is set and dataset= is given"),
     ],
