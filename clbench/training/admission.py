@@ -60,7 +60,7 @@ class Reservoir(Admission):
     def place(self, y: Index, experience: Index) -> Index:
         slots = np.arange(self.offered, self.offered + len(y))
         self.offered += len(y)
-        late = slots[max(0, self.size - int(slots[0])) :]  # a view; only these samples draw a number, so that batches have no effect
+        late = slots[max(0, self.size - int(slots[0])) :]  # a view; only these draw, so that batches have no effect
         late[:] = self.generator.integers(len(late), late + 1)
         late[late >= self.size] = -1
         return slots
@@ -111,7 +111,7 @@ class ClassBalanced(PerClass):
     """
 
     def place(self, y: Index, experience: Index) -> Index:
-        pairs = self.generator.uniform(2 * len(y)).reshape(-1, 2).tolist()  # sample by sample, so that batches have no effect
+        pairs = self.generator.uniform(2 * len(y)).reshape(-1, 2).tolist()  # in order, so that batches have no effect
         placed = [self._place(label, *pair) for label, pair in zip(y.tolist(), pairs, strict=True)]
         return np.array(placed, dtype=np.int64)
 

@@ -87,9 +87,7 @@ class Resident:
         def augment(x: Tensor, generator: torch.Generator) -> Tensor:
             shown = x if self.augment is None else self.augment(x.clone(), generator)
             for change in changes:
-                shown = change(
-                    x.clone(), shown
-                )  # the next change gets raw inputs too, even if this one works in place
+                shown = change(x.clone(), shown)  # the next change gets raw inputs too, even if this one works in place
             return shown
 
         return self.present(index[ROW], index[VIEW], augment=augment)

@@ -107,8 +107,8 @@ class Memory:
         side = side or {}
         if self._count and side.keys() != self.side.keys():
             raise Refused(
-                f"samples are offered to the replay buffer with side tensors {sorted(side)} and those kept have {sorted(self.side)}, "
-                "so some would be stale; a part gives them to every sample in its store hook"
+                f"samples are offered to the replay buffer with side tensors {sorted(side)} and those kept have "
+                f"{sorted(self.side)}, so some would be stale; a part gives them to every sample in its store hook"
             )
         host = index.cpu().numpy()
         slots = self._admission.place(host[Y], host[EXPERIENCE])
@@ -136,8 +136,8 @@ class Memory:
         n = index.shape[1]
         if n > self.size or not isinstance(self._admission, Chosen):
             raise Refused(
-                f"{n} samples cannot be put into a replay buffer of {self.size} with policy {self.policy}; a part that selects "
-                "its samples declares memory_policy = 'herding'"
+                f"{n} samples cannot be put into a replay buffer of {self.size} with policy {self.policy}; a part that "
+                "selects its samples declares memory_policy = 'herding'"
             )
         self._count = n
         self.index[:, :n] = index

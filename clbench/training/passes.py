@@ -66,12 +66,12 @@ class BatchSplit:
         rows = known[least]
         if self.drop_last and rows < self.size:
             raise Refused(
-                f"experience {least} has {_rows(rows)} and a batch {self.size}, so training.drop_last leaves out "
+                f"experience {least} has {_samples(rows)} and a batch {self.size}, so training.drop_last leaves out "
                 f"all of it; set training.batch_size to {rows} or less, or training.drop_last: false"
             )
         if rows < self.fewest:
             raise Refused(
-                f"experience {least} has {_rows(rows)}, too few for this model: {REASON}; make experiences "
+                f"experience {least} has {_samples(rows)}, too few for this model: {REASON}; make experiences "
                 f"larger, or {OTHER_NORM}"
             )
 
@@ -123,5 +123,5 @@ def _single_values(
     return any(single)
 
 
-def _rows(number: int) -> str:
-    return "1 row" if number == 1 else f"{number} rows"
+def _samples(number: int) -> str:
+    return "1 sample" if number == 1 else f"{number} samples"

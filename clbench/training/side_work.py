@@ -78,7 +78,7 @@ class SideWork:
         """
         modes = [m.training for m in self._modules]
         buffers = [b.data for b in self._buffers]
-        for buffer in self._buffers:  # a copy, restored by reference: writing into a buffer would break a backward pass that is running
+        for buffer in self._buffers:  # copies: writing into a buffer would break a backward pass that is running
             buffer.data = buffer.clone()
         augment = self._rows.generator.get_state()
         for module, mode in zip(self._modules, modes, strict=True):
@@ -258,7 +258,7 @@ class SideWork:
         if min(count, batch_size) < self.fewest_rows:
             what = f"{count} sample to learn from" if count < self.fewest_rows else f"batch_size {batch_size}"
             raise Refused(
-                f"the strategy trains in a loop of its own with {what}: {REASON}; set it to {self.fewest_rows} or "
+                f"the strategy trains in a loop of its own with {what}: {REASON}; it needs {self.fewest_rows} or "
                 f"more, or {OTHER_NORM}"
             )
         spans = BatchSplit(batch_size, fewest=self.fewest_rows).spans(count)

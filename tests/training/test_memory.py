@@ -192,7 +192,7 @@ def test_the_class_quota_leaves_room_for_classes_to_come_and_counts_its_bytes_as
 
 
 def test_a_quota_below_one_row_a_class_is_refused():
-    with pytest.raises(Refused, match="leaves no slot for each of 5 classes"):
+    with pytest.raises(Refused, match="has too few slots for 5 classes"):
         memory(4, "class_quota")
 
 
@@ -335,7 +335,7 @@ def test_class_quota_gives_every_class_its_share_from_the_start_and_a_reservoir_
 
 
 def test_class_quota_without_a_slot_for_each_class_is_refused():
-    with pytest.raises(ValueError, match="leaves no slot for each of 10 classes"):
+    with pytest.raises(ValueError, match="has too few slots for 10 classes"):
         Memory(budget(9, "class_quota", "end"), seed=0, classes=10)
 
 
@@ -402,7 +402,7 @@ def test_a_part_may_choose_what_is_kept_within_the_budget():
     assert not chosen.has_earlier(2)
     chosen.replace(rows(20, [3]))
     assert kept(chosen) == [20]
-    with pytest.raises(Refused, match="6 rows cannot be put into a memory of 5"):
+    with pytest.raises(Refused, match="6 samples cannot be put into a replay buffer of 5"):
         chosen.replace(rows(0, [0] * 6))
     with pytest.raises(Refused, match="under policy reservoir"):
         memory(5).replace(rows(0, [0]))

@@ -209,14 +209,14 @@ def test_a_memory_of_one_row_is_refused_where_a_part_would_learn_from_it_alone()
         given=UserObjects(model=with_batch_norm),
     )
     assert record.status == "failed"
-    assert "1 row to learn from: batch normalisation has no statistics in a batch of one row" in record.reason
+    assert "1 sample to learn from: batch normalisation has no statistics in a batch of one sample" in record.reason
 
 
 # --------------------------------------------------------------------------------------------------- refused
 
 
 def test_an_experience_of_a_single_row_is_refused_before_it_runs():
-    with pytest.raises(Refused, match=r"experience . has 1 row, which this model cannot learn from.*norm: group"):
+    with pytest.raises(Refused, match=r"experience . has 1 sample, too few for this model.*norm: group"):
         ready("naive", "stream.experiences=4", dataset=rows_of(4, [9, 9, 1, 9]), model=with_batch_norm)
 
 
@@ -260,5 +260,5 @@ def test_a_single_row_behind_a_function_is_told_with_the_cure():
     run = ready("naive", "stream.experiences=4", "training.batch_size=8", dataset=given.dataset, model=Own)
     record = run_cell(run.cell, given=given)
     assert record.status == "failed"
-    assert record.reason.startswith("batch normalisation has no statistics in a batch of one row, and a step had one")
+    assert record.reason.startswith("batch normalisation has no statistics in a batch of one sample, and a step had one")
     assert "training.drop_last: true" in record.reason
