@@ -196,7 +196,7 @@ def keeping(out: Path | None, save_model: bool | str, save_predictions: bool) ->
 
 
 def _check_classes(keep: Keep | None, cells: Sequence[Cell], stream: Stream) -> None:
-    """Refuse what goes with classes where outputs are none."""
+    """Refuse what needs classes if outputs are not classes."""
     if families.of(stream.dataset).has_classes:
         return
     evaluation = cells[0].config["evaluation"]
@@ -204,7 +204,7 @@ def _check_classes(keep: Keep | None, cells: Sequence[Cell], stream: Stream) -> 
     asked += ["save_predictions (--save-predictions)"] * (keep is not None and keep.predictions)
     if asked:
         raise Refused(
-            f"{asked[0]} goes with classes, and data set {stream.dataset.name!r} is of the family {stream.family!r}; "
+            f"{asked[0]} needs classes, and data set {stream.dataset.name!r} is of the family {stream.family!r}; "
             "leave it out"
         )
 

@@ -1,4 +1,4 @@
-"""When to look at a learner and what to write down. Knows no strategy, and leaves no trace in what it looks at."""
+"""When a learner is evaluated and what is recorded. This package knows no strategy, and does not change the learner."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Looks at a learner and writes a trace.
+"""Evaluate a learner and record a trace.
 
-All tasks looked at go through in one fused forward pass, in chunks that fit the cache. Letters: n rows, u inputs,
-T tasks, K looks, C classes.
+All evaluated tasks go through the model in one forward pass, in chunks that fit the cache. Letters: n samples, u
+inputs, T tasks, K evaluations, C classes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from clbench.models.side_effects import protect
 from clbench.training.loss_check import Diverged
 
 CHUNK_VALUES = 1 << 19
-"""Values per chunk in the widest place of a model, its input or behind a layer: this stays near a core's cache.
+"""Values per chunk at the widest place of a model, its input or the output of a layer; about the cache of a core.
 
-It is the same on every machine: another size takes sums in another order, and where two classes are nearly tied that
-turns a prediction round, so a size measured on each machine would make traces depend on it."""
+It is the same on every machine: another size sums in another order, which changes a prediction if two classes are
+nearly equal. A size measured on each machine would make traces depend on the machine.
+"""
 
 
 def outputs(learner: Subject, x: Tensor, task: Tensor | None, *, halved: bool) -> Output:
-    """What a learner makes of inputs (B, ...), with matrix products in bfloat16 where they are ``halved``."""
+    """Return a learner's output for inputs (B, ...), with matrix products in bfloat16 if ``halved``."""
     if not halved:
         return learner.output(x, task)
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
@@ -43,23 +44,23 @@ def outputs(learner: Subject, x: Tensor, task: Tensor | None, *, halved: bool) -
 
 
 class Evaluator:
-    """Looks at a learner and writes a trace.
+    """Evaluate a learner and record a trace.
 
     Args:
-        stream: Its tasks are what is looked at.
-        evaluation: When to look, at what, and what is written down.
-        seed: Of the draw of rows; the same rows for every strategy.
-        presence: The stream that says which tasks an experience holds, where the learner sees more than that.
-        device: Where the rows live.
+        stream: Its tasks are evaluated.
+        evaluation: When to evaluate, on what, and what is recorded.
+        seed: Seed of the draw of samples; every strategy is evaluated on the same samples.
+        presence: The stream that defines which tasks an experience contains, if the learner sees more than that.
+        device: Where the samples are.
 
     Attributes:
-        panels: The rows that evaluations look at.
+        panels: The samples of evaluations.
         family: The family of tasks of the stream, which scores predictions.
-        predictions: Takes in what is predicted for every row when experiences end, where that is asked for.
-        ended: Called with the number of the experience behind each look at its end.
+        predictions: Records what is predicted for every sample when experiences end, if the settings ask for it.
+        ended: Called with the number of the experience after each evaluation at its end.
 
     Raises:
-        Refused: A schedule that does not exist.
+        Refused: The schedule does not exist.
     """
 
     def __init__(
@@ -79,9 +80,9 @@ class Evaluator:
         self.family = self.panels.family
         self._stream, self._device = stream, self.panels.device
         self._looks: list[tuple[int, int, int, float, list[int]]] = []  # step, kind, experience, seconds, tasks
-        self._totals: list[Tensor] = []  # (tasks,) sum of the scores of rows, per look: of classes, rows that are right
-        self._squares: list[Tensor] = []  # (tasks,) sum of their squares, where a score is a number
-        self._further: list[dict[str, Tensor]] = []  # sums (tasks,) of what else the family writes down
+        self._totals: list[Tensor] = []  # (tasks,) sum of scores per evaluation: of classes, the number correct
+        self._squares: list[Tensor] = []  # (tasks,) sum of their squares, if a score is a number
+        self._further: list[dict[str, Tensor]] = []  # sums (tasks,) of the family's further quantities
         self._masked_counts: list[Tensor] = []
         self._per_unit: list[Tensor] = []  # (C,) accuracy
         self._competing: list[Index] = []  # (tasks,) output units
@@ -89,19 +90,19 @@ class Evaluator:
         self._before: tuple[Any, ...] | None = None
         self._switch = 0
         self._chunk: int | None = None
-        self._changed = False  # whether the learner changes what it is shown, so that it is shown copies
+        self._changed = False  # whether the learner changes its inputs, so that it gets copies
         self.predictions: Predictions | None = None
         self.ended: list[Callable[[int], Any]] = []
         self._started = perf_counter()
         self.seconds = 0.0
 
-    # ------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------ evaluating
 
     def look(self, learner: Subject, kind: Kind, experience: int, step: int) -> None:
-        """Look, if this moment counts; the training clock stands still meanwhile.
+        """Evaluate, if the schedule includes this moment; the training clock stops meanwhile.
 
         Raises:
-            Diverged: An output is not finite. On a GPU this is noticed at the next end look.
+            Diverged: An output is not finite. On a GPU this is noticed at the next evaluation at an end.
         """
         if kind is not Kind.STEP:
             self._switch = step
@@ -110,7 +111,7 @@ class Evaluator:
         self.take(learner, kind, experience, step)
 
     def take(self, learner: Subject, kind: Kind, experience: int, step: int) -> None:
-        """Look, whatever the schedule says; otherwise as :meth:`look`."""
+        """Evaluate, whatever the schedule says; otherwise as :meth:`look`."""
         began, cost = perf_counter(), learner.cost
         panel = self.panels.panel(learner, kind, experience)
         conditions = None if kind is Kind.STEP else (learner.standing(), self.panels.competes.copy(), self.panels.views)
@@ -121,7 +122,7 @@ class Evaluator:
             with torch.inference_mode():
                 noting = self.predictions if kind is Kind.END else None
                 self._sums.append(self._pass(learner, panel, noting, step, experience))
-            asked = cost.extra_forward_rows - booked[0]  # by parts that read out with a pass of their own
+            asked = cost.extra_forward_rows - booked[0]  # by parts that predict with a forward pass of their own
             cost.extra_forward_rows, cost.extra_seconds = booked
             cost.evaluation_rows += len(panel.x) + asked
         self._before = conditions
@@ -136,15 +137,18 @@ class Evaluator:
         self.seconds += perf_counter() - began
 
     def _nothing_new(self, conditions: tuple[Any, ...] | None, step: int) -> bool:
-        """Whether a look at a switch would show what the look just before it showed: the same weights (no step was
-        taken since), inputs, labels and competing classes, and nothing else that predictions depend on has changed."""
+        """Tell whether an evaluation at a switch would show the same as the one just before it.
+
+        This is so if weights (no step since), inputs, labels and competing classes are the same, and nothing else that
+        predictions depend on has changed.
+        """
         before = self._before
         if before is None or conditions is None or not self._looks or self._looks[-1][0] != step:
             return False
         return bool(before[0] == conditions[0] and all(map(np.array_equal, before[1:], conditions[1:])))
 
     def _again(self, panel: Panel) -> None:
-        """Write down once more what the last look showed, whose tasks are the same in another order."""
+        """Record the last evaluation once more; its tasks are the same, in another order."""
         order = [self._looks[-1][-1].index(task) for task in panel.tasks]
         self._totals.append(self._totals[-1][order])
         if self._squares:
@@ -156,7 +160,7 @@ class Evaluator:
             self._per_unit.append(self._per_unit[-1])
 
     def _pass(self, learner: Subject, panel: Panel, noting: Predictions | None, step: int, experience: int) -> Tensor:
-        """Write down what a forward pass shows; the sum of all outputs, which is finite only if each of them is."""
+        """Record a forward pass; return the sum of all outputs, which is finite only if each of them is."""
         u = len(panel.x)
         predicted, kept, total = [], [], torch.zeros((), device=self._device)
         top: list[Tensor] = []
@@ -181,7 +185,7 @@ class Evaluator:
                     top.append(best(mask.masked(scores), predicted[-1]))
                 if panel.task_mask is not None:
                     kept.append(scores)
-        if self._versions(panel) != versions:  # what was looked at so far went through as it was stored
+        if self._versions(panel) != versions:  # inputs up to here were as they are stored
             self._changed = True
             protect(learner.modules[0])
             self.panels.forget()
@@ -209,16 +213,17 @@ class Evaluator:
             self._masked_counts.append(self._per_task(among == panel.target, panel))
         if panel.per_unit is not None:
             units = torch.zeros_like(panel.per_unit).index_add_(0, panel.target, score.long())
-            self._per_unit.append(units.double() / panel.per_unit)  # 0 / 0 is NaN: no such row
+            self._per_unit.append(units.double() / panel.per_unit)  # 0 / 0 is NaN: no such sample
         return total
 
     @staticmethod
     def _versions(panel: Panel) -> tuple[int, ...]:
-        """How often the tensors that a learner is lent have been changed."""
+        """Return how often the tensors that a learner gets have been changed."""
         return tuple(-1 if t.is_inference() else t._version for t in (panel.x, panel.task))
 
     def _widest(self, learner: Subject, row: Tensor, task: Tensor | None) -> int:
-        """Most values that one row (1, ...) has anywhere: as input, or behind a layer. Nothing of it is booked."""
+        """Return the most values that one sample (1, ...) has anywhere: as input, or after a layer. This counts as no
+        cost."""
         found, account = [row.numel()], dict(vars(learner.cost))
 
         def note(_layer: nn.Module, _inputs: tuple[Tensor, ...], output: object) -> None:
@@ -238,10 +243,11 @@ class Evaluator:
         return outputs(learner, x, task, halved=self._halved)
 
     def _per_task(self, values: Tensor, panel: Panel) -> Tensor:
-        """Sums (tasks,) of values (n,) of rows: whole numbers of bool, else float64 in an order that never changes."""
+        """Return the sums (tasks,) of values (n,) of samples: integers of bool, else float64 in an order that never
+        changes."""
         if values.is_floating_point():
             sizes = torch.bincount(panel.place, minlength=len(panel.tasks)).tolist()
-            return torch.stack([own.sum() for own in values.double().split(sizes)])  # the rows of a task lie together
+            return torch.stack([own.sum() for own in values.double().split(sizes)])  # a task's samples are adjacent
         counts = torch.zeros(len(panel.tasks), dtype=torch.int64, device=self._device)
         return counts.index_add_(0, panel.place, values.long())
 
@@ -252,10 +258,10 @@ class Evaluator:
             if not math.isfinite(total.item()):
                 raise Diverged(step)
 
-    # ------------------------------------------------------------------ what was seen
+    # ------------------------------------------------------------------ results
 
     def trace(self) -> Trace:
-        """Everything observed so far."""
+        """Return the trace of all evaluations so far."""
         rows = np.array([len(r) for r in self.panels.rows], dtype=np.int64)
         column = [np.array([look[i] for look in self._looks]) for i in range(4)]
         per_unit = np.array([unit.cpu().numpy() for unit in self._per_unit])
@@ -284,14 +290,15 @@ class Evaluator:
         return self._table([total.cpu().numpy() for total in totals], np.nan) / rows
 
     def _spread(self, score: np.ndarray, rows: Index) -> np.ndarray:
-        """(K, T) standard deviation of the scores of rows; (0, 0) where they are 0 or 1, and the mean tells it."""
+        """Return (K, T) standard deviation of the scores of samples; (0, 0) if they are 0 or 1, as the mean tells it
+        then."""
         if not self._squares:
             return np.zeros((0, 0))
         variance = self._scores(self._squares, rows) - np.square(score)
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
     def _means(self, rows: Index) -> np.ndarray:
-        """(K, T), a field for each further quantity of the family; (0, 0) if there is none."""
+        """Return (K, T), one field for each further quantity of the family; (0, 0) if there is none."""
         names = list(self._further[0]) if self._further else []
         if not names:
             return np.zeros((0, 0))
@@ -301,7 +308,7 @@ class Evaluator:
         return made
 
     def _table(self, values: list[Any], elsewhere: float) -> np.ndarray:
-        """(K, T) from the values of the tasks of each look."""
+        """Return (K, T) from the values of the tasks of each evaluation."""
         table = np.full((len(self._looks), len(self.panels.rows)), elsewhere)
         for k, ((*_, tasks), own) in enumerate(zip(self._looks, values, strict=True)):
             table[k, tasks] = own
@@ -309,19 +316,19 @@ class Evaluator:
 
     @property
     def rows_at_a_time(self) -> int:
-        """How many rows go through a model at a time."""
+        """Return the number of samples that go through a model at a time."""
         return self._chunk or 64
 
     @property
     def elapsed(self) -> float:
-        """Wall time since the evaluator was made, in seconds, whatever processes it was spent in."""
+        """Return the wall time since the evaluator was made, in seconds, summed over processes."""
         return perf_counter() - self._started
 
     def snapshot(self) -> dict[str, Any]:
-        """What has been seen so far, to go on from.
+        """Return what was recorded so far, to continue from it.
 
         Raises:
-            Diverged: An output of a look so far is not finite.
+            Diverged: An output so far is not finite.
         """
         self._check()
         return {
@@ -341,7 +348,7 @@ class Evaluator:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Return to a snapshot; the panel is remade at the next look."""
+        """Return to a snapshot; the panel is made anew at the next evaluation."""
         self._looks = [(*look[:4], list(look[4])) for look in state["looks"]]
         self._totals, self._squares, self._masked_counts, self._per_unit = (
             [c.to(self._device) for c in state[name]] for name in ("totals", "squares", "masked", "per_unit")

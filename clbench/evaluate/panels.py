@@ -1,6 +1,6 @@
-"""What is looked at: fixed, pre-drawn rows per task, resident on the device, in one block that looks take slices of.
+"""The samples of evaluations: fixed samples of each task, on the device, in one block of which evaluations take slices.
 
-Letters: n rows of the tasks looked at, u inputs that go through the model for them, T tasks, C classes.
+Letters: n samples of the evaluated tasks, u inputs that go through the model for them, T tasks, C classes.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from clbench.training.device_rows import Resident
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """The rows of a set of tasks, ready to go through a model.
+    """Hold the samples of a set of tasks for a model.
 
     Args:
         tasks: The tasks, in the order of ``place``.
-        x: (u, ...) inputs; a row that several tasks share goes through once.
-        index: (n,) input of each row, ``None`` where no two rows share one (then u = n).
+        x: (u, ...) inputs; a sample that several tasks share goes through once.
+        index: (n,) input of each sample, ``None`` if no two samples share one (then u = n).
         target: (n, ...) targets; in classification output units (n,).
-        place: (n,) position in ``tasks`` of each row.
+        place: (n,) position in ``tasks`` of each sample.
         task: (n,) task labels.
-        class_mask: Which classes compete on each row (n,).
-        n_competing: (tasks,) how many classes compete on the rows of each task.
-        task_mask: The class mask of each task (tasks,) in which its own classes alone compete, where the read-out among
-            them is asked for.
-        per_unit: (C,) rows of each output unit, where accuracy per unit is asked for.
+        class_mask: Which classes compete on each sample (n,).
+        n_competing: (tasks,) how many classes compete on the samples of each task.
+        task_mask: The class mask of each task (tasks,) in which only its own classes compete, if the evaluation among
+            them is requested.
+        per_unit: (C,) samples of each output unit, if accuracy per unit is requested.
     """
 
     tasks: list[int]
@@ -55,25 +55,25 @@ class Panel:
 
 
 class Panels:
-    """Draw the rows that evaluations look at, and lay them out as panels.
+    """Draw the samples of evaluations, and arrange them as panels.
 
     Args:
-        stream: Its tasks are what is looked at.
-        evaluation: The tasks that are looked at after a step, rows of each task, and what panels have to know. All
-            other looks are at all tasks.
-        seed: Of the draw of rows; the same rows for every strategy.
-        device: Where the rows live.
-        presence: The stream that says which tasks an experience holds, where the learner sees more than that.
+        stream: Its tasks are evaluated.
+        evaluation: The tasks that are evaluated after a step, samples of each task, and what panels contain. All other
+            evaluations are on all tasks.
+        seed: Seed of the draw of samples; every strategy is evaluated on the same samples.
+        device: Where the samples are.
+        presence: The stream that defines which tasks an experience contains, if the learner sees more than that.
 
     Attributes:
         device: As given.
         masked: Whether panels know the classes of each task.
-        classes: Whether panels know how many rows each output unit has.
+        classes: Whether panels know how many samples each output unit has.
         family: The family of tasks of the stream.
-        rows: For each task, the numbers of its evaluation rows in the test split.
-        views: (T,) the view under which each task was last looked at.
-        units: (T, C) what each output unit is to a task, as :attr:`clbench.core.record.Trace.units` has it.
-        competes: (T, C) bool, the class mask of each task when it was last looked at.
+        rows: For each task, the numbers of its evaluation samples in the test split.
+        views: (T,) the view under which each task was last evaluated.
+        units: (T, C) what each output unit is to a task, as in :attr:`clbench.core.record.Trace.units`.
+        competes: (T, C) bool, the class mask of each task when it was last evaluated.
     """
 
     def __init__(
@@ -96,8 +96,7 @@ class Panels:
         if not self.family.has_classes and (evaluation.masked or evaluation.classes):
             what = "masked" if evaluation.masked else "classes"
             raise Refused(
-                f"evaluation.{what} goes with classes, and this stream is of the family {self.family.name!r}; leave it "
-                "out"
+                f"evaluation.{what} needs classes, and this stream is of the family {self.family.name!r}; leave it out"
             )
         generator = Generator(seed, "evaluation")
         most = None if evaluation.rows_per_task == "all" else evaluation.rows_per_task
@@ -106,7 +105,7 @@ class Panels:
         self.views: Index = np.zeros(0, dtype=np.int64)
         self._task_classes = np.full((len(stream.tasks), stream.n_outputs), not self.family.has_classes)
         self.units = np.zeros(self._task_classes.shape, dtype=np.int8)
-        self.competes = np.zeros(self._task_classes.shape, dtype=bool)  # at the last look at each task
+        self.competes = np.zeros(self._task_classes.shape, dtype=bool)  # at the last evaluation of each task
         self._panel: Panel | None = None
         self._panel_key: tuple[int, Kind] | None = None
         self._mask_changes = 0
@@ -119,7 +118,7 @@ class Panels:
             return rows
         labels = self._stream.labels(self._stream.dataset.test, rows, self._stream.tasks[task].view)
         shuffled = generator.permutation(len(rows))
-        # the i-th row of a label with m rows gets rank (i + 1/2) / m: the n lowest are stratified
+        # the i-th sample of a label with m samples gets rank (i + 1/2) / m: the n lowest are stratified
         position = np.empty(len(rows))
         for label in np.unique(labels):
             own = shuffled[labels[shuffled] == label]
@@ -127,12 +126,12 @@ class Panels:
         return rows[np.sort(np.argsort(position, kind="stable")[:n])]
 
     def passed(self, tasks: Iterable[int], experience: int) -> int:
-        """How many inputs go through the model at a look at some tasks while an experience runs."""
+        """Return the number of inputs that go through the model to evaluate some tasks while an experience runs."""
         keys = self._keys(list(tasks), self._stream.task_views(experience))
         return len(keys) if self._stream.task_labels else len(np.unique(keys))
 
     def step_tasks(self) -> Iterator[list[int]]:
-        """The tasks that a look after a step takes in, experience by experience."""
+        """Yield the tasks that an evaluation after a step includes, experience by experience."""
         seen: set[int] = set()
         for experience in self._presence:
             seen |= set(experience.tasks)
@@ -140,7 +139,7 @@ class Panels:
             yield sorted(named[self._looked_at])
 
     def _keys(self, tasks: list[int], views: Index) -> Index:
-        """A number per row of ``tasks``, (n,); equal numbers are equal inputs."""
+        """Return one number per sample of ``tasks``, (n,); equal numbers are equal inputs."""
         shown = views if self._stream.transform is not None else np.zeros_like(views)
         size = len(self._stream.dataset.test)
         return np.concatenate([np.zeros(0, dtype=np.int64), *(self.rows[t] + size * shown[t] for t in tasks)])
@@ -148,8 +147,10 @@ class Panels:
     # ------------------------------------------------------------------ panels
 
     def panel(self, learner: Subject, kind: Kind, experience: int) -> Panel:
-        """What a look takes in; remade when the experience or the kind of look changes. Who competes is asked anew when
-        that has changed since, as it does inside an experience whose boundary is hidden."""
+        """Return the samples of an evaluation; made anew if the experience or the kind of evaluation changes.
+
+        Which classes compete is asked anew if that has changed, as it does inside an experience with a hidden boundary.
+        """
         key, changed = (experience, kind), learner.class_mask_changes != self._mask_changes
         self._mask_changes = learner.class_mask_changes
         if key == self._panel_key and self._panel is not None:
@@ -175,22 +176,22 @@ class Panels:
 
     @property
     def visits(self) -> Mask:
-        """(E, T) whether each task had rows in each of the experiences entered so far."""
+        """Return (E, T) whether each task had samples in each of the experiences so far."""
         return self._present[: self._visited]
 
     def restore(self, *, units: NDArray[np.int8], competes: Mask) -> None:
-        """Return to the class masks of an earlier evaluation; the panel is remade at the next one."""
+        """Return to the class masks of an earlier evaluation; the panel is made anew at the next one."""
         self.units, self.competes = units, competes
         self._present, self._visited, self._panel_key = self._present[:0], 0, None
 
     def forget(self) -> None:
-        """Make the rows anew at the next look: somebody has changed them in place."""
+        """Make the samples anew at the next evaluation, because they were changed in place."""
         self._order, self._panel, self._panel_key = [], None, None
 
     def _arrange(self, seen: list[int], experience: int) -> None:
-        """Put all rows into one block in which the tasks seen so far come first, so that a panel is a slice of it.
+        """Put all samples into one block in which the tasks seen so far come first, so that a panel is a slice of it.
 
-        It is remade where that order changes, or where the world drifts and tasks are to be seen under new views.
+        It is made anew if that order changes, or if the stream drifts and tasks are to be evaluated under new views.
         """
         in_order = bool(self._order) and set(self._order[: len(seen)]) == set(seen)
         views = self._stream.task_views(experience)
@@ -215,9 +216,9 @@ class Panels:
         self._x = self._test.present(self._tensor(rows[first]), self._tensor(view[first])).to(self._dtype)
 
     def _shared(self, keys: Index) -> tuple[Index, Tensor | None]:
-        """Rows (u,) that stand for all, in order of first appearance, and the input (n,) of each row.
+        """Return samples (u,) with different inputs, in order of first appearance, and the input (n,) of each sample.
 
-        Where task labels are revealed, a row's prediction may depend on its task: every row goes through on its own.
+        If task labels are revealed, a sample's prediction may depend on its task: then no input is shared.
         """
         everyone = np.arange(len(keys))
         if self._stream.task_labels:
@@ -231,14 +232,14 @@ class Panels:
         return first[order], self._tensor(place[inverse.reshape(-1)])
 
     def _first(self, k: int, learner: Subject) -> Panel:
-        """The first k tasks of the block."""
+        """Return the first k tasks of the block."""
         n = sum(len(self.rows[t]) for t in self._order[:k])
         index = None if self._index is None else self._index[:n]
         u = n if index is None else int(index.max()) + 1 if n else 0
         return self._made(self._order[:k], self._x[:u], index, self._target[:n], self._place[:n], learner)
 
     def _chosen(self, tasks: Index, learner: Subject) -> Panel:
-        """Any tasks of the block, in its order."""
+        """Return any tasks of the block, in its order."""
         order = [t for t in self._order if t in set(tasks.tolist())]
         of_task = self._tensor(np.array([self._order.index(t) for t in order]))
         rows = torch.isin(self._place, of_task).nonzero().squeeze(1)  # (n,)
@@ -259,7 +260,8 @@ class Panels:
         return Panel(tasks, x, index, target, place, task, mask, n_competing, own, units)
 
     def _classes_of_tasks(self, views: Index) -> Mask:
-        """(T, C) the units of all labels that a task has under its view, looked at or not; all without classes."""
+        """Return (T, C) the units of all labels that a task has under its view, evaluated or not; all without
+        classes."""
         if not self.family.has_classes:
             return self._task_classes
         own = np.zeros_like(self._task_classes)
@@ -268,10 +270,12 @@ class Panels:
         return own
 
     def _note(self, tasks: list[int], place: Tensor, mask: ClassMask) -> Index:
-        """How many units compete on the rows of some tasks (tasks,); which they are now, and at any look, is written
-        down, the latter as :attr:`clbench.core.record.Trace.units` has it."""
+        """Return how many units compete on the samples of some tasks, (tasks,).
+
+        Record which they are now, and at any evaluation; the latter as in :attr:`clbench.core.record.Trace.units`.
+        """
         competes = np.ones((len(tasks), self._stream.n_outputs), dtype=bool)
-        if mask.per_row and mask.competes is not None:  # the rows of a task are alike
+        if mask.per_row and mask.competes is not None:  # the samples of a task have the same mask
             competes[place.cpu().numpy()] = mask.competes.cpu().numpy()
         elif mask.competes is not None:
             competes &= mask.competes.cpu().numpy()

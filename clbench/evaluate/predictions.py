@@ -1,4 +1,4 @@
-"""What is predicted for every evaluation row when experiences end, where that is asked for."""
+"""What is predicted for every evaluation sample when experiences end, if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from clbench.core.types import Index
 
 
 def best(scores: Tensor, chosen: Tensor) -> Tensor:
-    """The (B, k) units with the highest scores (B, C), the ``chosen`` one (B,) first; -1 for those that do not compete
-    (-inf). k is :data:`clbench.core.record.TOP`, or C where there are fewer."""
+    """Return the (B, k) units with the highest scores (B, C), the ``chosen`` one (B,) first.
+
+    It is -1 for those that do not compete (-inf). k is :data:`clbench.core.record.TOP`, or C if there are fewer.
+    """
     first = scores.scatter(1, chosen[:, None], torch.inf)  # of equal scores the chosen one is first
     found = first.topk(min(TOP, scores.shape[1]), dim=1)
     return found.indices.masked_fill(found.values == -torch.inf, -1)
 
 
 class Predictions:
-    """A table that grows by the evaluation rows of each look at the end of an experience."""
+    """Hold a table that grows by the evaluation samples of each evaluation at the end of an experience."""
 
     def __init__(self) -> None:
         self._looks: list[dict[str, Any]] = []
 
     def note(self, *, step: int, experience: int, task: Index, row: Index, label: Tensor, top: Tensor) -> None:
-        """Take in a look.
+        """Add an evaluation.
 
         Args:
             step: Optimiser steps before it.
-            experience: The one that ended.
-            task: (n,) task of each row.
+            experience: The experience that ended.
+            task: (n,) task of each sample.
             row: (n,) its number in the evaluation split.
             label: (n,) its output unit.
             top: (n, k) the units with the highest scores, the predicted one first.
@@ -47,7 +49,7 @@ class Predictions:
 
     @property
     def state(self) -> list[dict[str, Any]]:
-        """All looks so far, as plain numbers and tensors."""
+        """Return all evaluations so far, as numbers and tensors."""
         return list(self._looks)
 
     @state.setter
@@ -55,8 +57,11 @@ class Predictions:
         self._looks = list(state)
 
     def columns(self) -> dict[str, Any]:
-        """Name -> column, a row for each evaluation row of each look: ``look`` (from 0), ``experience``, ``step``,
-        ``task``, ``row``, ``label``, ``prediction``, and ``top1`` to ``top5`` (-1 where fewer compete)."""
+        """Return name -> column, with a row for each sample of each evaluation.
+
+        They are ``look`` (from 0), ``experience``, ``step``, ``task``, ``row``, ``label``, ``prediction``, and ``top1``
+        to ``top5`` (-1 if fewer compete).
+        """
         looks = self._looks
         sizes = [len(look["row"]) for look in looks]
 
@@ -79,7 +84,7 @@ class Predictions:
         }
 
     def encoded(self) -> bytes:
-        """The table as a Parquet file."""
+        """Return the table as a Parquet file."""
         import io
 
         import pyarrow as pa

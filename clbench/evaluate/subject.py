@@ -1,4 +1,4 @@
-"""Whatever is looked at: our learner, or one of another library behind an adapter."""
+"""What an evaluator needs: our learner, or one of another library through an adapter."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from clbench.models.output import Output
 
 
 class Subject(Protocol):
-    """What an evaluator needs of a learner.
+    """Describe what an evaluator needs of a learner.
 
     Attributes:
-        cost: The account of the run, in which looks are entered.
-        scratch: What was worked out for the look that is running; every look begins with none.
+        cost: The cost account of the run, which counts evaluations.
+        scratch: What was computed for the running evaluation; empty when an evaluation begins.
         class_mask_changes: Changes whenever the class mask changes inside an experience.
-        modules: Of its model, the places where values may be wide; they set how many rows go through at a time.
+        modules: The parts of its model whose values may be wide; they set how many samples go through at a time.
     """
 
     @property
@@ -35,24 +35,24 @@ class Subject(Protocol):
     def modules(self) -> tuple[nn.Module, ...]: ...
 
     def undisturbed(self, *, training: bool) -> AbstractContextManager[None]:
-        """In evaluation mode; modes, buffers and generators are as before afterwards."""
+        """Run code in evaluation mode, and restore modes, buffers and generators afterwards."""
         ...
 
     def output(self, x: Tensor, task: Tensor | None) -> Output:
-        """What it makes of inputs (B, ...); ``task`` (B,) are their labels where the stream reveals them."""
+        """Return the output for inputs (B, ...); ``task`` (B,) are their labels if the stream reveals them."""
         ...
 
     def predict(self, output: Output, task: Tensor | None) -> Tensor:
-        """Scores (B, C) of all classes for an output; of those that compete, the highest is predicted."""
+        """Return the scores (B, C) of all classes for an output; of those that compete, the highest is predicted."""
         ...
 
     def standing(self) -> object:
-        """What predictions depend on beside weights, inputs and the classes that compete, as something to compare.
+        """Return what predictions depend on besides weights, inputs and the classes that compete, to be compared.
 
-        Where it equals what it was at a look, and nothing has been learned since, the same rows get the same scores.
+        If it equals what it was at an evaluation, and nothing was learned since, the same samples get the same scores.
         """
         ...
 
     def class_mask(self, task: Tensor) -> ClassMask:
-        """Return the class mask of rows of some tasks (B,)."""
+        """Return the class mask of samples of some tasks (B,)."""
         ...

@@ -1,4 +1,4 @@
-"""What looks wrong about a trace although nothing failed, whoever's loop wrote it."""
+"""Alarms about a trace, of any loop, in which nothing failed but something looks wrong."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ OWN = 2
 
 
 def of_trace(stream: Stream, trace: Trace) -> list[str]:
-    """A sentence for each thing that looks wrong.
+    """Return a sentence for each thing that looks wrong.
 
     Args:
-        stream: The one that was learned.
-        trace: What was seen of it.
+        stream: The stream that was learned.
+        trace: What was recorded of it.
     """
     return [*_below_chance(stream, trace), *_masked_below(stream, trace)]
 
 
 def _below_chance(stream: Stream, trace: Trace) -> list[str]:
-    """Whether the final accuracy is lower than that of guessing among the classes that compete; of other scores with a
-    chance level, whether tasks were below it as soon as they had been learned."""
+    """Check whether the final accuracy is lower than that of guessing among the classes that compete.
+
+    For other scores with a chance level: whether tasks were below it just after they had been learned.
+    """
     if trace.measure.chance != "classes":
         return _below_level(trace)
     ends = np.flatnonzero(trace.kind == Kind.END)
@@ -46,7 +48,7 @@ def _below_chance(stream: Stream, trace: Trace) -> list[str]:
 
 
 def _below_level(trace: Trace) -> list[str]:
-    """Whether the mean score of tasks at the ends of the experiences that hold them is below chance."""
+    """Check whether the mean score of tasks at the ends of the experiences that contain them is below chance."""
     measure, ends = trace.measure, np.flatnonzero(trace.kind == Kind.END)
     if not isinstance(measure.chance, float) or not len(ends):
         return []
@@ -66,11 +68,11 @@ def _below_level(trace: Trace) -> list[str]:
 
 
 def _masked_below(stream: Stream, trace: Trace) -> list[str]:
-    """Whether the read-out that is told the task is anywhere worse than the one that is not, where it cannot be.
+    """Check whether accuracy with a known task is anywhere below accuracy without it, where that is impossible.
 
-    Both choose by the same scores. Where all classes of a task compete anyway, a row whose own class has the highest
-    score of all that compete has the highest among those of the task too: only a wrong read-out loses it. Where some
-    class of the task does not compete yet, the masked read-out lets it in, and may rightly lose rows to it.
+    Both use the same scores. If all classes of a task compete anyway, a sample whose own class has the highest score of
+    all that compete has the highest among those of the task too: only a wrong prediction loses it. If some class of the
+    task does not compete yet, it does once the task is known, and may rightly win.
     """
     if not trace.masked.size or not trace.units.size:
         return []
@@ -83,12 +85,13 @@ def _masked_below(stream: Stream, trace: Trace) -> list[str]:
     look = int(np.flatnonzero(lower.any(axis=1))[0])
     return [
         f"accuracy among a task's own classes is below accuracy among all that compete at {int(lower.sum())} scores, "
-        f"the first after step {int(trace.step[look])}: the read-out is not what it should be"
+        f"the first after step {int(trace.step[look])}: the predictions are wrong"
     ]
 
 
 def _all_compete(stream: Stream, trace: Trace) -> Mask:
-    """(K, T) whether all classes of a task compete at a look: in a task's own head, or among the classes seen."""
+    """Return (K, T) whether all classes of a task compete at an evaluation: in its own head, or among the classes
+    seen."""
     own = trace.units == OWN  # (T, C)
     if stream.task_labels:
         competes = np.zeros_like(own)
@@ -97,7 +100,7 @@ def _all_compete(stream: Stream, trace: Trace) -> Mask:
         return np.broadcast_to((own <= competes).all(axis=1), trace.score.shape)
     if stream.output == "all":
         return np.ones(trace.score.shape, dtype=bool)
-    seen = np.ones((len(stream) + 1, own.shape[1]), dtype=bool)  # the last is the start, when all compete
+    seen = np.ones((len(stream) + 1, own.shape[1]), dtype=bool)  # the last is the beginning, when all compete
     for position in range(len(stream)):
         seen[position] = seen[position - 1] if position else False
         seen[position, list(stream[position].classes)] = True

@@ -116,7 +116,7 @@ def for_family(config: Mapping[str, Any], family: str) -> dict[str, Any]:
     for name, value in (("setting", "domain"), ("output", "all")):
         if name in known and filled.setdefault(name, value) != value:
             raise Refused(
-                f"{name} = {filled[name]!r} goes with classes, and this data set is of the family {family!r}, in which "
+                f"{name} = {filled[name]!r} needs classes, and this data set is of the family {family!r}, in which "
                 f"all tasks share their outputs; set {name}: {value}, or leave it out",
                 name,
             )

@@ -1,4 +1,4 @@
-"""A strategy at work: an ordered list of parts, checked when it is built, their hooks gathered for the loop."""
+"""A strategy at work: an ordered list of parts, checked when it is built, and their hooks for the loop."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from clbench.training.admission import POLICIES, Chosen
 MEANING = {
     "task_labels": "task labels, which this stream hides",
     "boundaries": "visible boundaries between experiences, which this stream hides",
-    "memory": "a memory, and the benchmark's has size 0",
-    "length": "the length of the stream, which is not revealed (reveal: [length] in the benchmark tells it)",
-    "augmentation": "several views of a row, and the benchmark's training.augment is none",
-    "pretrained": "a model with pretrained weights, and the benchmark's begins at random ones",
-    "side_tensors": "side tensors kept with rows of memory, which takes them only at steps (memory.admit first_pass or "
-    "every_pass, and a policy other than herding)",
+    "memory": "a replay buffer, and the benchmark's has size 0",
+    "length": "the length of the stream, which is not revealed (reveal: [length] in the benchmark reveals it)",
+    "augmentation": "several views of a sample, and the benchmark's training.augment is none",
+    "pretrained": "a model with pretrained weights, and the benchmark's has random ones",
+    "side_tensors": "side tensors kept with samples of the replay buffer, which it takes only at steps "
+    "(memory.admit first_pass or every_pass, and a policy other than herding)",
 }
 
 
 class Chain:
-    """Parts in order; for each hook, the bound methods of the parts that define it.
+    """Hold parts in order and, for each hook, the bound methods of the parts that define it.
 
     Each hook of the table ``clbench.strategies.part.HOOKS`` is an attribute: a tuple of methods in the order in which
-    they act, or, of a hook that only one part may have, that method or ``None``.
+    they act. If only one part may have the hook, it is that method or ``None``.
 
     Args:
-        parts: The strategy; :func:`check` has found that they can be joined.
-        seed: The run's seed; each part gets a generator of its own, named by :func:`stream_name`, so that adding a part
-            never moves another's draws.
-        single: Whether the stream has one experience only.
+        parts: The strategy, already checked by :func:`check`.
+        seed: The run's seed. Each part gets a generator of its own, named by :func:`stream_name`, so that adding a part
+            never changes the random numbers of another.
+        single: Whether the stream has only one experience.
     """
 
     def __init__(self, parts: Sequence[Part], *, seed: int, single: bool = False) -> None:
@@ -50,16 +50,16 @@ class Chain:
         self.adds: tuple[Callable[..., None], ...] = tuple(
             part.gradient
             for part in self._having(HOOKS["gradient"])
-            if part.gradient_order <= ADDS  # readers add their own penalty behind their reading
+            if part.gradient_order <= ADDS  # readers add their own penalty after reading
         )
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Hooks are attributes, by the table of hooks."""
+            """Return a hook, by the table of hooks."""
 
     def _having(self, hook: Hook) -> list[Part]:
-        """The parts that have a hook, in the order in which they act."""
+        """Return the parts that have a hook, in the order in which they act."""
         parts = [part for part in self.parts if defines(part, hook.name)]
         return sorted(parts, key=lambda part: getattr(part, hook.order)) if hook.order else parts
 
@@ -74,12 +74,12 @@ class Chain:
         return tuple(acting)
 
     def snapshot(self) -> dict[str, Any]:
-        """State and generator of every part, and what was noticed of their effects."""
+        """Return state and generator of every part, and what was noticed of their effects."""
         parts = [{"state": part.save(), "generator": part.generator.state} for part in self.parts]
         return {"parts": parts, "watches": [watch.state for watch in self.watches]}
 
     def restore(self, snapshot: dict[str, Any], device: Any = None) -> None:
-        """Return to a snapshot, what parts have learned being put on a device; by default where it was."""
+        """Return to a snapshot; the state of parts goes to a device, by default where it was."""
         for part, saved in zip(self.parts, snapshot["parts"], strict=True):
             part.load(saved["state"], device)
             part.generator.state = saved["generator"]
@@ -88,30 +88,30 @@ class Chain:
 
     @property
     def bytes(self) -> int:
-        """Bytes of tensors that the parts keep."""
+        """Return the bytes of tensors that the parts keep."""
         return sum(part.state_bytes for part in self.parts)
 
 
 def stream_name(kind: type[Part]) -> str:
     """Return the name of a part class's random stream: what the class itself declares, else the name of the class.
 
-    A declaration is never inherited: a subclass draws other numbers than its parent.
+    A declaration is not inherited: a subclass draws other numbers than its parent.
     """
     return vars(kind).get("random_stream") or kind.__name__
 
 
 def check(parts: Sequence[Part]) -> None:
-    """Refuse a chain whose parts exclude each other.
+    """Refuse a chain whose parts cannot be combined.
 
     Raises:
-        Refused: Two owners of one thing, two memory policies, two views of the stream, a declared conflict, or a need
-            that nothing can meet.
+        Refused: Two owners of the same role, two memory policies, two views of the stream, a declared conflict, or a
+            need that does not exist.
     """
     names, classes = [part.title for part in parts], [type(part).__name__ for part in parts]
     owner: dict[str, str] = {}
     for part, name in zip(parts, names, strict=True):
         for need in part.needs - NEEDS:
-            raise Refused(f"{name} needs {need!r}, which nothing gives; {did_you_mean(need, NEEDS)}")
+            raise Refused(f"{name} needs {need!r}, which does not exist; {did_you_mean(need, NEEDS)}")
         for role in part.owns | {hook.owned for name, hook in HOOKS.items() if hook.owned and defines(part, name)}:
             if role in owner:
                 raise Refused(f"{owner[role]} and {name} cannot be joined: both set the {role}; keep one of them")
@@ -124,8 +124,8 @@ def check(parts: Sequence[Part]) -> None:
                 raise Refused(f"{name} and {other} cannot be joined: {_why_not(part, other_part)}")
             if defines(other_part, "store") and part.memory_policy and POLICIES[part.memory_policy] is Chosen:
                 raise Refused(
-                    f"{name} and {other} cannot be joined: the first chooses itself what memory keeps, and the second "
-                    "needs side tensors that rows are given as memory takes them at steps; keep one of them"
+                    f"{name} and {other} cannot be joined: the first selects itself what the replay buffer keeps, "
+                    "and the second needs side tensors that samples get when they are stored at steps; keep one of them"
                 )
     for attribute, what in (("memory_policy", "memory policies"), ("memory_admit", "moments of admission")):
         wanted = {value for part in parts if (value := getattr(part, attribute)) is not None}
@@ -140,15 +140,15 @@ def check(parts: Sequence[Part]) -> None:
 
 def _why_not(part: Part, other: Part) -> str:
     if part.engine:
-        return f"the first is run by the loop of {part.engine}, where only parts of its own act"
+        return f"the first runs in the loop of {part.engine}, which has only parts of its own"
     return (
-        "the first has a step of its own, beside which only parts act that arrange rows, as er does; "
+        "the first makes its own step, which allows only parts that arrange samples, as er does; "
         f"{other.title} does more"
     )
 
 
 def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
-    """Why a chain cannot run on a stream that reveals these things; empty where it can."""
+    """Say why a chain cannot run on a stream that reveals these things; empty if it can."""
     for part in parts:
         for need in sorted(needs_of(part) - revealed):
             return f"{part.title} needs {MEANING[need]}"
@@ -156,7 +156,7 @@ def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
 
 
 def undefined(parts: Sequence[Part], family: str) -> str:
-    """Say why a chain cannot run on a stream of a family of tasks; empty where it can."""
+    """Say why a chain cannot run on a stream of a family of tasks; empty if it can."""
     for part in parts:
         if not part.families & {family, *EVERY_FAMILY}:
             return (

@@ -1,8 +1,8 @@
-"""Whether parts do anything: their hooks, watched as they are called, so that silence can be told from work.
+"""Whether parts have an effect: their hooks are watched, so that a part that never acts can be reported.
 
-A watched hook is compared before and after until it has had an effect, at each of its first calls, then at every 32nd;
-the first experience is left out where it is not the only one and boundaries are visible, but for hooks whose comparison
-costs nothing. That costs little, draws nothing, and changes nothing.
+A watched hook is compared before and after until it has had an effect, at each of its first calls, then at every 32nd.
+The first experience is left out if there are more and boundaries are visible, except for hooks whose comparison costs
+nothing. Watching costs little, draws no random numbers and changes nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clbench.strategies.part import Part
 
 EACH, EVERY = 64, 32
-"""How many calls are all compared, and which of the further ones: to compare makes the host wait for a GPU."""
+"""How many calls are all compared, and which of the further ones. On a GPU, each comparison waits for the device."""
 
 
 TERM, GRADIENT, WEIGHTS, MODEL, ROWS, ANY = Effect
@@ -25,16 +25,16 @@ TERM, GRADIENT, WEIGHTS, MODEL, ROWS, ANY = Effect
 
 @dataclass(eq=False)
 class Watch:
-    """A hook that is watched; called like the hook itself.
+    """Watch a hook; it is called like the hook itself.
 
     Args:
         hook: A bound method of a part.
-        part: Whose it is.
-        declared: What the table says of the hook.
-        single: Whether the stream has one experience only, which then counts.
-        calls: How often it was called behind the first experience, before it had an effect.
+        part: The part that has the hook.
+        declared: The hook's entry in the table.
+        single: Whether the stream has only one experience, which then counts.
+        calls: How often it was called after the first experience, before it had an effect.
         looked: How often it was compared.
-        acted: Whether it had an effect then.
+        acted: Whether it had an effect.
     """
 
     hook: Callable[..., Any]
@@ -50,7 +50,7 @@ class Watch:
         self.name, self.effect = self.declared.name, self.declared.effect
 
     def __call__(self, learner: Any, *arguments: Any) -> Any:
-        first = learner.experience == 0 and not self.single  # nothing is kept yet that a method could act on
+        first = learner.experience == 0 and not self.single  # the method has kept nothing yet on which it could act
         if self.acted or (first and self.effect is not ROWS):
             return self.hook(learner, *arguments)
         self.calls += not first
@@ -63,14 +63,14 @@ class Watch:
             self.acted = result is not None and bool(result != 0)
         else:
             self.acted = _differ(before, self._seen(learner, arguments))
-        if self.effect is ROWS and result is not None and not self.acted:  # an order, or rows of memory to be merged
+        if self.effect is ROWS and result is not None and not self.acted:  # an order, or samples to be merged
             given = arguments[-1]
             same = getattr(given, "shape", None) == result.shape and not bool((result != given).any())
             self.acted = not same
         return result
 
     def _seen(self, learner: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """What the hook may change, as it is now."""
+        """Return the current state of what the hook may change."""
         if self.effect is GRADIENT:
             return (learner.g.clone(),)
         if self.effect is WEIGHTS:
@@ -84,7 +84,7 @@ class Watch:
 
     @property
     def state(self) -> list[int]:
-        """Its counts."""
+        """Return its counts."""
         return [self.calls, self.looked, int(self.acted)]
 
     @state.setter

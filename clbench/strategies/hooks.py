@@ -1,8 +1,8 @@
-"""What a hook of a part is: where it acts among other parts, who may have it, and what it can affect.
+"""What a hook of a part is: where it acts among other parts, which parts may have it, and what it can affect.
 
 A hook is declared once, by :func:`hook` above its method in :class:`clbench.strategies.part.Part`. The table of all
-hooks, ``clbench.strategies.part.HOOKS``, is read off these declarations. The checks of a part's class, the chain, the
-watching of effects, the alarms and the page on strategies derive from the table.
+hooks, ``clbench.strategies.part.HOOKS``, is made from these declarations. The checks of a part's class, the chain, the
+watching of effects, the alarms and the page on strategies use the table.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Effect(Enum):
-    """What a hook may change."""
+    """Name what a hook may change."""
 
     TERM = "added a term to the loss other than 0"
     GRADIENT = "changed the gradient"
     WEIGHTS = "moved the weights"
     MODEL = "moved the weights or running statistics"
-    ROWS = "changed the rows that are learned, the classes that compete, or what is held still"
+    ROWS = "changed the samples that are learned, the classes that compete, or what is frozen"
     ANY = "acted"
 
 
@@ -34,15 +34,14 @@ class Hook:
     Args:
         name: The name of the method.
         summary: What a part does there: the first paragraph of the method's docstring, on one line.
-        order: The declaration of parts by which they are ordered there; empty for their order in the chain.
-        owned: What a part owns by having the hook, so that only one part of a chain may have it; empty where several
-            may.
-        in_step: Whether it belongs to clbench's own step, so that it runs unless a part skips or takes the step.
-        effect: What it can affect, which is watched; ``ANY`` where only calls are counted, ``None`` for no watching.
-        effect_if: A declaration and its value where only parts with that value are watched.
-        arranges_rows: Whether it arranges rows, and leaves alone what is made of them.
-        prepares: Whether a part keeps something there for another of its hooks, which has the effect.
-        reads_out: Whether it makes the scores of evaluation.
+        order: The declaration of parts that sets their order there; empty for their order in the chain.
+        owned: What a part owns if it has the hook, so that only one part of a chain may have it; empty if several may.
+        in_step: Whether it belongs to clbench's own step, so that it runs unless a part skips or makes the step.
+        effect: What it can affect, which is watched; ``ANY`` if only calls are counted, ``None`` if nothing is watched.
+        effect_if: A declaration and its value, if only parts with that value are watched.
+        arranges_rows: Whether it only arranges samples and does not act on what is made of them.
+        prepares: Whether it keeps something for another hook of its part, which has the effect.
+        reads_out: Whether it changes the scores of evaluation.
     """
 
     name: str

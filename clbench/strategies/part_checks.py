@@ -15,14 +15,16 @@ def check_declaration(cls: type, name: str, value: Any, *, several: bool, allowe
 
     Args:
         cls: The part's class.
-        name: The class variable.
-        value: Its value: one of those that are allowed, or a set of ``several`` of them.
+        name: The name of the class variable.
+        value: Its value.
+        several: Whether it is a set.
+        allowed: The possible values, or members of the set.
 
     Raises:
-        Refused: A value that is not allowed, or no set where a set is expected.
+        Refused: The value is not allowed, or not a set although several are possible.
     """
     if several and not isinstance(value, set | frozenset):
-        raise Refused(f"{cls.__name__}.{name} = {value!r} is no set; write it like frozenset({{{min(allowed)!r}}})")
+        raise Refused(f"{cls.__name__}.{name} = {value!r} is not a set; write it like frozenset({{{min(allowed)!r}}})")
     for each in value if several else (value,):
         if each not in allowed:
             known = [str(known) for known in allowed if known is not None]
@@ -30,25 +32,27 @@ def check_declaration(cls: type, name: str, value: Any, *, several: bool, allowe
 
 
 def check_random_stream(cls: type, name: Any) -> None:
-    """Refuse a name of a random stream that is no text, or empty."""
+    """Refuse a name of a random stream that is not a string, or empty."""
     if not isinstance(name, str) or not name:
         raise Refused(
-            f"{cls.__name__}.random_stream = {name!r} is no name; write a text such as "
+            f"{cls.__name__}.random_stream = {name!r} is not a name; use a string such as "
             f"{cls.__name__!r}, or leave it out"
         )
 
 
 def check_protocol(cls: type, protocol: Any) -> None:
-    """Refuse a setting that no cell has: it would never be compared."""
+    """Refuse a setting that no cell has, which would never be compared."""
     if not isinstance(protocol, Mapping):
-        raise Refused(f"{cls.__name__}.protocol = {protocol!r} is no mapping; write it like {{'stream.output': 'all'}}")
+        raise Refused(
+            f"{cls.__name__}.protocol = {protocol!r} is not a mapping; write it like {{'stream.output': 'all'}}"
+        )
     sections: dict[str, Any] = {"training": Training, "memory": MemoryBudget, "evaluation": Evaluation}
     for key in protocol:
         section, _, name = str(key).partition(".")
         if section not in (*sections, "stream", "model") or not name:
             raise Refused(
-                f"{cls.__name__}.protocol: {key!r} is no setting of a benchmark; write it like 'stream.output', with "
-                "stream, model, training, memory or evaluation before the dot"
+                f"{cls.__name__}.protocol: {key!r} is not a setting of a benchmark; write it like 'stream.output', "
+                "with stream, model, training, memory or evaluation before the dot"
             )
         if section in sections and name not in sections[section].model_fields:
             hint = did_you_mean(name, sections[section].model_fields)
@@ -56,7 +60,7 @@ def check_protocol(cls: type, protocol: Any) -> None:
 
 
 def check_spelling(cls: type, name: str, hooks: Iterable[str]) -> None:
-    """Refuse a method that is nearly called like a hook: it would silently never be called."""
+    """Refuse a method whose name is nearly that of a hook, since it would never be called."""
     near = difflib.get_close_matches(name, list(hooks), n=1, cutoff=0.85)
     if near and not name.startswith("_"):
         raise Refused(

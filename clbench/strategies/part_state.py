@@ -1,4 +1,4 @@
-"""What a part keeps between calls: copied when it is saved or moved to another device, and counted in bytes."""
+"""The state of a part: copies, when it is saved or moved to another device, and its size in bytes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ def copied(value: Any, device: Any = None, *, of: str = "a part", where: str = "
     """Return a copy of a state, its tensors on a device; by default where they are.
 
     Args:
-        value: A tensor, a number, a text, ``None``, or lists and dicts of them.
+        value: A tensor, a number, a string, ``None``, or lists and dicts of them.
         device: Where to put tensors.
-        of: Whose state it is, for messages.
+        of: The part's name, for messages.
         where: The place in the state, for messages.
 
     Raises:
-        Refused: A value of another type, which could not be saved.
+        Refused: A value has another type, which cannot be saved.
     """
     if hasattr(value, "detach"):
         return value.detach().to(value.device if device is None else device, copy=True)

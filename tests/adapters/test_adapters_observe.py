@@ -118,7 +118,7 @@ def test_raw_inputs_come_before_augmentation_and_task_labels_where_they_are_reve
 
 
 def test_a_class_that_needs_what_the_benchmark_hides_is_skipped():
-    with pytest.raises(Skip, match="Rehearsing needs a memory, and the benchmark's has size 0"):
+    with pytest.raises(Skip, match="Rehearsing needs a replay buffer, and the benchmark's has size 0"):
         ready(ours("Rehearsing"), "memory.size=0")
 
 
@@ -190,7 +190,7 @@ def test_two_workers_run_it_as_one_does(tmp_path):
         (ours("Asks"), "observe asks for 'not_aug_inputs'.*by name there is raw_x, task, class_mask"),
         (ours("AsksLittle"), r"observe\(self, batch\) takes too few arguments"),
         (ours("WrongNeeds"), "declares to need 'boundary'; did you mean 'boundaries'"),
-        (f"ewc + {ours('Plain')}", "has a step of its own, beside which only parts act that arrange rows"),
+        (f"ewc + {ours('Plain')}", "makes its own step, which allows only parts that arrange samples"),
         (f"{ours('Plain')} + {ours('Labels')}", "has a step of its own, .*Labels does more"),
         ("observe:nowhere.at.all.Plain", "nowhere.at.all does not import"),
         ("observe:collections.OrderdDict", "has no 'OrderdDict' to be a learner; did you mean 'OrderedDict'"),

@@ -155,7 +155,7 @@ def test_reading_labels_of_a_batch_of_numbers_is_one_clear_sentence():
 
 @pytest.mark.parametrize("option", ["masked", "classes"])
 def test_readouts_of_classes_are_refused(option):
-    with pytest.raises(Refused, match=rf"evaluation\.{option} goes with classes"):
+    with pytest.raises(Refused, match=rf"evaluation\.{option} needs classes"):
         Evaluator(ready().stream, Evaluation(**{option: True}))
 
 
@@ -174,7 +174,7 @@ def test_methods_that_need_classes_are_skipped_with_the_reason():
 
 def test_keeping_predictions_of_numbers_is_refused_before_anything_runs(tmp_path):
     benchmark = {"name": "n", "stream": {"scenario": "split", "dataset": "x"}, "model": {"name": "mlp", "hidden": [4]}}
-    with pytest.raises(Refused, match=r"save_predictions .* goes with classes"):
+    with pytest.raises(Refused, match=r"save_predictions .* needs classes"):
         clbench.run(benchmark, dataset=dataset(), seeds=1, out=tmp_path, save_predictions=True)
 
 

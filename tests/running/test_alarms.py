@@ -76,9 +76,9 @@ def test_a_part_that_only_keeps_side_tensors_or_arranges_rows_raises_none(strate
 @pytest.mark.parametrize(
     ("strategy", "sentence"),
     [
-        ("ncm + hft", "what is held still at the 20 calls that were observed after the first experience"),
-        ("ncm + hft(start_experience=1, redraw=never)", "what is held still at the 20 calls"),
-        ("joint + frozen", "never changed the rows that are learned"),
+        ("ncm + hft", "what is frozen at the 20 calls that were observed after the first experience"),
+        ("ncm + hft(start_experience=1, redraw=never)", "what is frozen at the 20 calls"),
+        ("joint + frozen", "never changed the samples that are learned"),
         ("joint + er", "the replay buffer of 40 samples was never drawn from"),
         ("joint + ewc(strength=1)", "never changed the gradient at the 19 calls that were observed;"),
         ("gdumb(passes=1) + refresh(strength=0.1)", "was never called at a step"),
@@ -87,7 +87,7 @@ def test_a_part_that_only_keeps_side_tensors_or_arranges_rows_raises_none(strate
         ("pred_kd(strength=0)", "never distilled anything: its strength is 0"),
         ("fpf(iters=0)", "never moved the weights or running statistics"),
         ("k_fpf(every=100000)", "acts after every 100000 steps, of which the stream has 20: only at its end"),
-        ("freeze_norm", "never changed the rows that are learned, the classes that compete, or what is held still"),
+        ("freeze_norm", "never changed the samples that are learned, the classes that compete, or what is frozen"),
         ("view_batch(views=4, strong=none)", "learned 1 / 4 of the rows of each experience"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_read_out_among_the_wrong_classes_is_found(monkeypatch):
     monkeypatch.setattr(Panels, "_classes_of_tasks", lambda self, views: np.roll(right(self, views), 1, axis=1))
     run = trained("naive", "evaluation.masked=true")
     (alarm,) = raised(run)
-    assert "the read-out is not what it should be" in alarm
+    assert "the predictions are wrong" in alarm
 
 
 def test_alarms_are_written_into_the_record_and_survive_a_snapshot():

@@ -100,5 +100,5 @@ def test_a_subclass_does_not_inherit_the_random_stream_of_its_parent():
 
 @pytest.mark.parametrize("name", ["", 7, None])
 def test_a_random_stream_without_a_name_is_refused(name):
-    with pytest.raises(Refused, match=r"Nameless.random_stream = .* is no name; write a text such as 'Nameless'"):
+    with pytest.raises(Refused, match=r"Nameless.random_stream = .* is not a name; use a string such as 'Nameless'"):
         type("Nameless", (Part,), {"random_stream": name})

@@ -122,9 +122,9 @@ def test_a_part_of_ones_own_declares_its_protocol():
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ({"output": "all"}, "'output' is no setting of a benchmark; write it like 'stream.output'"),
+        ({"output": "all"}, "'output' is not a setting of a benchmark; write it like 'stream.output'"),
         ({"training.optimiser": "sgd"}, "training has no setting 'optimiser'; did you mean 'optimizer'"),
-        ("all", "is no mapping"),
+        ("all", "is not a mapping"),
     ],
 )
 def test_a_protocol_of_settings_that_no_cell_has_is_refused(protocol, message):

@@ -260,5 +260,7 @@ def test_a_single_row_behind_a_function_is_told_with_the_cure():
     run = ready("naive", "stream.experiences=4", "training.batch_size=8", dataset=given.dataset, model=Own)
     record = run_cell(run.cell, given=given)
     assert record.status == "failed"
-    assert record.reason.startswith("batch normalisation has no statistics in a batch of one sample, and a step had one")
+    assert record.reason.startswith(
+        "batch normalisation has no statistics in a batch of one sample, and a step had one"
+    )
     assert "training.drop_last: true" in record.reason
