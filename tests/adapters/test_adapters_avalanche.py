@@ -300,7 +300,7 @@ def test_an_incomplete_last_batch_is_left_out_where_the_benchmark_says_so():
 def test_a_last_batch_of_one_row_is_refused_where_batch_normalisation_could_not_learn_it():
     sizes = [len(e) for e in hosted("avalanche:Naive").stream]
     changes = ("model={name: resnet, norm: batch, width: 2}", f"training.batch_size={sizes[2] - 1}")
-    with pytest.raises(Refused, match=r"experience \d has \d+ rows, and avalanche-lib's last batch of \d+ would hold"):
+    with pytest.raises(Refused, match=r"experience \d has \d+ samples, and avalanche-lib's last batch of \d+ would"):
         hosted("avalanche:Naive", *changes)
     assert done("avalanche:Naive", *changes, "training.drop_last=true", "evaluation.every=0").cost["steps"] == 5
     with pytest.raises(Refused, match="leaves out all of it"):
@@ -352,7 +352,10 @@ def test_side_work_and_statistics_are_counted():
 
 
 def test_memory_beyond_the_budget_raises_an_alarm_and_without_a_size_it_is_the_benchmarks():
-    assert any("300 rows of memory" in text and "40" in text for text in done("avalanche:Replay(mem_size=500)").alarms)
+    assert any(
+        "300 samples in the replay buffer" in text and "40" in text
+        for text in done("avalanche:Replay(mem_size=500)").alarms
+    )
     assert done("avalanche:GDumb").cost["memory_bytes"] == 40 * 64
     with pytest.raises(Skip, match="size 0"):
         hosted("avalanche:Replay", "memory.size=0")

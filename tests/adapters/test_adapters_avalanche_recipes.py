@@ -51,12 +51,12 @@ def test_a_template_is_canonical_with_the_librarys_version_in_the_cell():
     [
         ("avalanche:Repaly", "did you mean 'Replay'"),
         ("avalanche:Replay(memsize=3)", "did you mean 'mem_size'"),
-        ("avalanche:Replay(train_epochs=3)", "train_epochs is given by the benchmark"),
+        ("avalanche:Replay(train_epochs=3)", "train_epochs is set by the benchmark"),
         ("avalanche:EWC", "needs a value for 'ewc_lambda'"),
         ("avalanche:Replay(mem_size=many)", "mem_size = 'many' is not allowed"),
         ("avalanche:Replay + avalanche:GDumb", "both set the template"),
-        ("er + avalanche:Replay", "only parts of its own act"),
-        ("avalanche:Replay + ewc(strength=1)", "only parts of its own act"),
+        ("er + avalanche:Replay", "has only parts of its own"),
+        ("avalanche:Replay + ewc(strength=1)", "has only parts of its own"),
         ("cumulative + avalanche:Cumulative", "both accumulate the stream"),
         ("avalanche:no.such.Plugin", r"no\.such does not import"),
         ("avalanche:", "avalanche: does not exist; known: AETraining, AGEM, "),
@@ -74,7 +74,7 @@ def test_mistakes_are_refused_when_the_matrix_is_planned(strategy, words):
 def test_parameters_that_exclude_each_other_are_told_in_the_librarys_words():
     record = run_cell(planned("avalanche:EWC(ewc_lambda=1, mode=online)")[0])
     assert record.status == "failed"
-    assert "does not take these parameters" in record.reason
+    assert "does not accept these parameters" in record.reason
     assert "decay_factor" in record.reason
 
 

@@ -117,7 +117,7 @@ def test_before_it_is_taught_it_says_nothing():
         ("sklearn:linear_model.SGDClassifer", "has no 'SGDClassifer' to be a learner; did you mean 'SGDClassifier'"),
         ("sklearn:SVC", "sklearn:SVC does not exist; known: BernoulliNB, .*; else write"),
         ("sklearn:", "sklearn: does not exist; known: BernoulliNB, "),
-        ("sklearn:mine.py", r"names a file and nothing in it; write sklearn:mine\.py:NAME"),
+        ("sklearn:mine.py", r"names a file without a name in it; write sklearn:mine\.py:NAME"),
         ("sklearn:sklearn.naive_bayes", "is a module; a learner is a class, or a function that makes one"),
     ],
 )

@@ -100,7 +100,7 @@ def test_two_classes_have_one_decision_and_unseen_ones_come_last():
     [
         ({"strategy": "err"}, "did you mean"),
         ({"strategy": "joint"}, "acts on a whole stream"),
-        ({"strategy": "er", "memory_size": 0}, "needs a memory"),
+        ({"strategy": "er", "memory_size": 0}, "needs a replay buffer"),
         ({"optimizer": "sdg"}, "optimizer"),
         ({"lr": -1.0}, "lr"),
     ],

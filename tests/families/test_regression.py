@@ -95,7 +95,7 @@ def test_the_standard_error_is_that_of_a_mean_of_rows_drawn_without_replacement(
 def test_a_column_that_never_varies_is_refused():
     x, y = np.zeros((20, 2), np.float32), np.ones(20)
     x[:, 0] = np.arange(20)
-    with pytest.raises(Refused, match=r"has one value .* in every row, so there is nothing to predict"):
+    with pytest.raises(Refused, match=r"has one value .* in every sample, so there is nothing to predict"):
         clbench.data.from_arrays("still", x, y, x, y, family="regression")
 
 
@@ -148,7 +148,7 @@ def test_empirical_fisher_information_is_residual_times_jacobian_squared():
 def test_reading_labels_of_a_batch_of_numbers_is_one_clear_sentence():
     run = ready()
     batch = run.learner.batch(run.trainer.enter(run.stream[0]).index[:, :4])
-    with pytest.raises(Refused, match=r"batch\.y holds class labels, and this stream is of the family 'regression'"):
+    with pytest.raises(Refused, match=r"batch\.y is for class labels, and this stream is of the family 'regression'"):
         _ = batch.y
     assert batch.target.shape == (4, 2)
 

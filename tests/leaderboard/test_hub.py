@@ -113,7 +113,7 @@ def test_config_and_revision_are_passed_on_and_what_was_read_once_needs_no_netwo
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"name": "someone/pet"}, r"cannot be had \(FileNotFoundError: Couldn't find someone/pet\); check its name"),
+        ({"name": "someone/pet"}, r"is not available \(FileNotFoundError: Couldn't find someone/pet\); check its name"),
         ({"name": ":"}, "cannot be read; write hf:owner/name"),
         ({"found": {"train": split(4)}}, "needs a split train and one of test, validation, valid, val; it has train"),
         ({"found": {"train": split(4, labels=[0, 1, 5, 0]), "test": split(4)}}, "1 labels are out of range"),

@@ -88,7 +88,7 @@ def test_a_part_that_only_keeps_side_tensors_or_arranges_rows_raises_none(strate
         ("fpf(iters=0)", "never moved the weights or running statistics"),
         ("k_fpf(every=100000)", "acts after every 100000 steps, of which the stream has 20: only at its end"),
         ("freeze_norm", "never changed the samples that are learned, the classes that compete, or what is frozen"),
-        ("view_batch(views=4, strong=none)", "learned 1 / 4 of the rows of each experience"),
+        ("view_batch(views=4, strong=none)", "learned 1 / 4 of the samples of each experience"),
     ],
 )
 def test_what_does_nothing_in_its_strategy_or_on_its_benchmark_raises_one(strategy, sentence):

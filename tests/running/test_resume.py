@@ -310,7 +310,7 @@ def test_a_snapshot_that_does_not_fit_is_set_aside_by_name_and_the_cell_begins_a
     content = UNFIT[damage](saved_at(40, cell, path))
     path.write_bytes(content)
     steps = []
-    with pytest.warns(Notice, match=rf"er, seed \d: the snapshot {path} .* set aside as .*damaged/KEY\.pt; the cell"):
+    with pytest.warns(Notice, match=rf"er, seed \d: the snapshot {path} .* was moved to .*damaged/KEY\.pt; the cell"):
         record = run_cell(cell, partial=path, tick=lambda step, _: steps.append(step))
     assert (record.status, steps[0]) == ("done", 1)
     np.testing.assert_array_equal(record.trace.score, whole.trace.score)

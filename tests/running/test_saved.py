@@ -205,7 +205,7 @@ def test_a_file_that_is_no_model_is_refused_in_a_sentence(tmp_path):
     path = store.model_path(record.key, tmp_path)
     other = tmp_path / "other.pt"
     torch.save({"layer.weight": torch.zeros(2)}, other)
-    with pytest.raises(Refused, match="weights alone, as an earlier clbench kept them"):
+    with pytest.raises(Refused, match="holds only weights, as an earlier clbench kept them"):
         clbench.load_model(other)
     other.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(Refused, match="is damaged"):

@@ -138,7 +138,7 @@ def test_hidden_boundaries_change_nothing():
 def test_strengths_are_required_and_a_memory_is_needed():
     with pytest.raises(Refused, match="needs a value for 'alpha'"):
         ready("der", "defaults={}")
-    with pytest.raises(Skip, match="needs a memory"):
+    with pytest.raises(Skip, match="needs a replay buffer"):
         ready("derpp", "memory.size=0")
     with pytest.raises(Refused, match="both set the stream coefficient"):
         ready("der + er")

@@ -135,7 +135,7 @@ def test_it_runs_where_batches_hold_one_class_and_where_boundaries_are_hidden():
 
 
 def test_it_needs_a_memory_and_the_objective_to_itself():
-    with pytest.raises(Skip, match="needs a memory"):
+    with pytest.raises(Skip, match="needs a replay buffer"):
         ready("er_aml", "memory.size=0")
     with pytest.raises(Refused, match="both set the stream coefficient"):
         ready("er_aml + er")

@@ -172,7 +172,7 @@ def test_vectors_cannot_be_mixed_and_the_sentence_says_what_to_do():
 def test_passes_and_a_memory_are_needed_and_nothing_else_may_learn_from_the_stream():
     with pytest.raises(Refused, match="needs a value for 'passes'"):
         ready("gdumb", "defaults={}")
-    with pytest.raises(Skip, match="needs a memory"):
+    with pytest.raises(Skip, match="needs a replay buffer"):
         ready("gdumb", "memory.size=0")
     with pytest.raises(Refused, match="both set the stream coefficient"):
         ready("gdumb + er")

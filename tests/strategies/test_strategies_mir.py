@@ -142,7 +142,7 @@ def test_hidden_boundaries_draw_from_all_of_memory():
 
 
 def test_it_needs_a_memory_and_at_least_as_many_candidates_as_rows():
-    with pytest.raises(Skip, match="needs a memory"):
+    with pytest.raises(Skip, match="needs a replay buffer"):
         ready("mir", "memory.size=0")
     with pytest.raises(Refused, match="10 samples cannot be chosen among 5 candidates"):
         ready("mir(rows=10, candidates=5)")

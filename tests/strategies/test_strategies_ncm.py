@@ -68,5 +68,5 @@ def test_features_are_those_of_the_benchmarks_model_which_stays_as_it_was():
 
 def test_rehearsal_may_stand_beside_it_and_a_penalty_may_not():
     Strategy.parse("er + ncm")
-    with pytest.raises(Refused, match="ncm and ewc cannot be joined: the first has a step of its own"):
+    with pytest.raises(Refused, match="ncm and ewc cannot be joined: the first makes its own step"):
         Strategy.parse("ewc + ncm", SMALL["defaults"])

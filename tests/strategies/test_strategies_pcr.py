@@ -161,7 +161,7 @@ def test_impossible_settings_are_refused_or_skipped():
         ready("pcr(views=2)")
     with pytest.raises(Skip, match="several views"):
         ready("hpcr(views=2)")
-    with pytest.raises(Skip, match="needs a memory"):
+    with pytest.raises(Skip, match="needs a replay buffer"):
         ready("pcr(views=1)", "memory.size=0")
     with pytest.raises(Refused, match="both set the"):
         ready("pcr(views=1) + er_aml")

@@ -88,7 +88,7 @@ def test_messages_call_a_part_as_it_was_written(strategy, sentence):
     with pytest.raises(Refused) as error:
         Strategy.parse(strategy)
     assert sentence in str(error.value)
-    with pytest.raises(Skip, match="er needs a memory"):
+    with pytest.raises(Skip, match="er needs a replay buffer"):
         ready("er", "memory.size=0")
 
 

@@ -404,5 +404,5 @@ def test_a_part_may_choose_what_is_kept_within_the_budget():
     assert kept(chosen) == [20]
     with pytest.raises(Refused, match="6 samples cannot be put into a replay buffer of 5"):
         chosen.replace(rows(0, [0] * 6))
-    with pytest.raises(Refused, match="under policy reservoir"):
+    with pytest.raises(Refused, match="with policy reservoir"):
         memory(5).replace(rows(0, [0]))
