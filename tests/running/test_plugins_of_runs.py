@@ -160,7 +160,7 @@ def test_what_an_executor_runs_is_written_and_not_run_again(file, tmp_path):
     for key, value in FAST.items():
         options += ["--set", f"{key}={value}"]
     assert "1 cell run" in call("run", "split-digits", *options).out
-    assert "1 of 1 cells were finished before" in call("run", "split-digits", *options).out
+    assert "1 of 1 cells are already finished" in call("run", "split-digits", *options).out
 
 
 def test_an_executor_of_this_program_is_given_jobs_and_options(monkeypatch):
