@@ -197,7 +197,7 @@ def test_a_file_is_found_again_from_whatever_directory_a_part_goes_to(parts, mon
     assert "a run changes the working directory" in told["process_state"].text
     assert Path.cwd() == parts.parent.parent
     answer = call("check", "wanders", "--plugin", "tests/broken_parts.py")
-    assert "broken   process_state     a run changes the working directory" in answer.out
+    assert "broken   process_state    a run changes the working directory" in answer.out
     assert answer.code == 1
 
 
@@ -308,7 +308,7 @@ def test_check_asks_which_where_a_name_is_both_and_kind_decides(monkeypatch):
     STRATEGIES.add("rotated", Rotated)
     both = call("check", "rotated")
     assert both.code == 2
-    assert "say which by --kind strategy or --kind scenario" in both.err
+    assert "choose with --kind strategy or --kind scenario" in both.err
     assert "fingerprint" in call("check", "rotated", "--kind", "scenario").out
     asked = []
     monkeypatch.setattr(
