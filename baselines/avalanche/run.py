@@ -16,8 +16,8 @@ import typer
 from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.metrics import compute
-from clbench.running.cell import run_cell
 from clbench.running.plan import plan
+from clbench.running.run_cell import run_cell
 
 HERE = Path(__file__).parent
 BENCHMARK: dict[str, Any] = {

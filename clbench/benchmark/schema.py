@@ -107,8 +107,8 @@ class Evaluation(Section):
         masked: Whether to record the accuracy among the task's own classes too.
         classes: Whether to record the accuracy of each output unit too.
         precision: Precision of matrix products in evaluations. ``bfloat16`` is meant for GPUs, and it changes scores.
-        probe: Optimiser steps between probes of the gradient (``clbench.training.probe``), 0 for none, or a schedule of
-            steps as in ``schedule``: ``dense`` after switches, or ``{at: [..]}``.
+        probe: Optimiser steps between probes of the gradient (``clbench.training.gradient_probe``), 0 for none, or a
+            schedule of steps as in ``schedule``: ``dense`` after switches, or ``{at: [..]}``.
     """
 
     options: ClassVar[frozenset[str]] = frozenset({"probe", "schedule", "masked", "classes", "precision"})

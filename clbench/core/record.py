@@ -93,7 +93,7 @@ class Trace:
         class_score: (K, C) accuracy of each output unit over the evaluated samples, NaN if it has none; (0, 0) if not
             recorded. A sample of several tasks counts once for each of them.
         probe_step: (J,) steps at which the probe decomposed the gradient; empty if the probe was off.
-        probe: (J, 6) results of the probe; the columns are ``clbench.training.probe.COLUMNS``.
+        probe: (J, 6) results of the probe; the columns are ``clbench.training.gradient_probe.COLUMNS``.
         units: (T, C) int8, output units in evaluations of each task: 2 for the task's own classes, 1 for others that
             compete with them in some evaluation, 0 for the rest; (0, 0) in older records.
         competing: (K, T) number of output units that compete on the samples of each task, 0 if it was not evaluated;

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from clbench.evaluate.evaluation_samples import Panel, Panels
 from clbench.evaluate.evaluator import Evaluator
-from clbench.evaluate.panels import Panel, Panels
 from clbench.evaluate.subject import Subject
 from clbench.training.loss_check import Diverged
 

@@ -19,7 +19,7 @@ from clbench.benchmark import evaluation_schedules
 from clbench.benchmark.schema import Evaluation
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Stream
-from clbench.evaluate.panels import Panel, Panels
+from clbench.evaluate.evaluation_samples import Panel, Panels
 from clbench.evaluate.predictions import Predictions, best
 from clbench.evaluate.subject import Subject
 from clbench.models.output import Output

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from clbench.comparison.record_groups import is_finished
 from clbench.core.record import Record, Trace
 from clbench.metrics import EARLIER, board_names, measured_from_switches
-from clbench.metrics.gap import SINCE_SWITCH
 from clbench.metrics.metric import Undefined
+from clbench.metrics.stability_gap import SINCE_SWITCH
 from clbench.metrics.switches import old_pairs
 
 HEADLINE = ("acc", "aaa", "min_acc", "wc_acc", "gap_depth", "gap_depth_relative", "gap_pairs", "forgetting")

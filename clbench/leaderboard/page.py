@@ -16,7 +16,7 @@ from clbench.core.measure import ACCURACY, Measure
 from clbench.leaderboard.board import Board, Row, Table, group_problems
 from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric
-from clbench.strategies.expected import sentences
+from clbench.strategies.expected_results import sentences
 
 PLAIN = frozenset({"fraction", "score", "change", "number"})
 """Units of metrics that are not told behind a range."""

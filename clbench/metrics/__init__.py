@@ -14,8 +14,29 @@ from clbench.core.errors import Refused
 from clbench.core.record import Trace
 from clbench.core.registry import Registry
 from clbench.metrics.accumulation import acc_last, accumulation, all_accuracy
-from clbench.metrics.ends import acc, aia, bwt, end_scores, forgetting, forgetting_last, la, mse
-from clbench.metrics.gap import (
+from clbench.metrics.accuracy_matrix import acc, aia, bwt, end_scores, forgetting, forgetting_last, la, mse
+from clbench.metrics.anytime import aaa, absent_minima, min_acc, wc_acc
+from clbench.metrics.learning_speed import (
+    FirstVisits,
+    facilitation,
+    facilitation_at,
+    facilitation_censored,
+    first_visits,
+    lca,
+    learning_curves,
+)
+from clbench.metrics.masked_and_per_class import (
+    acc_class,
+    class_end_scores,
+    forgetting_global,
+    forgetting_local,
+    masked_acc,
+)
+from clbench.metrics.metric import Metric, Undefined, Value
+from clbench.metrics.prediction_metrics import top
+from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, lags, retention
+from clbench.metrics.sample_weighted import a_auc, acc_seen, aia_seen, seen_accuracy
+from clbench.metrics.stability_gap import (
     gap_area,
     gap_depth,
     gap_depth_relative,
@@ -26,21 +47,6 @@ from clbench.metrics.gap import (
     recovery,
     recovery_censored,
 )
-from clbench.metrics.learning import (
-    FirstVisits,
-    facilitation,
-    facilitation_at,
-    facilitation_censored,
-    first_visits,
-    lca,
-    learning_curves,
-)
-from clbench.metrics.looks import aaa, absent_minima, min_acc, wc_acc
-from clbench.metrics.metric import Metric, Undefined, Value
-from clbench.metrics.prediction_metrics import top
-from clbench.metrics.readout import acc_class, class_end_scores, forgetting_global, forgetting_local, masked_acc
-from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, lags, retention
-from clbench.metrics.rows import a_auc, acc_seen, aia_seen, seen_accuracy
 from clbench.metrics.switches import Switches, measured_from_switches, switches
 from clbench.metrics.transfer import fwt, intransigence
 from clbench.metrics.windows import wf, wp
@@ -119,43 +125,52 @@ __all__ = [
 _HERE = "clbench.metrics."
 
 _BOARD = {
-    "acc": (_HERE + "ends:ACC", "final average accuracy over tasks"),
-    "aaa": (_HERE + "looks:AAA", "average anytime accuracy on the tasks seen so far, over evaluations after steps"),
-    "min_acc": (_HERE + "looks:MIN_ACC", "lowest accuracy on a task while absent, mean over tasks"),
-    "wc_acc": (_HERE + "looks:WC_ACC", "worst-case accuracy: present tasks at the end, absent tasks at their lowest"),
+    "acc": (_HERE + "accuracy_matrix:ACC", "final average accuracy over tasks"),
+    "aaa": (_HERE + "anytime:AAA", "average anytime accuracy on the tasks seen so far, over evaluations after steps"),
+    "min_acc": (_HERE + "anytime:MIN_ACC", "lowest accuracy on a task while absent, mean over tasks"),
+    "wc_acc": (_HERE + "anytime:WC_ACC", "worst-case accuracy: present tasks at the end, absent tasks at their lowest"),
     "wf10": (_HERE + "windows:WF10", "windowed forgetting: largest fall within 10 evaluations"),
     "wf100": (_HERE + "windows:WF100", "windowed forgetting: largest fall within 100 evaluations"),
     "wp10": (_HERE + "windows:WP10", "windowed plasticity: largest rise within 10 evaluations"),
     "wp100": (_HERE + "windows:WP100", "windowed plasticity: largest rise within 100 evaluations"),
     "gap_depth": (
-        _HERE + "gap:GAP_DEPTH",
+        _HERE + "stability_gap:GAP_DEPTH",
         "largest fall of accuracy on old tasks during training after a switch, mean over tasks",
     ),
     "gap_depth_relative": (
-        _HERE + "gap:GAP_DEPTH_RELATIVE",
+        _HERE + "stability_gap:GAP_DEPTH_RELATIVE",
         "gap depth as a share of the accuracy before, over old tasks above chance",
     ),
     "gap_pairs": (
-        _HERE + "gap:GAP_PAIRS",
+        _HERE + "stability_gap:GAP_PAIRS",
         "pairs of switch and old task above chance, over which the relative depth averages",
     ),
     "gap_expansion": (
-        _HERE + "gap:GAP_EXPANSION",
+        _HERE + "stability_gap:GAP_EXPANSION",
         "fall of accuracy on old tasks when new outputs are added, before any training",
     ),
-    "recovery": (_HERE + "gap:RECOVERY", "mean iterations to regain 90 % of the fall (a lower bound)"),
-    "recovery_censored": (_HERE + "gap:RECOVERY_CENSORED", "fraction of falls not regained within the experience"),
-    "forgetting": (_HERE + "ends:FORGETTING", "best earlier accuracy minus final accuracy, over old tasks"),
-    "bwt": (_HERE + "ends:BWT", "backward transfer: final accuracy minus that after the first visit"),
-    "la": (_HERE + "ends:LA", "learning accuracy: mean accuracy at the ends of first visits"),
-    "aia": (_HERE + "ends:AIA", "average incremental accuracy over ends of experiences"),
+    "recovery": (_HERE + "stability_gap:RECOVERY", "mean iterations to regain 90 % of the fall (a lower bound)"),
+    "recovery_censored": (
+        _HERE + "stability_gap:RECOVERY_CENSORED",
+        "fraction of falls not regained within the experience",
+    ),
+    "forgetting": (_HERE + "accuracy_matrix:FORGETTING", "best earlier accuracy minus final accuracy, over old tasks"),
+    "bwt": (_HERE + "accuracy_matrix:BWT", "backward transfer: final accuracy minus that after the first visit"),
+    "la": (_HERE + "accuracy_matrix:LA", "learning accuracy: mean accuracy at the ends of first visits"),
+    "aia": (_HERE + "accuracy_matrix:AIA", "average incremental accuracy over ends of experiences"),
 }
 _ON_DEMAND = {
-    "acc_seen": (_HERE + "rows:ACC_SEEN", "final accuracy over all samples of the tasks seen"),
-    "aia_seen": (_HERE + "rows:AIA_SEEN", "accuracy over all samples of the tasks seen, mean over ends of experiences"),
-    "a_auc": (_HERE + "rows:A_AUC", "area under the curve of accuracy on exposed classes over samples (i-Blurry)"),
-    "acc_class": (_HERE + "readout:ACC_CLASS", "class-balanced final accuracy"),
-    "masked_acc": (_HERE + "readout:MASKED_ACC", "ACC when only a task's own classes compete"),
+    "acc_seen": (_HERE + "sample_weighted:ACC_SEEN", "final accuracy over all samples of the tasks seen"),
+    "aia_seen": (
+        _HERE + "sample_weighted:AIA_SEEN",
+        "accuracy over all samples of the tasks seen, mean over ends of experiences",
+    ),
+    "a_auc": (
+        _HERE + "sample_weighted:A_AUC",
+        "area under the curve of accuracy on exposed classes over samples (i-Blurry)",
+    ),
+    "acc_class": (_HERE + "masked_and_per_class:ACC_CLASS", "class-balanced final accuracy"),
+    "masked_acc": (_HERE + "masked_and_per_class:MASKED_ACC", "ACC when only a task's own classes compete"),
     "acc_present": (_HERE + "retention:ACC_PRESENT", "mean accuracy on present tasks at the ends of experiences"),
     "acc_absent": (
         _HERE + "retention:ACC_ABSENT",
@@ -183,38 +198,53 @@ _ON_DEMAND = {
         _HERE + "accumulation:ACCUMULATION_LOG",
         "gain of accuracy on all tasks per e-fold of experiences",
     ),
-    "lca10": (_HERE + "learning:LCA10", "learning curve area over the first 10 batches of a task"),
-    "facilitation": (_HERE + "learning:FACILITATION", "whether later tasks reach 90 % accuracy sooner"),
+    "lca10": (_HERE + "learning_speed:LCA10", "learning curve area over the first 10 batches of a task"),
+    "facilitation": (_HERE + "learning_speed:FACILITATION", "whether later tasks reach 90 % accuracy sooner"),
     "facilitation_censored": (
-        _HERE + "learning:FACILITATION_CENSORED",
+        _HERE + "learning_speed:FACILITATION_CENSORED",
         "fraction of tasks that never reach 90 % accuracy",
     ),
     "fwt": (_HERE + "transfer:FWT", "forward transfer: accuracy before the first visit, above initialisation"),
     "intransigence": (_HERE + "transfer:INTRANSIGENCE", "accuracy of joint training on a task, minus LA"),
-    "mse": (_HERE + "ends:MSE", "final mean squared error over tasks that predict numbers"),
-    "forgetting_last": (_HERE + "ends:FORGETTING_LAST", "accuracy at the end of the last visit, minus final accuracy"),
+    "mse": (_HERE + "accuracy_matrix:MSE", "final mean squared error over tasks that predict numbers"),
+    "forgetting_last": (
+        _HERE + "accuracy_matrix:FORGETTING_LAST",
+        "accuracy at the end of the last visit, minus final accuracy",
+    ),
     "forgetting_global": (
-        _HERE + "readout:FORGETTING_GLOBAL",
+        _HERE + "masked_and_per_class:FORGETTING_GLOBAL",
         "loss of accuracy since first visits, weighted by samples, over experiences",
     ),
     "forgetting_local": (
-        _HERE + "readout:FORGETTING_LOCAL",
+        _HERE + "masked_and_per_class:FORGETTING_LOCAL",
         "loss of accuracy since first visits when only a task's own classes compete",
     ),
     "top5": (_HERE + "prediction_metrics:TOP5", "top-5 accuracy at the end, from kept predictions"),
-    "gap_residual": (_HERE + "gap:GAP_RESIDUAL", "mean loss of accuracy on old tasks from a switch to the next end"),
-    "gap_transient": (_HERE + "gap:GAP_TRANSIENT", "the part of the gap depth that is regained by the end"),
-    "gap_area": (_HERE + "gap:GAP_AREA", "mean accuracy missing relative to the switch"),
-    "recovery50": (_HERE + "gap:RECOVERY50", "mean iterations to regain half of the fall (a lower bound)"),
-    "recovery50_censored": (_HERE + "gap:RECOVERY50_CENSORED", "fraction of falls of which half is not regained"),
-    "gap_depth@1": (_HERE + "gap:GAP_DEPTH_1", "gap_depth from the end before a switch, as published"),
-    "gap_residual@1": (_HERE + "gap:GAP_RESIDUAL_1", "gap_residual from the end before a switch"),
-    "gap_transient@1": (_HERE + "gap:GAP_TRANSIENT_1", "gap_transient from the end before a switch"),
-    "gap_area@1": (_HERE + "gap:GAP_AREA_1", "gap_area from the end before a switch"),
-    "recovery@1": (_HERE + "gap:RECOVERY_1", "recovery from the end before a switch, over all falls"),
-    "recovery_censored@1": (_HERE + "gap:RECOVERY_CENSORED_1", "recovery_censored from the end before a switch"),
-    "recovery50@1": (_HERE + "gap:RECOVERY50_1", "recovery50 from the end before a switch, over all falls"),
-    "recovery50_censored@1": (_HERE + "gap:RECOVERY50_CENSORED_1", "recovery50_censored from the end before a switch"),
+    "gap_residual": (
+        _HERE + "stability_gap:GAP_RESIDUAL",
+        "mean loss of accuracy on old tasks from a switch to the next end",
+    ),
+    "gap_transient": (_HERE + "stability_gap:GAP_TRANSIENT", "the part of the gap depth that is regained by the end"),
+    "gap_area": (_HERE + "stability_gap:GAP_AREA", "mean accuracy missing relative to the switch"),
+    "recovery50": (_HERE + "stability_gap:RECOVERY50", "mean iterations to regain half of the fall (a lower bound)"),
+    "recovery50_censored": (
+        _HERE + "stability_gap:RECOVERY50_CENSORED",
+        "fraction of falls of which half is not regained",
+    ),
+    "gap_depth@1": (_HERE + "stability_gap:GAP_DEPTH_1", "gap_depth from the end before a switch, as published"),
+    "gap_residual@1": (_HERE + "stability_gap:GAP_RESIDUAL_1", "gap_residual from the end before a switch"),
+    "gap_transient@1": (_HERE + "stability_gap:GAP_TRANSIENT_1", "gap_transient from the end before a switch"),
+    "gap_area@1": (_HERE + "stability_gap:GAP_AREA_1", "gap_area from the end before a switch"),
+    "recovery@1": (_HERE + "stability_gap:RECOVERY_1", "recovery from the end before a switch, over all falls"),
+    "recovery_censored@1": (
+        _HERE + "stability_gap:RECOVERY_CENSORED_1",
+        "recovery_censored from the end before a switch",
+    ),
+    "recovery50@1": (_HERE + "stability_gap:RECOVERY50_1", "recovery50 from the end before a switch, over all falls"),
+    "recovery50_censored@1": (
+        _HERE + "stability_gap:RECOVERY50_CENSORED_1",
+        "recovery50_censored from the end before a switch",
+    ),
 }
 
 METRICS = Registry("metric", "clbench.metrics", {**_BOARD, **_ON_DEMAND})

@@ -6,7 +6,7 @@ import numpy as np
 
 from clbench.core.errors import Refused
 from clbench.core.record import Trace
-from clbench.metrics.ends import Scores, end_scores, visited
+from clbench.metrics.accuracy_matrix import Scores, end_scores, visited
 from clbench.metrics.metric import Metric, Undefined
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.record import Kind, Trace
-from clbench.metrics.ends import end_looks, end_scores
+from clbench.metrics.accuracy_matrix import end_looks, end_scores
+from clbench.metrics.anytime import step_looks
 from clbench.metrics.interval import half_width
-from clbench.metrics.looks import step_looks
 from clbench.metrics.metric import Undefined
 
 Curve = NDArray[np.float64]

@@ -6,7 +6,7 @@ import numpy as np
 
 from clbench.core.errors import Refused
 from clbench.core.record import TOP, Trace
-from clbench.metrics.ends import end_looks, visited
+from clbench.metrics.accuracy_matrix import end_looks, visited
 from clbench.metrics.metric import Metric, Undefined
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from clbench.core.record import Trace
 from clbench.core.types import Index
-from clbench.metrics.ends import Scores, at_ends, end_looks, end_scores
+from clbench.metrics.accuracy_matrix import Scores, at_ends, end_looks, end_scores
 from clbench.metrics.metric import Metric, Undefined
 
 Unit = Literal["experiences", "iterations"]

@@ -12,8 +12,8 @@ from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Mask
-from clbench.metrics.ends import Scores, end_looks, end_scores
-from clbench.metrics.looks import step_looks
+from clbench.metrics.accuracy_matrix import Scores, end_looks, end_scores
+from clbench.metrics.anytime import step_looks
 from clbench.metrics.metric import Undefined
 
 Since = Literal["switch", "end"]

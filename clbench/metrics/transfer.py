@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.record import Kind, Trace
-from clbench.metrics.ends import Scores, end_scores, visited
+from clbench.metrics.accuracy_matrix import Scores, end_scores, visited
 from clbench.metrics.metric import Metric, Undefined
 
 OWN = 2

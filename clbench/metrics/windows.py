@@ -8,7 +8,7 @@ import numpy as np
 
 from clbench.core.errors import Refused
 from clbench.core.record import Trace
-from clbench.metrics.looks import StepLooks, step_looks
+from clbench.metrics.anytime import StepLooks, step_looks
 from clbench.metrics.metric import Metric, Undefined
 from clbench.metrics.switches import before_first
 

@@ -15,7 +15,7 @@ from clbench.core.errors import Refused
 from clbench.core.measure import Measure
 from clbench.core.record import Record, Trace
 from clbench.core.types import Mask
-from clbench.metrics.ends import acc, end_scores
+from clbench.metrics.accuracy_matrix import acc, end_scores
 from clbench.metrics.interval import half_width
 from clbench.metrics.metric import Undefined
 from clbench.plots.plotted_runs import Runs, choose, rows_error

@@ -14,7 +14,7 @@ from clbench.core.errors import Refused, did_you_mean
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import curves
-from clbench.metrics.ends import end_looks, visited
+from clbench.metrics.accuracy_matrix import end_looks, visited
 from clbench.metrics.metric import Undefined
 
 

@@ -11,9 +11,9 @@ from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves
-from clbench.metrics.gap import gap_expansion
 from clbench.metrics.interval import half_width
 from clbench.metrics.metric import Undefined
+from clbench.metrics.stability_gap import gap_expansion
 from clbench.metrics.switches import measured_from_switches
 from clbench.metrics.switches import switches as gaps
 from clbench.plots.plotted_runs import choose, default_window

@@ -10,7 +10,7 @@ import numpy as np
 
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves
-from clbench.metrics.ends import visited
+from clbench.metrics.accuracy_matrix import visited
 from clbench.plots.plotted_runs import Runs, choose, median_boundaries, rows_error
 from clbench.plots.style import (
     INK,

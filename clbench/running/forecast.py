@@ -31,7 +31,7 @@ from clbench.evaluate import Evaluator, Subject
 from clbench.running.plan import Cell
 from clbench.running.prepare import prepare_job
 from clbench.running.prepared_run import Run
-from clbench.training.passes import BatchSplit
+from clbench.training.batch_splits import BatchSplit
 
 PILOT = 6
 """Number of iterations that estimate how many can be afforded."""

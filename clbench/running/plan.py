@@ -22,7 +22,7 @@ from clbench.models import frozen_features
 from clbench.strategies import STRATEGIES
 from clbench.strategies.notation import plain_number
 from clbench.strategies.strategy import Strategy
-from clbench.training.passes import BatchSplit
+from clbench.training.batch_splits import BatchSplit
 
 
 @dataclass(frozen=True)

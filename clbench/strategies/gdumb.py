@@ -89,7 +89,7 @@ class GDumb(Part):
             self._train(learner)
 
     def _train(self, learner: Learner) -> None:
-        from clbench.training.passes import BatchSplit
+        from clbench.training.batch_splits import BatchSplit
 
         learner.w.data.copy_(self.state["w"])
         for name, buffer in learner.model.named_buffers():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from clbench.training.batch import Batch
     from clbench.training.learner import Learner, Output
-    from clbench.training.memory import Draw
+    from clbench.training.replay_buffer import Draw
 
 RATIO = 5
 """Candidates per rehearsed sample: 50 for 10 in the paper."""

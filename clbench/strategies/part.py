@@ -215,8 +215,7 @@ class Part:
         raise NotImplementedError
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-        """Return the term of a replaced objective that learns the stream's samples, for ``clbench.training.probe``: a
-        scalar.
+        """Return the term of a replaced objective that learns the stream's samples, a scalar, for the gradient probe.
 
         It is not a hook of the loop, draws nothing and makes no forward pass; ``None`` if no term can be separated.
         """

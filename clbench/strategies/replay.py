@@ -11,7 +11,7 @@ from clbench.strategies.part import EVERY_FAMILY, Part
 if TYPE_CHECKING:
     from clbench.training.batch import Batch
     from clbench.training.learner import Learner
-    from clbench.training.memory import Draw
+    from clbench.training.replay_buffer import Draw
 
 Start = Literal["earlier", "any"]
 LossForm = Literal["concat", "weighted", "sum"]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from clbench.core.errors import Refused
-from clbench.running.cell import run_cell
 from clbench.running.plan import Cell
+from clbench.running.run_cell import run_cell
 from clbench.running.user_objects import UserObjects
 from clbench.strategies import STRATEGIES
 from clbench.testing.compare_runs import difference, leaves, trace_difference

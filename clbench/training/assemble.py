@@ -18,11 +18,11 @@ from clbench.core.rng import derive
 from clbench.core.types import Stream
 from clbench.data.augment import augmenter
 from clbench.scenarios import shows_boundaries
+from clbench.training.batch_splits import BatchSplit
 from clbench.training.device_rows import Resident
+from clbench.training.gradient_probe import Probe
 from clbench.training.loop import Hooks
-from clbench.training.memory import Memory
-from clbench.training.passes import BatchSplit
-from clbench.training.probe import Probe
+from clbench.training.replay_buffer import Memory
 from clbench.training.trainer import Trainer
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from clbench.training.batch import Batch
+from clbench.training.batch_splits import BatchSplit
 from clbench.training.learner import ExperienceView
-from clbench.training.passes import BatchSplit
 from clbench.training.trainer import Trainer
 
 

@@ -22,7 +22,7 @@ from clbench.core.rng import Generator
 from clbench.families.class_mask import ClassMask
 from clbench.families.family import Family
 from clbench.models.flat_weights import Flat
-from clbench.training.per_row import accumulate
+from clbench.training.per_sample_gradients import accumulate
 
 Estimator = Literal["exact", "sampled", "empirical", "batch"]
 

@@ -21,8 +21,8 @@ from clbench.training.competing_classes import CompetingClasses
 from clbench.training.device_rows import Resident
 from clbench.training.frozen_weights import IDLE, UNSEEN, FrozenWeights
 from clbench.training.head_weights import HeadWeights
-from clbench.training.memory import Memory
 from clbench.training.objective import Terms, task_loss
+from clbench.training.replay_buffer import Memory
 from clbench.training.side_work import SideWork
 from clbench.training.weight_steps import WeightSteps
 
@@ -66,7 +66,7 @@ class Learner:
         w, g: (P,) flat weights and gradients; see :class:`clbench.models.flat_weights.Flat`.
         slices: Name of a parameter -> its slice of ``w`` and ``g``.
         family: The family of tasks of the stream; see ``clbench.families``.
-        memory: The replay buffer; see :class:`clbench.training.memory.Memory`.
+        memory: The replay buffer; see :class:`clbench.training.replay_buffer.Memory`.
         classes: Which classes compete, and which were seen; see
             :class:`clbench.training.competing_classes.CompetingClasses`.
         side_work: Computations besides the step: gradients, other weights, importances, a part's own training loop; see

@@ -14,11 +14,11 @@ from clbench.benchmark.schema import Training
 from clbench.core.record import Kind
 from clbench.core.types import Experience, Stream
 from clbench.training.batch import Batch
+from clbench.training.batch_splits import BatchSplit
 from clbench.training.experience_passes import Cursor, Passes
 from clbench.training.learner import ExperienceView, Learner, Output
 from clbench.training.learner_readout import Readout
 from clbench.training.objective import Terms
-from clbench.training.passes import BatchSplit
 from clbench.training.trainer import Trainer
 
 

@@ -24,12 +24,12 @@ from clbench.models.flat_weights import Flat
 from clbench.models.output import Output
 from clbench.models.side_effects import draws
 from clbench.training.batch import ROW, VIEW, Batch, Y
+from clbench.training.batch_splits import OTHER_NORM, REASON, BatchSplit, fewest_rows
 from clbench.training.device_rows import Resident
 from clbench.training.fisher import Estimator, estimate
-from clbench.training.memory import Draw
 from clbench.training.objective import task_loss
-from clbench.training.passes import OTHER_NORM, REASON, BatchSplit, fewest_rows
-from clbench.training.per_row import Power, accumulate
+from clbench.training.per_sample_gradients import Power, accumulate
+from clbench.training.replay_buffer import Draw
 
 if TYPE_CHECKING:
     from clbench.training.learner import Learner
@@ -47,7 +47,7 @@ class SideWork:
         shape: Shape of a sample.
 
     Attributes:
-        fewest_rows: Fewest samples that a step of the model can learn from; see ``clbench.training.passes``.
+        fewest_rows: Fewest samples that a step of the model can learn from; see ``clbench.training.batch_splits``.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class SideWork:
     def per_row(self, index: Tensor, scalar: Callable[[Tensor], Tensor], *, power: Power) -> Tensor:
         """Return the mean over the samples of an index matrix (5, N) of |∇ s|^power, (P,).
 
-        See ``clbench.training.per_row``.
+        See ``clbench.training.per_sample_gradients``.
 
         Args:
             index: The samples; inputs without augmentation are used, in evaluation mode.

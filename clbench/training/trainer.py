@@ -17,15 +17,15 @@ from clbench.core.global_rng import set_torch_states, torch_states
 from clbench.core.rng import Generator
 from clbench.core.types import Experience, Index, Stream
 from clbench.models.flat_weights import flatten
-from clbench.training.arrivals import Arrivals
+from clbench.training.class_arrivals import Arrivals
 from clbench.training.device_rows import Resident
 from clbench.training.frozen_weights import FrozenWeights
+from clbench.training.gradient_probe import Probe
 from clbench.training.learner import ExperienceView, Learner
 from clbench.training.learner_readout import Readout
 from clbench.training.loss_check import LossCheck
-from clbench.training.memory import Memory
 from clbench.training.objective import Terms
-from clbench.training.probe import Probe
+from clbench.training.replay_buffer import Memory
 from clbench.training.weight_steps import WeightSteps
 
 

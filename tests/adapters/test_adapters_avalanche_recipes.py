@@ -13,9 +13,9 @@ from clbench.adapters.avalanche import avalanche_recipes
 from clbench.core.errors import Refused
 from clbench.core.parameters import settings
 from clbench.leaderboard import board, render
-from clbench.running.cell import run_cell
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare_job
+from clbench.running.run_cell import run_cell
 from clbench.strategies import STRATEGIES
 
 PLUGIN = """

@@ -13,8 +13,8 @@ from clbench.leaderboard import board
 from clbench.leaderboard.frame import frame
 from clbench.models.flops import per_row
 from clbench.models.output import Output
-from clbench.running.cell import run_cell
 from clbench.running.plan import plan
+from clbench.running.run_cell import run_cell
 from clbench.running.user_objects import UserObjects
 
 FORWARD, BACKWARD = 2368, 2688

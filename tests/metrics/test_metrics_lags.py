@@ -11,7 +11,7 @@ from synthetic import trace_from
 from clbench.core.record import Kind
 from clbench.metrics import Undefined, acc_absent, acc_present, by_lag
 from clbench.metrics.curves import arrival, experience_boundaries, one_task, over_seeds, selected, series, switched
-from clbench.metrics.learning import first_visits
+from clbench.metrics.learning_speed import first_visits
 from clbench.metrics.retention import lags
 from clbench.metrics.transfer import fwt, start_scores
 

@@ -23,10 +23,10 @@ from clbench.metrics import (
     wp,
 )
 from clbench.metrics.accumulation import acc_last, accumulation, all_accuracy
-from clbench.metrics.ends import acc
+from clbench.metrics.accuracy_matrix import acc
 from clbench.metrics.interval import half_width
-from clbench.metrics.learning import lca
-from clbench.metrics.rows import acc_seen, seen_accuracy
+from clbench.metrics.learning_speed import lca
+from clbench.metrics.sample_weighted import acc_seen, seen_accuracy
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -13,7 +13,7 @@ from clbench.benchmark.schema import Evaluation, Training
 from clbench.evaluate import Evaluator, Panels
 from clbench.evaluate.trace_alarms import of_trace
 from clbench.running.alarms import alarms
-from clbench.running.cell import record, run_cell
+from clbench.running.run_cell import record, run_cell
 from clbench.strategies.part import Part
 from clbench.training.loop import train
 from clbench.training.loss_check import Diverged

@@ -10,10 +10,10 @@ from command_line import call
 from support import SMALL
 
 from clbench.running import forecast
-from clbench.running.cell import run_cell
 from clbench.running.forecast import Forecast, cell_seconds, matrix_seconds
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare as prepare_run
+from clbench.running.run_cell import run_cell
 
 FIRST_STEP, LATER_STEP, BEGIN, END, INPUT, FIXED, FINISH = 1.0, 2.0, 30.0, 70.0, 0.01, 0.5, 11.0
 

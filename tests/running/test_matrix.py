@@ -17,9 +17,9 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.notices import Notice
 from clbench.core.record import Record
-from clbench.running.cell import run_cell
 from clbench.running.executors import Started
 from clbench.running.plan import plan
+from clbench.running.run_cell import run_cell
 
 STRATEGIES = ["naive", "er", "er + ewc(strength=1)", "agem", "cumulative"]
 SHORT = {"training.epochs": 1}

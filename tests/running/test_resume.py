@@ -15,9 +15,9 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.notices import Notice
 from clbench.running import snapshots
-from clbench.running.cell import run_cell
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
+from clbench.running.run_cell import run_cell
 from clbench.running.snapshots import Snapshots, packed
 from clbench.running.user_objects import UserObjects
 
@@ -36,7 +36,7 @@ def undisturbed():
 KILLED = """
 import json, os, signal, sys, time
 from pathlib import Path
-import clbench, clbench.running.cell
+import clbench, clbench.running.run_cell
 import sklearn.datasets, torch._dynamo  # imported by the first data set and the first optimiser
 moments = json.loads(sys.argv[1])
 

@@ -7,10 +7,10 @@ from support import ready, trained
 
 from clbench.benchmark.shipped_files import shipped
 from clbench.leaderboard import board, render
-from clbench.running.cell import record
 from clbench.running.plan import plan
+from clbench.running.run_cell import record
 from clbench.strategies import STRATEGIES
-from clbench.strategies.expected import KINDS, expected, kind, sentences
+from clbench.strategies.expected_results import KINDS, expected, kind, sentences
 
 
 def method() -> None:

@@ -13,7 +13,7 @@ from clbench.models import make
 from clbench.running.prepare import Skip
 from clbench.strategies.mir import interference
 from clbench.training.batch import EXPERIENCE
-from clbench.training.memory import Draw
+from clbench.training.replay_buffer import Draw
 
 
 def test_interference_of_a_linear_model_is_the_one_worked_out_by_hand():

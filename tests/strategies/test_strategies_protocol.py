@@ -11,8 +11,8 @@ from support import SMALL, ready, trained
 import clbench
 from clbench.core.errors import Refused
 from clbench.leaderboard import board, render
-from clbench.running.cell import record
 from clbench.running.plan import plan
+from clbench.running.run_cell import record
 from clbench.strategies.part import Part
 from clbench.strategies.protocol import breaches, with_breaches
 

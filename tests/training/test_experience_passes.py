@@ -10,8 +10,8 @@ import torch
 from support import ready
 
 from clbench.training.batch import ROW
+from clbench.training.batch_splits import BatchSplit
 from clbench.training.experience_passes import Cursor, Passes
-from clbench.training.passes import BatchSplit
 
 
 class Meeting:

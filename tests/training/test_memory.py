@@ -18,7 +18,7 @@ from clbench.core.rng import Generator
 from clbench.families.class_mask import ALL
 from clbench.training.admission import POLICIES
 from clbench.training.batch import EXPERIENCE, ROW, Batch, Y
-from clbench.training.memory import Memory
+from clbench.training.replay_buffer import Memory
 
 
 def rows(first: int, labels: list[int], *, experience: int = 0) -> torch.Tensor:

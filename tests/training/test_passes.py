@@ -9,10 +9,10 @@ from torch import nn
 import clbench
 from clbench.core.errors import Refused
 from clbench.data import from_arrays
-from clbench.running.cell import run_cell
 from clbench.running.forecast import _iterations
+from clbench.running.run_cell import run_cell
 from clbench.running.user_objects import UserObjects
-from clbench.training.passes import BatchSplit, fewest_rows
+from clbench.training.batch_splits import BatchSplit, fewest_rows
 
 
 def with_batch_norm(shape, n_outputs):

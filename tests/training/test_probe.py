@@ -9,8 +9,8 @@ from support import EVERY_STRATEGY, Disturbable, assert_same, everything, ready,
 from torch.nn import functional as F
 
 from clbench.core.errors import Refused
-from clbench.running.cell import record
-from clbench.training.probe import COLUMNS
+from clbench.running.run_cell import record
+from clbench.training.gradient_probe import COLUMNS
 
 NOT_PROBED = {"pcr", "hpcr", "gdumb", "ncm", "slda"}
 QUICK = ("evaluation.every=0", "evaluation.rows_per_task=1", "training.momentum=0.9", "training.iterations=3")

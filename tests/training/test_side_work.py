@@ -152,7 +152,7 @@ class Twisted(Two):
 @pytest.mark.parametrize("kind", [Two, Twisted])
 def test_magnitudes_of_per_row_gradients_do_not_cancel(kind):
     from clbench.models.flat_weights import flatten
-    from clbench.training.per_row import accumulate
+    from clbench.training.per_sample_gradients import accumulate
 
     model = kind()
     flat = flatten(model)

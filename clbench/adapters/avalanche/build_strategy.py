@@ -27,8 +27,8 @@ from clbench.adapters.avalanche.stream_experiences import whole
 from clbench.adapters.avalanche.to_avalanche import ShownBenchmark
 from clbench.adapters.run_setup import RunSetup, Skip
 from clbench.core.errors import Refused, did_you_mean
+from clbench.training.batch_splits import OTHER_NORM, REASON, BatchSplit, fewest_rows
 from clbench.training.optimizers import optimizer
-from clbench.training.passes import OTHER_NORM, REASON, BatchSplit, fewest_rows
 
 EVALUATION_ROWS = 256
 """Number of samples at a time when a template passes over samples itself, for class means and herding."""

@@ -19,11 +19,11 @@ from clbench.strategies.chain import Chain, unmet
 from clbench.strategies.strategy import Strategy
 from clbench.training.assemble import TrainerSetup, assemble_trainer, seed_training
 from clbench.training.batch import ROW
+from clbench.training.batch_splits import BatchSplit
 from clbench.training.device_rows import Resident
 from clbench.training.experience_passes import Cursor
 from clbench.training.loop import train
 from clbench.training.loss_check import Diverged
-from clbench.training.passes import BatchSplit
 from clbench.training.revealed import revealed
 
 Array = NDArray[Any]

@@ -151,7 +151,7 @@ EXECUTORS = Registry(
             "one cell after another in the calling process, where a debugger can follow them",
         ),
         "workers": (
-            "clbench.running.executors.pool:run_in_workers",
+            "clbench.running.executors.worker_pool:run_in_workers",
             "worker processes on this machine, with limits of time and memory for each cell",
         ),
     },
@@ -201,7 +201,7 @@ def ticker(cell: Cell, send: Callable[[Progress], Any]) -> Callable[[int, float]
 
 def run_here(cell: Cell, options: Options, tick: Any, trained: Callable[[Record], None]) -> Record:
     """Run a cell in this process; a copy of the process that returns from it is ended."""
-    from clbench.running.cell import run_cell
+    from clbench.running.run_cell import run_cell
 
     with one_process():
         return run_cell(

@@ -85,7 +85,7 @@ class _Life:
         except (BrokenPipeError, ConnectionResetError):
             raise
         except BaseException as error:
-            from clbench.running.cell import place, record
+            from clbench.running.run_cell import place, record
 
             reason = f"{type(error).__name__}: it ended the cell{place(error)}"
             return record(cell, None, status="failed", reason=reason, device=options.device)

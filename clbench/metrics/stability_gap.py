@@ -12,7 +12,7 @@ import numpy as np
 
 from clbench.core.record import Trace
 from clbench.core.types import Mask
-from clbench.metrics.ends import Scores, end_scores
+from clbench.metrics.accuracy_matrix import Scores, end_scores
 from clbench.metrics.metric import Metric, Undefined
 from clbench.metrics.switches import Since, Switches, before_switches, old_pairs, switches
 

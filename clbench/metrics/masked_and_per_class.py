@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from clbench.core.record import Trace
-from clbench.metrics.ends import Scores, at_ends, end_looks, end_scores, visited
+from clbench.metrics.accuracy_matrix import Scores, at_ends, end_looks, end_scores, visited
 from clbench.metrics.metric import Metric, Undefined
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Mask
-from clbench.metrics.ends import Scores, end_looks, visited
-from clbench.metrics.looks import step_looks
+from clbench.metrics.accuracy_matrix import Scores, end_looks, visited
+from clbench.metrics.anytime import step_looks
 from clbench.metrics.metric import Metric, Undefined
 from clbench.metrics.switches import before_first
 

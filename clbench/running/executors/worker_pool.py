@@ -163,7 +163,7 @@ class _Pool:
         self._fail(worker, reason)
 
     def _fail(self, worker: _Worker, reason: str) -> None:
-        from clbench.running.cell import record
+        from clbench.running.run_cell import record
 
         cell, worker.cell = worker.cell, None
         assert cell is not None

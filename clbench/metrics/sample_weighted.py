@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from clbench.core.record import Trace
 from clbench.core.types import Mask
-from clbench.metrics.ends import Scores, end_looks, end_scores
-from clbench.metrics.looks import step_looks
+from clbench.metrics.accuracy_matrix import Scores, end_looks, end_scores
+from clbench.metrics.anytime import step_looks
 from clbench.metrics.metric import Metric
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Mask
-from clbench.metrics.ends import Scores, end_looks, end_scores, visited
+from clbench.metrics.accuracy_matrix import Scores, end_looks, end_scores, visited
 from clbench.metrics.metric import Metric, Undefined
 
 ENDS_ONLY = "there are no evaluations between ends; set evaluation.every to 1 or more"

@@ -27,8 +27,8 @@ from clbench.running.prepared_run import Run
 from clbench.running.saved_models import Keeper
 from clbench.running.snapshots import Snapshots, Tick, Unfit, set_aside
 from clbench.running.user_objects import UserObjects
+from clbench.training.batch_splits import OTHER_NORM, REASON
 from clbench.training.loss_check import Diverged
-from clbench.training.passes import OTHER_NORM, REASON
 
 OURS = f"{Path(__file__).parents[1]}{os.sep}"
 ONE_ROW = "Expected more than 1 value per channel when training"
