@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from clbench.running import forecast
-from clbench.running.plan import Cell, plan
+from clbench.running.cell_key import Cell
+from clbench.running.plan import plan
 from clbench.running.run_cell import run_cell
 
 STRATEGIES = ["naive", "er", "derpp(alpha=0.1, beta=0.5)", "agem", "gem", "ewc(strength=1)", "lwf", "mir", "cumulative"]

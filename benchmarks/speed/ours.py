@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from clbench.core.record import Record
+from clbench.running.cell_key import Cell
 from clbench.running.executors import Options, execute
-from clbench.running.plan import Cell, plan
+from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from clbench.running.plan import Cell
+    from clbench.running.cell_key import Cell
     from clbench.testing import Verdict
 
 

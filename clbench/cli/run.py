@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from clbench.cli.progress import Tally
     from clbench.core.record import Record
+    from clbench.running.cell_key import Cell
     from clbench.running.executors import Event
-    from clbench.running.plan import Cell, Plan
+    from clbench.running.plan import Plan
 
 
 class Wandb(StrEnum):

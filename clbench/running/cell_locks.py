@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from clbench.core import store
 from clbench.core.notices import notice
 from clbench.core.record import Record
-from clbench.running.plan import Cell
+from clbench.running.cell_key import Cell
 
 Mark = tuple[int, int, int]
 ATTEMPTS = 20

@@ -28,7 +28,7 @@ from clbench.core.record import Kind
 from clbench.core.torch_threads import torch_threads
 from clbench.core.types import Index, Stream, content_hash
 from clbench.evaluate import Evaluator, Subject
-from clbench.running.plan import Cell
+from clbench.running.cell_key import Cell
 from clbench.running.prepare import prepare_job
 from clbench.running.prepared_run import Run
 from clbench.training.batch_splits import BatchSplit

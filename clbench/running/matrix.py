@@ -20,9 +20,10 @@ from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.data.roots import offline
+from clbench.running.cell_key import Cell
 from clbench.running.cell_locks import Shared
 from clbench.running.executors import Elsewhere, Event, Notified, Options, Trained, execute, ignore
-from clbench.running.plan import Cell, rows
+from clbench.running.plan import rows
 
 FINISHED = ("done", "skipped", "diverged")
 """Statuses that running again would only repeat; a failed cell is run again."""

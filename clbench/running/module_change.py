@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
 from clbench.metrics.interval import half_width
-from clbench.running.plan import Cell, plan
+from clbench.running.cell_key import Cell
+from clbench.running.plan import plan
 from clbench.strategies.strategy import Strategy
 from clbench.strategies.weight_change import FORMS
 

@@ -17,41 +17,13 @@ from clbench.benchmark.schema import Benchmark, Source
 from clbench.benchmark.sections import IDENTITY
 from clbench.benchmark.shipped_files import find
 from clbench.core.errors import Refused, did_you_mean
-from clbench.core.types import Dataset, Stream, content_hash
+from clbench.core.types import Dataset, Stream
 from clbench.models import frozen_features
+from clbench.running.cell_key import Cell
 from clbench.strategies import STRATEGIES
 from clbench.strategies.notation import plain_number
 from clbench.strategies.strategy import Strategy
 from clbench.training.batch_splits import BatchSplit
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Describe one cell: benchmark, strategy and seed.
-
-    Args:
-        config: All settings that determine the run, in canonical form, JSON-able.
-        label: The strategy's name on leaderboards, with the settings of the benchmark that it overrides.
-        strategy: The strategy; ``config`` holds its canonical form.
-    """
-
-    config: dict[str, Any]
-    label: str
-    strategy: Strategy = field(repr=False, compare=False)
-
-    @classmethod
-    def of(cls, config: dict[str, Any], label: str) -> Cell:
-        """Return the cell of a configuration that was planned before, such as that of a record."""
-        return cls(config, label, Strategy.of(config["strategy"], label))
-
-    @property
-    def key(self) -> str:
-        """Return the content hash; two ways to write a cell have one key."""
-        return content_hash(self.config)
-
-    @property
-    def seed(self) -> int:
-        return int(self.config["seed"])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from clbench.core.errors import Refused
 from clbench.evaluate import Evaluator
 from clbench.models.blank import Blank
 from clbench.models.initial_model import initial_model
-from clbench.running.plan import Cell, given_stream, make_stream, rows
+from clbench.running.cell_key import Cell
+from clbench.running.plan import given_stream, make_stream, rows
 from clbench.running.prepared_run import Run
 from clbench.running.user_objects import UserObjects
 from clbench.scenarios import merging, shows_boundaries

@@ -20,7 +20,7 @@ from clbench.evaluate import Evaluator
 from clbench.models.blank import Blank
 from clbench.models.flops import per_row
 from clbench.running.alarms import alarms
-from clbench.running.plan import Cell
+from clbench.running.cell_key import Cell
 from clbench.running.snapshots import Tick
 from clbench.scenarios import merging
 from clbench.strategies.chain import Chain

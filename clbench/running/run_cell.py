@@ -21,7 +21,7 @@ from clbench.core.notices import notice
 from clbench.core.record import Record, Trace
 from clbench.core.store import Keep
 from clbench.core.torch_threads import torch_threads
-from clbench.running.plan import Cell
+from clbench.running.cell_key import Cell
 from clbench.running.prepare import prepare_job
 from clbench.running.prepared_run import Run
 from clbench.running.saved_models import Keeper

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from clbench.core.errors import Refused
-from clbench.running.plan import Cell
+from clbench.running.cell_key import Cell
 from clbench.running.run_cell import run_cell
 from clbench.running.user_objects import UserObjects
 from clbench.strategies import STRATEGIES

@@ -16,7 +16,8 @@ from clbench.adapters.online_learner import OnlineLearner
 from clbench.adapters.run_setup import Skip
 from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
-from clbench.running.plan import Cell, plan
+from clbench.running.cell_key import Cell
+from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.running.prepared_run import Run
 from clbench.running.run_cell import place

@@ -16,7 +16,8 @@ from clbench.adapters.run_setup import Job
 from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states
 from clbench.core.record import Kind, Record
-from clbench.running.plan import Cell, plan
+from clbench.running.cell_key import Cell
+from clbench.running.plan import plan
 from clbench.running.prepare import Skip, parts_and_setup, prepare, prepare_job
 from clbench.running.run_cell import run_cell
 

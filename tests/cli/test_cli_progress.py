@@ -10,8 +10,9 @@ from rich.console import Console
 
 from clbench.cli.progress import Bars, Lines, Tally, clock_text, display
 from clbench.core.record import Record
+from clbench.running.cell_key import Cell
 from clbench.running.executors import Progress, Started
-from clbench.running.plan import Cell, plan
+from clbench.running.plan import plan
 
 
 class Clock:

@@ -9,7 +9,8 @@ import pytest
 from support import SMALL
 
 from clbench.core.errors import Refused
-from clbench.running.plan import Cell, plan
+from clbench.running.cell_key import Cell
+from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.strategies import notation, strategy
 from clbench.strategies.part import Part

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from clbench.core.record import Record
 from clbench.core.registry import Registry
 from clbench.core.store import Keep
+from clbench.running.cell_key import Cell
 from clbench.running.executors.limits import Limits
 from clbench.running.executors.process_guard import one_process
-from clbench.running.plan import Cell
 
 if TYPE_CHECKING:
     from clbench.running.user_objects import UserObjects

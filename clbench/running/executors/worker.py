@@ -15,10 +15,10 @@ from typing import Any
 
 from clbench.core.notices import Notice
 from clbench.core.record import Record
+from clbench.running.cell_key import Cell
 from clbench.running.executors import Notified, Options, Trained, run_here, ticker
 from clbench.running.executors.limits import descendants, end
 from clbench.running.executors.process_guard import ends_if_copied, left_behind
-from clbench.running.plan import Cell
 
 
 @dataclass(frozen=True)

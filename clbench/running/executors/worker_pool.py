@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from clbench.core.record import Record
+from clbench.running.cell_key import Cell
 from clbench.running.executors import Emit, Options, Queue, Started, Trained
 from clbench.running.executors.limits import (
     MOST_PROCESSES,
@@ -25,7 +26,6 @@ from clbench.running.executors.limits import (
     size_text,
 )  # fmt: skip
 from clbench.running.executors.worker import STOPPED, Answer, Begun
-from clbench.running.plan import Cell
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

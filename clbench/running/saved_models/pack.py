@@ -21,7 +21,7 @@ from clbench.core.notices import notice
 from clbench.core.types import Dataset
 from clbench.evaluate.predictions import Predictions
 from clbench.models.blank import Blank
-from clbench.running.plan import Cell
+from clbench.running.cell_key import Cell
 from clbench.running.prepared_run import Run
 from clbench.strategies.part import Part
 from clbench.training.batch import ROW, VIEW

@@ -19,7 +19,7 @@ from clbench.core.types import Dataset, Stream
 from clbench.evaluate.subject import Subject
 from clbench.families.class_mask import ALL, ClassMask
 from clbench.models.blank import Blank
-from clbench.running.plan import Cell
+from clbench.running.cell_key import Cell
 from clbench.running.prepared_run import Run
 from clbench.running.saved_models.pack import FORMAT
 from clbench.running.saved_models.predictor import Saved, outline
