@@ -302,7 +302,7 @@ def test_scores_are_taken_as_they_are(part):
         (np.array([-1, 0]), "labels from -1 to 0"),
         (np.array([0.5, 1.0]), r"shape \(2,\)"),
         (np.zeros((2, 4)), r"shape \(2, 4\)"),
-        (np.zeros((3, 3)), r"shape \(3, 3\) for 2 rows"),
+        (np.zeros((3, 3)), r"shape \(3, 3\) for 2 samples"),
         (np.array(1), r"shape \(\)"),
         (["a", "b"], "no array of numbers"),
         (None, "no array of numbers"),
