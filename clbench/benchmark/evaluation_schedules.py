@@ -1,8 +1,8 @@
-"""When to look between the start and the ends of experiences, which are looked at in any case.
+"""When to evaluate between the start and the ends of experiences, which are always evaluated.
 
-A schedule decides by the clocks of the run alone: iterations done in the stream, and iterations since the running
-experience began. The second may count from boundaries that are hidden from training: looking changes nothing there.
-Other packages add schedules by the entry point ``clbench.evaluation_schedules``.
+A schedule depends on two counts: iterations in the stream, and iterations since the running experience began. The
+second may count from boundaries that are hidden from training, since evaluation changes nothing there. Other packages
+add schedules by the entry point ``clbench.evaluation_schedules``.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from clbench.core.parameters import Count, validate
 from clbench.core.registry import Registry
 
 Due = Callable[[int, int], bool]
-"""From iterations done in the stream, and in the running experience (both from 1), to whether to look."""
+"""From iterations done in the stream, and in the running experience (both from 1), to whether to evaluate."""
 
 
 class EvaluationSchedule(Protocol):
-    """Return the function that decides after which iterations to look. Keyword-only parameters are the settings of the
-    schedule.
+    """Return the function that decides after which iterations to evaluate.
 
-    A run that is resumed asks a new function, so the answer depends on its two arguments alone.
+    Keyword-only parameters are the settings of the schedule. A resumed run gets a new function, so the answer must
+    depend only on its two arguments.
     """
 
     def __call__(self, **settings: Any) -> Due: ...
 
 
 def every(period: int, /) -> Due:
-    """Look at the multiples of ``period`` in the stream, which is ``evaluation.every``; never where it is 0."""
+    """Evaluate at the multiples of ``period`` in the stream, which is ``evaluation.every``; never if it is 0."""
     return lambda step, _since: period > 0 and step % period == 0
 
 
 def ends() -> Due:
-    """Look at the ends of experiences only."""
+    """Evaluate only at the ends of experiences."""
     return lambda _step, _since: False
 
 
 def dense(*, steps: Count = 20, growth: Annotated[float, Field(gt=1)] = 1.1) -> Due:
-    """Look at every iteration right after a switch, where accuracy falls, and ever more seldom later.
+    """Evaluate at every iteration right after a switch, where accuracy falls, and less and less often later.
 
-    A minimum that lies between two looks is missed, the more so the later it comes: iteration s of an experience is
-    at most ``(growth - 1) * s`` iterations away from the look before it.
+    A minimum between two evaluations is missed, later ones more easily: iteration s of an experience is at most
+    ``(growth - 1) * s`` iterations after the evaluation before it.
 
     Args:
-        steps: Iterations of every experience that are all looked at.
-        growth: Factor, above 1, from one looked-at iteration to the next after those: the product rounded down, and at
-            least one more.
+        steps: Iterations at the beginning of every experience that are all evaluated.
+        growth: Factor, above 1, from one evaluated iteration to the next after those: the product is rounded down, and
+            is at least one more.
     """
     later: set[int] = set()
     last = steps
 
     def due(_step: int, since: int) -> bool:
         nonlocal last
-        while last < since:  # 'later' is worked out as far as it was asked for
+        while last < since:  # computed only as far as needed
             last = max(last + 1, int(last * growth))
             later.add(last)
         return since <= steps or since in later
@@ -66,7 +66,7 @@ def dense(*, steps: Count = 20, growth: Annotated[float, Field(gt=1)] = 1.1) -> 
 
 
 def at(steps: list[int], /) -> Due:
-    """Look at given iterations, counted from 1 in the whole stream; written ``{at: [1, 10, 100]}``."""
+    """Evaluate at given iterations, counted from 1 in the whole stream; written ``{at: [1, 10, 100]}``."""
     chosen = frozenset(steps)
     return lambda step, _since: step in chosen
 
@@ -76,12 +76,12 @@ EVALUATION_SCHEDULES = Registry(
     "clbench.evaluation_schedules",
     {
         "every": ("clbench.benchmark.evaluation_schedules:every", "after every so many steps: evaluation.every"),
-        "ends": ("clbench.benchmark.evaluation_schedules:ends", "at the ends of experiences only"),
-        "dense": ("clbench.benchmark.evaluation_schedules:dense", "after every step behind a switch, then ever fewer"),
+        "ends": ("clbench.benchmark.evaluation_schedules:ends", "only at the ends of experiences"),
+        "dense": ("clbench.benchmark.evaluation_schedules:dense", "often after a switch, then less and less often"),
         "at": ("clbench.benchmark.evaluation_schedules:at", "after the given steps: {at: [1, 10, 100]}"),
     },
 )
-"""Evaluation schedules by name, each an :class:`EvaluationSchedule`; ``every`` and ``at`` take a value in its place."""
+"""Evaluation schedules by name, each an :class:`EvaluationSchedule`; ``every`` and ``at`` take a value instead."""
 
 
 def canonical(written: Written) -> str | dict[str, Any]:
@@ -96,10 +96,10 @@ def canonical(written: Written) -> str | dict[str, Any]:
     """
     read = split(written)
     if read is None:
-        raise Refused(f"evaluation.schedule {written!r} has to be one name, like ends, or {{at: [1, 10, 100]}}")
+        raise Refused(f"evaluation.schedule {written!r} must be one name, such as ends, or {{at: [1, 10, 100]}}")
     name, given = read
     if name not in EVALUATION_SCHEDULES:
-        raise Refused(f"there is no schedule of looks {name!r}; {EVALUATION_SCHEDULES.hint(name)}")
+        raise Refused(f"there is no evaluation schedule {name!r}; {EVALUATION_SCHEDULES.hint(name)}")
     if name == "at":
         return {"at": _iterations(given)}
     if name not in ("every", "ends"):
@@ -115,17 +115,18 @@ def _iterations(given: Any) -> list[int]:
     whole = isinstance(given, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in given)
     if not whole or not given or min(given) < 1:
         raise Refused(
-            f"evaluation.schedule 'at' takes iterations of the whole stream from 1, like {{at: [1, 10, 100]}}, and got "
-            f"{given!r}; for the ends of experiences alone write ends"
+            f"evaluation.schedule 'at' takes iterations of the whole stream from 1, such as {{at: [1, 10, 100]}}, "
+            f"and got {given!r}; for the ends of experiences only, write ends"
         )
     return sorted(set(given))
 
 
 def probing(written: Any) -> int | dict[str, Any]:
-    """The steps to probe: a period, 0 for none, or a schedule that picks steps, with every setting written out.
+    """Return the steps to probe: a period, 0 for none, or a schedule that selects steps, with every setting written
+    out.
 
     Raises:
-        Refused: Anything else, or as :func:`canonical`.
+        Refused: It is anything else, or as in :func:`canonical`.
     """
     if isinstance(written, int) and not isinstance(written, bool) and written >= 0:
         return written
@@ -142,11 +143,11 @@ def due(written: Written, period: int) -> Due:
     """Return the function behind a schedule.
 
     Args:
-        written: As for :func:`canonical`.
-        period: Of the schedule ``every``; the others do not read it.
+        written: As in :func:`canonical`.
+        period: Period of the schedule ``every``; the others do not use it.
 
     Raises:
-        Refused: As :func:`canonical`, or the schedule stands in a cell that was planned with other code.
+        Refused: As in :func:`canonical`, or the cell of the schedule was planned with other code.
     """
     read = split(canonical(written))
     assert read is not None

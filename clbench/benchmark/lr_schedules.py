@@ -17,7 +17,7 @@ from clbench.core.parameters import Count, Fraction, validate
 from clbench.core.registry import Registry
 
 Rate = Callable[[int, float, int], float]
-"""A schedule whose settings are filled in."""
+"""A schedule with all its settings."""
 
 
 class LrSchedule(Protocol):
@@ -25,7 +25,7 @@ class LrSchedule(Protocol):
 
     Args:
         e: The experience, counted from 0.
-        u: The fraction of the experience's steps that are done when the step is done, in (0, 1].
+        u: The fraction of the experience's steps that are done after the step, in (0, 1].
         n: The number of experiences.
     """
 
@@ -33,7 +33,7 @@ class LrSchedule(Protocol):
 
 
 def constant(_e: int, _u: float, _n: int) -> float:
-    """Keep the same rate throughout."""
+    """Keep the same rate for the whole stream."""
     return 1.0
 
 
@@ -85,7 +85,7 @@ def canonical(written: Written) -> str | dict[str, Any]:
     """
     read = split(written)
     if read is None:
-        raise Refused(f"lr_schedule {written!r} has to be one name, or {{name: {{setting: value}}}}")
+        raise Refused(f"lr_schedule {written!r} must be one name, or {{name: {{setting: value}}}}")
     name, given = read
     if name not in LR_SCHEDULES:
         raise Refused(f"there is no learning-rate schedule {name!r}; {LR_SCHEDULES.hint(name)}")
@@ -94,10 +94,10 @@ def canonical(written: Written) -> str | dict[str, Any]:
 
 
 def rate(written: Written) -> Rate | None:
-    """Return the function behind a canonical schedule; ``None`` where the rate is constant.
+    """Return the function of a canonical schedule; ``None`` if the rate is constant.
 
     Raises:
-        Refused: The schedule stands in a cell that was planned with other code.
+        Refused: The cell of the schedule was planned with other code.
     """
     read = None if isinstance(written, str) else split(written)
     return None if read is None else partial(load(LR_SCHEDULES, read[0], written), **read[1])

@@ -1,7 +1,7 @@
 """How a benchmark file writes a schedule: its name alone, or ``{name: {setting: value}}``.
 
-In a cell every setting is written out, and the code of a schedule that does not come with clbench is identified beside
-it: ``{name: {setting: value}, source: checksum}``.
+In a cell every setting is written out, followed by what identifies the code of a schedule that does not come with
+clbench: ``{name: {setting: value}, source: checksum}``.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from clbench.core.errors import Refused
 from clbench.core.registry import Registry
 
 Written = str | Mapping[str, Any]
-"""A schedule as a benchmark file or a cell holds it."""
+"""A schedule in a benchmark file or a cell."""
 
 SOURCE = "source"
 """The key that identifies the code of a schedule."""
 
 
 def split(written: Written) -> tuple[str, Any] | None:
-    """Return the name of a schedule and what is written behind it, or ``None`` where there is not exactly one name.
+    """Return the name of a schedule and what is written after it, or ``None`` unless there is exactly one name.
 
     Args:
-        written: The schedule; nothing (``None``) stands behind a name that is written alone.
+        written: The schedule; what is written after a name alone is ``None``.
     """
     named = {written: None} if isinstance(written, str) else {k: v for k, v in written.items() if k != SOURCE}
     return next(((str(name), given) for name, given in named.items()), None) if len(named) == 1 else None
 
 
 def with_source(registry: Registry, name: str, given: Any, written: Written) -> dict[str, Any]:
-    """Return a schedule in canonical form, with what identifies its code where it does not come with clbench.
+    """Return a schedule in canonical form, with what identifies its code if it does not come with clbench.
 
     Args:
         registry: The schedules of its kind.
         name: Its name; a file in it becomes an absolute path.
-        given: What stands behind the name, checked and filled.
+        given: What is written after the name, checked and completed.
         written: The schedule as it was read; where it stands in a cell, what identifies its code stays as it is.
     """
     source = registry.source(name) if isinstance(written, str) else written.get(SOURCE) or registry.source(name)
@@ -44,7 +44,7 @@ def with_source(registry: Registry, name: str, given: Any, written: Written) -> 
 
 
 def load(registry: Registry, name: str, written: Written) -> Any:
-    """Return the schedule of a name, as a cell holds it.
+    """Return the schedule of a name, as in a cell.
 
     Raises:
         Refused: The cell was planned with other code.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """The kind of a target."""
+    """Name the kind of a target."""
 
     strategy = "strategy"
     scenario = "scenario"

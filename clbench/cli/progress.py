@@ -19,7 +19,7 @@ NEEDED_WIDTH = 56
 
 
 class Display(Protocol):
-    """A context manager that is called with every event."""
+    """Describe a context manager that is called with every event."""
 
     def __enter__(self) -> Display: ...
 

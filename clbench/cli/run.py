@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Wandb(StrEnum):
-    """Modes of Weights & Biases."""
+    """Name the modes of Weights & Biases."""
 
     online = "online"
     offline = "offline"
@@ -37,7 +37,7 @@ class Wandb(StrEnum):
 
 
 class Kept(StrEnum):
-    """Which models are kept."""
+    """Name which models are kept."""
 
     final = "final"
     ends = "ends"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised by a signal to end the run."""
+    """Report that a signal ends the run."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

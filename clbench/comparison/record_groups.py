@@ -17,7 +17,7 @@ def is_finished(record: Record) -> bool:
 
 
 def measure_of(records: Iterable[Record]) -> Measure:
-    """What the scores of some records of one benchmark are: accuracy where none is finished."""
+    """Return the measure of the scores of some records of one benchmark: accuracy if none is finished."""
     return next((record.trace.measure for record in records if record.trace is not None), ACCURACY)
 
 

@@ -59,7 +59,7 @@ def torch_states(device: torch.device | str | None = None) -> list[Tensor]:
 def set_torch_states(states: list[Tensor], device: torch.device | str | None = None) -> None:
     """Set torch's generators to the states that :func:`torch_states` returned.
 
-    The generator of a CUDA device begins anew from the CPU's seed where the states hold none, as after a run on a CPU.
+    The generator of a CUDA device begins anew from the CPU's seed if the states have none, as after a run on a CPU.
     """
     torch.random.set_rng_state(states[0])
     if device is None or not _is_cuda(device):

@@ -40,7 +40,7 @@ class Measure:
 
     @property
     def bounded(self) -> bool:
-        """Whether scores lie in [0, 1]."""
+        """Return whether scores are in [0, 1]."""
         return (self.low, self.high) == (0.0, 1.0)
 
     def shown(self, score: float) -> float:

@@ -1,4 +1,4 @@
-"""Families of tasks: what a target is, its loss and its score. One file per family; no torch is imported here.
+"""Families of tasks: what a target is, its loss and its score. One family per file; torch is not imported here.
 
 A family is a class (see :class:`clbench.families.family.Family`), made for a data set. Another package adds one
 through the entry point ``clbench.families``, a running program with ``FAMILIES.add(name, its class)``.
@@ -23,11 +23,11 @@ FAMILIES = Registry(
     {
         "classification": (
             "clbench.families.classification:Classification",
-            "a class per row: cross-entropy, accuracy",
+            "a class per sample: cross-entropy, accuracy",
         ),
         "regression": (
             "clbench.families.regression:Regression",
-            "numbers per row: mean squared error, R²",
+            "numbers per sample: mean squared error, R²",
         ),
     },
 )
@@ -40,7 +40,7 @@ def of(dataset: Dataset) -> Family:
         dataset: Its ``family`` names the class.
 
     Raises:
-        Refused: There is no family of that name, or it is no class of a family.
+        Refused: There is no family of that name, or it is not the class of a family.
     """
     return named(dataset.family)(dataset)
 
@@ -49,5 +49,5 @@ def named(name: str) -> type[Family]:
     """Return the class of a family by its name; raises as :func:`of`."""
     kind = FAMILIES.get(name)
     if not (isinstance(kind, type) and issubclass(kind, Family)):
-        raise Refused(f"the family {name!r} is {kind!r}; it has to be a subclass of clbench.families.Family")
+        raise Refused(f"the family {name!r} is {kind!r}; it must be a subclass of clbench.families.Family")
     return kind

@@ -1,4 +1,4 @@
-"""The class mask: which classes compete on a row, in the loss, in a prediction and in an evaluation."""
+"""The class mask: which classes compete on a sample, in the loss, in a prediction and in an evaluation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["ALL", "ClassMask"]
 
 
 class ClassMask:
-    """Say which classes compete: one answer for all rows, or one for each row.
+    """Say which classes compete: the same for all samples, or one answer for each sample.
 
     A class that does not compete gets the score -inf, so it has no share in a softmax and is never predicted.
 
     Args:
-        competes: (C,) or (B, C) bool, True where the class competes; ``None`` where all classes compete on all rows.
+        competes: (C,) or (B, C) bool, True if the class competes; ``None`` if all classes compete on all samples.
     """
 
     __slots__ = ("_others", "competes")
@@ -28,11 +28,11 @@ class ClassMask:
 
     @property
     def per_row(self) -> bool:
-        """Tell whether each row has an answer of its own."""
+        """Tell whether each sample has an answer of its own."""
         return self.competes is not None and self.competes.dim() == 2
 
     def masked(self, scores: Tensor, fill: float = -torch.inf) -> Tensor:
-        """Return scores (B, C) with ``fill`` where a class does not compete; the very tensor where all classes do."""
+        """Return scores (B, C) with ``fill`` if a class does not compete; the same tensor if all classes do."""
         if self.competes is None:
             return scores
         if self._others is None:
@@ -44,7 +44,7 @@ class ClassMask:
         return scores.masked_fill(self._others, fill)
 
     def rows(self, which: slice | Tensor) -> ClassMask:
-        """Return the class mask of some rows, by slice or by positions."""
+        """Return the class mask of some samples, by slice or by positions."""
         if self.competes is None or self.competes.dim() == 1:
             return self
         mask = ClassMask(self.competes[which])
@@ -59,14 +59,14 @@ class ClassMask:
         return self.competes.expand(scores.shape)
 
     def classes(self) -> Tensor | None:
-        """Return (C,) bool, the classes that compete on at least one row; ``None`` where all do."""
+        """Return (C,) bool, the classes that compete on at least one sample; ``None`` if all do."""
         return None if self.competes is None else self.competes.reshape(-1, self.competes.shape[-1]).any(0)
 
     def restricted(self, span: slice, classes: Tensor, rows: int) -> ClassMask:
-        """Return a class mask in which only some of the competing classes compete on a span of rows.
+        """Return a class mask in which only some of the competing classes compete on a range of samples.
 
         Args:
-            span: The rows concerned, of ``rows`` in all; the mask of the other rows stays as it is.
+            span: The range, of ``rows`` samples in all; the mask of the other samples stays as it is.
             classes: (C,) bool, the classes that may still compete there.
             rows: B.
         """

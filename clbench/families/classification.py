@@ -1,4 +1,4 @@
-"""Classification: a class per row, cross-entropy over the classes that compete, accuracy."""
+"""Classification: a class per sample, cross-entropy over the classes that compete, accuracy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Classification(Family):
-    """Predict the class of each row; a target is an output unit, int64 (B,)."""
+    """Predict the class of each sample; a target is an output unit, int64 (B,)."""
 
     name: ClassVar[str] = "classification"
     measure: ClassVar[Measure] = ACCURACY

@@ -1,7 +1,7 @@
-"""The protocol of a family of tasks. Letters: N rows of a split, B rows of a batch, C outputs of a model.
+"""The protocol of a family of tasks. Letters: N samples of a split, B samples of a batch, C outputs of a model.
 
-A :class:`clbench.families.class_mask.ClassMask` says which classes compete on each row. Families without classes ignore
-it.
+A :class:`clbench.families.class_mask.ClassMask` says which classes compete on each sample. Families without classes
+ignore it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Family:
     """Define what a target is, and how outputs are compared with it.
 
     A subclass defines :attr:`name`, :attr:`measure`, :meth:`loss` and :meth:`score`, and :meth:`n_outputs` and
-    :meth:`targets` where outputs are not classes. The other methods have defaults.
+    :meth:`targets` if outputs are not classes. The other methods have defaults.
 
     Args:
-        dataset: Whose rows will be learned; ``None`` where a family is used without one.
+        dataset: The data set to be learned; ``None`` if a family is used without one.
 
     Attributes:
         name: Name in ``Dataset.family`` and ``Stream.family``.
@@ -53,14 +53,14 @@ class Family:
     def targets(self, rows: Rows) -> NDArray[Any] | None:
         """Return the targets of a split, (N, ...), as losses and scores take them.
 
-        ``None`` where the target of a row is its label, which a view may change.
+        It is ``None`` if the target of a sample is its label, which a view may change.
         """
         return rows.target
 
     # ------------------------------------------------------------------ learning
 
     def loss(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
-        """Return the loss of each row, (B,).
+        """Return the loss of each sample, (B,).
 
         Args:
             outputs: (B, C) outputs of the model.
@@ -70,26 +70,26 @@ class Family:
         raise NotImplementedError
 
     def mean_loss(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
-        """Return the mean loss over rows, a scalar; a family may compute it faster than row by row."""
+        """Return the mean loss over samples, a scalar; a family may compute it faster than sample by sample."""
         return self.loss(outputs, target, class_mask).mean()
 
     # ------------------------------------------------------------------ evaluation
 
     def answer(self, outputs: Tensor, class_mask: ClassMask) -> Tensor:
-        """Return what is predicted for each row, (B, ...): the outputs themselves by default."""
+        """Return what is predicted for each sample, (B, ...): the outputs themselves by default."""
         return outputs
 
     def score(self, answer: Tensor, target: Tensor) -> Tensor:
-        """Return the score of each row, (B,), floating or bool; higher is better.
+        """Return the score of each sample, (B,), floating or bool; higher is better.
 
         Args:
-            answer: (B, ...) of :meth:`answer`.
+            answer: (B, ...) results of :meth:`answer`.
             target: (B, ...) targets.
         """
         raise NotImplementedError
 
     def further(self, answer: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return further quantities of each row that are recorded as means per task: name -> (B,)."""
+        """Return further quantities of each sample that are recorded as means per task: name -> (B,)."""
         return {}
 
     def readable(self, answer: NDArray[Any]) -> NDArray[Any]:
@@ -99,8 +99,8 @@ class Family:
     # ------------------------------------------------------------------ likelihood, for Fisher information
 
     def log_likelihood(self, outputs: Tensor, target: Tensor, class_mask: ClassMask) -> Tensor:
-        """Return log p(target | row) under the model's distribution, (B,), up to a constant."""
-        raise Refused(f"family {self.name!r} defines no log_likelihood, which Fisher information is made of; define it")
+        """Return log p(target | sample) under the model's distribution, (B,), up to a constant."""
+        raise Refused(f"family {self.name!r} defines no log_likelihood, which Fisher information needs; define it")
 
     def outcomes(self, outputs: Tensor, class_mask: ClassMask) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield targets (B, ...) with weights (B,) whose weighted sum of squared gradients of the log-likelihood is its
@@ -113,11 +113,11 @@ class Family:
         raise Refused(f"family {self.name!r} cannot enumerate outcomes; choose another estimator, such as empirical")
 
     def draw(self, outputs: Tensor, class_mask: ClassMask, generator: Generator) -> Tensor:
-        """Draw a target of each row, (B, ...), from the model's distribution.
+        """Draw a target of each sample, (B, ...), from the model's distribution.
 
         Args:
             outputs: (B, C), without a graph.
             class_mask: The classes that compete.
-            generator: Whose randomness.
+            generator: Source of random numbers.
         """
         raise Refused(f"family {self.name!r} cannot draw targets; choose another estimator, such as empirical")

@@ -1,7 +1,7 @@
 """Regression: numbers to be predicted, mean squared error, R². Letters: B rows of a batch, D columns of the target.
 
-Targets are standardised for training: column by column, by mean and standard deviation of the training rows. So the
-loss of every data set begins near 1, and columns of different units count alike.
+Targets are standardised for training: column by column, by mean and standard deviation of the training samples. So the
+loss of every data set begins near 1, and columns of different units have equal weight.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ R2 = Measure(
 
 
 class Regression(Family):
-    """Predict D numbers for each row; a target is (B, D) float32, standardised.
+    """Predict D numbers for each sample; a target is (B, D) float32, standardised.
 
-    The loss of a row is its squared error, mean over columns, in standardised units. Its score is
+    The loss of a sample is its squared error, mean over columns, in standardised units. Its score is
 
-        1 - mean over columns d of (prediction - target)² / variance of column d over all evaluation rows,
+        1 - mean over columns d of (prediction - target)² / variance of column d over all evaluation samples,
 
-    so that the mean score of a task with all evaluation rows is R² (mean over columns), and so is the mean over tasks
-    that divide them among each other, weighed by rows.
+    so the mean score of a task with all evaluation samples is R² (mean over columns), and so is the mean over tasks
+    that divide these samples among them, weighted by samples.
 
     The likelihood, for Fisher information, is Gaussian with unit variance in standardised units:
     log p = -½ Σ_d (prediction - target)², up to a constant.
@@ -62,7 +62,7 @@ class Regression(Family):
     def targets(self, rows: Rows) -> NDArray[Any] | None:
         if rows.target is None:
             raise Refused(
-                "this data set is of the family 'regression' and its rows have no targets; make it with "
+                "this data set is of the family 'regression' and its samples have no targets; make it with "
                 "clbench.data.from_arrays(..., family='regression')"
             )
         return np.ascontiguousarray((rows.target - self.mean) / self.std, dtype=np.float32)
@@ -84,7 +84,7 @@ class Regression(Family):
         return 1.0 - ((answer - target).double().square() * share).mean(1)
 
     def further(self, answer: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Return the squared error of each row, mean over columns, in the units of the targets."""
+        """Return the squared error of each sample, mean over columns, in the units of the targets."""
         _, variance = self._scale(answer)
         return {"mse": ((answer - target).double().square() * variance).mean(1)}
 
@@ -92,7 +92,7 @@ class Regression(Family):
         return np.asarray(answer * self.std + self.mean)
 
     def _scale(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(D,) float64: variance of the training targets over that of all evaluation targets, and the former."""
+        """Return (D,) float64: variance of the training targets over that of all evaluation targets, and the former."""
         if self._scales is None:
             import torch
 
@@ -102,7 +102,7 @@ class Regression(Family):
             if not (spread > 0).all():
                 raise Refused(
                     f"column {self.dataset.target_names[int(spread.argmin())]!r} of the evaluation targets of "
-                    f"{self.dataset.name!r} has one value in every row, so R² is not defined; use other evaluation rows"
+                    f"{self.dataset.name!r} has one value in every sample, so R² is undefined; use others"
                 )
             variance = np.square(self.std)
             made = (torch.from_numpy(values).to(like.device) for values in (variance / spread, variance))
@@ -115,8 +115,10 @@ class Regression(Family):
         return -0.5 * (outputs - target).square().sum(1)
 
     def outcomes(self, outputs: Tensor, class_mask: ClassMask) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield one target per column, a standard deviation from the prediction: the gradients of their
-        log-likelihoods are those of the columns, whose squares add up to the Fisher information."""
+        """Yield one target per column, a standard deviation from the prediction.
+
+        The gradients of their log-likelihoods are those of the columns, whose squares add up to the Fisher information.
+        """
         weight = outputs.new_ones(len(outputs))
         for column in range(outputs.shape[1]):
             target = outputs.clone()
@@ -127,5 +129,5 @@ class Regression(Family):
         import torch
         from scipy.special import ndtri
 
-        noise = ndtri(generator.uniform(outputs.numel()) + 2.0**-54)  # the uniform numbers may hold 0
+        noise = ndtri(generator.uniform(outputs.numel()) + 2.0**-54)  # the uniform numbers may contain 0
         return outputs + torch.from_numpy(noise).to(outputs).view_as(outputs)

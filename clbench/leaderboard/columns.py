@@ -29,7 +29,7 @@ def usual(records: Iterable[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _with_further(records: Sequence[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The usual metrics, with those of the records' measures behind the first."""
+    """Return the usual metrics, with those of the records' measures after the first."""
     traces = [record.trace for record in records if is_finished(record) and record.trace is not None]
     further = tuple(dict.fromkeys(name for trace in traces for name in trace.measure.columns))
     return tuple((names[0], *further, *names[1:]) for names in (board_names(), HEADLINE))  # type: ignore[return-value]

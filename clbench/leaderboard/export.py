@@ -86,7 +86,7 @@ def _left(board: Board) -> tuple[int, ...]:
 
 
 def legend(measure: Measure) -> str:
-    """What a reader has to know of the numbers of a table."""
+    """Return what a reader has to know of the numbers of a table."""
     return f"mean ± half-width of the 95 % Student-t interval over seeds; {measure.legend or measure.name}"
 
 

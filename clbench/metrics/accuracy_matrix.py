@@ -76,10 +76,11 @@ def acc(trace: Trace) -> float:
 
 
 def mse(trace: Trace) -> float:
-    """Final mean squared error: the mean of the last end look over the tasks visited, in the units of the targets.
+    """Return the final mean squared error: the mean of the last evaluation at an end over the tasks visited, in the
+    units of the targets.
 
     Raises:
-        Undefined: The family of tasks writes down no squared error.
+        Undefined: The family of tasks records no squared error.
     """
     end_looks(trace)
     if "mse" not in (trace.further.dtype.names or ()):

@@ -93,8 +93,10 @@ def by_lag(trace: Trace, *, since: Since = "last", unit: Unit = "experiences", t
 
 
 def _error(trace: Trace, mean: Scores, errors: Scores) -> Scores:
-    """Standard error (T,) of the mean score of a task at several ends, whose rows are the same at each of them: that of
-    the mean accuracy, or the mean of the ends' own ``errors`` where scores are no accuracies."""
+    """Return the standard error (T,) of the mean score of a task at several ends, at which its samples are the same.
+
+    It is that of the mean accuracy or, if scores are not accuracies, the mean of the ends' own ``errors``.
+    """
     return errors if trace.spread.size else trace.error_of(mean)
 
 

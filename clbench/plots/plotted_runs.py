@@ -40,7 +40,7 @@ class Runs:
 
     @property
     def measure(self) -> Measure:
-        """What the scores of these runs are."""
+        """Return the measure of the scores of these runs."""
         return next(trace.measure for found in self.traces.values() for trace in found)
 
     @property

@@ -29,11 +29,13 @@ def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", giv
 
     Raises:
         Refused: The data is missing or damaged, the cell is impossible, or another library's loop runs the strategy.
-        Skip: The strategy needs what the stream hides.
+        Skip: The strategy needs something that the stream hides.
     """
     job = prepare_job(cell, data_dir=data_dir, device=device, given=given)
     if not isinstance(job, Run):
-        raise Refused(f"{cell.label} is run by another library's loop, which cannot do this; choose another")
+        raise Refused(
+            f"{cell.label} is run by another library's loop, which does not support this; choose another strategy"
+        )
     return job
 
 
@@ -48,11 +50,11 @@ def prepare_job(
         cell: The cell to run.
         data_dir: The folder of data sets.
         device: ``cpu`` or ``cuda``.
-        given: The user's objects in place of names.
+        given: The user's objects that replace names.
 
     Raises:
         Refused: The data is missing or damaged, or the cell is impossible.
-        Skip: The strategy needs what the stream hides.
+        Skip: The strategy needs something that the stream hides.
     """
     parts, setup = parts_and_setup(cell, data_dir=data_dir, device=device, given=given)
     engine = Declarations.of(parts).engine
@@ -80,12 +82,12 @@ def parts_and_setup(
         parts = given.alter(parts)
         check(parts)
     declared = Declarations.of(parts)
-    # a function makes a model anew for each seed, a module brings its weights along
+    # a function makes a new model for each seed, a module has its weights already
     has_weights = isinstance(given.model, nn.Module)
     reason = undefined(parts, shown.family) or unmet(parts, revealed(shown, settings, has_weights=has_weights))
     if reason:
         raise Skip(reason)
-    if not shows_boundaries(shown):  # a program's own stream tells it only here
+    if not shows_boundaries(shown):  # a stream from a program is not known before
         check_hidden(cell.config)
     seen = {"stream": shown, "merged": merging.merged(shown), "accumulated": merging.accumulated(shown)}
     stream = seen[declared.sees]

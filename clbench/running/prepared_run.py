@@ -1,4 +1,4 @@
-"""Train a run by our own loop, save it and resume it, and account for what it spent."""
+"""Train a run by our own loop, save and resume it, and compute its cost."""
 
 from __future__ import annotations
 
@@ -40,15 +40,16 @@ class Run:
 
     Args:
         cell: The cell that is run.
-        stream: The stream as the strategy sees it.
+        stream: The stream that the strategy sees.
         chain: The strategy at work.
-        trainer: What the loop drives.
+        trainer: The trainer that the loop uses.
         evaluator: Evaluates the learner during the run.
         training: How the strategy is trained on each experience of ``stream``.
-        cursor: Where the run stands.
-        share: Experiences of the benchmark in one of this run's: all of them where the strategy sees the stream merged.
+        cursor: Where the run is.
+        share: Number of the benchmark's experiences in one of this run: all of them if the strategy sees the stream
+            merged.
         resumable: Whether the run resumes with the same bits.
-        data: Checksum of the data set that the stream was made of.
+        data: Checksum of the data set from which the stream was made.
     """
 
     cell: Cell
@@ -79,7 +80,7 @@ class Run:
         return self.trainer.learner
 
     def train(self, tick: Tick | None = None) -> None:
-        """Train from where the cursor stands to the end of the stream."""
+        """Train from where the cursor is to the end of the stream."""
         if self.cursor.step == 0 and not self.cursor.begun:
             seed_training(self.cell.seed)
         train(

@@ -1,4 +1,4 @@
-"""Hold the objects that a user's program gives in place of names."""
+"""The objects of a user's program that replace names."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from clbench.strategies.part import Part
 
 @dataclass
 class UserObjects:
-    """Hold the data set, stream, model and parts that a user's program gives in place of names.
+    """Hold the data set, stream, model and parts of a user's program that replace names.
 
     Args:
         dataset: The data set that replaces the benchmark's.
         stream: The stream that replaces the benchmark's: one for all seeds, or a function from a seed to its stream.
         model: A module, whose weights are every run's initial weights, or a function ``(shape, n_outputs) -> module``.
-        alter: A function from the strategy's parts to the parts that run in their place.
+        alter: A function from the strategy's parts to the parts that run instead.
     """
 
     dataset: Dataset | None = None

@@ -98,10 +98,10 @@ def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
 
 
 def for_family(config: Mapping[str, Any], family: str) -> dict[str, Any]:
-    """A stream's configuration with the defaults of a family of tasks filled in.
+    """Return a stream's configuration with the defaults of a family of tasks.
 
-    Where outputs are not classes, all tasks share them: ``setting`` is ``domain`` and ``output`` is ``all``, where a
-    scenario has these settings.
+    If outputs are not classes, all tasks share them: ``setting`` is ``domain`` and ``output`` is ``all``, if a scenario
+    has these settings.
 
     Args:
         config: As in :func:`canonical`.
@@ -124,14 +124,14 @@ def for_family(config: Mapping[str, Any], family: str) -> dict[str, Any]:
 
 
 def _with_outputs(stream: Stream) -> Stream:
-    """The stream with as many outputs as its family has; scenarios deal out classes, or groups of rows."""
+    """Return the stream with as many outputs as its family has; scenarios distribute classes, or groups of samples."""
     family = families.of(stream.dataset)
     if family.has_classes:
         return stream
     if stream.label_map is not None:
         raise Refused(
             f"scenario {stream.name!r} changes labels, and data set {stream.dataset.name!r} is of the family "
-            f"{stream.family!r}, whose targets are no labels; choose split, permuted, rotated or online"
+            f"{stream.family!r}, whose targets are not labels; choose split, permuted, rotated or online"
         )
     return replace(stream, n_outputs=family.n_outputs(stream.dataset), output="all")
 

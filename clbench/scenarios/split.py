@@ -118,7 +118,8 @@ def _class_order(dataset: Dataset, seed: int, order: str | list[int]) -> Index:
 
 
 def _runs(dataset: Dataset, seed: int, experiences: int) -> Index:
-    """Groups of numbers in the order in which they are dealt out, (G,): runs of neighbours, in a drawn order."""
+    """Return groups of numbers in the order in which experiences get them, (G,): groups of neighbours, in a random
+    order."""
     if experiences > dataset.n_classes:
         return np.arange(dataset.n_classes)  # and refused
     runs = np.array_split(np.arange(dataset.n_classes), experiences)

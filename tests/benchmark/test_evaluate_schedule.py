@@ -54,7 +54,7 @@ def test_the_other_schedules_read_the_clock_of_the_stream():
         ("denser", "did you mean 'dense'"),
         ({"dense": {"growth": 1.0}}, "growth"),
         ({"dense": {"period": 3}}, "period"),
-        ({"at": []}, "for the ends of experiences alone write ends"),
+        ({"at": []}, "for the ends of experiences only, write ends"),
         ({"at": [0, 4]}, "iterations of the whole stream from 1"),
         ({"at": [1.5]}, "iterations of the whole stream from 1"),
         ("at", "iterations of the whole stream from 1"),
@@ -142,5 +142,5 @@ def test_two_ways_to_write_a_schedule_are_one_cell():
 
 
 def test_a_mistake_in_a_schedule_is_told_with_its_place():
-    with pytest.raises(Refused, match=r"evaluation.*there is no schedule of looks 'denser'; did you mean 'dense'"):
+    with pytest.raises(Refused, match=r"evaluation.*there is no evaluation schedule 'denser'; did you mean 'dense'"):
         evaluation("evaluation.schedule=denser")

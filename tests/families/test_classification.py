@@ -73,5 +73,5 @@ def test_a_family_that_does_not_exist_or_is_none_is_refused(small_dataset):
     with pytest.raises(Refused, match="no family called 'clasification'; did you mean 'classification'"):
         families.of(replace(small_dataset, family="clasification"))
     FAMILIES.add("number 7", 7)
-    with pytest.raises(Refused, match="has to be a subclass"):
+    with pytest.raises(Refused, match="must be a subclass"):
         families.of(replace(small_dataset, family="number 7"))

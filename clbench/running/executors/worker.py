@@ -50,7 +50,7 @@ class _Life:
         """Whether the current cell has reached its first step; before, there is nothing to save."""
 
     def stop(self, _number: int, _frame: object) -> None:
-        """On SIGTERM: save the run at the end of the step if it is worth it, then end."""
+        """Save the run at the end of the step on SIGTERM if it is worth it, then end."""
         ends_if_copied(self.pid)
         if not self.stepped:
             os._exit(STOPPED)
