@@ -152,8 +152,8 @@ class Observer(OnlineLearner):
         return getattr(self.wrapped, method)(*map(_own, first), **asked)
 
 
-def _own(thing: Any) -> Any:
-    return thing.clone() if isinstance(thing, Tensor) else thing
+def _own(obj: Any) -> Any:
+    return obj.clone() if isinstance(obj, Tensor) else obj
 
 
 def _kind(value: Any) -> str:
@@ -161,20 +161,20 @@ def _kind(value: Any) -> str:
     return a(value) + (f" of shape {tuple(shape)}" if shape is not None else "")
 
 
-def _asks(thing: Any, where: str) -> dict[str, tuple[str, ...]]:
+def _asks(obj: Any, where: str) -> dict[str, tuple[str, ...]]:
     """Return method -> the arguments that it asks for by name, for an object or for objects of a class.
 
     Raises:
         Refused: There is no ``observe``, or a method asks for something that does not exist.
     """
-    if not callable(getattr(thing, "observe", None)):
+    if not callable(getattr(obj, "observe", None)):
         raise Refused(f"{where} has no method observe(x, y); write one that learns a batch and returns its loss")
     found = {}
     for name, (first, known) in METHODS.items():
-        method = getattr(thing, name, None)
+        method = getattr(obj, name, None)
         if not callable(method):
             continue
-        bare = isinstance(thing, type) and isinstance(inspect.getattr_static(thing, name), FunctionType)
+        bare = isinstance(obj, type) and isinstance(inspect.getattr_static(obj, name), FunctionType)
         found[name] = _asked_by(method, first + bare, known, f"{where}: {name}")
     return found
 

@@ -169,20 +169,20 @@ class LearnerReferences:
         self.by_number: tuple[Any, ...] = (
             model, *model.modules(), *model.parameters(), *model.buffers(), *learner._steps.others,
         )  # fmt: skip
-        self.numbers = {id(thing): number for number, thing in enumerate(self.by_number)}
+        self.numbers = {id(obj): number for number, obj in enumerate(self.by_number)}
         self.flat = (learner.w.detach(), learner.g)
 
-    def name(self, thing: Any) -> int | tuple[Any, ...] | None:
+    def reference(self, obj: Any) -> int | tuple[Any, ...] | None:
         """Return the reference of an object; ``None`` if it is not the learner's."""
-        number = self.numbers.get(id(thing))
-        if number is None and isinstance(thing, Tensor) and thing.layout is torch.strided:
+        number = self.numbers.get(id(obj))
+        if number is None and isinstance(obj, Tensor) and obj.layout is torch.strided:
             for place, flat in enumerate(self.flat):
-                same = thing.device == flat.device and thing.dtype == flat.dtype
-                if same and thing.untyped_storage().data_ptr() == flat.untyped_storage().data_ptr():
-                    return place, tuple(thing.shape), thing.stride(), thing.storage_offset()
+                same = obj.device == flat.device and obj.dtype == flat.dtype
+                if same and obj.untyped_storage().data_ptr() == flat.untyped_storage().data_ptr():
+                    return place, tuple(obj.shape), obj.stride(), obj.storage_offset()
         return number
 
-    def thing(self, name: int | tuple[Any, ...]) -> Any:
+    def resolve(self, name: int | tuple[Any, ...]) -> Any:
         """Return the object of a reference."""
         if isinstance(name, int):
             return self.by_number[name]
@@ -201,7 +201,7 @@ class Pickler(cloudpickle.Pickler):
         """Return the reference of an object of the learner, or of a plain dtype, which arrays share."""
         if isinstance(obj, np.dtype) and obj.isbuiltin == 1:
             return "dtype", obj.str
-        return self._references.name(obj)
+        return self._references.reference(obj)
 
 
 class Unpickler(pickle.Unpickler):
@@ -213,4 +213,4 @@ class Unpickler(pickle.Unpickler):
 
     def persistent_load(self, name: Any) -> Any:
         """Return the object of a reference."""
-        return np.dtype(name[1]) if isinstance(name, tuple) and name[0] == "dtype" else self._references.thing(name)
+        return np.dtype(name[1]) if isinstance(name, tuple) and name[0] == "dtype" else self._references.resolve(name)

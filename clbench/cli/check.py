@@ -101,15 +101,15 @@ def _kind(target: str) -> Kind:
     if STRATEGIES.scheme(target):
         return Kind.strategy
     if ".py:" in target and not set(target) & set("(+"):
-        thing = STRATEGIES.get(target)
-        if isinstance(thing, type) and hasattr(thing, "observe") and not is_part(thing):
+        obj = STRATEGIES.get(target)
+        if isinstance(obj, type) and hasattr(obj, "observe") and not is_part(obj):
             raise Refused(f"{target} is a class with observe(x, y), not a part; write clbench check observe:{target}")
-        if is_part(thing) or is_recipe(thing):
+        if is_part(obj) or is_recipe(obj):
             return Kind.strategy
-        if _makes_a_model(thing):
+        if _makes_a_model(obj):
             return Kind.model
         # a scenario takes (dataset, seed, *, settings), a recipe settings alone
-        positional = [p for p in inspect.signature(thing).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        positional = [p for p in inspect.signature(obj).parameters.values() if p.kind is not p.KEYWORD_ONLY]
         return Kind.scenario if positional else Kind.strategy
     if set(target) & set("(+"):
         return Kind.strategy
@@ -185,11 +185,11 @@ def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str
 # --------------------------------------------------------------------------------------------------- models
 
 
-def _makes_a_model(thing: Any) -> bool:
+def _makes_a_model(obj: Any) -> bool:
     """Return whether this is a module class, or a function of the shape of a sample and the number of outputs."""
-    if isinstance(thing, type):
-        return any(base.__module__.startswith("torch.nn.") and base.__name__ == "Module" for base in thing.__mro__)
-    return list(inspect.signature(thing).parameters)[:2] == ["shape", "n_outputs"]
+    if isinstance(obj, type):
+        return any(base.__module__.startswith("torch.nn.") and base.__name__ == "Module" for base in obj.__mro__)
+    return list(inspect.signature(obj).parameters)[:2] == ["shape", "n_outputs"]
 
 
 def _check_model(console: Console, name: str, dataset: str, settings: list[str], data_dir: str | None) -> None:

@@ -1,4 +1,4 @@
-"""List and describe named things of every kind for the command line, without torch."""
+"""List and describe named objects of every kind for the command line, without torch."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def benchmark_summary(path: Path) -> str:
     return " ".join(line.lstrip("# ").rstrip() for line in lines[:head])
 
 
-def documentation(thing: Any) -> str:
-    """Return the docstring of a named thing, without markup."""
-    return plain(inspect.getdoc(thing.func if isinstance(thing, partial) else thing) or "")
+def documentation(obj: Any) -> str:
+    """Return the docstring of a named object, without markup."""
+    return plain(inspect.getdoc(obj.func if isinstance(obj, partial) else obj) or "")
 
 
 def plain(text: str) -> str:
@@ -92,22 +92,22 @@ def plain(text: str) -> str:
     return re.sub(r"(?::\w+:)?`+~?([^`]+)`+", r"\1", text)
 
 
-def configurable(kind: str, thing: Any) -> Callable[..., Any] | None:
-    """Return the callable whose keyword parameters are the settings of a named thing; ``None`` without settings."""
+def configurable(kind: str, obj: Any) -> Callable[..., Any] | None:
+    """Return the callable whose keyword parameters are the settings of a named object; ``None`` without settings."""
     if kind == "datasets":
         from clbench import data
 
         return data.load
-    return thing if callable(thing) and kind != "metrics" else None
+    return obj if callable(obj) and kind != "metrics" else None
 
 
 def describe(kind: str, name: str) -> tuple[str, str, str]:
     """Return summary, parameters and origin of an entry; the summary of a broken plugin is its import error."""
     entry = next(entry for entry in registry(kind) if entry.name == name)
     try:
-        thing = registry(kind).get(name)
+        obj = registry(kind).get(name)
     except Refused as error:
         return str(error), "", entry.origin
-    target = configurable(kind, thing)
+    target = configurable(kind, obj)
     text = "" if target is None else signature_text(target)
-    return entry.summary or summary(documentation(thing)), text, entry.origin
+    return entry.summary or summary(documentation(obj)), text, entry.origin

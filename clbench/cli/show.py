@@ -211,7 +211,7 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
     from clbench.cli.kinds import documentation, registry
 
     found = registry(kind)
-    entry, thing = found.entry(name), found.get(name)
+    entry, obj = found.entry(name), found.get(name)
     title = f"{found.kind} {name}" + ("" if entry.origin == "clbench" else f", from {entry.origin}")
     console.print(Text(title, style="bold"))
     if kind == "metrics":
@@ -220,9 +220,9 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
     if entry.summary:
         console.print(entry.summary)
     console.print()
-    console.print(_settings_table(kind, thing))
+    console.print(_settings_table(kind, obj))
     console.print()
-    console.print(documentation(thing))
+    console.print(documentation(obj))
 
 
 def _show_metric(console: Console, name: str, summary: str) -> None:
@@ -241,7 +241,7 @@ def _show_metric(console: Console, name: str, summary: str) -> None:
     console.print(pairs(lines))
 
 
-def _settings_table(kind: str, thing: Any) -> Any:
+def _settings_table(kind: str, obj: Any) -> Any:
     """Return a table with a line per parameter: name, type, default."""
     from rich.table import Table
     from rich.text import Text
@@ -249,7 +249,7 @@ def _settings_table(kind: str, thing: Any) -> Any:
     from clbench.cli.kinds import configurable
     from clbench.core.parameters import settings
 
-    target = configurable(kind, thing)
+    target = configurable(kind, obj)
     rows = [] if target is None else settings(target)
     if not rows:
         return Text("no parameters", style="dim")

@@ -168,16 +168,16 @@ class Registry:
         path, _, attribute = name.removeprefix(f"{scheme}:").rpartition(":")
         return f"{scheme}{scheme and ':'}{Path(path).expanduser().resolve()}:{attribute}"
 
-    def add(self, name: str, thing: Any, summary: str = "") -> None:
+    def add(self, name: str, obj: Any, summary: str = "") -> None:
         """Register an object for this process.
 
         Raises:
             Refused: The name already stands for something else.
         """
         taken = name in self._known or name in self._aliases
-        if taken or (name in self._added and self._added[name].load() is not thing):
+        if taken or (name in self._added and self._added[name].load() is not obj):
             raise Refused(f"a {self.kind} called {name!r} exists already; choose another name")
-        self._added[name] = Entry(name, summary, "this program", lambda: thing)
+        self._added[name] = Entry(name, summary, "this program", lambda: obj)
 
     def is_added(self, name: str) -> bool:
         """Return whether this program added the object of a name."""
@@ -239,15 +239,15 @@ def _with_others(own: str, module: ModuleType) -> str:
 
 
 @cache
-def text_of(thing: Any) -> str:
+def text_of(obj: Any) -> str:
     """Return the checksum of the file that defines an object, and of the modules of its package that this file imports.
 
     It is empty for objects of clbench, and for objects without a file. The files are read once for each object: if a
     file is edited while the program runs, the imported code stays the same.
     """
-    while isinstance(thing, partial):
-        thing = thing.func
-    module = sys.modules.get(getattr(thing, "__module__", None) or "")
+    while isinstance(obj, partial):
+        obj = obj.func
+    module = sys.modules.get(getattr(obj, "__module__", None) or "")
     file = getattr(module, "__file__", None)
     if module is None or file is None or module.__name__.partition(".")[0] == "clbench":
         return ""
@@ -303,20 +303,20 @@ def from_file(name: str, kind: str) -> Any:
     return makes(getattr(module, attribute), kind, f"{file}:{attribute}")
 
 
-def makes(thing: Any, kind: str, name: str) -> Any:
+def makes(obj: Any, kind: str, name: str) -> Any:
     """Return the object if it can be called.
 
     Raises:
         Refused: It cannot be called.
     """
-    if not callable(thing):
-        raise Refused(f"{name} is {a(thing)}; a {kind} is a class, or a function that makes one")
-    return thing
+    if not callable(obj):
+        raise Refused(f"{name} is {a(obj)}; a {kind} is a class, or a function that makes one")
+    return obj
 
 
-def a(thing: Any) -> str:
+def a(obj: Any) -> str:
     """Return the type of an object with its article, such as ``an int``."""
-    kind = type(thing).__name__
+    kind = type(obj).__name__
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 

@@ -127,13 +127,13 @@ def _measure(written: str) -> Measure:
     return Measure(**{**fields, "columns": tuple(fields["columns"])})
 
 
-def _encodable(thing: Any) -> Any:
+def _encodable(obj: Any) -> Any:
     """Return the same data with escapes in place of characters that UTF-8 cannot encode, as in file names."""
-    if isinstance(thing, str):
-        return thing.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(thing, dict):
-        return {_encodable(name): _encodable(value) for name, value in thing.items()}
-    return type(thing)(map(_encodable, thing)) if isinstance(thing, list | tuple) else thing
+    if isinstance(obj, str):
+        return obj.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(obj, dict):
+        return {_encodable(name): _encodable(value) for name, value in obj.items()}
+    return type(obj)(map(_encodable, obj)) if isinstance(obj, list | tuple) else obj
 
 
 TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")

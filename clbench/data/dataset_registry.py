@@ -194,16 +194,16 @@ def resolve(name: str) -> Source:
     return _source(name, partial(from_torchvision, name))
 
 
-def _source(name: str, thing: Any) -> Source:
+def _source(name: str, obj: Any) -> Source:
     """Return the function of a registered object; it refuses settings that it does not support."""
     known: Mapping[str, Any] = {}
     read: Callable[..., Any]
-    if isinstance(thing, Dataset):
-        read = lambda _: thing  # noqa: E731
-    elif callable(thing):
-        known, read = inspect.signature(thing).parameters, thing
+    if isinstance(obj, Dataset):
+        read = lambda _: obj  # noqa: E731
+    elif callable(obj):
+        known, read = inspect.signature(obj).parameters, obj
     else:
-        raise Refused(f"data set {name!r} is a {type(thing).__name__}; register a Dataset or a function that makes one")
+        raise Refused(f"data set {name!r} is a {type(obj).__name__}; register a Dataset or a function that makes one")
 
     def source(data_dir: Path, **settings: Any) -> Dataset:
         for setting in settings:

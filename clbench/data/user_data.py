@@ -34,7 +34,7 @@ Split = tuple[Any, Any, list[str] | None]
 
 
 def given(
-    thing: Any,
+    obj: Any,
     *,
     name: str = "arrays",
     data_dir: str | PathLike[str] | None = None,
@@ -45,7 +45,7 @@ def given(
     """Convert the data set that a program hands over, in any of the forms of :data:`TAKES`.
 
     Args:
-        thing: The data set. The label column of a frame may follow it: ``(frame, "species")``,
+        obj: The data set. The label column of a frame may follow it: ``(frame, "species")``,
             ``(train, test, "species")``.
         name: Name of the data set in records, if it has none of its own.
         data_dir: The directory of data sets with names.
@@ -54,16 +54,16 @@ def given(
     Raises:
         Refused: The form is another one, or contents cannot be used; the message says how to fix it.
     """
-    if isinstance(thing, Dataset):
-        return thing
-    path = source_name(thing)
+    if isinstance(obj, Dataset):
+        return obj
+    path = source_name(obj)
     if path is not None:
         return load(path, data_dir)
-    if _is_hub(thing):
+    if _is_hub(obj):
         from clbench.data.huggingface import from_splits
 
-        return from_splits(thing, name, scale=scale)
-    train, test = _halves(thing, family)
+        return from_splits(obj, name, scale=scale)
+    train, test = _halves(obj, family)
     if family == REGRESSION:
         return from_arrays(name, *train[:2], *test[:2], scale=scale, layout=layout, family=family)
     names = train[2] if test[2] is None or train[2] == test[2] else None
@@ -73,36 +73,36 @@ def given(
     return from_arrays(name, *parts, class_names=names if fits else None, scale=scale, layout=layout)
 
 
-def source_name(thing: Any) -> str | None:
+def source_name(obj: Any) -> str | None:
     """Return the name of a named data set: text unchanged, a path with its form; ``None`` for other objects."""
-    if isinstance(thing, str):
-        file = Path(thing).expanduser()
+    if isinstance(obj, str):
+        file = Path(obj).expanduser()
         if file.suffix.lower() not in FILES or not file.is_file():
-            return thing
-        thing = file  # an existing file without its form
-    if not isinstance(thing, Path):
+            return obj
+        obj = file  # an existing file without its form
+    if not isinstance(obj, Path):
         return None
-    form = FILES.get(thing.suffix.lower())
-    if form is None and thing.is_dir():
-        form = "folder" if (thing / "train").is_dir() and not any(thing.rglob("*.parquet")) else "parquet"
+    form = FILES.get(obj.suffix.lower())
+    if form is None and obj.is_dir():
+        form = "folder" if (obj / "train").is_dir() and not any(obj.rglob("*.parquet")) else "parquet"
     if form is None:
-        raise Refused(f"{WHERE}{thing} is no .npz or .csv file and no folder; give one of them, or {TAKES}")
-    return f"{form}:'{thing.absolute()}'" if "+" in str(thing) else f"{form}:{thing.absolute()}"
+        raise Refused(f"{WHERE}{obj} is no .npz or .csv file and no folder; give one of them, or {TAKES}")
+    return f"{form}:'{obj.absolute()}'" if "+" in str(obj) else f"{form}:{obj.absolute()}"
 
 
-def _halves(thing: Any, family: str | None = None) -> tuple[Split, Split]:
+def _halves(obj: Any, family: str | None = None) -> tuple[Split, Split]:
     """Return training and test samples."""
-    if isinstance(thing, Mapping) and not _is_bunch(thing):
-        return _of_mapping(thing)
-    if _is_split(thing):
-        return _split_off_test(thing, family=family)
-    if not isinstance(thing, tuple | list) or len(thing) not in (2, 3, 4):
-        raise _unknown(thing)
-    if len(thing) == 4:
-        return _of_four(*thing)
-    *parts, label = thing if isinstance(thing[-1], str) else (*thing, None)
+    if isinstance(obj, Mapping) and not _is_bunch(obj):
+        return _of_mapping(obj)
+    if _is_split(obj):
+        return _split_off_test(obj, family=family)
+    if not isinstance(obj, tuple | list) or len(obj) not in (2, 3, 4):
+        raise _unknown(obj)
+    if len(obj) == 4:
+        return _of_four(*obj)
+    *parts, label = obj if isinstance(obj[-1], str) else (*obj, None)
     if label is not None and not all(map(_is_frame, parts)):
-        raise Refused(f"{WHERE}: the label column {label!r} goes with pandas frames; this is {_kind(thing)}")
+        raise Refused(f"{WHERE}: the label column {label!r} goes with pandas frames; this is {_kind(obj)}")
     if len(parts) == 1:
         return _split_off_test(parts[0], label, family)
     if len(parts) == 2 and all(_is_split(part) for part in parts) and not _is_x_and_y(*parts):
@@ -113,7 +113,7 @@ def _halves(thing: Any, family: str | None = None) -> tuple[Split, Split]:
         return train, test
     if len(parts) == 2 and not any(_is_split(part, arrays=False) or isinstance(part, Mapping) for part in parts):
         return _split_off_test((parts[0], parts[1]), family=family)
-    raise _unknown(thing)
+    raise _unknown(obj)
 
 
 def _of_four(x_train: Any, second: Any, third: Any, y_test: Any) -> tuple[Split, Split]:
@@ -123,27 +123,27 @@ def _of_four(x_train: Any, second: Any, third: Any, y_test: Any) -> tuple[Split,
     return (*_plain(x_train, second), None), (*_plain(third, y_test), None)
 
 
-def _of_mapping(thing: Mapping[str, Any]) -> tuple[Split, Split]:
-    known = {str(key).lower(): value for key, value in thing.items()}
+def _of_mapping(obj: Mapping[str, Any]) -> tuple[Split, Split]:
+    known = {str(key).lower(): value for key, value in obj.items()}
     test = next((name for name in tables.TEST if name in known or f"x_{name}" in known), "test")
     if "train" in known and test in known:
         return _halves((known["train"], known[test]))
     missing = [key for key in ("x_train", "y_train", f"x_{test}", f"y_{test}") if key not in known]
     if missing:
         raise Refused(
-            f"{WHERE} is a mapping without {', '.join(missing)} (it has {', '.join(map(str, thing)) or 'nothing'}); "
+            f"{WHERE} is a mapping without {', '.join(missing)} (it has {', '.join(map(str, obj)) or 'nothing'}); "
             f"{WHERE} takes {TAKES}"
         )
     train = _plain(known["x_train"], known["y_train"])
     return (*train, None), (*_plain(known[f"x_{test}"], known[f"y_{test}"]), None)
 
 
-def _split_off_test(thing: Any, label: str | None = None, family: str | None = None) -> tuple[Split, Split]:
+def _split_off_test(obj: Any, label: str | None = None, family: str | None = None) -> tuple[Split, Split]:
     """Split data without a split, or by a column that contains it."""
-    if _is_frame(thing):
-        train, test = tables.splits(_pandas(thing), where=WHERE, label=label, family=family)
+    if _is_frame(obj):
+        train, test = tables.splits(_pandas(obj), where=WHERE, label=label, family=family)
         return (*train, None), (*test, None)
-    x, y, names = _split(thing)
+    x, y, names = _split(obj)
     x = as_array(x, f"{WHERE}: x")
     if family == REGRESSION:
         target = number_array(y, len(x), f"{WHERE}: y")
@@ -157,11 +157,11 @@ def _split_off_test(thing: Any, label: str | None = None, family: str | None = N
 # --------------------------------------------------------------------------------------------------- one split
 
 
-def _is_split(thing: Any, *, arrays: bool = True) -> bool:
+def _is_split(obj: Any, *, arrays: bool = True) -> bool:
     """Return whether an object holds samples with their labels."""
-    if _is_torch(thing) or _is_frame(thing) or _is_bunch(thing):
+    if _is_torch(obj) or _is_frame(obj) or _is_bunch(obj):
         return True
-    return arrays and isinstance(thing, tuple | list) and len(thing) == 2 and _is_x_and_y(*thing)
+    return arrays and isinstance(obj, tuple | list) and len(obj) == 2 and _is_x_and_y(*obj)
 
 
 def _is_x_and_y(x: Any, y: Any) -> bool:
@@ -173,18 +173,18 @@ def _is_x_and_y(x: Any, y: Any) -> bool:
     return _dimensions(x) >= 2 and 1 <= _dimensions(y) <= 2 and _shape(x)[0] == _shape(y)[0]
 
 
-def _split(thing: Any) -> Split:
-    if _is_torch(thing):
-        return _of_torch(thing)
-    if _is_frame(thing):
-        frame = _pandas(thing)
+def _split(obj: Any) -> Split:
+    if _is_torch(obj):
+        return _of_torch(obj)
+    if _is_frame(obj):
+        frame = _pandas(obj)
         return (*tables.pair(frame, frame, where=WHERE)[0], None)
-    if _is_bunch(thing):
-        names = thing.get("target_names")
-        return (*_plain(thing["data"], thing["target"]), None if names is None else [str(name) for name in names])
-    if isinstance(thing, tuple | list) and len(thing) == 2:
-        return (*_plain(*thing), None)
-    raise _unknown(thing)
+    if _is_bunch(obj):
+        names = obj.get("target_names")
+        return (*_plain(obj["data"], obj["target"]), None if names is None else [str(name) for name in names])
+    if isinstance(obj, tuple | list) and len(obj) == 2:
+        return (*_plain(*obj), None)
+    raise _unknown(obj)
 
 
 def _plain(x: Any, y: Any) -> tuple[Any, Any]:
@@ -192,13 +192,13 @@ def _plain(x: Any, y: Any) -> tuple[Any, Any]:
     return tables.numbers(_pandas(x), WHERE) if _is_frame(x) else x, _pandas(y).to_numpy() if _is_frame(y) else y
 
 
-def _of_torch(thing: Any) -> Split:
+def _of_torch(obj: Any) -> Split:
     """Read all samples of a torch data set, in order; for a loader, those of its data set."""
     from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
     from clbench.core.global_rng import preserved
 
-    source: Any = thing.dataset if isinstance(thing, DataLoader) else thing
+    source: Any = obj.dataset if isinstance(obj, DataLoader) else obj
     names = getattr(source, "classes", None)
     names = [str(name) for name in names] if isinstance(names, Sequence) and not isinstance(names, str) else None
     if isinstance(source, TensorDataset):
@@ -245,43 +245,43 @@ def _items(rows: Iterable[Any], kind: str) -> Iterator[Any]:
 # --------------------------------------------------------------------------------------------------- what it is
 
 
-def _is_torch(thing: Any) -> bool:
+def _is_torch(obj: Any) -> bool:
     torch = sys.modules.get("torch.utils.data")  # a program that holds such a data set has imported it
-    return torch is not None and isinstance(thing, torch.Dataset | torch.DataLoader)
+    return torch is not None and isinstance(obj, torch.Dataset | torch.DataLoader)
 
 
-def _is_frame(thing: Any) -> bool:
-    return hasattr(thing, "columns") and (hasattr(thing, "iloc") or hasattr(thing, "to_pandas"))
+def _is_frame(obj: Any) -> bool:
+    return hasattr(obj, "columns") and (hasattr(obj, "iloc") or hasattr(obj, "to_pandas"))
 
 
-def _pandas(thing: Any) -> Any:
-    return thing if hasattr(thing, "iloc") else thing.to_pandas()
+def _pandas(obj: Any) -> Any:
+    return obj if hasattr(obj, "iloc") else obj.to_pandas()
 
 
-def _is_bunch(thing: Any) -> bool:
-    return isinstance(thing, Mapping) and "data" in thing and "target" in thing
+def _is_bunch(obj: Any) -> bool:
+    return isinstance(obj, Mapping) and "data" in obj and "target" in obj
 
 
-def _is_hub(thing: Any) -> bool:
-    return isinstance(thing, Mapping) and bool(thing) and all(hasattr(split, "features") for split in thing.values())
+def _is_hub(obj: Any) -> bool:
+    return isinstance(obj, Mapping) and bool(obj) and all(hasattr(split, "features") for split in obj.values())
 
 
-def _shape(thing: Any) -> tuple[int, ...]:
+def _shape(obj: Any) -> tuple[int, ...]:
     try:
-        return tuple(thing.shape) if hasattr(thing, "shape") else np.shape(thing)
+        return tuple(obj.shape) if hasattr(obj, "shape") else np.shape(obj)
     except ValueError:  # samples of different lengths
-        return (len(thing),)
+        return (len(obj),)
 
 
-def _dimensions(thing: Any) -> int:
-    return len(_shape(thing))
+def _dimensions(obj: Any) -> int:
+    return len(_shape(obj))
 
 
-def _unknown(thing: Any) -> Refused:
-    return Refused(f"{WHERE} is {_kind(thing)}; it takes {TAKES}")
+def _unknown(obj: Any) -> Refused:
+    return Refused(f"{WHERE} is {_kind(obj)}; it takes {TAKES}")
 
 
-def _kind(thing: Any) -> str:
-    if isinstance(thing, tuple | list):
-        return f"a {type(thing).__name__} of {', '.join(type(each).__name__ for each in thing[:6]) or 'nothing'}"
-    return f"a {type(thing).__name__}"
+def _kind(obj: Any) -> str:
+    if isinstance(obj, tuple | list):
+        return f"a {type(obj).__name__} of {', '.join(type(each).__name__ for each in obj[:6]) or 'nothing'}"
+    return f"a {type(obj).__name__}"

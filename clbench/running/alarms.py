@@ -75,25 +75,25 @@ def _name(part: Part, chain: Chain) -> str:
 
 def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
     """Return whether a part had no effect in any observed hook; parts that only measure have none by design."""
-    own = [watch for watch in chain.watches if watch.part is part]
-    if not own or any(watch.acted for watch in own) or part.identity == {}:
+    own = [hook for hook in chain.watched if hook.part is part]
+    if not own or any(hook.acted for hook in own) or part.identity == {}:
         return []
     when = "" if single else " after the first experience"
-    steps = [watch for watch in own if watch.declared.in_step]
-    if steps and not any(watch.calls for watch in steps):
+    steps = [hook for hook in own if hook.declared.in_step]
+    if steps and not any(hook.calls for hook in steps):
         return [
             f"{_name(part, chain)} was never called at a step{when}: another part skips steps or takes them "
             "itself, so that this one has no effect"
         ]
-    accused = [watch for watch in own if watch.effect not in (ROWS, ANY)]
+    accused = [hook for hook in own if hook.effect not in (ROWS, ANY)]
     if not accused and _watched_through(part):
         accused = own
-    looked = sum(watch.looked for watch in accused)
+    compared = sum(hook.compared for hook in accused)
     least = FEWEST if part.gradient_order == BENDS else 1
-    if looked < least:
+    if compared < least:
         return []
-    what = " nor ".join(dict.fromkeys(watch.effect.value for watch in accused))
-    calls = f"the {looked} calls that were" if looked > 1 else "the one call that was"
+    what = " nor ".join(dict.fromkeys(hook.effect.value for hook in accused))
+    calls = f"the {compared} calls that were" if looked > 1 else "the one call that was"
     return [
         f"{_name(part, chain)} never {what} at {calls} observed{when}; is its strength 0, or does it never get what it "
         "needs?"
@@ -108,7 +108,7 @@ def _watched_through(part: Part) -> bool:
 def _unseen_end(chain: Chain, trace: Trace) -> list[str]:
     """Return an alarm if changes of the model at the end of the stream had no effect on scores, which another part
     computes."""
-    moved = [watch.part for watch in chain.watches if watch.name == "end_stream" and watch.acted]
+    moved = [hook.part for hook in chain.watched if hook.name == "end_stream" and hook.acted]
     readers = [part for part in chain.parts if part not in moved and any(hook.reads_out for hook in _hooks(part))]
     ends = np.flatnonzero(trace.kind == Kind.END)
     if len(moved) != 1 or not readers or len(ends) < 2:

@@ -48,19 +48,19 @@ def canonical(
     return items
 
 
-def is_part(thing: Any) -> bool:
-    """Return whether a thing is a subclass of ``Part``."""
-    return isinstance(thing, type) and issubclass(thing, Part)
+def is_part(obj: Any) -> bool:
+    """Return whether an object is a subclass of ``Part``."""
+    return isinstance(obj, type) and issubclass(obj, Part)
 
 
-def is_recipe(thing: Any) -> bool:
+def is_recipe(obj: Any) -> bool:
     """Return whether a function is annotated to return a list of parts; the annotation is Python or text."""
-    if not inspect.isfunction(thing):
+    if not inspect.isfunction(obj):
         return False
-    returned = inspect.get_annotations(thing).get("return")
+    returned = inspect.get_annotations(obj).get("return")
     if isinstance(returned, str):
         try:
-            returned = eval(returned, thing.__globals__)
+            returned = eval(returned, obj.__globals__)
         except Exception:  # names what only a type checker imports
             return re.fullmatch(r"list\[(\w+\.)*Part\]", returned.replace(" ", "")) is not None
     return typing.get_origin(returned) is list and all(map(is_part, typing.get_args(returned)))

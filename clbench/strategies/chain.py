@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
-from clbench.strategies.effects import Watch
+from clbench.strategies.effects import WatchedHook
 from clbench.strategies.hooks import Hook
 from clbench.strategies.part import ADDS, EVERY_FAMILY, HOOKS, NEEDS, Part, defines
 from clbench.training.admission import POLICIES, Chosen
@@ -43,7 +43,7 @@ class Chain:
         for number, part in enumerate(self.parts):
             part.__dict__["twin"] = sum(type(p) is type(part) for p in self.parts[:number])
             part.generator = Generator(seed, f"part/{stream_name(type(part))}/{part.twin}")
-        self.watches: list[Watch] = []
+        self.watched: list[WatchedHook] = []
         for name, hook in HOOKS.items():
             acting = self._hooks(hook)
             setattr(self, name, next(iter(acting), None) if hook.owned else acting)
@@ -67,24 +67,24 @@ class Chain:
         acting: list[Callable[..., Any]] = []
         for part in self._having(hook):
             method = getattr(part, hook.name)
-            if hook.watches(part):
-                method = Watch(method, part, hook, self._single)
-                self.watches.append(method)
+            if hook.is_watched(part):
+                method = WatchedHook(method, part, hook, self._single)
+                self.watched.append(method)
             acting.append(method)
         return tuple(acting)
 
     def snapshot(self) -> dict[str, Any]:
         """Return state and generator of every part, and what was noticed of their effects."""
         parts = [{"state": part.save(), "generator": part.generator.state} for part in self.parts]
-        return {"parts": parts, "watches": [watch.state for watch in self.watches]}
+        return {"parts": parts, "watches": [hook.state for hook in self.watched]}
 
     def restore(self, snapshot: dict[str, Any], device: Any = None) -> None:
         """Return to a snapshot; the state of parts goes to a device, by default where it was."""
         for part, saved in zip(self.parts, snapshot["parts"], strict=True):
             part.load(saved["state"], device)
             part.generator.state = saved["generator"]
-        for watch, counts in zip(self.watches, snapshot["watches"], strict=True):
-            watch.state = counts
+        for hook, counts in zip(self.watched, snapshot["watches"], strict=True):
+            hook.state = counts
 
     @property
     def bytes(self) -> int:
@@ -148,7 +148,7 @@ def _why_not(part: Part, other: Part) -> str:
 
 
 def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
-    """Say why a chain cannot run on a stream that reveals these things; empty if it can."""
+    """Say why a chain cannot run on a stream that reveals only these; empty if it can."""
     for part in parts:
         for need in sorted(needs_of(part) - revealed):
             return f"{part.title} needs {MEANING[need]}"

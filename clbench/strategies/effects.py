@@ -24,7 +24,7 @@ TERM, GRADIENT, WEIGHTS, MODEL, ROWS, ANY = Effect
 
 
 @dataclass(eq=False)
-class Watch:
+class WatchedHook:
     """Watch a hook; it is called like the hook itself.
 
     Args:
@@ -33,7 +33,7 @@ class Watch:
         declared: The hook's entry in the table.
         single: Whether the stream has only one experience, which then counts.
         calls: How often it was called after the first experience, before it had an effect.
-        looked: How often it was compared.
+        compared: How often it was compared.
         acted: Whether it had an effect.
     """
 
@@ -42,7 +42,7 @@ class Watch:
     declared: Hook
     single: bool = False
     calls: int = 0
-    looked: int = 0
+    compared: int = 0
     acted: bool = False
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Watch:
             return self.hook(learner, *arguments)
         before = self._seen(learner, arguments)
         result = self.hook(learner, *arguments)
-        self.looked += not first
+        self.compared += not first
         if self.effect is TERM:
             self.acted = result is not None and bool(result != 0)
         else:
@@ -85,11 +85,11 @@ class Watch:
     @property
     def state(self) -> list[int]:
         """Return its counts."""
-        return [self.calls, self.looked, int(self.acted)]
+        return [self.calls, self.compared, int(self.acted)]
 
     @state.setter
     def state(self, counts: list[int]) -> None:
-        self.calls, self.looked, self.acted = counts[0], counts[1], bool(counts[2])
+        self.calls, self.compared, self.acted = counts[0], counts[1], bool(counts[2])
 
 
 def _differ(before: tuple[Any, ...], after: tuple[Any, ...]) -> bool:

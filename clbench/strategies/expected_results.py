@@ -24,9 +24,9 @@ RECURRING = frozenset({"scole", "cir", "power_law", "blurry", "gaussian", "onlin
 """Scenarios in which classes or tasks recur."""
 
 
-def expected(thing: Any) -> dict[str, str]:
+def expected(obj: Any) -> dict[str, str]:
     """Return kind of stream -> sentence from the docstring of a recipe or part; empty if it has none."""
-    text = inspect.getdoc(thing) or ""
+    text = inspect.getdoc(obj) or ""
     block = re.search(r"^Expected:\n((?:[ \t]+\S.*\n?|\s*\n)+)", text, flags=re.MULTILINE)
     if block is None:
         return {}

@@ -55,7 +55,7 @@ class Hook:
     prepares: bool = False
     reads_out: bool = False
 
-    def watches(self, part: Any) -> bool:
+    def is_watched(self, part: Any) -> bool:
         """Return whether the hook of this part is watched."""
         if self.effect is None:
             return False

@@ -23,11 +23,11 @@ def plugin(file: str) -> dict[str, str]:
         raise Refused(f"--plugin {file} is no Python file; give a FILE.py that defines strategies: {DEFINED}")
     module = open_file(f"{file}:")
     named: dict[str, str] = {}
-    for what, thing in vars(module).items():
-        own = getattr(thing, "__module__", None) == module.__name__ and getattr(thing, "__name__", None) == what
-        if not own or what.startswith("_") or not (is_part(thing) or is_recipe(thing)):
+    for what, obj in vars(module).items():
+        own = getattr(obj, "__module__", None) == module.__name__ and getattr(obj, "__name__", None) == what
+        if not own or what.startswith("_") or not (is_part(obj) or is_recipe(obj)):
             continue
-        name = snake_case(what) if isinstance(thing, type) else what
+        name = snake_case(what) if isinstance(obj, type) else what
         if name in named:
             raise Refused(
                 f"{file}: {named[name].rpartition(':')[2]} and {what} would both be called {name!r}; rename one, or "

@@ -53,7 +53,7 @@ MEETS = {
     "length": ("reveal=[length]",),
     "pretrained": (begun("mlp"),),
 }
-"""What a part may declare as needed -> how the small benchmark provides it; all other things it provides always, or
+"""What a part may declare as needed -> how the small benchmark provides it; everything else is always provided, or
 never."""
 
 Written = str | Mapping[str, Any] | Sequence[Any]

@@ -40,13 +40,13 @@ def test_a_penalty_that_is_always_zero_raises_one(strategy):
 def test_the_watch_compares_every_call_behind_the_first_experience_until_the_hook_has_acted():
     idle, active = (trained(f"ewc(strength={s})", "training.epochs=5") for s in (0, 1))
     behind = sum(-(-len(e) // 16) * 5 for e in idle.stream if e.id)
-    (watch,) = idle.chain.watches
+    (hook,) = idle.chain.watched
     assert behind > 64
-    assert (watch.calls, watch.acted) == (behind, False)
-    assert watch.looked == 64 + sum(n % 32 == 0 for n in range(65, behind + 1))
-    (watch,) = active.chain.watches
-    assert watch.acted
-    assert watch.calls < 4  # at the boundary itself the weights are the old ones
+    assert (hook.calls, hook.acted) == (behind, False)
+    assert hook.compared == 64 + sum(n % 32 == 0 for n in range(65, behind + 1))
+    (hook,) = active.chain.watched
+    assert hook.acted
+    assert hook.calls < 4  # at the boundary itself the weights are the old ones
 
 
 def test_a_projection_that_never_bends_raises_one(monkeypatch):

@@ -8,7 +8,7 @@ from support import assert_same, everything, ready, trained
 
 import clbench
 from clbench.strategies.chain import Chain
-from clbench.strategies.effects import Watch
+from clbench.strategies.effects import WatchedHook
 from clbench.strategies.mas import squared_norm
 from clbench.strategies.part import CLOSES, KEEPS, MOVES
 from clbench.testing.trial_runs import Blind, Stop
@@ -81,7 +81,7 @@ def test_hooks_run_by_their_end_order_and_then_as_written():
 
     parts = [part("A"), part("B", MOVES), part("C", KEEPS), part("D", CLOSES), part("E", MOVES)]
     chain = Chain(parts, seed=0)
-    owners = [hook.part if isinstance(hook, Watch) else hook.__self__ for hook in chain.end_experience]
+    owners = [hook.part if isinstance(hook, WatchedHook) else hook.__self__ for hook in chain.end_experience]
     assert [type(owner).__name__ for owner in owners] == ["D", "B", "E", "A", "C"]
     with pytest.raises(clbench.Refused, match="end_order: 7 is not allowed"):
         part("F", 7)

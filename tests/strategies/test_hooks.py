@@ -48,7 +48,7 @@ def test_the_table_holds_the_hooks_of_a_run_in_their_order():
 
 def test_what_is_watched_is_what_a_hook_can_affect_and_at_ends_only_what_moves_the_model():
     quiet = Quiet()
-    watched = {name: each.effect for name, each in HOOKS.items() if each.watches(quiet)}
+    watched = {name: each.effect for name, each in HOOKS.items() if each.is_watched(quiet)}
     assert quiet.end_order == KEEPS
     assert watched == {
         "begin_experience": Effect.ROWS, "merge": Effect.ROWS, "order": Effect.ROWS, "batch": Effect.ROWS,
@@ -56,7 +56,7 @@ def test_what_is_watched_is_what_a_hook_can_affect_and_at_ends_only_what_moves_t
         "end_stream": Effect.MODEL,
     }  # fmt: skip
     quiet.__dict__["end_order"] = MOVES
-    assert HOOKS["end_experience"].watches(quiet)
+    assert HOOKS["end_experience"].is_watched(quiet)
 
 
 def test_the_page_on_strategies_lists_the_table():
@@ -144,11 +144,11 @@ def test_a_new_hook_is_gathered_ordered_owned_and_watched_by_its_declaration_alo
     parts = [Late(), Early()]
     check(parts)
     chain, seen = Chain(parts, seed=0), []
-    for watch in chain.after_look:
-        watch.hook(seen)
+    for watched in chain.after_look:
+        watched.hook(seen)
     assert seen == ["early", "late"]
     assert chain.report(None) == "late"
-    assert [(watch.name, watch.effect, watch.declared.in_step) for watch in chain.watches] == [
+    assert [(hook.name, hook.effect, hook.declared.in_step) for hook in chain.watched] == [
         ("after_look", Effect.WEIGHTS, True)
     ] * 2
     assert defines(parts[0], "report")

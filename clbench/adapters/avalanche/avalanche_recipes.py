@@ -200,11 +200,11 @@ def shipped() -> dict[str, type]:
     Plugins whose method has no template also have a name without ``Plugin``.
     """
     own = {**dict(_public(plugins, BasePlugin)), **dict(_public(supervised, BaseTemplate))}
-    short = {name.removesuffix("Plugin"): thing for name, thing in own.items()}
+    short = {name.removesuffix("Plugin"): obj for name, obj in own.items()}
     return dict(sorted({**short, **own}.items()))
 
 
 def _public(module: Any, kind: type) -> Iterator[tuple[str, type]]:
-    for name, thing in vars(module).items():
-        if isinstance(thing, type) and issubclass(thing, kind) and not name.startswith("_"):
-            yield name, thing
+    for name, obj in vars(module).items():
+        if isinstance(obj, type) and issubclass(obj, kind) and not name.startswith("_"):
+            yield name, obj

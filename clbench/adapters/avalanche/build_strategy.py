@@ -114,7 +114,7 @@ def _sized(name: str, value: Any, setup: RunSetup) -> Any:
 
 
 def _policy(name: str, size: int) -> Any:
-    known = {each: thing for each, thing in vars(storage).items() if each.endswith("Buffer")}
+    known = {each: obj for each, obj in vars(storage).items() if each.endswith("Buffer")}
     if name not in known:
         raise Refused(f"avalanche-lib has no storage policy {name!r}; {did_you_mean(name, known)}")
     return known[name](max_size=size)

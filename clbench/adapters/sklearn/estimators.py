@@ -148,15 +148,15 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _classifies(thing: Any) -> bool:
-    return hasattr(thing, "predict_proba") or hasattr(thing, "decision_function") or _kind(thing) == "classifier"
+def _classifies(obj: Any) -> bool:
+    return hasattr(obj, "predict_proba") or hasattr(obj, "decision_function") or _kind(obj) == "classifier"
 
 
-def _kind(thing: Any) -> str:
+def _kind(obj: Any) -> str:
     try:
         from sklearn.utils import get_tags
 
-        return str(get_tags(thing).estimator_type or "")
+        return str(get_tags(obj).estimator_type or "")
     except Exception:  # an object with the interface of an estimator only
         return "classifier"
 

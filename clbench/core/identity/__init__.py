@@ -44,11 +44,11 @@ def describe_model(model: Any) -> dict[str, Any]:
         return {"name": f"given:{name}", "checksum": _drawn(), "unidentified": str(error)}
 
 
-def source(thing: Any) -> str:
+def source(obj: Any) -> str:
     """Return the checksum of an object that the program added to a registry; if it has none, a random one and the
     reason."""
     try:
-        return checksum(thing)
+        return checksum(obj)
     except Unidentified as error:
         return f"{_drawn()} {MARK} {error}"
 

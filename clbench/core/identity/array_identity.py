@@ -13,65 +13,65 @@ from clbench.core.identity.object_walk import Unidentified, Walk
 from clbench.core.identity.value_identity import attributes
 
 
-def array(walk: Walk, thing: Any) -> bool:
+def array(walk: Walk, obj: Any) -> bool:
     """Add an array, a tensor, or a function or type of NumPy or torch; return False if it is none of these."""
     torch = sys.modules.get("torch")
-    if isinstance(thing, np.ndarray | np.generic):
-        if not walk.again(thing):
-            walk.put("array", thing.dtype.str, repr(thing.dtype.descr), repr(thing.shape))
-            if thing.dtype.hasobject:
-                walk.feed(thing.tolist())
+    if isinstance(obj, np.ndarray | np.generic):
+        if not walk.again(obj):
+            walk.put("array", obj.dtype.str, repr(obj.dtype.descr), repr(obj.shape))
+            if obj.dtype.hasobject:
+                walk.feed(obj.tolist())
             else:
-                walk.put(np.ascontiguousarray(thing).tobytes())
+                walk.put(np.ascontiguousarray(obj).tobytes())
         return True
-    if isinstance(thing, np.dtype):
-        walk.put("dtype", thing.str, repr(thing.descr))
+    if isinstance(obj, np.dtype):
+        walk.put("dtype", obj.str, repr(obj.descr))
         return True
     if torch is None:
         return False
-    if isinstance(thing, torch.dtype | torch.device | torch.layout | torch.memory_format):
-        walk.put(type(thing).__name__, str(thing))
+    if isinstance(obj, torch.dtype | torch.device | torch.layout | torch.memory_format):
+        walk.put(type(obj).__name__, str(obj))
         return True
-    if isinstance(thing, torch.Generator):
-        walk.put("generator", str(thing.device), thing.get_state().numpy().tobytes())
+    if isinstance(obj, torch.Generator):
+        walk.put("generator", str(obj.device), obj.get_state().numpy().tobytes())
         return True
-    if isinstance(thing, torch.Tensor):
-        if not walk.again(thing):
-            tensor(walk, thing, torch)
+    if isinstance(obj, torch.Tensor):
+        if not walk.again(obj):
+            tensor(walk, obj, torch)
         return True
-    if type(thing).__module__ == "torch._ops":
-        walk.put("operator", str(thing))
+    if type(obj).__module__ == "torch._ops":
+        walk.put("operator", str(obj))
         return True
-    if isinstance(thing, torch.utils.hooks.RemovableHandle):
+    if isinstance(obj, torch.utils.hooks.RemovableHandle):
         walk.put("handle")  # a number; the hook itself is added with the object that holds it
         return True
-    if isinstance(thing, torch.jit.ScriptModule):
+    if isinstance(obj, torch.jit.ScriptModule):
         raise Unidentified("a scripted module keeps its code outside of Python")
-    if isinstance(thing, torch.nn.Module):
-        if not walk.again(thing):
-            network(walk, thing)
+    if isinstance(obj, torch.nn.Module):
+        if not walk.again(obj):
+            network(walk, obj)
         return True
     return False
 
 
-def tensor(walk: Walk, thing: Any, torch: Any) -> None:
+def tensor(walk: Walk, obj: Any, torch: Any) -> None:
     """Add the dtype, shape, attributes and values of a tensor; its device does not count."""
-    if torch.nn.parameter.is_lazy(thing):
-        walk.put("tensor of no shape yet", type(thing).__name__, str(thing.dtype))
+    if torch.nn.parameter.is_lazy(obj):
+        walk.put("tensor of no shape yet", type(obj).__name__, str(obj.dtype))
         return
-    walk.put("tensor", str(thing.dtype), repr(tuple(thing.shape)), str(thing.requires_grad))
-    walk.feed(type(thing))
-    walk.named(vars(thing))
-    if thing.is_meta:
+    walk.put("tensor", str(obj.dtype), repr(tuple(obj.shape)), str(obj.requires_grad))
+    walk.feed(type(obj))
+    walk.named(vars(obj))
+    if obj.is_meta:
         return
     try:
-        if thing.layout != torch.strided:
-            walk.put(str(thing.layout))
-            thing = thing.to_dense()
-        flat = thing.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        if obj.layout != torch.strided:
+            walk.put(str(obj.layout))
+            obj = obj.to_dense()
+        flat = obj.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
         walk.put(flat.view(torch.uint8).numpy().tobytes())
     except (RuntimeError, TypeError) as error:  # sparse, quantised or nested
-        raise Unidentified(f"a tensor of layout {thing.layout} cannot be read ({error})") from None
+        raise Unidentified(f"a tensor of layout {obj.layout} cannot be read ({error})") from None
 
 
 def network(walk: Walk, module: Any) -> None:

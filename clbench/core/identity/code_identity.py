@@ -132,11 +132,11 @@ def klass(walk: Walk, cls: type) -> None:
     walk.named(inside)
 
 
-def annotation(walk: Walk, thing: Any) -> None:
+def annotation(walk: Walk, obj: Any) -> None:
     """Add a type as written in annotations, such as ``list[int]`` or ``Annotated[float, ...]``."""
-    inside = (*typing.get_args(thing), *getattr(thing, "__metadata__", ()))
-    origin = typing.get_origin(thing)
-    walk.put("annotation", "" if inside else repr(thing))
+    inside = (*typing.get_args(obj), *getattr(obj, "__metadata__", ()))
+    origin = typing.get_origin(obj)
+    walk.put("annotation", "" if inside else repr(obj))
     if inside:
         walk.feed(origin)
         walk.each(inside)

@@ -27,33 +27,33 @@ class Walk(ABC):
             self.digest.update(b"%d:" % len(raw))
             self.digest.update(raw)
 
-    def again(self, thing: Any) -> bool:
+    def again(self, obj: Any) -> bool:
         """Return whether an object was met before; if so, add its number in place of its content."""
-        if id(thing) in self.met:
-            self.put("again", str(self.met[id(thing)][0]))
+        if id(obj) in self.met:
+            self.put("again", str(self.met[id(obj)][0]))
             return True
-        self.met[id(thing)] = (len(self.met), thing)
+        self.met[id(obj)] = (len(self.met), obj)
         return False
 
     @abstractmethod
-    def feed(self, thing: Any) -> None:
+    def feed(self, obj: Any) -> None:
         """Add an object."""
 
-    def alone(self, thing: Any) -> bytes:
+    def alone(self, obj: Any) -> bytes:
         """Return the digest of an object in a walk of its own."""
         walk = type(self)()
-        walk.feed(thing)
+        walk.feed(obj)
         return walk.digest.digest()
 
-    def each(self, things: Iterable[Any]) -> None:
-        things = list(things)
-        self.put("each", str(len(things)))
-        for thing in things:
-            self.feed(thing)
+    def each(self, objects: Iterable[Any]) -> None:
+        objects = list(objects)
+        self.put("each", str(len(objects)))
+        for obj in objects:
+            self.feed(obj)
 
-    def named(self, things: Mapping[str, Any]) -> None:
+    def named(self, objects: Mapping[str, Any]) -> None:
         """Add a mapping from names to values, such as attributes or keywords. Its order does not count."""
-        self.put("named", str(len(things)))
-        for name in sorted(things):
+        self.put("named", str(len(objects)))
+        for name in sorted(objects):
             self.put(name)
-            self.feed(things[name])
+            self.feed(objects[name])

@@ -21,60 +21,60 @@ HEAP = 1 << 9
 """The flag of classes that are created while a program runs, such as all classes written in Python."""
 
 
-def subclass(walk: Walk, thing: Any, kinds: tuple[type, ...]) -> None:
+def subclass(walk: Walk, obj: Any, kinds: tuple[type, ...]) -> None:
     """Add class and attributes of a value whose class is a subclass of a plain one."""
-    if type(thing) not in kinds:
-        walk.feed(type(thing))
-        walk.named(attributes(thing))
+    if type(obj) not in kinds:
+        walk.feed(type(obj))
+        walk.named(attributes(obj))
 
 
-def number(walk: Walk, thing: Any) -> None:
+def number(walk: Walk, obj: Any) -> None:
     """Add a number or text, also of a subclass that the program defines."""
-    base = next(kind for kind in PLAIN if isinstance(thing, kind))
-    walk.put("number or text", f"{int(thing):x}" if base is int else base.__repr__(thing))
-    subclass(walk, thing, PLAIN)
+    base = next(kind for kind in PLAIN if isinstance(obj, kind))
+    walk.put("number or text", f"{int(obj):x}" if base is int else base.__repr__(obj))
+    subclass(walk, obj, PLAIN)
 
 
-def sequence(walk: Walk, thing: Any) -> None:
+def sequence(walk: Walk, obj: Any) -> None:
     """Add a list or a tuple."""
-    if isinstance(thing, list) and walk.again(thing):
+    if isinstance(obj, list) and walk.again(obj):
         return
-    walk.put("tuple" if isinstance(thing, tuple) else "list")
-    walk.each(thing)
-    subclass(walk, thing, (tuple, list))
+    walk.put("tuple" if isinstance(obj, tuple) else "list")
+    walk.each(obj)
+    subclass(walk, obj, (tuple, list))
 
 
-def mapping(walk: Walk, thing: Any) -> None:
+def mapping(walk: Walk, obj: Any) -> None:
     """Add a mapping in its order, since code that iterates over it depends on the order."""
-    if walk.again(thing):
+    if walk.again(obj):
         return
-    walk.put("mapping", str(len(thing)))
-    for key, value in thing.items():
+    walk.put("mapping", str(len(obj)))
+    for key, value in obj.items():
         walk.feed(key)
         walk.feed(value)
-    subclass(walk, thing, (dict, types.MappingProxyType))
-    walk.feed(getattr(thing, "default_factory", None))
+    subclass(walk, obj, (dict, types.MappingProxyType))
+    walk.feed(getattr(obj, "default_factory", None))
 
 
-def unordered(walk: Walk, thing: Any) -> None:
+def unordered(walk: Walk, obj: Any) -> None:
     """Add a set. Its order in this process does not count."""
-    if isinstance(thing, set) and walk.again(thing):
+    if isinstance(obj, set) and walk.again(obj):
         return
-    walk.put("set", *sorted(walk.alone(each) for each in thing))
-    subclass(walk, thing, (set, frozenset))
+    walk.put("set", *sorted(walk.alone(each) for each in obj))
+    subclass(walk, obj, (set, frozenset))
 
 
-def instance(walk: Walk, thing: Any) -> None:
+def instance(walk: Walk, obj: Any) -> None:
     """Add any other object by its class and attributes; if its class is not written in Python, by its pickle."""
-    cls = type(thing)
+    cls = type(obj)
     walk.put("instance")
     walk.feed(cls)
     if in_python(cls):
-        walk.named(attributes(thing))
+        walk.named(attributes(obj))
         return
     reduced: Any
     try:
-        reduced = copyreg.dispatch_table.get(cls, methodcaller("__reduce_ex__", 4))(thing)
+        reduced = copyreg.dispatch_table.get(cls, methodcaller("__reduce_ex__", 4))(obj)
     except Exception:
         reduced = None
     if reduced is None or (reduced[0] is NEW and not any(reduced[2:]) and len(reduced[1]) < 2):
@@ -87,17 +87,17 @@ def instance(walk: Walk, thing: Any) -> None:
         walk.feed(list(piece) if listed else piece)
 
 
-def attributes(thing: Any) -> dict[str, Any]:
+def attributes(obj: Any) -> dict[str, Any]:
     """Return the content of an object's dictionary and slots, without values cached by ``cached_property``."""
-    cls = type(thing)
-    found = dict(getattr(thing, "__dict__", {}))
+    cls = type(obj)
+    found = dict(getattr(obj, "__dict__", {}))
     for base in cls.__mro__:
         slots = vars(base).get("__slots__", ())
         for name in [slots] if isinstance(slots, str) else list(slots):
             own = f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
             if name not in ("__dict__", "__weakref__"):
                 with suppress(AttributeError):
-                    found[own] = getattr(thing, own)
+                    found[own] = getattr(obj, own)
     kept = {name for base in cls.__mro__ for name, v in vars(base).items() if isinstance(v, functools.cached_property)}
     return {str(name): value for name, value in found.items() if name not in kept}
 

@@ -56,10 +56,10 @@ class _Life:
             os._exit(STOPPED)
         self.stopping = True
 
-    def send(self, thing: Any) -> None:
+    def send(self, obj: Any) -> None:
         """Send an object; a copy of this process ends here."""
         ends_if_copied(self.pid)
-        self.pipe.send(thing)
+        self.pipe.send(obj)
 
     def run(self, cell: Cell, options: Options) -> Record:
         """Run a cell; any error that it raises belongs to it."""

@@ -230,10 +230,10 @@ def _end_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def _send(pipe: Connection, thing: Any) -> None:
+def _send(pipe: Connection, obj: Any) -> None:
     """Send an object; if the worker has died meanwhile, this is detected when its answer is awaited."""
     with suppress(BrokenPipeError, ConnectionResetError):
-        pipe.send(thing)
+        pipe.send(obj)
 
 
 def _start(packed: bytes, threads: int) -> _Worker:
