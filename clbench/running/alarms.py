@@ -93,7 +93,7 @@ def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
     if compared < least:
         return []
     what = " nor ".join(dict.fromkeys(hook.effect.value for hook in accused))
-    calls = f"the {compared} calls that were" if looked > 1 else "the one call that was"
+    calls = f"the {compared} calls that were" if compared > 1 else "the one call that was"
     return [
         f"{_name(part, chain)} never {what} at {calls} observed{when}; is its strength 0, or does it never get what it "
         "needs?"
