@@ -299,10 +299,10 @@ def test_data_sets_that_are_there_are_told_from_those_that_are_not(monkeypatch, 
     found = checks(installation._data(str(tmp_path)))
     assert str(tmp_path) in found["data"].text
     assert found["data sets"].text == "digits, mnist"
-    assert "cifar10" in found["not there"].text
+    assert "cifar10" in found["not downloaded"].text
     monkeypatch.setenv("CLBENCH_OFFLINE", "1")
-    assert "CLBENCH_OFFLINE" in checks(installation._data(str(tmp_path)))["not there"].text
+    assert "CLBENCH_OFFLINE" in checks(installation._data(str(tmp_path)))["not downloaded"].text
 
 
 def test_an_error_is_told_on_one_line():
-    assert installation._told(ValueError("a\n  b")) == "ValueError: a b"
+    assert installation._text(ValueError("a\n  b")) == "ValueError: a b"

@@ -73,7 +73,7 @@ def test_rows_without_a_split_are_divided_in_every_class_and_none_is_lost():
     ("y", "test", "sentence"),
     [
         ([0, 0, 1], 0.2, "class '1' has a single"),
-        ([0, 0, 1, 1], 0.9, "choose less"),
+        ([0, 0, 1, 1], 0.9, "smaller fraction"),
         (["a", "b"], 0.5, "'a' has a single"),
     ],
 )
