@@ -22,6 +22,7 @@ _PUBLIC = {
     "from_avalanche": "clbench.adapters.avalanche.from_avalanche",
     "load": "clbench.api",
     "load_model": "clbench.running.saved_models",
+    "numbers": "clbench.api",
     "plot": "clbench.api",
     "run": "clbench.api",
     "stream": "clbench.api",

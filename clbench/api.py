@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from clbench import families
 from clbench.benchmark.schema import Assignment
@@ -219,7 +219,7 @@ def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:
 
     with preserved():
         seed_globals(seed, "init")
-        build(model, stream.dataset.shape, stream.n_outputs)
+        build(model, stream.dataset.shape, stream.n_outputs, tokens=stream.dataset.tokens)
     if not alone:
         try:
             cloudpickle.dumps(model)
@@ -276,6 +276,34 @@ def _dataset(
         refuse_replaced(settings, dataset=True)
         return None, [*settings, ("stream.dataset.name", name)]
     return None if dataset is None else given(dataset), settings
+
+
+def numbers(
+    data: Any,
+    *,
+    name: str = "arrays",
+    scale: float | None = None,
+    layout: Literal["NCHW", "NHWC"] | None = None,
+) -> Dataset:
+    """Make a data set whose targets are numbers to be predicted, for :func:`run` and :func:`stream`.
+
+    Args:
+        data: Anything that ``dataset=`` of :func:`run` takes, with numbers (N,) or (N, columns) in place of labels:
+            ``(x_train, y_train, x_test, y_test)``, a scikit-learn Bunch, a pandas frame with the name of its column
+            (several with commas between them), and so on.
+        name: Name of the data set in records.
+        scale: As in :func:`clbench.data.from_arrays`.
+        layout: As there.
+
+    Returns:
+        A data set of the family ``regression``; without test samples a fifth is held out, spread over the targets.
+
+    Raises:
+        Refused: The data cannot be used, with the remedy.
+    """
+    from clbench.data import user_data
+
+    return user_data.given(data, name=name, scale=scale, layout=layout, family="regression")
 
 
 def _text(path: str | Path | None) -> str | None:

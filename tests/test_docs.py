@@ -21,9 +21,18 @@ def blocks(paper: str, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "paper", ["README.md", "docs/python.md", "docs/strategies.md", "docs/scenarios.md", "docs/scikit-learn.md"]
+    "paper",
+    [
+        "README.md",
+        "docs/python.md",
+        "docs/strategies.md",
+        "docs/scenarios.md",
+        "docs/scikit-learn.md",
+        "docs/families.md",
+    ],
 )
 def test_python_in_the_docs_runs(paper, tmp_path, monkeypatch):
+    from clbench.families import FAMILIES
     from clbench.strategies import STRATEGIES
 
     monkeypatch.chdir(tmp_path)
@@ -34,6 +43,7 @@ def test_python_in_the_docs_runs(paper, tmp_path, monkeypatch):
             runpy.run_path(str(path), run_name="docs")
     finally:
         STRATEGIES._added.clear()
+        FAMILIES._added.pop("visits", None)
 
 
 def test_the_schedules_and_the_executor_of_the_page_on_benchmark_files_run(tmp_path, monkeypatch):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from clbench.core.registry import Registry
 
 KINDS = (
-    "benchmarks", "datasets", "scenarios", "models", "strategies", "metrics", "lr_schedules", "evaluation_schedules",
-    "executors",
+    "benchmarks", "datasets", "families", "scenarios", "models", "strategies", "metrics", "lr_schedules",
+    "evaluation_schedules", "executors",
 )  # fmt: skip
 
 
@@ -27,6 +27,10 @@ def registry(kind: str) -> Registry:
         from clbench.data import DATASETS
 
         return DATASETS
+    if kind == "families":
+        from clbench.families import FAMILIES
+
+        return FAMILIES
     if kind == "scenarios":
         from clbench.scenarios import SCENARIOS
 
@@ -98,7 +102,7 @@ def configurable(kind: str, obj: Any) -> Callable[..., Any] | None:
         from clbench import data
 
         return data.load
-    return obj if callable(obj) and kind != "metrics" else None
+    return obj if callable(obj) and kind not in ("families", "metrics") else None
 
 
 def describe(kind: str, name: str) -> tuple[str, str, str]:

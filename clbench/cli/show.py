@@ -219,10 +219,26 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
         return
     if entry.summary:
         console.print(entry.summary)
+    if kind == "strategies":
+        console.print(f"defined for: {_families(thing)}")
     console.print()
     console.print(_settings_table(kind, obj))
     console.print()
     console.print(documentation(obj))
+
+
+def _families(recipe: Any) -> str:
+    """The families of tasks that a strategy is defined for, whatever its settings."""
+    from inspect import Parameter, signature
+
+    from clbench.strategies.chain import families_of
+
+    needed = [name for name, each in signature(recipe).parameters.items() if each.default is Parameter.empty]
+    try:
+        made = recipe(**dict.fromkeys(needed, 1))
+    except Exception:  # settings that do not go together, or a learner of another library
+        return "see below"
+    return ", ".join(families_of(made if isinstance(made, list) else [made])) or "every family of tasks"
 
 
 def _show_metric(console: Console, name: str, summary: str) -> None:

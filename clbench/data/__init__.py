@@ -69,7 +69,7 @@ def load(
             contains ``+`` may be put in quotes.
         data_dir: The directory of data sets and downloads; by default ``CLBENCH_DATA``, or else the user's cache.
         normalize: ``mean-std`` stores the statistics of the remaining training samples per channel in the result;
-            ``columns`` those of each feature of vectors.
+            if targets are numbers, of each column of vectors.
         validation: Fraction of the training samples to hold out, stratified, equal for every seed; in [0, 1).
         train_rows: Size of a fixed stratified subset of the remaining samples; all if ``None``.
         evaluate_on: The samples of ``Dataset.test``: the test split, or the held-out samples.

@@ -15,7 +15,7 @@ from clbench.core.types import Dataset, Index, Mask, Rows
 from clbench.data.arrays import checksum
 from clbench.data.number_targets import statistics
 
-Normalize = Literal["none", "mean-std", "columns"]
+Normalize = Literal["none", "mean-std"]
 SPLIT_SEED = 0
 """Seed of every fixed split: held-out samples are part of a benchmark, and equal for all its runs."""
 
@@ -33,8 +33,8 @@ def prepare(
 
     Args:
         dataset: Complete training and test splits.
-        normalize: ``mean-std`` sets ``mean`` and ``std`` from the remaining training samples; ``columns`` does so for
-            each feature of vectors separately.
+        normalize: ``mean-std`` sets ``mean`` and ``std`` from the remaining training samples. If targets
+            are numbers, each column of vectors has its own.
         validation: Fraction of training samples to hold out, in [0, 1).
         train_rows: Size of the fixed stratified subset of the remaining samples, at least one per class.
         evaluate_on: ``validation`` replaces the test samples by the held-out ones.
@@ -180,21 +180,17 @@ def input_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of scaled inputs (N, ...), as ``normalize`` sets it.
 
+    Classes keep one mean for all values of vectors, as always; if targets are numbers, each column has its own.
+
     Raises:
-        Refused: Columns are requested of samples that are not vectors, or statistics of tokens.
+        Refused: Inputs are tokens.
     """
     if normalize == "none":
         return (), ()
     if dataset.tokens:
         raise Refused("dataset: normalize goes with values, and these inputs are tokens; leave it out", "normalize")
-    if normalize == "mean-std":
+    if x.ndim != 2 or dataset.family == "classification":
         return channel_statistics(x, dataset.scale)
-    if x.ndim != 2:
-        raise Refused(
-            f"dataset: normalize = columns needs samples that are vectors, and {dataset.name!r} has samples of shape "
-            f"{dataset.shape}; choose mean-std",
-            "normalize",
-        )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     std[std == 0] = 1 / dataset.scale
     return tuple(float(m) for m in mean * dataset.scale), tuple(float(s) for s in std * dataset.scale)

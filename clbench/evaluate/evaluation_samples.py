@@ -213,7 +213,8 @@ class Panels:
         self._place = self._tensor(np.repeat(np.arange(len(sizes)), sizes))
         view = np.repeat(views[self._order], sizes)
         first, self._index = self._shared(self._keys(self._order, views))
-        self._x = self._test.present(self._tensor(rows[first]), self._tensor(view[first])).to(self._dtype)
+        self._x = self._test.present(self._tensor(rows[first]), self._tensor(view[first]))
+        self._x = self._x.to(self._dtype) if self._x.is_floating_point() else self._x
 
     def _shared(self, keys: Index) -> tuple[Index, Tensor | None]:
         """Return samples (u,) with different inputs, in order of first appearance, and the input (n,) of each sample.

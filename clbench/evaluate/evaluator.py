@@ -39,7 +39,7 @@ def outputs(learner: Subject, x: Tensor, task: Tensor | None, *, halved: bool) -
     if not halved:
         return learner.output(x, task)
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
-        output = learner.output(x.to(torch.bfloat16), task)
+        output = learner.output(x.to(torch.bfloat16) if x.is_floating_point() else x, task)
     return Output(output.logits.float(), output.features.float())
 
 
@@ -294,8 +294,9 @@ class Evaluator:
         then."""
         if not self._squares:
             return np.zeros((0, 0))
-        variance = self._scores(self._squares, rows) - np.square(score)
-        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
+        with np.errstate(invalid="ignore", over="ignore"):  # a run that diverges may have endless squares
+            variance = self._scores(self._squares, rows) - np.square(score)
+            return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
     def _means(self, rows: Index) -> np.ndarray:
         """Return (K, T), one field for each further quantity of the family; (0, 0) if there is none."""

@@ -29,7 +29,9 @@ class PerRow(NamedTuple):
     backward: int
 
 
-def per_row(model: nn.Module, shape: tuple[int, ...], *, device: torch.device | str = "cpu") -> PerRow:
+def per_row(
+    model: nn.Module, shape: tuple[int, ...], *, device: torch.device | str = "cpu", tokens: bool = False
+) -> PerRow:
     """Count the operations of a model that returns :class:`clbench.models.output.Output`.
 
     The model runs forward and backward once, in its current mode; ``learner.side_work.undisturbed`` restores its state
@@ -39,10 +41,11 @@ def per_row(model: nn.Module, shape: tuple[int, ...], *, device: torch.device | 
         model: A model on its device.
         shape: Shape of one sample.
         device: The model's device.
+        tokens: Whether samples are int64 tokens.
     """
     weights = [p for p in model.parameters() if p.requires_grad]
     with FlopCounterMode(display=False) as counter:
-        logits = model(torch.zeros(ROWS, *shape, device=device)).logits
+        logits = model(torch.zeros(ROWS, *shape, device=device, dtype=torch.int64 if tokens else None)).logits
         forward = counter.get_total_flops()
         torch.autograd.grad(logits.sum(), weights, allow_unused=True)
         total = counter.get_total_flops()

@@ -15,7 +15,13 @@ from clbench.models.user_models import build
 
 
 def initial_model(
-    network: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int, *, seed: int, given: Any = None
+    network: Mapping[str, Any],
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    seed: int,
+    given: Any = None,
+    tokens: bool = False,
 ) -> nn.Module:
     """Return a model with the run's initial weights, on the CPU.
 
@@ -27,9 +33,12 @@ def initial_model(
         n_outputs: C, output units.
         seed: The seed of the run.
         given: The user's own module, or a function ``(shape, n_outputs) -> module``, in place of ``network``.
+        tokens: Whether samples are int64 tokens, not float32 values.
     """
     with preserved():
         seed_others(seed, "init")
         torch.manual_seed(derive(seed, "init"))
-        model: nn.Module = make(network, shape, n_outputs) if given is None else build(given, shape, n_outputs)
+        if given is not None:
+            return build(given, shape, n_outputs, tokens=tokens)
+        model: nn.Module = make(network, shape, n_outputs)
         return model

@@ -52,12 +52,14 @@ class Manners:
     training: Any = None
 
 
-def rows(n: int, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Return samples (n, *shape) in [0, 1) for trying a module; they are always the same."""
+def rows(n: int, shape: Sequence[int], device: torch.device | str = "cpu", *, tokens: bool = False) -> Tensor:
+    """Return samples (n, *shape) in [0, 1), or tokens 0, for trying a module; they are always the same."""
+    if tokens:
+        return torch.zeros(n, *shape, dtype=torch.int64, device=device)
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(SEED)).to(device)
 
 
-def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False) -> Manners:
+def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False, tokens: bool = False) -> Manners:
     """Try a module on one sample in evaluation mode and on two in training mode; generators are restored.
 
     Args:
@@ -65,6 +67,7 @@ def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False)
             changed.
         shape: Shape of one sample.
         gradients: Whether outputs keep their graph, so that dependencies can be determined.
+        tokens: Whether samples are int64 tokens.
 
     Raises:
         Exception: The module raises an error in evaluation mode.
@@ -79,12 +82,12 @@ def observe(module: nn.Module, shape: Sequence[int], *, gradients: bool = False)
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
     before = comparable_states()
     with preserved(device), torch.set_grad_enabled(gradients):
-        output, changed = _try(module, rows(1, shape, device))
+        output, changed = _try(module, rows(1, shape, device, tokens=tokens))
         found = Manners(output, list(layers), changed)
         if not gradients:
             module.train()
             with suppress(Exception):  # two samples may be too few; training will show it
-                found.training, changed = _try(module, rows(2, shape, device))
+                found.training, changed = _try(module, rows(2, shape, device, tokens=tokens))
                 found.changes_input |= changed
         after = comparable_states()
         found.draws = any(after[name] != before[name] for name in ("random", "numpy"))

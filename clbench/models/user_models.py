@@ -17,7 +17,7 @@ from clbench.models.wrap import wrap
 ALLOWED = "allowed are a torch.nn.Module, a class of them or a function, called as model(shape, n_outputs)"
 
 
-def build(model: Any, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
+def build(model: Any, shape: tuple[int, ...], n_outputs: int, *, tokens: bool = False) -> nn.Module:
     """Make a new module from a given model, as :func:`clbench.models.wrap.wrap` does; this draws from global
     generators.
 
@@ -26,13 +26,14 @@ def build(model: Any, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
             n_outputs)``: a function, a class, a partial, a callable object.
         shape: Shape of one sample.
         n_outputs: Number of output units C.
+        tokens: Whether rows are int64 tokens, not float32 values.
 
     Raises:
         Refused: It is neither, cannot be called, fails, returns no module, or returns one that violates the contract of
             models.
     """
     if isinstance(model, nn.Module):
-        return wrap(_copied(model), n_outputs, shape=shape)
+        return wrap(_copied(model), n_outputs, shape=shape, tokens=tokens)
     name = getattr(model, "__qualname__", None) or getattr(getattr(model, "func", None), "__qualname__", "")
     name = name or type(model).__qualname__
     if isinstance(model, Mapping) and any(isinstance(value, Tensor) for value in model.values()):
@@ -67,7 +68,7 @@ def build(model: Any, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
     if not isinstance(made, nn.Module):
         hint = "; end it with return" if made is None else ""
         raise Refused(f"model={name} returns a {type(made).__name__}, not a torch.nn.Module{hint}")
-    return wrap(made, n_outputs, shape=shape)
+    return wrap(made, n_outputs, shape=shape, tokens=tokens)
 
 
 def _copied(model: nn.Module) -> nn.Module:

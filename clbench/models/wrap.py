@@ -65,7 +65,7 @@ class Wrapped(Headed):
             self._caught.clear()
 
 
-def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Module:
+def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int], tokens: bool = False) -> nn.Module:
     """Return a module whose forward returns ``Output`` and whose ``head`` is its last layer.
 
     It is the module itself if it has this form already, otherwise a wrapper. A few samples are passed through a copy of
@@ -76,6 +76,7 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
         module: A module from samples (B, *shape) float32 to logits (B, C) or to ``Output``.
         n_outputs: Number of output units C.
         shape: Shape of one sample.
+        tokens: Whether samples are int64 tokens, not float32 values.
 
     Returns:
         A module with the same parameters. ``head`` is the last linear layer on which the logits depend, with any name.
@@ -86,7 +87,7 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
             which the logits depend.
     """
     kind = type(module).__name__
-    seen = _observe(module, shape, kind)
+    seen = _observe(module, shape, kind, tokens)
     output = seen.output
     logits = output.logits if isinstance(output, Output) else output
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, n_outputs):
@@ -102,7 +103,7 @@ def wrap(module: nn.Module, n_outputs: int, *, shape: Sequence[int]) -> nn.Modul
             f"model {kind} returns {got} for two samples in training mode, and logits alone in evaluation mode; return "
             f"logits of shape (2, {n_outputs}) in both (leave out auxiliary outputs, such as aux_logits=False)"
         )
-    head = _head(module, logits, seen, shape)
+    head = _head(module, logits, seen, shape, tokens)
     made = _returns_both(module, output, head, n_outputs, kind) if isinstance(output, Output) else None
     if made is None:
         if head is None:
@@ -135,7 +136,7 @@ def _returns_both(module: nn.Module, output: Output, head: str | None, n_outputs
     return module
 
 
-def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]) -> str | None:
+def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int], tokens: bool) -> str | None:
     """Return the name of the last linear layer, on features (1, H), that the logits depend on; ``None`` if there is
     none.
 
@@ -149,14 +150,14 @@ def _head(module: nn.Module, logits: Tensor, seen: Manners, shape: Sequence[int]
         if found:
             return found[-1]
     names = {layer.name for layer in fitting}
-    return next((name for name in _sources(module, seen, shape) if name in names), None) if names else None
+    return next((name for name in _sources(module, seen, shape, tokens) if name in names), None) if names else None
 
 
-def _sources(module: nn.Module, before: Manners, shape: Sequence[int]) -> list[str]:
+def _sources(module: nn.Module, before: Manners, shape: Sequence[int], tokens: bool) -> list[str]:
     """Return the names of the linear layers on which the logits depend, in reverse order; all layers if it cannot be
     determined."""
     try:
-        seen = observe(copy.deepcopy(module), shape, gradients=True)
+        seen = observe(copy.deepcopy(module), shape, gradients=True, tokens=tokens)
         output = seen.output.logits if isinstance(seen.output, Output) else seen.output
         weighed = (output * torch.arange(1.0, output.numel() + 1, device=output.device)).square().sum()
         ran: list[Layer] = [layer for layer in seen.layers if layer.output.requires_grad]
@@ -166,7 +167,7 @@ def _sources(module: nn.Module, before: Manners, shape: Sequence[int]) -> list[s
     return [layer.name for layer, part in reversed(list(zip(ran, parts, strict=True))) if part is not None]
 
 
-def _observe(module: nn.Module, shape: Sequence[int], kind: str) -> Manners:
+def _observe(module: nn.Module, shape: Sequence[int], kind: str, tokens: bool) -> Manners:
     if any(is_lazy(parameter) for parameter in module.parameters()):
         raise Refused(
             f"model {kind} has lazy layers of unknown size; call it once on a batch of samples before passing it on"
@@ -179,10 +180,11 @@ def _observe(module: nn.Module, shape: Sequence[int], kind: str) -> Manners:
             "results of computations that hold a graph out of its attributes"
         ) from error
     try:
-        return observe(copied, shape)
+        return observe(copied, shape, tokens=tokens)
     except Exception as error:
         raise Refused(
-            f"model {kind} does not accept samples of shape {tuple(shape)} ({type(error).__name__}: {_first(error)}); "
+            f"model {kind} does not accept samples of shape {tuple(shape)}{' of int64 tokens' * tokens} "
+            f"({type(error).__name__}: {_first(error)}); "
             "choose settings or a model that fits, or resize the images"
         ) from error
 

@@ -135,7 +135,9 @@ class Run:
             return cost
         # a program's own model may not be countable
         with suppress(Exception), self.learner.side_work.undisturbed(training=True):
-            cost.count_flops(*per_row(self.learner.model, self.stream.dataset.shape, device=self.learner.device))
+            data = self.stream.dataset
+            operations = per_row(self.learner.model, data.shape, device=self.learner.device, tokens=data.tokens)
+            cost.count_flops(*operations)
         return cost
 
     def trace(self) -> Trace:

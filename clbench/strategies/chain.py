@@ -155,6 +155,12 @@ def unmet(parts: Sequence[Part], revealed: frozenset[str]) -> str:
     return ""
 
 
+def families_of(parts: Sequence[Part]) -> list[str]:
+    """Return the names of the families of tasks that all parts of a chain are defined for; empty for every family."""
+    named = [part.families for part in parts if not part.families & EVERY_FAMILY]
+    return sorted(frozenset.intersection(*map(frozenset, named))) if named else []
+
+
 def undefined(parts: Sequence[Part], family: str) -> str:
     """Say why a chain cannot run on a stream of a family of tasks; empty if it can."""
     for part in parts:

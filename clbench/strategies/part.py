@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from clbench.core.rng import Generator
 from clbench.strategies.hooks import Effect, Hook, hook, hooks_of
-from clbench.strategies.part_checks import check_declaration, check_protocol, check_random_stream, check_spelling
+from clbench.strategies.part_checks import (
+    check_declaration,
+    check_families,
+    check_protocol,
+    check_random_stream,
+    check_spelling,
+)
 from clbench.strategies.part_state import copied, tensor_bytes
 from clbench.training.admission import POLICIES
 
@@ -95,6 +101,8 @@ class Part:
                 check_spelling(cls, name, HOOKS)
             elif name == "random_stream":
                 check_random_stream(cls, value)
+            elif name == "families" and not isinstance(value, property):
+                check_families(cls, value)
             elif name == "protocol" and not isinstance(value, property):
                 check_protocol(cls, value)
             elif name in DECLARATIONS and not isinstance(value, property):  # a property depends on the parameters

@@ -40,6 +40,15 @@ def check_random_stream(cls: type, name: Any) -> None:
         )
 
 
+def check_families(cls: type, value: Any) -> None:
+    """Refuse families of tasks that are not a set of names."""
+    if not isinstance(value, set | frozenset) or not value or not all(isinstance(each, str) for each in value):
+        raise Refused(
+            f"{cls.__name__}.families = {value!r} is not a set of names; write it like frozenset({{'classification'}}), "
+            "or EVERY_FAMILY"
+        )
+
+
 def check_protocol(cls: type, protocol: Any) -> None:
     """Refuse a setting that no cell has, which would never be compared."""
     if not isinstance(protocol, Mapping):

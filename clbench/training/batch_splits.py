@@ -76,7 +76,9 @@ class BatchSplit:
             )
 
 
-def fewest_rows(model: nn.Module, shape: tuple[int, ...], device: torch.device | str = "cpu") -> int:
+def fewest_rows(
+    model: nn.Module, shape: tuple[int, ...], device: torch.device | str = "cpu", *, tokens: bool = False
+) -> int:
     """Return the fewest samples of a training step: 2 if a layer would compute statistics of a single value, else 1.
 
     Such layers are of batch normalisation in training mode and see one value per channel and sample, as after a linear
@@ -87,15 +89,16 @@ def fewest_rows(model: nn.Module, shape: tuple[int, ...], device: torch.device |
         model: On its device.
         shape: Shape of one sample.
         device: The model's.
+        tokens: Whether rows are int64 tokens.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
 
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    return 2 if layers and _single_values(model, layers, shape, device) else 1
+    return 2 if layers and _single_values(model, layers, shape, device, tokens) else 1
 
 
 def _single_values(
-    model: nn.Module, layers: list[_BatchNorm], shape: tuple[int, ...], device: torch.device | str
+    model: nn.Module, layers: list[_BatchNorm], shape: tuple[int, ...], device: torch.device | str, tokens: bool
 ) -> bool:
     """Tell whether a layer in training mode gets as many values per channel as there are samples."""
     import torch
@@ -114,7 +117,7 @@ def _single_values(
         with preserved(device), torch.no_grad():
             for module, _ in modes:
                 module.__dict__["training"] = False
-            model(torch.zeros(rows, *shape, device=device))
+            model(torch.zeros(rows, *shape, device=device, dtype=torch.int64 if tokens else None))
     finally:
         for module, mode in modes:
             module.__dict__["training"] = mode

@@ -19,7 +19,7 @@ class Resident:
     """Hold one split of a data set on a device.
 
     Args:
-        rows: The split; 8-bit values stay 8-bit until a batch is made.
+        rows: The split; 8-bit values stay 8-bit until a batch is made, and tokens stay integers.
         dataset: Defines scale, mean and standard deviation.
         transform: How views show samples, if at all.
         augment: Random change of training inputs, if any.
@@ -41,7 +41,7 @@ class Resident:
         self.family = families.of(dataset)
         held = self.family.targets(rows)
         self._target = None if held is None else torch.from_numpy(held).to(device)  # (N, ...)
-        self.scale = dataset.scale
+        self.scale, self.tokens = dataset.scale, dataset.tokens
         self.transform = transform
         self.augment = augment
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -93,8 +93,10 @@ class Resident:
         return self.present(index[ROW], index[VIEW], augment=augment)
 
     def present(self, rows: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
-        """Return the inputs of samples (B,) under their views (B,); float32, (B, ...)."""
+        """Return the inputs of samples (B,) under their views (B,); float32, (B, ...), or int64 if they are tokens."""
         x = self.x.index_select(0, rows)
+        if self.tokens:
+            return x if self.transform is None else self.transform.apply(x, view, rows)
         if x.dtype != torch.float32 or self.scale != 1.0:
             x = x.to(torch.float32).mul_(self.scale)
         if self.transform is not None:

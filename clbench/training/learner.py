@@ -113,7 +113,7 @@ class Learner:
         self._modules = tuple(model.modules())
         self._hooks: Terms | None = None
         self._steps_itself = False
-        self.side_work = SideWork(self, flat, rows, steps, shape=stream.dataset.shape)
+        self.side_work = SideWork(self, flat, rows, steps, shape=stream.dataset.shape, tokens=rows.tokens)
 
     def _use_rows(self, rows: Resident) -> None:
         """Read training samples from another place from here on."""

@@ -45,20 +45,28 @@ class SideWork:
         rows: The training samples, on the device.
         steps: The steps of the weights, for :meth:`fit`.
         shape: Shape of a sample.
+        tokens: Whether samples are int64 tokens.
 
     Attributes:
         fewest_rows: Fewest samples that a step of the model can learn from; see ``clbench.training.batch_splits``.
     """
 
     def __init__(
-        self, learner: Learner, flat: Flat, rows: Resident, steps: WeightSteps, *, shape: tuple[int, ...]
+        self,
+        learner: Learner,
+        flat: Flat,
+        rows: Resident,
+        steps: WeightSteps,
+        *,
+        shape: tuple[int, ...],
+        tokens: bool = False,
     ) -> None:
         self._rows = rows
         self._learner, self._flat, self._steps = learner, flat, steps
         self._model, self._cost = learner.model, learner.cost
         self._modules, self._buffers = tuple(learner.model.modules()), tuple(learner.model.buffers())
         self._draws_globally = draws(learner.model)
-        self.fewest_rows = fewest_rows(learner.model, shape, learner.device)
+        self.fewest_rows = fewest_rows(learner.model, shape, learner.device, tokens=tokens)
 
     @contextmanager
     def _extra(self) -> Iterator[None]:

@@ -198,7 +198,8 @@ def _rows(run: Run) -> dict[str, Tensor] | None:
 
     account, scratch = dict(vars(learner.cost)), dict(learner.scratch)
     task = torch.zeros(1, dtype=torch.int64, device=learner.device) if learner.classes.task_labels else None
-    x = torch.zeros(1, *run.stream.dataset.shape, device=learner.device)
+    kind = torch.int64 if run.stream.dataset.tokens else None
+    x = torch.zeros(1, *run.stream.dataset.shape, device=learner.device, dtype=kind)
     learner.scratch.clear()
     rows.__dict__["present"] = noting
     try:

@@ -140,6 +140,8 @@ class Saved:
                 f"x is no array of numbers ({error}); give samples of shape (samples, {_sizes(self.shape)})"
             ) from None
         rows = _laid_out(rows, self.shape)
+        if self._stream.dataset.tokens:
+            return rows.to(torch.int64)
         scale = self._stream.dataset.scale
         whole = not rows.is_floating_point()
         values = rows.to(torch.float32)

@@ -151,7 +151,7 @@ def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:
     elif given is not None:
         from clbench.models.user_models import build
 
-        module = build(given, shape, n)
+        module = build(given, shape, n, tokens=stream.dataset.tokens)
     else:
         if config["name"] == "torchvision":
             config["weights"] = None  # those of the file replace them
