@@ -92,8 +92,8 @@ def parts_and_setup(
     seen = {"stream": shown, "merged": merging.merged(shown), "accumulated": merging.accumulated(shown)}
     stream = seen[declared.sees]
     if declared.uses_model:
-        network, shape = settings.model.network, stream.dataset.shape
-        model = initial_model(network, shape, stream.n_outputs, seed=seed, given=given.model)
+        network, data = settings.model.network, stream.dataset
+        model = initial_model(network, data.shape, stream.n_outputs, seed=seed, given=given.model, tokens=data.tokens)
     else:
         model = Blank(stream.n_outputs)
     presence = shown if len(shown) == len(stream) else stream

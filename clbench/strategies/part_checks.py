@@ -44,8 +44,8 @@ def check_families(cls: type, value: Any) -> None:
     """Refuse families of tasks that are not a set of names."""
     if not isinstance(value, set | frozenset) or not value or not all(isinstance(each, str) for each in value):
         raise Refused(
-            f"{cls.__name__}.families = {value!r} is not a set of names; write it like frozenset({{'classification'}}), "
-            "or EVERY_FAMILY"
+            f"{cls.__name__}.families = {value!r} is not a set of names; write it like frozenset({{'regression'}}), or "
+            "EVERY_FAMILY"
         )
 
 

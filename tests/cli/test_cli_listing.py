@@ -84,7 +84,7 @@ def test_list_tells_parameters_with_defaults_and_those_that_need_a_value() -> No
     assert "order: fixed | seeded | list[int] = seeded" in text
     assert "rows: int | None = None, loss: concat | weighted | sum = concat" in text
     assert re.search(r"\n +strength: float, mode: separate \| online = separate", text)
-    assert "settings of each: normalize: none | mean-std | columns = none" in text
+    assert "settings of each: normalize: none | mean-std = none" in text
 
 
 def test_show_a_metric_tells_its_definition() -> None:
