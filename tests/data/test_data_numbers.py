@@ -53,10 +53,10 @@ def test_the_targets_are_part_of_the_checksum():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (np.array(["a"] * 120), "numbers to be predicted have shape"),
+        (np.array(["a"] * 120), "numbers to predict have shape"),
         (np.full(120, np.nan), r"has no number in row 0 \(120 in all\)"),
-        (np.zeros((120, 2, 2)), "numbers to be predicted have shape"),
-        (np.zeros(119), "has 119 targets for 120 rows"),
+        (np.zeros((120, 2, 2)), "numbers to predict have shape"),
+        (np.zeros(119), "has 119 targets for 120 samples"),
     ],
 )
 def test_targets_that_are_no_numbers_are_refused(target, message):
@@ -181,7 +181,7 @@ def test_images_with_numbers_can_be_turned():
 
 @pytest.mark.parametrize(("setting", "value"), [("setting", "class"), ("setting", "task"), ("output", "seen")])
 def test_settings_that_go_with_classes_are_refused(setting, value):
-    with pytest.raises(Refused, match=rf"{setting} = '{value}' goes with classes.*set {setting}: "):
+    with pytest.raises(Refused, match=rf"{setting} = '{value}' needs classes.*set {setting}: "):
         stream(scenario="split", **{setting: value})
 
 
@@ -237,5 +237,5 @@ def test_whole_numbers_are_values_unless_they_are_declared_tokens():
     x = np.arange(60).reshape(20, 3)
     data = from_arrays("whole", x, np.arange(20) % 2, x, np.arange(20) % 2)
     assert (data.tokens, data.train.x.dtype) == (False, np.float32)
-    with pytest.raises(Refused, match="tokens are whole numbers from 0 on"):
+    with pytest.raises(Refused, match="tokens are integers from 0 on"):
         from_arrays("parts", x / 7, np.arange(20) % 2, x / 7, np.arange(20) % 2, tokens=True)
