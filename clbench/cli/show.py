@@ -220,7 +220,7 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
     if entry.summary:
         console.print(entry.summary)
     if kind == "strategies":
-        console.print(f"defined for: {_families(thing)}")
+        console.print(f"defined for: {_families(obj)}")
     console.print()
     console.print(_settings_table(kind, obj))
     console.print()
