@@ -182,7 +182,7 @@ def execute_plan(
 
 
 def keeping(out: Path | None, save_model: bool | str, save_predictions: bool) -> Keep | None:
-    """Return the files to keep beside records.
+    """Return the files to keep with records.
 
     Raises:
         Refused: There is no directory for them, or a word is unknown.

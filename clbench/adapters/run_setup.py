@@ -42,7 +42,7 @@ class Job(Protocol):
         stream: The stream to learn.
         share: Experiences of the benchmark in one of this run's.
         resumable: Whether it resumes bit for bit from a snapshot; otherwise it starts again after an interruption.
-        data: Checksum of the data set behind the stream.
+        data: Checksum of the data set of the stream.
     """
 
     data: str

@@ -15,7 +15,7 @@ class ModelSettings:
 
     Args:
         network: Name and settings, as :func:`clbench.models.make` takes them.
-        heads: Whether all tasks have a ``shared`` head, or ``separate`` ones, which stand still while only other tasks
+        heads: Whether all tasks have a ``shared`` head, or ``separate`` ones, which stay fixed while only other tasks
             are learned.
     """
 
@@ -37,7 +37,7 @@ class RunSettings:
         memory: The samples that every strategy may keep, under the policy that the strategy requires.
         model: How the model is made.
         evaluation: When the evaluator acts, and on what.
-        reveal: What the benchmark tells strategies beyond the stream: the ``length``.
+        reveal: What the benchmark reveals to strategies beyond the stream: the ``length``.
     """
 
     training: Training

@@ -36,7 +36,7 @@ def with_source(registry: Registry, name: str, given: Any, written: Written) -> 
         registry: The schedules of its kind.
         name: Its name; a file in it becomes an absolute path.
         given: What is written after the name, checked and completed.
-        written: The schedule as it was read; where it stands in a cell, what identifies its code stays as it is.
+        written: The schedule as it was read; if it comes from a cell, what identifies its code stays the same.
     """
     source = registry.source(name) if isinstance(written, str) else written.get(SOURCE) or registry.source(name)
     filled = {registry.located(name): given}

@@ -14,7 +14,7 @@ class Measure:
     Args:
         name: Name for people, as on an axis: ``"accuracy"``.
         short: Name in titles of columns: ``"ACC"``.
-        unit: Unit behind a printed value: ``"%"``; empty for none.
+        unit: Unit after a printed value: ``"%"``; empty for none.
         low: Smallest score, ``-math.inf`` for none.
         high: Largest score, ``math.inf`` for none.
         chance: Score of a guess; ``"classes"`` is 1 / the number of classes that compete; ``None`` where there is no

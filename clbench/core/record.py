@@ -247,7 +247,7 @@ class Record:
         alarms: Sentences about results that look wrong although nothing failed.
         environment: Versions, hardware, device, commit.
         created: Time of writing, ISO 8601, UTC.
-        data: Checksum of the data set behind the stream; empty in older records.
+        data: Checksum of the data set of the stream; empty in older records.
     """
 
     key: str

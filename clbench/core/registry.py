@@ -140,7 +140,7 @@ class Registry:
         Cells hold the long form, which workers understand too.
 
         Raises:
-            Refused: The name already stands for something else.
+            Refused: The name is already used for something else.
         """
         taken = next((entry for entry in self if entry.name == name), None)
         if taken is not None and self._aliases.get(name) != target:
@@ -172,7 +172,7 @@ class Registry:
         """Register an object for this process.
 
         Raises:
-            Refused: The name already stands for something else.
+            Refused: The name is already used for something else.
         """
         taken = name in self._known or name in self._aliases
         if taken or (name in self._added and self._added[name].load() is not obj):
@@ -184,7 +184,7 @@ class Registry:
         return name in self._added
 
     def source(self, name: str) -> str:
-        """Return what identifies the code behind a name, for the key of a cell.
+        """Return what identifies the code of a name, for the key of a cell.
 
         For a file or an installed plugin it is the checksum of its text. For an object that this program added it is
         the checksum of its code and values. It is empty for built-in objects of clbench.

@@ -65,7 +65,7 @@ class RecordFile(BaseModel):
 
 @dataclass(frozen=True)
 class Keep:
-    """Say which files are kept beside the records of a result directory.
+    """Say which files are kept with the records of a result directory.
 
     Args:
         folder: The result directory.
@@ -326,7 +326,7 @@ def load_all(*directories: Path) -> Iterator[Record]:
 
 
 def set_aside(path: Path) -> Path:
-    """Move an unusable file or folder into ``damaged/`` beside it.
+    """Move an unusable file or folder into ``damaged/`` next to it.
 
     Returns:
         The new path.

@@ -82,7 +82,7 @@ class Dataset:
         target_names: Names of the target's columns, in families without classes.
         target_mean: Mean of each column over the training samples, if the family scales targets by it.
         target_std: Standard deviation of each column over the training samples, likewise.
-        tokens: Whether inputs are whole numbers that stand for something, such as words. They reach the model as
+        tokens: Whether inputs are whole numbers that represent something, such as words. They reach the model as
             integers, without scaling. Otherwise they are values and reach it as float32.
     """
 

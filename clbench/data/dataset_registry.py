@@ -135,7 +135,7 @@ def check_name(name: str, data_dir: Path | None = None) -> None:
 
 
 def source(name: str) -> str:
-    """Return what identifies the code of the plugins behind a name, for the key of a cell; empty if there is none."""
+    """Return what identifies the code of the plugins of a name, for the key of a cell; empty if there is none."""
     forms = [f"{form}:PATH" if colon else form for form, colon, _ in (part.partition(":") for part in parts(name))]
     return "+".join(filter(None, (DATASETS.source(form) for form in forms if not DATASETS.is_added(form))))
 

@@ -185,7 +185,7 @@ class Evaluator:
                     top.append(best(mask.masked(scores), predicted[-1]))
                 if panel.task_mask is not None:
                     kept.append(scores)
-        if self._versions(panel) != versions:  # inputs up to here were as they are stored
+        if self._versions(panel) != versions:  # inputs up to here were unchanged
             self._changed = True
             protect(learner.modules[0])
             self.panels.forget()
@@ -290,8 +290,8 @@ class Evaluator:
         return self._table([total.cpu().numpy() for total in totals], np.nan) / rows
 
     def _spread(self, score: np.ndarray, rows: Index) -> np.ndarray:
-        """Return (K, T) standard deviation of the scores of samples; (0, 0) if they are 0 or 1, as the mean tells it
-        then."""
+        """Return (K, T) standard deviation of the scores of samples; (0, 0) for scores of 0 or 1, whose
+        spread follows from the mean."""
         if not self._squares:
             return np.zeros((0, 0))
         with np.errstate(invalid="ignore", over="ignore"):  # a run that diverges may have endless squares

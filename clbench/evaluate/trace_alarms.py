@@ -16,7 +16,7 @@ OWN = 2
 
 
 def of_trace(stream: Stream, trace: Trace) -> list[str]:
-    """Return a sentence for each thing that looks wrong.
+    """Return a sentence for everything that looks wrong.
 
     Args:
         stream: The stream that was learned.

@@ -1,4 +1,4 @@
-"""Regression: numbers to be predicted, mean squared error, R². Letters: B rows of a batch, D columns of the target.
+"""Regression: numbers to be predicted, mean squared error, R². Letters: B samples of a batch, D columns of the target.
 
 Targets are standardised for training: column by column, by mean and standard deviation of the training samples. So the
 loss of every data set begins near 1, and columns of different units have equal weight.

@@ -19,7 +19,7 @@ from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
 
 PLAIN = frozenset({"fraction", "score", "change", "number"})
-"""Units of metrics that are not told behind a range."""
+"""Units of metrics that are left out after a range."""
 SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 
 

@@ -1,4 +1,4 @@
-"""Metrics of the predictions that ``clbench run --save-predictions`` keeps beside a trace."""
+"""Metrics of the predictions that ``clbench run --save-predictions`` keeps in addition to a trace."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _head_names(model: nn.Module, names: Sequence[str]) -> set[str]:
 def _composite(model: nn.Module, paths: Mapping[str, str]) -> dict[str, str]:
     """Map layers to the outermost list element around them that consists of several layers.
 
-    The element must be beside others of its class, or contain none of its kind.
+    The element must be next to others of its class, or contain none of its kind.
     """
     modules = dict(model.named_modules())
     candidates = {

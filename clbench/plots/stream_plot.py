@@ -135,7 +135,7 @@ def _draw_raster(figure: Figure, axes: Axes, found: Raster, stream: Stream) -> N
     from matplotlib.colors import PowerNorm
 
     count = len(found.names)
-    # The square root makes rare visits visible beside those that fill an experience.
+    # The square root makes rare visits visible next to those that fill an experience.
     norm = PowerNorm(0.5, vmin=0, vmax=max(float(found.share.max()), 1e-9))
     mesh = axes.pcolormesh(found.edges, np.arange(count + 1), found.share, cmap="Blues", norm=norm, rasterized=True)
     every = -(-count // NAMED_ROWS)

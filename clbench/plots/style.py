@@ -242,7 +242,7 @@ def limits(panels: Sequence[Axes]) -> tuple[float, float]:
 
 
 def legend(figure: Figure, axes: Axes, *, by_end: bool = True) -> None:
-    """Draw the legend beside the axes, in the order of the lines' ends, or in which they were drawn."""
+    """Draw the legend next to the axes, in the order of the lines' ends, or in which they were drawn."""
     handles, labels = axes.get_legend_handles_labels()
     order: Sequence[int] = range(len(handles))
     if by_end:

@@ -70,7 +70,7 @@ def jobs_for(cells: Sequence[Cell], jobs: int | str) -> int:
 
 
 def finished(cell: Cell, out: Path, keep: store.Keep | None = None) -> Record | None:
-    """Return the cell's finished record if it exists with all files to keep beside it; a damaged record does not count.
+    """Return the cell's finished record if it exists with all files to keep with it; a damaged record does not count.
 
     Raises:
         Refused: A newer version of clbench wrote it.

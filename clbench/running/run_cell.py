@@ -63,7 +63,7 @@ def run_cell(
         device: ``cpu`` or ``cuda``.
         given: Arrays or a module instead of names.
         tick: A function that is called after every step.
-        keep: The files to keep beside the record; an alarm reports a file that cannot be written.
+        keep: The files to keep with the record; an alarm reports a file that cannot be written.
         partial: Path of the snapshot of a long run. An existing one is resumed, and removed at the end.
         trained: A function that gets the record before further files are saved, so that it cannot be lost.
     """

@@ -208,7 +208,7 @@ def recur(
     return _visiting(stream, positions, noted(stream, "recur", settings))
 
 
-# ------------------------------------------------------------------------------------------- fewer rows
+# ------------------------------------------------------------------------------------------- fewer samples
 
 
 def subsample(stream: Stream, *, fraction: float) -> Stream:

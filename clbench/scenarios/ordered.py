@@ -101,7 +101,7 @@ def task_of_class(groups: Sequence[Index], n_classes: int) -> Index:
     return task_of
 
 
-# ------------------------------------------------------------------------------------------- one sequence of rows
+# ------------------------------------------------------------------------------------------- one sequence of samples
 
 
 @dataclass(frozen=True, eq=False)

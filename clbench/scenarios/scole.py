@@ -204,7 +204,7 @@ def _coupled(seed: int, n_classes: int, k: int, experiences: int, couples: float
     return chosen[Generator(seed, "stream/classes").integers(experiences, used)]
 
 
-# ------------------------------------------------------------------------------------------- which rows
+# ------------------------------------------------------------------------------------------- selection of samples
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,9 +39,9 @@ def split(
         task_labels: Whether the task of a sample is revealed; by default only in the task setting.
         boundaries: Whether the strategy sees beginnings and ends of experiences.
 
-    Of a data set of numbers, groups of rows take the place of classes: ranges of the first target with equally many
-    training rows, ascending. With ``seeded``, the ranges of an experience lie side by side, and experiences come in a
-    drawn order. All tasks share their outputs (``setting: domain``).
+    In a data set of numbers, groups of samples replace classes: ascending ranges of the first target with equally many
+    training samples. With ``seeded``, the ranges of an experience are neighbours, and experiences come in a random
+    order. All tasks share their outputs (``setting: domain``).
 
     Raises:
         Refused: There are fewer classes than experiences, the order does not name all classes once, groups differ in

@@ -137,7 +137,7 @@ class Strategy:
         return made
 
     def joined(self, other: Strategy) -> Strategy:
-        """Return this strategy with another one's parts behind its own.
+        """Return this strategy with another one's parts after its own.
 
         Raises:
             Refused: The parts exclude each other.

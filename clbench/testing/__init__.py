@@ -1,4 +1,4 @@
-"""The contracts of strategies and models, for tests of built-ins, plugins and files alike.
+"""The contracts of strategies and models, for tests of built-ins, plugins and files.
 
     @pytest.mark.parametrize("prop", PROPERTIES)
     def test_contract(prop):

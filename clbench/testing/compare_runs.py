@@ -47,7 +47,7 @@ def trace_difference(ours: Trace, theirs: Trace) -> str:
 
 
 def size(state: Any) -> int:
-    """Return the bytes of the tensors in a part's state, and 8 for every number or character beside them."""
+    """Return the bytes of the tensors in a part's state, and 8 for every other number or character."""
     total = 0
     for _, value in leaves(state):
         if isinstance(value, torch.Tensor):

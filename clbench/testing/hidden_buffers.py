@@ -1,4 +1,4 @@
-"""The search for hidden buffers: samples of the stream that a part keeps beside the replay buffer."""
+"""The search for hidden buffers: samples of the stream that a part keeps outside the replay buffer."""
 
 from __future__ import annotations
 

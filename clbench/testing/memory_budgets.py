@@ -16,7 +16,7 @@ def memory(trial: Trial) -> None:
     """Check that the replay buffer keeps to its budget and holds correct samples, and that parts keep no others."""
     run = trial.ready("training.epochs=2", "memory.admit=every_pass")
     if not run.learner.memory.size:
-        raise Skipped("the benchmark has no memory")
+        raise Skipped("the benchmark has no replay buffer")
     stream, budget = run.stream, run.learner.memory.size
     unit, hidden = np.full(len(stream.dataset.train), -1), HiddenBuffers(run)
 

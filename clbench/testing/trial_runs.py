@@ -61,8 +61,10 @@ Tick = Callable[[int, float], Any]
 
 
 class Broken(AssertionError):
-    """Report that a strategy breaks a property. The message names the property, the observation, and the place to
-    look."""
+    """Report that a strategy breaks a property.
+
+    The message names the property, the observation, and the place of the cause.
+    """
 
 
 class Halted(Broken):

@@ -286,9 +286,9 @@ def _refuse(setup: RunSetup, ordered: bool) -> None:
     remembers = training.momentum or training.weight_decay or training.optimizer != "sgd"
     wrong = ""
     if training.augment != "none":
-        wrong = f"training.augment = {training.augment}: rows come as they are; use none"
+        wrong = f"training.augment = {training.augment}: samples cannot be augmented; use none"
     elif setup.settings.evaluation.probe:
-        wrong = "evaluation.probe: it would have to stand inside the step; leave it out"
+        wrong = "evaluation.probe: it would have to be inside the step; leave it out"
     elif setup.settings.model.heads == "separate" and setup.stream.task_labels and remembers:
         wrong = "model.heads = separate and an optimiser with a state; use shared heads, or plain SGD without decay"
     elif ordered and (training.epochs != 1 or training.iterations is not None):

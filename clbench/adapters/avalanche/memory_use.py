@@ -1,4 +1,4 @@
-"""The memory use of avalanche-lib's strategies: replay buffers, and statistics and weights beside the model."""
+"""The memory use of avalanche-lib's strategies: replay buffers, and statistics and further weights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class MemoryUse:
     Args:
         rows: Samples of replay buffers.
         side_bytes: Bytes kept with them, such as logits.
-        state_bytes: Bytes of statistics, and of weights beside the model's.
+        state_bytes: Bytes of statistics, and of weights other than the model's.
         from_loaders: Samples of replay buffers that loaders read, so that their draws can be counted.
     """
 

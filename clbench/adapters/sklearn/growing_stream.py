@@ -35,7 +35,7 @@ class Growing:
     Args:
         strategy: The strategy.
         settings: The settings of training, replay buffer and model.
-        features: F, columns of rows.
+        features: F, the number of features of a sample.
         classes: C.
         seed: The seed of the run.
 
@@ -69,7 +69,7 @@ class Growing:
         if declared.sees != "stream" or declared.engine:
             raise Refused(
                 f"strategy {self.strategy.label!r} cannot be used here: it acts on a whole stream or in a loop of its "
-                "own, and rows come call by call; choose another"
+                "own, and each call brings only some samples; choose another"
             )
         self.chain = Chain(parts, seed=self.seed)
         model = initial_model(self.settings.model.network, (self.features,), self.classes, seed=self.seed)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "sklearn", "builtins", "clbench")
-"""Packages whose code counts by name alone, since their versions stand in every record's environment."""
+"""Packages whose code counts by name alone, since their versions are in every record's environment."""
 
 _INSTALLED = ("site-packages", "dist-packages")
 

@@ -33,7 +33,7 @@ class Options:
         data_dir: The directory of data sets.
         device: ``cpu`` or ``cuda``.
         given: Arrays, stream or module that the program hands over.
-        keep: The files to keep beside records; ``None`` keeps none.
+        keep: The files to keep with records; ``None`` keeps none.
         partial: The directory of snapshots of long cells; ``None`` keeps none.
         limits: Limits of a cell; only a worker can enforce them.
         isolated: Whether a single job runs in a worker too, so that a cell that ends its process, hangs or needs too

@@ -12,7 +12,7 @@ from pathlib import Path
 from clbench.core.errors import Refused
 
 MOST_PROCESSES = 64
-"""Largest number of processes of a cell beside its own."""
+"""Largest number of processes of a cell in addition to its own."""
 SHARE = 0.9
 """Share of the machine's memory for all cells together if there is no limit."""
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))

@@ -242,7 +242,7 @@ def _start(packed: bytes, threads: int) -> _Worker:
     from multiprocessing import Pipe
 
     ours, theirs = Pipe()
-    path, mark = os.pathsep.join(sys.path), secrets.token_hex(8)  # a given model may be defined beside the script
+    path, mark = os.pathsep.join(sys.path), secrets.token_hex(8)  # a given model may be defined next to the script
     numbers = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     code = f"from clbench.running.executors.worker import work; work({theirs.fileno()}, {os.getpid()})"
     process = subprocess.Popen(
