@@ -109,7 +109,7 @@ def _features(images: Dataset, name: str, chosen: Mapping[str, Any]) -> Dataset:
 
         model = {key: value for key, value in chosen.items() if key != "checksum"}
         train, test = (
-            replace(rows, x=extract(rows.x, images.scale, **model, what=f"{name}'s {split} rows"))
+            replace(rows, x=extract(rows.x, images.scale, **model, what=f"{name}'s {split} samples"))
             for split, rows in (("training", images.train), ("test", images.test))
         )
         total = checksum(train, test, 1.0)

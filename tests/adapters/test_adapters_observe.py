@@ -212,7 +212,7 @@ def test_mistakes_are_refused_before_anything_runs_with_a_sentence(strategy, sen
     ("kind", "sentence"),
     [
         ("columns", r"float32 values of shape \(\d+, 3\)"),
-        ("rows", r"values of shape \(\d+, 10\) for \d+ rows"),
+        ("rows", r"values of shape \(\d+, 10\) for \d+ samples"),
         ("numbers", r"float32 values of shape \(\d+,\)"),
         ("labels", "predicts labels from 10 to 10; they are output units, from 0 to 9"),
         ("text", r"predicts what is no array of numbers \(str\); allowed are scores of shape"),

@@ -256,7 +256,7 @@ def test_long_extraction_says_how_far_it_is(folder, monkeypatch, capsys):
     monkeypatch.setattr(extractor, "QUIET_SECONDS", -1.0)
     load(folder, resize=17)
     told = capsys.readouterr().err
-    assert "training rows by resnet18: 64 of 80 images, about" in told
+    assert "training samples by resnet18: 64 of 80 images, about" in told
 
 
 CACHED = """

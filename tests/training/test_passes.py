@@ -226,7 +226,7 @@ def test_batches_of_a_single_row_are_refused_before_they_run():
 
 
 def test_leaving_out_incomplete_batches_is_refused_where_it_would_leave_out_an_experience():
-    said = r"experience \d has 59 rows and a batch 128, .* set training.batch_size to 59 or less"
+    said = r"experience \d has 59 samples and a batch 128, .* set training.batch_size to 59 or less"
     with pytest.raises(Refused, match=said):
         ready("er", "training.drop_last=true", "training.batch_size=128")
     assert trained("joint", "training.drop_last=true", "training.batch_size=128").cursor.step == 2  # 300 rows
