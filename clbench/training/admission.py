@@ -188,7 +188,7 @@ class GreedyBalanced(PerClass):
         if len(own) >= most:
             return -1
         largest = [slots for slots in self.slots.values() if len(slots) == most]
-        pick *= len(largest)  # one number selects the class and, by what is left of it, the sample
+        pick *= len(largest)  # one number: its integer part selects the class, the rest the sample
         chosen = largest[int(pick)]
         own.append(chosen.pop(int((pick - int(pick)) * most)))
         return own[-1]
@@ -197,7 +197,7 @@ class GreedyBalanced(PerClass):
 class PerExperience(PerClass):
     """Share the slots evenly among the experiences so far; keep the last samples offered of each, in a ring.
 
-    A new experience replaces the oldest samples of those that keep the most. It needs visible boundaries.
+    A new experience replaces the oldest samples of the experiences with most samples. It needs visible boundaries.
 
     Source: Lopez-Paz and Ranzato 2017 (GEM, section 3), where the number of tasks is known and fixes the quota.
 

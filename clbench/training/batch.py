@@ -50,7 +50,7 @@ class Batch:
 
     Attributes:
         family: The family of tasks, which defines loss and score.
-        size: Samples that the loop brought, of the stream and merged with them; at least 1. Parts draw as many by
+        size: Number of samples from the loop, of the stream and merged ones; at least 1. Parts draw as many by
             default.
         rows: (B,) int64 stable indices of samples, the same across epochs, experiences and replay buffer.
         sources: Where the samples come from; the first is the stream.

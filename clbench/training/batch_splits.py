@@ -89,7 +89,7 @@ def fewest_rows(
         model: On its device.
         shape: Shape of one sample.
         device: The model's.
-        tokens: Whether rows are int64 tokens.
+        tokens: Whether samples are int64 tokens.
     """
     from torch.nn.modules.batchnorm import _BatchNorm
 

@@ -46,8 +46,9 @@ class Arrivals:
         self._y, self._task = y, np.broadcast_to(np.asarray(experience.task, dtype=np.int64), len(y))
 
     def batches(self, order: Callable[[], Index], spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
-        """Return the batches of a pass with which something arrives: place of the first sample -> output units, and
-        tasks.
+        """Return the batches of a pass with the first samples of output units or tasks.
+
+        They are given as: place of the batch's first sample -> output units, and tasks.
 
         Args:
             order: Returns the positions (n,) of the pass; called only if needed. Positions from N on are of the replay

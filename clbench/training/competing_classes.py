@@ -1,7 +1,7 @@
 """Which classes compete while a stream is learned.
 
-If the stream reveals the task of a sample, the classes of that task compete on it; else those seen so far do, or all.
-Letters: B samples of a batch, C output units, T tasks.
+If the stream reveals the task of a sample, the classes of that task compete on it. Otherwise the classes seen so far
+compete, or all classes. Letters: B samples of a batch, C output units, T tasks.
 """
 
 from __future__ import annotations

@@ -192,5 +192,5 @@ def _joined(rows: Tensor | None, more: Tensor | None) -> Tensor | None:
 
 def _inside(order: Tensor, n: int) -> Tensor:
     if len(order) and (int(order.min()) < 0 or int(order.max()) >= n):
-        raise AssertionError(f"a part's order reaches outside the running experience of {n} rows")
+        raise AssertionError(f"a part's order reaches outside the running experience of {n} samples")
     return order

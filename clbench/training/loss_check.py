@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Diverged(Exception):
-    """Report that something is not finite that must be, which ends the run.
+    """Report that a value is not finite, which ends the run.
 
     Args:
         step: The optimiser step at which it was noticed.

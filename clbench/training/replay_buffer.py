@@ -112,7 +112,7 @@ class Memory:
             )
         host = index.cpu().numpy()
         slots = self._admission.place(host[Y], host[EXPERIENCE])
-        # the last sample gets a slot taken twice: writing with duplicates has no defined order on a GPU
+        # of two samples for one slot, the last gets it: writing both has no defined order on a GPU
         slots, last = np.unique(slots[::-1], return_index=True)
         taken = (len(host[Y]) - 1 - last)[slots >= 0]
         slots = slots[slots >= 0]

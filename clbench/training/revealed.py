@@ -11,8 +11,8 @@ from clbench.training.admission import POLICIES, Chosen
 def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False) -> frozenset[str]:
     """Return what a run reveals or provides, of ``clbench.strategies.part.NEEDS``.
 
-    stream: The stream of the benchmark.
-        stream: The stream as the benchmark has it.
+    Args:
+        stream: The stream of the benchmark.
         settings: The settings of the run.
         has_weights: Whether the user's own model has weights already.
     """
