@@ -72,5 +72,5 @@ class Job(Protocol):
         ...
 
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
-        """Learn only these experiences, for so many iterations each, with another object as evaluator."""
+        """Learn only these experiences, for a given number of iterations each, with another object as evaluator."""
         ...

@@ -75,7 +75,7 @@ EVALUATION_SCHEDULES = Registry(
     "evaluation schedule",
     "clbench.evaluation_schedules",
     {
-        "every": ("clbench.benchmark.evaluation_schedules:every", "after every so many steps: evaluation.every"),
+        "every": ("clbench.benchmark.evaluation_schedules:every", "at regular intervals: evaluation.every steps"),
         "ends": ("clbench.benchmark.evaluation_schedules:ends", "only at the ends of experiences"),
         "dense": ("clbench.benchmark.evaluation_schedules:dense", "often after a switch, then less and less often"),
         "at": ("clbench.benchmark.evaluation_schedules:at", "after the given steps: {at: [1, 10, 100]}"),

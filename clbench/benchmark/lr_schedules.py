@@ -48,7 +48,7 @@ def cosine(e: int, _u: float, n: int, *, end: Fraction = 0.1) -> float:
 
 
 def step(e: int, _u: float, _n: int, *, gamma: Fraction = 0.5, every: Count = 1) -> float:
-    """Multiply the rate by ``gamma`` after every so many experiences."""
+    """Multiply the rate by ``gamma`` every ``every`` experiences."""
     return gamma ** (e // every)
 
 
@@ -70,7 +70,7 @@ LR_SCHEDULES = Registry(
         "constant": ("clbench.benchmark.lr_schedules:constant", "the same learning rate throughout"),
         "linear": ("clbench.benchmark.lr_schedules:linear", "lower in every experience, in equal steps"),
         "cosine": ("clbench.benchmark.lr_schedules:cosine", "lower in every experience, along half a cosine"),
-        "step": ("clbench.benchmark.lr_schedules:step", "multiplied by a factor after every so many experiences"),
+        "step": ("clbench.benchmark.lr_schedules:step", "multiplied by a factor at regular intervals"),
         "rewarm": ("clbench.benchmark.lr_schedules:rewarm", "up from 0 and down again within every experience"),
     },
 )

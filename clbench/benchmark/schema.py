@@ -71,7 +71,7 @@ class Training(Section):
     lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"
 
     def over(self, experiences: int) -> Training:
-        """Return the training of an experience that merges so many of the benchmark's; ``iterations`` add up."""
+        """Return the training of an experience that merges a number of the benchmark's; ``iterations`` add up."""
         if self.iterations is None or experiences == 1:
             return self
         return self.model_copy(update={"iterations": self.iterations * experiences})
@@ -102,7 +102,7 @@ class Evaluation(Section):
         tasks: The tasks to evaluate after a step: the tasks ``seen`` so far, ``all``, or the ``current`` ones, which
             have samples in the running experience. Evaluations at the start and at ends cover all tasks.
         rows_per_task: Evaluation samples of each task, fixed and stratified, or ``all``.
-        schedule: ``every`` so many steps, ``dense`` after switches, only at ``ends``, or ``{at: [..]}``; see
+        schedule: ``every`` (at regular intervals), ``dense`` after switches, only at ``ends``, or ``{at: [..]}``; see
             ``clbench.benchmark.evaluation_schedules``.
         masked: Whether to record the accuracy among the task's own classes too.
         classes: Whether to record the accuracy of each output unit too.
@@ -142,7 +142,7 @@ def section(kind: type[S], where: str, settings: Mapping[str, Any], *, called: M
         kind: The section.
         where: What the arguments belong to, for messages.
         settings: Name in the section -> value.
-        called: Name in the section -> the argument's name, where it is another.
+        called: Name in the section -> the argument's name, if it differs.
 
     Raises:
         Refused: A value that is not allowed.

@@ -228,7 +228,7 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
 
 
 def _families(recipe: Any) -> str:
-    """The families of tasks that a strategy is defined for, whatever its settings."""
+    """Return the families of tasks for which a strategy is defined, whatever its settings."""
     from inspect import Parameter, signature
 
     from clbench.strategies.chain import families_of

@@ -19,7 +19,7 @@ class Measure:
         high: Largest score, ``math.inf`` for none.
         chance: Score of a guess; ``"classes"`` is 1 / the number of classes that compete; ``None`` where there is no
             such level.
-        factor: Printed values are so many times the score.
+        factor: Printed values are the score times this.
         decimals: Decimals of a printed value.
         lower_is_better: Whether people read the negative of the score, of which lower is better (a loss).
         legend: What a reader has to know of the values, for the line below a board.

@@ -111,7 +111,7 @@ def shear(slope: Tensor, shape: tuple[int, int], *, axis: int) -> Tensor:
 
 
 def shift(pixels: Tensor, *, axis: int) -> Tensor:
-    """Return matrices (n, 2, 3) that shift the source by so many pixels (n,) along x (0) or y (1)."""
+    """Return matrices (n, 2, 3) that shift the source by numbers of pixels (n,) along x (0) or y (1)."""
     matrix = turn(pixels * 0)
     matrix[:, axis, 2] = pixels
     return matrix

@@ -19,7 +19,7 @@ ROWS = 64
 """Number of images in a forward pass. It is constant, since it may change the last bits of a sum."""
 
 QUIET_SECONDS = 10.0
-"""Extraction that takes longer reports its progress, about every so many seconds."""
+"""Seconds between two reports of the progress of an extraction."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's colours in [0, 1], with which torchvision's classifiers normalise

@@ -198,7 +198,7 @@ ARRIVED = "hollow: new outputs compete, no step yet"
 
 
 def has_band(seeds: int) -> bool:
-    """Return whether a mean of so many seeds has a band."""
+    """Return whether a mean of this number of seeds has a band."""
     return seeds == 1 or seeds >= SEEDS_FOR_BAND
 
 

@@ -40,7 +40,7 @@ FEWEST, MOST = 8, 200
 WARM_UP = 3
 """Number of first iterations that do not count, since objects are created at first use."""
 VISITS = 4
-"""Number of experiences that are timed, if the stream has so many."""
+"""Number of experiences that are timed, or all if the stream has fewer."""
 LOOKS = 4
 """Number of evaluations after steps that are timed in each experience; the first one must gather its samples."""
 

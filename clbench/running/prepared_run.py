@@ -158,13 +158,13 @@ class Run:
         return alarms(self.chain, self.trainer, self.stream, self.evaluator.trace(), settings=settings, done=done)
 
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
-        """Train on some experiences only, with so many iterations each and another evaluator."""
+        """Train on some experiences only, with a given number of iterations each and another evaluator."""
         self.training, self.share = self.training.model_copy(update={"iterations": iterations}), 1
         self.stream, self.evaluator = merging.only(self.stream, places), evaluator
 
 
 def _unlike(ours: dict[str, Any], other: Any, experiences: int) -> str:
-    """Return why a run cannot return to a snapshot; empty where the attempt has to show it."""
+    """Return why a run cannot return to a snapshot; empty if nothing speaks against it."""
     for name, held in {"": ours, **{name: held for name, held in ours.items() if isinstance(held, dict)}}.items():
         found = other.get(name) if name else other
         if not isinstance(found, dict) or found.keys() != held.keys():

@@ -121,8 +121,8 @@ def _linear(dataset: Dataset, seed: int, experiences: int, width: int | None) ->
     sizes = np.bincount(group_of[dataset.train.y], minlength=experiences)
     if width is None or not 0 <= width <= sizes.min():
         raise Refused(
-            f"width = {width} is not possible: over so many samples two neighbouring experiences mix, and the smallest "
-            f"has {sizes.min()}; give 0 (a sharp switch) to that many",
+            f"width = {width} is not possible: neighbouring experiences mix over this number of samples, and the "
+            f"smallest has {sizes.min()}; give 0 (a sharp switch) to that many",
             "width",
         )
     mixed = Generator(seed, "stream/rows").permutation(len(dataset.train))

@@ -258,7 +258,7 @@ def k_fpf(
     Args:
         k: Number of times: after every floor(steps of the stream / k) steps, and at the end. ``None`` is once per
             experience of the stream on average. It needs the length of the stream.
-        every: Instead of ``k``: after every so many steps, and at the end; it needs no length.
+        every: Instead of ``k``: the period in steps; it also acts at the end, and needs no length.
         modules, iters, lr, batch_size, loss, alpha, statistics: As in :func:`fpf`; ``iters`` is for each time.
 
     The times are counted in steps and do not depend on boundaries. Between them old classes are forgotten as with

@@ -44,7 +44,7 @@ class ProxyContrast(Part):
         sample_pairs: Whether samples are contrasted with other samples too, see :func:`contrast`: ``off``, ``on``, or
             from a number of stream samples per step on.
         factor_min, factor_max, period: The factor of the loss varies from the smallest to the largest and back within
-            so many steps of an experience (of the stream, if boundaries are hidden).
+            ``period`` steps of an experience (of the stream, if boundaries are hidden).
 
     Raises:
         Refused: The model has no linear head with proxies.

@@ -32,14 +32,14 @@ class BatchSplit:
     fewest: int = 1
 
     def count(self, rows: int) -> int:
-        """Return the number of batches of a pass over so many samples."""
+        """Return the number of batches of a pass over a number of samples."""
         whole, left = divmod(rows, self.size)
         if self.drop_last or not left or (whole and left < self.fewest):
             return whole
         return whole + 1
 
     def spans(self, rows: int) -> list[tuple[int, int]]:
-        """Return (start, stop) of each batch of a pass over so many samples, in order."""
+        """Return (start, stop) of each batch of a pass over a number of samples, in order."""
         count = self.count(rows)
         ends = [self.size * (i + 1) for i in range(count)]
         if ends and not self.drop_last:

@@ -79,7 +79,7 @@ class Arrivals:
     _none = np.zeros(0, dtype=np.int64)
 
     def note(self, units: Index, tasks: Index, step: int) -> None:
-        """Record that output units and tasks arrive with the batch after so many steps."""
+        """Record that output units and tasks arrive with the batch after ``step`` steps."""
         self.met[units], self.counted[tasks] = step, step
 
     @property

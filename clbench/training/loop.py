@@ -123,7 +123,7 @@ def begin_experience(trainer: Trainer, hooks: Hooks, shown: ExperienceView, at: 
 def order(
     trainer: Trainer, hooks: Hooks, experience: Experience, shown: ExperienceView, rows: int, epoch: int
 ) -> Tensor:
-    """Return the order of so many samples in a pass: random or the stream's, then as the parts change it."""
+    """Return the order of samples in a pass: random or the stream's, then as the parts change it."""
     positions = trainer.order(rows, shuffled=experience.shuffled)
     for rearrange in hooks.order if experience.boundary else ():
         positions = _inside(rearrange(trainer.learner, shown, epoch, positions), rows)

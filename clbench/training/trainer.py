@@ -147,7 +147,7 @@ class Trainer:
         return self._arrivals.batches(lambda: order.cpu().numpy(), spans)
 
     def meet(self, arrivals: tuple[Index, Index], step: int) -> None:
-        """Record the classes and tasks that arrive with the next batch, after so many steps of the stream.
+        """Record the classes and tasks that arrive with the next batch, after ``step`` steps of the stream.
 
         If the boundary of the running experience is hidden, this is when a class begins to count as seen and to
         compete.

@@ -214,7 +214,7 @@ class AvalancheRun:
         self.evaluator.look(self.subject, kind, number, self.cost.steps)
 
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
-        """Learn only these experiences, for so many iterations each, with another object as evaluator."""
+        """Learn only these experiences, for a given number of iterations each, with another object as evaluator."""
         self.stream, self.evaluator = merging.only(self.stream, places), evaluator
         self.iterations, self.share, self.listener.experiences = iterations, 1, len(places)
         self._experiences.stream = self.stream

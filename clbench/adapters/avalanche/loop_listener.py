@@ -69,7 +69,7 @@ class Listener(SupervisedPlugin):
     # ------------------------------------------------------------------ experiences and passes
 
     def begin(self, number: int, iterations: int | None) -> None:
-        """Prepare for a call of ``train`` on this experience, with so many iterations instead of epochs."""
+        """Prepare for a call of ``train`` on this experience, with a number of iterations instead of epochs."""
         self.number, self.iterations, self._done = number, iterations, 0
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:

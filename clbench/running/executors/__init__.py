@@ -160,7 +160,7 @@ EXECUTORS = Registry(
 
 
 def executor_name(options: Options, jobs: int) -> str:
-    """Return the name of the executor for so many cells at a time.
+    """Return the name of the executor for a number of cells at a time.
 
     It is the requested one. Otherwise it is ``in-process`` for a single job that is neither isolated nor limited, and
     ``workers`` for all others.

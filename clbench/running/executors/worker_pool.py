@@ -70,7 +70,7 @@ class _Worker:
 
 
 def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> None:
-    """Run cells in so many workers. Arguments are those of :class:`clbench.running.executors.Executor`."""
+    """Run cells in a number of workers. Arguments are those of :class:`clbench.running.executors.Executor`."""
     import cloudpickle
 
     pool = _Pool(cloudpickle.dumps(options), options, emit)
