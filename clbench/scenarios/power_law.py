@@ -70,7 +70,7 @@ def power_law(
         rehearsal: Rehearsed samples per new sample in phases, at least 0.
         new_rows: Samples of the new task in phases, drawn without replacement; by default all.
         keep: Which samples phases can rehearse. By default all samples of an old task, drawn independently in each
-            phase. With a number: this number of samples in total, from those already shown, shared equally by the old tasks;
+            phase. With a number: this many samples in total, from those already shown, shared equally by the old tasks;
             the samples of one task only become fewer. Samples are drawn without replacement within a phase. If more are
             needed than exist, each occurs equally often, or once more.
         blocks: Number of blocks in mode ``self``.
