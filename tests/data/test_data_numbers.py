@@ -107,6 +107,27 @@ def test_a_csv_and_an_npz_file_hold_numbers_where_that_is_said(tmp_path):
         load("npz:n.npz", tmp_path)
 
 
+def test_parquet_files_of_images_hold_numbers_where_that_is_said(tmp_path):
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    target = {"train": rng.normal(size=40), "test": rng.normal(size=20)}
+    for split, numbers in target.items():
+        images = []
+        for _ in numbers:
+            buffer = io.BytesIO()
+            Image.fromarray(rng.integers(0, 255, (6, 6), dtype=np.uint8)).save(buffer, "PNG")
+            images.append({"bytes": buffer.getvalue(), "path": None})
+        pq.write_table(pa.table({"image": images, "label": numbers}), tmp_path / f"{split}-0.parquet")
+    data = load(f"parquet:{tmp_path}", tmp_path, family="regression")
+    assert data.shape == (1, 6, 6)
+    np.testing.assert_allclose(data.train.target[:, 0], target["train"], rtol=1e-6)
+
+
 def test_diabetes_is_there_without_a_download_and_split_once_and_for_all():
     data = load("diabetes")
     assert (len(data.train), len(data.test), data.shape, data.target_names) == (332, 110, (10,), ("progression",))

@@ -189,3 +189,21 @@ def test_mir_ranks_rows_by_the_rise_of_their_squared_error():
     before = each()
     learner.w.data.copy_(w - learner.lr * g)
     torch.testing.assert_close(rise, each() - before, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["derpp(alpha=0.5, beta=0.5)", "ewc(strength=1, fisher=sampled)"])
+def test_a_run_on_numbers_resumes_in_the_middle_of_an_experience_with_the_same_bits(strategy):
+    whole, kept = ready(strategy, seed=SEED), []
+    whole.train(lambda step, _: kept.append(whole.snapshot()) if step == 9 else None)
+    resumed = ready(strategy, seed=SEED)
+    resumed.restore(kept[0])
+    resumed.train()
+    assert torch.equal(resumed.learner.w, whole.learner.w)
+    ours, theirs = resumed.evaluator.trace(), whole.evaluator.trace()
+    for name in ("score", "spread", "further"):
+        assert getattr(ours, name).tobytes() == getattr(theirs, name).tobytes()
+
+
+def test_evaluations_change_nothing_of_what_is_learned_of_numbers():
+    often, ends = (trained("er", f"evaluation.every={every}", seed=SEED).learner.w for every in (1, 0))
+    assert torch.equal(often, ends)
