@@ -29,6 +29,7 @@ from clbench.api import records
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import acc, min_acc, switches, wc_acc
 from clbench.metrics.interval import half_width
+from clbench.running.plan import plan
 
 HERE = Path(__file__).parent
 ANGLES = (10, 30, 60, 80)
@@ -119,16 +120,22 @@ def periods() -> list[str]:
 
 
 def coarser(record: Record, period: int) -> Record:
-    """Return a record with evaluations at every ``period``-th iteration only."""
+    """Return a record with evaluations at every ``period``-th iteration only, labelled by it."""
     assert record.trace is not None
-    evaluation = {**record.cell["evaluation"], "every": period}
-    cell = {**record.cell, "evaluation": evaluation}
-    return replace(record, key=f"{record.key}-{period}", cell=cell, trace=thinned(record.trace, period))
+    label = f"er, evaluated every {period}"
+    return replace(record, key=f"{record.key}-{period}", label=label, trace=thinned(record.trace, period))
+
+
+def under_one_name(record: Record, angle: int) -> Record:
+    """Return a record labelled by its angle, under the shipped benchmark: the angle is what the picture compares."""
+    shipped = plan("rotated-mnist").cells[0].config["stream"]
+    cell = {**record.cell, "stream": shipped}
+    return replace(record, label=f"er, {angle} degrees", cell=cell, data="", fingerprint="")
 
 
 def pictures() -> None:
     """Draw a picture for each claim."""
-    by_angle = records(*(HERE / f"angle-{angle}" for angle in ANGLES))
+    by_angle = [under_one_name(record, angle) for angle in ANGLES for record in records(HERE / f"angle-{angle}")]
     by_period = [coarser(record, period) for record in records(HERE / "periods") for period in PERIODS]
     plots.save(plots.stability_gap(records(HERE / "rotated")), HERE / "rotated.png")
     plots.save(plots.stability_gap(by_angle), HERE / "angles.png")
