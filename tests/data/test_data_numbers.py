@@ -207,7 +207,7 @@ def test_settings_that_go_with_classes_are_refused(setting, value):
 
 
 def test_a_scenario_that_changes_labels_is_refused():
-    with pytest.raises(Refused, match="whose targets are no labels; choose split, permuted, rotated or online"):
+    with pytest.raises(Refused, match="whose targets are not labels; choose split, permuted, rotated or online"):
         stream(scenario="drift")
 
 
