@@ -13,6 +13,8 @@ from clbench.core.errors import Refused
 from clbench.strategies.part import Part
 from clbench.strategies.strategy import Strategy
 
+SAID = " is published under "
+"""What every sentence about a protocol says, so that a record's own is found whatever its other words."""
 ALIKE = ("task", "domain")
 """Settings in which the same units compete for any ``stream.output``."""
 
@@ -35,7 +37,7 @@ def breaches(parts: Sequence[Part], cell: Mapping[str, Any]) -> list[str]:
             allowed = wanted if isinstance(wanted, tuple) else (wanted,)
             if settings[name] not in allowed:
                 found.append(
-                    f"{part.title} is published under {key}: {' or '.join(map(str, allowed))} and was run under "
+                    f"{part.title}{SAID}{key}: {' or '.join(map(str, allowed))} and was run under "
                     f"{settings[name]}; its results are not those of the published method"
                 )
     return list(dict.fromkeys(found))
@@ -48,7 +50,8 @@ def with_breaches(cell: Mapping[str, Any], alarms: Iterable[str]) -> tuple[str, 
         parts = Strategy.of(items).parts()  # names alone: reading a record must not run a file or import a library
     except (Refused, TypeError, ValueError):  # a plugin that is not installed here, or settings of another version
         parts = []
-    return tuple(dict.fromkeys((*alarms, *breaches(parts, cell))))
+    kept = [alarm for alarm in alarms if not parts or SAID not in alarm]  # told anew, in the words of this version
+    return tuple(dict.fromkeys((*kept, *breaches(parts, cell))))
 
 
 def published(parts: Iterable[Part]) -> str:

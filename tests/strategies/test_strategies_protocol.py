@@ -78,6 +78,15 @@ def test_a_record_from_before_it_was_told_carries_it_on_the_board_and_as_a_frame
     assert "is published under" in clbench.leaderboard.frame([old]).alarms[0][0]
 
 
+def test_a_record_that_said_it_in_other_words_says_it_once():
+    run = trained("der")
+    older = "der is published under stream.output: all and was run under seen; told as an earlier version did"
+    alarms = with_breaches(run.cell.config, ("another alarm", older))
+    assert alarms[0] == "another alarm"
+    assert [alarm.partition(";")[0] for alarm in alarms[1:]] == [older.partition(";")[0]]
+    assert older not in alarms
+
+
 def test_a_row_within_its_protocol_carries_no_alarm():
     run = trained("der", "stream.output=all", "training.epochs=4")
     made = record(run.cell, run, status="done", reason="", device="cpu")
