@@ -88,6 +88,8 @@ def _idle(part: Part, chain: Chain, *, single: bool) -> list[str]:
     accused = [hook for hook in own if hook.effect not in (ROWS, ANY)]
     if not accused and _watched_through(part):
         accused = own
+    if steps and not any(hook.declared.in_step for hook in accused):
+        return []  # its effect at steps is not observed, and it may have nothing left to do at the end
     compared = sum(hook.compared for hook in accused)
     least = FEWEST if part.gradient_order == BENDS else 1
     if compared < least:

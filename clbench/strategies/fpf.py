@@ -116,6 +116,8 @@ class FPF(Part):
 
     def self_checks(self, learner: Learner) -> list[str]:
         state = self._account(learner)
+        if not self.iters:
+            return ["never moved the weights or running statistics: iters is 0"]
         if not state["rounds"]:
             return ["never found both samples in the replay buffer and modules to train on them"]
         if self.every is not None and self.every > state["steps"]:
