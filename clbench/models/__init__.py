@@ -61,7 +61,7 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
         checked[FILE] = file_contents.checksum([file])
     if config.get(FILE, checked.get(FILE)) != checked.get(FILE):
         raise Refused(
-            f"the weights {weights} have changed since this cell was planned; put the old file back, or plan again"
+            f"the weights {weights} are not those that this cell was planned with; put the old file back, or plan again"
         )
     return {**checked, "source": source} if source else checked
 

@@ -15,7 +15,7 @@ from clbench.training.admission import POLICIES, Chosen
 MEANING = {
     "task_labels": "task labels, which this stream hides",
     "boundaries": "visible boundaries between experiences, which this stream hides",
-    "memory": "a replay buffer, and the benchmark's has size 0",
+    "memory": "a replay buffer, and the benchmark's memory has size 0",
     "length": "the length of the stream, which is not revealed (reveal: [length] in the benchmark reveals it)",
     "augmentation": "several views of a sample, and the benchmark's training.augment is none",
     "pretrained": "a model with pretrained weights, and the benchmark's has random ones",

@@ -118,7 +118,7 @@ def test_raw_inputs_come_before_augmentation_and_task_labels_where_they_are_reve
 
 
 def test_a_class_that_needs_what_the_benchmark_hides_is_skipped():
-    with pytest.raises(Skip, match="Rehearsing needs a replay buffer, and the benchmark's has size 0"):
+    with pytest.raises(Skip, match="Rehearsing needs a replay buffer, and the benchmark's memory has size 0"):
         ready(ours("Rehearsing"), "memory.size=0")
 
 

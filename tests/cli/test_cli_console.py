@@ -80,5 +80,5 @@ def test_a_run_of_nothing_but_skipped_cells_is_an_error_with_the_reasons(tmp_pat
     assert answer.code == 1
     assert answer.err.splitlines()[-2:] == [
         "clbench: all 2 cells were skipped:",
-        "  er, seeds 0, 1: skipped: er needs a replay buffer, and the benchmark's has size 0",
+        "  er, seeds 0, 1: skipped: er needs a replay buffer, and the benchmark's memory has size 0",
     ]

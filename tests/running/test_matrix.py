@@ -237,7 +237,7 @@ def test_exception_in_a_users_model_is_told_before_anything_runs_or_is_a_failed_
 def test_strategy_that_lacks_what_it_needs_is_skipped_with_the_reason():
     records = run_short(strategies="er, naive", seeds=1, overrides={**SHORT, "memory.size": 0})
     assert [r.status for r in records] == ["skipped", "done"]
-    assert records[0].reason == "er needs a replay buffer, and the benchmark's has size 0"
+    assert records[0].reason == "er needs a replay buffer, and the benchmark's memory has size 0"
 
 
 def test_worker_killed_from_outside_fails_its_cell_alone_and_the_same_call_runs_it_again(tmp_path):
