@@ -90,8 +90,8 @@ def finish(whole: Dataset, name: str, *, features: Mapping[str, Any] | None = No
     chosen = canonical(features)
     if features.get("checksum", chosen.get("checksum")) != chosen.get("checksum"):
         raise Refused(
-            f"the weights {chosen['weights']} are not those that this cell was planned with; put the old file back, "
-            "or plan again"
+            f"the weights {chosen['weights']} have changed since this cell was planned; put the old file back, or "
+            "plan again"
         )
     return data.finish(_features(whole, name, chosen), name, **options)
 

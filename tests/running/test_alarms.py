@@ -100,7 +100,8 @@ def test_what_does_nothing_in_its_strategy_or_on_its_benchmark_raises_one(strate
     "strategy",
     [
         "hft", "hft(start_experience=1, redraw=never)", "gdumb(passes=1) + hft", "joint + refresh(strength=0.1)",
-        "frozen", "sensitivity", "group_mask", "k_fpf(every=8)", "k_fpf(every=4)", "fpf(when=boundary)", "icarl + fpf(modules=all)",
+        "frozen", "sensitivity", "group_mask", "k_fpf(every=8)", "k_fpf(every=4)",
+        "fpf(when=boundary)", "icarl + fpf(modules=all)",
         "gdumb(passes=1)", "gdumb(passes=1, when=stream)",
     ],
 )  # fmt: skip
