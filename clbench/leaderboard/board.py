@@ -242,7 +242,7 @@ def _problems(records: Iterable[Record], seeds: Iterable[int]) -> tuple[Problem,
 
 def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...], measure: Measure) -> tuple[str, ...]:
     looks = " or ".join(dict.fromkeys(row.looks for row in rows))
-    notes = [f"looks: {looks}"] if looks else []
+    notes = [f"evaluations: {looks}"] if looks else []
     finished = [row for row in rows if row.finished]
     notes += on_versions({row.strategy: row.records for row in finished}, rows[0].metrics if rows else ())
     if finished and not common:

@@ -120,17 +120,17 @@ def test_a_board_says_when_and_at_how_many_rows_was_looked():
         return replace(made, cell={**made.cell, "evaluation": evaluation}, key=label)
 
     def note(*records):
-        return [text for text in only_table(list(records)).notes if text.startswith("looks: ")]
+        return [text for text in only_table(list(records)).notes if text.startswith("evaluations: ")]
 
     every = looked("er", every=10, rows_per_task=1000, tasks="seen", schedule="every")
-    assert note(every) == ["looks: every 10; samples per task: 1000"]
+    assert note(every) == ["evaluations: every 10; samples per task: 1000"]
     assert note(every, looked("naive", every=0, rows_per_task="all")) == [
-        "looks: every 10; samples per task: 1000 or ends only; samples per task: all"
+        "evaluations: every 10; samples per task: 1000 or ends only; samples per task: all"
     ]
     dense = looked("er", every=1, rows_per_task=9, schedule={"dense": {"steps": 20, "growth": 1.1}}, tasks="all")
-    assert note(dense) == ["looks: dense steps 20, growth 1.1; tasks: all; samples per task: 9"]
+    assert note(dense) == ["evaluations: dense steps 20, growth 1.1; tasks: all; samples per task: 9"]
     at = looked("er", every=1, rows_per_task=9, schedule={"at": list(range(1, 9))})
-    assert note(at) == ["looks: at 1, 2, 3, 4, 5, … (8 iterations); samples per task: 9"]
+    assert note(at) == ["evaluations: at 1, 2, 3, 4, 5, … (8 iterations); samples per task: 9"]
     assert note(flat("er", 0, 0.9)) == []
     for format in FORMATS:
         text = render(board([every]), format).replace("\\_", "_")
