@@ -10,7 +10,7 @@ from clbench.core.rng import Generator
 from clbench.strategies.effects import WatchedHook
 from clbench.strategies.hooks import Hook
 from clbench.strategies.part import ADDS, EVERY_FAMILY, HOOKS, NEEDS, Part, defines
-from clbench.training.admission import POLICIES, Chosen
+from clbench.training.buffer_policies import POLICIES, Chosen
 
 MEANING = {
     "task_labels": "task labels, which this stream hides",

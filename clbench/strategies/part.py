@@ -21,7 +21,7 @@ from clbench.strategies.part_checks import (
     check_spelling,
 )
 from clbench.strategies.part_state import copied, tensor_bytes
-from clbench.training.admission import POLICIES
+from clbench.training.buffer_policies import POLICIES
 
 if TYPE_CHECKING:
     from torch import Tensor

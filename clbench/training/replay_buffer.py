@@ -17,8 +17,8 @@ from torch import Tensor
 from clbench.benchmark.schema import MemoryBudget
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
-from clbench.training.admission import POLICIES, Chosen
 from clbench.training.batch import EXPERIENCE, Batch, Y
+from clbench.training.buffer_policies import POLICIES, Chosen
 
 Index = NDArray[np.int64]
 

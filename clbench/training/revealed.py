@@ -5,7 +5,7 @@ from __future__ import annotations
 from clbench.benchmark.run_settings import RunSettings
 from clbench.core.types import Stream
 from clbench.scenarios import shows_boundaries
-from clbench.training.admission import POLICIES, Chosen
+from clbench.training.buffer_policies import POLICIES, Chosen
 
 
 def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False) -> frozenset[str]:

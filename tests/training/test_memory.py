@@ -16,8 +16,8 @@ from clbench.benchmark.schema import MemoryBudget
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.families.class_mask import ALL
-from clbench.training.admission import POLICIES
 from clbench.training.batch import EXPERIENCE, ROW, Batch, Y
+from clbench.training.buffer_policies import POLICIES
 from clbench.training.replay_buffer import Memory
 
 
