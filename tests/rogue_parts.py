@@ -68,8 +68,9 @@ class Rogue(clbench.Part):
             code = "import os, sys, time; os.fork() and os._exit(0); open(sys.argv[1] + str(os.getpid()), 'w')"
             place = str(Path(self.folder) / "copy")
             command = [sys.executable, "-c", f"{code}; time.sleep(20)", place]
+            earlier = set(Path(self.folder).glob("copy*"))  # of other parts
             subprocess.run(command, start_new_session=True, check=True)
-            while not list(Path(self.folder).glob("copy*")):
+            while set(Path(self.folder).glob("copy*")) == earlier:
                 time.sleep(0.05)
 
     def leave(self):
