@@ -20,17 +20,15 @@ CHUNK = 512
 def norm_modes(learner: Learner, training: tuple[Group, ...]) -> Iterator[None]:
     """Put norm layers with running statistics into evaluation mode, except those of some groups."""
     from clbench.models import weight_groups
+    from clbench.models.module_modes import preserved_modes
 
     table = weight_groups.groups(weight_groups.layers(learner.model, learner.slices))
     moving = weight_groups.norms(learner.model, training)
-    kept = [(module, module.training) for module in weight_groups.norms(learner.model, table)]
-    for module, _ in kept:
-        module.train(any(module is other for other in moving))
-    try:
+    norms = weight_groups.norms(learner.model, table)
+    with preserved_modes(norms):
+        for module in norms:
+            module.train(any(module is other for other in moving))
         yield
-    finally:
-        for module, mode in kept:
-            module.train(mode)
 
 
 def recompute(learner: Learner, chosen: tuple[Group, ...], index: Tensor) -> None:
@@ -38,22 +36,20 @@ def recompute(learner: Learner, chosen: tuple[Group, ...], index: Tensor) -> Non
     import torch
 
     from clbench.models import weight_groups
+    from clbench.models.module_modes import preserved_modes
 
     own = weight_groups.norms(learner.model, chosen)
-    modes = [(module, module.training) for module in learner.model.modules()]
-    momenta = [module.momentum for module in own]
-    for module, _ in modes:
-        module.__dict__["training"] = any(module is other for other in own)
+    modules, momenta = list(learner.model.modules()), [module.momentum for module in own]
     for module in own:
         module.reset_running_stats()  # type: ignore[operator]
         module.momentum = None  # type: ignore[assignment]  # cumulative averages
     try:
-        with torch.no_grad():
+        with preserved_modes(modules), torch.no_grad():
+            for module in modules:
+                module.__dict__["training"] = any(module is other for other in own)
             for rows in index.tensor_split(-(-index.shape[1] // CHUNK), dim=1):
                 learner.model(learner.batch(rows).x)
                 learner.cost.extra_forward_rows += rows.shape[1]
     finally:
-        for module, mode in modes:
-            module.__dict__["training"] = mode
         for module, momentum in zip(own, momenta, strict=True):
             module.momentum = momentum

@@ -104,25 +104,25 @@ def _single_values(
     import torch
 
     from clbench.core.global_rng import preserved
+    from clbench.models.module_modes import preserved_modes
 
     rows, single = 2, []
 
     def note(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         single.append(inputs[0].numel() <= rows * inputs[0].shape[1])
 
-    modes = [(module, module.training) for module in model.modules()]
-    model.train()  # some keep layers in evaluation mode even then
-    hooks = [layer.register_forward_pre_hook(note) for layer in layers if layer.training]
-    try:
-        with preserved(device), torch.no_grad():
-            for module, _ in modes:
-                module.__dict__["training"] = False
-            model(torch.zeros(rows, *shape, device=device, dtype=torch.int64 if tokens else None))
-    finally:
-        for module, mode in modes:
-            module.__dict__["training"] = mode
-        for hook in hooks:
-            hook.remove()
+    modules = list(model.modules())
+    with preserved_modes(modules):
+        model.train()  # some keep layers in evaluation mode even then
+        hooks = [layer.register_forward_pre_hook(note) for layer in layers if layer.training]
+        try:
+            with preserved(device), torch.no_grad():
+                for module in modules:
+                    module.__dict__["training"] = False
+                model(torch.zeros(rows, *shape, device=device, dtype=torch.int64 if tokens else None))
+        finally:
+            for hook in hooks:
+                hook.remove()
     return any(single)
 
 

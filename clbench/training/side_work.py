@@ -21,6 +21,7 @@ from clbench.core.global_rng import preserved
 from clbench.core.rng import Generator
 from clbench.families.class_mask import ClassMask
 from clbench.models.flat_weights import Flat
+from clbench.models.module_modes import preserved_modes
 from clbench.models.output import Output
 from clbench.models.side_effects import draws
 from clbench.training.batch import ROW, VIEW, Batch, Y
@@ -84,19 +85,19 @@ class SideWork:
         Modes, buffers and generators are restored afterwards: torch's generators, and those of Python and NumPy for a
         model that uses them.
         """
-        modes = [m.training for m in self._modules]
         buffers = [b.data for b in self._buffers]
         for buffer in self._buffers:  # copies: writing into a buffer would break a backward pass that is running
             buffer.data = buffer.clone()
         augment = self._rows.generator.get_state()
-        for module, mode in zip(self._modules, modes, strict=True):
-            module.__dict__["training"] = training and mode
         try:
-            with preserved(self._learner.device, only=None if self._draws_globally else "torch"):
+            with (
+                preserved_modes(self._modules),
+                preserved(self._learner.device, only=None if self._draws_globally else "torch"),
+            ):
+                for module in () if training else self._modules:
+                    module.__dict__["training"] = False
                 yield
         finally:
-            for module, mode in zip(self._modules, modes, strict=True):
-                module.__dict__["training"] = mode
             for buffer, old in zip(self._buffers, buffers, strict=True):
                 buffer.data = old
             self._rows.generator.set_state(augment)

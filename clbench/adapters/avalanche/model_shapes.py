@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from clbench.adapters.avalanche.library import BaseModel, DynamicModule, MultiTaskModule
 from clbench.core.global_rng import preserved
+from clbench.models.module_modes import preserved_modes
 
 HIDDEN = -1000.0
 """Logit of a class that does not compete, as in ``avalanche.models.IncrementalClassifier``; exp of it is 0."""
@@ -114,12 +115,9 @@ class Features(nn.Module):
 
 def width(model: nn.Module, row: Tensor) -> int:
     """Return H, the number of features of a sample (1, ...); the model stays unchanged."""
-    modes = [module.training for module in model.modules()]
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    with preserved(), torch.no_grad():
+    with preserved_modes(model.modules()), preserved(), torch.no_grad():
         found = int(model.eval()(row).features.shape[1])
-    for module, mode in zip(model.modules(), modes, strict=True):
-        module.training = mode
     for name, buffer in model.named_buffers():
         buffer.copy_(buffers[name])
     return found
