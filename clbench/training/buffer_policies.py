@@ -84,6 +84,17 @@ class PerClass(Admission):
         self.full: set[int] = set()
         self.count = 0
 
+    def _offered(self, label: int) -> list[int]:
+        """Count a sample of a class, and return the slots of the class."""
+        self.seen[label] = self.seen.get(label, 0) + 1
+        return self.slots.setdefault(label, [])
+
+    def _fill(self, own: list[int]) -> int:
+        """Give a class the next free slot, and return it."""
+        own.append(self.count)
+        self.count += 1
+        return own[-1]
+
     @property
     def state(self) -> dict[str, Any]:
         return {
@@ -116,12 +127,9 @@ class ClassBalanced(PerClass):
         return np.array(placed, dtype=np.int64)
 
     def _place(self, label: int, chance: float, pick: float) -> int:
-        own = self.slots.setdefault(label, [])
-        self.seen[label] = self.seen.get(label, 0) + 1
+        own = self._offered(label)
         if self.count < self.size:
-            own.append(self.count)
-            self.count += 1
-            return own[-1]
+            return self._fill(own)
         most = max(len(slots) for slots in self.slots.values())
         self.full |= {name for name, slots in self.slots.items() if len(slots) == most}
         if label in self.full:
@@ -154,12 +162,9 @@ class ClassQuota(PerClass):
         return np.array(placed, dtype=np.int64)
 
     def _place(self, label: int, u: float) -> int:
-        own = self.slots.setdefault(label, [])
-        self.seen[label] = self.seen.get(label, 0) + 1
+        own = self._offered(label)
         if len(own) < self.quota:
-            own.append(self.count)
-            self.count += 1
-            return own[-1]
+            return self._fill(own)
         pick = int(u * self.seen[label])
         return own[pick] if pick < self.quota else -1
 
@@ -178,12 +183,9 @@ class GreedyBalanced(PerClass):
         return np.array(placed, dtype=np.int64)
 
     def _place(self, label: int, pick: float) -> int:
-        own = self.slots.setdefault(label, [])
-        self.seen[label] = self.seen.get(label, 0) + 1
+        own = self._offered(label)
         if self.count < self.size:
-            own.append(self.count)
-            self.count += 1
-            return own[-1]
+            return self._fill(own)
         most = max(len(slots) for slots in self.slots.values())
         if len(own) >= most:
             return -1
