@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -126,16 +126,18 @@ def coarser(record: Record, period: int) -> Record:
     return replace(record, key=f"{record.key}-{period}", label=label, trace=thinned(record.trace, period))
 
 
-def under_one_name(record: Record, angle: int) -> Record:
+def under_one_name(record: Record, angle: int, shipped: dict[str, Any]) -> Record:
     """Return a record labelled by its angle, under the shipped benchmark: the angle is what the picture compares."""
-    shipped = plan("rotated-mnist").cells[0].config["stream"]
     cell = {**record.cell, "stream": shipped}
     return replace(record, label=f"er, {angle} degrees", cell=cell, data="", fingerprint="")
 
 
 def pictures() -> None:
     """Draw a picture for each claim."""
-    by_angle = [under_one_name(record, angle) for angle in ANGLES for record in records(HERE / f"angle-{angle}")]
+    shipped = plan("rotated-mnist").cells[0].config["stream"]
+    by_angle = [
+        under_one_name(record, angle, shipped) for angle in ANGLES for record in records(HERE / f"angle-{angle}")
+    ]
     by_period = [coarser(record, period) for record in records(HERE / "periods") for period in PERIODS]
     plots.save(plots.stability_gap(records(HERE / "rotated")), HERE / "rotated.png")
     plots.save(plots.stability_gap(by_angle), HERE / "angles.png")
