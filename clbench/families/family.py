@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.core.rng import Generator
-    from clbench.core.types import Dataset, Rows
+    from clbench.core.types import Dataset, Rows, Stream
     from clbench.families.class_mask import ClassMask
 
 
@@ -49,6 +49,11 @@ class Family:
     def n_outputs(self, dataset: Dataset) -> int:
         """Return the number of outputs C of a model for a data set."""
         return len(dataset.target_names)
+
+    def n_labels(self, stream: Stream) -> int:
+        """Return the number of labels that samples of a stream may have: its outputs if they are classes, otherwise the
+        groups of the data set."""
+        return stream.n_outputs if self.has_classes else stream.dataset.n_classes
 
     def targets(self, rows: Rows) -> NDArray[Any] | None:
         """Return the targets of a split, (N, ...), as losses and scores take them.

@@ -70,7 +70,7 @@ def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
     settings, stream, training = setup.settings, setup.stream, setup.training
     memory = Memory(
         settings.memory,
-        classes=stream.n_outputs if setup.rows.family.has_classes else stream.dataset.n_classes,
+        classes=setup.rows.family.n_labels(stream),
         seed=setup.seed,
         device=setup.device,
         row_bytes=setup.rows.row_bytes,

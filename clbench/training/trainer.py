@@ -81,8 +81,7 @@ class Trainer:
         self.probe: Probe | None = None
         self._order = Generator(seed, "order")
         self._stream, self._rows = stream, train
-        labels = stream.n_outputs if train.family.has_classes else stream.dataset.n_classes
-        self._arrivals = Arrivals(labels, len(stream.tasks))
+        self._arrivals = Arrivals(train.family.n_labels(stream), len(stream.tasks))
         self._buffers = tuple(model.buffers())
 
     @property
