@@ -19,9 +19,12 @@ NOTHING = 3
 
 
 def stream_of(learner):
-    """What no part is given: the stream behind the learner, found among all living objects."""
+    """What no part is given: the stream behind the learner, found among all living objects by their very type.
+
+    ``isinstance`` asks an object for its ``__class__``, at which some objects of torch warn.
+    """
     if "trainer" not in vars(learner):
-        learner.trainer = next(t for t in gc.get_objects() if isinstance(t, Trainer) and t.learner is learner)
+        learner.trainer = next(t for t in gc.get_objects() if type(t) is Trainer and t.learner is learner)
     return learner.trainer._stream
 
 
