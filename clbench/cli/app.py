@@ -9,29 +9,92 @@ import typer
 from clbench.cli.boards import board, plot
 from clbench.cli.check import check
 from clbench.cli.doctor import doctor
+from clbench.cli.examples import Exemplified, ExemplifiedGroup, examples
 from clbench.cli.listing import list_names
 from clbench.cli.new import new
 from clbench.cli.run import Spelled, run
 from clbench.cli.sensitivity_command import sensitivity
 from clbench.cli.show import show
+from clbench.cli.uses import show_uses
 
 app = typer.Typer(
     name="clbench",
+    cls=ExemplifiedGroup,
     help="Continual-learning benchmarks with evaluation after every iteration.",
-    no_args_is_help=True,
+    epilog=examples(
+        "clbench run split-digits --jobs 2  # a benchmark that needs no download",
+        "clbench list strategies  # all methods with their parameters and defaults",
+    ),
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("run", cls=Spelled)(run)
-app.command("list")(list_names)
-app.command("show")(show)
-app.command("board")(board)
-app.command("plot")(plot)
-app.command("sensitivity")(sensitivity)
-app.command("check")(check)
+app.command(
+    "run",
+    cls=Spelled,
+    epilog=examples(
+        "clbench run split-digits --strategies 'er, er + ewc(strength=10)' --seeds 10",
+        "clbench run split-mnist --data-dir ~/data --set training.lr=0.001 --dry-run",
+    ),
+)(run)
+app.command(
+    "list",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench list strategies  # all methods with their parameters and defaults",
+        "clbench list benchmarks  # the benchmarks that come with clbench",
+    ),
+)(list_names)
+app.command(
+    "show",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench show ewc  # parameters, formula and source of a method",
+        "clbench show results/split-digits 3f2a  # the run whose key begins with 3f2a",
+    ),
+)(show)
+app.command(
+    "board",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench board results/split-digits --metrics acc,wc_acc,forgetting",
+        "clbench board results/split-digits -o table.tex  # a table for a paper",
+    ),
+)(board)
+app.command(
+    "plot",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench plot results/split-digits -o gap.pdf  # the stability gap",
+        "clbench plot results/split-digits --kind matrix -o matrix.png",
+    ),
+)(plot)
+app.command(
+    "sensitivity",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench sensitivity split-digits --strategies 'naive, er' --seeds 3",
+        "clbench sensitivity split-digits --set training.epochs=3 -o change.png",
+    ),
+)(sensitivity)
+app.command(
+    "check",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench check 'er + ewc(strength=1)'  # the contract of a strategy",
+        "clbench check mine.py:MyNet --dataset digits  # the contract of your network",
+    ),
+)(check)
 app.add_typer(new, name="new")
-app.command("doctor")(doctor)
+app.command(
+    "doctor",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench doctor  # is everything there that a run needs?",
+        "clbench doctor --data-dir ~/data  # look for data sets in this folder",
+    ),
+)(doctor)
 
 
 def _version(wanted: bool) -> None:
@@ -44,8 +107,11 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 its callback has shown it
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """Continual-learning benchmarks with evaluation after every iteration."""
+    if context.invoked_subcommand is None:
+        show_uses()

@@ -8,8 +8,15 @@ from typing import Annotated
 import typer
 
 from clbench.cli.common import make_console
+from clbench.cli.examples import Exemplified, ExemplifiedGroup, examples
 
-new = typer.Typer(help="Create a package of your own: new strategy NAME.", no_args_is_help=True)
+EXAMPLES = examples(
+    "clbench new strategy my_method  # in the folder clbench-my-method",
+    "clbench new strategy my_method --out work/my-method",
+)
+new = typer.Typer(
+    help="Create a package of your own: new strategy NAME.", cls=ExemplifiedGroup, epilog=EXAMPLES, no_args_is_help=True
+)
 
 
 @new.callback()
@@ -17,7 +24,7 @@ def _begin() -> None:
     """Create a package of your own."""
 
 
-@new.command("strategy")
+@new.command("strategy", cls=Exemplified, epilog=EXAMPLES)
 def strategy(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the strategy in benchmarks, in snake_case.")],
     out: Annotated[

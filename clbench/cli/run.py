@@ -11,10 +11,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from clbench.cli.common import count, describe_stream, make_console, pairs, picture, print_board, write_file
 from clbench.cli.console import tell
+from clbench.cli.examples import Exemplified
 from clbench.cli.plugins import Plugins
 from clbench.cli.stopping import Stoppable
 
@@ -43,7 +43,7 @@ class Kept(StrEnum):
     ends = "ends"
 
 
-class Spelled(TyperCommand):
+class Spelled(Exemplified):
     """Read ``--save-model`` alone as ``--save-model final``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
