@@ -7,17 +7,13 @@ import runpy
 from pathlib import Path
 
 import pytest
+from worked_pages import ROOT, blocks
 
 import clbench
 from clbench.benchmark.shipped_files import shipped
 from clbench.running.plan import plan
 
-ROOT = Path(__file__).parent.parent
 PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "baselines").rglob("*.md")])
-
-
-def blocks(paper: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / paper).read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -85,18 +81,26 @@ def links(paper: Path) -> list[Path]:
     return [(paper.parent / link).resolve() for link in found if "://" not in link]
 
 
+def listed(paper: Path) -> list[Path]:
+    """What a page's tables of contents list: names of pages without their suffix, or patterns."""
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", paper.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for tree in trees for line in tree.splitlines() if line.strip() and not line.startswith(":")]
+    names = [re.sub(r"^.*<(.*)>$", r"\1", line) for line in lines]
+    return [path.resolve() for name in names for path in paper.parent.glob(f"{name}.md")]
+
+
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_between_papers_lead_somewhere(paper):
     assert [link for link in links(paper) if not link.exists()] == []
 
 
-def test_every_page_of_the_docs_is_reached_from_the_readme_by_links():
+def test_every_page_of_the_docs_is_reached_from_the_readme():
     reached, ahead = set(), [(ROOT / "README.md").resolve()]
     while ahead:
         page = ahead.pop()
         if page not in reached and page.suffix == ".md" and page.is_file():
             reached.add(page)
-            ahead += links(page)
+            ahead += links(page) + listed(page)
     pages = {page.resolve() for page in (ROOT / "docs").rglob("*.md")}
     assert sorted(page.relative_to(ROOT).as_posix() for page in pages - reached) == []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 
@@ -11,21 +10,21 @@ import pytest
 import torch
 from command_line import Answer, call
 from support import same_trace, trained
+from worked_pages import ROOT, blocks, blocks_of
 
 import clbench
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 
 
 def work_through(page: str) -> list[Answer]:
     """Write a page's ``# FILE.py`` blocks and run its commands, in the order in which they stand."""
     answers = []
-    text = (DOCS / page).read_text(encoding="utf-8")
-    for language, block in re.findall(r"```(python|sh)\n(.*?)```", text, flags=re.DOTALL):
-        if language == "python":
-            Path(block.partition("\n")[0].removeprefix("# ")).write_text(block, encoding="utf-8")
+    for block in blocks_of((DOCS / page).read_text(encoding="utf-8")):
+        if block.file:
+            Path(block.file).write_text(block.content, encoding="utf-8")
             continue
-        for line in block.splitlines():
+        for line in block.code.splitlines() if block.language == "sh" else ():
             command, *arguments = shlex.split(line)
             assert command == "clbench"
             answers.append(call(*arguments))
@@ -65,8 +64,7 @@ def test_the_page_on_mammoth_runs_as_written_and_both_ways_are_one_method(here):
 
 
 def test_the_part_on_the_page_is_the_tables_derpp(here):
-    work = (DOCS / "coming-from-mammoth.md").read_text(encoding="utf-8")
-    block = next(b for b in re.findall(r"```python\n(.*?)```", work, flags=re.DOTALL) if b.startswith("# ours.py"))
+    block = next(code for code in blocks("docs/coming-from-mammoth.md", "python") if code.startswith("# ours.py"))
     Path("ours.py").write_text(block.replace("DarkPart", "DarkExperience"), encoding="utf-8")  # the same generator
     changes = ("stream.output=all", "training.epochs=2")
     page, table = (trained(f"{name}(alpha=0.3, beta=0.5)", *changes) for name in ("ours.py:DarkExperience", "derpp"))
