@@ -12,6 +12,7 @@ from clbench.cli.doctor import doctor
 from clbench.cli.examples import Exemplified, ExemplifiedGroup, examples
 from clbench.cli.listing import list_names
 from clbench.cli.new import new
+from clbench.cli.quickstart_command import quickstart
 from clbench.cli.run import Spelled, run
 from clbench.cli.sensitivity_command import sensitivity
 from clbench.cli.show import show
@@ -22,14 +23,22 @@ app = typer.Typer(
     cls=ExemplifiedGroup,
     help="Continual-learning benchmarks with evaluation after every iteration.",
     epilog=examples(
+        "clbench quickstart mine  # a benchmark file and a method to begin with",
         "clbench run split-digits --jobs 2  # a benchmark that needs no download",
-        "clbench list strategies  # all methods with their parameters and defaults",
     ),
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.command(
+    "quickstart",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench quickstart mine  # in the new folder mine",
+        "clbench quickstart  # in this folder, if it is empty",
+    ),
+)(quickstart)
 app.command(
     "run",
     cls=Spelled,

@@ -31,9 +31,10 @@ def show_uses() -> None:
         console.print(words)
         console.print(Text(f"  {command}\n", style="cyan"), soft_wrap=True)
     for words, command in (
+        ("Begin with your own files", "clbench quickstart mine"),
         ("All commands", "clbench --help"),
         ("A command, with examples", "clbench run --help"),
         ("Names of everything", "clbench list"),
         ("What a name means", "clbench show er"),
     ):
-        console.print(Text(f"{words + ':':<26}").append(command, style="cyan"), soft_wrap=True)
+        console.print(Text(f"{words + ':':<27}").append(command, style="cyan"), soft_wrap=True)

@@ -1,9 +1,10 @@
-"""Create packages from templates: a strategy that is installable, tested and already works."""
+"""Create files from templates: a package with a strategy that already works, and a benchmark with a method."""
 
 from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -17,6 +18,8 @@ FILES = {
     "README.md": "README.md.in",
 }
 """File name -> template; both contain ``$name`` and ``$part``."""
+QUICKSTART = {"benchmark.yaml": "benchmark.yaml.in", "method.py": "method.py.in"}
+"""File name -> template of ``clbench quickstart``."""
 
 
 def strategy(name: str, out: Path | None = None) -> list[Path]:
@@ -31,19 +34,47 @@ def strategy(name: str, out: Path | None = None) -> list[Path]:
     """
     _check(name)
     folder = out or Path(f"clbench-{name.replace('_', '-')}")
+    words = {"name": name, "package": f"clbench-{name.replace('_', '-')}", "part": _camel(name)}
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Refused(f"{folder} exists already, and nothing in it is overwritten; choose another --out")
+    return _write(folder, "strategy", FILES, words, instead="choose another --out")
+
+
+def quickstart(folder: Path) -> list[Path]:
+    """Write a benchmark file with comments and a method, and return the two files.
+
+    Args:
+        folder: A folder that is empty, except for hidden files, or does not exist yet.
+
+    Raises:
+        Refused: The folder is not empty, or cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise Refused(f"{folder} is a file; choose a folder, like clbench quickstart mine")
+    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        where = "this folder" if folder.resolve() == Path.cwd() else f"the folder {folder}"
+        raise Refused(
+            f"{where} is not empty, and nothing is overwritten; name a new folder, like clbench quickstart "
+            f"{'mine' if folder.name != 'mine' else 'my-benchmark'}"
+        )
+    return _write(folder, "quickstart", QUICKSTART, {}, instead="choose another folder, like clbench quickstart mine")
+
+
+def _write(folder: Path, kind: str, files: Mapping[str, str], words: Mapping[str, str], *, instead: str) -> list[Path]:
+    """Write the files of a kind from their templates, with the words put in.
+
+    Raises:
+        Refused: The folder cannot be written; the message says what to do ``instead``.
+    """
+    templates, written = resources.files("clbench.cli.scaffold") / kind, []
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise Refused(f"{folder} exists already, and nothing in it is overwritten; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
-        words = {"name": name, "package": f"clbench-{name.replace('_', '-')}", "part": _camel(name)}
-        templates = resources.files("clbench.cli.scaffold") / "strategy"
-        written = []
-        for file, template in FILES.items():
+        for file, template in files.items():
             written.append(folder / Template(file).substitute(words))
             text = Template((templates / template).read_text(encoding="utf-8")).substitute(words)
             written[-1].write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Refused(f"{folder} cannot be written: {error.strerror}; choose another --out") from None
+        raise Refused(f"{folder} cannot be written: {error.strerror}; {instead}") from None
     return written
 
 
