@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from clbench.cli.common import make_console, picture, print_board, write_file
+from clbench.cli.output_files import PICTURES, format_of
 from clbench.plots import KINDS
 
-SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html"}
+SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".txt": "table"}
 """The format of a file by its suffix."""
 
 Directories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Result folders of clbench run.")]
@@ -41,20 +42,36 @@ def board(
     if format == "hub":
         _export(directories, metrics, output)
         return
+    if format is not None and format not in FORMATS:
+        raise Refused(f"there is no board format {format!r}; {did_you_mean(format, [*FORMATS, 'hub'])}")
+    chosen = _format(format, output)
     names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
     made = api.board(*directories, metrics=names)
-    chosen = format or (SUFFIXES.get(output.suffix.lower(), "table") if output else "table")
     if output is None and chosen == "table":
         print_board(make_console(), made, chosen=names is not None)
         return
-    if chosen not in FORMATS:
-        raise Refused(f"there is no board format {chosen!r}; {did_you_mean(chosen, [*FORMATS, 'hub'])}")
     text = render(made, chosen)
     if output is None:
         print(text, end="")
     else:
         write_file(output, text.encode())
         print(f"{output} written")
+
+
+def _format(format: str | None, output: Path | None) -> str:
+    """Return the format that an option or the suffix of a file names."""
+    from clbench.core.errors import Refused
+
+    if output is None:
+        return format or "table"
+    if format is None:
+        return format_of(output, SUFFIXES, "a leaderboard")
+    told = SUFFIXES.get(output.suffix.lower(), format)
+    if told != format:
+        raise Refused(
+            f"{output.name!r} is the name of a file in format {told}; leave out --format {format}, or rename it"
+        )
+    return format
 
 
 def _export(directories: list[Path], metrics: str | None, folder: Path | None) -> None:
@@ -110,6 +127,8 @@ def plot(
         raise Refused(f"--kind {chosen} is a picture: add -o FILE.png (or .svg, .pdf)")
     if output is not None and chosen == "spark":
         raise Refused("--kind spark is text for the terminal: leave out -o, or choose another --kind")
+    if output is not None:
+        format_of(output, PICTURES)
     if cost is not None and chosen != "cost":
         raise Refused(f"--cost is for --kind cost only; leave it out with --kind {chosen}")
     if since is not None and chosen != "lag":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clbench.cli.common import make_console, picture
+from clbench.cli.output_files import PICTURES, format_of
 
 if TYPE_CHECKING:
     from clbench.running.module_change import Changes
@@ -38,6 +39,8 @@ def sensitivity(
     from clbench.running.module_change import measure
     from clbench.running.module_change import picture as draw
 
+    if output is not None:
+        format_of(output, PICTURES)
     console = make_console()
     with console.status("") as status:
         measured = measure(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clbench.cli.common import make_console, pairs
+from clbench.cli.output_files import PICTURES, format_of
 from clbench.cli.plugins import Plugins
 from clbench.cli.show_benchmark import is_benchmark, show_benchmark
 
@@ -44,6 +45,8 @@ def show(
 
     console, path = make_console(), Path(name)
     if is_benchmark(name):
+        if plot is not None:
+            format_of(plot, PICTURES)
         show_benchmark(console, name, plot=plot, settings=settings or [], data_dir=data_dir)
         _show_name(console, name, after=True)
         return None

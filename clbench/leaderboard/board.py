@@ -16,31 +16,14 @@ from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Record
 from clbench.leaderboard.columns import on_versions, usual
 from clbench.leaderboard.notes import different_versions, labels, other_streams, recipe, versions
+from clbench.leaderboard.summaries import Summary, summarise
 from clbench.metrics import Value, compute
 from clbench.metrics import get as get_metric
-from clbench.metrics.interval import half_width
 from clbench.strategies.protocol import with_breaches
 
 RANKED_BY = "acc"
 # Smaller differences of means count as ties: this tolerates rounding, and is far below one sample of any test set.
 TIE = 1e-9
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Summarise a number over seeds.
-
-    Args:
-        mean: Mean; NaN if no seed has a value.
-        half: Half-width of the 95 % Student-t interval; NaN with fewer than two seeds.
-        n: Number of seeds with a value.
-        reason: The reason if there is no value, or if some seeds have none.
-    """
-
-    mean: float
-    half: float
-    n: int
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,8 +171,8 @@ def _table(benchmark: str, records: list[Record], names: tuple[str, ...]) -> Tab
             strategy=label,
             rank=ranks.get(label),
             ranking=ranking.get(label, math.nan),
-            metrics={name: _summary([cell[name] for cell in values[label].values()]) for name in names},
-            cost=_costs([r.cost for r in found if is_finished(r)]),
+            metrics={name: summarise({s: cell[name] for s, cell in values[label].items()}) for name in names},
+            cost=_costs({r.seed: r.cost for r in found if is_finished(r)}),
             problems=_problems(found, seeds),
             records=tuple(found),
         )
@@ -215,17 +198,12 @@ def _ranks(ranking: Mapping[str, float]) -> dict[str, int]:
     return {label: 1 + sum(other > own + TIE for other in ranking.values()) for label, own in ranking.items()}
 
 
-def _summary(values: Sequence[Value]) -> Summary:
-    numbers = [value.value for value in values if value.defined]
-    reason = next((value.reason for value in values if not value.defined), "" if values else "no finished cell")
-    if not numbers:
-        return Summary(math.nan, math.nan, 0, reason)
-    return Summary(float(np.mean(numbers)), float(half_width(numbers)), len(numbers), reason)
-
-
-def _costs(costs: Sequence[Mapping[str, float]]) -> dict[str, Summary]:
-    names = dict.fromkeys(name for cost in costs for name in cost)
-    return {name: _summary([Value(float(cost[name])) for cost in costs if name in cost]) for name in names}
+def _costs(costs: Mapping[int, Mapping[str, float]]) -> dict[str, Summary]:
+    names = dict.fromkeys(name for cost in costs.values() for name in cost)
+    return {
+        name: summarise({seed: Value(float(cost[name])) for seed, cost in costs.items() if name in cost})
+        for name in names
+    }
 
 
 def _problems(records: Iterable[Record], seeds: Iterable[int]) -> tuple[Problem, ...]:

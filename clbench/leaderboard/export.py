@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.measure import ACCURACY, Measure
-from clbench.leaderboard.board import Board, Row, Summary, Table, count_problems, group_problems
+from clbench.leaderboard.board import Board, Row, Table, count_problems, group_problems
 from clbench.leaderboard.numbers import NOTHING, number
+from clbench.leaderboard.summaries import Summary
 from clbench.metrics import get as get_metric
+from clbench.metrics.interval import SEEDS_FOR_INTERVAL
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -85,9 +87,15 @@ def _left(board: Board) -> tuple[int, ...]:
     return (1, 2) if board.has_other_engines else (1,)
 
 
-def legend(measure: Measure) -> str:
+def legend(table: Table) -> str:
     """Return what a reader has to know of the numbers of a table."""
-    return f"mean ± half-width of the 95 % Student-t interval over seeds; {measure.legend or measure.name}"
+    counts = {len(row.finished) for row in table.rows if row.finished} or {len(table.seeds)}
+    interval = "mean ± half-width of the 95 % Student-t interval over seeds"
+    few = max(counts) < SEEDS_FOR_INTERVAL
+    values = "the value of each seed; intervals are shown from three seeds on"
+    mixed = f"{interval}; with fewer than three seeds, the value of each seed"
+    told = values if few else interval if min(counts) >= SEEDS_FOR_INTERVAL else mixed
+    return f"{told}; {table.measure.legend or table.measure.name}"
 
 
 # --------------------------------------------------------------------------------------------------- for people
@@ -101,7 +109,7 @@ def rich_tables(board: Board) -> list[RichTable]:
 
     tables = []
     for table in board.tables:
-        caption = Text("\n".join([legend(table.measure), *footnotes(table)]), style="dim", justify="left")
+        caption = Text("\n".join([legend(table), *footnotes(table)]), style="dim", justify="left")
         title = Text(table.benchmark, style="bold")
         view = RichTable(
             title=title, title_justify="left", caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
@@ -137,7 +145,7 @@ def markdown(board: Board) -> str:
             *([_escape_markdown(text) for text in texts] for texts in cells(board, table)),
         ]
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        notes = "\n".join(f"- {_escape_markdown(text)}" for text in [legend(table.measure), *footnotes(table)])
+        notes = "\n".join(f"- {_escape_markdown(text)}" for text in [legend(table), *footnotes(table)])
         parts.append(f"## {_escape_markdown(table.benchmark)}\n\n{body}\n\n{notes}\n")
     return "\n".join(parts)
 
@@ -164,7 +172,7 @@ def latex(board: Board) -> str:
     parts = []
     for table in board.tables:
         lines = [" & ".join(_escape_latex(text) for text in texts) + r" \\" for texts in cells(board, table)]
-        caption = "; ".join([f"{table.benchmark}: {legend(table.measure)}", *footnotes(table)])
+        caption = "; ".join([f"{table.benchmark}: {legend(table)}", *footnotes(table)])
         parts.append(
             "\\begin{table}\n\\centering\n"
             f"\\begin{{tabular}}{{r{'l' * len(_left(board))}r{'r' * len(board.shown)}}}\n\\toprule\n"
@@ -180,10 +188,11 @@ def latex(board: Board) -> str:
 
 
 def comma_separated(board: Board) -> str:
-    """Return a line per strategy and benchmark; each metric has columns for mean, half-width and number of seeds."""
+    """Return a line per strategy and benchmark; each metric has columns for mean, half-width, number of
+    seeds, and the seeds' values with spaces between them."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    columns = [column for name in board.metrics for column in (name, f"{name}_half", f"{name}_n")]
+    columns = [column for name in board.metrics for column in (name, f"{name}_half", f"{name}_n", f"{name}_values")]
     writer.writerow(
         [
             "benchmark",
@@ -204,7 +213,12 @@ def comma_separated(board: Board) -> str:
             values: list[Any] = []
             for name in board.metrics:
                 summary = row.metrics[name]
-                values += [_or(summary.mean, ""), _or(summary.half, ""), summary.n]
+                values += [
+                    _or(summary.mean, ""),
+                    _or(summary.half, ""),
+                    summary.n,
+                    " ".join(map(repr, summary.values.values())),
+                ]
             lead = [table.benchmark, row.rank or "", row.strategy, row.engine, len(table.seeds), len(row.finished)]
             tail = [row.looks, count_problems(row.problems), row.recipe, row.versions]
             writer.writerow([*lead, *values, *tail])
@@ -255,6 +269,8 @@ def _json_row(row: Row) -> dict[str, Any]:
 
 def _json_summary(summary: Summary) -> dict[str, Any]:
     shown = {"mean": _or(summary.mean, None), "half": _or(summary.half, None), "n": summary.n}
+    if summary.values:
+        shown["values"] = {str(seed): value for seed, value in summary.values.items()}
     return {**shown, "reason": summary.reason} if summary.reason else shown
 
 

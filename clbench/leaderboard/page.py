@@ -14,6 +14,7 @@ from typing import Any
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.leaderboard.board import Board, Row, Table, group_problems
+from clbench.leaderboard.export import legend
 from clbench.leaderboard.numbers import NOTHING, number
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
@@ -69,7 +70,7 @@ def _table(table: Table, names: Sequence[str], place: int) -> dict[str, Any]:
         "seeds": ", ".join(str(seed) for seed in table.seeds),
         "count": len(table.seeds),
         "notes": table.notes,
-        "legend": table.measure.legend or table.measure.name,
+        "legend": legend(table)[0].upper() + legend(table)[1:],
         "ranked_by": table.measure.short,
         "metrics": [_metric(name, table.measure) for name in names],
         "settings": _settings(table),

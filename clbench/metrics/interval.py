@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+SEEDS_FOR_INTERVAL = 3
+"""Smallest number of seeds for which tables show an interval. With two seeds its half-width is six times their
+distance."""
+
 
 def half_width(values: ArrayLike, *, confidence: float = 0.95) -> NDArray[Any]:
     """Return half the width of the Student-t confidence interval of a mean, over the first axis.

@@ -11,7 +11,7 @@ from clbench.core.errors import Refused
 from clbench.core.measure import Measure
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves, get
-from clbench.metrics.interval import half_width
+from clbench.metrics.interval import SEEDS_FOR_INTERVAL, half_width
 from clbench.plots.plotted_runs import choose, median_boundaries
 
 BLOCKS, DIGITS = "▁▂▃▄▅▆▇█", "0123456789"
@@ -129,15 +129,16 @@ def _row(label: str, line: str, first: str, second: str, *, widths: Sequence[int
 
 
 def _percent(traces: Sequence[Trace], name: str, *, ascii: bool) -> str:
-    """Return ``83.2 ± 1.1``: mean over seeds, half-width of the 95 % interval from two seeds on; ``-`` if
-    undefined."""
+    """Return ``83.2 ± 1.1``: mean over seeds and half-width of the 95 % interval; ``-`` if undefined. Fewer than three
+    seeds give the value of each."""
     values = [get(name)(trace).value for trace in traces]
     if np.isnan(values).any():
         return "-"
     measure = traces[0].measure
+    if len(values) < SEEDS_FOR_INTERVAL:
+        return ", ".join(measure.number(value, fewer=1) for value in values)
     text = measure.number(float(np.mean(values)), fewer=1)
-    half = measure.change(float(half_width(values)), fewer=1)
-    return text if len(values) == 1 else f"{text} {'+-' if ascii else '±'} {half}"
+    return f"{text} {'+-' if ascii else '±'} {measure.change(float(half_width(values)), fewer=1)}"
 
 
 def _short(label: str, width: int, ascii: bool) -> str:

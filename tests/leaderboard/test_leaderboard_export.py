@@ -6,8 +6,9 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
-from synthetic import matrix, record
+from synthetic import matrix, record, trace_from
 
 from clbench.core.errors import Refused
 from clbench.leaderboard import FORMATS, board, render, rich_tables
@@ -103,8 +104,42 @@ def test_the_terminal_table_shows_labels_with_brackets_as_they_are(made):
     assert len(rich_tables(made)) == 1
 
 
-def test_one_seed_is_shown_without_an_interval():
-    assert re.search(r"\d\d\.\d\d ± — \|", render(board([matrix([0])[0]]), "md"))
+def scored(*accuracies, label="er"):
+    """Records of one strategy with these accuracies, seed by seed."""
+    traces = [trace_from([[1]], [3], lambda *_, a=a: np.array([a])) for a in accuracies]
+    return [record(label, seed, trace) for seed, trace in enumerate(traces)]
+
+
+@pytest.mark.parametrize("format", ["table", "md", "latex", "html"])
+def test_one_or_two_seeds_are_shown_as_values_without_an_interval(format):
+    one, two, three = (
+        " ".join(render(board(scored(*values), ["acc"]), format).split())
+        for values in ([0.91234], [0.91234, 0.8], [0.9, 0.8, 0.7])
+    )
+    assert "91.2" in one
+    assert re.search(r"91\.23?, 80\.00?\b", two)
+    for text in (one, two):
+        assert "he value of each seed; intervals are shown from three seeds on; accuracies in percent" in text
+        assert not re.search(r"± ?\d|\\pm|class=.half", text.partition("</table>")[0])
+    assert "the value of each seed" not in three
+    assert re.search(r"[mM]ean (±|\$\\pm\$) half-width", three)
+
+
+def test_files_for_programs_hold_the_values_of_all_seeds_in_full():
+    made = board([*scored(1 / 3, 2 / 3), *scored(0.1, 0.2, 0.3, label="naive")], ["acc"])
+    er, naive = csv.DictReader(io.StringIO(render(made, "csv")))
+    assert [float(value) for value in er["acc_values"].split()] == [1 / 3, 2 / 3]
+    assert (er["acc_half"], er["acc_n"], naive["acc_n"]) == ("", "2", "3")
+    assert float(naive["acc_half"]) > 0
+    first, _ = json.loads(render(made, "json"))["tables"][0]["rows"]
+    assert first["metrics"]["acc"] == {"mean": 0.5, "half": None, "n": 2, "values": {"0": 1 / 3, "1": 2 / 3}}
+
+
+def test_a_table_with_rows_of_two_and_of_three_seeds_says_what_both_show():
+    text = render(board([*scored(0.5, 0.6), *scored(0.1, 0.2, 0.3, label="naive")], ["acc"]), "md")
+    assert "50.00, 60.00" in text
+    assert "20.00 ± " in text
+    assert "with fewer than three seeds, the value of each seed" in text
 
 
 class Reader(HTMLParser):

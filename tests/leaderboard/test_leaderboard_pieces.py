@@ -15,10 +15,10 @@ from clbench.leaderboard.board import (
     _differing_settings,
     _looks,
     _ranks,
-    _summary,
     count_problems,
     group_problems,
 )
+from clbench.leaderboard.summaries import summarise
 from clbench.metrics import Value
 from clbench.metrics.curves import experience_boundaries
 from clbench.plots.cost_plot import pareto
@@ -34,15 +34,23 @@ def flat(accuracy, tasks=2, length=4):
 
 
 def test_a_summary_is_over_the_seeds_that_have_a_value_and_keeps_a_reason():
-    found = _summary([Value(0.2), Value(float("nan"), "too short"), Value(0.4)])
-    assert (found.mean, found.n, found.reason) == (pytest.approx(0.3), 2, "too short")
-    assert found.half == pytest.approx(12.706204736 * np.sqrt(0.02) / np.sqrt(2))
+    found = summarise({7: Value(0.4), 0: Value(0.2), 3: Value(float("nan"), "too short"), 4: Value(0.6)})
+    assert (found.mean, found.n, found.reason) == (pytest.approx(0.4), 3, "too short")
+    assert found.half == pytest.approx(4.302652730 * np.sqrt(0.04) / np.sqrt(3))
+    assert list(found.values.items()) == [(0, 0.2), (4, 0.6), (7, 0.4)]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_have_no_interval_but_their_values(seeds):
+    found = summarise({seed: Value(0.1 * seed) for seed in range(seeds)})
+    assert np.isnan(found.half)
+    assert found.values == {seed: 0.1 * seed for seed in range(seeds)}
 
 
 def test_without_any_value_the_reason_is_that_of_the_first_seed_or_that_nothing_is_finished():
-    assert _summary([Value(float("nan"), "a"), Value(float("nan"), "b")]).reason == "a"
-    assert _summary([]).reason
-    assert np.isnan(_summary([]).mean)
+    assert summarise({0: Value(float("nan"), "a"), 1: Value(float("nan"), "b")}).reason == "a"
+    assert summarise({}).reason
+    assert np.isnan(summarise({}).mean)
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers(0, 5), min_size=1))
