@@ -161,7 +161,8 @@ def test_only_tables_of_names_use_the_import_of_the_registry():
         if isinstance(statement, ast.ImportFrom) and statement.module == "clbench.core.registry"
         if "load" in {alias.name for alias in statement.names}
     }
-    assert users == {"clbench.adapters", "clbench.data.dataset_registry"}
+    tables = {"clbench.adapters", "clbench.data.dataset_registry", "clbench.running.executors.added_objects"}
+    assert users == tables
 
 
 def test_an_import_by_a_text_is_found_in_each_of_its_forms(monkeypatch):

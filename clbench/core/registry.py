@@ -9,7 +9,6 @@ and :meth:`Registry.alias` gives it a short name. ``SCHEME:REST`` is an object o
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,12 +18,14 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from clbench.core import identity
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.identity import program_text
 from clbench.core.identity.module_files import beside
+from clbench.core.notices import notice
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Registry:
         self.schemes = schemes or {}
         self._builtins = builtins
         self._added: dict[str, Entry] = {}
+        self._owners: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -169,25 +171,39 @@ class Registry:
         return f"{scheme}{scheme and ':'}{Path(path).expanduser().resolve()}:{attribute}"
 
     def add(self, name: str, obj: Any, summary: str = "") -> None:
-        """Register an object for this process.
+        """Register an object for this process, and for the worker processes that run its cells.
+
+        A module may add a name again, as a notebook does when an edited cell is executed again. The new object then
+        replaces the earlier one.
 
         Raises:
-            Refused: The name is already used for something else.
+            Refused: The name belongs to clbench, to a plugin, or to another module of the program.
         """
-        taken = name in self._known or name in self._aliases
-        if taken or (name in self._added and self._added[name].load() is not obj):
-            raise Refused(f"a {self.kind} called {name!r} exists already; choose another name")
+        owner = str(getattr(obj, "__module__", None) if _has_own_name(obj) else sys._getframe(1).f_globals["__name__"])
+        taken = next((entry for entry in self if entry.name == name), None)
+        if taken is not None and not (name in self._added and (taken.load() is obj or self._owners[name] == owner)):
+            whose = f"from {taken.origin}" if name not in self._added else f"added by {self._owners[name]}"
+            raise Refused(f"a {self.kind} called {name!r} exists already ({whose}); choose another name")
+        if taken is not None and _own_name(obj) != _own_name(taken.load()):
+            notice(f"the {self.kind} {name!r} is {_own_name(obj)} from now on; it was {_own_name(taken.load())} before")
         self._added[name] = Entry(name, summary, "this program", lambda: obj)
+        self._owners[name] = owner
 
     def is_added(self, name: str) -> bool:
         """Return whether this program added the object of a name."""
         return name in self._added
 
+    @property
+    def added(self) -> dict[str, Entry]:
+        """Return what this program added: name -> entry."""
+        return dict(self._added)
+
     def source(self, name: str) -> str:
         """Return what identifies the code of a name, for the key of a cell.
 
-        For a file or an installed plugin it is the checksum of its text. For an object that this program added it is
-        the checksum of its code and values. It is empty for built-in objects of clbench.
+        For a file or an installed plugin it is the checksum of its program, in which comments, docstrings and blank
+        lines do not count. For an object that this program added it is the checksum of its code and values. It is empty
+        for built-in objects of clbench.
         """
         name = self.resolve(name)
         if self.scheme(name):
@@ -224,6 +240,15 @@ class Registry:
             ) from error
 
 
+def _has_own_name(obj: Any) -> bool:
+    return isinstance(obj, type | FunctionType)
+
+
+def _own_name(obj: Any) -> str:
+    """Return the name of a class or function, and the class's name of any other object."""
+    return str(obj.__qualname__ if _has_own_name(obj) else a(obj))
+
+
 def checksum(name: str) -> str:
     """Return the checksum of the file in ``FILE.py:NAME`` and of the program's modules that it imports.
 
@@ -258,11 +283,11 @@ def text_of(obj: Any) -> str:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return program_text.digest(path.read_bytes())
 
 
 def _read(name: str) -> tuple[Path, str]:
-    """Return the path of a ``FILE.py:NAME`` and the checksum of its text.
+    """Return the path of a ``FILE.py:NAME`` and the checksum of its program.
 
     Raises:
         Refused: The file cannot be read.
@@ -322,7 +347,7 @@ def a(obj: Any) -> str:
 
 @cache
 def _module(path: Path, checksum: str) -> ModuleType:
-    """Import the module of a file, and import it again if its text has changed."""
+    """Import the module of a file, and import it again if its program has changed."""
     spec = spec_from_file_location(f"clbench_file_{path.stem}_{checksum}", path)
     assert spec is not None
     assert spec.loader is not None

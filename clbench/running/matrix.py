@@ -22,7 +22,8 @@ from clbench.core.record import Record
 from clbench.data.roots import offline
 from clbench.running.cell_key import Cell
 from clbench.running.cell_locks import Shared
-from clbench.running.executors import Elsewhere, Event, Notified, Options, Trained, execute, ignore
+from clbench.running.executors import Elsewhere, Event, Notified, Options, Trained, execute, executor_name, ignore
+from clbench.running.executors.added_objects import pack
 from clbench.running.plan import rows
 
 FINISHED = ("done", "skipped", "diverged")
@@ -114,6 +115,9 @@ def run_matrix(
     if out is not None:
         _relabel(cells, known, out)
     todo = [cell for cell in cells if cell.key not in known]
+    n = jobs_for(todo, jobs)
+    if executor_name(options, n) != "in-process":
+        options = replace(options, added=tuple(pack(todo)))
     outcome = Outcome(found=len(known))
     folder = None if out is None else out.absolute()  # independent of later changes of the working directory
     if folder is not None and todo:
@@ -141,7 +145,7 @@ def run_matrix(
 
     shared = None if folder is None or not todo else Shared(todo, folder, found)
     try:
-        execute(todo if shared is None else shared, options, jobs=jobs_for(todo, jobs), emit=keep)
+        execute(todo if shared is None else shared, options, jobs=n, emit=keep)
     finally:
         if shared is not None:
             shared.close()

@@ -10,13 +10,15 @@ from clbench.benchmark.hidden_boundaries import check_hidden
 from clbench.benchmark.run_settings import RunSettings
 from clbench.core.errors import Refused
 from clbench.evaluate import Evaluator
+from clbench.models import MODELS
 from clbench.models.blank import Blank
 from clbench.models.initial_model import initial_model
 from clbench.running.cell_key import Cell
 from clbench.running.plan import given_stream, make_stream, rows
 from clbench.running.prepared_run import Run
 from clbench.running.user_objects import UserObjects
-from clbench.scenarios import merging, shows_boundaries
+from clbench.scenarios import SCENARIOS, merging, shows_boundaries
+from clbench.strategies import STRATEGIES
 from clbench.strategies.chain import check, undefined, unmet
 from clbench.strategies.part import Part
 from clbench.strategies.strategy import Declarations
@@ -56,6 +58,7 @@ def prepare_job(
         Refused: The data is missing or damaged, or the cell is impossible.
         Skip: The strategy needs something that the stream hides.
     """
+    _refuse_edited(cell)
     parts, setup = parts_and_setup(cell, data_dir=data_dir, device=device, given=given)
     engine = Declarations.of(parts).engine
     job: Job = adapters.host(engine, parts, setup) if engine else Run.of(cell, parts, setup)
@@ -65,6 +68,24 @@ def prepare_job(
     else:
         job.data = rows(cell.config["stream"], data_dir=data_dir, dataset=own).checksum
     return job
+
+
+def _refuse_edited(cell: Cell) -> None:
+    """Refuse a cell if a file with its code was edited after the cell was planned, since its key names the old code.
+
+    Raises:
+        Refused: Such a file was edited.
+    """
+    stream, model = cell.config["stream"], cell.config["model"]
+    named = [(SCENARIOS, stream.get("scenario"), stream), (MODELS, model.get("name"), model)]
+    named += [(STRATEGIES, item["name"], item) for item in cell.config["strategy"]]
+    for registry, name, section in named:
+        planned = section.get("source")
+        if planned and ".py:" in str(name) and registry.source(name) != planned:
+            raise Refused(
+                f"the file of the {registry.kind} {name} was edited after this cell was planned; run the same command "
+                "again, which plans a cell with the new code"
+            )
 
 
 def parts_and_setup(

@@ -110,10 +110,12 @@ def test_scenario_strategy_and_model_of_a_file_run_in_workers(own):
     assert not (naive_scores[:, seen] == naive_scores[0, seen]).all()
 
 
-def test_a_changed_file_makes_other_cells(own):
+def test_a_changed_line_of_a_file_makes_other_cells_and_a_changed_comment_does_not(own):
     before = plan(benchmark(own)).cells[0].key
     assert plan(benchmark(own)).cells[0].key == before
-    own.write_text(RING + "\n# changed\n", encoding="utf-8")
+    own.write_text(RING.replace("Neighbouring", "Adjacent") + "\n# changed\n", encoding="utf-8")
+    assert plan(benchmark(own)).cells[0].key == before
+    own.write_text(RING.replace("width: int = 2", "width: int = 3"), encoding="utf-8")
     assert plan(benchmark(own)).cells[0].key != before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import textwrap
@@ -13,6 +12,7 @@ from command_line import call
 
 import clbench
 from clbench import api, data, models, scenarios
+from clbench.core.identity.program_text import digest
 from clbench.core.registry import Registry
 from clbench.data import DATASETS
 from clbench.models import MODELS
@@ -243,7 +243,7 @@ def test_the_text_that_counts_is_that_of_the_module_which_defines_the_thing(site
     front = "from pulled_module import PullBack\nfrom clbench.strategies.replay import er"
     install(site, "clbench-pulled", points, pulled_module=IDEA, front_module=front)
     text = (site / "pulled_module.py").read_bytes()
-    assert canonical("pulled")[0]["source"] == hashlib.sha256(text).hexdigest()[:16]
+    assert canonical("pulled")[0]["source"] == digest(text)
     assert "source" not in canonical("ours")[0]
     assert all("source" not in canonical(name)[0] for name in ("naive", "er", "agem"))
 
@@ -284,7 +284,7 @@ def test_installed_things_of_every_kind_that_runs_are_told_apart_by_their_text(s
         model = models.canonical({"name": "small"})
         (watched,) = canonical("observe:kinds_module.Keeps")
         found = {stream["source"], stream["apply"][0]["twice"]["source"], model["source"], watched["source"]}
-        assert found == {hashlib.sha256((site / "kinds_module.py").read_bytes()).hexdigest()[:16]}
+        assert found == {digest((site / "kinds_module.py").read_bytes())}
         assert scenarios.canonical(stream) == stream
         assert models.canonical(model) == model
         assert len(scenarios.make(stream, data.load("digits"), 0)) == 10

@@ -121,12 +121,41 @@ def test_what_a_program_adds_is_found_under_its_name_and_listed(registry):
     assert [e.name for e in registry if e.origin == "this program"] == ["mine"]
 
 
-def test_adding_the_same_thing_again_changes_nothing_and_another_one_is_refused(registry):
+def defined_again(text, module="__main__"):
+    """The ``Mine`` of a notebook's cell that is executed once more."""
+    names = {"__name__": module}
+    exec(text, names)
+    return names["Mine"]
+
+
+def test_a_class_of_a_cell_that_is_executed_again_replaces_the_earlier_one_and_its_code_counts(registry):
+    first, same, other = (defined_again(f"class Mine:\n    width = {width}") for width in (1, 1, 2))
+    registry.add("mine", first)
+    source = registry.source("mine")
+    registry.add("mine", same)
+    assert registry.get("mine") is same
+    assert registry.source("mine") == source
+    registry.add("mine", other)
+    assert registry.get("mine") is other
+    assert registry.source("mine") != source
+    assert [entry.name for entry in registry.added.values()] == ["mine"]
+
+
+def test_another_class_of_the_same_module_under_an_old_name_is_reported(registry):
+    registry.add("mine", defined_again("class Mine: ..."))
+    with pytest.warns(UserWarning, match="the fraction 'mine' is Yours from now on; it was Mine before"):
+        registry.add("mine", defined_again("class Yours: ...\nMine = Yours"))
+
+
+def test_a_name_that_another_module_has_added_is_refused(registry):
     thing = object()
     registry.add("mine", thing)
     registry.add("mine", thing)
-    assert "'mine'" in refusal(registry.add, "mine", object())
+    text = refusal(registry.add, "mine", defined_again("class Mine: ..."))
+    assert text == f"a fraction called 'mine' exists already (added by {__name__}); choose another name"
     assert registry.get("mine") is thing
+    registry.add("mine", again := object())  # by this module
+    assert registry.get("mine") is again
 
 
 def test_a_built_in_name_is_not_given_away(registry):

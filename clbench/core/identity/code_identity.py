@@ -10,6 +10,7 @@ import typing
 from typing import Any
 
 from clbench.core.identity import global_names
+from clbench.core.identity.docstrings import without_docstring
 from clbench.core.identity.module_origin import library, version_of
 from clbench.core.identity.object_walk import Unidentified, Walk
 from clbench.core.identity.value_identity import HEAP
@@ -62,11 +63,12 @@ def function(walk: Walk, function: types.FunctionType) -> None:
 
 
 def code(walk: Walk, code: types.CodeType) -> None:
-    """Add compiled code without its file and line numbers."""
-    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
-    walk.put("code", code.co_code, repr(counts), code.co_exceptiontable)
+    """Add compiled code without its file, its line numbers and its docstring."""
+    instructions, constants, flags = without_docstring(code)
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, flags)
+    walk.put("code", instructions, repr(counts), code.co_exceptiontable)
     walk.put(*code.co_names, *code.co_varnames, *code.co_freevars, *code.co_cellvars)
-    walk.each(code.co_consts)
+    walk.each(constants)
 
 
 def cell(walk: Walk, cell: types.CellType) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from sys import modules
 
+from clbench.core.identity import program_text
 from clbench.core.identity.module_origin import library
 
 
@@ -38,6 +39,6 @@ def _used(module: types.ModuleType, package: str) -> Iterator[types.ModuleType]:
 
 def _text(file: Path) -> str:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return program_text.digest(file.read_bytes())
     except OSError:  # in a zip archive
         return ""

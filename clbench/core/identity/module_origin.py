@@ -40,12 +40,14 @@ def _version(root: str) -> str:
 
 def _root_is_library(module: str) -> bool:
     root = module.partition(".")[0]
+    if root == "__main__":  # also if an installed program executes it, as a kernel does with the cells of a notebook
+        return False
     if root in LIBRARIES or root in sys.builtin_module_names:
         return True
     found = sys.modules.get(module) or sys.modules.get(root)
     file = getattr(found, "__file__", None) if found is not None else _file(root)
     if file is None:  # frozen, or entered at a prompt
-        return root in sys.stdlib_module_names and root != "__main__"
+        return root in sys.stdlib_module_names
     path = Path(file)
     if any(folder in path.parts for folder in _INSTALLED):
         return True

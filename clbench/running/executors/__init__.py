@@ -19,6 +19,7 @@ from clbench.running.executors.limits import Limits
 from clbench.running.executors.process_guard import one_process
 
 if TYPE_CHECKING:
+    from clbench.running.executors.added_objects import AddedObject
     from clbench.running.user_objects import UserObjects
 
 TICK_SECONDS = 0.2
@@ -39,6 +40,7 @@ class Options:
         isolated: Whether a single job runs in a worker too, so that a cell that ends its process, hangs or needs too
             much memory affects no other cell. In this process a debugger can follow it.
         executor: The name of the executor; ``None`` for the one that fits ``isolated``, ``limits`` and the jobs.
+        added: The objects that the program has added to registries, for executors that use other processes.
     """
 
     data_dir: str | None = None
@@ -49,6 +51,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     isolated: bool = False
     executor: str | None = None
+    added: tuple[AddedObject, ...] = ()
 
 
 @dataclass(frozen=True)

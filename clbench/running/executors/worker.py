@@ -17,6 +17,7 @@ from clbench.core.notices import Notice
 from clbench.core.record import Record
 from clbench.running.cell_key import Cell
 from clbench.running.executors import Notified, Options, Trained, run_here, ticker
+from clbench.running.executors.added_objects import unpack
 from clbench.running.executors.limits import descendants, end
 from clbench.running.executors.process_guard import ends_if_copied, left_behind
 
@@ -121,6 +122,7 @@ def work(descriptor: int, parent: int) -> None:
 
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         options = cloudpickle.loads(pipe.recv())
+        problems = unpack(options.added)
         threads, folder = threading.active_count(), os.getcwd()
         while True:
             signal.signal(signal.SIGTERM, life.stop)  # a part may have set its own handler
@@ -128,6 +130,8 @@ def work(descriptor: int, parent: int) -> None:
             warnings.showwarning = show  # type: ignore[assignment]
             cell = pipe.recv()
             life.send(Begun())
+            while problems:
+                life.send(Notified(problems.pop()))
             record = life.run(cell, options)
             ends_if_copied(life.pid)
             left = left_behind()
