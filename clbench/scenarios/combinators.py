@@ -27,6 +27,10 @@ COMBINATORS = Registry(
         "repeat": ("clbench.scenarios.combinators:repeat", "the whole sequence of experiences again and again"),
         "recur": ("clbench.scenarios.combinators:recur", "experiences come back by the time since their last visit"),
         "subsample": ("clbench.scenarios.combinators:subsample", "a stratified fraction of each experience's samples"),
+        "first": (
+            "clbench.scenarios.first_experiences:first",
+            "only the first K experiences, on which a learner can choose settings",
+        ),
         "label_noise": ("clbench.scenarios.label_noise:label_noise", "a fraction of the training labels is wrong"),
         "interleave": ("clbench.scenarios.interleave:interleave", "two streams over one data set, taking turns"),
     },

@@ -19,6 +19,7 @@ from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.scenarios import canonical, make
 from clbench.scenarios.combinators import COMBINATORS, applied, chosen, recur, repeat, subsample
+from clbench.scenarios.first_experiences import first
 from clbench.scenarios.interleave import interleave
 from clbench.scenarios.label_noise import label_noise
 from clbench.scenarios.permuted import permuted
@@ -338,6 +339,7 @@ STEPS = [
     [{"label_noise": {"fraction": 0.3}}, {"recur": {"visits": 9, "schedule": "uniform"}}],
     [{"interleave": {"other": {"scenario": "permuted", "experiences": 2}}}, {"label_noise": {"fraction": 0.2}}],
     [{"interleave": {"other": {"scenario": "corrupted", "setting": "class"}, "outputs": "separate"}}, "repeat"],
+    [{"repeat": {"times": 2}}, {"first": {"experiences": 2}}],
 ]
 BASES = [
     SPLIT,
@@ -441,3 +443,39 @@ def test_noisy_labels_are_what_the_learner_is_given():
     stream = label_noise(split(data, 0, experiences=1), fraction=1.0, kind="pairwise")
     labels = stream.labels(stream.dataset.train, stream[0].rows, stream[0].view)
     np.testing.assert_array_equal(labels, (data.train.y + 1) % 4)
+
+
+# ------------------------------------------------------------------------------------------- the beginning of a stream
+
+
+def test_first_keeps_the_samples_and_leaves_out_tasks_that_do_not_occur():
+    base = split(tiny(6), 0, experiences=3)
+    stream = first(base, experiences=2)
+    assert len(stream) == 2
+    assert [e.rows.tolist() for e in stream] == [base[0].rows.tolist(), base[1].rows.tolist()]
+    assert [task.rows.tolist() for task in stream.tasks] == [task.rows.tolist() for task in base.tasks[:2]]
+    assert stream.n_outputs == base.n_outputs
+    assert check_stream(lambda: first(split(tiny(6), 0, experiences=3), experiences=2)) == []
+
+
+def test_first_renumbers_tasks_that_occur_late_and_keeps_their_samples():
+    base = repeat(split(tiny(6), 0, experiences=3), times=2)
+    late = replace(base, build=lambda i: replace(base.build(i + 1), id=i), length=5)
+    stream = first(late, experiences=2)  # of tasks 1 and 2
+    assert [e.task for e in stream] == [0, 1]
+    assert [task.id for task in stream.tasks] == [0, 1]
+    assert [task.classes for task in stream.tasks] == [base.tasks[1].classes, base.tasks[2].classes]
+
+
+def test_first_of_all_experiences_is_the_stream_with_another_description():
+    base = make({"scenario": "drift", "changes": 2}, tiny(6), 0)
+    stream = first(base, experiences=len(base))
+    assert stream.tasks is base.tasks
+    assert stream.fingerprint != base.fingerprint
+    assert [stream.task_views(i).tolist() for i in range(3)] == [base.task_views(i).tolist() for i in range(3)]
+
+
+@pytest.mark.parametrize("experiences", [0, 4])
+def test_first_refuses_more_experiences_than_there_are(experiences):
+    with pytest.raises(Refused, match="give 1 to 3"):
+        make({**SPLIT, "apply": [{"first": {"experiences": experiences}}]}, tiny(6), 0)
