@@ -77,6 +77,19 @@ class ClassMask:
         competes[span] &= classes
         return ClassMask(competes)
 
+    def opened(self, span: slice, scores_shape: tuple[int, int]) -> ClassMask:
+        """Return a class mask in which all classes compete on a range of samples; the others keep theirs.
+
+        Args:
+            span: The range.
+            scores_shape: (B, C).
+        """
+        if self.competes is None:
+            return self
+        competes = self.competes.expand(scores_shape).clone()
+        competes[span] = True
+        return ClassMask(competes)
+
 
 ALL = ClassMask(None)
 """The class mask in which all classes compete."""

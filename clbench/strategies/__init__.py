@@ -14,6 +14,10 @@ STRATEGIES = Registry(
             "clbench.strategies.group_mask:GroupMask",
             "only the classes of the minibatch compete in the loss",
         ),
+        "loss_form": (
+            "clbench.strategies.loss_form:LossForm",
+            "other weights of the sources and other competing classes in the loss; a control",
+        ),
         "joint": ("clbench.strategies.baselines:joint", "training on all samples at once; the usual upper bound"),
         "cumulative": (
             "clbench.strategies.baselines:cumulative",

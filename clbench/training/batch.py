@@ -200,3 +200,10 @@ class Batch:
         """Let only ``classes`` (C,) bool compete on a source's samples, among those that competed before."""
         self._class_mask = self.class_mask.restricted(source.span, classes, len(self))
         self._restricted = True
+
+    def open_classes(self, source: Source, n_outputs: int) -> None:
+        """Let all C output units compete on a source's samples, also those that the benchmark's class mask leaves
+        out."""
+        opened = self.class_mask.opened(source.span, (len(self), n_outputs))
+        self._restricted |= opened is not self._class_mask
+        self._class_mask = opened

@@ -19,8 +19,8 @@ RANDOM_STREAMS = {
     "Estimator": "Estimator", "EWC": "EWC", "Exemplars": "Exemplars", "FeatKD": "FeatKD", "FPF": "FPF",
     "FreezeNorm": "FreezeNorm", "Frozen": "Frozen", "GDumb": "GDumb", "GEM": "GEM", "GroupMask": "GroupMask",
     "OnlineLearner": "Guest", "HFT": "HFT", "AvalanchePart": "Hosted", "InterferedRetrieval": "InterferedRetrieval",
-    "Joint": "Joint", "KeepLogits": "KeepLogits", "L2": "L2", "LwF": "LwF", "MAS": "MAS", "Means": "Means",
-    "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
+    "Joint": "Joint", "KeepLogits": "KeepLogits", "L2": "L2", "LossForm": "LossForm", "LwF": "LwF",
+    "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
     "ProxyContrast": "ProxyContrast", "ProxyDistillation": "ProxyDistillation", "Refresh": "Refresh",
     "Replay": "Replay", "Sensitivity": "Sensitivity", "SI": "SI", "Template": "Template", "ViewBatch": "ViewBatch",
 }  # fmt: skip
