@@ -19,6 +19,7 @@ _PUBLIC = {
     "Task": "clbench.core.types",
     "Trace": "clbench.core.record",
     "board": "clbench.api",
+    "export_model": "clbench.running.saved_models",
     "from_avalanche": "clbench.adapters.avalanche.from_avalanche",
     "load": "clbench.api",
     "load_model": "clbench.running.saved_models",

@@ -10,6 +10,7 @@ from clbench.cli.boards import board, plot
 from clbench.cli.check import check
 from clbench.cli.doctor import doctor
 from clbench.cli.examples import Exemplified, ExemplifiedGroup, examples
+from clbench.cli.export_command import export
 from clbench.cli.listing import list_names
 from clbench.cli.new import new
 from clbench.cli.quickstart_command import quickstart
@@ -95,6 +96,14 @@ app.command(
         "clbench check mine.py:MyNet --dataset digits  # the contract of your network",
     ),
 )(check)
+app.command(
+    "export",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench export results/split-digits er --seed 0 -o model.pt  # --save-model ran",
+        "clbench export results/split-digits 3f2a -o model.onnx  # for onnxruntime",
+    ),
+)(export)
 app.add_typer(new, name="new")
 app.command(
     "doctor",

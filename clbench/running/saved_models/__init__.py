@@ -8,8 +8,9 @@ them. It is read with ``torch.load(weights_only=True)``. An object of another li
 
 from __future__ import annotations
 
+from clbench.running.saved_models.exported import export_model
 from clbench.running.saved_models.pack import Keeper, packed, save
 from clbench.running.saved_models.predictor import Saved
 from clbench.running.saved_models.unpack import load_model
 
-__all__ = ["Keeper", "Saved", "load_model", "packed", "save"]
+__all__ = ["Keeper", "Saved", "export_model", "load_model", "packed", "save"]

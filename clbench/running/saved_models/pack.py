@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import clbench
 from clbench.adapters.online_learner import OnlineLearner
@@ -21,6 +21,7 @@ from clbench.core.notices import notice
 from clbench.core.types import Dataset
 from clbench.evaluate.predictions import Predictions
 from clbench.models.blank import Blank
+from clbench.models.wrap import Headed
 from clbench.running.cell_key import Cell
 from clbench.running.prepared_run import Run
 from clbench.strategies.part import Part
@@ -132,10 +133,9 @@ def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, 
             "label_map": label_map,
         },
         "rows_at_a_time": job.evaluator.rows_at_a_time,
-        "foreign": _foreign(settings),
     }
     body = _packed_run(job) if isinstance(job, Run) else cast(Any, job).packed()
-    return {**held, **body}
+    return {**held, "foreign": _foreign(settings, body), **body}
 
 
 def _of_targets(dataset: Dataset) -> dict[str, Any]:
@@ -146,9 +146,13 @@ def _of_targets(dataset: Dataset) -> dict[str, Any]:
     return {"family": dataset.family, **held, "tokens": dataset.tokens}
 
 
-def _foreign(settings: Mapping[str, Any]) -> list[str]:
-    """Return the names of objects whose code is neither in clbench nor in an installed plugin."""
-    names = [str(item["name"]) for item in settings["strategy"]]
+def _foreign(settings: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
+    """Return the names of objects that a prediction needs and whose code is neither in clbench nor in an installed
+    plugin.
+
+    A strategy is needed only if a part of it reads out; otherwise the network alone predicts.
+    """
+    names = [str(item["name"]) for item in settings["strategy"]] if body.get("parts", True) else []
     found = [name for name in names if ".py:" in name or name.partition(":")[0] in ("avalanche", "sklearn", "observe")]
     model = str(settings["model"].get("name", ""))
     return found + [model] * (".py:" in model)
@@ -159,12 +163,17 @@ def _packed_run(run: Run) -> dict[str, Any]:
     readers = [number for number, part in enumerate(parts) if _reads_out(part)]
     task = torch.zeros(1, dtype=torch.int64, device=learner.device)
     competes = None if learner.classes.task_labels else learner.classes.mask_of_tasks(task).competes
+    parameters, buffers = (
+        {name: tensor.detach().cpu().clone() for name, tensor in named}
+        for named in (learner.model.named_parameters(), learner.model.named_buffers())
+    )
     return {
         "model": {
             "kind": "blank" if isinstance(learner.model, Blank) else "module",
-            "parameters": {name: p.detach().cpu().clone() for name, p in learner.model.named_parameters()},
-            "buffers": {name: b.detach().cpu().clone() for name, b in learner.model.named_buffers()},
+            "parameters": parameters,
+            "buffers": buffers,
         },
+        "state_dict": _under_own_names(learner.model, {**parameters, **buffers}),
         "seen": learner.classes.seen.cpu().clone(),
         "hidden": None if competes is None else ~competes.reshape(-1).cpu(),
         "running": learner.experience,
@@ -177,6 +186,21 @@ def _packed_run(run: Run) -> dict[str, Any]:
         "memory": _on_cpu(learner.memory.state) if readers and learner.memory.size else None,
         "rows": _rows(run) if readers else None,
     }
+
+
+def _under_own_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights and buffers of the user's network, as ``load_state_dict`` of that network takes them.
+
+    Args:
+        model: The network, or our wrapper of it.
+        tensors: The weights and buffers to save, by the names that ``model`` gives them; they are not copied again.
+    """
+    if isinstance(model, Blank):
+        return {}
+    held = {id(tensor): tensors[name] for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    own = model.module if isinstance(model, Headed) else model
+    state = own.state_dict(keep_vars=True)  # also a weight that two layers share, under both names
+    return {name: held[id(tensor)] for name, tensor in state.items() if id(tensor) in held}
 
 
 def _reads_out(part: Part) -> bool:

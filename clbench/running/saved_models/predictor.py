@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from clbench.core.types import Dataset, Experience, Rows, Stream, Task
 from clbench.evaluate.evaluator import outputs
 from clbench.evaluate.subject import Subject
 from clbench.families.class_mask import ALL, ClassMask
+from clbench.strategies.part import defines
+from clbench.strategies.strategy import Strategy
 from clbench.training.device_rows import Resident
 
 
@@ -35,6 +38,10 @@ class Saved:
         classes: Name of each output unit, or of each column of numbers; classes that share a unit are joined by ``/``.
         tasks: Names of the tasks if the model gets task labels; else none.
         seen: (C,) bool, output units whose class had been met.
+        input: ``shape`` and ``type`` of a sample as the data set stores it; ``scale`` (``None`` for none), by which
+            whole numbers are multiplied; ``mean`` and ``std``, which normalise them; and ``features``, the settings of
+            the frozen network that made the samples, or ``None``.
+        read_out: ``network`` if the network and the class mask alone predict; else which part of the strategy does.
     """
 
     def __init__(self, held: Mapping[str, Any], subject: Subject) -> None:
@@ -44,7 +51,7 @@ class Saved:
         self.cell: dict[str, Any] = held["cell"]
         self.experience: int = held["experience"]
         self.shape: tuple[int, ...] = self._stream.dataset.shape
-        self.classes = _unit_names(self._stream)
+        self.classes = unit_names(self._stream)
         self.tasks = tuple(task.name for task in self._stream.tasks) if self._stream.task_labels else ()
         self.seen: NDArray[np.bool_] = held["seen"].numpy().copy()
         self._own = torch.zeros(len(self._stream.tasks), self._stream.n_outputs, dtype=torch.bool)
@@ -52,6 +59,7 @@ class Saved:
             self._own[task.id, list(task.classes)] = True
         self._rows = Resident(self._stream.dataset.train, self._stream.dataset)
         self.family = self._rows.family
+        self.input, self.read_out = input_of(held), read_out_of(held)
 
     def __repr__(self) -> str:
         benchmark = self.cell["benchmark"]
@@ -64,6 +72,21 @@ class Saved:
     def module(self) -> nn.Module:
         """Return the network, which returns ``Output(logits, features)`` for scaled and normalised samples."""
         return self._subject.modules[0]
+
+    def export(self, file: str | Path, format: str | None = None) -> Path:
+        """Write the model to a file, as :func:`clbench.export_model` does.
+
+        Args:
+            file: The file; ``.pt`` for torch, ``.onnx`` for ONNX, ``.pt2`` for ``torch.export.load``.
+            format: ``torch``, ``onnx`` or ``pt2``; by default as the file's name ends.
+
+        Raises:
+            Refused: The format cannot hold this model.
+        """
+        from clbench.running.saved_models import exported
+
+        file = Path(file).expanduser()
+        return exported.export(self, file, exported.format_of(file, format))
 
     def scores(self, x: Any, task: Any = None) -> Tensor:
         """Return scores (B, C) float32, -inf for classes that do not compete; the class with the highest is predicted.
@@ -183,7 +206,8 @@ def _sizes(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _unit_names(stream: Stream) -> tuple[str, ...]:
+def unit_names(stream: Stream) -> tuple[str, ...]:
+    """Return the name of each output unit; classes that share a unit are joined by ``/``."""
     if not families.of(stream.dataset).has_classes:
         return stream.dataset.target_names
     names = stream.dataset.class_names
@@ -194,6 +218,37 @@ def _unit_names(stream: Stream) -> tuple[str, ...]:
         for unit in range(stream.n_outputs)
     ]
     return tuple("/".join(each) if each else f"unit {unit}" for unit, each in enumerate(held))
+
+
+def input_of(held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a saved model takes its samples: shape, type, scale, mean, standard deviation, features."""
+    data = held["data"]
+    whole = np.issubdtype(np.dtype(data["type"]), np.integer)
+    features = held["cell"]["stream"].get("dataset", {}).get("features")
+    return {
+        "shape": list(data["shape"]),
+        "type": data["type"],
+        "scale": data["scale"] if whole and not data.get("tokens", False) else None,
+        "mean": list(data["mean"]),
+        "std": list(data["std"]),
+        "features": features,
+    }
+
+
+def read_out_of(held: Mapping[str, Any]) -> str:
+    """Return ``network``, or which part of the strategy reads out instead."""
+    if "parts" not in held:
+        return f"the strategy {held['label']} of another library predicts with its own objects"
+    if not held["parts"]:
+        return "network"
+    if held["foreign"]:
+        return f"a part of {held['label']} computes or changes the scores"
+    parts = Strategy.of(held["cell"]["strategy"]).parts()
+    readers = [parts[number] for number in held["parts"]]
+    return " and ".join(
+        f"{part.title} {'answers instead of the network' if defines(part, 'answer') else 'changes its scores'}"
+        for part in readers
+    )
 
 
 def outline(held: Mapping[str, Any]) -> Stream:

@@ -31,34 +31,43 @@ def load_model(path: str | Path, *, model: Any = None, trust: bool = False) -> S
 
     Args:
         path: The file.
-        model: The object that was given to the run as ``model=``, if there was one; the weights are those of the file.
+        model: The object that was given to the run as ``model=``, if there was one, or the class or function of a model
+            ``FILE.py:NAME``, whose file is then not read; the weights are those of ``path``.
         trust: Whether foreign code may run: unpickling of an estimator, of a learner with ``observe`` or of a strategy
             of avalanche-lib, and files of plugins. Use it only for files from a source that you trust.
 
     Raises:
         Refused: The file is missing, damaged, of a newer format, or needs ``model`` or ``trust``.
     """
-    held = _read(Path(path).expanduser())
-    if held["foreign"] and not trust:
-        raise Refused(
-            f"{path} holds {', '.join(held['foreign'])}, and reading it would run code that is not clbench's; if "
-            "you trust its origin, write load_model(..., trust=True)"
-        )
+    held = read_kept(Path(path).expanduser())
     own = str(held["cell"]["model"]["name"])
-    needs_model = own.startswith("given:") and held.get("model", {}).get("kind") == "module"
+    network = held.get("model", {}).get("kind") == "module"
+    needs_model, takes_model = (network and each for each in (own.startswith("given:"), ".py:" in own))
+    foreign = [name for name in held["foreign"] if not (takes_model and model is not None and name == own)]
+    if foreign and not trust:
+        how = f"; or give the model itself: load_model(..., model={own.rpartition(':')[2]})" * (foreign == [own])
+        raise Refused(
+            f"{path} holds {', '.join(foreign)}, and reading it would run code that is not clbench's; if "
+            f"you trust its origin, write load_model(..., trust=True){how}"
+        )
     if needs_model and model is None:
         raise Refused(
             f"{path} holds the weights of a program's own model ({own}), and no code; give what was given to the run: "
             "load_model(..., model=...)"
         )
-    if model is not None and not needs_model:
+    if model is not None and not needs_model and not takes_model:
         raise Refused(f"{path} holds no program's own model, so model= has no place in it; leave it out")
     with preserved():
         subject = _run(held, model) if "parts" in held else _avalanche_subject(held)
     return Saved(held, subject)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_kept(path: Path) -> dict[str, Any]:
+    """Read the content of a saved model, without its code.
+
+    Raises:
+        Refused: The file is missing, damaged, or of a newer format.
+    """
     try:
         held = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except OSError as error:
@@ -116,6 +125,7 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
     settings, stream = dict(held["cell"]), outline(held)
     settings["reveal"] = [name for name in settings.get("reveal", ()) if name != "length"]  # this needs the samples
     cell = Cell.of(held["cell"], held["label"])
+    parts = cell.strategy.parts() if held["parts"] else []  # without a part that reads out, the network predicts
     setup = RunSetup(
         settings=RunSettings.of(settings),
         seed=settings["seed"],
@@ -126,7 +136,7 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
         evaluator=cast(Any, None),
         device="cpu",
     )
-    run = Run.of(cell, cell.strategy.parts(), setup)
+    run = Run.of(cell, parts, setup)
     learner = run.learner
     learner.classes.seen.copy_(held["seen"])
     learner.classes.set_mask(ALL if held["hidden"] is None else ClassMask(~held["hidden"]))
