@@ -1,4 +1,4 @@
-"""The benchmark files that come with the package: the current version of each, and all earlier versions.
+"""The benchmark files with a name: those that come with clbench, current and earlier, and those of other packages.
 
 A changed benchmark gets a new version. The file of the old version moves unchanged to
 ``benchmarks/earlier/NAME@VERSION.yaml``. ``NAME@VERSION`` refers to it, so that its records can be repeated and
@@ -7,8 +7,10 @@ compared.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from clbench.benchmark.packaged_files import packaged
 from clbench.core.errors import Refused, did_you_mean
 
 
@@ -22,23 +24,63 @@ def earlier() -> dict[str, Path]:
     return {path.stem: path for path in sorted((_folder() / "earlier").glob("*@*.yaml"))}
 
 
+@dataclass(frozen=True)
+class NamedFile:
+    """Describe a benchmark that is found by its name.
+
+    Args:
+        path: Its file; ``None`` if it cannot be used.
+        origin: ``clbench``, or name and version of the packages that ship it.
+        problem: A sentence that says why it cannot be used; empty if it can.
+    """
+
+    path: Path | None
+    origin: str = "clbench"
+    problem: str = ""
+
+
+def named() -> dict[str, NamedFile]:
+    """Return all benchmarks that have a name, sorted by it: those of clbench, then those of other packages.
+
+    A name that two of them share is listed, and using it is refused.
+    """
+    found = {name: NamedFile(path) for name, path in shipped().items()}
+    for each in packaged():
+        here = NamedFile(None if each.problem else each.path, each.origin, each.problem)
+        found[each.name] = _clash(each.name, found[each.name], here) if each.name in found else here
+    return dict(sorted(found.items()))
+
+
+def _clash(name: str, first: NamedFile, second: NamedFile) -> NamedFile:
+    origins = f"{first.origin} and {second.origin}"
+    return NamedFile(
+        None,
+        origins,
+        f"two benchmarks are called {name!r}: one from {first.origin}, one from {second.origin}; give the path of the "
+        "file, or rename or uninstall one of them",
+    )
+
+
 def official(name: str, version: int) -> Path | None:
-    """Return the file of a version of a benchmark; ``None`` if the package has no such version."""
-    current = shipped().get(name)
+    """Return the file of a version of a benchmark; ``None`` if neither clbench nor another package has it."""
+    known = named().get(name)
+    current = known.path if known is not None else None
     if current is not None and _version(current) == version:
         return current
     return earlier().get(f"{name}@{version}")
 
 
 def find(benchmark: str | Path) -> Path:
-    """Return the file of a shipped benchmark, of ``NAME@VERSION``, or of a path.
+    """Return the file of a benchmark with a name, of ``NAME@VERSION``, or of a path.
 
     Raises:
-        Refused: No such benchmark or file exists.
+        Refused: No such benchmark or file exists, or two packages ship one of this name.
     """
-    known, written = shipped(), str(benchmark)
+    known, written = named(), str(benchmark)
     if written in known:
-        return known[written]
+        if (path := known[written].path) is None:
+            raise Refused(known[written].problem)
+        return path
     path = Path(benchmark).expanduser()
     if path.exists():
         return path
@@ -46,7 +88,7 @@ def find(benchmark: str | Path) -> Path:
     found = official(name, int(version)) if version.isdecimal() else None
     if found is not None:
         return found
-    versions = [f"{each}@{_version(file)}" for each, file in known.items()] if version else []
+    versions = [f"{each}@{_version(file.path)}" for each, file in known.items() if file.path] if version else []
     near = did_you_mean(path.stem, [*known, *earlier(), *versions])
     raise Refused(f"there is no benchmark {written!r}, shipped or as a file; {near}")
 

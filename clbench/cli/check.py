@@ -89,7 +89,7 @@ def _kind(target: str) -> Kind:
     Raises:
         Refused: The name has several meanings, or none.
     """
-    from clbench.benchmark.shipped_files import shipped
+    from clbench.benchmark.shipped_files import named
     from clbench.core.errors import Refused, did_you_mean
     from clbench.models import MODELS
     from clbench.scenarios import SCENARIOS
@@ -123,7 +123,7 @@ def _kind(target: str) -> Kind:
         raise Refused(
             f"{target!r} is a {' and a '.join(found)}; choose with {' or '.join(f'--kind {kind}' for kind in found)}"
         )
-    known = [*(entry.name for _, names in rooms for entry in names), *shipped()]
+    known = [*(entry.name for _, names in rooms for entry in names), *named()]
     near = did_you_mean(target, known)
     hint = near if near.startswith("did") else "`clbench list` shows all names"
     raise Refused(f"no strategy, scenario, model or benchmark is called {target!r}; {hint}")

@@ -101,8 +101,14 @@ def _packages() -> Iterator[Check]:
 
 def _plugins() -> Iterator[Check]:
     """Check the plugins of other packages; a broken one affects only commands that name it."""
+    from clbench.benchmark.shipped_files import named
     from clbench.cli.kinds import KINDS, registry
 
+    for name, each in named().items():
+        if each.problem:
+            yield Check("plugin", "broken", each.problem, "fix or uninstall that package")
+        elif each.origin != "clbench":
+            yield Check("plugin", "ok", f"benchmark {name}, from {each.origin}")
     for found in map(registry, KINDS[1:]):
         wrong = {entry.name: text for entry, text in found.problems()}
         for entry in found:

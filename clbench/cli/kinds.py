@@ -63,9 +63,9 @@ def registry(kind: str) -> Registry:
 def names(kind: str) -> list[str]:
     """Return all names of a kind; metrics in the order of leaderboards, others sorted."""
     if kind == "benchmarks":
-        from clbench.benchmark.shipped_files import shipped
+        from clbench.benchmark.shipped_files import named
 
-        return list(shipped())
+        return list(named())
     if kind == "metrics":
         from clbench.metrics import metric_names
 

@@ -52,13 +52,14 @@ def list_names(
 
 def _lines(kind: str) -> list[tuple[str, Text]]:
     """Return names with their descriptions."""
-    from rich.text import Text
-
-    from clbench.benchmark.shipped_files import shipped
+    from clbench.benchmark.shipped_files import named
     from clbench.cli.kinds import benchmark_summary, describe, names, registry
 
     if kind == "benchmarks":
-        return [(name, Text(benchmark_summary(path))) for name, path in shipped().items()]
+        return [
+            (name, _with_origin(each.problem if each.path is None else benchmark_summary(each.path), each.origin))
+            for name, each in named().items()
+        ]
     lines: list[tuple[str, Text]] = []
     for name in names(kind):
         try:
@@ -68,13 +69,19 @@ def _lines(kind: str) -> list[tuple[str, Text]]:
             if origin == "clbench":
                 raise
             summary, parameters = f"cannot be described: {type(error).__name__}: {error}", ""
-        text = Text(summary)
-        if origin != "clbench":
-            text.append(f"  [{origin}]", style="magenta")
+        text = _with_origin(summary, origin)
         if parameters and kind != "datasets":
             text.append(f"\n{parameters}", style="dim")
         lines.append((name, text))
     return lines
+
+
+def _with_origin(summary: str, origin: str) -> Text:
+    """Return a summary, with its package if that is another one than clbench."""
+    from rich.text import Text
+
+    text = Text(summary)
+    return text if origin == "clbench" else text.append(f"  [{origin}]", style="magenta")
 
 
 def _print_schemes(console: Console, kind: str) -> None:

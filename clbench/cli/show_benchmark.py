@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 def is_benchmark(name: str) -> bool:
     """Return whether a name is a shipped benchmark, with or without version, or a benchmark file."""
-    from clbench.benchmark.shipped_files import earlier, shipped
+    from clbench.benchmark.shipped_files import earlier, named
 
-    return name in shipped() or name in earlier() or (Path(name).is_file() and Path(name).suffix in (".yaml", ".yml"))
+    return name in named() or name in earlier() or (Path(name).is_file() and Path(name).suffix in (".yaml", ".yml"))
 
 
 def show_benchmark(

@@ -114,7 +114,7 @@ class Registry:
             for name, (path, summary) in self._builtins.items()
         }
         for point in entry_points(group=self.group):
-            here = Entry(point.name, "", _origin(point), point.load)
+            here = Entry(point.name, "", origin_of(point), point.load)
             known[point.name] = _clash(self.kind, known[point.name], here) if point.name in known else here
         return known
 
@@ -380,5 +380,6 @@ def load(path: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def _origin(point: EntryPoint) -> str:
+def origin_of(point: EntryPoint) -> str:
+    """Return name and version of the package of an entry point."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
