@@ -40,7 +40,7 @@ class NamedFile:
 
 
 def named() -> dict[str, NamedFile]:
-    """Return all benchmarks that have a name, sorted by it: those of clbench, then those of other packages.
+    """Return all benchmarks that have a name: those of clbench, then those of other packages.
 
     A name that two of them share is listed, and using it is refused.
     """
@@ -48,7 +48,7 @@ def named() -> dict[str, NamedFile]:
     for each in packaged():
         here = NamedFile(None if each.problem else each.path, each.origin, each.problem)
         found[each.name] = _clash(each.name, found[each.name], here) if each.name in found else here
-    return dict(sorted(found.items()))
+    return found
 
 
 def _clash(name: str, first: NamedFile, second: NamedFile) -> NamedFile:
