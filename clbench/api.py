@@ -344,30 +344,45 @@ def plot(
     kind: str = "gap",
     benchmark: str | None = None,
     strategies: Sequence[str] | None = None,
+    order: Sequence[str] | None = None,
     cost: str = "rows",
     since: str = "last",
+    width: float | None = None,
+    height: float | None = None,
+    font_size: float | None = None,
+    title: bool = True,
+    per_panel: int = 6,
 ) -> Figure:
     """Plot some result directories; ``clbench.plots.save`` writes the figure to a file.
 
     Args:
         directories: Result directories.
-        kind: ``gap``, ``tasks``, ``switches``, ``matrix``, ``lag`` or ``cost``, as in ``clbench.plots.KINDS``.
+        kind: ``gap``, ``tasks``, ``switches``, ``matrix``, ``classes``, ``confusion``, ``predictions``, ``lag`` or
+            ``cost``, as in ``clbench.plots.KINDS``.
         benchmark: Name and version; needed only if there are several.
-        strategies: Labels of strategies; by default all.
+        strategies: Labels of strategies, in this order; by default all, from the best ACC to the worst.
+        order: Labels of strategies that come first, in this order.
         cost: For kind ``cost``: ``rows``, ``seconds``, ``memory``, ``steps``, or any entry of a record's cost.
         since: For kind ``lag``: whether it is counted from the ``last`` or the ``first`` visit.
+        width: Width in inches, 1 to 60; by default the usual one of the kind. A column of a paper is about 3.3.
+        height: Height in inches, 0.8 to 200; by default what the panels need.
+        font_size: Size of the letters in points, 3 to 40; by default 9.5, and 7 or 8 in narrow figures.
+        title: Whether to draw the title and the caption below it.
+        per_panel: Largest number of strategies in one panel; more are divided into several panels.
 
     Raises:
-        Refused: The kind is unknown, there is nothing to plot, or the records do not suit this kind.
+        Refused: The kind is unknown, there is nothing to plot, the records do not suit this kind, or a number is
+            outside of its range.
     """
     from clbench import plots
+    from clbench.plots.picture_format import Format
 
-    found = plots.get(kind)
-    if kind == "spark":
-        raise Refused("kind 'spark' is text; clbench.plots.sparklines(records) gives it, the other kinds are figures")
+    plots.get(kind)
     settings = {"cost": {"cost": cost}, "lag": {"since": since}}.get(kind, {})
-    figure: Figure = found.function(records(*directories), benchmark=benchmark, strategies=strategies, **settings)
-    return figure
+    form = Format(width=width, height=height, font_size=font_size, title=title, per_panel=per_panel)
+    return plots.draw(
+        kind, records(*directories), form, benchmark=benchmark, strategies=strategies, order=order, **settings
+    )
 
 
 def stream(

@@ -200,15 +200,15 @@ def picture(groups: Sequence[Group], path: Path) -> None:
             for values in ([row.before for row in group.rows], [row.published for row in group.rows])
         ]
         bars: dict[str, Any] = {"height": 0.7, "error_kw": {"elinewidth": 1.0, "capsize": 2, "ecolor": style.INK}}
-        axes.barh(places, part, xerr=halves[0], color=style.COLOURS[1], label=EXPANSION, **bars)
-        axes.barh(places, whole - part, left=part, xerr=halves[1], color=style.COLOURS[0], label=TRAINING, **bars)
+        axes.barh(places, part, xerr=halves[0], color=plots.COLOURS[1], label=EXPANSION, **bars)
+        axes.barh(places, whole - part, left=part, xerr=halves[1], color=plots.COLOURS[0], label=TRAINING, **bars)
         style.plain(axes, measure=None, grid="x")
         axes.set_yticks(places, [row.label for row in group.rows], fontsize=8)
         axes.set_ylim(len(group.rows) - 0.4, -0.6)
         axes.set_title(group.title.replace("`", ""), loc="left", fontsize=10, color=style.INK)
         axes.set_xlim(left=0)
         style.label_scores(axes.xaxis)
-    style.legend(figure, panels[0], by_end=False)
+    style.legend(figure, panels[0])
     plots.save(figure, path)
 
 

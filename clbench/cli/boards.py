@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -103,7 +103,21 @@ def plot(
         str | None, typer.Option(help="Name and version, if the results hold several benchmarks.", show_default=False)
     ] = None,
     strategies: Annotated[
-        str | None, typer.Option(help="Strategies to draw, like 'er, naive'.", show_default="all")
+        str | None, typer.Option(help="Strategies to draw, like 'er, naive'.", show_default="all, by rank")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="Strategies that come first, like 'er, naive'.", show_default="by rank")
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(help="Width in inches; a column of a paper is about 3.3.", show_default=False)
+    ] = None,
+    height: Annotated[float | None, typer.Option(help="Height in inches.", show_default="what the panels need")] = None,
+    font_size: Annotated[
+        float | None, typer.Option(help="Size of the letters in points.", show_default="9.5; 7 or 8 if narrow")
+    ] = None,
+    title: Annotated[bool, typer.Option("--title/--no-title", help="Whether to draw the title and caption.")] = True,
+    per_panel: Annotated[
+        int | None, typer.Option(help="Largest number of strategies in one panel.", show_default="6")
     ] = None,
     cost: Annotated[
         str | None,
@@ -117,7 +131,7 @@ def plot(
         typer.Option(help="With --kind lag: count from the last or from the first visit.", show_default="last"),
     ] = None,
 ) -> None:
-    """Draw results: the stability gap, tasks, switches, a matrix, lags, costs, or lines of text in the terminal."""
+    """Draw results: the stability gap, tasks, switches, matrices, classes, lags, costs, or lines in the terminal."""
     from clbench import api, plots
     from clbench.core.errors import Refused
 
@@ -133,9 +147,12 @@ def plot(
         raise Refused(f"--cost is for --kind cost only; leave it out with --kind {chosen}")
     if since is not None and chosen != "lag":
         raise Refused(f"--since is for --kind lag only; leave it out with --kind {chosen}")
-    labels = api.split_strategies(strategies)
-    names = None if labels is None else [str(label) for label in labels]
+    names, first = _labels(strategies), _labels(order)
     if output is None:
+        of_pictures = {"width": width, "height": height, "font-size": font_size, "per-panel": per_panel, "order": order}
+        given = [name for name, value in of_pictures.items() if value is not None] + ["no-title"] * (not title)
+        if given:
+            raise Refused(f"--{given[0]} is for pictures: add -o FILE.png (or .svg, .pdf)")
         console = make_console()
         text = plots.sparklines(
             api.records(*directories), benchmark=benchmark, strategies=names,
@@ -143,11 +160,24 @@ def plot(
         )  # fmt: skip
         console.print(text, soft_wrap=True)
         return
+    size: dict[str, Any] = {"width": width, "height": height, "font_size": font_size, "title": title}
+    size |= {} if per_panel is None else {"per_panel": per_panel}
     figure = api.plot(
-        *directories, kind=chosen, benchmark=benchmark, strategies=names, cost=cost or "rows", since=since or "last"
-    )
+        *directories, kind=chosen, benchmark=benchmark, strategies=names, order=first, cost=cost or "rows",
+        since=since or "last", **size,
+    )  # fmt: skip
     picture(figure, output)
     print(f"{output} written")
+    if not title:
+        print(f"Its title and caption, for your text: {figure.get_label()}")
+
+
+def _labels(text: str | None) -> list[str] | None:
+    """Return the labels of strategies in an option's text."""
+    from clbench import api
+
+    found = api.split_strategies(text)
+    return None if found is None else [str(label) for label in found]
 
 
 def can_print(text: str, encoding: str) -> bool:

@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from clbench.core.record import Record
     from clbench.plots.confusion_plot import confusion, confusion_matrix
     from clbench.plots.cost_plot import COSTS, cost_and_accuracy
     from clbench.plots.gap_plot import stability_gap
     from clbench.plots.lag_plot import accuracy_by_lag
     from clbench.plots.matrix_plot import end_matrix
-    from clbench.plots.style import COLOURS, GRID, INK, MUTED, save, svg
+    from clbench.plots.picture_files import save, svg
+    from clbench.plots.picture_format import Format
+    from clbench.plots.strategy_styles import COLOURS
+    from clbench.plots.style import GRID, INK, MUTED
     from clbench.plots.switch_plot import switch_gaps
     from clbench.plots.task_plot import task_curves
     from clbench.plots.terminal_plot import BLOCKS, sparklines
@@ -69,8 +75,54 @@ def get(name: str) -> Kind:
     return KINDS[name]
 
 
+def draw(
+    kind: str,
+    records: Iterable[Record],
+    form: Format | None = None,
+    *,
+    benchmark: str | None = None,
+    strategies: Sequence[str] | None = None,
+    order: Sequence[str] | None = None,
+    **settings: Any,
+) -> Figure:
+    """Draw records as a figure of some kind, in a format.
+
+    Args:
+        kind: The name of a kind in :data:`KINDS`, except ``spark``.
+        records: Any records; cells that are not done are left out.
+        form: Size, letters and title; by default the usual ones of the kind.
+        benchmark: Name and version; needed only if the records contain several.
+        strategies: Labels of strategies, in this order; by default all, from the best ACC to the worst.
+        order: Labels of strategies that come first, in this order. The others follow in the order above.
+        settings: Settings of the kind, such as ``cost`` or ``since``.
+
+    Raises:
+        Refused: The kind or a label is unknown, there is nothing to plot, or the records do not suit this kind.
+    """
+    from clbench.core.errors import Refused, did_you_mean
+    from clbench.plots.picture_format import Format, formatted
+    from clbench.plots.plotted_runs import choose
+
+    found = get(kind)
+    if kind == "spark":
+        raise Refused("kind 'spark' is text; clbench.plots.sparklines(records) gives it, the other kinds are figures")
+    records = list(records)
+    if order:
+        drawn = list(choose(records, benchmark, strategies).records)
+        for label in order:
+            if label not in drawn:
+                raise Refused(f"the order names {label!r}, which is not drawn; {did_you_mean(label, drawn)}")
+        strategies = list(dict.fromkeys([*order, *drawn]))
+    with formatted(form or Format()):
+        made: Figure = found.function(records, benchmark=benchmark, strategies=strategies, **settings)
+    return made
+
+
 _MODULES = {
-    "style": ("COLOURS", "GRID", "INK", "MUTED", "save", "svg"),
+    "style": ("GRID", "INK", "MUTED"),
+    "strategy_styles": ("COLOURS",),
+    "picture_format": ("Format",),
+    "picture_files": ("save", "svg"),
     "gap_plot": ("stability_gap",),
     "task_plot": ("task_curves",),
     "switch_plot": ("switch_gaps",),
@@ -90,11 +142,13 @@ __all__ = [
     "INK",
     "KINDS",
     "MUTED",
+    "Format",
     "Kind",
     "accuracy_by_lag",
     "confusion",
     "confusion_matrix",
     "cost_and_accuracy",
+    "draw",
     "end_matrix",
     "get",
     "save",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,16 +11,13 @@ from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
+from clbench.plots.heat_panels import NUMBERED, bare, colour_bar, entitle, on, percent, places
+from clbench.plots.picture_format import points, room
 from clbench.plots.plotted_runs import choose
-from clbench.plots.style import INK, MUTED, averaged, canvas, scale_of_shares
+from clbench.plots.style import INK, averaged, canvas, scale_of_shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-NUMBERED = 12
-"""Largest number of output units for which cells contain numbers."""
-DARK = 0.55
-"""Smallest value with a dark background."""
 
 
 def confusion_matrix(trace: Trace) -> NDArray[np.int64]:
@@ -58,32 +54,28 @@ def confusion(
         Refused: There is nothing to plot, one of several benchmarks must be chosen, a label is unknown, or the
             predictions of a run were not kept.
     """
-    from matplotlib.cm import ScalarMappable
-
     runs = choose(records, benchmark, strategies)
     found = {label: _joined([confusion_matrix(trace) for trace in traces]) for label, traces in runs.traces.items()}
     n = max(len(counts) for counts in found.values())
     columns = min(3, len(found))
-    rows = math.ceil(len(found) / columns)
-    names = {label: textwrap.fill(label, 96 // columns) for label in found}
     side = 4.4 if len(found) == 1 else 3.4
-    over = 0.75 + 0.16 * max(name.count("\n") for name in names.values())
-    title = f"{runs.benchmark}: confusion at the end"
+    width = room(max(min(columns * (side + 0.5) + 1.4, 12), 4.5))
+    placed = places(found, width)
+    side = min(side, placed.width - 0.5)
     figure = canvas(
-        max(min(columns * (side + 0.5) + 1.4, 12), 4.5), 1.1 + rows * (over + side),
-        title=title,
+        width, 1.1 + placed.rows * (placed.over + side),
+        title=f"{runs.benchmark}: confusion at the end",
         caption=" · ".join(filter(None, (averaged(runs.seeds, band=False), "percent of the samples of a class"))),
     )  # fmt: skip
     colours, scale = scale_of_shares()
     panels = []
     for place, (label, counts) in enumerate(found.items()):
-        axes = figure.add_subplot(rows, columns, place + 1)
+        axes = figure.add_subplot(placed.rows, placed.columns, place + 1)
         panels.append(axes)
         total = counts.sum(axis=1, keepdims=True)
         share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
         axes.imshow(share, cmap=colours, norm=scale, interpolation="nearest")
-        axes.spines[:].set_visible(False)
-        axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
+        bare(axes)
         ticks = range(0, len(counts), math.ceil(len(counts) / NUMBERED))
         axes.set_xticks(ticks)
         axes.set_yticks(ticks)
@@ -91,21 +83,16 @@ def confusion(
             for (row, column), value in np.ndenumerate(share):
                 if value >= 0.005:
                     axes.text(
-                        column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=7.5,
-                        color="white" if value > DARK else INK,
+                        column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=points(7.5),
+                        color=on(value),
                     )  # fmt: skip
         right = np.trace(counts) / max(1, counts.sum())
-        axes.set_title(
-            f"{names[label]}\n{100 * right:.1f} % of all samples correct", loc="left", fontsize=10.5, color=INK
-        )
-        if place % columns == 0:
+        entitle(axes, f"{placed.names[label]}\n{100 * right:.1f} % of all samples correct")
+        if place % placed.columns == 0:
             axes.set_ylabel("class", color=INK)
-        if place >= len(found) - columns:
+        if place >= len(found) - placed.columns:
             axes.set_xlabel("predicted", color=INK)
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=panels, shrink=0.8, aspect=30, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+    colour_bar(figure, panels, percent)
     return figure
 
 

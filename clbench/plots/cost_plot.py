@@ -16,8 +16,20 @@ from clbench.core.record import Record, Trace
 from clbench.core.types import Mask
 from clbench.metrics import Metric, get
 from clbench.metrics.interval import half_width
+from clbench.plots.picture_format import groups, is_narrow, points, room
 from clbench.plots.plotted_runs import choose, on_other_streams
-from clbench.plots.style import INK, MUTED, SEEDS_FOR_BAND, Style, averaged, canvas, legend, plain, styles
+from clbench.plots.strategy_styles import Style, styles
+from clbench.plots.style import (
+    INK,
+    MUTED,
+    SEEDS_FOR_BAND,
+    averaged,
+    canvas,
+    legend,
+    legend_at,
+    legend_height,
+    plain,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +45,7 @@ COSTS: dict[str, tuple[str, dict[str, int]]] = {
     "steps": ("optimiser steps", {"steps": 1}),
 }
 """Map short names of costs to a description, and to the weight of each entry of a record's cost."""
+PALE = "#b4bac6"
 SPREAD = 20
 """Smallest ratio of the largest to the smallest cost for a logarithmic axis."""
 
@@ -46,6 +59,10 @@ class Point:
     cost_half: float
     score_half: float
     seeds: int
+
+
+WIDTH = 11.0
+"""Width of the plot, in inches."""
 
 
 def cost_and_accuracy(
@@ -79,29 +96,49 @@ def cost_and_accuracy(
     spent = {label: [_spend(record, weights) for record in own] for label, own in found.items()}
     outside = on_other_streams(found)
     metrics = (get("acc"), get("wc_acc"))
-    points = [_points(runs.traces, spent, metric) for metric in metrics]
-    ringed = any(label not in outside for shown in points for label in shown)
+    measured = [_points(runs.traces, spent, metric) for metric in metrics]
+    ringed = any(label not in outside for shown in measured for label in shown)
     looks = styles(runs.labels)
+    divided, width = groups(list(found)), room(WIDTH)
+    narrow, count = is_narrow(width), len(divided)
+    tall = 5.2 if narrow else 4.1 if count == 1 else 3.3
     figure = canvas(
-        11, 4.8, title=f"{runs.benchmark}: {runs.measure.name} and cost",
-        caption=_caption(runs.seeds, cost, outside, spent, ringed=ringed),
+        width, 0.66 + count * tall + sum(legend_height([*group, "Pareto front"], width) for group in divided),
+        title=f"{runs.benchmark}: {runs.measure.name} and cost",
+        caption=_caption(runs.seeds, cost, outside, spent, ringed=ringed) + " · pale: in another panel" * (count > 1),
     )  # fmt: skip
-    panels = [figure.add_subplot(1, 2, place) for place in (1, 2)]
-    for axes, metric, shown in zip(panels, metrics, points, strict=True):
-        _draw(axes, shown, looks=looks, outside=outside, measure=runs.measure)
-        if not shown:
-            why = next(
-                (value.reason for own in runs.traces.values() if (value := metric(own[0])).reason), "no cost known"
+    rows, columns = (2 * count, 1) if narrow else (count, 2)
+    first: dict[str, Axes] = {}
+    for number, group in enumerate(divided):
+        panels = []
+        for column, (metric, shown) in enumerate(zip(metrics, measured, strict=True)):
+            axes = figure.add_subplot(
+                rows, columns, 2 * number + column + 1, sharex=first.get(metric.name), sharey=first.get(metric.name)
             )
-            axes.text(
-                0.5, 0.5, textwrap.fill(why, 44), transform=axes.transAxes, ha="center", va="center", color=MUTED,
-                fontsize=9.5,
-            )  # fmt: skip
-        axes.set_title(metric.under(runs.measure).title, loc="left", fontsize=10.5, color=INK)
-        axes.set_xlabel(title, color=INK)
-    panels[0].set_ylabel(runs.measure.name, color=INK)
-    legend(figure, panels[0], by_end=False)
+            first.setdefault(metric.name, axes)
+            panels.append(axes)
+            _draw(axes, shown, group, looks=looks, outside=outside, measure=runs.measure)
+            if not shown:
+                reasons = (value.reason for own in runs.traces.values() if (value := metric(own[0])).reason)
+                axes.text(
+                    0.5, 0.5, textwrap.fill(next(reasons, "no cost known"), 44), transform=axes.transAxes, ha="center",
+                    va="center", color=MUTED, fontsize=points(9.5),
+                )  # fmt: skip
+            axes.set_title(metric.under(runs.measure).title, loc="left", fontsize=points(10.5), color=INK)
+            if narrow or number == count - 1:
+                axes.set_xlabel(_fold_title(title, width if narrow else 0.4 * width), color=INK)
+            if narrow or column == 0:
+                axes.set_ylabel(runs.measure.name, color=INK)
+        if count > 1:
+            legend_at(panels[0] if narrow else panels[1], panels[0])
+    if count == 1:
+        legend(figure, panels[0])
     return figure
+
+
+def _fold_title(title: str, width: float) -> str:
+    """Break the title of an axis into lines that fit a width in layout inches."""
+    return textwrap.fill(title, max(16, int(width / 0.085)))
 
 
 def pareto(cost: ArrayLike, score: ArrayLike) -> Mask:
@@ -158,26 +195,42 @@ def _point(spent: Sequence[float], traces: Sequence[Trace], metric: Metric) -> P
 
 
 def _draw(
-    axes: Axes, points: Mapping[str, Point], *, looks: Mapping[str, Style], outside: Collection[str], measure: Measure
+    axes: Axes,
+    found: Mapping[str, Point],
+    group: Collection[str],
+    *,
+    looks: Mapping[str, Style],
+    outside: Collection[str],
+    measure: Measure,
 ) -> None:
-    """Draw one panel, the best strategy first; strategies in ``outside`` are hollow."""
+    """Draw one panel: a group of strategies, and all others pale; strategies in ``outside`` are hollow.
+
+    The Pareto front is that of all strategies.
+    """
     from matplotlib.ticker import EngFormatter
 
     plain(axes, grid="both", measure=measure)
-    shown = dict(sorted(points.items(), key=lambda item: -item[1].score))
-    _draw_front(axes, [point for label, point in shown.items() if label not in outside])
-    for label, point in shown.items():
+    _draw_front(axes, [point for label, point in found.items() if label not in outside])
+    for label, point in found.items():
+        if label not in group:
+            axes.plot(
+                [point.cost], [point.score], label=f"_{label}", color=PALE, linestyle="", marker=looks[label].marker,
+                markersize=points(6), markeredgewidth=0, zorder=1.5,
+            )  # fmt: skip
+            continue
         style, bars = looks[label], bool(np.isfinite(point.score_half)) and point.seeds >= SEEDS_FOR_BAND
         axes.plot(
             [point.cost], [point.score], label=label, color=style.colour, linestyle="", marker=style.marker,
-            markersize=8, markeredgewidth=1.6, markerfacecolor="white" if label in outside else style.colour, zorder=3,
+            markersize=points(8), markeredgewidth=points(1.6), zorder=3,
+            markerfacecolor="white" if label in outside else style.colour,
         )  # fmt: skip
         if bars:
             axes.errorbar(
                 [point.cost], [point.score], xerr=[min(point.cost_half, 0.99 * point.cost)], yerr=[point.score_half],
-                color=style.colour, linestyle="", elinewidth=1.1, capsize=2.5, label=f"_{label}", zorder=2.5,
+                color=style.colour, linestyle="", elinewidth=points(1.1), capsize=points(2.5), label=f"_{label}",
+                zorder=2.5,
             )  # fmt: skip
-    costs = [point.cost for point in shown.values()]
+    costs = [point.cost for point in found.values()]
     if costs and min(costs) > 0 and max(costs) > SPREAD * min(costs):
         axes.set_xscale("log")
     else:
@@ -187,16 +240,16 @@ def _draw(
     axes.set_ylim(max(low, measure.low - 0.01), min(high, measure.high + 0.01))
 
 
-def _draw_front(axes: Axes, points: Sequence[Point]) -> None:
+def _draw_front(axes: Axes, candidates: Sequence[Point]) -> None:
     """Draw a ring around each member of the front, and the steps below which all points are dominated."""
-    if not points:
+    if not candidates:
         return
-    on_front = pareto([point.cost for point in points], [point.score for point in points])
-    members = sorted({(p.cost, p.score) for p, member in zip(points, on_front, strict=True) if member})
+    on_front = pareto([point.cost for point in candidates], [point.score for point in candidates])
+    members = sorted({(p.cost, p.score) for p, member in zip(candidates, on_front, strict=True) if member})
     x, y = zip(*members, strict=True)
     axes.plot(
-        x, y, drawstyle="steps-post", color=INK, linewidth=1, linestyle=(0, (4, 2)), marker="o", markersize=15,
-        markerfacecolor="none", markeredgewidth=1, label="Pareto front", zorder=2,
+        x, y, drawstyle="steps-post", color=INK, linewidth=points(1), linestyle=(0, (4, 2)), marker="o",
+        markersize=points(15), markerfacecolor="none", markeredgewidth=points(1), label="Pareto front", zorder=2,
     )  # fmt: skip
 
 

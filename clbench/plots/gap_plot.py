@@ -10,36 +10,30 @@ import numpy as np
 from clbench.core.measure import Measure
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import curves
-from clbench.plots.plotted_runs import Runs, choose, default_window, has_step_looks, median_boundaries, rows_error
-from clbench.plots.style import (
+from clbench.plots.curve_drawing import (
     ARRIVED,
-    INK,
-    MUTED,
-    SMALL,
-    Style,
-    averaged,
     draw_arrival,
     draw_line,
-    heading,
     how_marked,
-    legend,
-    limit_scores,
     limits,
     mark_switches,
     name_experiences,
-    plain,
-    styles,
 )
+from clbench.plots.picture_format import groups, is_narrow, points, room
+from clbench.plots.plotted_runs import choose, default_window, has_step_looks, median_boundaries, rows_error
+from clbench.plots.strategy_styles import Style, styles
+from clbench.plots.style import INK, MUTED, averaged, canvas, legend, legend_at, legend_height, limit_scores, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS = 4
-
-
 WIDTH = 11.5
 """Width of the plot, in inches."""
+PANELS = 4
+"""Largest number of magnified switches below the stream."""
+BESIDE = 2
+"""Largest number of magnified switches if they are beside the stream, or in a narrow plot."""
 
 
 def stability_gap(
@@ -69,43 +63,83 @@ def stability_gap(
     Raises:
         Refused: There is nothing to plot, one of several benchmarks must be chosen, or a label is unknown.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     runs = choose(records, benchmark, strategies)
-    streams = runs.following()
+    streams, shown = runs.following(), groups(list(runs.records))
     boundaries = median_boundaries(streams)
-    switches = _choose_switches(len(boundaries) - 1) if has_step_looks(streams) else []
+    width = room(WIDTH)
+    narrow, beside = is_narrow(width), len(shown) > 1 and not is_narrow(width)
+    switches = []
+    if has_step_looks(streams):
+        switches = _choose_switches(len(boundaries) - 1, BESIDE if beside or narrow else PANELS)
     looks = styles(runs.labels)
-
-    figure = Figure(figsize=(WIDTH, 6.9 if switches else 4.2), facecolor="white")
-    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.03))
-    grid = figure.add_gridspec(
-        2 if switches else 1, max(1, len(switches)), height_ratios=[1.35, 1] if switches else [1]
-    )
-    main = figure.add_subplot(grid[0, :])
-    _draw_stream(main, runs.traces, boundaries, looks=looks, tasks=tasks, measure=runs.measure)
     window = window or default_window(np.diff(boundaries)[1:].tolist() or [boundaries[-1]])
-    lower: list[Axes] = []
-    for column, switch in enumerate(switches):
-        axes = figure.add_subplot(grid[1, column], sharey=lower[0] if lower else None)
-        lower.append(axes)
-        _draw_switch(axes, streams, switch, looks=looks, window=window, measure=runs.measure)
-        axes.tick_params(labelleft=column == 0)
-    if lower:
-        lower[0].set_ylabel(f"{runs.measure.name}, tasks seen before", color=INK)
-        lower[0].set_ylim(*limits(lower))
-    marked = how_marked(len(boundaries) - 1) + ", magnified below" * bool(switches)
-    marked += f" · {ARRIVED}" * any(line.get_label() == "_arrived" for axes in lower for line in axes.get_lines())
-    _headline(main, runs, tasks=tasks, marked=marked)
-    legend(figure, main)
+    marked = how_marked(len(boundaries) - 1)
+    if switches:
+        marked += f", magnified {'beside' if beside else 'below'}"
+    changes = [_arrival(own, switch) for own in streams.values() for switch in switches]
+    if any(change < 0 or change > 0 for change in changes):
+        marked += f" · {ARRIVED}"
+    what = "the first task" if tasks == "first" else "the tasks seen so far"
+    one = (2.9 if beside else 5.9 if switches else 3.2) if not narrow else 4.0 if switches else 2.3
+    figure = canvas(
+        width,
+        0.66 + one * len(shown) + sum(legend_height(group, width) for group in shown),
+        title=f"{runs.benchmark}: {runs.measure.name} on {what} along the stream",
+        caption=" · ".join(filter(None, [averaged(runs.seeds), rows_error(runs.traces), marked])),
+    )
+    upper, lower = _panels(figure, len(shown), len(switches), beside=beside)
+    for main, axes, group in zip(upper, lower, shown, strict=True):
+        own = {label: runs.traces[label] for label in group}
+        across = width * (0.42 if beside else 0.75 if not narrow else 0.85)
+        _draw_stream(main, own, boundaries, looks=looks, tasks=tasks, measure=runs.measure, width=across)
+        following = {label: traces for label, traces in streams.items() if label in own}
+        for column, (panel, switch) in enumerate(zip(axes, switches, strict=True)):
+            _draw_switch(panel, following, switch, looks=looks, window=window, measure=runs.measure)
+            panel.tick_params(labelleft=column == 0)
+            since = "iterations since\nthe switch" if beside or narrow else "iterations since the switch"
+            panel.set_xlabel(since, color=INK, fontsize=points(9))
+        if axes:
+            between = ",\n" if is_narrow(width) else ", "
+            axes[0].set_ylabel(f"{runs.measure.name}{between}tasks seen before", color=INK)
+        if len(shown) > 1:
+            legend_at(main if narrow or not axes else axes[-1], main)
+    limit_scores(upper[0], runs.measure)
+    if drawn := [panel for axes in lower for panel in axes if panel.get_lines()[1:]]:
+        drawn[0].set_ylim(*limits(drawn))
+    if len(shown) == 1:
+        legend(figure, upper[0])
     return figure
 
 
-def _choose_switches(experiences: int) -> list[int]:
-    """Return up to four experiences to magnify at their beginning: the first, the last, and some between."""
+def _panels(figure: Figure, count: int, switches: int, *, beside: bool) -> tuple[list[Axes], list[list[Axes]]]:
+    """Return the axes of the stream and of its magnified switches for each group of strategies.
+
+    Axes of a kind share their y axis.
+    """
+    upper: list[Axes] = []
+    lower: list[list[Axes]] = []
+    if beside:
+        grid = figure.add_gridspec(count, 1 + switches, width_ratios=[3] + [1] * switches)
+    else:
+        grid = figure.add_gridspec(
+            count * (1 + bool(switches)), max(1, switches), height_ratios=([1.35, 1] if switches else [1]) * count
+        )
+    for place in range(count):
+        row = place if beside else place * (1 + bool(switches))
+        upper.append(figure.add_subplot(grid[row, 0 if beside else slice(None)], sharey=upper[0] if upper else None))
+        mine: list[Axes] = []
+        for switch in range(switches):
+            first = lower[0][0] if lower else mine[0] if mine else None
+            at = grid[row, 1 + switch] if beside else grid[row + 1, switch]
+            mine.append(figure.add_subplot(at, sharey=first))
+        lower.append(mine)
+    return upper, lower
+
+
+def _choose_switches(experiences: int, most: int) -> list[int]:
+    """Return experiences to magnify at their beginning: the first, the last, and some between, up to ``most``."""
     last = experiences - 1
-    return sorted({round(k) for k in np.linspace(1, last, min(PANELS, last))}) if last else []
+    return sorted({round(k) for k in np.linspace(1, last, min(most, last))}) if last else []
 
 
 def _draw_stream(
@@ -116,6 +150,7 @@ def _draw_stream(
     looks: Mapping[str, Style],
     tasks: curves.Tasks,
     measure: Measure,
+    width: float,
 ) -> None:
     """Draw the upper panel. Each seed's experiences are scaled to the median lengths."""
     plain(axes, measure=measure)
@@ -141,12 +176,13 @@ def _draw_stream(
             place=place / len(runs),
             low=measure.low,
             high=measure.high,
+            lines=len(runs),
         )
     mark_switches(axes, boundaries)
-    name_experiences(axes, boundaries)
+    name_experiences(axes, boundaries, width=width)
     axes.set_xlim(0, boundaries[-1])
-    limit_scores(axes, measure)
-    axes.set_xlabel("iteration" + (" (experiences scaled to their median length)" if stretched else ""), color=INK)
+    note = f"{chr(10) if is_narrow(width) else ' '}(experiences scaled to their median length)" if stretched else ""
+    axes.set_xlabel(f"iteration{note}", color=INK)
     axes.set_ylabel(f"{measure.name}, {'first task' if tasks == 'first' else 'tasks seen so far'}", color=INK)
 
 
@@ -173,21 +209,16 @@ def _draw_switch(
             shown = slice(max(0, first - 1), last + 1)
             series.append(curves.Series(x[shown], own.y[shown], own.error[shown]))
         line = curves.over_seeds(series)
-        draw_line(axes, line, looks[label], label=label, place=place / len(runs), low=measure.low, high=measure.high)
-        change = float(np.mean([curves.arrival(trace, switch, trace.first_visit < switch) for trace in traces]))
-        draw_arrival(axes, float(np.interp(0, line.x, line.mean)), change, looks[label])
-    axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        draw_line(
+            axes, line, looks[label], label=label, place=place / len(runs), low=measure.low, high=measure.high,
+            lines=len(runs),
+        )  # fmt: skip
+        draw_arrival(axes, float(np.interp(0, line.x, line.mean)), _arrival(traces, switch), looks[label])
+    axes.axvline(0, color=MUTED, linewidth=points(0.9), linestyle=(0, (1, 2)), zorder=1)
     axes.set_xlim(-before, window)
-    axes.set_title(f"into experience {switch}", loc="left", fontsize=9.5, color=INK)
-    axes.set_xlabel("iterations since the switch", color=INK, fontsize=9)
+    axes.set_title(f"into experience {switch}", loc="left", fontsize=points(9.5), color=INK)
 
 
-def _headline(axes: Axes, runs: Runs, *, tasks: curves.Tasks, marked: str) -> None:
-    what = "the first task" if tasks == "first" else "the tasks seen so far"
-    room = 0.75 * WIDTH  # the legend is to the right of it
-    how = " · ".join(filter(None, [averaged(runs.seeds), rows_error(runs.traces), marked]))
-    title = heading(f"{runs.benchmark}: {runs.measure.name} on {what} along the stream", room)
-    how = heading(how, room, letter=SMALL)
-    pad = 38 + 11.5 * how.count("\n")
-    axes.set_title(title, loc="left", pad=pad, fontsize=13, color=INK, weight="bold")
-    axes.annotate(how, (0, 1), (0, 23), "axes fraction", "offset points", fontsize=9.5, color=MUTED)
+def _arrival(traces: Sequence[Trace], switch: int) -> float:
+    """Return the mean change of the score on old tasks when the outputs of an experience begin to compete."""
+    return float(np.mean([curves.arrival(trace, switch, trace.first_visit < switch) for trace in traces]))

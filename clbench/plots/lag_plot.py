@@ -14,13 +14,28 @@ from clbench.core.record import Record, Trace
 from clbench.metrics import curves
 from clbench.metrics.metric import Undefined
 from clbench.metrics.retention import ByLag, Retention, Since, by_lag, retention
+from clbench.plots.curve_drawing import draw_line
+from clbench.plots.picture_format import groups, points, room
 from clbench.plots.plotted_runs import choose, rows_error
-from clbench.plots.style import INK, Style, averaged, canvas, draw_line, legend, limit_scores, plain, styles
+from clbench.plots.strategy_styles import Style, styles
+from clbench.plots.style import (
+    INK,
+    POINTS_FOR_FIT,
+    averaged,
+    canvas,
+    legend,
+    legend_at,
+    legend_height,
+    limit_scores,
+    plain,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDTH = 9.5
+"""Width of the plot, in inches."""
 FINE = 200
 """Number of points of a fitted law."""
 POWER, EXPONENTIAL = (0, (7, 3)), (0, (1, 2.2))
@@ -53,7 +68,7 @@ def accuracy_by_lag(
     short ones; the caption gives their number. On a stream that visits each task once, the longest lag is the first
     task at the end. A strategy whose experiences contain every task (``joint``) is a horizontal line at its final
     accuracy. Bands are the 95 % interval from three seeds on; for one seed, the standard error from its evaluation
-    samples. Thin lines are the two laws of retention, fitted to the mean over seeds without a floor, if there are three
+    samples. Thin lines are the two laws of retention, fitted to the mean over seeds without a floor, if there are eight
     lags.
 
     Args:
@@ -88,38 +103,43 @@ def accuracy_by_lag(
     looks = styles(runs.labels)
     fitted = any(lags.laws for lags in found.values())
     below = [rows_error(runs.traces), "thin: fits, dashes power law, dots exponential" * fitted]
+    divided, width = groups(list(found)), room(WIDTH)
+    names = {label: _name(label, lags) for label, lags in found.items()}
     figure = canvas(
-        9.5,
-        4.9,
+        width,
+        0.84
+        + (3.9 if len(divided) == 1 else 2.9) * len(divided)
+        + sum(legend_height([names[label] for label in group], width) for group in divided),
         title=f"{runs.benchmark}: {runs.measure.name} by time since {WORDS[since][0]}",
         caption=f"{averaged(runs.seeds)} · {_counted(found)}\n{' · '.join(filter(None, below))}".rstrip(),
     )
-    axes = figure.add_subplot()
-    plain(axes, measure=runs.measure)
-    for place, (label, lags) in enumerate(found.items()):
-        line, name = curves.over_seeds(lags.series), label
-        if line.x[-1] == 0:
-            final = [curves.series(t, curves.selected(t, "seen")) for t in runs.traces[label]]
-            line = curves.over_seeds(
-                [curves.Series(np.array([0, longest]), np.repeat(s.y[-1], 2), np.repeat(s.error[-1], 2)) for s in final]
-            )
-            name = f"{label} (final)"
-        draw_line(
-            axes,
-            line,
-            looks[label],
-            label=name + _rates(lags.laws),
-            place=place / len(found),
-            low=runs.measure.low,
-            high=runs.measure.high,
-        )
-        _draw_laws(axes, lags.laws, looks[label], label=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(-0.02 * longest, 1.02 * longest)
-    limit_scores(axes, runs.measure)
-    axes.set_xlabel(WORDS[since][1], color=INK)
-    axes.set_ylabel(f"{runs.measure.name} when the experience ends", color=INK)
-    legend(figure, axes)
+    panels: list[Axes] = []
+    for number, group in enumerate(divided):
+        axes = figure.add_subplot(len(divided), 1, number + 1, sharey=panels[0] if panels else None)
+        panels.append(axes)
+        plain(axes, measure=runs.measure)
+        for place, label in enumerate(group):
+            lags, line = found[label], curves.over_seeds(found[label].series)
+            if line.x[-1] == 0:
+                final = [curves.series(t, curves.selected(t, "seen")) for t in runs.traces[label]]
+                ends = np.array([0, longest])
+                line = curves.over_seeds(
+                    [curves.Series(ends, np.repeat(s.y[-1], 2), np.repeat(s.error[-1], 2)) for s in final]
+                )
+            draw_line(
+                axes, line, looks[label], label=names[label], place=place / len(group), low=runs.measure.low,
+                high=runs.measure.high, lines=len(group),
+            )  # fmt: skip
+            _draw_laws(axes, lags.laws, looks[label], label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(-0.02 * longest, 1.02 * longest)
+        axes.set_ylabel(f"{runs.measure.name} when\nthe experience ends", color=INK)
+        if len(divided) > 1:
+            legend_at(axes, axes)
+    limit_scores(panels[0], runs.measure)
+    panels[-1].set_xlabel(WORDS[since][1], color=INK)
+    if len(divided) == 1:
+        legend(figure, panels[0])
     return figure
 
 
@@ -137,13 +157,19 @@ def _lags(traces: Sequence[Trace], since: Since) -> Lags:
         for table, own in zip(tables, at, strict=True)
     ]
     pairs = np.mean([table.pairs[own] for table, own in zip(tables, at, strict=True)], axis=0)
-    if not traces[0].measure.bounded:  # the laws are of shares that decay to 0
+    if not traces[0].measure.bounded or len(shared) < POINTS_FOR_FIT:  # the laws are of shares that decay to 0
         return Lags(series, pairs, None)
     try:
         laws = retention(ByLag(shared, np.mean([each.y for each in series], axis=0), pairs))
     except Undefined:
         laws = None
     return Lags(series, pairs, laws)
+
+
+def _name(label: str, lags: Lags) -> str:
+    """Return the text of a strategy in the legend."""
+    final = " (final)" if lags.series[0].x[-1] == 0 else ""
+    return f"{label}{final}{_rates(lags.laws)}"
 
 
 def _rates(laws: Retention | None) -> str:
@@ -160,7 +186,13 @@ def _draw_laws(axes: Axes, laws: Retention | None, style: Style, *, label: str) 
     x = np.linspace(laws.table.lag[0], laws.table.lag[-1], FINE)
     for law, dash in ((laws.power, POWER), (laws.exponential, EXPONENTIAL)):
         axes.plot(
-            x, law(x), color=style.colour, linestyle=dash, linewidth=1.0, label=f"_{law.form} {label}", zorder=2.5
+            x,
+            law(x),
+            color=style.colour,
+            linestyle=dash,
+            linewidth=points(1.0),
+            label=f"_{law.form} {label}",
+            zorder=2.5,
         )
 
 

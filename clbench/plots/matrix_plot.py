@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,21 +17,21 @@ from clbench.core.types import Mask
 from clbench.metrics.accuracy_matrix import acc, end_scores
 from clbench.metrics.interval import half_width
 from clbench.metrics.metric import Undefined
+from clbench.plots.heat_panels import BAR, NUMBERED, PANEL, bare, colour_bar, entitle, frame, hatch, on, places
+from clbench.plots.picture_format import points, room
 from clbench.plots.plotted_runs import Runs, choose, rows_error
-from clbench.plots.style import GRID, INK, MUTED, SEEDS_FOR_BAND, averaged, canvas, scale_of_shares
+from clbench.plots.style import INK, MUTED, SEEDS_FOR_BAND, averaged, canvas, scale_of_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NUMBERED = 12
-"""Largest number of experiences and tasks for which cells contain numbers."""
+WIDTH = 11.0
+"""Largest width of the plot, in inches."""
 WITH_HALF = 6
 """Largest number of experiences and tasks for which cells contain numbers with intervals."""
 WIDE = 24
 """Largest number of experiences for panels side by side."""
-DARK = 0.55
-"""Smallest value with a dark background."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,45 +72,33 @@ def end_matrix(
         Refused: There is nothing to plot, one of several benchmarks must be chosen, a label is unknown, an evaluation
             at an end left out a seen task, or seeds of one strategy differ in their numbers of experiences or tasks.
     """
-    from matplotlib.cm import ScalarMappable
-
     runs = choose(records, benchmark, strategies)
     found = {label: _cells(label, traces) for label, traces in runs.traces.items()}
     tasks, experiences = (max(cells.mean.shape[axis] for cells in found.values()) for axis in (0, 1))
-    columns = 1 if experiences > WIDE else min(3, len(found))
-    rows = math.ceil(len(found) / columns)
-    names = {label: textwrap.fill(label, 96 // columns) for label in found}
-    square = 9.6 / columns * tasks / experiences
-    height = float(np.clip(0.26 * tasks + 0.3 if experiences > WIDE else square, 1.2, 4.4 if len(found) == 1 else 3.6))
-    over = 0.75 + 0.16 * max(name.count("\n") for name in names.values())
-    title = f"{runs.benchmark}: {runs.measure.name} at the end of each experience"
-    width = max(columns * (height * experiences / tasks + 0.6) + 1.2, 6.5)
+    wide, widest = experiences > WIDE, room(WIDTH)
+    need = float(np.clip(0.36 * experiences + 0.5, 1.6, PANEL))
+    placed = places(found, widest, need=need, columns=1 if wide else None)
+    square = (placed.width - 0.6) * tasks / experiences
+    height = float(np.clip(0.26 * tasks + 0.3 if wide else square, 1.2, 4.4 if len(found) == 1 else 3.6))
+    natural = max(placed.columns * (height * experiences / tasks + 0.6) + BAR, 6.5)
+    width = widest if wide else room(min(natural, WIDTH))
     figure = canvas(
-        11 if experiences > WIDE else min(width, 11), 1.1 + rows * (over + height),
-        title=title,
+        width, 1.1 + placed.rows * (placed.over + height),
+        title=f"{runs.benchmark}: {runs.measure.name} at the end of each experience",
         caption=_explained(runs, found.values(), experiences),
     )  # fmt: skip
     panels = []
     for place, (label, cells) in enumerate(found.items()):
-        axes = figure.add_subplot(rows, columns, place + 1)
+        axes = figure.add_subplot(placed.rows, placed.columns, place + 1)
         panels.append(axes)
-        _draw(axes, cells, equal=experiences <= WIDE, room=experiences, measure=runs.measure)
+        _draw(axes, cells, equal=not wide, room=experiences, measure=runs.measure)
         final = np.mean([acc(trace) for trace in runs.traces[label]])
-        axes.set_title(
-            f"{names[label]}\n{runs.measure.short} {runs.measure.text(float(final), fewer=1)}",
-            loc="left",
-            fontsize=10.5,
-            color=INK,
-        )
-        if place % columns == 0:
+        entitle(axes, f"{placed.names[label]}\n{runs.measure.short} {runs.measure.text(float(final), fewer=1)}")
+        if place % placed.columns == 0:
             axes.set_ylabel("task", color=INK)
-        if place >= len(found) - columns:
+        if place >= len(found) - placed.columns:
             axes.set_xlabel("experience", color=INK)
-    colours, scale = scale_of_shares()
-    bar = figure.colorbar(ScalarMappable(scale, colours), ax=panels, shrink=0.8, aspect=30, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=3)
-    bar.ax.yaxis.set_major_formatter(lambda value, _: runs.measure.number(value, fewer=2) + runs.measure.unit)
+    colour_bar(figure, panels, lambda value: runs.measure.number(value, fewer=2) + runs.measure.unit)
     return figure
 
 
@@ -155,8 +142,6 @@ def _with_half(cells: Cells) -> bool:
 
 def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int, measure: Measure) -> None:
     """Draw one panel, as wide as ``room`` experiences, so that cells of all panels have one size."""
-    from matplotlib.patches import Rectangle
-
     tasks, experiences = cells.mean.shape
     colours, scale = scale_of_shares()
     axes.imshow(
@@ -165,21 +150,13 @@ def _draw(axes: Axes, cells: Cells, *, equal: bool, room: int, measure: Measure)
     )  # fmt: skip
     if equal:
         axes.set_xlim(-0.5, room - 0.5)
-    axes.add_patch(
-        Rectangle((-0.5, -0.5), experiences, tasks, facecolor="white", edgecolor=GRID, hatch="////", lw=0, zorder=-1)
-    )
-    axes.spines[:].set_visible(False)
-    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9, length=0)
+    hatch(axes, experiences, tasks)
+    bare(axes)
     for axis, n in ((axes.xaxis, experiences), (axes.yaxis, tasks)):
         axis.set_ticks(range(0, n, math.ceil(n / NUMBERED) if n <= WIDE else 10 * math.ceil(n / 120)))
     if experiences <= WIDE:
         for task, experience in np.argwhere(cells.present & cells.same):
-            axes.add_patch(
-                Rectangle(
-                    (experience - 0.44, task - 0.44), 0.88, 0.88, fill=False, linewidth=1.1,
-                    edgecolor=_on(cells.mean[task, experience]),
-                )
-            )  # fmt: skip
+            frame(axes, int(experience), int(task), on(cells.mean[task, experience]))
     if experiences <= NUMBERED and tasks <= NUMBERED:
         for (task, experience), value in np.ndenumerate(cells.mean):
             _write(axes, cells, int(task), int(experience), float(value), measure=measure)
@@ -190,10 +167,10 @@ def _write(axes: Axes, cells: Cells, task: int, experience: int, value: float, *
     if math.isnan(value):
         return
     seen = bool(cells.seen[task, experience])
-    colour = _on(value) if seen else MUTED
+    colour = on(value) if seen else MUTED
     text, half = measure.number(value, fewer=2), cells.half[task, experience]
     small = 7.5 if max(cells.mean.shape) > WITH_HALF else 9.5
-    axes.text(experience, task, text, ha="center", va="center", fontsize=small if seen else 7, color=colour)
+    axes.text(experience, task, text, ha="center", va="center", fontsize=points(small if seen else 7), color=colour)
     if seen and _with_half(cells):
         axes.text(
             experience,
@@ -201,11 +178,6 @@ def _write(axes: Axes, cells: Cells, task: int, experience: int, value: float, *
             f"±{measure.change(half, fewer=2)}",
             ha="center",
             va="center",
-            fontsize=6.5,
+            fontsize=points(6.5),
             color=colour,
         )
-
-
-def _on(value: float) -> str:
-    """Return the colour of text on the background of a value."""
-    return "white" if value > DARK else INK

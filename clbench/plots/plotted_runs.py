@@ -14,7 +14,7 @@ from clbench.core.errors import Refused, did_you_mean
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import curves
-from clbench.metrics.accuracy_matrix import end_looks, visited
+from clbench.metrics.accuracy_matrix import acc, end_looks, visited
 from clbench.metrics.metric import Undefined
 
 
@@ -24,9 +24,9 @@ class Runs:
 
     Args:
         benchmark: Name and version, and differences from the shipped file of that version.
-        records: Label -> a record per seed, in the requested order or else sorted.
-        labels: All labels of the result set, sorted, including those of other benchmarks and those not requested. A
-            strategy's style depends on its position here, so that it is the same in all plots of the set.
+        records: Label -> a record per seed, in the requested order, or else by rank with the best first.
+        labels: All labels of the result set, sorted, including those of other benchmarks and those not requested. The
+            style of a strategy that is not shipped depends on them, so that it is the same in all plots of the set.
     """
 
     benchmark: str
@@ -56,7 +56,7 @@ class Runs:
 
 
 def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequence[str] | None) -> Runs:
-    """Return the finished runs of a benchmark and of some strategies, by default all.
+    """Return the finished runs of a benchmark and of some strategies, by default all from the best ACC to the worst.
 
     Raises:
         Refused: No run is finished, one of several benchmarks must be chosen, or a benchmark or label is unknown.
@@ -79,13 +79,27 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     for label in strategies or ():
         if label not in runs:
             raise Refused(f"no cell of strategy {label!r} is done on {chosen}; {did_you_mean(label, runs)}")
-    made = Runs(chosen, {label: runs[label] for label in (strategies or runs)}, everyone)
+    made = Runs(chosen, {label: runs[label] for label in (strategies or _by_rank(runs))}, everyone)
     try:
         for traces in made.traces.values():
             list(map(end_looks, traces))
     except Undefined as why:
         raise Refused(f"{chosen} cannot be drawn: {why}") from None
     return made
+
+
+def _by_rank(runs: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Return labels from the best mean ACC to the worst, over the seeds of all if there are such; equals by name."""
+    common = set.intersection(*({record.seed for record in found} for found in runs.values()))
+
+    def rank(label: str) -> tuple[float, str]:
+        found = [record.trace for record in runs[label] if not common or record.seed in common]
+        try:
+            return -float(np.mean([acc(trace) for trace in found if trace is not None])), label
+        except Undefined:
+            return np.inf, label
+
+    return sorted(runs, key=rank)
 
 
 def median_boundaries(runs: Mapping[str, Sequence[Trace]]) -> curves.Curve:

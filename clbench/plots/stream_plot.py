@@ -12,6 +12,7 @@ import numpy as np
 
 from clbench.core.types import Experience, Index, Stream
 from clbench.plots import COLOURS, GRID, INK, MUTED
+from clbench.plots.style import POINTS_FOR_FIT
 from clbench.scenarios.raster import By, Floats, Lags, Raster, lags, raster
 
 if TYPE_CHECKING:
@@ -104,12 +105,12 @@ def picture(stream: Stream, *, by: By = "auto", samples: bool = True) -> Figure:
 
 
 def _draw_lags(axes: Axes, found: Lags) -> None:
-    """Draw frequency against lag on logarithmic axes, and the fitted power law through lag 1."""
+    """Draw frequency against lag on logarithmic axes, and the fitted power law through lag 1, from eight lags on."""
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     seen = found.frequency > 0
     axes.loglog(found.lag[seen], found.frequency[seen], "o", color=COLOURS[1], markersize=4.5, zorder=3)
-    if np.isfinite(found.exponent):
+    if np.isfinite(found.exponent) and seen.sum() >= POINTS_FOR_FIT:
         line = np.geomspace(1, max(2.0, found.lag[seen].max()), 50)
         lag = f"(lag + {found.t0:g})" if found.t0 else "lag"
         axes.loglog(

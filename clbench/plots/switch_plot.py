@@ -16,28 +16,20 @@ from clbench.metrics.metric import Undefined
 from clbench.metrics.stability_gap import gap_expansion
 from clbench.metrics.switches import measured_from_switches
 from clbench.metrics.switches import switches as gaps
+from clbench.plots.curve_drawing import ARRIVED, draw_arrival, draw_line, has_band, limits
+from clbench.plots.picture_format import groups, is_narrow, points, room
 from clbench.plots.plotted_runs import choose, default_window
-from clbench.plots.style import (
-    ARRIVED,
-    INK,
-    MUTED,
-    Style,
-    averaged,
-    canvas,
-    draw_arrival,
-    draw_line,
-    has_band,
-    label_scores,
-    legend,
-    limits,
-    plain,
-    styles,
-)
+from clbench.plots.strategy_styles import Style, styles
+from clbench.plots.style import INK, MUTED, averaged, canvas, label_scores, legend, legend_at, legend_height, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.container import ErrorbarContainer
     from matplotlib.figure import Figure
+
+
+WIDTH = 11.0
+"""Width of the plot, in inches."""
 
 
 def switch_gaps(
@@ -83,19 +75,39 @@ def switch_gaps(
     changes = {label: _arrival(traces) if told else np.nan for label, traces in shown.items()}
     caption += f" · {ARRIVED}" * any(change < 0 or change > 0 for change in changes.values())
 
+    divided, width = groups(list(shown)), room(WIDTH)
+    narrow, count = is_narrow(width), len(divided)
     figure = canvas(
-        11, 4.9, title=f"{runs.benchmark}: {runs.measure.name} on absent tasks, all switches aligned", caption=caption
+        width,
+        0.66
+        + count * (4.6 if narrow else 4.2 if count == 1 else 3.4)
+        + sum(legend_height(group, width) for group in divided),
+        title=f"{runs.benchmark}: {runs.measure.name} on absent tasks, all switches aligned",
+        caption=caption,
     )
-    grid, reach = figure.add_gridspec(1, 2, width_ratios=[2.6, 1]), runs.measure.high - runs.measure.low
-    left = figure.add_subplot(grid[0, 0])
-    right = figure.add_subplot(grid[0, 1], sharey=left)
-    for place, (label, traces) in enumerate(shown.items()):
-        line = curves.over_seeds([curves.since_switch(trace, before=before, after=window) for trace in traces])
-        draw_line(left, line, looks[label], label=label, place=place / len(shown), low=-reach, high=reach)
-        draw_arrival(left, 0.0, changes[label], looks[label])
-        _draw_depth(right, traces, looks[label], label=label, place=(place + 0.5) / len(shown) - 0.5, told=told)
-    _dress(left, right, before=before, window=window, told=told, measure=runs.measure)
-    legend(figure, left)
+    rows, columns = (2 * count, 1) if narrow else (count, 2)
+    ratios = [1.0] if narrow else [2.6, 1.0]
+    grid, reach = figure.add_gridspec(rows, columns, width_ratios=ratios), runs.measure.high - runs.measure.low
+    pairs: list[tuple[Axes, Axes]] = []
+    for number, group in enumerate(divided):
+        left = figure.add_subplot(grid[2 * number if narrow else number, 0], sharey=pairs[0][0] if pairs else None)
+        right = figure.add_subplot(grid[2 * number + 1, 0] if narrow else grid[number, 1], sharey=left)
+        pairs.append((left, right))
+        for place, label in enumerate(group):
+            traces = shown[label]
+            line = curves.over_seeds([curves.since_switch(trace, before=before, after=window) for trace in traces])
+            draw_line(
+                left, line, looks[label], label=label, place=place / len(group), low=-reach, high=reach,
+                lines=len(group),
+            )  # fmt: skip
+            draw_arrival(left, 0.0, changes[label], looks[label])
+            _draw_depth(right, traces, looks[label], label=label, place=(place + 0.5) / len(group) - 0.5, told=told)
+    _dress(pairs, before=before, window=window, told=told, measure=runs.measure, narrow=narrow)
+    if count == 1:
+        legend(figure, pairs[0][0])
+    else:
+        for left, right in pairs:
+            legend_at(left if narrow else right, left)
     return figure
 
 
@@ -137,29 +149,35 @@ def _draw_depth(axes: Axes, traces: Sequence[Trace], style: Style, *, label: str
     half = half_width(change) if has_band(len(found)) else np.full(change.shape[1], np.nan)
     axes.errorbar(
         np.arange(change.shape[1]) + 0.5 * place, change.mean(axis=0), yerr=None if np.isnan(half).any() else half,
-        label=label, color=style.colour, linestyle=style.dash, linewidth=1.2, elinewidth=1.2, capsize=2.5,
-        marker=style.marker, markersize=6, markeredgewidth=0, zorder=3,
+        label=label, color=style.colour, linestyle=style.dash, linewidth=points(1.2), elinewidth=points(1.2),
+        capsize=points(2.5), marker=style.marker, markersize=points(6), markeredgewidth=0, zorder=3,
     )  # fmt: skip
 
 
-def _dress(left: Axes, right: Axes, *, before: int, window: int, told: bool, measure: Measure) -> None:
-    for axes in (left, right):
+def _dress(
+    pairs: Sequence[tuple[Axes, Axes]], *, before: int, window: int, told: bool, measure: Measure, narrow: bool
+) -> None:
+    """Give all panels their axes, with one y axis for all."""
+    for axes in (axes for pair in pairs for axes in pair):
         plain(axes, measure=measure)
-        axes.axhline(0, color=MUTED, linewidth=0.9, zorder=1)
-    left.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
-    left.set_xlim(-before, window)
-    low, high = limits([left])
-    ends = [_ends(container) for container in right.containers]  # type: ignore[arg-type]
-    left.set_ylim(
+        axes.axhline(0, color=MUTED, linewidth=points(0.9), zorder=1)
+    low, high = limits([left for left, _ in pairs])
+    ends = [_ends(container) for _, right in pairs for container in right.containers]  # type: ignore[arg-type]
+    pairs[0][0].set_ylim(
         min([low, *(lowest - 0.03 for lowest, _ in ends)]), max([high, 0.02, *(top + 0.01 for _, top in ends)])
     )
-    left.set_xlabel("iterations since the switch", color=INK)
-    left.set_ylabel(f"change of {measure.name}" + ", percentage points" * (measure == ACCURACY), color=INK)
-    label_scores(left.yaxis, measure, change=True)
-    right.tick_params(labelleft=False)
     places = [*(["outputs\narrive"] if told else []), "lowest\npoint", "end of the\nexperience"]
-    right.set_xlim(-0.5, len(places) - 0.5)
-    right.set_xticks(range(len(places)), places)
+    for left, right in pairs:
+        left.axvline(0, color=MUTED, linewidth=points(0.9), linestyle=(0, (1, 2)), zorder=1)
+        left.set_xlim(-before, window)
+        left.set_xlabel("iterations since the switch", color=INK)
+        for axes in (left, right) if narrow else (left,):
+            axes.set_ylabel(f"change of {measure.name}" + ",\npercentage points" * (measure == ACCURACY), color=INK)
+        label_scores(left.yaxis, measure, change=True)
+        label_scores(right.yaxis, measure, change=True)
+        right.tick_params(labelleft=narrow)
+        right.set_xlim(-0.5, len(places) - 0.5)
+        right.set_xticks(range(len(places)), places)
 
 
 def _ends(drawn: ErrorbarContainer) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,26 +12,18 @@ import numpy as np
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves
 from clbench.metrics.accuracy_matrix import visited
+from clbench.plots.curve_drawing import draw_line, how_marked, mark_switches, name_experiences
+from clbench.plots.picture_format import is_narrow, points, room
 from clbench.plots.plotted_runs import Runs, choose, median_boundaries, rows_error
-from clbench.plots.style import (
-    INK,
-    Style,
-    averaged,
-    canvas,
-    draw_line,
-    how_marked,
-    legend,
-    limit_scores,
-    mark_switches,
-    name_experiences,
-    plain,
-    styles,
-)
+from clbench.plots.strategy_styles import Style, series
+from clbench.plots.style import INK, averaged, canvas, legend, legend_height, limit_scores, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDTH = 11.0
+"""Width of the plot, in inches."""
 IN_ONE_COLUMN = 3
 """Largest number of strategies for panels in one column."""
 TASKS_WITH_BANDS = 5
@@ -56,12 +49,13 @@ def task_curves(
     """
     runs = choose(records, benchmark, strategies)
     n_tasks = max(trace.n_tasks for traces in runs.traces.values() for trace in traces)
-    looks = styles(f"task {task}" for task in range(n_tasks))
-    bands = n_tasks <= TASKS_WITH_BANDS
-    columns = 1 if len(runs.records) <= IN_ONE_COLUMN else 2
+    looks, width = series(f"task {task}" for task in range(n_tasks)), room(WIDTH)
+    bands, narrow = n_tasks <= TASKS_WITH_BANDS, is_narrow(width)
+    columns = 1 if narrow or len(runs.records) <= IN_ONE_COLUMN else 2
     rows = math.ceil(len(runs.records) / columns)
+    high = 0.9 + (2.5 if columns == 1 and not narrow else 2.1) * max(rows, 1 if narrow else 1.4)
     figure = canvas(
-        11, 0.9 + (2.5 if columns == 1 else 2.2) * max(rows, 1.4),
+        width, high + legend_height(list(looks)[:NAMED_TASKS], width),
         title=f"{runs.benchmark}: {runs.measure.name} on each task along the stream",
         caption=" · ".join(
             filter(None, [averaged(runs.seeds, band=bands), rows_error(runs.traces), how_marked(_experiences(runs))])
@@ -72,33 +66,43 @@ def task_curves(
         axes = figure.add_subplot(rows, columns, place + 1, sharey=panels[0] if panels else None)
         panels.append(axes)
         boundaries = median_boundaries({label: traces})
-        _draw_tasks(axes, traces, boundaries, looks=looks, bands=bands)
-        axes.set_title(label, loc="left", fontsize=10.5, color=INK, pad=16 if 2 < len(boundaries) <= 22 else 8)
+        _draw_tasks(axes, traces, boundaries, looks=looks, bands=bands, width=0.8 * width / columns)
+        named = bool(axes.texts)  # numbers of experiences
+        axes.set_title(
+            textwrap.fill(label, int(0.8 * width / columns / 0.085)), loc="left", fontsize=points(10.5), color=INK,
+            pad=points(16 if named else 8),
+        )  # fmt: skip
         axes.tick_params(labelleft=place % columns == 0)
         if place % columns == 0:
             axes.set_ylabel(runs.measure.name, color=INK)
         if place >= len(runs.records) - columns:
             axes.set_xlabel("iteration" + _stretched(traces, boundaries), color=INK)
-    legend(figure, _named(panels[0], figure), by_end=False)
+    limit_scores(panels[0], runs.measure)
+    legend(figure, _named(panels[0], figure))
     return figure
 
 
 def _draw_tasks(
-    axes: Axes, traces: Sequence[Trace], boundaries: curves.Curve, *, looks: Mapping[str, Style], bands: bool
+    axes: Axes,
+    traces: Sequence[Trace],
+    boundaries: curves.Curve,
+    *,
+    looks: Mapping[str, Style],
+    bands: bool,
+    width: float,
 ) -> None:
     """Draw one panel with a line for each task that every seed visits."""
     measure = traces[0].measure
     plain(axes, measure=measure)
     for place, (name, style) in enumerate(looks.items()):
-        series = []
+        found = []
         for trace in traces:
             if place in visited(trace):
                 own = curves.one_task(trace, place)
-                series.append(own._replace(x=np.interp(own.x, curves.experience_boundaries(trace), boundaries)))
-        if len(series) == len(traces):
-            begin = max(each.x[0] for each in series)
-            line = curves.over_seeds([_from(each, begin) for each in series])
-            width = 1.6 if bands else 1.1
+                found.append(own._replace(x=np.interp(own.x, curves.experience_boundaries(trace), boundaries)))
+        if len(found) == len(traces):
+            begin = max(each.x[0] for each in found)
+            line = curves.over_seeds([_from(each, begin) for each in found])
             draw_line(
                 axes,
                 line,
@@ -106,21 +110,21 @@ def _draw_tasks(
                 label=name,
                 place=place / len(looks),
                 band=bands,
-                width=width,
+                width=1.6 if bands else 1.1,
+                lines=len(looks),
                 low=measure.low,
                 high=measure.high,
             )
     mark_switches(axes, boundaries)
     if len(boundaries) > 2:
-        name_experiences(axes, boundaries, short=True)
+        name_experiences(axes, boundaries, width=width)
     axes.set_xlim(0, boundaries[-1])
-    limit_scores(axes, measure)
 
 
-def _from(series: curves.Series, begin: float) -> curves.Series:
+def _from(whole: curves.Series, begin: float) -> curves.Series:
     """Return the part from ``begin`` on, where all seeds have begun to visit the task."""
-    shown = series.x >= begin
-    return curves.Series(series.x[shown], series.y[shown], series.error[shown])
+    shown = whole.x >= begin
+    return curves.Series(whole.x[shown], whole.y[shown], whole.error[shown])
 
 
 def _experiences(runs: Runs) -> int:
@@ -134,7 +138,7 @@ def _stretched(traces: Sequence[Trace], boundaries: curves.Curve) -> str:
 
 def _named(axes: Axes, figure: Figure) -> Axes:
     """Return the axes with labels for as many lines as fit into the legend, including the first and the last."""
-    room = min(NAMED_TASKS, int(figure.get_figheight() / 0.26))
+    room = min(NAMED_TASKS, int(figure.get_figheight() / points(0.26)))
     lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     kept = {round(place) for place in np.linspace(0, len(lines) - 1, min(room, len(lines)))}
     for place, line in enumerate(lines):

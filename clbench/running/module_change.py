@@ -160,10 +160,11 @@ def picture(measured: Measured) -> Figure:
     """Plot a point per module and strategy with its interval over seeds: raw and relative changes (columns), both
     levels."""
     from clbench.plots import style
+    from clbench.plots.strategy_styles import styles
 
     modules = tuple(dict.fromkeys(name for each in measured.changes for name in each.modules))
     levels = [level for level in LEVELS if any(np.isfinite(each.mean(level, "raw")).any() for each in measured.changes)]
-    looks = style.styles([each.label for each in measured.changes])
+    looks = styles([each.label for each in measured.changes])
     seeds = len(measured.seeds)
     named = measured.changes[0].label + ", " if len(measured.changes) == 1 else ""
     figure = style.canvas(
@@ -185,7 +186,7 @@ def picture(measured: Measured) -> Figure:
             axes.set_title(f"from {level} to {level}" if form == "raw" else "", loc="left", fontsize=10)
             axes.set_xlabel(TITLES[form], fontsize=9.5)
     if len(measured.changes) > 1:
-        style.legend(figure, panels[0, 0], by_end=False)
+        style.legend(figure, panels[0, 0])
     return figure
 
 

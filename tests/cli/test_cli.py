@@ -281,6 +281,11 @@ def test_blocks_are_printed_only_where_the_encoding_has_them() -> None:
         (["--kind", "matrx", "-o", "x.png"], "there is no kind of picture called 'matrx'; did you mean 'matrix'?"),
         (["--kind", "matrix"], "--kind matrix is a picture: add -o FILE.png"),
         (["--kind", "spark", "-o", "x.png"], "--kind spark is text for the terminal: leave out -o"),
+        (["--width", "3.3"], "--width is for pictures: add -o FILE.png"),
+        (["--no-title"], "--no-title is for pictures: add -o FILE.png"),
+        (["-o", "x.png", "--width", "0.1"], "a picture's width cannot be 0.1 inches; choose 1 to 60"),
+        (["-o", "x.png", "--per-panel", "0"], "a panel cannot hold 0 strategies; choose 1 or more"),
+        (["-o", "x.png", "--order", "nave"], "'nave', which is not drawn; did you mean 'naive'?"),
         (["--kind", "gap", "-o", "x.png", "--cost", "steps"], "--cost is for --kind cost only"),
         (["--kind", "gap", "-o", "x.png", "--since", "first"], "--since is for --kind lag only"),
         (["--kind", "lag", "-o", "x.png", "--since", "ever"], "choose first or last"),
@@ -295,6 +300,16 @@ def test_plot_tells_what_is_wrong_in_one_sentence(
     assert (answer.code, answer.out) == (2, "")
     assert told in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_plot_without_a_title_prints_its_words_for_the_text(finished: tuple[Path, Answer], tmp_path: Path) -> None:
+    path = tmp_path / "gap.svg"
+    answer = call("plot", finished[0], "-o", path, "--no-title", "--width", "3.3", "--height", "3", "--font-size", "7")
+    assert answer.code == 0, answer.err
+    assert "for your text: split-digits@2" in answer.out
+    text = path.read_text(encoding="utf-8")
+    assert 'width="237.6pt" height="216pt"' in text  # 3.3 and 3 inches of 72 points
+    assert "along the stream" not in text.split("</metadata>")[1]
 
 
 def test_plot_in_python_gives_the_figures_and_sends_text_elsewhere(finished: tuple[Path, Answer]) -> None:

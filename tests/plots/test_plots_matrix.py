@@ -76,11 +76,14 @@ def test_every_strategy_has_a_panel_with_its_acc_and_cells_of_one_size():
     records = matrix([0])
     figure = end_matrix(records)
     titles = [axes.get_title(loc="left").split("\n") for axes in panels(figure)]
-    assert [title[0] for title in titles] == ["agem", "er", "er + ewc(strength=10)", "er_ace", "joint", "naive"]
+    finished = [r for r in records if r.trace is not None]
+    assert [title[0] for title in titles] == [
+        r.label for r in sorted(finished, key=lambda r: -r.trace.score[-1].mean())
+    ]
     naive = next(r.trace for r in records if r.label == "naive")
     assert titles[-1][1] == f"ACC {100 * end_scores(naive)[-1].mean():.1f} %"
     assert {axes.get_xlim() for axes in panels(figure)} == {(-0.5, 4.5)}
-    joint = panels(figure)[4]
+    joint = panels(figure)[[title[0] for title in titles].index("joint")]
     assert image(joint).shape == (5, 1)
     assert list(joint.get_xticks()) == [0]
 

@@ -11,7 +11,9 @@ from synthetic import dipping, record, trace_from
 from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.metrics.curves import Line
-from clbench.plots import plotted_runs, style
+from clbench.plots import curve_drawing, picture_files, plotted_runs, strategy_styles, style
+
+LOOK = strategy_styles.styles(["a"])["a"]
 
 
 def axes():
@@ -21,21 +23,6 @@ def axes():
 def line(mean, *, seeds=5, half=0.1):
     mean = np.asarray(mean, dtype=float)
     return Line(x=np.arange(len(mean), dtype=float), mean=mean, half=np.full(len(mean), half), seeds=seeds)
-
-
-# ---------------------------------------------------------------------------------------------- styles
-
-
-def test_neighbours_differ_in_colour_dash_and_marker():
-    made = list(style.styles(map(str, range(30))).values())
-    for one, other in pairwise(made):
-        assert one.colour != other.colour
-        assert one.dash != other.dash
-        assert one.marker != other.marker
-
-
-def test_a_style_goes_by_the_place_of_a_name():
-    assert style.styles(["er", "naive"])["naive"] == style.styles(["agem", "gem"])["gem"]
 
 
 # ---------------------------------------------------------------------------------------------- captions
@@ -64,40 +51,40 @@ def test_the_band_of_one_seed_is_called_the_error_of_its_evaluation_rows():
 
 @pytest.mark.parametrize(("seeds", "band"), [(1, True), (2, False), (3, True), (10, True)])
 def test_two_seeds_have_no_band(seeds, band):
-    assert style.has_band(seeds) is band
+    assert curve_drawing.has_band(seeds) is band
     drawn = axes()
-    style.draw_line(drawn, line([0.2, 0.4, 0.6], seeds=seeds), style.styles(["a"])["a"], label="a", place=0)
+    curve_drawing.draw_line(drawn, line([0.2, 0.4, 0.6], seeds=seeds), LOOK, label="a", place=0)
     assert len(drawn.collections) == band
 
 
 @pytest.mark.parametrize(("experiences", "mark"), [(1, ""), (2, "dotted"), (40, "dotted"), (41, "ticks")])
 def test_a_caption_names_the_marks_of_switches_as_they_are_drawn(experiences, mark):
-    assert style.how_marked(experiences).startswith(mark)
-    assert bool(style.how_marked(experiences)) == bool(mark)
+    assert curve_drawing.how_marked(experiences).startswith(mark)
+    assert bool(curve_drawing.how_marked(experiences)) == bool(mark)
     drawn = axes()
-    style.mark_switches(drawn, np.arange(experiences + 1.0))
+    curve_drawing.mark_switches(drawn, np.arange(experiences + 1.0))
     assert len(drawn.get_lines()) == (experiences - 1 if mark == "dotted" else 0)
     assert len(drawn.collections) == (mark == "ticks")
 
 
 def test_switches_are_marked_where_experiences_but_the_first_begin():
     drawn = axes()
-    style.mark_switches(drawn, np.array([0.0, 10.0, 25.0, 40.0]))
+    curve_drawing.mark_switches(drawn, np.array([0.0, 10.0, 25.0, 40.0]))
     assert [mark.get_xdata()[0] for mark in drawn.get_lines()] == [10.0, 25.0]
 
 
 def test_numbers_of_experiences_stand_in_their_middle_and_not_where_there_is_no_room():
     drawn = axes()
-    style.name_experiences(drawn, np.array([0.0, 10.0, 30.0]))
+    curve_drawing.name_experiences(drawn, np.array([0.0, 10.0, 30.0]), width=8.0)
     assert [(text.get_position()[0], text.get_text()) for text in drawn.texts] == [
         (5.0, "experience 0"),
         (20.0, "experience 1"),
     ]
     many = axes()
-    style.name_experiences(many, np.arange(12.0))
+    curve_drawing.name_experiences(many, np.arange(12.0), width=8.0)
     assert [text.get_text() for text in many.texts] == [str(i) for i in range(11)]
     crowded = axes()
-    style.name_experiences(crowded, np.arange(24.0))
+    curve_drawing.name_experiences(crowded, np.arange(24.0), width=8.0)
     assert list(crowded.texts) == []
 
 
@@ -122,24 +109,24 @@ def test_a_figure_grows_by_the_lines_of_its_heading():
 
 def test_a_band_is_cut_at_the_ends_of_the_scale():
     drawn = axes()
-    style.draw_line(drawn, line([0.05, 0.5, 0.98]), style.styles(["a"])["a"], label="a", place=0)
+    curve_drawing.draw_line(drawn, line([0.05, 0.5, 0.98]), LOOK, label="a", place=0)
     heights = drawn.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (0.0, 1.0)
     free = axes()
-    style.draw_line(free, line([0.05, 0.5]), style.styles(["a"])["a"], label="a", place=0, low=-1.0)
+    curve_drawing.draw_line(free, line([0.05, 0.5]), LOOK, label="a", place=0, low=-1.0)
     assert free.collections[0].get_paths()[0].vertices[:, 1].min() == pytest.approx(-0.05)
 
 
 def test_markers_of_several_lines_are_shifted_against_each_other():
     drawn = axes()
     for place in (0.0, 0.5):
-        style.draw_line(drawn, line(np.zeros(80)), style.styles(["a"])["a"], label="a", place=place)
+        curve_drawing.draw_line(drawn, line(np.zeros(80)), LOOK, label="a", place=place)
     assert [each.get_markevery() for each in drawn.get_lines()] == [(0, 10), (5, 10)]
 
 
 def test_the_arrival_of_outputs_is_drawn_from_what_was_before_to_what_is_after():
     drawn = axes()
-    style.draw_arrival(drawn, 0.8, -0.3, style.styles(["a"])["a"])
+    curve_drawing.draw_arrival(drawn, 0.8, -0.3, LOOK)
     thin, hollow = drawn.get_lines()
     assert list(thin.get_ydata()) == [0.8, 0.5]
     assert list(hollow.get_ydata()) == [0.5]
@@ -149,16 +136,16 @@ def test_the_arrival_of_outputs_is_drawn_from_what_was_before_to_what_is_after()
 @pytest.mark.parametrize("change", [0.0, float("nan")])
 def test_where_nothing_changed_no_arrival_is_drawn(change):
     drawn = axes()
-    style.draw_arrival(drawn, 0.8, change, style.styles(["a"])["a"])
+    curve_drawing.draw_arrival(drawn, 0.8, change, LOOK)
     assert list(drawn.get_lines()) == []
 
 
 def test_limits_hold_labelled_lines_and_bands_and_a_margin_and_no_marks():
     one, other = axes(), axes()
-    style.draw_line(one, line([0.4, 0.6], half=0.1), style.styles(["a"])["a"], label="a", place=0)
-    style.draw_line(other, line([0.5, 0.9], seeds=2), style.styles(["a"])["a"], label="a", place=0)
+    curve_drawing.draw_line(one, line([0.4, 0.6], half=0.1), LOOK, label="a", place=0)
+    curve_drawing.draw_line(other, line([0.5, 0.9], seeds=2), LOOK, label="a", place=0)
     other.plot([0, 1], [-7, 7], label="_mark")
-    low, high = style.limits([one, other])
+    low, high = curve_drawing.limits([one, other])
     margin = 0.06 * (0.9 - 0.3) + 0.01
     assert (low, high) == (pytest.approx(0.3 - margin), pytest.approx(0.9 + margin))
 
@@ -166,29 +153,29 @@ def test_limits_hold_labelled_lines_and_bands_and_a_margin_and_no_marks():
 # ---------------------------------------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize("suffix", style.SUFFIXES)
+@pytest.mark.parametrize("suffix", picture_files.SUFFIXES)
 def test_the_same_figure_has_the_same_bytes_in_every_format(tmp_path, suffix):
     def written(name):
         figure = style.canvas(3.0, 2.0, title="a title")
         figure.add_subplot().plot([0, 1], [0, 1])
-        return style.save(figure, tmp_path / f"{name}{suffix}").read_bytes()
+        return picture_files.save(figure, tmp_path / f"{name}{suffix}").read_bytes()
 
     assert written("one") == written("other")
 
 
 def test_another_suffix_is_refused_with_those_that_there_are(tmp_path):
     with pytest.raises(Refused, match=r"'gap\.jpg'.*\.png, \.svg, \.pdf"):
-        style.save(style.canvas(3.0, 2.0, title=""), tmp_path / "gap.jpg")
+        picture_files.save(style.canvas(3.0, 2.0, title=""), tmp_path / "gap.jpg")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_suffix_in_capitals_is_known(tmp_path):
-    path = style.save(style.canvas(3.0, 2.0, title=""), tmp_path / "GAP.SVG")
+    path = picture_files.save(style.canvas(3.0, 2.0, title=""), tmp_path / "GAP.SVG")
     assert path.read_text().startswith("<?xml")
 
 
 def test_words_of_an_svg_stay_words():
-    assert "a title of its own" in style.svg(style.canvas(6.0, 2.0, title="a title of its own"))
+    assert "a title of its own" in picture_files.svg(style.canvas(6.0, 2.0, title="a title of its own"))
 
 
 def test_shares_are_drawn_from_light_to_dark():
