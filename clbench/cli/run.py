@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -173,7 +174,7 @@ def run(
         _publish(console, plan, folder)
         if wandb != Wandb.disabled:
             _send(records, folder, wandb)
-    raise typer.Exit(_verdict(records))
+    raise typer.Exit(_verdict(records, folder))
 
 
 def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: dict[str, Any]) -> list[Record]:
@@ -256,7 +257,7 @@ def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:
         )
 
 
-def _verdict(records: Sequence[Record]) -> int:
+def _verdict(records: Sequence[Record], out: Path) -> int:
     """Return the exit code, and list cells without a result with the reason, once for all seeds that share it.
 
     Skipped cells count as a failure only if there are no others.
@@ -272,6 +273,9 @@ def _verdict(records: Sequence[Record]) -> int:
         groups.setdefault((record.label, record.status, record.reason), []).append(str(record.seed))
     for (label, status, reason), seeds in groups.items():
         print(f"  {label}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {status}: {reason}", file=sys.stderr)
+    told = next((record for record in bad if record.traceback), None)
+    if told is not None:
+        print(f"`clbench show {shlex.quote(str(out))} {told.key[:6]} --traceback` shows where.", file=sys.stderr)
     return 1 if bad else 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +12,10 @@ from clbench.cli.common import make_console, pairs
 from clbench.cli.output_files import PICTURES, format_of
 from clbench.cli.plugins import Plugins
 from clbench.cli.show_benchmark import is_benchmark, show_benchmark
+from clbench.cli.show_record import show_folder, show_record
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from clbench.core.record import Record
 
 
 def show(
@@ -38,13 +36,16 @@ def show(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the benchmark first; repeatable."),
     ] = None,
     data_dir: Annotated[str | None, typer.Option("--data-dir", help="Folder of the data sets.")] = None,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Print where a failed cell failed, and nothing else.")
+    ] = False,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
     """Show a benchmark, data set, scenario, model, strategy or metric, or the record of one cell."""
     from clbench.core.errors import Refused
 
     console, path = make_console(), Path(name)
-    if is_benchmark(name):
+    if is_benchmark(name) and not traceback:
         if plot is not None:
             format_of(plot, PICTURES)
         show_benchmark(console, name, plot=plot, settings=settings or [], data_dir=data_dir)
@@ -53,13 +54,15 @@ def show(
     if plot or settings:
         raise Refused("--plot and --set need a benchmark: a shipped name or an existing YAML file")
     if key is not None or (path / "records").is_dir():
-        return _show_folder(console, path, key or "")
+        return show_folder(console, path, key or "", traceback=traceback)
     if path.suffix == ".json":
         from clbench.core import store
 
-        return _show_record(console, store.load(path))
+        return show_record(console, store.load(path), traceback=traceback)
     if (path.parent / "records").is_dir() and not path.exists():
-        return _show_folder(console, path.parent, path.name)
+        return show_folder(console, path.parent, path.name, traceback=traceback)
+    if traceback:
+        raise Refused("--traceback needs a record: a result folder and the key of a cell, or the JSON file of a record")
     if set(name) & set("(+"):
         first = re.split(r"[(+]", name)[0].strip()
         raise Refused(f"show takes one name without settings; write clbench show {first or 'NAME'}")
@@ -80,98 +83,6 @@ def _hint(name: str) -> str:
     near = did_you_mean(name, {each for kind in KINDS for each in names(kind)})
     hint = near if near.startswith("did") else STRATEGIES.hint(name)
     return "`clbench list` shows all names" if hint.startswith("known") else hint
-
-
-# --------------------------------------------------------------------------------------------------- records
-
-
-def _show_folder(console: Console, folder: Path, key: str) -> None:
-    """Show the cell whose key begins with ``key``; if there are several, list them."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    from clbench import api
-    from clbench.core.errors import Refused
-
-    found = [record for record in api.records(folder) if record.key.startswith(key)]
-    if not found:
-        raise Refused(f"no cell in {folder} has a key that begins with {key!r}; `clbench show {folder}` lists them")
-    if len(found) == 1:
-        return _show_record(console, found[0])
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in ("Key", "Benchmark", "Strategy", "Seed", "Status", "Reason"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "Key")
-    for record in sorted(found, key=lambda r: (r.benchmark, r.label, r.seed)):
-        texts = (record.key, record.benchmark, record.label, str(record.seed), record.status, record.reason)
-        table.add_row(*map(Text, texts))
-    console.print(table)
-    console.print(
-        f"`clbench show {folder} KEY` shows one of them; the first characters of its key are enough", style="dim"
-    )
-    return None
-
-
-def _show_record(console: Console, record: Record) -> None:
-    """Show everything in a record, with the metrics of its trace."""
-    from rich.text import Text
-
-    from clbench.strategies.protocol import with_breaches
-
-    def section(title: str, items: Mapping[str, Any]) -> None:
-        if items:
-            console.print(Text(f"\n{title}", style="bold"))
-            console.print(pairs({f"  {label}": value for label, value in items.items()}))
-
-    status = f"{record.status}: {record.reason}" if record.reason else record.status
-    console.print(Text(f"{record.benchmark}, {record.label}, seed {record.seed}: {status}", style="bold"))
-    section(
-        "record",
-        {"key": record.key, "run by": record.engine, "stream": record.fingerprint or "-", "created": record.created},
-    )
-    section("metrics", _metrics(record))
-    section("cost", {name.replace("_", " "): _amount(value) for name, value in record.cost.items()})
-    section("cell", {name: _flat(value) for name, value in record.cell.items() if name not in ("benchmark", "seed")})
-    section("environment", {name: value for name, value in record.environment.items() if value not in ("", None)})
-    told = with_breaches(record.cell, record.alarms)
-    section("alarms", {str(number): text for number, text in enumerate(told, 1)})
-
-
-def _metrics(record: Record) -> dict[str, str]:
-    """Return title -> value, or the reason why there is none."""
-    from clbench.metrics import compute, get
-
-    if record.trace is None:
-        return {"none": "nothing was recorded"}
-    shown = {}
-    for name, value in compute(record.trace).items():
-        metric, measure = get(name).under(record.trace.measure), record.trace.measure
-        told = metric.shown(value.value, measure)
-        if metric.unit == "fraction" or (metric.unit in ("score", "change") and measure.unit == "%"):
-            number = f"{told:.2f} %"
-        else:
-            unit = {"score": measure.unit, "change": measure.unit, "number": ""}.get(metric.unit, metric.unit)
-            number = f"{told:.4g} {unit}".rstrip()
-        shown[metric.title] = number if value.defined else f"undefined: {value.reason}"
-    return shown
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}"
-
-
-def _flat(value: Any) -> str:
-    """Write settings on one line: ``lr 0.05, epochs 5``; a strategy as users write it."""
-    if isinstance(value, Mapping):
-        if set(value) == {"name", "parameters"}:
-            inside = ", ".join(f"{key}={each}" for key, each in value["parameters"].items())
-            return f"{value['name']}({inside})" if inside else str(value["name"])
-        return ", ".join(
-            f"{key} {f'({_flat(each)})' if isinstance(each, dict) else each}" for key, each in value.items()
-        )
-    if isinstance(value, list):
-        return " + ".join(map(_flat, value))
-    return str(value)
 
 
 # --------------------------------------------------------------------------------------------------- names

@@ -58,6 +58,22 @@ def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
     return made
 
 
+def settings_that_differ(records: Iterable[Record]) -> dict[str, str]:
+    """Map the key of each record to the settings by which it differs from others of its benchmark and label.
+
+    Returns:
+        Texts such as ``lr=0.1, degrees=0,10``; the text is empty if all records of the label differ only in their seed.
+    """
+    groups: dict[tuple[str, str], dict[str, Record]] = {}
+    for record in records:
+        groups.setdefault((record.benchmark, record.label), {})[record.key] = record
+    return {
+        key: text
+        for found in groups.values()
+        for key, text in zip(found, _differing([record.cell for record in found.values()]), strict=True)
+    }
+
+
 READABLE = 60
 """Largest number of characters for settings in a label."""
 

@@ -248,6 +248,7 @@ class Record:
         environment: Versions, hardware, device, commit.
         created: Time of writing, ISO 8601, UTC.
         data: Checksum of the data set of the stream; empty in older records.
+        traceback: The traceback of a failed cell, with short paths; empty for any other cell, and in older records.
     """
 
     key: str
@@ -262,6 +263,7 @@ class Record:
     environment: dict[str, Any] = field(default_factory=dict)
     created: str = ""
     data: str = ""
+    traceback: str = ""
 
     @property
     def benchmark(self) -> str:

@@ -57,6 +57,8 @@ class RecordFile(BaseModel):
     environment: dict[str, Scalar]
     created: str
     data: str = ""
+    traceback: str = ""
+    """Only the files of failed cells have it."""
     has_trace: bool
     sums: dict[str, str] = {}
     """Checksums of ``record`` (this file without its checksums) and of the file of its ``trace``; empty in older
@@ -112,8 +114,9 @@ def save(record: Record, directory: Path) -> Path:
         sums["trace"] = _sum(buffer.getvalue())
     fields["cost"] = {name: value for name, value in record.cost.items() if math.isfinite(value)}
     held = RecordFile(**_encodable(fields), has_trace=record.trace is not None)
-    sums["record"] = _sum_of(json.loads(held.model_dump_json()))
-    write(path, held.model_copy(update={"sums": sums}).model_dump_json(indent=1).encode())
+    absent = set() if record.traceback else {"traceback"}
+    sums["record"] = _sum_of(json.loads(held.model_dump_json(exclude=absent)))
+    write(path, held.model_copy(update={"sums": sums}).model_dump_json(indent=1, exclude=absent).encode())
     return path
 
 

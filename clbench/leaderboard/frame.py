@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.comparison.record_groups import is_finished, joint_runs, reference
 from clbench.core.record import Record
+from clbench.leaderboard.varying_settings import varying_settings
 from clbench.metrics import Value, compute, metric_names
 from clbench.strategies.protocol import with_breaches
 
@@ -14,17 +15,19 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-def frame(records: Iterable[Record]) -> DataFrame:
+def frame(records: Iterable[Record], *, settings: bool = True) -> DataFrame:
     """Return a data frame with one row per record: cell, metrics, cost, environment and trace.
 
     Args:
         records: Any records, of one benchmark or several.
+        settings: Whether to include a column for every setting that varies.
 
     Returns:
-        Columns ``benchmark strategy engine seed status reason`` (``engine`` is whose loop ran it); a column per metric
-        (fractions in [0, 1]; NaN if undefined, and in cells that are not done); ``cost_*``, ``key fingerprint created
-        alarms``, ``environment_*`` and ``trace`` (a :class:`clbench.core.record.Trace` or None). Rows are sorted by
-        benchmark, strategy and seed.
+        Columns ``benchmark strategy engine seed`` (``engine`` is whose loop ran it); a column for every setting in
+        which two records differ, by its dotted name (``training.lr``, ``strategy.ewc.strength``; None or NaN in a cell
+        without it); ``status reason``; a column per metric (fractions in [0, 1]; NaN if undefined, and in cells that
+        are not done); ``cost_*``, ``key fingerprint created alarms``, ``environment_*`` and ``trace`` (a
+        :class:`clbench.core.record.Trace` or None). Rows are sorted by benchmark, strategy and seed.
     """
     import pandas
 
@@ -33,7 +36,10 @@ def frame(records: Iterable[Record]) -> DataFrame:
     rows = [_row(record, names, joint) for record in sorted(records, key=lambda r: (r.benchmark, r.label, r.seed))]
     costs = sorted({name for row in rows for name in row if name.startswith("cost_")})
     environment = sorted({name for row in rows for name in row if name.startswith("environment_")})
-    first = ["benchmark", "strategy", "engine", "seed", "status", "reason"]
+    varying = varying_settings(records) if settings else {}
+    rows = [{**row, **varying.get(row["key"], {})} for row in rows]
+    named = dict.fromkeys(name for values in varying.values() for name in values)
+    first = ["benchmark", "strategy", "engine", "seed", *named, "status", "reason"]
     provenance = ["key", "fingerprint", "created", "alarms"]
     return pandas.DataFrame(rows, columns=[*first, *names, *costs, *provenance, *environment, "trace"])
 

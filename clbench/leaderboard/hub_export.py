@@ -82,7 +82,7 @@ def export(records: Iterable[Record], folder: Path) -> list[Path]:
 def cells(records: Sequence[Record]) -> DataFrame:
     """Return a row per cell: the columns of :func:`clbench.leaderboard.frame.frame` without traces, and ``cell`` as
     JSON."""
-    table = frame(records).drop(columns="trace")
+    table = frame(records, settings=False).drop(columns="trace")
     written = {record.key: json.dumps(record.cell, sort_keys=True) for record in records}
     return table.assign(cell=[written[key] for key in table["key"]])
 

@@ -17,10 +17,10 @@ from clbench.adapters.run_setup import Skip
 from clbench.core.errors import Refused
 from clbench.core.record import Kind, Trace
 from clbench.running.cell_key import Cell
+from clbench.running.error_text import place
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.running.prepared_run import Run
-from clbench.running.run_cell import place
 from clbench.running.user_objects import UserObjects
 from clbench.strategies import STRATEGIES
 from clbench.strategies import notation as strategy_text

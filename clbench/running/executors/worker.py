@@ -20,6 +20,7 @@ from clbench.running.executors import Notified, Options, Trained, run_here, tick
 from clbench.running.executors.added_objects import unpack
 from clbench.running.executors.limits import descendants, end
 from clbench.running.executors.process_guard import ends_if_copied, left_behind
+from clbench.running.executors.stack_file import write_stacks_to
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,16 @@ class _Life:
         except (BrokenPipeError, ConnectionResetError):
             raise
         except BaseException as error:
-            from clbench.running.run_cell import place, record
+            from clbench.running.error_text import place, traceback_text
+            from clbench.running.run_cell import record
 
-            reason = f"{type(error).__name__}: it ended the cell{place(error)}"
-            return record(cell, None, status="failed", reason=reason, device=options.device)
+            reason, where = f"{type(error).__name__}: it ended the cell{place(error)}", traceback_text(error)
+            return record(cell, None, status="failed", reason=reason, device=options.device, traceback=where)
         finally:
             self.stepped = False
 
 
-def work(descriptor: int, parent: int) -> None:
+def work(descriptor: int, parent: int, stacks: int) -> None:
     """Receive options, then run cells and send events, until the parent closes the pipe or has died.
 
     A worker has its own session, so that only the parent gets Ctrl-C and decides about its workers.
@@ -102,11 +104,13 @@ def work(descriptor: int, parent: int) -> None:
     Args:
         descriptor: File descriptor of the worker's end of the pipe.
         parent: Process id of the parent.
+        stacks: File descriptor of the file for the stacks of this process.
     """
     from multiprocessing.connection import Connection
 
     import cloudpickle
 
+    write_stacks_to(stacks)
     os.set_inheritable(descriptor, False)
     pipe = Connection(descriptor)
     life = _Life(pipe)

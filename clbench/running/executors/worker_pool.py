@@ -25,6 +25,7 @@ from clbench.running.executors.limits import (
     resident,
     size_text,
 )  # fmt: skip
+from clbench.running.executors.stack_file import StackFile
 from clbench.running.executors.worker import STOPPED, Answer, Begun
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
     mark: str
+    stacks: StackFile
     cell: Cell | None = None
     began: float | None = None
     trained: Record | None = None
@@ -53,6 +55,7 @@ class _Worker:
     def take(self, cell: Cell) -> None:
         """Start a cell."""
         self.cell, self.began, self.trained, self.others = cell, None, None, []
+        self.stacks.forget()
         _send(self.pipe, cell)
 
     def stop(self) -> None:
@@ -67,6 +70,7 @@ class _Worker:
         _end_group(self.process.pid)
         end({*others, *self.others, *marked(MARK, self.mark)})
         self.pipe.close()
+        self.stacks.close()
 
 
 def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> None:
@@ -150,19 +154,20 @@ class _Pool:
             worker.stop()
             self._fail(worker, "its worker process sent no more messages")
             return
-        code = worker.process.wait()
+        code, told = worker.process.wait(), worker.stacks.crash()
         worker.sweep([])
         number = -code if code < 0 else code - 128 if code == STOPPED else 0
         how = signal.Signals(number).name if number else f"exit code {code}"
         hint = "; was there enough memory? fewer --jobs need less" if how == "SIGKILL" else ""
-        self._fail(worker, f"its worker process died ({how}){hint}")
+        self._fail(worker, f"its worker process died ({how}){hint}", told)
 
     def _end(self, worker: _Worker, reason: str) -> None:
         self.workers.remove(worker)
+        told = worker.stacks.ask(worker.process.pid)
         worker.stop()
-        self._fail(worker, reason)
+        self._fail(worker, reason, told)
 
-    def _fail(self, worker: _Worker, reason: str) -> None:
+    def _fail(self, worker: _Worker, reason: str, traceback: str = "") -> None:
         from clbench.running.run_cell import record
 
         cell, worker.cell = worker.cell, None
@@ -171,7 +176,8 @@ class _Pool:
             alarms = (*worker.trained.alarms, f"further files of this record may be missing: {reason}")
             self.emit(replace(worker.trained, alarms=alarms))
         else:
-            self.emit(record(cell, None, status="failed", reason=reason, device=self.options.device))
+            device = self.options.device
+            self.emit(record(cell, None, status="failed", reason=reason, device=device, traceback=traceback))
 
     def look(self) -> None:
         """End cells that exceed their limits."""
@@ -222,6 +228,7 @@ class _Pool:
             else:
                 _end_group(worker.process.pid)
                 worker.pipe.close()
+                worker.stacks.close()
 
 
 def _end_group(pid: int) -> None:
@@ -241,15 +248,17 @@ def _start(packed: bytes, threads: int) -> _Worker:
     guard."""
     from multiprocessing import Pipe
 
+    stacks = StackFile()
     ours, theirs = Pipe()
     path, mark = os.pathsep.join(sys.path), secrets.token_hex(8)  # a given model may be defined next to the script
     numbers = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    code = f"from clbench.running.executors.worker import work; work({theirs.fileno()}, {os.getpid()})"
+    given = f"{theirs.fileno()}, {os.getpid()}, {stacks.descriptor}"
+    code = f"from clbench.running.executors.worker import work; work({given})"
     process = subprocess.Popen(
         [sys.executable, "-c", code],
-        pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": path, **numbers, MARK: mark},
+        pass_fds=[theirs.fileno(), stacks.descriptor], env={**os.environ, "PYTHONPATH": path, **numbers, MARK: mark},
         stdin=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     theirs.close()
     _send(ours, packed)
-    return _Worker(process, ours, mark)
+    return _Worker(process, ours, mark, stacks)
