@@ -47,6 +47,8 @@ def stream(
         options = {k: v for k, v in dataset.items() if k not in (*IDENTITY, "features")}
         family = data.family_of(name, options)
         filled = {"name": name, **data.canonical({k: v for k, v in options.items() if k != "family"})}
+        vectors = (own is not None or data.may_be_vectors(name)) and dataset.get("features") is None
+        _settle_statistics(filled, family, "columns" if vectors else "all")
         if own is not None:
             filled = {**own, **_unlike_defaults(filled)}
         if dataset.get("features") is not None:  # only if set, so that older cells keep their keys
@@ -64,6 +66,27 @@ def stream(
         return {**scenarios.canonical(settings), "dataset": filled}
     except Refused as error:
         raise source.refuse(error, "stream") from None
+
+
+def _settle_statistics(filled: dict[str, Any], family: str, usual: str) -> None:
+    """Write out that vectors of classes are normalised by column; other cells, and older ones, have no such setting.
+
+    Args:
+        filled: The settings of the data set, which are changed.
+        family: Its family.
+        usual: The statistics if none are written.
+
+    Raises:
+        Refused: The setting is written without normalisation.
+    """
+    written = filled.pop("statistics", None)
+    if filled["normalize"] == "none":
+        if written is not None:
+            raise Refused(
+                "dataset: statistics goes with normalize: mean-std; set that too, or leave statistics out", "statistics"
+            )
+    elif family == "classification" and (written or usual) == "columns":
+        filled["statistics"] = "columns"
 
 
 IDENTITY = ("name", "source", "checksum", "mean", "std")

@@ -37,11 +37,13 @@ class Rows:
         y: (N,) int64 labels in [0, number of classes). In a family without classes, labels are groups of samples:
             scenarios distribute groups, and evaluation samples are drawn from all of them.
         target: (N, ...) values to predict, if these are not the labels.
+        domain: (N,) int64 position of each sample's domain in ``Dataset.domain_names``, if the data set has domains.
     """
 
     x: NDArray[Any]
     y: Index
     target: NDArray[Any] | None = None
+    domain: Index | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -84,6 +86,8 @@ class Dataset:
         target_std: Standard deviation of each column over the training samples, likewise.
         tokens: Whether inputs are whole numbers that represent something, such as words. They reach the model as
             integers, without scaling. Otherwise they are values and reach it as float32.
+        domain_names: The name of each domain, if samples come from several: the values of the column ``group``.
+        input_names: The name of each input value of a table, such as ``age`` or ``colour=red``; empty for other data.
     """
 
     name: str
@@ -100,6 +104,8 @@ class Dataset:
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
     tokens: bool = False
+    domain_names: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:

@@ -17,10 +17,12 @@ from clbench.core.types import Dataset
 from clbench.data import dataset_registry
 from clbench.data.arrays import from_arrays
 from clbench.data.dataset_registry import DATASETS, check_name, parts, resolve, source
+from clbench.data.drawn_split import Split
 from clbench.data.joined import join, located
 from clbench.data.pixel_values import Layout
 from clbench.data.roots import data_root
-from clbench.data.splits import Normalize, prepare
+from clbench.data.splits import Normalize, Statistics, prepare
+from clbench.data.table_columns import Categories, Missing
 
 __all__ = [
     "DATASETS",
@@ -32,14 +34,17 @@ __all__ = [
     "from_arrays",
     "join",
     "load",
+    "may_be_vectors",
     "prepare",
     "read",
     "source",
 ]
 
-READING = ("size", "scale", "layout", "background", "family")
+TABLE = ("label", "group", "split", "categories", "missing", "ignore")
+"""Settings of files that say which column is what, and how the data set is divided."""
+READING = ("size", "scale", "layout", "background", "family", *TABLE)
 """Settings that are applied when samples are read, before any samples are held out."""
-LATER = frozenset({"scale", "layout", "background", "family"})
+LATER = frozenset({"scale", "layout", "background", "family", "statistics", *TABLE})
 """Settings that a cell includes only if they differ from their default, so that older cells keep their keys."""
 
 Scale = Annotated[float, Field(gt=0)]
@@ -59,6 +64,13 @@ def load(
     layout: Layout | None = None,
     background: Background | None = None,
     family: Literal["classification", "regression"] | None = None,
+    label: str | list[str] | None = None,
+    group: str | None = None,
+    split: Split = None,
+    categories: Categories | None = None,
+    missing: Missing | None = None,
+    ignore: list[str] | None = None,
+    statistics: Statistics | None = None,
 ) -> Dataset:
     """Load a data set by name. The keyword parameters are the settings of ``dataset`` in a benchmark file.
 
@@ -68,8 +80,8 @@ def load(
             ``data_dir``. Several names with ``+`` between them are joined in that order (see :func:`join`). A path that
             contains ``+`` may be put in quotes.
         data_dir: The directory of data sets and downloads; by default ``CLBENCH_DATA``, or else the user's cache.
-        normalize: ``mean-std`` stores the statistics of the remaining training samples per channel in the result;
-            if targets are numbers, of each column of vectors.
+        normalize: ``mean-std`` stores the statistics of the remaining training samples in the result: per channel of
+            images, per column of vectors. A batch is normalised with them.
         validation: Fraction of the training samples to hold out, stratified, equal for every seed; in [0, 1).
         train_rows: Size of a fixed stratified subset of the remaining samples; all if ``None``.
         evaluate_on: The samples of ``Dataset.test``: the test split, or the held-out samples.
@@ -79,6 +91,18 @@ def load(
         background: Colour behind transparent pixels of images: ``black`` (the default), ``white``, ``grey`` or
             ``#rrggbb``.
         family: ``regression`` if the labels of a file are numbers to predict, (N,) or (N, columns).
+        label: The column of labels of a table or Parquet file; with ``regression`` several.
+        group: The column, or array of an ``.npz`` file, with the domain of each sample. It is no input; the scenario
+            ``by_group`` makes an experience of each of its values.
+        split: ``{"test": 0.2, "seed": 0}``: the fraction of test samples and the seed of their stratified draw, for
+            data that comes in one part; or the column of a table that contains ``train`` or ``test``.
+        categories: How columns of text become inputs: ``one-hot`` (the default) or ``codes``.
+        missing: How missing values of a table are treated: ``mean`` replaces numbers by the mean of the training
+            samples, and a missing category by none; ``drop`` leaves out the samples. By default they are refused.
+        ignore: Columns of a table to leave out.
+        statistics: With ``mean-std`` and vectors of classes: ``columns`` (the default) for a mean and standard
+            deviation of each column, or ``all`` for one of all values together, as in cells of earlier versions and for
+            features of a frozen model.
 
     Returns:
         The data set. Its arrays are memory-mapped if they come from the cache.
@@ -87,12 +111,27 @@ def load(
         Refused: The name is unknown, files are missing or damaged, contents cannot be used, or settings are impossible.
     """
     return finish(
-        read(name, data_dir, size=size, scale=scale, layout=layout, background=background, family=family),
+        read(
+            name,
+            data_dir,
+            size=size,
+            scale=scale,
+            layout=layout,
+            background=background,
+            family=family,
+            label=label,
+            group=group,
+            split=split,
+            categories=categories,
+            missing=missing,
+            ignore=ignore,
+        ),
         name,
         normalize=normalize,
         validation=validation,
         train_rows=train_rows,
         evaluate_on=evaluate_on,
+        statistics=statistics,
     )
 
 
@@ -134,6 +173,11 @@ def family_of(name: str, options: Mapping[str, Any]) -> str:
     return str(options.get("family") or dataset_registry.family(name))
 
 
+def may_be_vectors(name: str) -> bool:
+    """Return whether samples of a name may be vectors; names of images are known."""
+    return dataset_registry.may_be_vectors(name)
+
+
 def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:
     """Return what identifies the samples of a name if the name alone does not.
 
@@ -153,9 +197,16 @@ def finish(
     validation: float = 0.0,
     train_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
+    statistics: Statistics | None = None,
 ) -> Dataset:
     """Prepare a whole data set: the second half of :func:`load`."""
     prepared = prepare(
-        whole, normalize=normalize, validation=validation, train_rows=train_rows, evaluate_on=evaluate_on, name=name
+        whole,
+        normalize=normalize,
+        validation=validation,
+        train_rows=train_rows,
+        evaluate_on=evaluate_on,
+        name=name,
+        statistics=statistics,
     )
     return replace(prepared, origins=located(prepared))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Rows
 from clbench.data import pixel_values
+from clbench.data.domains import numbered
 from clbench.data.labels import as_array, encode, label_array
 from clbench.data.number_targets import REGRESSION, labelled, number_array
 from clbench.data.pixel_values import Layout
@@ -31,6 +32,7 @@ def from_arrays(
     family: str | None = None,
     target_names: Sequence[str] | None = None,
     tokens: bool = False,
+    domains: tuple[Any, Any] | None = None,
 ) -> Dataset:
     """Make a data set from arrays (NumPy, torch, or anything that ``numpy.asarray`` accepts).
 
@@ -52,6 +54,8 @@ def from_arrays(
         target_names: With ``regression``: the name of each column.
         tokens: Whether ``x_train`` and ``x_test`` are integers that identify something, such as words: samples (N, L)
             of them reach the model as int64. By default they are values, and reach it as float32.
+        domains: The domain of each training sample (N,) and of each test sample, such as a hospital or a year: integers
+            or strings. The scenario ``by_group`` makes an experience of each.
 
     Raises:
         Refused: Arrays are empty or do not match, values are not finite, values or axes are ambiguous, or labels do not
@@ -70,6 +74,7 @@ def from_arrays(
         family=family,
         target_names=target_names,
         tokens=tokens,
+        domains=domains,
     )
 
 
@@ -85,8 +90,16 @@ def assemble(
     family: str | None = None,
     target_names: Sequence[str] | None = None,
     tokens: bool = False,
+    domains: tuple[Any, Any] | None = None,
+    input_names: Sequence[str] = (),
 ) -> Dataset:
-    """Make a data set as :func:`from_arrays` does; ``where`` names the origin in messages, such as a file's path."""
+    """Make a data set as :func:`from_arrays` does.
+
+    Args:
+        name, train, test, class_names, scale, layout, family, target_names, tokens, domains: As there.
+        where: Name of the origin in messages, such as a file's path.
+        input_names: The name of each value of a vector, if it has one.
+    """
     if family not in (None, "classification", REGRESSION):
         raise Refused(
             f"{where}: family = {family!r} is not known here; choose classification (class labels) or {REGRESSION} "
@@ -103,12 +116,32 @@ def assemble(
             number_array(test[1], len(x_test), f"{where}: y_test"),
         )
         made = labelled((x_train, x_test), target, name=name, where=where, scale=factor, target_names=target_names)
-        return replace(made, checksum=checksum(made.train, made.test, factor), tokens=tokens)
+        made = replace(made, checksum=checksum(made.train, made.test, factor), tokens=tokens)
+        return _with_domains(replace(made, input_names=tuple(input_names)), domains, where)
     raw_train = label_array(train[1], len(x_train), f"{where}: y_train")
     raw_test = label_array(test[1], len(x_test), f"{where}: y_test")
     y_train, y_test, names = encode(raw_train, raw_test, class_names, where)
     rows = Rows(x_train, y_train), Rows(x_test, y_test)
-    return Dataset(name, *rows, class_names=names, scale=factor, checksum=checksum(*rows, factor), tokens=tokens)
+    made = Dataset(
+        name,
+        *rows,
+        class_names=names,
+        scale=factor,
+        checksum=checksum(*rows, factor),
+        tokens=tokens,
+        input_names=tuple(input_names),
+    )
+    return _with_domains(made, domains, where)
+
+
+def _with_domains(dataset: Dataset, domains: tuple[Any, Any] | None, where: str) -> Dataset:
+    """Return the data set with the domain of each sample, which its checksum then covers."""
+    if domains is None:
+        return dataset
+    codes, names = numbered(domains, (len(dataset.train), len(dataset.test)), where)
+    train, test = (replace(rows, domain=code) for rows, code in zip((dataset.train, dataset.test), codes, strict=True))
+    total = checksum(train, test, dataset.scale)
+    return replace(dataset, train=train, test=test, domain_names=names, checksum=total)
 
 
 def token_rows(value: Any, where: str) -> NDArray[np.int64]:
@@ -129,8 +162,8 @@ def token_rows(value: Any, where: str) -> NDArray[np.int64]:
 def checksum(train: Rows, test: Rows, scale: float) -> str:
     """Return BLAKE2b over all arrays (type, shape, bytes) and the scale, 32 hex digits."""
     digest = hashlib.blake2b(repr(scale).encode(), digest_size=16)
-    targets = [rows.target for rows in (train, test) if rows.target is not None]
-    for array in (train.x, train.y, test.x, test.y, *targets):
+    more = [each for rows in (train, test) for each in (rows.target, rows.domain) if each is not None]
+    for array in (train.x, train.y, test.x, test.y, *more):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from clbench.core.notices import Notice, notice
 from clbench.core.types import Dataset, Rows
 from clbench.data.arrays import checksum
 from clbench.data.roots import cache_root
@@ -32,8 +33,11 @@ FULL_CHECK_BYTES = 1 << 30
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 TARGETS = ("train_target", "test_target")
+DOMAINS = ("train_domain", "test_domain")
 NUMBERS = ("family", "target_names", "target_mean", "target_std")
 """Fields of data sets whose targets are no labels; entries of others have neither these nor the arrays."""
+NAMES = ("domain_names", "input_names")
+"""Fields of data sets with domains, and of tables; entries of others have neither these nor the arrays."""
 
 ATTEMPTS = 5
 
@@ -65,10 +69,12 @@ def cached(
     folder = _entry(name, files, size, identity + (json.dumps(given, sort_keys=True) if given else ""))
     found = _read(folder)
     if found is not None:
+        for sentence in _told(folder):
+            notice(sentence)
         return found
-    fresh = decode()
+    fresh, told = _listened(decode)
     try:
-        return _publish(fresh, folder)
+        return _publish(fresh, folder, told)
     except OSError as error:
         warnings.warn(
             f"the decoded data set {name!r} could not be written to {folder.parent} ({error}); it will be decoded "
@@ -76,6 +82,23 @@ def cached(
             stacklevel=2,
         )
         return fresh
+
+
+def _listened(decode: Callable[[], Dataset]) -> tuple[Dataset, list[str]]:
+    """Return a decoded data set and the notices about it, which each later reading repeats."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = decode()
+    for warning in caught:
+        warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return made, [str(each.message) for each in caught if issubclass(each.category, Notice)]
+
+
+def _told(folder: Path) -> list[str]:
+    """Return the notices of an entry."""
+    with contextlib.suppress(OSError, ValueError):
+        return [str(each) for each in json.loads((folder / "meta.json").read_text(encoding="utf-8")).get("notices", ())]
+    return []
 
 
 def _entry(name: str, files: Sequence[Path], size: int | None, more: str) -> Path:
@@ -100,6 +123,12 @@ def _read(folder: Path) -> Dataset | None:
                 replace(rows, target=np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)))
                 for rows, name in zip((train, test), TARGETS, strict=True)
             )
+        if "domain_names" in meta:
+            train, test = (
+                replace(rows, domain=np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)))
+                for rows, name in zip((train, test), DOMAINS, strict=True)
+            )
+        names = {name: _field(meta[name]) for name in NAMES if name in meta}
         dataset = Dataset(
             str(meta["name"]),
             train,
@@ -108,6 +137,7 @@ def _read(folder: Path) -> Dataset | None:
             float(meta["scale"]),
             str(meta["checksum"]),
             **numbers,
+            **names,
         )
         shapes = [list(array.shape) for array in (train_x, train_y, test_x, test_y)]
         whole = shapes == meta["shapes"]
@@ -122,7 +152,7 @@ def _field(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _publish(dataset: Dataset, folder: Path) -> Dataset:
+def _publish(dataset: Dataset, folder: Path, told: Sequence[str] = ()) -> Dataset:
     """Write the entry to a temporary folder, move it to its place in one step, and map it.
 
     Raises:
@@ -145,6 +175,12 @@ def _publish(dataset: Dataset, folder: Path) -> Dataset:
             for name, array in zip(TARGETS, (dataset.train.target, dataset.test.target), strict=True):
                 np.save(temporary / f"{name}.npy", array, allow_pickle=False)
             meta |= {name: getattr(dataset, name) for name in NUMBERS}
+        if dataset.train.domain is not None and dataset.test.domain is not None:
+            for name, array in zip(DOMAINS, (dataset.train.domain, dataset.test.domain), strict=True):
+                np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+        meta |= {name: getattr(dataset, name) for name in NAMES if getattr(dataset, name)}
+        if told:
+            meta["notices"] = list(told)
         (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         _move(temporary, folder)
     finally:

@@ -1,7 +1,7 @@
 """The registry of data sets: from a name to the function that reads it. This module imports nothing heavy.
 
-A source is a function ``(data_dir, *, size=None, scale=None, layout=None, background=None, family=None) -> Dataset``;
-it may lack settings that it does not support. ``DATASETS.add`` also accepts a finished
+A source is a function ``(data_dir, *, size=None, scale=None, layout=None, ...) -> Dataset`` with the settings of
+:data:`clbench.data.READING`; it may lack settings that it does not support. ``DATASETS.add`` also accepts a finished
 :class:`~clbench.core.types.Dataset`.
 """
 
@@ -48,14 +48,20 @@ DATASETS = Registry(
         "stl10": (f"{_TV}:stl10", "STL-10, labelled part: 13000 images 3x96x96, 10 classes"),
         "cifar10": (f"{_TV}:cifar10", "CIFAR-10: 60000 images 3x32x32, 10 classes"),
         "cifar100": (f"{_TV}:cifar100", "CIFAR-100: 60000 images 3x32x32, 100 classes"),
-        "folder:PATH": ("clbench.data.folder:from_folder", "images in train/<class>/* and test/<class>/* (or val)"),
-        "csv:PATH": ("clbench.data.tables:from_csv", "CSV file with a column label; ?label=..., ?split=..., ?test=0.2"),
-        "npz:PATH": ("clbench.data.npz:from_npz", ".npz file with x_train, y_train, x_test, y_test"),
+        "folder:PATH": (
+            "clbench.data.folder:from_folder",
+            "images in <class>/*, or in train/<class>/* and test/<class>/* (or val)",
+        ),
+        "csv:PATH": ("clbench.data.csv_table:from_csv", "CSV file with a header and a column of labels"),
+        "npz:PATH": ("clbench.data.npz:from_npz", ".npz file with x and y, or x_train, y_train, x_test, y_test"),
         "hf:PATH": (
             "clbench.data.huggingface:from_hub",
             "owner/name on the Hugging Face hub, read with the package datasets",
         ),
-        "parquet:PATH": ("clbench.data.parquet:from_parquet", "parquet files as on public hubs: train-*, test-*"),
+        "parquet:PATH": (
+            "clbench.data.parquet:from_parquet",
+            "parquet files of images or of a table, one or a folder with train-*, test-*",
+        ),
     },
 )
 
@@ -148,8 +154,20 @@ def family(name: str) -> str:
     return str(getattr(DATASETS.get(name), "family", "classification"))
 
 
+def may_be_vectors(name: str) -> bool:
+    """Return whether samples of a name may be vectors: those of tables, arrays, and other programs and packages."""
+
+    def of(part: str) -> bool:
+        form, colon, _ = part.partition(":")
+        if colon:
+            return form not in ("folder", "hf")
+        return part in DATASETS and DATASETS.entry(part).origin != "clbench"
+
+    return any(map(of, parts(name)))
+
+
 CONTENTS = {
-    "csv": "clbench.data.tables:contents_of",
+    "csv": "clbench.data.csv_table:contents_of",
     "npz": "clbench.data.npz:contents_of",
     "folder": "clbench.data.folder:contents_of",
     "parquet": "clbench.data.parquet:contents_of",

@@ -9,7 +9,7 @@ import numpy as np
 from clbench.core.types import Dataset
 from clbench.data.arrays import assemble
 from clbench.data.number_targets import REGRESSION, number_array, strata
-from clbench.data.splits import stratified
+from clbench.data.stratified import stratified
 
 TEST_ROWS = 110
 """A quarter of the 442 patients."""

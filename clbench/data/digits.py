@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clbench.core.types import Dataset, Index
 from clbench.data.arrays import assemble
-from clbench.data.splits import stratified
+from clbench.data.stratified import stratified
 
 TEST_ROWS = 359
 """A fifth of the 1797 images."""

@@ -1,7 +1,8 @@
-"""Image folders: ``train/<class>/*`` and ``test/<class>/*`` (or ``val``, ``validation``, ``valid``)."""
+"""Image folders: ``<class>/*``, or ``train/<class>/*`` and ``test/<class>/*`` (or ``val``, ``validation``)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from clbench.core.types import Dataset, Index
 from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
+from clbench.data.drawn_split import draw_test, drawn, refuse_split
 from clbench.data.images import decode_all
 from clbench.data.roots import locate
 
@@ -37,18 +39,21 @@ def from_folder(
     size: int | None = None,
     scale: float | None = None,
     background: str | None = None,
+    split: str | Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Read an image folder. The classes are the sub-folders of ``train``, in alphabetical order.
+    """Read an image folder. The classes are the sub-folders of ``train``, or of the folder itself, in order of names.
 
     A :class:`clbench.core.notices.Notice` reports what is left out: hidden files and folders, images in deeper folders
     or in no class, and other files.
 
     Args:
-        path: The folder, absolute or relative to ``data_dir``.
+        path: The folder, absolute or relative to the folder of the benchmark file or the data folder.
         data_dir: The directory of data sets.
         size: Side in pixels to which images are resized.
         scale: As in :func:`clbench.data.from_arrays`.
         background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
+        split: Without a folder of test images: ``{"test": 0.2, "seed": 0}``, the fraction of test samples and the seed
+            of their draw.
 
     Raises:
         Refused: Folders are missing, images are unreadable or of different shapes, or classes differ between the
@@ -56,49 +61,83 @@ def from_folder(
     """
     root = locate("folder", path, data_dir, folder=True)
     train, test, left_out = _listings(root)
-    classes = sorted(train)
     if left_out:
         notice(f"{root}: left out are {'; '.join(left_out)}")
+    if test is None:
+        if split is None and (root / "train").is_dir():
+            notice(
+                f"{root} has no folder of test images ({', '.join(TEST_FOLDERS)}), so a fifth of those in train/ "
+                "become test samples; split: {test: 0.2, seed: 0} says the same"
+            )
+        files = _files(train)
+        train, test = _drawn(train, split, str(root))
+    else:
+        refuse_split(split, str(root))
+        files = _files(train, test)
+    listings, classes = (train, test), sorted(train)
 
     def decode() -> Dataset:
-        splits = [_read(listing, classes, size, background) for listing in (train, test)]
+        splits = [_read(listing, classes, size, background) for listing in listings]
         name = f"folder:{path}"
         return assemble(name, *splits, where=str(root), class_names=classes, scale=scale, layout="NCHW")
 
-    files = _files(train, test)
-    identity, how = file_contents.checksum(files, root), {"scale": scale, "background": background}
+    identity, how = file_contents.checksum(files, root), {"scale": scale, "background": background, "split": split}
     return cached(f"folder-{root.name}", files, decode, size=size, identity=identity, **how)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
     """Return the checksum of the files that :func:`from_folder` reads."""
     root = locate("folder", path, data_dir, folder=True)
-    return file_contents.checksum(_files(*_listings(root)[:2]), root)
+    train, test, _ = _listings(root)
+    return file_contents.checksum(_files(train, test or {}), root)
 
 
 def _files(*listings: Listing) -> list[Path]:
     return [file for listing in listings for name in sorted(listing) for file in listing[name]]
 
 
-def _listings(root: Path) -> tuple[Listing, Listing, list[str]]:
-    """Return the listings of training and test images, and what is left out, in words."""
+def _listings(root: Path) -> tuple[Listing, Listing | None, list[str]]:
+    """Return the listings of training images and of test images, if they are apart, and what is left out, in words."""
     test_root = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), None)
-    if not (root / "train").is_dir() or test_root is None:
+    train_root = root / "train"
+    left_out: list[str] = []
+    if test_root is None and train_root.is_dir():
+        beside = [entry.name for entry in _entries(root) if entry != train_root]
+        left_out += [f"{', '.join(beside[:5])} beside train/"] if beside else []
+        return _listing(train_root, left_out), None, left_out
+    if test_root is None:
+        return _listing(root, left_out), None, left_out
+    if not train_root.is_dir():
         raise Refused(
-            f"{root} needs the folders train/<class>/ and one of {', '.join(TEST_FOLDERS)} with the same classes; "
-            f"found {', '.join(sorted(p.name for p in root.iterdir())) or 'nothing'}"
+            f"{root} has the folder {test_root.name}/ and no train/; it needs train/<class>/ beside it, or the folders "
+            f"of the classes alone; found {', '.join(sorted(p.name for p in root.iterdir()))}"
         )
     others = {name: root / name for name in TEST_FOLDERS if (root / name).is_dir() and root / name != test_root}
-    left_out = [f"{name}/ beside {test_root.name}/" for name in others]
-    train, test = _listing(root / "train", left_out), _listing(test_root, left_out)
-    classes = sorted(train)
-    if sorted(test) != classes:
+    left_out += [f"{name}/ beside {test_root.name}/" for name in others]
+    train, test = _listing(train_root, left_out), _listing(test_root, left_out)
+    if sorted(test) != sorted(train):
         differing = sorted(set(train) ^ set(test))
         raise Refused(
-            f"the classes {', '.join(differing[:5])} do not have images in both {root / 'train'} and {test_root}; "
+            f"the classes {', '.join(differing[:5])} do not have images in both {train_root} and {test_root}; "
             f"add the missing ones or remove the folders"
         )
     return train, test, left_out
+
+
+def _drawn(listing: Listing, split: str | Mapping[str, Any] | None, where: str) -> tuple[Listing, Listing]:
+    """Return the listings of training and test images, drawn from the images of each class."""
+    classes = sorted(listing)
+    if len(classes) < 2:
+        raise Refused(
+            f"{where} holds images of one class ({classes[0]}); it needs a folder for each class, at least two, such "
+            f"as {where}/CLASS/IMAGE"
+        )
+    names = np.repeat(classes, [len(listing[name]) for name in classes])
+    held = draw_test(names, where=where, **drawn(split, where))
+    halves: tuple[Listing, Listing] = ({name: [] for name in classes}, {name: [] for name in classes})
+    for file, name, test in zip(_files(listing), names, held, strict=True):
+        halves[int(test)][str(name)].append(file)
+    return halves
 
 
 def _listing(split: Path, left_out: list[str]) -> Listing:

@@ -1,24 +1,27 @@
-"""Parquet files as on public hubs: ``data/train-*.parquet``, ``data/test-*.parquet``, with images as bytes."""
+"""Parquet files by name, ``parquet:PATH``: images as on public hubs (``train-*``, ``test-*``), or tables."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.errors import Refused
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset
 from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
+from clbench.data.drawn_split import draw_test, drawn, refuse_split
 from clbench.data.images import decode_all
-from clbench.data.labels import check_range
+from clbench.data.labels import check_range, label_array
+from clbench.data.number_targets import REGRESSION, number_array, strata
 from clbench.data.roots import locate
 
 if TYPE_CHECKING:
@@ -36,41 +39,96 @@ def from_parquet(
     scale: float | None = None,
     background: str | None = None,
     family: str | None = None,
+    label: str | list[str] | None = None,
+    group: str | None = None,
+    split: str | Mapping[str, Any] | None = None,
+    categories: str | None = None,
+    missing: str | None = None,
+    ignore: list[str] | None = None,
 ) -> Dataset:
-    """Read a folder of Parquet files with a column of encoded images and one of labels.
+    """Read Parquet files: of a table, or with a column of encoded images and one of labels.
 
     Args:
-        path: The folder, absolute or relative to ``data_dir``. Files are found at any depth; their name or that of a
-            folder contains the split.
+        path: A file or a folder, absolute or relative to the folder of the benchmark file or the data folder. Files of
+            a folder are found at any depth; their name or that of a folder contains the split, or they have none.
         data_dir: The directory of data sets.
         size: Side in pixels to which images are resized.
         scale: As in :func:`clbench.data.from_arrays`.
         background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
         family: ``regression`` if the labels are numbers to predict.
+        label, group, split, categories, missing, ignore: As in :class:`clbench.data.tables.TableSettings`. Those of
+            inputs (``categories``, ``missing``, ``ignore``) go with tables alone.
 
     Raises:
-        Refused: Splits or columns are missing, files are damaged, images are unreadable, or labels are out of range.
+        Refused: Splits or columns are missing, files are damaged, images are unreadable, labels are out of range, or a
+            setting does not go with the files.
     """
-    root = locate("parquet", path, data_dir, folder=True)
-    return read_parquet(f"parquet:{path}", root, size=size, scale=scale, background=background, family=family)
+    root = locate("parquet", path, data_dir, folder=None)
+    files, name = _files(root), f"parquet:{path}"
+    table: dict[str, Any] = {"categories": categories, "missing": missing, "ignore": ignore}
+    how: dict[str, Any] = {"scale": scale, "family": family, "label": label, "group": group, "split": split}
+    if not has_images(files[0]):
+        for setting, value in (("size", size), ("background", background)):
+            if value is not None:
+                raise Refused(f"{files[0]} holds a table without images, and {setting} is set; leave it out", setting)
+        from clbench.data.parquet_table import read_table
+
+        return read_table(name, root, **how, **table)
+    for setting, given in table.items():
+        if given is not None:
+            raise Refused(f"{files[0]} holds images, and {setting} goes with columns of a table; leave it out", setting)
+    return read_parquet(name, root, size=size, background=background, **how)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
     """Return the checksum of the files that :func:`from_parquet` reads."""
-    root = locate("parquet", path, data_dir, folder=True)
-    return file_contents.checksum([file for split in _splits(root) for file in split], root)
+    root = locate("parquet", path, data_dir, folder=None)
+    return file_contents.checksum(_files(root), root if root.is_dir() else None)
 
 
-def _splits(root: Path) -> tuple[list[Path], list[Path]]:
-    """Return the files of the training and the test split."""
+def _files(root: Path) -> list[Path]:
+    train, test = parts(root)
+    return [*train, *test]
+
+
+def parts(root: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files of the training and the test split; the latter is empty if files are of one part.
+
+    Raises:
+        Refused: There are no files, or one of the two splits is missing.
+    """
+    if root.is_file():
+        return [root], []
     splits = _split_files(root)
     test = next((splits[split] for split in SPLITS[1:] if split in splits), None)
+    if not splits and (files := sorted(root.rglob("*.parquet"))):
+        return files, []
     if "train" not in splits or test is None:
         raise Refused(
             f"{root} needs files such as data/train-00000-of-00001.parquet and data/test-00000-of-00001.parquet (or "
-            f"validation-); found splits: {', '.join(splits) or 'none'}"
+            f"validation-), or files without these words; found splits: {', '.join(splits) or 'none'}"
         )
     return splits["train"], test
+
+
+def has_images(file: Path) -> bool:
+    """Return whether a file has a column of encoded images.
+
+    Raises:
+        Refused: The file is damaged.
+    """
+    return _image_column(read_schema(file)) is not None
+
+
+def read_schema(file: Path) -> Any:
+    """Return the columns of a file with their types; errors are as in :func:`has_images`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise Refused(f"{file} cannot be read as parquet ({error}); download it again") from error
 
 
 def read_parquet(
@@ -81,21 +139,65 @@ def read_parquet(
     scale: float | None = None,
     background: str | None = None,
     family: str | None = None,
+    label: str | list[str] | None = None,
+    group: str | None = None,
+    split: str | Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Read an existing folder as :func:`from_parquet` does, for a data set called ``name``."""
-    train, test = _splits(root)
+    """Read images as :func:`from_parquet` does, for a data set called ``name``."""
+    train, test = parts(root)
+    if test:
+        refuse_split(split, str(root))
+    if label is not None and not isinstance(label, str):
+        raise Refused(f"{root} holds images, and label names {len(label)} columns; name one", "label")
 
     def decode() -> Dataset:
-        (x_train, y_train, names), (x_test, y_test, _) = (_read(files, size, background) for files in (train, test))
+        found = [_read(files, size, background, label, group) for files in (train, test) if files]
+        names = found[0].class_names
         if names is not None:
-            check_range(y_train, len(names), str(train[0]))
-            check_range(y_test, len(names), str(test[0]))
-        splits = (x_train, y_train), (x_test, y_test)
-        return assemble(name, *splits, where=str(root), class_names=names, scale=scale, layout="NCHW", family=family)
+            for part, files in zip(found, (train, test), strict=False):
+                check_range(part.y, len(names), str(files[0]))
+        if not test:
+            found = _divided(found[0], split, family, str(root))
+        domains = None if group is None else (found[0].domain, found[1].domain)
+        splits = (found[0].x, found[0].y), (found[1].x, found[1].y)
+        return assemble(
+            name,
+            *splits,
+            where=str(root),
+            class_names=names,
+            scale=scale,
+            layout="NCHW",
+            family=family,
+            domains=domains,
+        )
 
-    files = [*train, *test]
-    identity, how = file_contents.checksum(files, root), {"scale": scale, "background": background, "family": family}
-    return cached(f"parquet-{root.name}", files, decode, size=size, identity=identity, **how)
+    files, base = [*train, *test], root if root.is_dir() else None
+    how = {"scale": scale, "background": background, "family": family, "label": label, "group": group, "split": split}
+    return cached(f"parquet-{root.stem}", files, decode, size=size, identity=file_contents.checksum(files, base), **how)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Hold pixels (N, C, H, W), raw labels (N,), the domain (N,) if there is one, and class names if they are known."""
+
+    x: NDArray[np.uint8]
+    y: NDArray[Any]
+    domain: NDArray[Any] | None
+    class_names: list[str] | None
+
+
+def _divided(whole: _Images, split: Any, family: str | None, where: str) -> list[_Images]:
+    """Return training and test samples of files without a split."""
+    if family == REGRESSION:
+        groups = strata(number_array(whole.y, len(whole.y), where))
+    else:
+        groups = label_array(whole.y, len(whole.y), where)
+    domain = None if whole.domain is None else label_array(whole.domain, len(whole.y), f"{where}: domains")
+    held = draw_test(groups, where=where, domains=domain, **drawn(split, where))
+    return [
+        _Images(whole.x[part], whole.y[part], None if domain is None else domain[part], whole.class_names)
+        for part in (~held, held)
+    ]
 
 
 def _split_files(root: Path) -> dict[str, list[Path]]:
@@ -110,38 +212,57 @@ def _split_files(root: Path) -> dict[str, list[Path]]:
 
 
 def _read(
-    files: Sequence[Path], size: int | None, background: str | None
-) -> tuple[NDArray[np.uint8], NDArray[Any], list[str] | None]:
-    """Read pixels (N, C, H, W), raw labels (N,), and class names if the schema contains them."""
+    files: Sequence[Path], size: int | None, background: str | None, label: str | None, group: str | None
+) -> _Images:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     encoded: list[bytes | None] = []
-    labels: list[NDArray[Any]] = []
+    columns: dict[str, list[NDArray[Any]]] = {}
     names: list[str] | None = None
     for file in files:
         try:
             table = pq.ParquetFile(file).read()
         except (pa.ArrowException, OSError) as error:
             raise Refused(f"{file} cannot be read as parquet ({error}); download it again") from error
-        image, label = _image_column(table.schema, file), _label_column(table.schema, file)
+        image = _image_column(table.schema)
+        if image is None:
+            raise Refused(
+                f"{file} has no column of images (a struct with 'bytes', or binary); its columns are "
+                f"{', '.join(table.schema.names)}"
+            )
+        labels = _label_column(table.schema, file, label)
         for chunk in table.column(image).chunks:
             encoded.extend((chunk.field("bytes") if pa.types.is_struct(chunk.type) else chunk).to_pylist())
-        if table.column(label).null_count:
-            raise Refused(f"{file}: column {label!r} has rows without a label; remove them or use a labelled split")
-        labels.append(table.column(label).to_numpy())
-        names = names or _class_names(table.schema, label)
+        for what, column in (("label", labels), ("group", group)):
+            if column is not None:
+                columns.setdefault(what, []).append(_values(table, column, what, file))
+        names = names or _class_names(table.schema, labels)
     if not encoded:
         raise Refused(f"{files[0]} has no rows; download it again")
-    y = np.concatenate(labels)
-    ends = np.cumsum([len(part) for part in labels])
+    y, domain = (np.concatenate(columns[what]) if what in columns else None for what in ("label", "group"))
+    assert y is not None
+    ends = np.cumsum([len(part) for part in columns["label"]])
 
     def where(i: int) -> str:
         k = int(np.searchsorted(ends, i, side="right"))
-        return f"{files[k]}, row {i - int(ends[k]) + len(labels[k])}"
+        return f"{files[k]}, row {i - int(ends[k]) + len(columns['label'][k])}"
 
     x = decode_all(len(encoded), lambda i: open_bytes(encoded[i]), where=where, size=size, background=background)
-    return x, y, names
+    return _Images(x, y, domain, names)
+
+
+def _values(table: Any, column: str, what: str, file: Path) -> NDArray[Any]:
+    """Return the values (N,) of a column of labels or domains."""
+    if column not in table.schema.names:
+        raise Refused(f"{file} has no column {column!r}; {did_you_mean(column, table.schema.names)}", what)
+    if table.column(column).null_count:
+        raise Refused(
+            f"{file}: column {column!r} has rows without a {what}; remove them or use a "
+            f"{'labelled split' if what == 'label' else 'complete file'}"
+        )
+    values: NDArray[Any] = table.column(column).to_numpy()
+    return values
 
 
 def open_bytes(data: bytes | None) -> Image:
@@ -155,8 +276,8 @@ def open_bytes(data: bytes | None) -> Image:
     return image
 
 
-def _image_column(schema: Any, file: Path) -> str:
-    """Return the column of encoded images, found by its type."""
+def _image_column(schema: Any) -> str | None:
+    """Return the column of encoded images, found by its type; ``None`` if there is none."""
     import pyarrow as pa
 
     for field in schema:
@@ -164,16 +285,17 @@ def _image_column(schema: Any, file: Path) -> str:
             return str(field.name)
         if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
             return str(field.name)
-    raise Refused(
-        f"{file} has no column of images (a struct with 'bytes', or binary); its columns are {', '.join(schema.names)}"
-    )
+    return None
 
 
-def _label_column(schema: Any, file: Path) -> str:
+def _label_column(schema: Any, file: Path, label: str | None) -> str:
+    if label is not None:
+        return label  # one that does not exist is refused with its values
     name = next((name for name in LABELS if name in schema.names), None)
     if name is None:
         raise Refused(
-            f"{file} has no column of labels (one of {', '.join(LABELS)}); its columns are {', '.join(schema.names)}"
+            f"{file} has no column of labels (one of {', '.join(LABELS)}); its columns are {', '.join(schema.names)}; "
+            "name it with label: COLUMN"
         )
     return name
 

@@ -53,15 +53,22 @@ def offline() -> Iterator[None]:
             os.environ["CLBENCH_OFFLINE"] = before
 
 
-def locate(form: str, path: str, data_dir: Path, *, folder: bool) -> Path:
+def locate(form: str, path: str, data_dir: Path, *, folder: bool | None) -> Path:
     """Return the file or folder of ``form:path``.
+
+    Args:
+        form: The form of the name, for messages.
+        path: The path, absolute or relative to ``data_dir``.
+        data_dir: The directory of data sets.
+        folder: Whether it is a folder; ``None`` if it may be either.
 
     Raises:
         Refused: It does not exist, or it is a file instead of a folder, or a folder instead of a file.
     """
     found = (data_dir / Path(path).expanduser()).absolute()
-    kind = "folder" if folder else "file"
-    if not path or not (found.is_dir() if folder else found.is_file()):
+    kind = "file or folder" if folder is None else "folder" if folder else "file"
+    there = found.exists() if folder is None else found.is_dir() if folder else found.is_file()
+    if not path or not there:
         what = f"{found} is not a {kind}" if path and found.exists() else f"there is no {kind} {found}"
         raise Refused(
             f"data set '{form}:{path}': {what}; give an absolute path, or one relative to the data folder {data_dir} "

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
-from clbench.core.rng import Generator
-from clbench.core.types import Dataset, Index, Mask, Rows
+from clbench.core.types import Dataset, Mask, Rows
 from clbench.data.arrays import checksum
+from clbench.data.domains import strata
 from clbench.data.number_targets import statistics
+from clbench.data.stratified import of_each, stratified
 
 Normalize = Literal["none", "mean-std"]
-SPLIT_SEED = 0
-"""Seed of every fixed split: held-out samples are part of a benchmark, and equal for all its runs."""
+Statistics = Literal["columns", "all"]
+"""What vectors of classes are normalised by: statistics of each column, or of all values together."""
 
 
 def prepare(
@@ -28,17 +29,19 @@ def prepare(
     train_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
     name: str | None = None,
+    statistics: Statistics | None = None,
 ) -> Dataset:
     """Apply the settings of :func:`clbench.data.load` to a data set in memory.
 
     Args:
         dataset: Complete training and test splits.
-        normalize: ``mean-std`` sets ``mean`` and ``std`` from the remaining training samples. If targets
-            are numbers, each column of vectors has its own.
+        normalize: ``mean-std`` sets ``mean`` and ``std`` from the remaining training samples, per channel of images and
+            per column of vectors.
         validation: Fraction of training samples to hold out, in [0, 1).
         train_rows: Size of the fixed stratified subset of the remaining samples, at least one per class.
         evaluate_on: ``validation`` replaces the test samples by the held-out ones.
         name: Name of the result; ``None`` keeps the name.
+        statistics: See :data:`Statistics`; ``columns`` by default.
 
     Raises:
         Refused: The data set cannot meet these settings.
@@ -55,7 +58,7 @@ def prepare(
     if train_rows is not None:
         train = _subset(dataset, train, train_rows)
     changed = train is not dataset.train or test is not dataset.test
-    mean, std = input_statistics(train.x, dataset, normalize)
+    mean, std = input_statistics(train.x, dataset, normalize, statistics)
     return replace(
         dataset,
         name=name or dataset.name,
@@ -77,8 +80,11 @@ def _target_statistics(dataset: Dataset, train: Rows) -> dict[str, Any]:
 
 
 def _hold_out(dataset: Dataset, fraction: float) -> Mask:
-    y, classes = dataset.train.y, dataset.n_classes
-    held = stratified(y, max(classes, round(fraction * len(y))), "data/validation")
+    y, classes, domain = dataset.train.y, dataset.n_classes, dataset.train.domain
+    if domain is None:
+        held = stratified(y, max(classes, round(fraction * len(y))), "data/validation")
+    else:
+        held = of_each(strata(y, domain), fraction, "data/validation")
     left = np.bincount(y[~held], minlength=classes)
     if left.min() == 0:
         raise Refused(
@@ -99,98 +105,33 @@ def _subset(dataset: Dataset, train: Rows, rows: int) -> Rows:
 
 def select(rows: Rows, mask: Mask) -> Rows:
     """Select the samples where ``mask`` (N,) is true, in their order."""
-    target = None if rows.target is None else np.asarray(rows.target)[mask]
-    return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask], target)
-
-
-def stratified(y: Index, n: int, purpose: str) -> Mask:
-    """Choose ``n`` samples, with classes in proportion to their size and at least one sample from each.
-
-    Args:
-        y: (N,) labels 0..C-1, each present.
-        n: Number of samples, from C to N.
-        purpose: Purpose of the draw. The choice depends only on it, on ``y`` and on ``n``.
-
-    Returns:
-        (N,) mask of the chosen samples.
-    """
-    quota = _allocate(np.bincount(y), n)
-    order = Generator(SPLIT_SEED, purpose).permutation(len(y))
-    order = order[np.argsort(y[order], kind="stable")]  # class by class, shuffled within each
-    starts = np.concatenate(([0], np.cumsum(np.bincount(y))[:-1]))
-    rank = np.arange(len(y)) - starts[y[order]]
-    mask = np.zeros(len(y), dtype=np.bool_)
-    mask[order[rank < quota[y[order]]]] = True
-    return mask
-
-
-def split_off_test(
-    x: NDArray[Any],
-    y: NDArray[Any],
-    purpose: str = "data/test",
-    *,
-    test: float = 0.2,
-    where: str,
-    groups: Index | None = None,
-) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Split a data set without a test split by a fixed stratified draw, equal for every seed.
-
-    Args:
-        x: (N, ...) samples.
-        y: (N,) labels of any kind.
-        purpose: Purpose of the draw.
-        test: Fraction of test samples; at least one of each class.
-        where: Name of the data set in messages.
-        groups: (N,) groups to stratify by instead of labels.
-
-    Raises:
-        Refused: A class has a single sample, or would have no training sample.
-    """
-    names, kinds = np.unique(y if groups is None else groups, return_inverse=True)
-    counts = np.bincount(kinds)
-    if counts.min() < 2:
-        raise Refused(
-            f"{where}: class {str(names[counts.argmin()])!r} has a single sample, which cannot be both a training and "
-            "a test sample; add samples of it, remove it, or give training and test samples separately"
-        )
-    classes = len(names)
-    held = stratified(kinds, min(len(y), max(classes, round(len(y) * test))), purpose)
-    if len(np.unique(kinds[~held])) < classes:
-        raise Refused(f"{where}: test = {test:g} leaves a class without training samples; choose a smaller fraction")
-    return [(x[~held], y[~held]), (x[held], y[held])]
-
-
-def _allocate(counts: Index, n: int) -> Index:
-    """Distribute ``n`` places among classes in proportion by largest remainder, at least one each; (C,), sums to
-    ``n``."""
-    # Integers throughout, so that ties are resolved equally on every machine.
-    share, remainder = np.divmod(n * counts, counts.sum())
-    lifted = share == 0
-    places = np.where(lifted, 1, share)
-    left = n - int(places.sum())
-    if left > 0:
-        places[np.argsort(np.where(lifted, 0, -remainder), kind="stable")[:left]] += 1
-    for _ in range(-left):  # places that rare classes got beyond their share are taken from the largest
-        places[places.argmax()] -= 1
-    return places
+    target, domain = (None if each is None else np.asarray(each)[mask] for each in (rows.target, rows.domain))
+    return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask], target, domain)
 
 
 def input_statistics(
-    x: NDArray[Any], dataset: Dataset, normalize: Normalize
+    x: NDArray[Any], dataset: Dataset, normalize: Normalize, statistics: Statistics | None = None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of scaled inputs (N, ...), as ``normalize`` sets it.
 
-    Classes keep one mean for all values of vectors, as always; if targets are numbers, each column has its own.
+    Images have one of each for a channel, vectors for a column. Vectors of classes have one of each for all values if
+    ``statistics`` is ``all``.
 
     Raises:
-        Refused: Inputs are tokens.
+        Refused: Inputs are tokens, or ``statistics`` is set without normalisation.
     """
+    if normalize == "none" and statistics is not None:
+        raise Refused(
+            "dataset: statistics goes with normalize: mean-std; set that too, or leave statistics out", "statistics"
+        )
     if normalize == "none":
         return (), ()
     if dataset.tokens:
         raise Refused("dataset: normalize goes with values, and these inputs are tokens; leave it out", "normalize")
-    if x.ndim != 2 or dataset.family == "classification":
+    if x.ndim != 2 or (dataset.family == "classification" and statistics == "all"):
         return channel_statistics(x, dataset.scale)
+    if dataset.family == "classification":
+        return channel_statistics(x[:, :, None, None], dataset.scale)  # in chunks
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     std[std == 0] = 1 / dataset.scale
     return tuple(float(m) for m in mean * dataset.scale), tuple(float(s) for s in std * dataset.scale)

@@ -1,160 +1,131 @@
-"""Tables with a column of labels and columns of numbers: CSV files by name, and frames that a program holds."""
+"""Tables with a column of labels and columns of inputs: frames of pandas, whichever file or program they come from."""
 
 from __future__ import annotations
 
-import json
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.errors import Refused, did_you_mean
-from clbench.core.types import Dataset
-from clbench.data import file_contents
+from clbench.core.types import Dataset, Index
 from clbench.data.arrays import assemble
-from clbench.data.cache import cached
+from clbench.data.drawn_split import draw_test, drawn, refuse_split
 from clbench.data.labels import label_array, some
 from clbench.data.number_targets import REGRESSION, number_array, strata
 from clbench.data.parquet import LABELS
-from clbench.data.roots import locate
-from clbench.data.splits import split_off_test
+from clbench.data.table_columns import Categories, Missing, complete, encode, plain, refuse_text
 
 LABEL_COLUMNS = (*LABELS, "y")
 TRAIN, TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
 INDEX = "Unnamed: 0"
 """The name that pandas gives to a column without one, such as a written index; it is left out."""
-OPTIONS = ("label", "split", "test")
-
-Split = tuple[NDArray[Any], NDArray[Any]]
 
 
-def from_csv(path: str, data_dir: Path, *, scale: float | None = None, family: str | None = None) -> Dataset:
-    """Read a CSV file with a header: a column of labels, and numbers in all others.
+@dataclass(frozen=True)
+class TableSettings:
+    """Hold how a table is read; the settings of ``dataset`` in a benchmark file have these names.
 
     Args:
-        path: The file, absolute or relative to ``data_dir``, and options after ``?``, separated by ``&``:
-            ``label=COLUMN`` if the column of labels has no usual name, ``split=COLUMN`` for a column that contains
-            ``train`` or ``test``, and ``test=FRACTION`` of test samples if there is none (stratified, equal for every
-            seed; 0.2).
-        data_dir: The directory of data sets.
-        scale, family: As in :func:`clbench.data.from_arrays`. With ``regression``, ``label`` may name several columns,
-            separated by commas.
-
-    Raises:
-        Refused: The file is missing or damaged, columns are unknown, or columns do not contain numbers.
+        label: The column of labels; with ``regression`` several, as a list or separated by commas. By default the first
+            column with a usual name.
+        group: The column whose values are the domains of the samples; it is no input.
+        split: The column that contains ``train`` or ``test``; or ``{"test": 0.2, "seed": 0}``, the fraction of test
+            samples and the seed of their draw. By default the column ``split`` if it has these words, else a fifth.
+        categories: How columns of text become numbers, ``one-hot`` by default.
+        missing: How missing values are treated; by default they are refused.
+        ignore: Columns to leave out.
+        family: ``regression`` if labels are numbers to predict.
     """
-    plain, _, query = path.partition("?")
-    options = _options(query, path)
-    file = locate("csv", plain, data_dir, folder=False)
-    decode = partial(_decode, f"csv:{path}", file, options, scale, family)
-    identity = json.dumps([file_contents.checksum([file]), options], sort_keys=True)
-    return cached(f"csv-{file.stem}", [file], decode, identity=identity, scale=scale, family=family)
+
+    label: str | Sequence[str] | None = None
+    group: str | None = None
+    split: str | Mapping[str, Any] | None = None
+    categories: Categories | None = None
+    missing: Missing | None = None
+    ignore: Sequence[str] | None = None
+    family: str | None = None
 
 
-def contents_of(path: str, data_dir: Path) -> str:
-    """Return the checksum of the file's content; arguments and errors are as in :func:`from_csv`."""
-    return file_contents.checksum([locate("csv", path.partition("?")[0], data_dir, folder=False)])
-
-
-def _options(query: str, path: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for pair in filter(None, query.split("&")):
-        key, _, value = pair.partition("=")
-        if key not in OPTIONS or not value:
-            raise Refused(f"data set 'csv:{path}': {pair!r} is not known; {did_you_mean(key, OPTIONS)}")
-        options[key] = value
-    if "test" in options:
-        try:
-            options["test"] = float(options["test"])
-        except ValueError:
-            options["test"] = 0.0
-        if not 0 < options["test"] < 1:
-            raise Refused(f"data set 'csv:{path}': test is the fraction of test samples, in (0, 1); write test=0.2")
-    return options
-
-
-def _decode(name: str, file: Path, options: dict[str, Any], scale: float | None, family: str | None) -> Dataset:
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(file)
-    except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
-        first = (str(error).splitlines() or [""])[0]
-        raise Refused(f"{file} cannot be read as CSV ({first}); save it again with a header and commas") from error
-    train, test = splits(frame, where=str(file), family=family, **options)
-    names = target_columns(options.get("label")) if family == REGRESSION else None
-    return assemble(name, train, test, where=str(file), scale=scale, family=family, target_names=names)
-
-
-def splits(
-    frame: Any,
-    *,
-    where: str,
-    label: str | None = None,
-    split: str | None = None,
-    test: float = 0.2,
-    family: str | None = None,
-) -> tuple[Split, Split]:
-    """Split one frame into training and test samples: by its column ``split``, or else by a fixed draw.
+@dataclass(frozen=True)
+class Table:
+    """Hold the samples of a table.
 
     Args:
-        frame: A pandas frame.
-        where: Name of the frame in messages.
-        label: The column of labels; by default one with a usual name.
-        split: The column that contains ``train`` or ``test``; by default one of that name.
-        test: Fraction of test samples if there is no such column.
-        family: ``regression`` if the labels are numbers to predict, in one column or several.
-
-    Raises:
-        Refused: Columns are unknown, or do not contain numbers.
+        train: Inputs (N, F) and labels (N,) or (N, D) of the training samples.
+        test: As ``train``, of the test samples.
+        domains: The domain (N,) of each training and test sample, if there is a column ``group``.
+        input_names: The name of each input value, F of them.
     """
-    frame = _tidy(frame, where)
-    columns = label_columns(frame, label, where, family)
-    if split is not None and split not in frame.columns:
-        raise Refused(f"{where} has no column {split!r}; {did_you_mean(split, map(str, frame.columns))}")
-    told = "split" if split is None and _tells(frame, "split") and columns != ["split"] else split
-    if told is None:
-        x, y = rows(frame, columns, where)
-        told = f"{where}: column {', '.join(columns)!r}"
-        if family == REGRESSION:
-            target = number_array(y, len(x), told)
-            first, second = split_off_test(x, target, test=test, where=where, groups=strata(target))
-        else:
-            first, second = split_off_test(x, label_array(y, len(x), told), test=test, where=where)
-        return first, second
-    words = _words(frame, told)
-    known = words.isin((*TRAIN, *TEST))
-    if not known.all():
-        raise Refused(f"{where}: column {told!r} has {words[~known].iloc[0]!r}; it says train or test for every row")
-    parts = [frame[words.isin(names)].drop(columns=[told]) for names in (TRAIN, TEST)]
-    for part, what in zip(parts, ("train", "test"), strict=True):
-        if not len(part):
-            raise Refused(f"{where}: column {told!r} says {what} for no row; mark some")
-    return rows(parts[0], columns, where), rows(parts[1], columns, where)
+
+    train: tuple[NDArray[Any], NDArray[Any]]
+    test: tuple[NDArray[Any], NDArray[Any]]
+    domains: tuple[NDArray[Any], NDArray[Any]] | None
+    input_names: tuple[str, ...]
 
 
-def pair(
-    train: Any, test: Any, *, where: str, label: str | None = None, family: str | None = None
-) -> tuple[Split, Split]:
-    """Return training and test samples from two frames with the same columns in any order.
+def from_frames(
+    name: str, frames: Sequence[Any], settings: TableSettings, *, where: str, scale: float | None = None
+) -> Dataset:
+    """Make a data set from one frame, which is divided, or from a training and a test frame.
 
     Args:
-        train, test: Two pandas frames.
+        name: Name of the data set in records.
+        frames: One pandas frame, or two with the same columns in any order.
+        settings: How the frames are read.
         where: Name of the frames in messages.
-        label: The column of labels; by default one with a usual name.
-        family: As in :func:`splits`.
+        scale: As in :func:`clbench.data.from_arrays`.
 
     Raises:
-        Refused: Columns are unknown or different, or do not contain numbers.
+        Refused: Columns are unknown, or cannot be used; the message names the column.
     """
-    train, test = _tidy(train, where), _tidy(test, where)
-    differing = set(train.columns) ^ set(test.columns)
+    table = read_frames(frames, settings, where=where)
+    names = target_columns(settings.label) if settings.family == REGRESSION else None
+    return assemble(
+        name,
+        table.train,
+        table.test,
+        where=where,
+        scale=scale,
+        family=settings.family,
+        target_names=names,
+        domains=table.domains,
+        input_names=table.input_names,
+    )
+
+
+def read_frames(frames: Sequence[Any], settings: TableSettings, *, where: str) -> Table:
+    """Return the samples of one frame, or of two; arguments and errors are as in :func:`from_frames`."""
+    tidy = [_tidy(frame, where) for frame in frames]
+    differing = set(tidy[0].columns) ^ set(tidy[-1].columns)
     if differing:
         raise Refused(f"{where}: only one of both frames has the columns {some(sorted(differing))}; give both the same")
-    columns = label_columns(train, label, where, family)
-    return rows(train, columns, where), rows(test[list(train.columns)], columns, where)
+    tidy = [frame[list(tidy[0].columns)] for frame in tidy]
+    tidy = [frame.drop(columns=_existing(frame, settings.ignore or (), where)) for frame in tidy]
+    labels = label_columns(tidy[0], settings.label, where, settings.family)
+    group = settings.group
+    if group is not None:
+        _existing(tidy[0], [group], where)
+        if group in labels:
+            raise Refused(f"{where}: column {group!r} holds the labels, and group names it too; name another", "group")
+    if len(tidy) > 1:
+        refuse_split(settings.split, where)
+        told = None
+    else:
+        told = _split_column(tidy[0], settings.split, labels, where)
+    special = [*labels, *filter(None, [group, told])]
+    inputs = [column for column in tidy[0].columns if column not in special]
+    checked = [*inputs, *labels, *filter(None, [group])] if settings.missing == "drop" else inputs
+    tidy = complete(tidy, checked, settings.missing, where)
+    train, test = tidy if len(tidy) > 1 else _divided(tidy[0], labels, told, settings, where)
+    x_train, x_test, names = encode(
+        train[inputs], test[inputs], where=where, categories=settings.categories, missing=settings.missing
+    )
+    targets = [_labels(frame, labels) for frame in (train, test)]
+    domains = None if group is None else tuple(_domain(frame, group, where) for frame in (train, test))
+    return Table((x_train, targets[0]), (x_test, targets[1]), domains, names)  # type: ignore[arg-type]
 
 
 def _tidy(frame: Any, where: str) -> Any:
@@ -165,8 +136,53 @@ def _tidy(frame: Any, where: str) -> Any:
     return frame.drop(columns=[INDEX], errors="ignore")
 
 
-def _tells(frame: Any, column: str) -> bool:
-    return column in frame.columns and bool(_words(frame, column).isin((*TRAIN, *TEST)).all())
+def _existing(frame: Any, columns: Sequence[str], where: str) -> list[str]:
+    for column in columns:
+        if column not in frame.columns:
+            raise Refused(f"{where} has no column {column!r}; {did_you_mean(column, map(str, frame.columns))}")
+    return list(columns)
+
+
+# --------------------------------------------------------------------------------------------------- test samples
+
+
+def _split_column(frame: Any, split: str | Mapping[str, Any] | None, labels: list[str], where: str) -> str | None:
+    """Return the column that says which samples are test samples; ``None`` if they are drawn."""
+    if isinstance(split, str):
+        return _existing(frame, [split], where)[0]
+    if "split" not in frame.columns or labels == ["split"]:
+        return None
+    if not bool(_words(frame, "split").isin((*TRAIN, *TEST)).all()):
+        return None
+    if split is not None and "seed" in split:
+        raise Refused(
+            f"{where}: the column 'split' says train or test for every row, and split: {dict(split)} draws test "
+            "samples; leave the setting out, or the column (ignore: [split])",
+            "split",
+        )
+    return "split"
+
+
+def _divided(frame: Any, labels: list[str], told: str | None, settings: TableSettings, where: str) -> tuple[Any, Any]:
+    """Return training and test samples of a frame."""
+    if told is None:
+        split = settings.split if isinstance(settings.split, Mapping) else {}
+        held = draw_test(
+            _groups(frame, labels, settings.family, where),
+            where=where,
+            domains=None if settings.group is None else _domain(frame, settings.group, where),
+            **drawn(split, where),
+        )
+        return frame[~held], frame[held]
+    words = _words(frame, told)
+    known = words.isin((*TRAIN, *TEST))
+    if not known.all():
+        raise Refused(f"{where}: column {told!r} has {words[~known].iloc[0]!r}; it says train or test for every row")
+    train, test = (frame[words.isin(names)] for names in (TRAIN, TEST))
+    for part, what in ((train, "train"), (test, "test")):
+        if not len(part):
+            raise Refused(f"{where}: column {told!r} says {what} for no row; mark some")
+    return train, test
 
 
 def _words(frame: Any, column: str) -> Any:
@@ -174,57 +190,82 @@ def _words(frame: Any, column: str) -> Any:
     return frame[column].astype(str).str.strip().str.lower()
 
 
+def _groups(frame: Any, labels: list[str], family: str | None, where: str) -> NDArray[Any]:
+    """Return what test samples are drawn in proportion to: the label (N,), or the range of a number."""
+    told = f"{where}: column {', '.join(labels)!r}"
+    if family == REGRESSION:
+        return strata(number_array(_labels(frame, labels), len(frame), told))
+    return label_array(_labels(frame, labels), len(frame), told)
+
+
+# --------------------------------------------------------------------------------------------------- columns
+
+
 def label_column(frame: Any, label: str | None, where: str) -> str:
     """Return the column of labels: the requested one, or the first with a usual name."""
     columns = [str(column) for column in frame.columns]
     if label is not None:
-        if label not in columns:
-            raise Refused(f"{where} has no column {label!r}; {did_you_mean(label, columns)}")
-        return label
+        return _existing(frame, [label], where)[0]
     found = [column for name in LABEL_COLUMNS for column in columns if column.lower() == name]
     if not found:
         raise Refused(
             f"{where} has no column of labels (one of {', '.join(LABEL_COLUMNS)}); its columns are "
-            f"{', '.join(columns[:20])}; name it: csv:FILE?label=COLUMN, or dataset=(frame, 'COLUMN')"
+            f"{', '.join(columns[:20])}; name it: dataset: {{name: csv:FILE, label: COLUMN}}, csv:FILE?label=COLUMN, "
+            "or dataset=(frame, 'COLUMN')"
         )
     return found[0]
 
 
-def target_columns(label: str | None) -> list[str] | None:
-    """Return the columns in ``label``, which are separated by commas."""
-    return None if label is None else [column.strip() for column in label.split(",")]
+def target_columns(label: str | Sequence[str] | None) -> list[str] | None:
+    """Return the columns in ``label``, which are a list or separated by commas."""
+    if label is None:
+        return None
+    return [column.strip() for column in label.split(",")] if isinstance(label, str) else list(label)
 
 
-def label_columns(frame: Any, label: str | None, where: str, family: str | None) -> list[str]:
+def label_columns(frame: Any, label: str | Sequence[str] | None, where: str, family: str | None) -> list[str]:
     """Return the columns of labels: one, or in regression as many as ``label`` names."""
-    if family != REGRESSION or label is None or label in frame.columns:
-        return [label_column(frame, label, where)]
-    return [label_column(frame, column, where) for column in target_columns(label) or ()]
+    if family == REGRESSION and label is not None and not (isinstance(label, str) and label in frame.columns):
+        return [label_column(frame, column, where) for column in target_columns(label) or ()]
+    if label is not None and not isinstance(label, str):
+        if len(label) != 1:
+            raise Refused(
+                f"{where}: label names {len(label)} columns, and classes have one; name one column, or set family: "
+                "regression if these are numbers to predict",
+                "label",
+            )
+        label = label[0]
+    return [label_column(frame, label, where)]
 
 
-def rows(frame: Any, label: list[str], where: str) -> Split:
-    """Return the numbers (N, F) of all other columns, and the labels (N,) of one column or (N, D) of several."""
-    held = frame[label] if len(label) > 1 else frame[label[0]]
-    return numbers(frame.drop(columns=label), where), held.to_numpy()
+def _labels(frame: Any, labels: list[str]) -> NDArray[Any]:
+    """Return the labels (N,) of one column or (N, D) of several."""
+    held: NDArray[Any] = (frame[labels] if len(labels) > 1 else frame[labels[0]]).to_numpy()
+    return held
+
+
+def _domain(frame: Any, group: str, where: str) -> NDArray[Any] | Index:
+    lacking = int(frame[group].isna().sum())
+    if lacking:
+        raise Refused(
+            f"{where}: column {group!r} (group) lacks {lacking} of {len(frame)} values; fill them, or set "
+            "missing: drop",
+            "group",
+        )
+    values: NDArray[Any] = frame[group].to_numpy()
+    if values.dtype.kind == "f" and (values == np.rint(values)).all():
+        values = values.astype(np.int64)
+    return values if values.dtype.kind in "iu" else values.astype(str)
 
 
 def numbers(frame: Any, where: str) -> NDArray[Any]:
-    """Return the numbers (N, F) of a frame.
+    """Return the numbers (N, F) of a frame of inputs without labels.
 
     Raises:
         Refused: It has no columns, or a column contains other values or gaps.
     """
-    from pandas.api.types import is_numeric_dtype
-
     if not len(frame.columns):
         raise Refused(f"{where} has no columns beside the labels; there is nothing to learn from")
-    for column in frame.columns:
-        if not is_numeric_dtype(frame[column].dtype):
-            raise Refused(
-                f"{where}: column {str(column)!r} holds {frame[column].dtype}, not numbers; leave it out, or encode it "
-                "(pandas.get_dummies)"
-            )
-        if frame[column].isna().any():
-            raise Refused(f"{where}: column {str(column)!r} has gaps; fill them or remove their samples")
-    plain = [column.to_numpy(dtype=None if column.dtype.kind in "iufb" else float) for _, column in frame.items()]
-    return np.stack([column.astype(column.dtype.base) for column in plain], axis=1)
+    frame = frame.rename(columns=str)
+    refuse_text(frame, where)
+    return np.stack([plain(column) for _, column in frame.items()], axis=1)

@@ -22,11 +22,11 @@ from clbench.core.errors import Refused
 from clbench.core.types import Dataset
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
+from clbench.data.drawn_split import split_off_test
 from clbench.data.idx import check_idx
 from clbench.data.images import decode_all
 from clbench.data.labels import check_range
 from clbench.data.roots import Missing, may_download
-from clbench.data.splits import split_off_test
 
 if TYPE_CHECKING:
     from PIL.Image import Image

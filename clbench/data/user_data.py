@@ -16,10 +16,10 @@ import numpy as np
 from clbench.core.errors import Refused
 from clbench.core.types import Dataset
 from clbench.data import from_arrays, load, tables
+from clbench.data.drawn_split import split_off_test
 from clbench.data.labels import as_array, label_array
 from clbench.data.number_targets import REGRESSION, number_array, strata
 from clbench.data.pixel_values import Layout
-from clbench.data.splits import split_off_test
 
 TAKES = (
     "a clbench.Dataset; a name, such as 'digits' or 'csv:FILE'; (x_train, y_train, x_test, y_test), as it is, in two "
@@ -27,7 +27,7 @@ TAKES = (
     "Bunch; or (train, test) of those"
 )
 WHERE = "dataset="
-FILES = {".npz": "npz", ".csv": "csv"}
+FILES = {".npz": "npz", ".csv": "csv", ".parquet": "parquet"}
 """Suffix of a file -> its form."""
 Split = tuple[Any, Any, list[str] | None]
 """Samples, labels, and names of the classes if they are known."""
@@ -84,9 +84,9 @@ def source_name(obj: Any) -> str | None:
         return None
     form = FILES.get(obj.suffix.lower())
     if form is None and obj.is_dir():
-        form = "folder" if (obj / "train").is_dir() and not any(obj.rglob("*.parquet")) else "parquet"
+        form = "parquet" if any(obj.rglob("*.parquet")) else "folder"
     if form is None:
-        raise Refused(f"{WHERE}{obj} is no .npz or .csv file and no folder; give one of them, or {TAKES}")
+        raise Refused(f"{WHERE}{obj} is no .npz, .csv or .parquet file and no folder; give one of them, or {TAKES}")
     return f"{form}:'{obj.absolute()}'" if "+" in str(obj) else f"{form}:{obj.absolute()}"
 
 
@@ -107,8 +107,7 @@ def _halves(obj: Any, family: str | None = None) -> tuple[Split, Split]:
         return _split_off_test(parts[0], label, family)
     if len(parts) == 2 and all(_is_split(part) for part in parts) and not _is_x_and_y(*parts):
         if all(map(_is_frame, parts)):
-            first, second = tables.pair(*map(_pandas, parts), where=WHERE, label=label, family=family)
-            return (*first, None), (*second, None)
+            return _of_frames([_pandas(part) for part in parts], label, family)
         train, test = map(_split, parts)
         return train, test
     if len(parts) == 2 and not any(_is_split(part, arrays=False) or isinstance(part, Mapping) for part in parts):
@@ -138,11 +137,15 @@ def _of_mapping(obj: Mapping[str, Any]) -> tuple[Split, Split]:
     return (*train, None), (*_plain(known[f"x_{test}"], known[f"y_{test}"]), None)
 
 
+def _of_frames(frames: list[Any], label: str | None, family: str | None) -> tuple[Split, Split]:
+    table = tables.read_frames(frames, tables.TableSettings(label=label, family=family), where=WHERE)
+    return (*table.train, None), (*table.test, None)
+
+
 def _split_off_test(obj: Any, label: str | None = None, family: str | None = None) -> tuple[Split, Split]:
     """Split data without a split, or by a column that contains it."""
     if _is_frame(obj):
-        train, test = tables.splits(_pandas(obj), where=WHERE, label=label, family=family)
-        return (*train, None), (*test, None)
+        return _of_frames([_pandas(obj)], label, family)
     x, y, names = _split(obj)
     x = as_array(x, f"{WHERE}: x")
     if family == REGRESSION:
@@ -178,7 +181,7 @@ def _split(obj: Any) -> Split:
         return _of_torch(obj)
     if _is_frame(obj):
         frame = _pandas(obj)
-        return (*tables.pair(frame, frame, where=WHERE)[0], None)
+        return (*tables.read_frames([frame, frame], tables.TableSettings(), where=WHERE).train, None)
     if _is_bunch(obj):
         names = obj.get("target_names")
         return (*_plain(obj["data"], obj["target"]), None if names is None else [str(name) for name in names])

@@ -93,6 +93,8 @@ def finish(whole: Dataset, name: str, *, features: Mapping[str, Any] | None = No
             f"the weights {chosen['weights']} have changed since this cell was planned; put the old file back, or "
             "plan again"
         )
+    if options.get("normalize", "none") != "none" and options.get("statistics") is None:
+        options["statistics"] = "all"  # features have one scale
     return data.finish(_features(whole, name, chosen), name, **options)
 
 

@@ -224,6 +224,7 @@ def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset
 def _dataset(data_dir: str | None, written: str) -> Dataset:
     named = json.loads(written)
     named.pop("source", None)
+    _settle_statistics(named)
     checksum = named.pop("checksum", None)
     if checksum is not None and data.contents_of(named["name"], data_dir) != checksum:
         raise Refused(
@@ -233,12 +234,19 @@ def _dataset(data_dir: str | None, written: str) -> Dataset:
     return frozen_features.load(data_dir=data_dir, **named)
 
 
+def _settle_statistics(settings: dict[str, Any]) -> None:
+    """Fill in the statistics of normalisation of a cell that does not name them."""
+    if settings.get("normalize", "none") != "none":
+        settings.setdefault("statistics", "all")
+
+
 @lru_cache(maxsize=8)
 def _given(dataset: Dataset, written: str) -> Dataset:
     """Apply the settings of a benchmark to the program's own data set, as to a named one."""
     settings = json.loads(written)
     if not settings:
         return dataset
+    _settle_statistics(settings)
     made = frozen_features.finish(dataset, dataset.name, **settings)
     own = "normalize" not in settings and "features" not in settings
     return replace(made, mean=dataset.mean, std=dataset.std) if own else made

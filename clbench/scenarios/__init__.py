@@ -38,6 +38,10 @@ SCENARIOS = Registry(
             "the same images with noise, blur, fog and other corruptions in turn",
         ),
         "sequence": ("clbench.scenarios.sequence:sequence", "several data sets one after another"),
+        "by_group": (
+            "clbench.scenarios.by_group:by_group",
+            "one domain after another: the values of a column, such as hospitals or years",
+        ),
         "blurry": ("clbench.scenarios.blurry:blurry", "classes leak into each other: i-Blurry, Si-Blurry, linear"),
         "gaussian": (
             "clbench.scenarios.gaussian:gaussian",

@@ -47,7 +47,8 @@ def test_settings_are_applied_to_given_arrays_as_to_the_same_rows_by_name(settin
     assert (given.checksum, given.mean, given.std) == (named.checksum, named.mean, named.std)
     np.testing.assert_array_equal(given.test.x, named.test.x)
     np.testing.assert_array_equal(given.train.x, named.train.x)
-    assert section["dataset"] == {"name": "given:own", "checksum": OWN.checksum, **settings}
+    told = {"statistics": "columns"} if "normalize" in settings else {}
+    assert section["dataset"] == {"name": "given:own", "checksum": OWN.checksum, **settings, **told}
 
 
 def test_rows_held_out_are_looked_at_where_the_benchmark_says_so():

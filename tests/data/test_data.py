@@ -13,7 +13,8 @@ import torch
 from clbench.core.errors import Refused
 from clbench.data import DATASETS, canonical, check_name, from_arrays, load, prepare
 from clbench.data.digits import digits
-from clbench.data.splits import channel_statistics, stratified
+from clbench.data.splits import channel_statistics
+from clbench.data.stratified import stratified
 
 
 def arrays(n_train=20, n_test=10, shape=(4, 4), classes=5, dtype=np.uint8):

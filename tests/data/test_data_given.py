@@ -288,11 +288,15 @@ def test_a_csv_file_without_a_split_is_cut_by_the_fraction_that_was_said(tmp_pat
         ("csv:a.csv?label=kin", "has no column 'kin'"),
         ("csv:b.csv?label=c1", "labels such as .*, which are not whole numbers"),
         ("csv:a.csv?split=word", "column 'word' has 'hello'; it says train or test for every row"),
-        ("csv:a.csv", "column 'word' holds (object|str), not numbers; leave it out, or encode it"),
+        ("csv:dates.csv", "column 'word' holds 600 different texts, and at most 100 categories are encoded one-hot"),
+        ("csv:marks.csv", r"column 'word' holds numbers and texts such as '\?'; write numbers alone"),
         ("csv:a.csv?labels=c1", "'labels=c1' is not known; did you mean 'label'"),
         ("csv:a.csv?test=2", "test is the fraction of test samples"),
-        ("csv:gaps.csv", "column 'c0' has gaps"),
-        ("csv:bare.csv", r"has no column of labels \(one of label, .*name it: csv:FILE\?label=COLUMN"),
+        ("csv:gaps.csv", "column 'c0' lacks 1 of 60 values; set missing: mean .*, or missing: drop"),
+        (
+            "csv:bare.csv",
+            r"has no column of labels \(one of label, .*name it: dataset: {name: csv:FILE, label",
+        ),
         ("csv:empty.csv", "cannot be read as CSV"),
     ],
 )
@@ -300,6 +304,8 @@ def test_a_csv_file_that_cannot_be_used_is_refused_with_the_cure(tmp_path, name,
     write_csv(tmp_path / "a.csv", word="hello")
     write_csv(tmp_path / "b.csv")
     write_csv(tmp_path / "gaps.csv", c0=[np.nan] + [0.5] * 59)
+    write_csv(tmp_path / "marks.csv", word=[str(i) for i in range(59)] + ["?"])
+    pd.DataFrame({"word": [f"day {i}" for i in range(750)], "label": [0, 1] * 375}).to_csv(tmp_path / "dates.csv")
     frame(X, Y, "what").to_csv(tmp_path / "bare.csv", index=False)
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(Refused, match=message):

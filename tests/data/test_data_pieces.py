@@ -12,7 +12,7 @@ from PIL import Image
 
 from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Rows
-from clbench.data import idx, images, joined, labels, roots, splits, tables
+from clbench.data import drawn_split, idx, images, joined, labels, roots, splits, stratified, tables
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -30,7 +30,7 @@ def labelled(draw):
 @given(labelled())
 def test_a_stratified_choice_is_within_one_of_every_classes_share_but_for_rare_classes(case):
     y, counts, n = case
-    chosen = np.bincount(y[splits.stratified(y, n, "test")], minlength=len(counts))
+    chosen = np.bincount(y[stratified.stratified(y, n, "test")], minlength=len(counts))
     share = n * counts / counts.sum()
     assert chosen.sum() == n
     assert (chosen >= 1).all()
@@ -42,30 +42,30 @@ def test_a_stratified_choice_is_within_one_of_every_classes_share_but_for_rare_c
 @given(labelled())
 def test_a_choice_depends_on_labels_number_and_purpose_alone(case):
     y, _, n = case
-    first = splits.stratified(y, n, "test")
-    assert np.array_equal(first, splits.stratified(y.copy(), n, "test"))
+    first = stratified.stratified(y, n, "test")
+    assert np.array_equal(first, stratified.stratified(y.copy(), n, "test"))
 
 
 def test_a_larger_choice_holds_the_smaller_one_where_classes_are_alike():
     y = np.tile([0, 1], 50)
-    small, large = (splits.stratified(y, n, "test") for n in (20, 60))
+    small, large = (stratified.stratified(y, n, "test") for n in (20, 60))
     assert (large | ~small).all()
 
 
 def test_another_purpose_is_another_draw():
     y = np.zeros(50, dtype=np.int64)
-    assert not np.array_equal(splits.stratified(y, 25, "one"), splits.stratified(y, 25, "other"))
+    assert not np.array_equal(stratified.stratified(y, 25, "one"), stratified.stratified(y, 25, "other"))
 
 
 def test_rows_without_a_split_are_divided_in_every_class_and_none_is_lost():
     x = np.arange(40)
     y = np.array(["a"] * 30 + ["b"] * 10)
-    (train, train_y), (test, test_y) = splits.split_off_test(x, y, where="here")
+    (train, train_y), (test, test_y) = drawn_split.split_off_test(x, y, where="here")
     assert sorted([*train, *test]) == list(range(40))
     assert [(test_y == c).sum() for c in ("a", "b")] == [6, 2]
     assert [(train_y == c).sum() for c in ("a", "b")] == [24, 8]
     assert (np.diff(train) > 0).all()  # rows keep their order
-    again = splits.split_off_test(x, y, where="elsewhere")
+    again = drawn_split.split_off_test(x, y, where="elsewhere")
     assert again[1][0].tolist() == test.tolist()
 
 
@@ -79,7 +79,7 @@ def test_rows_without_a_split_are_divided_in_every_class_and_none_is_lost():
 )
 def test_a_class_that_cannot_be_in_both_splits_is_refused(y, test, sentence):
     with pytest.raises(Refused, match=sentence):
-        splits.split_off_test(np.arange(len(y)), np.array(y), test=test, where="here")
+        drawn_split.split_off_test(np.arange(len(y)), np.array(y), test=test, where="here")
 
 
 @given(SEEDS, st.sampled_from([(3, 2, 4, 4), (5, 7)]), st.booleans())
@@ -315,15 +315,20 @@ def frame(**columns):
     return pd.DataFrame(columns or {"a": [1.5, 2.5, 3.5, 4.5], "label": [0, 1, 0, 1]})
 
 
+def read(*frames, **settings):
+    table = tables.read_frames(frames, tables.TableSettings(**settings), where="here")
+    return table.train, table.test
+
+
 def test_a_column_that_says_train_and_test_divides_the_rows():
     words = ["train", " Test ", "TRAINING", "val"]
-    (x, y), (xt, yt) = tables.splits(frame().assign(split=words), where="here")
+    (x, y), (xt, yt) = read(frame().assign(split=words))
     assert (x.tolist(), y.tolist()) == ([[1.5], [3.5]], [0, 0])
     assert (xt.tolist(), yt.tolist()) == ([[2.5], [4.5]], [1, 1])
 
 
 def test_a_column_called_split_that_says_something_else_is_a_number_like_any_other():
-    (x, _), (xt, _) = tables.splits(frame().assign(split=[7, 8, 9, 10]), where="here", test=0.5)
+    (x, _), (xt, _) = read(frame().assign(split=[7, 8, 9, 10]), split={"test": 0.5})
     assert sorted([*x[:, 1], *xt[:, 1]]) == [7, 8, 9, 10]
 
 
@@ -343,22 +348,22 @@ def test_columns_of_any_kind_of_number_become_one_array():
 
 def test_two_frames_are_read_by_the_names_of_their_columns():
     train, test = frame(a=[1.0], b=[2.0], label=[0]), frame(label=[0], b=[4.0], a=[3.0])
-    (x, _), (xt, _) = tables.pair(train, test, where="here")
+    (x, _), (xt, _) = read(train, test)
     assert (x.tolist(), xt.tolist()) == ([[1, 2]], [[3, 4]])
 
 
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: tables.pair(frame(), frame().assign(b=1), where="here"), "columns b"),
+        (lambda: read(frame(), frame().assign(b=1)), "columns b"),
         (lambda: tables.numbers(frame(a=["x"]), "here"), "'a' holds"),
         (lambda: tables.numbers(frame(a=[1.0, None]), "here"), "'a' has gaps"),
         (lambda: tables.numbers(frame().drop(columns=["a", "label"]), "here"), "no columns beside the labels"),
         (lambda: tables.label_column(frame(a=[1], b=[2]), None, "here"), "its columns are a, b"),
         (lambda: tables.label_column(frame(a=[1], b=[2]), "c", "here"), "no column 'c'"),
-        (lambda: tables.splits(frame(), where="here", split="fold"), "no column 'fold'"),
-        (lambda: tables.splits(frame().assign(split="train"), where="here"), "says test for no row"),
-        (lambda: tables.splits(pd.DataFrame([[1, 2, 0]], columns=["a", "a", "label"]), where="here"), "'a' twice"),
+        (lambda: read(frame(), split="fold"), "no column 'fold'"),
+        (lambda: read(frame().assign(split="train")), "says test for no row"),
+        (lambda: read(pd.DataFrame([[1, 2, 0]], columns=["a", "a", "label"])), "'a' twice"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_with_the_column(call, sentence):

@@ -285,7 +285,7 @@ def test_folder_without_splits_or_images_is_refused(tmp_path):
     with pytest.raises(Refused, match=r"there is no folder .*nowhere; give an absolute path"):
         load("folder:nowhere", tmp_path)
     (tmp_path / "pics/train").mkdir(parents=True)
-    with pytest.raises(Refused, match="needs the folders train/<class>/ and one of test, val"):
+    with pytest.raises(Refused, match="train holds no images"):
         load("folder:pics", tmp_path)
     (tmp_path / "pics/test").mkdir()
     with pytest.raises(Refused, match="holds no images"):

@@ -1,0 +1,124 @@
+"""By group: the samples of one domain after another, such as hospitals, machines, users or years."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from clbench import families
+from clbench.core.errors import Refused, did_you_mean
+from clbench.core.rng import Generator
+from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task
+from clbench.scenarios.shared_settings import Output, Setting, common, units
+
+
+def by_group(
+    dataset: Dataset,
+    seed: int,
+    *,
+    setting: Setting = "domain",
+    order: Literal["fixed", "seeded"] | list[str | int] = "fixed",
+    output: Output = "seen",
+    task_labels: bool | None = None,
+    boundaries: bool = True,
+) -> Stream:
+    """Generate a stream in which every experience holds the samples of one domain, and is one task.
+
+    The domains are the values of the column ``group`` of the data set, G of them. Every training sample occurs exactly
+    once.
+
+    Args:
+        dataset: A data set with domains, such as ``{name: "csv:visits.csv", label: ill, group: hospital}``, with C
+            classes.
+        seed: Determines the order of the domains if ``order`` is ``seeded``.
+        setting: ``domain``: the same C output units throughout. ``task`` and ``class``: C units for each domain, G * C
+            in all, with the task revealed or hidden.
+        order: The order of the domains: ascending (``fixed``: numbers by value, texts by the alphabet), random
+            (``seeded``), or a list of all of them.
+        output: Which units compete: those ``seen`` so far, or ``all``.
+        task_labels: Whether the task of a sample is revealed; by default only in the task setting.
+        boundaries: Whether the strategy sees beginnings and ends of experiences.
+
+    In a data set of numbers all tasks share their outputs (``setting: domain``).
+
+    Raises:
+        Refused: The data set has no domains, or only one, or the order does not name all of them once.
+
+    Source: the domain-incremental setting of van de Ven et al. 2022, Nature Machine Intelligence 4, 1185.
+    """
+    shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
+    train, test, names = dataset.train, dataset.test, dataset.domain_names
+    if train.domain is None or test.domain is None:
+        raise Refused(
+            f"scenario 'by_group' needs a data set with a column of groups, and {dataset.name!r} has none; name it in "
+            "the data set: dataset: {name: 'csv:FILE', group: COLUMN}",
+            "dataset",
+        )
+    if len(names) < 2:
+        raise Refused(
+            f"scenario 'by_group' makes an experience of each group, and {dataset.name!r} has one ({names[0]}); name "
+            "another column"
+        )
+    places = _places(names, seed, order)  # (G,)
+    classes, label_map = dataset.n_classes, None
+    if shared.setting != "domain" and families.of(dataset).has_classes:
+        label_map = np.arange(len(places) * classes, dtype=np.int64).reshape(len(places), classes)  # (G, C)
+    build = _Domain(train, places, label_map, shared.boundaries)
+    tasks = []
+    for t, place in enumerate(places):
+        rows = np.flatnonzero(test.domain == place)
+        own = None if label_map is None else label_map[t]
+        tasks.append(Task(t, names[place], rows, units(test, rows, own), view=0 if own is None else t))
+    return Stream(
+        name="by_group",
+        dataset=dataset,
+        tasks=tuple(tasks),
+        length=len(places),
+        build=build,
+        n_outputs=classes if label_map is None else label_map.size,
+        seed=seed,
+        description={
+            "scenario": "by_group",
+            **shared.describe(),
+            "order": order if isinstance(order, str) else "given",
+            "groups": [names[place] for place in places],
+        },
+        task_labels=shared.task_labels,
+        label_map=label_map,
+        output=shared.output,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Domain:
+    """Build experience i: the training samples of the i-th domain."""
+
+    train: Rows
+    places: Index  # (G,)
+    label_map: Index | None  # (G, C)
+    boundary: bool
+
+    def __call__(self, i: int) -> Experience:
+        assert self.train.domain is not None
+        rows = np.flatnonzero(self.train.domain == self.places[i])  # (N,)
+        own = None if self.label_map is None else self.label_map[i]
+        classes = units(self.train, rows, own)
+        return Experience(i, rows, task=i, view=0 if own is None else i, classes=classes, boundary=self.boundary)
+
+
+def _places(names: tuple[str, ...], seed: int, order: str | list[str | int]) -> Index:
+    """Return the position of each domain among the names, in the order of the stream, (G,)."""
+    if isinstance(order, str):
+        if order not in ("fixed", "seeded"):
+            raise Refused(
+                f"order = {order!r} does not exist; {did_you_mean(order, ('fixed', 'seeded'))}, or a list", "order"
+            )
+        return Generator(seed, "stream").permutation(len(names)) if order == "seeded" else np.arange(len(names))
+    written = [str(each) for each in order]
+    if sorted(written) != sorted(names):
+        raise Refused(
+            f"order = {written} does not name every group once; write {', '.join(names)} in the order wanted", "order"
+        )
+    return np.array([names.index(each) for each in written], dtype=np.int64)
