@@ -18,6 +18,7 @@ _PUBLIC = {
     "Stream": "clbench.core.types",
     "Task": "clbench.core.types",
     "Trace": "clbench.core.record",
+    "ablate": "clbench.ablation",
     "board": "clbench.api",
     "export_model": "clbench.running.saved_models",
     "from_avalanche": "clbench.adapters.avalanche.from_avalanche",

@@ -29,6 +29,7 @@ LEVELS = (
     "plots",
     "running leaderboard",
     "testing api",
+    "ablation",
     "cli __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

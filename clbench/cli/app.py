@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clbench.cli.ablate_command import ablate
 from clbench.cli.boards import board, plot
 from clbench.cli.check import check
 from clbench.cli.doctor import doctor
@@ -88,6 +89,14 @@ app.command(
         "clbench sensitivity split-digits --set training.epochs=3 -o change.png",
     ),
 )(sensitivity)
+app.command(
+    "ablate",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench ablate er_ace --against er split-digits  # is it the mask, or the sum of two losses?",
+        "clbench ablate mine --against er --plugin mine.py --seeds 5 -o ablation.md  # your own method",
+    ),
+)(ablate)
 app.command(
     "check",
     cls=Exemplified,
