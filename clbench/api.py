@@ -332,11 +332,48 @@ def load(*directories: str | Path) -> DataFrame:
     return frame(records(*directories))
 
 
-def board(*directories: str | Path, metrics: Sequence[str] | None = None) -> Board:
-    """Return the leaderboard of some result directories; ``clbench.leaderboard.render`` prints it."""
+def board(*directories: str | Path, metrics: Sequence[str] | None = None, latest: bool = False) -> Board:
+    """Return the leaderboard of some result directories; ``clbench.leaderboard.render`` prints it.
+
+    Args:
+        directories: Result directories.
+        metrics: The metrics to show, in this order; by default the usual ones.
+        latest: Whether to show only the newest version of each strategy of your own code; a note counts the others.
+    """
     from clbench.leaderboard.board import board as make_board
 
-    return make_board(records(*directories), metrics)
+    return make_board(records(*directories), metrics, latest=latest)
+
+
+def forget(
+    directory: str | Path,
+    *,
+    strategies: str | Sequence[Strategy] | None = None,
+    keys: Sequence[str] = (),
+    failed: bool = False,
+    older: bool = False,
+) -> list[Record]:
+    """Move cells with all their files to ``DIRECTORY/forgotten``: those that fit all given conditions.
+
+    Args:
+        directory: A result directory.
+        strategies: Strategies, as leaderboards show them.
+        keys: First characters of keys.
+        failed: Only failed cells.
+        older: Only cells of older versions of your own code, which ``board(..., latest=True)`` leaves out.
+
+    Returns:
+        The records that were moved.
+
+    Raises:
+        Refused: No condition is given, no cell has one of the strategies or keys, or a directory cannot be written.
+    """
+    from clbench.running import forget as forgetting
+
+    where = Path(directory).expanduser()
+    names = [str(name) for name in split_strategies(strategies) or ()]
+    found = forgetting.chosen(records(where), strategies=names, keys=keys, failed=failed, older=older)
+    return forgetting.forget(found, where)[1]
 
 
 def plot(

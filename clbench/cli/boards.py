@@ -30,6 +30,9 @@ def board(
     metrics: Annotated[
         str | None, typer.Option(help="Metrics to show, like acc,aaa (see clbench list metrics).", show_default=False)
     ] = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Of your own code, show only the newest version of each strategy.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of printing.")
     ] = None,
@@ -40,13 +43,13 @@ def board(
     from clbench.leaderboard import FORMATS, render
 
     if format == "hub":
-        _export(directories, metrics, output)
+        _export(directories, metrics, output, latest=latest)
         return
     if format is not None and format not in FORMATS:
         raise Refused(f"there is no board format {format!r}; {did_you_mean(format, [*FORMATS, 'hub'])}")
     chosen = _format(format, output)
     names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
-    made = api.board(*directories, metrics=names)
+    made = api.board(*directories, metrics=names, latest=latest)
     if output is None and chosen == "table":
         print_board(make_console(), made, chosen=names is not None)
         return
@@ -74,14 +77,16 @@ def _format(format: str | None, output: Path | None) -> str:
     return format
 
 
-def _export(directories: list[Path], metrics: str | None, folder: Path | None) -> None:
+def _export(directories: list[Path], metrics: str | None, folder: Path | None, *, latest: bool) -> None:
     from clbench import api
+    from clbench.comparison.code_versions import newest
     from clbench.core.errors import Refused
     from clbench.leaderboard.hub_export import export
 
     if folder is None or metrics is not None:
         raise Refused("--format hub writes a folder with all metrics: add -o FOLDER, and leave out --metrics")
-    for path in export(api.records(*directories), folder):
+    records = api.records(*directories)
+    for path in export(newest(records)[0] if latest else records, folder):
         print(f"{path} written")
 
 

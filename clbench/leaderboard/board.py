@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from clbench.comparison import comparable
+from clbench.comparison.code_versions import newest
 from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs, measure_of, reference
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Record
 from clbench.leaderboard.columns import on_versions, usual
-from clbench.leaderboard.notes import different_versions, labels, other_streams, recipe, versions
+from clbench.leaderboard.notes import different_versions, labels, left_out, other_streams, recipe, versions
 from clbench.leaderboard.summaries import Summary, summarise
 from clbench.metrics import Value, compute
 from clbench.metrics import get as get_metric
@@ -134,22 +135,36 @@ class Board:
         return any(row.engine != "clbench" for table in self.tables for row in table.rows)
 
 
-def board(records: Iterable[Record], metrics: Sequence[str] | None = None) -> Board:
+def board(records: Iterable[Record], metrics: Sequence[str] | None = None, *, latest: bool = False) -> Board:
     """Rank strategies by ACC over their common seeds, for each benchmark. No value is ever imputed.
 
     Args:
         records: Any records; of two with the same key the finished one counts, or else the later one.
         metrics: The metrics to show, in this order; by default the usual ones, of which narrow formats show fewer.
+        latest: Whether to leave out the records of older versions of a user's code; a note counts them.
 
     Raises:
         Refused: A metric does not exist.
     """
-    records = list(records)
+    records, older = newest(records) if latest else (list(records), [])
     names, shown = usual(records) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
     for name in names:
         get_metric(name)
     tables = tuple(_table(name, found, names) for name, found in comparable.tables(records).items())
-    return Board(tables=tables, metrics=names, shown=shown)
+    return Board(tables=_with_notes_on_older(tables, older), metrics=names, shown=shown)
+
+
+def _with_notes_on_older(tables: tuple[Table, ...], older: Sequence[Record]) -> tuple[Table, ...]:
+    """Add a note to each table about the records of older code that it does not show."""
+    found: dict[int, list[Record]] = {}
+    for record in older:
+        title = comparable.title(record.cell, record.label)
+        own = (n for n, table in enumerate(tables) if f"{table.benchmark}, ".startswith(f"{title}, "))
+        found.setdefault(next(own, 0), []).append(record)
+    return tuple(
+        replace(table, notes=(*table.notes, left_out(found[number]))) if number in found else table
+        for number, table in enumerate(tables)
+    )
 
 
 def _table(benchmark: str, records: list[Record], names: tuple[str, ...]) -> Table:

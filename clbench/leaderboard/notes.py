@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from clbench.comparison.code_versions import count_versions
 from clbench.comparison.comparable import sees
 from clbench.core.errors import Refused
 from clbench.core.parameters import schema
@@ -120,3 +121,14 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     return bool(one == other)
+
+
+def left_out(older: Sequence[Record]) -> str:
+    """Say how many records of older versions of a user's code a table leaves out."""
+    counts = count_versions(older)
+    told = ", ".join(f"{number} of {label}" for label, number in counts.items())
+    versions = sum(counts.values())
+    return (
+        f"{versions} older version{'s' * (versions != 1)} of code left out ({told}; {len(older)} "
+        f"cell{'s' * (len(older) != 1)})"
+    )
