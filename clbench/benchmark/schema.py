@@ -7,10 +7,11 @@ from datetime import date
 from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names
+from clbench.benchmark import evaluation_schedules, lr_schedules
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.near_files import why_unread
 
 BRANCHES = ("int", "str", "float", "bool")
 """Names that pydantic uses for the branches of a union in the path of an error."""
@@ -37,8 +38,7 @@ class Training(Section):
     """Set how every strategy is trained.
 
     Args:
-        optimizer: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``; a name in
-            ``clbench.benchmark.optimizer_names.OPTIMIZERS``; ``FILE.py:NAME``; or ``{name: {setting: value}}``.
+        optimizer: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``.
         lr: Learning rate, above 0.
         momentum: Momentum of SGD, in [0, 1).
         weight_decay: Weight decay, at least 0.
@@ -57,7 +57,7 @@ class Training(Section):
 
     options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule"})
 
-    optimizer: Annotated[str | dict[str, Any], AfterValidator(optimizer_names.canonical)] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -70,11 +70,6 @@ class Training(Section):
     optimizer_state: Literal["kept", "reset"] = "kept"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"
-
-    @model_validator(mode="after")
-    def _optimizer_takes_its_settings(self) -> Training:
-        optimizer_names.check_section(self.optimizer, weight_decay=self.weight_decay, momentum=self.momentum)
-        return self
 
     def over(self, experiences: int) -> Training:
         """Return the training of an experience that merges a number of the benchmark's; ``iterations`` add up."""
@@ -160,15 +155,9 @@ def section(kind: type[S], where: str, settings: Mapping[str, Any], *, called: M
         name = str(first["loc"][0])
         raise Refused(
             f"{where}: {(called or {}).get(name, name)} = {settings.get(name)!r} is not allowed: "
-            f"{_sentence(first['msg'])}",
+            f"{first['msg'][0].lower()}{first['msg'][1:]}",
             name,
         ) from None
-
-
-def _sentence(message: str) -> str:
-    """Return a message of pydantic as the rest of a sentence."""
-    message = message.removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
 
 
 class Benchmark(Section):
@@ -258,7 +247,7 @@ def read(path: Path) -> tuple[dict[str, Any], Source]:
     try:
         document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refused(f"the benchmark file {path} cannot be read: {error.strerror}") from None
+        raise Refused(f"the benchmark file {path} cannot be read: {why_unread(path, error)}") from None
     except (MarkedYAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -292,6 +281,16 @@ def plain(value: Any, where: str = "a benchmark") -> Any:
     raise Refused(f"{where} = {value!r} is a {type(value).__name__}; write text, a number, a list or a mapping")
 
 
+EXAMPLES = {
+    "name": ", like name: my-benchmark",
+    "stream": ", like stream: {scenario: split, dataset: digits}",
+    "model": ", like model: {name: mlp}",
+}
+"""What may stand for a key that is missing."""
+USUAL = {"stream": "scenario", "model": "name", "training": "lr", "memory": "size", "evaluation": "every"}
+"""The setting of a section that is meant if the section is written as one value."""
+
+
 def check(document: Mapping[str, Any], source: Source) -> Benchmark:
     """Check a parsed document, and return its benchmark.
 
@@ -305,12 +304,21 @@ def check(document: Mapping[str, Any], source: Source) -> Benchmark:
         path = [step for step in first["loc"] if step not in BRANCHES and not str(step).startswith(("list[", "dict["))]
         key = ".".join(str(step) for step in path)
         if first["type"] == "extra_forbidden":
+            from clbench.benchmark.setting_names import hint
+
             section = Benchmark if len(path) == 1 else Benchmark.model_fields[str(path[0])].annotation
-            hint = did_you_mean(str(path[-1]), getattr(section, "model_fields", {}))
-            raise Refused(f"{source.place(path)}: unknown key {key!r}; {hint}") from None
+            siblings = list(getattr(section, "model_fields", {}))
+            told = hint(key, siblings, document, Benchmark)
+            raise Refused(f"{source.place(path)}: unknown key {key!r}; {told}") from None
         if first["type"] == "missing":
-            raise Refused(f"{source.place(path)}: the key {key!r} is missing; add it") from None
-        message = _sentence(first["msg"])
+            raise Refused(f"{source.place(path)}: the key {key!r} is missing; add it{EXAMPLES.get(key, '')}") from None
+        if first["type"] in ("model_type", "dict_type") and key in USUAL:
+            usual, value = USUAL[key], first["input"]
+            raise Refused(
+                f"{source.place(path)}: {key} = {value!r} is not allowed: {key} is a section; write {key}: {{{usual}: "
+                f"{value}}} in a file, or --set {key}.{usual}={value}"
+            ) from None
+        message = first["msg"][0].lower() + first["msg"][1:]
         raise Refused(f"{source.place(path)}: {key} = {first['input']!r} is not allowed: {message}") from None
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from clbench import data, models, scenarios
 from clbench.benchmark.schema import Benchmark, Source
-from clbench.core.errors import Refused
+from clbench.benchmark.setting_names import inside, setting_names
+from clbench.core.errors import Refused, UnknownSetting
 from clbench.core.parameters import validate
 from clbench.core.types import Dataset
 from clbench.models import frozen_features
@@ -65,7 +66,16 @@ def stream(
         settings = scenarios.for_family(settings, filled.get("family", "classification"))
         return {**scenarios.canonical(settings), "dataset": filled}
     except Refused as error:
-        raise source.refuse(error, "stream") from None
+        raise source.refuse(_elsewhere(error, benchmark), "stream") from None
+
+
+def _elsewhere(error: Refused, benchmark: Benchmark) -> Refused:
+    """Return the error with the name of the setting that is meant, if another section has it."""
+    if not isinstance(error, UnknownSetting) or "; known: " not in str(error):
+        return error
+    document = {"stream": benchmark.stream, "model": benchmark.model}
+    found = inside(error.key, setting_names(document, Benchmark))
+    return Refused(f"{str(error).partition('; known: ')[0]}; {found}", error.key) if found else error
 
 
 def _settle_statistics(filled: dict[str, Any], family: str, usual: str) -> None:
@@ -127,4 +137,4 @@ def model(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -
             raise Refused(f"model.heads = {heads!r} is not allowed; choose shared or separate", "heads")
         return {**(models.canonical(settings) if own is None else own), "heads": heads}
     except Refused as error:
-        raise source.refuse(error, "model") from None
+        raise source.refuse(_elsewhere(error, benchmark), "model") from None

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from clbench.benchmark.missing_benchmark import explain_missing
 from clbench.benchmark.packaged_files import packaged
-from clbench.core.errors import Refused, did_you_mean
+from clbench.core.errors import Refused
 
 
 def shipped() -> dict[str, Path]:
@@ -89,8 +90,7 @@ def find(benchmark: str | Path) -> Path:
     if found is not None:
         return found
     versions = [f"{each}@{_version(file.path)}" for each, file in known.items() if file.path] if version else []
-    near = did_you_mean(path.stem, [*known, *earlier(), *versions])
-    raise Refused(f"there is no benchmark {written!r}, shipped or as a file; {near}")
+    raise Refused(explain_missing(written, [*known, *earlier(), *versions]))
 
 
 def _folder() -> Path:

@@ -22,7 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from clbench.cli.console import plain_console, tell
     with plain_console():
         try:
-            app(args=[home(text) for text in (sys.argv[1:] if arguments is None else arguments)], prog_name="clbench")
+            words = [home(text) for text in (sys.argv[1:] if arguments is None else arguments)]
+            code = app(args=words, prog_name="clbench", standalone_mode=False)
+            sys.exit(code if isinstance(code, int) else 0)
         except OSError as error:
             if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
                 raise
@@ -34,6 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not isinstance(error, Refused):
                 raise
             tell(str(error))
+            sys.exit(2)
+        except Exception as error:
+            if not hasattr(error, "format_message"):  # not an error of the parser of commands
+                raise
+            from clbench.cli.usage_errors import explain_usage
+
+            if sentence := explain_usage(error):
+                tell(sentence)
             sys.exit(2)
 
 

@@ -41,10 +41,5 @@ def strategy(
     for path in written:
         console.print(f"  {path}", soft_wrap=True)
     console.print("Next:")
-    for line in (
-        f"pip install -e {folder}",
-        f"clbench check {name}",
-        f"pytest {folder}",
-        f"clbench ablate {name} --against naive",
-    ):
+    for line in (f"pip install -e {folder}", f"clbench check {name}", f"pytest {folder}"):
         console.print(f"  {line}", soft_wrap=True)

@@ -73,6 +73,7 @@ def show(
 
 def _hint(name: str) -> str:
     """Suggest what to write instead of an unknown name."""
+    from clbench.benchmark.setting_names import setting_called
     from clbench.cli.kinds import KINDS, names
     from clbench.core.errors import did_you_mean
     from clbench.strategies import STRATEGIES
@@ -80,8 +81,14 @@ def _hint(name: str) -> str:
     file, python, _ = name.partition(".py")
     if python and ":" not in file:
         return f"write observe:{file}.py:NAME for a class with observe(x, y), and add --plugin {file}.py for strategies"
+    if name.partition(":")[0].lower() in STRATEGIES.schemes:
+        return STRATEGIES.hint(name)
     near = did_you_mean(name, {each for kind in KINDS for each in names(kind)})
-    hint = near if near.startswith("did") else STRATEGIES.hint(name)
+    if near.startswith("did"):
+        return near
+    if setting := setting_called(name):
+        return f"{setting} is a setting of benchmarks; write --set {setting}=VALUE, and see clbench run --help"
+    hint = STRATEGIES.hint(name)
     return "`clbench list` shows all names" if hint.startswith("known") else hint
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from clbench.core.near_names import nearest
 
 
 class Refused(ValueError):
@@ -19,16 +20,21 @@ class Refused(ValueError):
         self.key = key
 
 
+class UnknownSetting(Refused):
+    """Reject a setting that its owner does not have; the benchmark may have it elsewhere."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known name for a mistyped one, or list all known names.
+    """Suggest the known name that is meant by another one, or list all known names.
 
     Args:
         name: What the user wrote.
         known: The names that exist.
 
     Returns:
-        ``did you mean 'er'?`` if a known name is similar, otherwise ``known: er, naive``.
+        ``did you mean 'er'?`` if a known name is similar, is written in another way, or is what other libraries call
+        so; otherwise ``known: er, naive``.
     """
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+    listed = sorted(known)
+    near = nearest(name, listed)
+    return f"did you mean {near!r}?" if near else f"known: {', '.join(listed) or 'none'}"

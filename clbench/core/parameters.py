@@ -17,7 +17,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from clbench.core.errors import Refused, did_you_mean
+from clbench.core.errors import Refused, UnknownSetting, did_you_mean
 
 NonNegative = Annotated[float, Field(ge=0)]
 """A setting of at least 0, such as a strength."""
@@ -85,7 +85,7 @@ def validate(
                 name,
             )
         if name not in model.model_fields:
-            raise Refused(f"{where} has no parameter {name!r}; {did_you_mean(name, model.model_fields)}", name)
+            raise UnknownSetting(f"{where} has no parameter {name!r}; {did_you_mean(name, model.model_fields)}", name)
     values = dict(given)
     for name, value in (fill or {}).items():
         if name not in model.model_fields:

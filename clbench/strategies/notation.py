@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clbench.core.errors import Refused
+from clbench.core.near_names import same
+from clbench.core.parameters import schema
 from clbench.strategies import STRATEGIES
 
 WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -99,7 +101,9 @@ def _split(text: str, separator: str) -> list[str]:
         what = (
             "a bracket or quote is not closed" if depth or quote else f"there is nothing on one side of a {separator!r}"
         )
-        raise Refused(f"strategy {text!r} cannot be read: {what}; write it like er + ewc(strength=100)")
+        meant = same(text, [entry.name for entry in STRATEGIES])  # der++
+        cure = f"did you mean {meant!r}?" if meant else "write it like er + ewc(strength=100)"
+        raise Refused(f"strategy {text!r} cannot be read: {what}; {cure}")
     return pieces
 
 
@@ -111,6 +115,7 @@ def _call(text: str) -> tuple[str, dict[str, Any]]:
     name, bracket, rest = text.partition("(")
     name = name.strip()
     if not bracket:
+        _refuse_several(name)
         return name, {}
     try:
         call = ast.parse(f"f({rest}", mode="eval").body
@@ -118,15 +123,47 @@ def _call(text: str) -> tuple[str, dict[str, Any]]:
         assert not call.args
         return name, {str(k.arg): _value(k.value) for k in call.keywords}
     except (SyntaxError, ValueError, AssertionError):
-        raise Refused(f"strategy {text!r} cannot be read; {_how(rest)}") from None
+        raise Refused(f"strategy {text!r} cannot be read; {_how(name, rest)}") from None
 
 
-def _how(rest: str) -> str:
+def _refuse_several(name: str) -> None:
+    """Refuse names of strategies with no + or comma between them."""
+    names = re.split(r"[\s;&|]+", name)
+    if len(names) > 1 and all(each in STRATEGIES for each in names):
+        raise Refused(
+            f"strategy {name!r} cannot be read; write '{' + '.join(names)}' for one strategy of several parts, or "
+            f"'{', '.join(names)}' for several strategies"
+        )
+
+
+def _how(name: str, rest: str) -> str:
     """Return what to write in place of settings that cannot be read."""
+    if name not in STRATEGIES:
+        return f"there is no strategy called {name!r}; {STRATEGIES.hint(name)}"
+    settings = _settings(name)
+    word = next((each for each in re.findall(r"(\w+)\s*=(?!=)", rest) if keyword.iskeyword(each)), "")
+    if word:
+        meant = same(word, settings)
+        has = f"{name} has the parameters {', '.join(settings)}" if settings else f"`clbench show {name}` shows them"
+        told = f"{name} calls it {meant!r}" if meant else has
+        return f"{word!r} is a word of Python and cannot name a parameter; {told}"
     bare = re.search(r"(\w+)\s*=\s*(\w[^,'\"()=]*[^\w\s,'\"()=][^,'\"()]*)", rest)
     if bare:
         return f"a value with signs in it is quoted: {bare[1]}='{bare[2].strip()}'"
+    alone = re.fullmatch(r"\s*([-+.\w]+)\s*\)\s*", rest)
+    if alone and settings:
+        first = f"{alone[1]}=VALUE" if alone[1] in settings else f"{settings[0]}={alone[1]}"
+        return f"parameters are written name=value, like {name}({first})"
     return "parameters are written name=value, like ewc(strength=100, fisher=exact)"
+
+
+def _settings(name: str) -> list[str]:
+    """Return the parameters of a strategy, the required ones first; none if they cannot be read."""
+    try:
+        fields = schema(STRATEGIES.get(name)).model_fields
+    except Exception:  # an unknown name, or an object of another library
+        return []
+    return sorted(fields, key=lambda each: not fields[each].is_required())
 
 
 def _value(node: ast.expr) -> Any:

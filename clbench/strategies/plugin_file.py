@@ -21,7 +21,10 @@ def plugin(file: str) -> dict[str, str]:
     """
     if not file.endswith(".py"):
         raise Refused(f"--plugin {file} is no Python file; give a FILE.py that defines strategies: {DEFINED}")
-    module = open_file(f"{file}:")
+    try:
+        module = open_file(f"{file}:")
+    except Refused as error:
+        raise Refused(f"--plugin {file}: {error}") from None
     named: dict[str, str] = {}
     for what, obj in vars(module).items():
         own = getattr(obj, "__module__", None) == module.__name__ and getattr(obj, "__name__", None) == what

@@ -222,7 +222,7 @@ def test_what_a_file_cannot_give_is_refused_with_its_name(own, text, name, sente
 def test_a_file_that_is_not_there_is_refused_with_its_path(tmp_path):
     text = refusal(from_file, f"{tmp_path}/gone.py:x", "fraction")
     assert f"{tmp_path}/gone.py" in text
-    assert "No such file" in text
+    assert f"{tmp_path} has no such file" in text
 
 
 def test_a_scheme_that_is_none_before_a_file_is_told_from_a_path(registry, tmp_path, monkeypatch):

@@ -1,0 +1,240 @@
+"""Typical mistakes of users: each is answered in one sentence that names the cure, with exit code 2 and no traceback.
+
+The mistakes are made in a folder that holds ``mine.yaml``, ``wrong.yaml``, ``idea.py``, ``broken.py``, a file called
+``file`` and an empty folder called ``empty``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from command_line import call
+
+BENCHMARK = """\
+name: mine
+stream: {scenario: split, dataset: digits}
+model: {name: mlp}
+"""
+WRONG = """\
+name: wrong
+stream: {scenario: split, dataset: digits}
+model: {name: mlp}
+learning_rate: 0.1
+"""
+IDEA = """\
+import clbench
+
+
+class Idea(clbench.Part):
+    pass
+
+
+NUMBER = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("work")
+    (made / "mine.yaml").write_text(BENCHMARK, encoding="utf-8")
+    (made / "wrong.yaml").write_text(WRONG, encoding="utf-8")
+    (made / "noname.yaml").write_text("stream: {scenario: split, dataset: digits}\n", encoding="utf-8")
+    (made / "list.yaml").write_text("- er\n", encoding="utf-8")
+    (made / "tab.yaml").write_text("name: a\n\tstream: b\n", encoding="utf-8")
+    (made / "idea.py").write_text(IDEA, encoding="utf-8")
+    (made / "broken.py").write_text("import numpyy\n", encoding="utf-8")
+    (made / "file").write_text("no folder", encoding="utf-8")
+    (made / "empty").mkdir()
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+RUN, DIGITS = "run split-digits --dry-run --no-time", "run mine.yaml --dry-run --no-time"
+
+COMMANDS = [
+    ("runn split-digits", "there is no command 'runn'; did you mean clbench run?"),
+    ("train split-digits", "did you mean clbench run?"),
+    ("leaderboard results", "did you mean clbench board?"),
+    ("split-digits", "did you mean clbench run split-digits?"),
+    ("mine.yaml", "did you mean clbench run mine.yaml?"),
+    ("help", "did you mean clbench --help?"),
+    ("--versoin", "did you mean --version?"),
+    (
+        "run",
+        "BENCHMARK is missing (a shipped name (clbench list benchmarks) or a YAML file); write it like",
+    ),
+    ("board", "DIR... is missing (result folders of clbench run); write it like clbench board"),
+    ("new strategy", "NAME is missing"),
+    ("new benchmark mine", "there is no command 'benchmark'; known: strategy"),
+    ("list strategies metrics", "'metrics' is one word too many"),
+    ("list strategy", "did you mean 'strategies'?"),
+]
+OPTIONS = [
+    (
+        f"{RUN} --epochs 3",
+        "no option --epochs; settings of the benchmark are written --set training.epochs=VALUE",
+    ),
+    (f"{RUN} --lr 0.1", "--set training.lr=VALUE"),
+    (f"{RUN} --learning-rate 0.1", "--set training.lr=VALUE"),
+    (f"{RUN} --buffer-size 100", "--set memory.size=VALUE"),
+    (f"{RUN} --seed 3", "did you mean --seeds?"),
+    (f"{RUN} --strategy er", "did you mean --strategies?"),
+    (f"{RUN} --gpu", "did you mean --device?"),
+    (f"{RUN} --workers 2", "did you mean --jobs?"),
+    (f"{RUN} -o results", "did you mean --out?"),
+    (
+        f"{RUN} --strategies naive er",
+        "'er' is one word too many; quote a text with spaces, like",
+    ),
+    (f"{RUN} --wandb maybe", "'maybe' is not one of 'online', 'offline', 'disabled'"),
+    ("run split-digits --set", "--set needs a value"),
+    (f"{RUN} --seeds one", "write 5 (for 0 to 4), 0,1,2 or 3, (for 3 alone)"),
+    (f"{RUN} --seeds 0", "at least one is needed"),
+    (f"{RUN} --seeds 1,1", "none twice"),
+    ("run split-digits --device tpu", "choose cpu, cuda or auto"),
+    ("run split-digits --jobs many", "give a number from 1, or auto"),
+    ("run split-digits --jobs 0", "give a number from 1, or auto"),
+    ("run split-digits --out file/below", "choose another --out"),
+    ("run split-digits --executor slurm", "there is no executor called 'slurm'"),
+    ("run split-digits --time-limit soon", "2h"),
+    ("run split-digits --memory-limit much", "8GB"),
+    (f"{RUN} --plugin idea", "--plugin idea is no Python file; give a FILE.py that defines strategies"),
+    (f"{RUN} --plugin ideas.py", "which cannot be read: {folder} has no such file; did you mean 'idea.py'?"),
+    (f"{RUN} --plugin broken.py", "broken.py does not import: ModuleNotFoundError: No module named 'numpyy'"),
+]
+BENCHMARKS = [
+    ("run split-digit", "did you mean 'split-digits'?"),
+    ("run Split_Digits", "did you mean 'split-digits'?"),
+    ("run split-digits@9", "did you mean 'split-digits@2'?"),
+    (
+        "run split-cifar100",
+        "write one: a file split-cifar100.yaml with the line {name: split-cifar100, stream: {",
+    ),
+    ("run mine", "did you mean the file 'mine.yaml'?"),
+    ("run my.yaml", "there is no file 'my.yaml': {folder} has no such file; did you mean 'mine.yaml'?"),
+    ("run empty/my.yaml", "{folder}/empty has no such file; `clbench quickstart DIR` writes a benchmark file"),
+    ("run nowhere/my.yaml", "the folder {folder}/nowhere does not exist"),
+    ("run split-digits.yaml", "write split-digits, without .yaml, for the benchmark of this name"),
+    ("run empty", "the benchmark file empty cannot be read: it is a folder, not a file"),
+    ("run file", "a benchmark file is a mapping"),
+    ("run list.yaml", "a benchmark file is a mapping with name, stream, model"),
+    ("run tab.yaml", "tab.yaml, line 2: not valid YAML"),
+    ("run noname.yaml", "the key 'name' is missing; add it, like name: my-benchmark"),
+    ("run wrong.yaml", "wrong.yaml, line 4: unknown key 'learning_rate'; did you mean 'training.lr'"),
+]
+SETTINGS = [
+    ("lr=0.1", "unknown key 'lr'; did you mean 'training.lr', the setting lr of training?"),
+    ("learning_rate=0.1", "did you mean 'training.lr'"),
+    ("training.learning_rate=0.1", "did you mean 'lr'?"),
+    ("training.lrr=0.1", "did you mean 'lr'?"),
+    ("training.hidden=3", "did you mean 'model.hidden'"),
+    ("stream.lr=3", "scenario 'split' has no parameter 'lr'; did you mean 'training.lr'"),
+    ("model.hiden=5", "did you mean 'hidden'?"),
+    ("stream.n_experiences=5", "did you mean 'experiences'?"),
+    ("dataset=mnist", "did you mean 'stream.dataset'"),
+    ("mem_size=200", "did you mean 'memory.size'"),
+    ("size=8", "did you mean 'memory.size' or 'stream.dataset.size'?"),
+    ("memory=200", "memory is a section; write memory: {size: 200} in a file, or --set memory.size=200"),
+    ("model=cnn", "write model: {name: cnn} in a file, or --set model.name=cnn"),
+    ("training.lr", "write it like --set training.lr=0.03"),
+    ("training.lr=[", "is not valid YAML"),
+    ("training.lr=fast", "should be a valid number"),
+    ("training.lr=-1", "greater than 0"),
+    ("training.optimizer=rmsprop", "'sgd', 'adam' or 'adamw'"),
+    ("stream.dataset=mnits", "did you mean 'mnist'?"),
+    ("stream.scenario=splt", "did you mean 'split'?"),
+    ("model.name=convnet", "did you mean 'cnn'?"),
+    ("stream.experiences=11", "'digits' has 10 classes, too few for 11 experiences"),
+    ("seed=3", "did you mean 'seeds'?"),
+]
+STRATEGIES = [
+    ("naive, eer", "did you mean 'er'?"),
+    ("ER", "there is no strategy called 'ER'; did you mean 'er'?"),
+    ("finetune", "did you mean 'naive'?"),
+    ("DER++", "did you mean 'derpp'?"),
+    ("naive er", "write 'naive + er' for one strategy of several parts, or 'naive, er' for several strategies"),
+    ("er(", "a bracket or quote is not closed"),
+    ("er(row=3)", "did you mean 'rows'?"),
+    ("er(rows=many)", "rows = 'many' is not allowed"),
+    ("ewc(lambda=3)", "'lambda' is a word of Python and cannot name a parameter; ewc calls it 'strength'"),
+    ("der(lambda=3)", "der calls it 'alpha'"),
+    ("ewc(importance=3)", "did you mean 'strength'?"),
+    ("ewc(3)", "parameters are written name=value, like ewc(strength=3)"),
+    ("ewc(strength=-1)", "greater than or equal to 0"),
+    ("si", "strategy 'si' needs a value for 'strength'"),
+    ("er + er", "er and er cannot be joined: both set the stream coefficient; keep one of them"),
+    ("sklearn:GausianNB", "did you mean 'GaussianNB'?"),
+    ("far/mine.py:Mine", "the folder {folder}/far does not exist"),
+    ("idea.py:Mine", "idea.py has no 'Mine' to be a strategy; known:"),
+    ("idea.py:NUMBER", "idea.py:NUMBER is an int; a strategy is a class, or a function that makes one"),
+    ("broken.py:Mine", "broken.py does not import: ModuleNotFoundError: No module named 'numpyy'"),
+    ("idea.py", "write idea.py:NAME for an object in that file"),
+]
+RESULTS = [
+    ("show naiv", "did you mean 'naive'?"),
+    ("show accuracy", "did you mean 'acc'?"),
+    ("show lr", "training.lr is a setting of benchmarks; write --set training.lr=VALUE"),
+    ("show 'er(rows=3)'", "show takes one name without settings; write clbench show er"),
+    ("show nothing.json", "a record is DIR/records/KEY.json"),
+    ("show er --plot stream.png", "--plot and --set need a benchmark"),
+    ("check ER", "did you mean 'er'?"),
+    ("check er --set rows=3", "write a strategy's parameters as NAME(key=value)"),
+    ("check er --kind method", "'method' is not one of 'strategy', 'scenario'"),
+    ("board nowhere", "give a directory that `clbench run --out DIR` has written"),
+    ("board empty", "empty holds no records"),
+    ("plot nowhere -o x.png", "nowhere holds no records"),
+    ("plot nowhere --kind matrx -o x.png", "did you mean 'matrix'?"),
+    ("plot nowhere --kind matrix", "--kind matrix is a picture: add -o FILE.png"),
+    ("new strategy my-method", "'my-method' cannot be the name of a strategy"),
+    ("new strategy er", "a strategy called 'er' exists already"),
+    (
+        "quickstart",
+        "this folder is not empty, and nothing is overwritten; name a new folder, like",
+    ),
+]
+MISTAKES = [
+    *COMMANDS,
+    *OPTIONS,
+    *BENCHMARKS,
+    *((f"{RUN} --set '{setting}'", words) for setting, words in SETTINGS),
+    *((f"{RUN} --strategies '{text}'", words) for text, words in STRATEGIES),
+    *RESULTS,
+]
+
+
+@pytest.mark.parametrize(("line", "words"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_typical_mistake_is_answered_in_one_sentence_that_names_the_cure(line: str, words: str, folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    answer = call(*shlex.split(line))
+    assert words.replace("{folder}", str(folder.resolve())) in answer.err
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("clbench: ")
+    assert answer.err.count("\n") == 1
+    assert "Traceback" not in answer.err
+    assert [path for path in folder.rglob("*") if path not in before and "__pycache__" not in str(path)] == []
+
+
+def test_the_line_for_a_benchmark_that_is_not_shipped_is_a_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    from clbench.running.plan import plan
+
+    line = call("run", "split-kmnist").err.partition("with the line ")[2]
+    Path("split-kmnist.yaml").write_text(line, encoding="utf-8")
+    made = plan("split-kmnist.yaml")
+    assert made.benchmark.name == "split-kmnist"
+    assert made.benchmark.stream == {"scenario": "split", "dataset": "kmnist", "experiences": 5}
+    assert {cell.label for cell in made.cells} == {"naive", "er", "joint"}
+    Path("split-kmnist.yaml").unlink()
+
+
+def test_there_are_at_least_sixty_mistakes_and_none_twice() -> None:
+    lines = [line for line, _ in MISTAKES]
+    assert len(lines) >= 60
+    assert len(set(lines)) == len(lines)
