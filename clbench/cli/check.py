@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,23 +93,18 @@ def _kind(target: str) -> Kind:
     from clbench.models import MODELS
     from clbench.scenarios import SCENARIOS
     from clbench.strategies import STRATEGIES
-    from clbench.strategies.canonical_form import is_part, is_recipe
 
     if is_benchmark(target):
         return Kind.benchmark
     if STRATEGIES.scheme(target):
         return Kind.strategy
     if ".py:" in target and not set(target) & set("(+"):
-        obj = STRATEGIES.get(target)
-        if isinstance(obj, type) and hasattr(obj, "observe") and not is_part(obj):
+        from clbench.cli.user_file import kind_of
+
+        kind = kind_of(STRATEGIES.get(target))
+        if kind == "observe":
             raise Refused(f"{target} is a class with observe(x, y), not a part; write clbench check observe:{target}")
-        if is_part(obj) or is_recipe(obj):
-            return Kind.strategy
-        if _makes_a_model(obj):
-            return Kind.model
-        # a scenario takes (dataset, seed, *, settings), a recipe settings alone
-        positional = [p for p in inspect.signature(obj).parameters.values() if p.kind is not p.KEYWORD_ONLY]
-        return Kind.scenario if positional else Kind.strategy
+        return {"strategies": Kind.strategy, "models": Kind.model}.get(kind, Kind.scenario)
     if set(target) & set("(+"):
         return Kind.strategy
     if target.partition(":")[0] == "torchvision":
@@ -183,13 +177,6 @@ def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str
 
 
 # --------------------------------------------------------------------------------------------------- models
-
-
-def _makes_a_model(obj: Any) -> bool:
-    """Return whether this is a module class, or a function of the shape of a sample and the number of outputs."""
-    if isinstance(obj, type):
-        return any(base.__module__.startswith("torch.nn.") and base.__name__ == "Module" for base in obj.__mro__)
-    return list(inspect.signature(obj).parameters)[:2] == ["shape", "n_outputs"]
 
 
 def _check_model(console: Console, name: str, dataset: str, settings: list[str], data_dir: str | None) -> None:

@@ -78,7 +78,12 @@ def _hint(name: str) -> str:
     from clbench.core.errors import did_you_mean
     from clbench.strategies import STRATEGIES
 
-    file, python, _ = name.partition(".py")
+    file, python, rest = name.partition(".py")
+    if python and not rest and Path(name).is_file():
+        from clbench.cli.user_file import held_by
+
+        known = held_by(name)
+        return f"write {' or '.join(known[:8])}" if known else f"{name} defines no class and no function"
     if python and ":" not in file:
         return f"write observe:{file}.py:NAME for a class with observe(x, y), and add --plugin {file}.py for strategies"
     if name.partition(":")[0].lower() in STRATEGIES.schemes:
@@ -110,6 +115,9 @@ def _show_name(console: Console, name: str, *, after: bool = False) -> bool:
     from clbench.metrics import FAMILIES, split_number
 
     found = False
+    if ".py:" in name and not any(registry(kind).scheme(name) for kind in KINDS[1:]):
+        _show_of_file(console, name)
+        return True
     for kind in KINDS[1:]:
         if name in names(kind) or registry(kind).scheme(name):
             if found or after:
@@ -144,6 +152,31 @@ def _show_entry(console: Console, kind: str, name: str) -> None:
         console.print(f"defined for: {_families(obj)}")
     console.print()
     console.print(_settings_table(kind, obj))
+    console.print()
+    console.print(documentation(obj))
+
+
+def _show_of_file(console: Console, name: str) -> None:
+    """Show an object of a user's file."""
+    from rich.text import Text
+
+    from clbench.cli.kinds import documentation, registry
+    from clbench.cli.user_file import kind_of
+    from clbench.models.user_signature import filled
+
+    obj = registry("strategies").get(name)
+    kind = kind_of(obj)
+    if kind == "observe":
+        console.print(Text(f"class with observe(x, y), {name}", style="bold"))
+        console.print(f"run it as the strategy observe:{name}")
+    else:
+        console.print(Text(f"{registry(kind).kind} {name}", style="bold"))
+    if kind == "models":
+        given = filled(obj)
+        told = ", ".join(given) if given else "the shape of a sample and the number of outputs, in this order"
+        console.print(f"clbench gives it {told}; its other parameters are settings:")
+    console.print()
+    console.print(_settings_table("strategies" if kind == "observe" else kind, obj))
     console.print()
     console.print(documentation(obj))
 
@@ -185,9 +218,13 @@ def _settings_table(kind: str, obj: Any) -> Any:
 
     from clbench.cli.kinds import configurable
     from clbench.core.parameters import settings
+    from clbench.models.user_signature import filled, settable
 
     target = configurable(kind, obj)
-    rows = [] if target is None else settings(target)
+    if kind == "models" and target is not None:
+        target = settable(target)
+    given = filled(obj) if kind == "models" else ()
+    rows = [] if target is None else [each for each in settings(target) if each[0] not in given]
     if not rows:
         return Text("no parameters", style="dim")
     grid = Table.grid(padding=(0, 2, 0, 0))

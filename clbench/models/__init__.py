@@ -1,7 +1,10 @@
 """Models: networks by name. Importing this package, listing models and checking their settings import no torch.
 
 A function ``name(shape, n_outputs, *, settings) -> torch.nn.Module`` builds a model. Its keyword parameters are its
-settings. Every model returns :class:`clbench.models.output.Output`: logits and the features of the last layer.
+settings. A class or function of the user's, ``FILE.py:NAME``, may also ask by name for what it needs; see
+:mod:`clbench.models.user_signature`.
+
+Every model returns :class:`clbench.models.output.Output`: logits and the features of the last layer.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from typing import Any
 
 from clbench.core.errors import Refused
 from clbench.core.parameters import validate
+from clbench.core.public_names import public
 from clbench.core.registry import Registry
 from clbench.data import file_contents
+from clbench.models import user_signature
 
 MODELS = Registry(
     "model",
@@ -55,7 +60,13 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
             f"model {config['name']!r} with settings {settings} is not possible; only torchvision:ARCHITECTURE has two "
             "parts, and then architecture is not given a second time"
         )
-    checked = {"name": name, **validate(MODELS.get(name), settings, where=f"model {name!r}")}
+    if source:
+        checked = {
+            "name": name,
+            **user_signature.canonical(MODELS.get(name), settings, where=f"model {public(name)!r}"),
+        }
+    else:
+        checked = {"name": name, **validate(MODELS.get(name), settings, where=f"model {name!r}")}
     weights = checked.get("weights")
     if isinstance(weights, str) and (file := Path(weights).expanduser()).is_file():
         checked[FILE] = file_contents.checksum([file])
@@ -81,9 +92,14 @@ def make(config: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int) -> A
     Raises:
         Refused: A setting is unknown, has a wrong type, or is impossible for this shape.
     """
+    from clbench.models.user_models import construct
     from clbench.models.wrap import wrap
 
     settings = canonical(config)
-    for name in ("source", FILE):
-        settings.pop(name, None)
-    return wrap(MODELS.get(settings.pop("name"))(shape, n_outputs, **settings), n_outputs, shape=shape)
+    source = settings.pop("source", "")
+    settings.pop(FILE, None)
+    name = settings.pop("name")
+    if source:
+        module = construct(MODELS.get(name), shape, n_outputs, settings, where=f"model {public(name)}")
+        return wrap(module, n_outputs, shape=shape)
+    return wrap(MODELS.get(name)(shape, n_outputs, **settings), n_outputs, shape=shape)

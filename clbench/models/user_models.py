@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 import inspect
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from clbench.core.errors import Refused
+from clbench.models.user_signature import arguments
 from clbench.models.wrap import wrap
 
-ALLOWED = "allowed are a torch.nn.Module, a class of them or a function, called as model(shape, n_outputs)"
+ALLOWED = (
+    "allowed are a torch.nn.Module, a class of them or a function, called as model(shape, n_outputs) or by the names "
+    "of its parameters"
+)
 
 
 def build(model: Any, shape: tuple[int, ...], n_outputs: int, *, tokens: bool = False) -> nn.Module:
@@ -22,8 +26,8 @@ def build(model: Any, shape: tuple[int, ...], n_outputs: int, *, tokens: bool = 
     generators.
 
     Args:
-        model: A module, which is copied with its weights, or a callable that makes one when called with ``(shape,
-            n_outputs)``: a function, a class, a partial, a callable object.
+        model: A module, which is copied with its weights, or a callable that makes one: a function, a class, a partial,
+            a callable object. It is called as :mod:`clbench.models.user_signature` describes.
         shape: Shape of one sample.
         n_outputs: Number of output units C.
         tokens: Whether rows are int64 tokens, not float32 values.
@@ -45,30 +49,42 @@ def build(model: Any, shape: tuple[int, ...], n_outputs: int, *, tokens: bool = 
         )
     if not callable(model):
         raise Refused(f"model= is a {type(model).__name__}; {ALLOWED}")
+    return wrap(construct(model, shape, n_outputs, {}, where=f"model={name}"), n_outputs, shape=shape, tokens=tokens)
+
+
+def construct(
+    model: Callable[..., Any], shape: tuple[int, ...], n_outputs: int, settings: Mapping[str, Any], *, where: str
+) -> nn.Module:
+    """Call a user's class or function as :mod:`clbench.models.user_signature` describes, and return the module.
+
+    Args:
+        model: The class or function.
+        shape: Shape of one sample.
+        n_outputs: Number of output units C.
+        settings: Settings by name.
+        where: Name of the model in messages.
+
+    Raises:
+        Refused: It cannot be called so, fails, or returns no module.
+    """
     try:
-        inspect.signature(model).bind(shape, n_outputs)
-    except TypeError:
-        raise Refused(
-            f"model={name}{_parameters(model)} cannot be called as {name}(shape, n_outputs), with the shape "
-            f"of a sample {shape} and {n_outputs} output units; give the model itself, or a function of these two "
-            "that makes it"
-        ) from None
-    except ValueError:  # a built-in without a signature
-        pass
+        positional, named = arguments(model, shape, n_outputs, settings)
+    except Refused as error:
+        raise Refused(f"{where}{_parameters(model)}: {error}") from None
     try:
-        made = model(shape, n_outputs)
+        made = model(*positional, **named)
     except Refused:
         raise
     except Exception as error:
         first = " ".join(str(error).split())
+        told = ", ".join([*map(str, positional), *(f"{name}={value!r}" for name, value in named.items())])
         raise Refused(
-            f"model={name} raised {type(error).__name__}: {first}{_place(error)} when it was called with the shape of "
-            f"a sample {shape} and {n_outputs} output units"
+            f"{where} raised {type(error).__name__}: {first}{_place(error)} when it was called with ({told})"
         ) from error
     if not isinstance(made, nn.Module):
         hint = "; end it with return" if made is None else ""
-        raise Refused(f"model={name} returns a {type(made).__name__}, not a torch.nn.Module{hint}")
-    return wrap(made, n_outputs, shape=shape, tokens=tokens)
+        raise Refused(f"{where} returns a {type(made).__name__}, not a torch.nn.Module{hint}")
+    return made
 
 
 def _copied(model: nn.Module) -> nn.Module:
