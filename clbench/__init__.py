@@ -21,6 +21,7 @@ _PUBLIC = {
     "ablate": "clbench.ablation",
     "board": "clbench.api",
     "export_model": "clbench.running.saved_models",
+    "forget": "clbench.api",
     "from_avalanche": "clbench.adapters.avalanche.from_avalanche",
     "load": "clbench.api",
     "load_model": "clbench.running.saved_models",

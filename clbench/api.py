@@ -332,11 +332,71 @@ def load(*directories: str | Path) -> DataFrame:
     return frame(records(*directories))
 
 
-def board(*directories: str | Path, metrics: Sequence[str] | None = None) -> Board:
-    """Return the leaderboard of some result directories; ``clbench.leaderboard.render`` prints it."""
+def board(
+    *directories: str | Path,
+    metrics: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    rows: str | Sequence[str] | None = None,
+    rename: Mapping[str, str] | Iterable[str] = (),
+    order: str | Sequence[str] = "rank",
+    decimals: int | None = None,
+    across: bool = False,
+    latest: bool = False,
+) -> Board:
+    """Return the leaderboard of some result directories; ``clbench.leaderboard.render`` prints it.
+
+    Args:
+        directories: Result directories.
+        metrics: The metrics to show, in this order.
+        columns: All columns to show, in this order, instead of ``metrics``: ``rank``, ``strategy``, ``engine``,
+            ``seeds``, metrics, and entries of a record's cost such as ``cost_train_seconds``.
+        rows: The strategies to show. Ranks, common seeds and marks are those among them.
+        rename: New names of strategies or benchmarks: ``{"mine": "Ours"}`` or ``["mine=Ours"]``.
+        order: ``rank``, ``name``, a metric (best first), or strategies that come first.
+        decimals: Decimals of printed values, 0 to 9; by default those of each format.
+        across: Whether tables and text show all benchmarks in one table.
+        latest: Whether to show only the newest version of each strategy of your own code; a note counts the others.
+
+    Raises:
+        Refused: A directory holds no records, or a metric, column or strategy does not exist.
+    """
     from clbench.leaderboard.board import board as make_board
 
-    return make_board(records(*directories), metrics)
+    return make_board(
+        records(*directories), metrics, columns=columns, rows=rows, rename=rename, order=order, decimals=decimals,
+        across=across, latest=latest,
+    )  # fmt: skip
+
+
+def forget(
+    directory: str | Path,
+    *,
+    strategies: str | Sequence[Strategy] | None = None,
+    keys: Sequence[str] = (),
+    failed: bool = False,
+    older: bool = False,
+) -> list[Record]:
+    """Move cells with all their files to ``DIRECTORY/forgotten``: those that fit all given conditions.
+
+    Args:
+        directory: A result directory.
+        strategies: Strategies, as leaderboards show them.
+        keys: First characters of keys.
+        failed: Only failed cells.
+        older: Only cells of older versions of your own code, which ``board(..., latest=True)`` leaves out.
+
+    Returns:
+        The records that were moved.
+
+    Raises:
+        Refused: No condition is given, no cell has one of the strategies or keys, or a directory cannot be written.
+    """
+    from clbench.running import forget as forgetting
+
+    where = Path(directory).expanduser()
+    names = [str(name) for name in split_strategies(strategies) or ()]
+    found = forgetting.chosen(records(where), strategies=names, keys=keys, failed=failed, older=older)
+    return forgetting.forget(found, where)[1]
 
 
 def plot(

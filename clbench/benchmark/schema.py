@@ -7,9 +7,9 @@ from datetime import date
 from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from clbench.benchmark import evaluation_schedules, lr_schedules
+from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.near_files import why_unread
 
@@ -38,7 +38,8 @@ class Training(Section):
     """Set how every strategy is trained.
 
     Args:
-        optimizer: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``.
+        optimizer: ``sgd``, ``adam`` or ``adamw``, as in ``torch.optim``; a name in
+            ``clbench.benchmark.optimizer_names.OPTIMIZERS``; ``FILE.py:NAME``; or ``{name: {setting: value}}``.
         lr: Learning rate, above 0.
         momentum: Momentum of SGD, in [0, 1).
         weight_decay: Weight decay, at least 0.
@@ -57,7 +58,7 @@ class Training(Section):
 
     options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule"})
 
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Annotated[str | dict[str, Any], AfterValidator(optimizer_names.canonical)] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -70,6 +71,11 @@ class Training(Section):
     optimizer_state: Literal["kept", "reset"] = "kept"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"
+
+    @model_validator(mode="after")
+    def _optimizer_takes_its_settings(self) -> Training:
+        optimizer_names.check_section(self.optimizer, weight_decay=self.weight_decay, momentum=self.momentum)
+        return self
 
     def over(self, experiences: int) -> Training:
         """Return the training of an experience that merges a number of the benchmark's; ``iterations`` add up."""
@@ -155,9 +161,15 @@ def section(kind: type[S], where: str, settings: Mapping[str, Any], *, called: M
         name = str(first["loc"][0])
         raise Refused(
             f"{where}: {(called or {}).get(name, name)} = {settings.get(name)!r} is not allowed: "
-            f"{first['msg'][0].lower()}{first['msg'][1:]}",
+            f"{_sentence(first['msg'])}",
             name,
         ) from None
+
+
+def _sentence(message: str) -> str:
+    """Return a message of pydantic as the rest of a sentence."""
+    message = message.removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
 
 
 class Benchmark(Section):
@@ -318,7 +330,7 @@ def check(document: Mapping[str, Any], source: Source) -> Benchmark:
                 f"{source.place(path)}: {key} = {value!r} is not allowed: {key} is a section; write {key}: {{{usual}: "
                 f"{value}}} in a file, or --set {key}.{usual}={value}"
             ) from None
-        message = first["msg"][0].lower() + first["msg"][1:]
+        message = _sentence(first["msg"])
         raise Refused(f"{source.place(path)}: {key} = {first['input']!r} is not allowed: {message}") from None
 
 

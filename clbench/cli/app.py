@@ -12,6 +12,7 @@ from clbench.cli.check import check
 from clbench.cli.doctor import doctor
 from clbench.cli.examples import Exemplified, ExemplifiedGroup, examples
 from clbench.cli.export_command import export
+from clbench.cli.forget_command import forget
 from clbench.cli.listing import list_names
 from clbench.cli.new import new
 from clbench.cli.quickstart_command import quickstart
@@ -74,6 +75,14 @@ app.command(
         "clbench board results/split-digits -o table.tex  # a table for a paper",
     ),
 )(board)
+app.command(
+    "forget",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench forget results/split-digits --failed  # failed cells; asks first",
+        "clbench forget results/split-digits --older --yes  # your methods as they were before their last edit",
+    ),
+)(forget)
 app.command(
     "plot",
     cls=Exemplified,

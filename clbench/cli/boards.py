@@ -30,25 +30,66 @@ def board(
     metrics: Annotated[
         str | None, typer.Option(help="Metrics to show, like acc,aaa (see clbench list metrics).", show_default=False)
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="All columns to show, instead of --metrics: rank, strategy, engine, seeds, metrics, and costs like "
+            "cost_train_seconds.",
+            show_default=False,
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option(help="Strategies to show, like 'er, naive'; ranks are among them.", show_default="all")
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Show a strategy or benchmark under another name; repeatable."),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(help="rank, name, a metric (best first), or strategies that come first.", show_default="rank"),
+    ] = None,
+    decimals: Annotated[
+        int | None, typer.Option(help="Decimals of printed values.", show_default="1 or 2, by format")
+    ] = None,
+    across: Annotated[
+        bool, typer.Option("--across", help="One table: a row per strategy, a group of columns per benchmark.")
+    ] = False,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Of your own code, show only the newest version of each strategy.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of printing.")
     ] = None,
 ) -> None:
-    """Rank strategies by their results."""
+    """Rank strategies by their results. The sign ≈ marks values that are not separated from the best."""
     from clbench import api
     from clbench.core.errors import Refused, did_you_mean
     from clbench.leaderboard import FORMATS, render
 
     if format == "hub":
-        _export(directories, metrics, output)
+        chosen_ones = {
+            "--metrics": metrics, "--columns": columns, "--rows": rows, "--rename": rename, "--order": order,
+            "--decimals": decimals, "--across": across or None,
+        }  # fmt: skip
+        _export(directories, [name for name, value in chosen_ones.items() if value is not None], output, latest=latest)
         return
     if format is not None and format not in FORMATS:
         raise Refused(f"there is no board format {format!r}; {did_you_mean(format, [*FORMATS, 'hub'])}")
     chosen = _format(format, output)
-    names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
-    made = api.board(*directories, metrics=names)
+    made = api.board(
+        *directories,
+        metrics=_names(metrics),
+        columns=_names(columns),
+        rows=rows,
+        rename=rename or (),
+        order=order or "rank",
+        decimals=decimals,
+        across=across,
+        latest=latest,
+    )
     if output is None and chosen == "table":
-        print_board(make_console(), made, chosen=names is not None)
+        print_board(make_console(), made, chosen=metrics is not None or columns is not None)
         return
     text = render(made, chosen)
     if output is None:
@@ -56,6 +97,11 @@ def board(
     else:
         write_file(output, text.encode())
         print(f"{output} written")
+
+
+def _names(written: str | None) -> list[str] | None:
+    """Split names with commas between them; ``None`` if there is no such option."""
+    return None if written is None else [name.strip() for name in written.split(",") if name.strip()]
 
 
 def _format(format: str | None, output: Path | None) -> str:
@@ -74,14 +120,18 @@ def _format(format: str | None, output: Path | None) -> str:
     return format
 
 
-def _export(directories: list[Path], metrics: str | None, folder: Path | None) -> None:
+def _export(directories: list[Path], chosen: list[str], folder: Path | None, *, latest: bool) -> None:
     from clbench import api
+    from clbench.comparison.code_versions import newest
     from clbench.core.errors import Refused
     from clbench.leaderboard.hub_export import export
 
-    if folder is None or metrics is not None:
-        raise Refused("--format hub writes a folder with all metrics: add -o FOLDER, and leave out --metrics")
-    for path in export(api.records(*directories), folder):
+    if folder is None:
+        raise Refused("--format hub writes a folder: add -o FOLDER")
+    if chosen:
+        raise Refused(f"--format hub writes all records with all metrics; leave out {', '.join(chosen)}")
+    records = api.records(*directories)
+    for path in export(newest(records)[0] if latest else records, folder):
         print(f"{path} written")
 
 

@@ -12,7 +12,7 @@ from clbench.cli.plugins import Plugins
 from clbench.cli.show_benchmark import is_benchmark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from rich.console import Console
 
@@ -131,7 +131,15 @@ def _check_strategy(console: Console, strategy: str, seed: int) -> None:
     from clbench.testing import PROPERTIES, examine
 
     _tell_protocol(console, strategy)
-    _tell(console, examine(strategy, seed=seed), PROPERTIES)
+    _tell(console, examine(strategy, seed=seed), PROPERTIES, lambda: _tell_remarks(console, strategy, seed))
+
+
+def _tell_remarks(console: Console, strategy: str, seed: int) -> None:
+    """Print which classes the loss uses, how long the gradient is, and whether an identity is missing."""
+    from clbench.testing import remark
+
+    for each in remark(strategy, seed=seed):
+        console.print(f"{'note' if each.warns else 'info'}: {each.text}", style="yellow" if each.warns else "dim")
 
 
 def _tell_protocol(console: Console, strategy: str) -> None:
@@ -148,7 +156,12 @@ def _tell_protocol(console: Console, strategy: str) -> None:
         console.print(f"Its source uses {told}; a benchmark with other values gets an alarm.")
 
 
-def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str, str]) -> None:
+def _tell(
+    console: Console,
+    verdicts: Iterable[Verdict],
+    properties: Mapping[str, str],
+    further: Callable[[], None] = lambda: None,
+) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -167,6 +180,7 @@ def _tell(console: Console, verdicts: Iterable[Verdict], properties: Mapping[str
         console.print(grid)
         broken += verdict.status == "broken"
         kept += verdict.status == "kept"
+    further()
     if broken:
         console.print(f"The contract is broken in {broken} of {len(properties)} properties.", style="red")
         raise typer.Exit(1)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from clbench.core.registry import Registry
 
 KINDS = (
-    "benchmarks", "datasets", "families", "scenarios", "models", "strategies", "metrics", "lr_schedules",
-    "evaluation_schedules", "executors",
+    "benchmarks", "datasets", "families", "scenarios", "models", "strategies", "metrics", "optimizers",
+    "lr_schedules", "evaluation_schedules", "executors",
 )  # fmt: skip
 
 
@@ -43,6 +43,10 @@ def registry(kind: str) -> Registry:
         from clbench.strategies import STRATEGIES
 
         return STRATEGIES
+    if kind == "optimizers":
+        from clbench.benchmark.optimizer_names import OPTIMIZERS
+
+        return OPTIMIZERS
     if kind == "lr_schedules":
         from clbench.benchmark.lr_schedules import LR_SCHEDULES
 
@@ -102,6 +106,10 @@ def configurable(kind: str, obj: Any) -> Callable[..., Any] | None:
         from clbench import data
 
         return data.load
+    if kind == "optimizers":
+        from clbench.benchmark.optimizer_names import declared
+
+        return declared(obj)
     return obj if callable(obj) and kind not in ("families", "metrics") else None
 
 

@@ -41,5 +41,10 @@ def strategy(
     for path in written:
         console.print(f"  {path}", soft_wrap=True)
     console.print("Next:")
-    for line in (f"pip install -e {folder}", f"clbench check {name}", f"pytest {folder}"):
+    for line in (
+        f"pip install -e {folder}",
+        f"clbench check {name}",
+        f"pytest {folder}",
+        f"clbench ablate {name} --against naive",
+    ):
         console.print(f"  {line}", soft_wrap=True)

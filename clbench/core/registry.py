@@ -148,7 +148,7 @@ class Registry:
         taken = next((entry for entry in self if entry.name == name), None)
         if taken is not None and self._aliases.get(name) != target:
             raise Refused(
-                f"{target} would be called {name!r}, and a {self.kind} of that name exists already (from "
+                f"{target} would be called {name!r}, and {with_article(self.kind)} of that name exists already (from "
                 f"{taken.origin}); rename it in the file, or write {target} in full"
             )
         self._aliases[name] = target
@@ -184,7 +184,7 @@ class Registry:
         taken = next((entry for entry in self if entry.name == name), None)
         if taken is not None and not (name in self._added and (taken.load() is obj or self._owners[name] == owner)):
             whose = f"from {taken.origin}" if name not in self._added else f"added by {self._owners[name]}"
-            raise Refused(f"a {self.kind} called {name!r} exists already ({whose}); choose another name")
+            raise Refused(f"{with_article(self.kind)} called {name!r} exists already ({whose}); choose another name")
         if taken is not None and _own_name(obj) != _own_name(taken.load()):
             notice(f"the {self.kind} {name!r} is {_own_name(obj)} from now on; it was {_own_name(taken.load())} before")
         self._added[name] = Entry(name, summary, "this program", lambda: obj)
@@ -324,7 +324,8 @@ def from_file(name: str, kind: str) -> Any:
     file = Path(name.rpartition(":")[0]).name
     if not hasattr(module, attribute):
         known = [each for each in vars(module) if not each.startswith("_")]
-        what = f"has no {attribute!r} to be a {kind}" if attribute else f"is to hold a {kind}; write {file}:NAME"
+        one = with_article(kind)
+        what = f"has no {attribute!r} to be {one}" if attribute else f"is to hold {one}; write {file}:NAME"
         raise Refused(f"{file} {what}; {did_you_mean(attribute, known)}")
     return makes(getattr(module, attribute), kind, f"{file}:{attribute}")
 
@@ -336,14 +337,18 @@ def makes(obj: Any, kind: str, name: str) -> Any:
         Refused: It cannot be called.
     """
     if not callable(obj):
-        raise Refused(f"{name} is {a(obj)}; a {kind} is a class, or a function that makes one")
+        raise Refused(f"{name} is {a(obj)}; {with_article(kind)} is a class, or a function that makes one")
     return obj
 
 
 def a(obj: Any) -> str:
     """Return the type of an object with its article, such as ``an int``."""
-    kind = type(obj).__name__
-    return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+    return with_article(type(obj).__name__)
+
+
+def with_article(noun: str) -> str:
+    """Return a noun after ``a`` or ``an``."""
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
 @cache

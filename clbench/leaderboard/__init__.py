@@ -1,10 +1,12 @@
 """Leaderboards: from records to statistics and tables, as a data frame, a board and its exports."""
 
-from clbench.leaderboard.board import Board, Problem, Row, Table, board
+from clbench.leaderboard.board import Board, Table, board
+from clbench.leaderboard.board_rows import Problem, Row
 from clbench.leaderboard.columns import HEADLINE
-from clbench.leaderboard.export import FORMATS, render, rich_tables
+from clbench.leaderboard.export import FORMATS, render
 from clbench.leaderboard.frame import frame
 from clbench.leaderboard.summaries import Summary
+from clbench.leaderboard.text_tables import rich_tables
 
 __all__ = [
     "FORMATS",

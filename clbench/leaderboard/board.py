@@ -3,94 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from clbench.comparison import comparable
+from clbench.comparison.code_versions import newest
 from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs, measure_of, reference
+from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Record
-from clbench.leaderboard.columns import on_versions, usual
-from clbench.leaderboard.notes import different_versions, labels, other_streams, recipe, versions
+from clbench.leaderboard.best_values import TIE, marked
+from clbench.leaderboard.board_rows import Problem, Row
+from clbench.leaderboard.columns import chosen_columns, is_metric, usual
+from clbench.leaderboard.notes import left_out, table_notes
+from clbench.leaderboard.row_choice import BY_RANK, RowChoice, choose
 from clbench.leaderboard.summaries import Summary, summarise
-from clbench.metrics import Value, compute
+from clbench.metrics import Value, compute, metric_names
 from clbench.metrics import get as get_metric
-from clbench.strategies.protocol import with_breaches
 
 RANKED_BY = "acc"
-# Smaller differences of means count as ties: this tolerates rounding, and is far below one sample of any test set.
-TIE = 1e-9
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Describe a cell without a result: ``missing``, ``skipped``, ``diverged`` or ``failed``, and the reason."""
-
-    seed: int
-    status: str
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """Hold the results of one strategy on one benchmark.
-
-    Args:
-        strategy: Label of the strategy, with overrides.
-        rank: Rank, 1 is best and ties share a rank; ``None`` if unranked.
-        ranking: Mean ACC over the table's common seeds, which determines the rank; NaN if unranked.
-        metrics: name -> summary over this strategy's finished seeds.
-        cost: name -> summary over the same seeds.
-        problems: Cells without a result.
-        records: All records of the strategy, by seed.
-    """
-
-    strategy: str
-    rank: int | None
-    ranking: float
-    metrics: dict[str, Summary]
-    cost: dict[str, Summary]
-    problems: tuple[Problem, ...]
-    records: tuple[Record, ...]
-
-    @property
-    def engine(self) -> str:
-        """Return whose training loop ran it."""
-        return self.records[0].engine
-
-    @property
-    def recipe(self) -> str:
-        """Return the strategy that its label stands for, with all parameters that differ from their defaults."""
-        return recipe(self.records[0])
-
-    @property
-    def versions(self) -> str:
-        """Return the versions of clbench and torch that ran its cells; several are joined by ``or``."""
-        return " or ".join(dict.fromkeys(filter(None, map(versions, self.records))))
-
-    @property
-    def finished(self) -> tuple[int, ...]:
-        """Return the seeds with a result, ascending."""
-        return tuple(record.seed for record in self.records if is_finished(record))
-
-    @property
-    def looks(self) -> str:
-        """Return the evaluation settings of its cells, ``every 1; samples per task: 1000``; several are joined by
-        ``or``."""
-        return " or ".join(dict.fromkeys(_looks(record.cell.get("evaluation") or {}) for record in self.records))
-
-    @property
-    def alarms(self) -> list[str]:
-        """Return the distinct alarms of its cells, each with the seeds that raised it."""
-        seeds: dict[str, list[int]] = {}
-        for record in self.records:
-            for alarm in with_breaches(record.cell, record.alarms):
-                seeds.setdefault(alarm, []).append(record.seed)
-        return [f"{alarm} ({_seeds(found)})" for alarm, found in seeds.items()]
+MOST_DECIMALS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +56,19 @@ class Board:
         tables: Tables in the order of their benchmarks' names.
         metrics: All metrics computed, in order.
         shown: The metrics for narrow formats.
+        columns: The columns that the user chose, in order; ``None`` for the usual ones of each format.
+        decimals: Decimals that the user chose; ``None`` for those of each format.
+        across: Whether all tables stand in one, with a group of columns for each benchmark.
+        names: The names of all rows, in the order of that one table.
     """
 
     tables: tuple[Table, ...]
     metrics: tuple[str, ...]
     shown: tuple[str, ...]
+    columns: tuple[str, ...] | None = None
+    decimals: int | None = None
+    across: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def has_other_engines(self) -> bool:
@@ -134,53 +76,126 @@ class Board:
         return any(row.engine != "clbench" for table in self.tables for row in table.rows)
 
 
-def board(records: Iterable[Record], metrics: Sequence[str] | None = None) -> Board:
+def board(
+    records: Iterable[Record],
+    metrics: Sequence[str] | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    rows: str | Sequence[str] | None = None,
+    rename: Mapping[str, str] | Iterable[str] = (),
+    order: str | Sequence[str] = BY_RANK,
+    decimals: int | None = None,
+    across: bool = False,
+    latest: bool = False,
+) -> Board:
     """Rank strategies by ACC over their common seeds, for each benchmark. No value is ever imputed.
 
     Args:
         records: Any records; of two with the same key the finished one counts, or else the later one.
         metrics: The metrics to show, in this order; by default the usual ones, of which narrow formats show fewer.
+        columns: All columns to show, in this order, instead of ``metrics``: ``rank``, ``strategy``, ``engine``,
+            ``seeds``, metrics, and entries of a record's cost such as ``cost_train_seconds``.
+        rows: The strategies to show. Ranks, common seeds and marks are those among them.
+        rename: New names of strategies or benchmarks: ``{"mine": "Ours"}`` or ``["mine=Ours"]``.
+        order: ``rank``, ``name``, a metric (best first), or strategies that come first.
+        decimals: Decimals of printed values; by default those of each format.
+        across: Whether tables and text show all benchmarks in one table.
+        latest: Whether to leave out the records of older versions of a user's code; a note counts them.
 
     Raises:
-        Refused: A metric does not exist.
+        Refused: A metric, column or strategy does not exist, or two rows would have one name.
     """
-    records = list(records)
+    records, older = newest(records) if latest else (list(records), [])
+    if decimals is not None and not 0 <= decimals <= MOST_DECIMALS:
+        raise Refused(f"--decimals {decimals} is not possible; choose 0 to {MOST_DECIMALS}")
+    if metrics is not None and columns is not None:
+        raise Refused("--metrics and --columns both choose columns; leave one of them out")
+    if columns is not None:
+        columns = chosen_columns(columns, {name for record in records for name in record.cost})
+        metrics = [name for name in columns if is_metric(name)]
     names, shown = usual(records) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
     for name in names:
         get_metric(name)
-    tables = tuple(_table(name, found, names) for name, found in comparable.tables(records).items())
-    return Board(tables=tables, metrics=names, shown=shown)
+    found = {title: by_strategy(own) for title, own in comparable.tables(records).items()}
+    choice = choose((label for own in found.values() for label in own), found, rows=rows, rename=rename, order=order)
+    hidden = _by_title(older, tuple(found))
+    every = [_table(title, own, names, choice, hidden.get(title, ())) for title, own in found.items()]
+    made = tuple(table for table in every if table.rows)
+    return Board(
+        tables=made,
+        metrics=names,
+        shown=shown,
+        columns=None if columns is None else tuple(columns),
+        decimals=decimals,
+        across=across,
+        names=choice.across(table.rows for table in made),
+    )
 
 
-def _table(benchmark: str, records: list[Record], names: tuple[str, ...]) -> Table:
-    strategies = by_strategy(records)
-    seeds = tuple(sorted({record.seed for record in records}))
-    wanted = tuple(dict.fromkeys((*names, RANKED_BY)))
-    joint = joint_runs(records)
+def _by_title(older: Sequence[Record], titles: Sequence[str]) -> dict[str, list[Record]]:
+    """Group the records of older code by the title of the table that would show them."""
+    found: dict[str, list[Record]] = {}
+    for record in older:
+        title = comparable.title(record.cell, record.label)
+        own = (each for each in titles if f"{each}, ".startswith(f"{title}, "))
+        found.setdefault(next(own, titles[0]), []).append(record)
+    return found
+
+
+def _table(
+    benchmark: str,
+    strategies: Mapping[str, list[Record]],
+    names: tuple[str, ...],
+    choice: RowChoice,
+    older: Sequence[Record] = (),
+) -> Table:
+    joint = joint_runs(record for found in strategies.values() for record in found)
+    kept = {label: found for label, found in strategies.items() if choice.shows(label)}
+    seeds = tuple(sorted({record.seed for found in kept.values() for record in found}))
+    extra = (choice.order,) if isinstance(choice.order, str) and choice.order in metric_names() else ()
+    wanted = tuple(dict.fromkeys((*names, *extra, RANKED_BY)))
     values = {
-        label: {r.seed: _computed(r, wanted, joint) for r in found if is_finished(r)}
-        for label, found in strategies.items()
+        label: {r.seed: _computed(r, wanted, joint) for r in found if is_finished(r)} for label, found in kept.items()
     }
     by_seed = {label: _scores(found) for label, found in values.items()}
     candidates = {label: scores for label, scores in by_seed.items() if scores}
     common = tuple(s for s in seeds if candidates and all(s in scores for scores in candidates.values()))
     ranking = {label: float(np.mean([scores[s] for s in common])) for label, scores in candidates.items() if common}
     ranks = _ranks(ranking)
+    columns = tuple(dict.fromkeys((*names, *extra)))
     rows = [
         Row(
-            strategy=label,
+            strategy=choice.names.get(label, label),
             rank=ranks.get(label),
             ranking=ranking.get(label, math.nan),
-            metrics={name: summarise({s: cell[name] for s, cell in values[label].items()}) for name in names},
+            metrics={name: summarise({s: cell[name] for s, cell in values[label].items()}) for name in columns},
             cost=_costs({r.seed: r.cost for r in found if is_finished(r)}),
             problems=_problems(found, seeds),
             records=tuple(found),
+            label=label,
         )
-        for label, found in strategies.items()
+        for label, found in kept.items()
     ]
-    rows.sort(key=lambda row: (row.rank is None, row.rank or 0, row.strategy))
-    measure = measure_of(records)
-    return Table(benchmark, seeds, common, tuple(rows), _notes(rows, seeds, common, measure), measure)
+    title = choice.names.get(benchmark, benchmark)
+    _refuse_equal_names(rows, title)
+    rows = choice.ordered(marked(rows))
+    measure = measure_of(record for found in strategies.values() for record in found)
+    notes = table_notes(rows, seeds, common, measure)
+    if rows and len(kept) < len(strategies):
+        notes += (f"{len(kept)} of {len(strategies)} strategies; ranks and marks are among them",)
+    if older:
+        notes += (left_out(older),)
+    return Table(title, seeds, common, tuple(rows), notes, measure)
+
+
+def _refuse_equal_names(rows: Sequence[Row], title: str) -> None:
+    for row in rows:
+        same = [other.label for other in rows if other.strategy == row.strategy]
+        if len(same) > 1:
+            raise Refused(
+                f"{len(same)} rows of {title} would be called {row.strategy!r}: {', '.join(same)}; give each a name of "
+                "its own"
+            )
 
 
 def _computed(record: Record, names: Sequence[str], joint: Sequence[Record]) -> dict[str, Value]:
@@ -216,77 +231,3 @@ def _problems(records: Iterable[Record], seeds: Iterable[int]) -> tuple[Problem,
             status = found[seed].status
             problems.append(Problem(seed, "failed" if status == "done" else status, found[seed].reason or "no trace"))
     return tuple(problems)
-
-
-def _notes(rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...], measure: Measure) -> tuple[str, ...]:
-    looks = " or ".join(dict.fromkeys(row.looks for row in rows))
-    notes = [f"evaluations: {looks}"] if looks else []
-    finished = [row for row in rows if row.finished]
-    notes += on_versions({row.strategy: row.records for row in finished}, rows[0].metrics if rows else ())
-    if finished and not common:
-        notes.append("no seed is finished for every strategy, so none is ranked")
-    elif common and common != seeds:
-        notes.append(
-            f"ranked by {measure.short} over the seeds that every ranked strategy has finished: {_seeds(common)}"
-        )
-    if any(set(row.finished) != set(common) for row in finished) and common:
-        notes.append("means and intervals are over each strategy's own finished seeds")
-    notes += [*other_streams(finished), *labels(rows), *different_versions(rows)]
-    differing = _differing_settings([record.cell for row in rows for record in row.records])
-    if differing:
-        notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
-    if any(row.strategy != record.label for row in rows for record in row.records):
-        notes.append("rows with equal names and different settings show these in brackets, or a # if there are many")
-    return tuple(notes)
-
-
-def _looks(evaluation: Mapping[str, Any]) -> str:
-    """Return the evaluation settings on which minima and windows depend; empty if a record has none."""
-    if not evaluation:
-        return ""
-    schedule, every = evaluation.get("schedule", "every"), evaluation.get("every", 1)
-    when = f"every {every}" if schedule == "every" and every else "ends only" if schedule in ("every", "ends") else ""
-    if not when:  # dense, or {dense: {..}}, {at: [..]}
-        named = schedule if isinstance(schedule, Mapping) else {schedule: {}}
-        when = ", ".join(f"{name} {text}".strip() for name, of in named.items() for text in [_short(of)])
-    tasks = evaluation.get("tasks", "seen")
-    which = "" if tasks == "seen" else f"; tasks: {tasks}"
-    return f"{when}{which}; samples per task: {evaluation.get('rows_per_task', 'all')}"
-
-
-def _short(settings: Any) -> str:
-    """Return ``steps 20, growth 1.1``, or the start of a long list of iterations and their number."""
-    if isinstance(settings, Mapping):
-        return ", ".join(f"{name} {value}" for name, value in settings.items())
-    listed = [str(value) for value in settings]
-    return ", ".join(listed) if len(listed) <= 6 else f"{', '.join(listed[:5])}, … ({len(listed)} iterations)"
-
-
-def _differing_settings(cells: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return settings such as ``training.lr`` that differ between cells of one table; a strategy may set its own
-    policy."""
-    found = []
-    for section in ("stream", "model", "training", "evaluation", "memory"):
-        settings = [cell.get(section) or {} for cell in cells]
-        keys = ["size"] if section == "memory" else sorted({key for each in settings for key in each})
-        found += [f"{section}.{key}" for key in keys if len({str(each.get(key)) for each in settings}) > 1]
-    return found
-
-
-def _seeds(seeds: Iterable[int]) -> str:
-    seeds = sorted(seeds)
-    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(str(seed) for seed in seeds)
-
-
-def count_problems(problems: Iterable[Problem]) -> str:
-    """Count problems by status, such as ``1 diverged, 2 missing``."""
-    counts = Counter(problem.status for problem in problems)
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-
-
-def group_problems(problems: Iterable[Problem]) -> list[str]:
-    """Return lines such as ``diverged (seeds 0, 3): the model's outputs ...``, one per distinct status and reason."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for problem in problems:
-        groups.setdefault((problem.status, problem.reason), []).append(problem.seed)
-    return [f"{status} ({_seeds(seeds)}): {reason}" for (status, reason), seeds in groups.items()]

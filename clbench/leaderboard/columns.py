@@ -1,12 +1,13 @@
-"""The metrics that a leaderboard shows unless others are requested, given what its records contain."""
+"""The columns of a leaderboard: those that the user names, or the usual metrics, given what its records contain."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from clbench.comparison.record_groups import is_finished
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.record import Record, Trace
-from clbench.metrics import EARLIER, board_names, measured_from_switches
+from clbench.metrics import EARLIER, FAMILIES, board_names, measured_from_switches, metric_names, split_number
 from clbench.metrics.metric import Undefined
 from clbench.metrics.stability_gap import SINCE_SWITCH
 from clbench.metrics.switches import old_pairs
@@ -33,6 +34,36 @@ def _with_further(records: Sequence[Record]) -> tuple[tuple[str, ...], tuple[str
     traces = [record.trace for record in records if is_finished(record) and record.trace is not None]
     further = tuple(dict.fromkeys(name for trace in traces for name in trace.measure.columns))
     return tuple((names[0], *further, *names[1:]) for names in (board_names(), HEADLINE))  # type: ignore[return-value]
+
+
+LEAD = ("rank", "strategy", "engine", "seeds")
+"""Columns that are neither metrics nor costs."""
+COST = "cost_"
+"""Beginning of the name of a column with an entry of the records' cost."""
+
+
+def is_metric(column: str) -> bool:
+    """Return whether a column holds a metric."""
+    return column not in LEAD and not column.startswith(COST)
+
+
+def chosen_columns(written: Sequence[str], costs: Iterable[str]) -> tuple[str, ...]:
+    """Check the columns that the user named. The strategy comes first if it is not among them.
+
+    Args:
+        written: Names of columns.
+        costs: The entries of the records' cost.
+
+    Raises:
+        Refused: There is no such column.
+    """
+    known = [*LEAD, *(COST + name for name in costs)]
+    for name in written:
+        family = split_number(name)[0] in FAMILIES
+        if name not in known and not family and name not in metric_names():
+            raise Refused(f"there is no column {name!r}; {did_you_mean(name, [*known, *metric_names()])}")
+    names = tuple(dict.fromkeys(written))
+    return names if "strategy" in names else ("strategy", *names)
 
 
 def on_versions(records: Mapping[str, Sequence[Record]], names: Iterable[str]) -> list[str]:

@@ -20,8 +20,8 @@ from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY
 from clbench.core.record import Kind, Record, Trace
 from clbench.leaderboard.board import board
-from clbench.leaderboard.export import markdown
 from clbench.leaderboard.frame import frame
+from clbench.leaderboard.text_tables import markdown
 from clbench.metrics import get as get_metric
 from clbench.metrics import metric_names
 

@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
 
+from clbench.comparison.code_versions import count_versions
 from clbench.comparison.comparable import sees
-from clbench.core.errors import Refused
-from clbench.core.parameters import schema
+from clbench.core.measure import Measure
 from clbench.core.record import Record
-from clbench.strategies import STRATEGIES
-from clbench.strategies import notation as strategy_text
+from clbench.leaderboard.board_rows import Row, seed_words
+from clbench.leaderboard.columns import on_versions
+from clbench.leaderboard.settings_text import differing_settings, is_renamed, versions
 
-if TYPE_CHECKING:
-    from clbench.leaderboard.board import Row
 
-VERSIONS = ("clbench", "torch")
-"""Fields of a record's environment that a note names if rows differ in them."""
+def table_notes(
+    rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...], measure: Measure
+) -> tuple[str, ...]:
+    """Return the notes of a table.
+
+    Args:
+        rows: Its rows.
+        seeds: The seeds of all records.
+        common: The seeds that every ranked strategy has finished.
+        measure: What its scores are.
+    """
+    looks = " or ".join(dict.fromkeys(row.looks for row in rows))
+    notes = [f"evaluations: {looks}"] if looks else []
+    finished = [row for row in rows if row.finished]
+    notes += on_versions({row.strategy: row.records for row in finished}, rows[0].metrics if rows else ())
+    if finished and not common:
+        notes.append("no seed is finished for every strategy, so none is ranked")
+    elif common and common != seeds:
+        notes.append(
+            f"ranked by {measure.short} over the seeds that every ranked strategy has finished: {seed_words(common)}"
+        )
+    if any(set(row.finished) != set(common) for row in finished) and common:
+        notes.append("means and intervals are over each strategy's own finished seeds")
+    notes += [*other_streams(finished), *labels(rows), *different_versions(rows)]
+    differing = differing_settings([record.cell for row in rows for record in row.records])
+    if differing:
+        notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
+    if any(row.label != record.label for row in rows for record in row.records):
+        notes.append("rows with equal names and different settings show these in brackets, or a # if there are many")
+    return tuple(notes)
+
+
+def left_out(older: Sequence[Record]) -> str:
+    """Say how many records of older versions of a user's code a table leaves out."""
+    counts = count_versions(older)
+    told = ", ".join(f"{number} of {label}" for label, number in counts.items())
+    versions = sum(counts.values())
+    return (
+        f"{versions} older version{'s' * (versions != 1)} of code left out ({told}; {len(older)} "
+        f"cell{'s' * (len(older) != 1)})"
+    )
 
 
 def other_streams(rows: Iterable[Row]) -> list[str]:
@@ -42,11 +78,6 @@ def other_streams(rows: Iterable[Row]) -> list[str]:
     return told
 
 
-def versions(record: Record) -> str:
-    """Return versions such as ``clbench 0.1.0, torch 2.4.1``, as far as a record contains them."""
-    return ", ".join(f"{name} {record.environment[name]}" for name in VERSIONS if record.environment.get(name))
-
-
 def different_versions(rows: Iterable[Row]) -> list[str]:
     """Return a sentence that names the versions if rows differ in them."""
     found: dict[str, dict[str, None]] = {}
@@ -63,60 +94,3 @@ def labels(rows: Iterable[Row]) -> list[str]:
     """Return a sentence on labels that differ from their strategies, such as ``er_sum is er(loss=sum)``."""
     found = [f"{row.strategy} is {row.recipe}" for row in rows if any(map(is_renamed, row.records))]
     return ["labels: " + "; ".join(found)] if found else []
-
-
-def recipe(record: Record) -> str:
-    """Return the strategy of a record as text: parts with the parameters that differ from their defaults."""
-    return " + ".join(_written(item) for item in record.cell.get("strategy", ()))
-
-
-def _written(item: Mapping[str, Any]) -> str:
-    name, parameters = str(item.get("name", "")), item.get("parameters") or {}
-    known = _defaults(name)
-    changed = {k: v for k, v in parameters.items() if k not in known or not _same(v, known[k])}
-    short = re.sub(r"[^:]*[/\\](?=[^/\\:]+\.py:)", "", name)
-    return strategy_text.label([{short: changed}])
-
-
-def _defaults(name: str) -> dict[str, Any]:
-    try:
-        fields = schema(STRATEGIES.get(name)).model_fields
-        return {k: v.get_default(call_default_factory=True) for k, v in fields.items() if not v.is_required()}
-    except Exception:  # an unknown strategy: all its parameters are written
-        return {}
-
-
-def is_renamed(record: Record) -> bool:
-    """Return whether a record's label, read as a strategy, differs from the strategy that ran."""
-    have = [item for item in record.cell.get("strategy", ()) if isinstance(item, Mapping)]
-    text = record.label.partition(" [")[0] if record.label.endswith("]") else record.label
-    try:
-        items = strategy_text.calls(text)
-    except Refused:
-        return True
-    if len(items) != len(have):
-        return True
-    for (name, given), item in zip(items, have, strict=True):
-        own, parameters = str(item.get("name", "")), item.get("parameters") or {}
-        if name != own and strategy_text.snake_case(own.rpartition(":")[2]) != name:
-            return True
-        if any(key in parameters and not _same(parameters[key], value) for key, value in given.items()):
-            return True
-        usual = _defaults(own)
-        if any(k in usual and k not in given and not _same(v, usual[k]) for k, v in parameters.items()):
-            return not _by_default(record, own)
-    return False
-
-
-def _by_default(record: Record, name: str) -> bool:
-    """Return whether a default of the benchmark may have set a parameter that the label lacks; the title shows
-    defaults."""
-    from clbench.comparison.comparable import defaults_for
-
-    return name in defaults_for(record.cell)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)

@@ -9,13 +9,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
-from clbench.leaderboard.board import Board, Row, Table, group_problems
-from clbench.leaderboard.export import legend
-from clbench.leaderboard.numbers import NOTHING, number
+from clbench.leaderboard.best_values import note as marks
+from clbench.leaderboard.board import Board, Table
+from clbench.leaderboard.board_rows import Row, group_problems
+from clbench.leaderboard.numbers import NOTHING, amount, number
+from clbench.leaderboard.sheets import Sheet, legend, sheets
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
 
@@ -37,14 +40,22 @@ def page(board: Board) -> str:
         lstrip_blocks=True,
     )
     names = [*board.shown, *(name for name in board.metrics if name not in board.shown)]
-    tables = [_table(table, names, place) for place, table in enumerate(board.tables)]
+    tables = [_table(board, table, names, place) for place, table in enumerate(board.tables)]
     for table in tables:
         table["picture"] = Markup(table["picture"])  # matplotlib has escaped the labels in it
     measures = list(dict.fromkeys(table.measure for table in board.tables))
     metrics = [_metric(name, measures[0] if len(measures) == 1 else ACCURACY) for name in names]
     return environment.get_template("page.html").render(
-        tables=tables, metrics=metrics, missing=NOTHING, score=measures[0].name if len(measures) == 1 else "score"
+        tables=tables,
+        metrics=metrics,
+        across=_across(board),
+        missing=NOTHING,
+        score=measures[0].name if len(measures) == 1 else "score",
     )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _metric(name: str, measure: Measure) -> dict[str, Any]:
@@ -62,19 +73,24 @@ def _metric(name: str, measure: Measure) -> dict[str, Any]:
     }
 
 
-def _table(table: Table, names: Sequence[str], place: int) -> dict[str, Any]:
-    best = {name: _best(table, name) for name in names}
+def _across(board: Board) -> Sheet | None:
+    """Return all benchmarks in one table, if the board is across them."""
+    return sheets(board, decimals=2)[0] if board.across and board.tables else None
+
+
+def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict[str, Any]:
     return {
         "id": f"board-{place}",
         "benchmark": table.benchmark,
         "seeds": ", ".join(str(seed) for seed in table.seeds),
         "count": len(table.seeds),
         "notes": table.notes,
-        "legend": legend(table)[0].upper() + legend(table)[1:],
+        "marks": _capital(marks(table.rows)),
+        "legend": _capital(legend([table])),
         "ranked_by": table.measure.short,
         "metrics": [_metric(name, table.measure) for name in names],
         "settings": _settings(table),
-        "rows": [_row(table, row, best) for row in table.rows],
+        "rows": [_row(board, table, row, names) for row in table.rows],
         "expected": _expected(table),
         "costs": _costs(table),
         "environments": _environments(table),
@@ -83,17 +99,27 @@ def _table(table: Table, names: Sequence[str], place: int) -> dict[str, Any]:
     }
 
 
-def _row(table: Table, row: Row, best: Mapping[str, float]) -> dict[str, Any]:
+def _row(board: Board, table: Table, row: Row, names: Sequence[str]) -> dict[str, Any]:
     cells = []
-    for name, top in best.items():
-        summary = row.metrics[name]
-        mean, _, half = number(summary, name, expected=len(row.finished), measure=table.measure).partition(" ± ")
+    for name in names:
+        summary, mark = row.metrics[name], row.marks.get(name, "")
+        shown = number(
+            summary,
+            name,
+            expected=len(row.finished),
+            decimals=2 if board.decimals is None else board.decimals,
+            exact=board.decimals is not None,
+            measure=table.measure,
+            mark=mark,
+        )
         cells.append(
             {
-                "mean": mean,
-                "half": half,
+                "mean": shown.main,
+                "half": shown.half,
+                "count": shown.count,
                 "sort": "" if math.isnan(summary.mean) else f"{summary.mean:.9g}",
-                "best": summary.mean == top,
+                "best": shown.is_best,
+                "sign": shown.sign,
                 "reason": summary.reason,
                 "fraction": max(0.0, min(1.0, summary.mean)) if name == "acc" and summary.n else None,
             }
@@ -108,17 +134,6 @@ def _row(table: Table, row: Row, best: Mapping[str, float]) -> dict[str, Any]:
         "problems": group_problems(row.problems),
         "alarms": row.alarms,
     }
-
-
-def _best(table: Table, name: str) -> float:
-    """Return the best mean among the ranked strategies; NaN if there is none, or if a better value means nothing
-    alone."""
-    if not get_metric(name).comparable:
-        return math.nan
-    means = [row.metrics[name].mean for row in table.rows if row.rank is not None and row.metrics[name].n]
-    if not means:
-        return math.nan
-    return max(means) if get_metric(name).higher_is_better else min(means)
 
 
 def _settings(table: Table) -> list[tuple[str, str]]:
@@ -147,15 +162,11 @@ def _costs(table: Table) -> dict[str, Any]:
     """Return the mean cost of each strategy over its finished seeds, as text."""
     names = list(dict.fromkeys(name for row in table.rows for name in row.cost))
     rows = [
-        (row.strategy, [_amount(row.cost[name].mean) if name in row.cost else NOTHING for name in names])
+        (row.strategy, [amount(row.cost[name].mean) if name in row.cost else NOTHING for name in names])
         for row in table.rows
         if row.cost
     ]
     return {"names": [name.replace("_", " ") for name in names], "rows": rows}
-
-
-def _amount(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def _environments(table: Table) -> list[tuple[int, list[tuple[str, str]]]]:
@@ -182,6 +193,9 @@ def _picture(table: Table, place: int) -> str:
     text = re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
     )
+    for row in table.rows:
+        if row.strategy != row.label:
+            text = text.replace(f">{escape(row.label)}</text>", f">{escape(row.strategy)}</text>")
     # Ids are unique per plot; otherwise two plots on a page would share clip paths and markers.
     text = re.sub(r'(id="|url\(#|href="#)', rf"\1picture{place}-", text)
     theme = {plots.INK: "--ink", plots.MUTED: "--muted", plots.GRID: "--line"}

@@ -7,10 +7,8 @@ import errno
 import json
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.data.roots import offline
+from clbench.running.cell_files import move_cell
 from clbench.running.cell_key import Cell
 from clbench.running.cell_locks import Shared
 from clbench.running.executors import Elsewhere, Event, Notified, Options, Trained, execute, executor_name, ignore
@@ -110,7 +109,7 @@ def run_matrix(
     """
     if out is not None:
         for key in outdated:
-            _put_aside(key, out)
+            move_cell(key, out, out / OTHER_DATA)
     known = {cell.key: record for cell in cells if out and (record := finished(cell, out, options.keep))}
     if out is not None:
         _relabel(cells, known, out)
@@ -184,24 +183,6 @@ def _data(cell: Cell, data_dir: str | None) -> str:
 
 OTHER_DATA = "other-data"
 """Folder of a result directory for records that were made with other data; it is a result directory too."""
-
-
-BESIDE = (("traces", ".npz"), ("predictions", ".parquet"), ("models", ".pt"), ("models", ""), ("records", ".json"))
-"""Folder and suffix of the files of a cell; the record comes last."""
-
-
-def _put_aside(key: str, out: Path) -> None:
-    try:
-        for kind, suffix in BESIDE:
-            path = out / kind / f"{key}{suffix}"
-            if path.exists():
-                (out / OTHER_DATA / kind).mkdir(parents=True, exist_ok=True)
-                if path.is_dir():  # a folder cannot replace another one
-                    shutil.rmtree(out / OTHER_DATA / kind / path.name, ignore_errors=True)
-                with suppress(FileNotFoundError):  # another command was faster
-                    path.replace(out / OTHER_DATA / kind / path.name)
-    except OSError as error:
-        raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
 
 
 def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None:

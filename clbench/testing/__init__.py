@@ -9,7 +9,8 @@ If a property cannot be tested for a strategy, it is *skipped with the reason* (
 
 from __future__ import annotations
 
-from clbench.testing.contract import PROPERTIES, Verdict, check_strategy, examine
+from clbench.testing.contract import PROPERTIES, Verdict, check_strategy, examine, remark
+from clbench.testing.loss_remarks import Remark
 from clbench.testing.model_contract import MODEL_PROPERTIES, check_model, examine_model
 from clbench.testing.trial_runs import Broken, Skipped
 
@@ -17,10 +18,12 @@ __all__ = [
     "MODEL_PROPERTIES",
     "PROPERTIES",
     "Broken",
+    "Remark",
     "Skipped",
     "Verdict",
     "check_model",
     "check_strategy",
     "examine",
     "examine_model",
+    "remark",
 ]

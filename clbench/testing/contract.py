@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from clbench.core.errors import Refused, did_you_mean
 from clbench.testing import information_barriers, memory_budgets, run_properties
+from clbench.testing.loss_remarks import Remark, remarks
 from clbench.testing.no_processes import no_processes
 from clbench.testing.process_state import as_found
 from clbench.testing.trial_runs import Broken, Skipped, Trial, Written
@@ -86,6 +87,16 @@ def examine(
             yield Verdict(name, "broken", str(error))
         else:
             yield Verdict(name, "kept", note or "")
+
+
+def remark(
+    strategy: Written, *, defaults: Mapping[str, Mapping[str, Any]] | None = None, seed: int = 0
+) -> list[Remark]:
+    """Return what the author of a strategy should know besides its contract: which classes its loss uses, how long its
+    gradient is, and whether its parts declare an identity. Arguments and errors are as in :func:`examine`.
+    """
+    with as_found(), no_processes():
+        return remarks(_trial(strategy, defaults, seed))
 
 
 def check_strategy(

@@ -9,8 +9,8 @@ from clbench.models.flat_weights import Flat
 
 UNSEEN, IDLE = "unseen heads", "idle heads"
 """Names of the masks that the learner itself sets."""
-INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Integer type of as many bytes as a floating-point number."""
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Integer type of as many bytes as a number."""
 
 
 class FrozenWeights:

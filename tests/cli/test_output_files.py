@@ -12,7 +12,7 @@ from clbench.cli.boards import SUFFIXES
 from clbench.cli.output_files import PICTURES
 from clbench.core import store
 from clbench.leaderboard import FORMATS
-from clbench.plots import style
+from clbench.plots import picture_files
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_every_format_of_a_board_has_one_suffix_and_pictures_are_what_can_be_saved() -> None:
     assert sorted(SUFFIXES.values()) == sorted(FORMATS)
-    assert tuple(PICTURES) == style.SUFFIXES
+    assert tuple(PICTURES) == picture_files.SUFFIXES
 
 
 @pytest.mark.parametrize(

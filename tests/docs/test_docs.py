@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from worked_pages import ROOT, blocks
 
 import clbench
@@ -42,17 +43,27 @@ def test_python_in_the_docs_runs(paper, tmp_path, monkeypatch):
         FAMILIES._added.pop("visits", None)
 
 
-def test_the_schedules_and_the_executor_of_the_page_on_benchmark_files_run(tmp_path, monkeypatch):
-    (code,) = blocks("docs/benchmark-files.md", "python")
-    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+def test_the_schedules_the_executor_and_the_optimizer_of_the_page_on_benchmark_files_run(tmp_path, monkeypatch):
+    code = blocks("docs/benchmark-files.md", "python")
+    assert len(code) == 2
+    (tmp_path / "mine.py").write_text("\n".join(code), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    settings = {"training.epochs": 1, "training.lr_schedule": {"mine.py:halved": {"factor": 0.3}}}
+    [training] = [
+        YAML(typ="safe").load(text)["training"]
+        for text in blocks("docs/benchmark-files.md", "yaml")
+        if "mine.py:Lion" in text
+    ]
+    settings = {
+        "training.epochs": 1, "training.lr_schedule": {"mine.py:halved": {"factor": 0.3}},
+        **{f"training.{name}": value for name, value in training.items()},
+    }  # fmt: skip
     (record,) = clbench.run(
         "split-digits", strategies="naive", seeds=1, executor="mine.py:in_order",
         overrides={**settings, "evaluation.schedule": "mine.py:odd"},
     )  # fmt: skip
     assert record.status == "done"
     assert record.cell["training"]["lr_schedule"][f"{tmp_path.resolve() / 'mine.py'}:halved"] == {"factor": 0.3}
+    assert record.cell["training"]["optimizer"][f"{tmp_path.resolve() / 'mine.py'}:Lion"] == {"betas": [0.95, 0.98]}
 
 
 def test_the_page_for_users_of_avalanche_runs(tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ from synthetic import matrix, record, trace_from
 
 from clbench.core.errors import Refused
 from clbench.leaderboard import FORMATS, board, render, rich_tables
-from clbench.leaderboard.export import heading
 from clbench.leaderboard.page import page
+from clbench.leaderboard.sheets import heading
 from clbench.plots import COLOURS
 
 RUDE = '<script>alert("x")</script> & er_ace | 100 %'
@@ -54,7 +54,7 @@ def test_markdown_has_percent_with_intervals_and_rows_of_equal_width(made):
     lines = [line for line in render(made, "md").splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     summary = row_of(made, "er").metrics["acc"]
-    assert any(f"| er | 5/5 | {100 * summary.mean:.2f} ± {100 * summary.half:.2f} |" in line for line in lines)
+    assert any(f"| er | 5/5 | **{100 * summary.mean:.2f} ± {100 * summary.half:.2f}** |" in line for line in lines)
     assert "ACC ↑" in lines[0]
     assert "Forgetting ↓" in lines[0]
 
@@ -64,7 +64,7 @@ def test_people_read_of_missing_cells_with_their_reasons(made):
         text = " ".join(render(made, format).split())
         assert "gem needs task labels, which this stream hides" in text
         assert "the model's outputs are not finite after step 71" in text.replace("&#39;", "'")
-        assert "4/5" in text
+        assert ("n=4" if format == "latex" else "4/5") in text
 
 
 def test_csv_holds_fractions_that_read_back_as_the_boards_values(made):
@@ -92,10 +92,11 @@ def test_json_is_strict_and_says_null_with_the_reason_where_there_is_no_value(ma
 
 def test_latex_escapes_what_users_write_and_has_as_many_columns_as_announced(rude):
     text = render(rude, "latex")
-    assert r"\& er\_ace | 100 \%" in text
     columns = len(re.search(r"\\begin{tabular}{(\w+)}", text).group(1))
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")].splitlines()[1:]
     assert all(len(re.findall(r"(?<!\\)&", line)) == columns - 1 for line in body if line)
+    assert r"\& er\_" in text.replace(r"\allowbreak{}", "")
+    assert r"ace \textbar{} 100 \%" in text
 
 
 def test_the_terminal_table_shows_labels_with_brackets_as_they_are(made):
@@ -132,7 +133,8 @@ def test_files_for_programs_hold_the_values_of_all_seeds_in_full():
     assert (er["acc_half"], er["acc_n"], naive["acc_n"]) == ("", "2", "3")
     assert float(naive["acc_half"]) > 0
     first, _ = json.loads(render(made, "json"))["tables"][0]["rows"]
-    assert first["metrics"]["acc"] == {"mean": 0.5, "half": None, "n": 2, "values": {"0": 1 / 3, "1": 2 / 3}}
+    values = {"0": 1 / 3, "1": 2 / 3}
+    assert first["metrics"]["acc"] == {"mean": 0.5, "half": None, "n": 2, "values": values, "mark": "best"}
 
 
 def test_a_table_with_rows_of_two_and_of_three_seeds_says_what_both_show():

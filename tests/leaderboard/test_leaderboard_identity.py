@@ -91,7 +91,7 @@ def test_the_official_row_and_the_changed_one_are_never_ranked_together():
     assert {row.strategy: row.rank for row in first.rows} == {"er": 2, "naive": 1}
     assert [(row.strategy, row.rank) for row in second.rows] == [("er", 1)]
     for format in FORMATS:
-        text = render(board(records), format).replace("\\", "")
+        text = render(board(records), format).replace(r"\allowbreak{}", "").replace("\\", "")
         assert "split-digits@1 + training.epochs=50" in text, format
 
 
@@ -159,7 +159,7 @@ def test_versions_are_named_where_rows_differ_in_them():
     made = board([*old, *new])
     assert note in made.tables[0].notes
     for format in set(FORMATS) - {"csv"}:
-        assert "made with different versions" in render(made, format)
+        assert "made with different versions" in render(made, format), format
     assert "clbench 0.2.0, torch 2.4" in render(made, "csv")
     assert not any("versions" in note for note in board(old).tables[0].notes)
 

@@ -10,14 +10,9 @@ from hypothesis import strategies as st
 from synthetic import record, trace_from
 
 from clbench.leaderboard import board, notes
-from clbench.leaderboard.board import (
-    Problem,
-    _differing_settings,
-    _looks,
-    _ranks,
-    count_problems,
-    group_problems,
-)
+from clbench.leaderboard.board import _ranks
+from clbench.leaderboard.board_rows import Problem, count_problems, group_problems
+from clbench.leaderboard.settings_text import differing_settings, evaluation_text, recipe
 from clbench.leaderboard.summaries import summarise
 from clbench.metrics import Value
 from clbench.metrics.curves import experience_boundaries
@@ -128,7 +123,7 @@ def test_a_cell_that_is_done_without_a_trace_is_a_failed_one():
     ],
 )
 def test_when_and_at_what_was_evaluated_is_said_in_words(evaluation, words):
-    text = _looks(evaluation)
+    text = evaluation_text(evaluation)
     assert text == words if not words else all(word in text for word in words)
 
 
@@ -137,8 +132,8 @@ def test_settings_in_which_cells_of_a_table_differ_are_named():
         {"training": {"lr": 0.1, "epochs": 5}, "memory": {"size": 10, "policy": "a"}, "model": {"name": "mlp"}},
         {"training": {"lr": 0.2, "epochs": 5}, "memory": {"size": 20, "policy": "b"}},
     ]
-    assert _differing_settings(cells) == ["model.name", "training.lr", "memory.size"]
-    assert _differing_settings(cells[:1]) == []
+    assert differing_settings(cells) == ["model.name", "training.lr", "memory.size"]
+    assert differing_settings(cells[:1]) == []
 
 
 # ---------------------------------------------------------------------------------------------- notes
@@ -148,8 +143,9 @@ class Row:
     """As much of a row as notes read."""
 
     def __init__(self, strategy, *records):
-        self.strategy, self.records = strategy, records
-        self.recipe = notes.recipe(records[0])
+        self.strategy = self.label = strategy
+        self.records = records
+        self.recipe = recipe(records[0])
 
 
 def of(name, seed=0, label=None, fingerprint=None, **parameters):
@@ -168,7 +164,7 @@ def of(name, seed=0, label=None, fingerprint=None, **parameters):
     ],
 )
 def test_a_recipe_is_a_strategy_with_what_is_not_at_its_default(name, parameters, text):
-    assert notes.recipe(of(name, **parameters)) == text
+    assert recipe(of(name, **parameters)) == text
 
 
 @pytest.mark.parametrize(

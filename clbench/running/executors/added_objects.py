@@ -27,6 +27,7 @@ REGISTRIES = (
     "clbench.strategies:STRATEGIES",
     "clbench.metrics:METRICS",
     "clbench.benchmark.lr_schedules:LR_SCHEDULES",
+    "clbench.benchmark.optimizer_names:OPTIMIZERS",
     "clbench.benchmark.evaluation_schedules:EVALUATION_SCHEDULES",
     "clbench.running.executors:EXECUTORS",
 )

@@ -1,0 +1,107 @@
+"""The rows of a leaderboard: one strategy on one benchmark, with its results, problems and alarms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from clbench.comparison.record_groups import is_finished
+from clbench.core.record import Record
+from clbench.leaderboard.settings_text import evaluation_text, recipe, versions
+from clbench.leaderboard.summaries import Summary
+from clbench.strategies.protocol import with_breaches
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Describe a cell without a result: ``missing``, ``skipped``, ``diverged`` or ``failed``, and the reason."""
+
+    seed: int
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Hold the results of one strategy on one benchmark.
+
+    Args:
+        strategy: Name that tables show: the label, or the name that the user gave it.
+        rank: Rank, 1 is best and ties share a rank; ``None`` if unranked.
+        ranking: Mean ACC over the table's common seeds, which determines the rank; NaN if unranked.
+        metrics: name -> summary over this strategy's finished seeds.
+        cost: name -> summary over the same seeds.
+        problems: Cells without a result.
+        records: All records of the strategy, by seed.
+        label: Label of the strategy, with overrides.
+        marks: Metric -> ``"best"`` or ``"level"`` (not separated from the best); see
+            :mod:`clbench.leaderboard.best_values`.
+    """
+
+    strategy: str
+    rank: int | None
+    ranking: float
+    metrics: dict[str, Summary]
+    cost: dict[str, Summary]
+    problems: tuple[Problem, ...]
+    records: tuple[Record, ...]
+    label: str
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> str:
+        """Return whose training loop ran it."""
+        return self.records[0].engine
+
+    @property
+    def recipe(self) -> str:
+        """Return the strategy that its label stands for, with all parameters that differ from their defaults."""
+        return recipe(self.records[0])
+
+    @property
+    def versions(self) -> str:
+        """Return the versions of clbench and torch that ran its cells; several are joined by ``or``."""
+        return " or ".join(dict.fromkeys(filter(None, map(versions, self.records))))
+
+    @property
+    def finished(self) -> tuple[int, ...]:
+        """Return the seeds with a result, ascending."""
+        return tuple(record.seed for record in self.records if is_finished(record))
+
+    @property
+    def looks(self) -> str:
+        """Return the evaluation settings of its cells, ``every 1; samples per task: 1000``; several are joined by
+        ``or``."""
+        return " or ".join(
+            dict.fromkeys(evaluation_text(record.cell.get("evaluation") or {}) for record in self.records)
+        )
+
+    @property
+    def alarms(self) -> list[str]:
+        """Return the distinct alarms of its cells, each with the seeds that raised it."""
+        seeds: dict[str, list[int]] = {}
+        for record in self.records:
+            for alarm in with_breaches(record.cell, record.alarms):
+                seeds.setdefault(alarm, []).append(record.seed)
+        return [f"{alarm} ({seed_words(found)})" for alarm, found in seeds.items()]
+
+
+def seed_words(seeds: Iterable[int]) -> str:
+    """Return ``seeds 0, 2``, or ``seed 0``."""
+    seeds = sorted(seeds)
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(str(seed) for seed in seeds)
+
+
+def count_problems(problems: Iterable[Problem]) -> str:
+    """Count problems by status, such as ``1 diverged, 2 missing``."""
+    counts = Counter(problem.status for problem in problems)
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+
+
+def group_problems(problems: Iterable[Problem]) -> list[str]:
+    """Return lines such as ``diverged (seeds 0, 3): the model's outputs ...``, one per distinct status and reason."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for problem in problems:
+        groups.setdefault((problem.status, problem.reason), []).append(problem.seed)
+    return [f"{status} ({seed_words(seeds)}): {reason}" for (status, reason), seeds in groups.items()]
