@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from clbench.core.record import Record
+    from clbench.plots.classes_plot import class_curves
     from clbench.plots.confusion_plot import confusion, confusion_matrix
     from clbench.plots.cost_plot import COSTS, cost_and_accuracy
     from clbench.plots.gap_plot import stability_gap
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from clbench.plots.matrix_plot import end_matrix
     from clbench.plots.picture_files import save, svg
     from clbench.plots.picture_format import Format
+    from clbench.plots.predictions_plot import predicted_classes
     from clbench.plots.strategy_styles import COLOURS
     from clbench.plots.style import GRID, INK, MUTED
     from clbench.plots.switch_plot import switch_gaps
@@ -54,6 +56,10 @@ KINDS = {
     "tasks": Kind("task_plot:task_curves", "accuracy on each task over iterations, a panel per strategy"),
     "switches": Kind("switch_plot:switch_gaps", "accuracy on absent tasks, all switches aligned"),
     "matrix": Kind("matrix_plot:end_matrix", "accuracy on each task at the end of each experience"),
+    "classes": Kind("classes_plot:class_curves", "accuracy on each class along the stream, from evaluation.classes"),
+    "predictions": Kind(
+        "predictions_plot:predicted_classes", "how often each class is predicted, from kept predictions"
+    ),
     "confusion": Kind("confusion_plot:confusion", "true and predicted classes at the end, from kept predictions"),
     "lag": Kind("lag_plot:accuracy_by_lag", "accuracy by experiences since the last visit"),
     "cost": Kind("cost_plot:cost_and_accuracy", "cost against ACC and WC-ACC, the Pareto front marked"),
@@ -127,6 +133,8 @@ _MODULES = {
     "task_plot": ("task_curves",),
     "switch_plot": ("switch_gaps",),
     "matrix_plot": ("end_matrix",),
+    "classes_plot": ("class_curves",),
+    "predictions_plot": ("predicted_classes",),
     "confusion_plot": ("confusion", "confusion_matrix"),
     "lag_plot": ("accuracy_by_lag",),
     "cost_plot": ("COSTS", "cost_and_accuracy"),
@@ -145,12 +153,14 @@ __all__ = [
     "Format",
     "Kind",
     "accuracy_by_lag",
+    "class_curves",
     "confusion",
     "confusion_matrix",
     "cost_and_accuracy",
     "draw",
     "end_matrix",
     "get",
+    "predicted_classes",
     "save",
     "sparklines",
     "stability_gap",

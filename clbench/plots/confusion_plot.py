@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
+from clbench.plots.class_order import of_classes
 from clbench.plots.heat_panels import NUMBERED, bare, colour_bar, entitle, on, percent, places
 from clbench.plots.picture_format import points, room
 from clbench.plots.plotted_runs import choose
@@ -18,6 +19,9 @@ from clbench.plots.style import INK, averaged, canvas, scale_of_shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+CURE = "run the benchmark with --save-predictions, into a new folder if its cells are done"
 
 
 def confusion_matrix(trace: Trace) -> NDArray[np.int64]:
@@ -55,7 +59,9 @@ def confusion(
             predictions of a run were not kept.
     """
     runs = choose(records, benchmark, strategies)
-    found = {label: _joined([confusion_matrix(trace) for trace in traces]) for label, traces in runs.traces.items()}
+    holds = {label: all(trace.predictions is not None for trace in traces) for label, traces in runs.traces.items()}
+    shown, missing = of_classes(runs, holds, picture="a confusion matrix", what="predictions", cure=CURE)
+    found = {label: _joined([confusion_matrix(trace) for trace in runs.traces[label]]) for label in shown}
     n = max(len(counts) for counts in found.values())
     columns = min(3, len(found))
     side = 4.4 if len(found) == 1 else 3.4
@@ -65,7 +71,7 @@ def confusion(
     figure = canvas(
         width, 1.1 + placed.rows * (placed.over + side),
         title=f"{runs.benchmark}: confusion at the end",
-        caption=" · ".join(filter(None, (averaged(runs.seeds, band=False), "percent of the samples of a class"))),
+        caption=" · ".join(filter(None, [_seeds(shown), "percent of the samples of a class", missing])),
     )  # fmt: skip
     colours, scale = scale_of_shares()
     panels = []
@@ -94,6 +100,11 @@ def confusion(
             axes.set_xlabel("predicted", color=INK)
     colour_bar(figure, panels, percent)
     return figure
+
+
+def _seeds(shown: Mapping[str, Sequence[Record]]) -> str:
+    """Return the caption about seeds, whose samples are counted together."""
+    return averaged([len(own) for own in shown.values()], band=False).replace("mean of", "all samples of")
 
 
 def _joined(counts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

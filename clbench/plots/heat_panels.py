@@ -101,10 +101,8 @@ def on(value: float) -> str:
     return "white" if value > DARK else INK
 
 
-def colour_bar(
-    figure: Figure, panels: Sequence[Axes], label: Callable[[float], str], *, scale: Any = None, title: str = ""
-) -> None:
-    """Draw one bar of colours beside all panels; ``label`` returns the text of a value."""
+def colour_bar(figure: Figure, panels: Sequence[Axes], label: Callable[[float], str], *, scale: Any = None) -> None:
+    """Draw one bar of colours beside all panels, and lay the figure out; ``label`` returns the text of a value."""
     from matplotlib.cm import ScalarMappable
 
     colours, usual = scale_of_shares()
@@ -115,10 +113,15 @@ def colour_bar(
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=points(9), length=points(3))
     bar.ax.yaxis.set_major_formatter(lambda value, _: label(value))
-    if title:
-        bar.set_label(title, color=INK, fontsize=points(9.5))
+    figure.draw_without_rendering()  # a layout with square cells is exact only at the second time
 
 
 def percent(value: float) -> str:
     """Return a share in percent: ``20%``."""
     return f"{100 * value:.0f}%"
+
+
+def row_ticks(names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the positions and names of as many rows as can be read."""
+    at = list(range(0, len(names), math.ceil(len(names) / (2 * NUMBERED))))
+    return at, [names[place] for place in at]

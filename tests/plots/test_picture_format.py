@@ -70,6 +70,8 @@ def test_nothing_is_drawn_outside_of_the_picture(width, figure_wide):
             box = figure.get_tightbbox()
             assert box.x0 > -0.05, (kind, count)
             assert box.x1 < width + 0.05, (kind, count)
+            assert box.y0 > 0, (kind, count)
+            assert box.y1 < figure.get_figheight(), (kind, count)
             if kind != "matrix" and figure.legends:
                 legend = figure.legends[0].get_window_extent()
                 axes = figure.axes[0].get_window_extent()
