@@ -23,6 +23,7 @@ _PUBLIC = {
     "export_model": "clbench.running.saved_models",
     "forget": "clbench.api",
     "from_avalanche": "clbench.adapters.avalanche.from_avalanche",
+    "html": "clbench.leaderboard.notebook",
     "load": "clbench.api",
     "load_model": "clbench.running.saved_models",
     "numbers": "clbench.api",

@@ -10,7 +10,7 @@ from clbench import families
 from clbench.benchmark.schema import Assignment
 from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
-from clbench.core.record import Record
+from clbench.core.record import Record, Records
 from clbench.core.store import Keep
 from clbench.core.types import Dataset, Stream
 from clbench.running.cell_key import Cell
@@ -49,6 +49,7 @@ def run(
     memory_limit: int | str | None = None,
     isolated: bool = False,
     executor: str | None = None,
+    progress: bool | None = None,
     watch: Callable[[Event], None] = ignore,
 ) -> list[Record]:
     """Run a benchmark matrix. Cells that are finished in ``out`` are not run again.
@@ -85,16 +86,20 @@ def run(
         executor: Name of the executor that runs the cells, instead of the one that ``jobs``, ``isolated`` and the
             limits select: ``in-process``, ``workers``, one of a package, or ``FILE.py:NAME``; ``clbench list
             executors`` lists them.
+        progress: Whether to show progress: as bars in a notebook and in a terminal, as a line per cell elsewhere. By
+            default only a notebook shows it.
         watch: A function that is called with every event: :class:`Started`, :class:`Progress`, and each
             :class:`Record`.
 
     Returns:
-        One record per cell, strategy by strategy, also for cells that failed, diverged or were skipped.
+        One record per cell, strategy by strategy, also for cells that failed, diverged or were skipped. In a notebook
+        the list is shown as a leaderboard.
 
     Raises:
         Refused: A setting or an argument is wrong; this is raised before anything runs.
     """
     from clbench.core.identity import describe_model
+    from clbench.running.progress import both, shown_progress
     from clbench.running.user_objects import UserObjects
 
     if dataset is not None and stream is not None:
@@ -111,21 +116,23 @@ def run(
         stream=stream,
         data_dir=data_dir,
     )
-    return execute_plan(
-        plan,
-        out=out,
-        jobs=jobs,
-        device=device,
-        data_dir=data_dir,
-        given=given,
-        save_model=save_model,
-        save_predictions=save_predictions,
-        time_limit=time_limit,
-        memory_limit=memory_limit,
-        isolated=isolated,
-        executor=executor,
-        watch=watch,
-    ).records
+    with shown_progress(progress, plan.cells, out) as show:
+        outcome = execute_plan(
+            plan,
+            out=out,
+            jobs=jobs,
+            device=device,
+            data_dir=data_dir,
+            given=given,
+            save_model=save_model,
+            save_predictions=save_predictions,
+            time_limit=time_limit,
+            memory_limit=memory_limit,
+            isolated=isolated,
+            executor=executor,
+            watch=both(show, watch),
+        )
+    return Records(outcome.records)
 
 
 def execute_plan(
@@ -313,15 +320,15 @@ def _text(path: str | Path | None) -> str | None:
 # ------------------------------------------------------------------------------------------- reading results
 
 
-def records(*directories: str | Path) -> list[Record]:
-    """Return all records of some result directories.
+def records(*directories: str | Path) -> Records:
+    """Return all records of some result directories as a list; a notebook shows their leaderboard.
 
     Raises:
         Refused: A directory holds no records, or a record is damaged.
     """
     from clbench.core import store
 
-    return list(store.load_all(*(Path(directory).expanduser() for directory in directories)))
+    return Records(store.load_all(*(Path(directory).expanduser() for directory in directories)))
 
 
 def load(*directories: str | Path) -> DataFrame:

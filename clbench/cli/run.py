@@ -22,11 +22,11 @@ from clbench.cli.stopping import Stoppable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clbench.cli.progress import Tally
     from clbench.core.record import Record
     from clbench.running.cell_key import Cell
     from clbench.running.executors import Event
     from clbench.running.plan import Plan
+    from clbench.running.progress import Tally
 
 
 class Wandb(StrEnum):
@@ -134,9 +134,9 @@ def run(
     """
     with Stoppable() as stops:
         from clbench.api import keeping, split_strategies
-        from clbench.cli.progress import Tally
         from clbench.running.matrix import OTHER_DATA, finished, outdated
         from clbench.running.plan import plan as make_plan
+        from clbench.running.progress import Tally
 
         plan = make_plan(
             benchmark,
@@ -179,7 +179,7 @@ def run(
 
 def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: dict[str, Any]) -> list[Record]:
     from clbench.api import execute_plan
-    from clbench.cli.progress import clock_text, display
+    from clbench.running.progress import clock_text, display
 
     if tally.before:
         console.print(f"{tally.before} of {tally.total} cells are already finished.")
@@ -317,7 +317,7 @@ def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str
     from rich.table import Table
     from rich.text import Text
 
-    from clbench.cli.progress import clock_text
+    from clbench.running.progress import clock_text
 
     began = perf_counter()
     from clbench.api import choose_device

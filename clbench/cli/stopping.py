@@ -14,7 +14,7 @@ from clbench.cli.common import count
 from clbench.cli.console import tell
 
 if TYPE_CHECKING:
-    from clbench.cli.progress import Tally
+    from clbench.running.progress import Tally
 
 
 class Stopped(KeyboardInterrupt):

@@ -230,7 +230,7 @@ HOSTS = ("avalanche",)
 STATUSES = ("done", "skipped", "diverged", "failed")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Record:
     """Hold the result of one cell (benchmark, strategy, seed). Metrics are not stored; they are computed from the
     trace.
@@ -265,6 +265,16 @@ class Record:
     data: str = ""
     traceback: str = ""
 
+    def __repr__(self) -> str:
+        told = f": {self.reason}" if self.reason else ""
+        return f"Record({self.label}, seed {self.seed}, {self.benchmark}, {self.key}, {self.status}{told})"
+
+    def _repr_html_(self) -> str:
+        from clbench import html
+
+        text: str = html(self)
+        return text
+
     @property
     def benchmark(self) -> str:
         """Return name and version of the benchmark, such as ``split-digits@1``."""
@@ -279,3 +289,12 @@ class Record:
         """Return whose loop ran the cell: ``clbench``, or another library such as ``avalanche``."""
         schemes = {str(item.get("name", "")).partition(":")[0] for item in self.cell.get("strategy", ())}
         return next((engine for engine in HOSTS if engine in schemes), "clbench")
+
+
+class Records(list[Record]):
+    """List records; a notebook shows them as their leaderboard."""
+
+    def _repr_html_(self) -> str | None:
+        from clbench import html
+
+        return html(list(self)) if self else None

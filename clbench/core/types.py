@@ -233,6 +233,12 @@ class Stream(Sequence[Experience]):
             f"{self.n_outputs} outputs, seed {self.seed}, fingerprint {self.fingerprint})"
         )
 
+    def _repr_html_(self) -> str:
+        from clbench import html
+
+        text: str = html(self)
+        return text
+
     def __getitem__(self, position: Any) -> Any:
         if isinstance(position, slice):
             return [self.build(i) for i in range(*position.indices(self.length))]

@@ -48,7 +48,7 @@ class Table:
     measure: Measure = ACCURACY
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Board:
     """Hold the tables of all benchmarks in the records.
 
@@ -69,6 +69,16 @@ class Board:
     decimals: int | None = None
     across: bool = False
     names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        told = "; ".join(f"{table.benchmark}: {', '.join(row.strategy for row in table.rows)}" for table in self.tables)
+        return f"Board({told})"
+
+    def _repr_html_(self) -> str:
+        from clbench import html
+
+        text: str = html(self)
+        return text
 
     @property
     def has_other_engines(self) -> bool:

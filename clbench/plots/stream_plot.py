@@ -74,14 +74,15 @@ def picture(stream: Stream, *, by: By = "auto", samples: bool = True) -> Figure:
         by: See :func:`raster`.
         samples: Whether to show images; samples that are vectors are never shown.
     """
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from clbench.plots.shown_figure import ShownFigure
 
     recurring = lags(stream, by=by)
     shown = list(_samples(stream)) if samples and len(stream.dataset.shape) == 3 else []
     found = raster(stream, by=by)
     height = 1.7 + 0.2 * min(max(len(found.names), 6), 22)
-    figure = Figure(figsize=(11.5, height + 2.1 * bool(shown)), facecolor="white")
+    figure = ShownFigure(figsize=(11.5, height + 2.1 * bool(shown)), facecolor="white")
     figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
     rows = figure.add_gridspec(1 + bool(shown), 1, height_ratios=[height, 1.9] if shown else [1])
     above = rows[0].subgridspec(1, 2 if recurring else 1, width_ratios=[2.1, 1] if recurring else [1])

@@ -56,8 +56,9 @@ def canvas(width: float, height: float, *, title: str, caption: str = "") -> Fig
     Returns:
         A figure whose label holds the heading and the caption, also if they are not drawn.
     """
-    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from clbench.plots.shown_figure import ShownFigure
 
     form = current()
     scale = form.scale
@@ -68,7 +69,7 @@ def canvas(width: float, height: float, *, title: str, caption: str = "") -> Fig
     more = HEADING * title.count("\n") + CAPTION * caption.count("\n")
     head = (line + more) if form.title else 0.0
     height = form.height / scale if form.height is not None else height - line + head
-    figure = Figure(figsize=(width * scale, height * scale), facecolor="white")
+    figure = ShownFigure(figsize=(width * scale, height * scale), facecolor="white")
     figure.set_label(what)
     pad, top = 0.06 * scale, max(0.2, 1 - head / height)
     figure.set_layout_engine(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from clbench import plots
-from clbench.cli.progress import outcome_text
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Kind, Record, Trace
@@ -17,6 +16,7 @@ from clbench.evaluate.trace_alarms import of_trace
 from clbench.families.regression import R2
 from clbench.leaderboard import board, render
 from clbench.metrics import compute, get
+from clbench.running.progress import outcome_text
 from clbench.running.wandb_tracker import history
 
 BITS = Measure(name="bits per byte", short="bits", lower_is_better=True, decimals=2)

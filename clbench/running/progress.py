@@ -1,14 +1,17 @@
-"""Show the progress of a run: bars in a terminal, a line per finished cell elsewhere."""
+"""Show the progress of a run: bars in a terminal or a notebook, a line per finished cell elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from clbench.core.record import Record
-from clbench.running.executors import Elsewhere, Event, Notified, Progress, Started
-from clbench.running.matrix import FINISHED
+from clbench.running.cell_key import Cell
+from clbench.running.executors import Elsewhere, Event, Notified, Progress, Started, ignore
+from clbench.running.matrix import FINISHED, finished
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -176,3 +179,43 @@ class Bars:
 def display(tally: Tally, console: Console) -> Display:
     """Return bars for a terminal, lines otherwise."""
     return Bars(tally, console) if console.is_terminal else Lines(tally)
+
+
+def both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return a function that hands each event to two others."""
+
+    def watch(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return watch
+
+
+@contextmanager
+def shown_progress(
+    wanted: bool | None, cells: Sequence[Cell], out: str | Path | None
+) -> Iterator[Callable[[Event], None]]:
+    """Show the progress of a run as long as the context lasts, and yield the function that takes its events.
+
+    Args:
+        wanted: Whether to show it; ``None`` shows it only in a notebook.
+        cells: The cells of the run.
+        out: The result directory, whose finished cells are not run again.
+    """
+    from clbench.running.notebook_progress import NotebookBars, in_notebook
+
+    notebook = in_notebook()
+    if not (notebook if wanted is None else wanted):
+        yield ignore
+        return
+    where = None if out is None else Path(out).expanduser()
+    before = 0 if where is None else sum(finished(cell, where) is not None for cell in cells)
+    tally = Tally(len(cells), before)
+    if notebook:
+        with NotebookBars(tally) as bars:
+            yield bars
+        return
+    from rich.console import Console
+
+    with display(tally, Console(highlight=False, markup=False, emoji=False)) as lines:
+        yield lines

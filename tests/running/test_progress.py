@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from clbench.cli.progress import Bars, Lines, Tally, clock_text, display
 from clbench.core.record import Record
 from clbench.running.cell_key import Cell
 from clbench.running.executors import Progress, Started
 from clbench.running.plan import plan
+from clbench.running.progress import Bars, Lines, Tally, clock_text, display
 
 
 class Clock:
