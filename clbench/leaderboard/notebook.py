@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from clbench.comparison.record_groups import is_finished
 from clbench.core.errors import Refused
 from clbench.core.record import Record
+from clbench.core.registry import a
 from clbench.core.types import Stream
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.columns import usual
@@ -56,7 +57,7 @@ def html(obj: Any) -> str:
         from clbench.leaderboard.board import board
 
         return html(board(obj))
-    raise Refused(f"a {type(obj).__name__} has no HTML here; boards, records and streams have")
+    raise Refused(f"{a(obj)} has no HTML here; boards, records and streams have")
 
 
 @cache
