@@ -10,6 +10,7 @@ from clbench.core.cost import Cost
 from clbench.core.record import Trace
 from clbench.core.types import Stream
 from clbench.evaluate import Evaluator
+from clbench.evaluate.early_stopping import EarlyStopping
 from clbench.training.assemble import TrainerSetup
 
 
@@ -20,10 +21,12 @@ class RunSetup(TrainerSetup):
     Args:
         shown: The benchmark's stream; ``stream`` is the same, or merged or accumulated.
         evaluator: Evaluates the learner during the run.
+        stopping: Ends experiences early, if the settings ask for it.
     """
 
     shown: Stream
     evaluator: Evaluator
+    stopping: EarlyStopping | None = None
 
     @property
     def memory_size(self) -> int:

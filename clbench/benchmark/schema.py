@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path, PurePath
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,6 +34,23 @@ class Section(BaseModel):
         return written
 
 
+class Stop(Section):
+    """Set when an experience ends before its last pass, by its held-out samples.
+
+    Args:
+        patience: Passes in a row without improvement after which an experience ends.
+        min_delta: The smallest improvement that counts, in units of ``monitor``.
+        monitor: The ``loss`` on held-out samples, which should fall, or their ``score`` (accuracy, R²), which should
+            rise.
+        restore: Whether the experience ends with the weights of its best pass, or with those of its last.
+    """
+
+    patience: Annotated[int, Field(ge=1)] = 3
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    monitor: Literal["loss", "score"] = "loss"
+    restore: bool = True
+
+
 class Training(Section):
     """Set how every strategy is trained.
 
@@ -54,9 +71,11 @@ class Training(Section):
         clip_norm: Largest Euclidean norm of the gradient; longer gradients are scaled down. ``None`` for no limit.
         lr_schedule: A name in ``clbench.benchmark.lr_schedules.LR_SCHEDULES``, or ``{name: {setting: value}}``. A
             schedule depends on experiences, so their boundaries must be visible.
+        stop: Early stopping, ``{patience: 3, ...}`` (:class:`Stop`); ``None`` for none. ``epochs`` or ``iterations``
+            are then the most that an experience gets. It needs ``stream.dataset.validation`` and visible boundaries.
     """
 
-    options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule"})
+    options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule", "stop"})
 
     optimizer: Annotated[str | dict[str, Any], AfterValidator(optimizer_names.canonical)] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -71,6 +90,7 @@ class Training(Section):
     optimizer_state: Literal["kept", "reset"] = "kept"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"
+    stop: Stop | None = None
 
     @model_validator(mode="after")
     def _optimizer_takes_its_settings(self) -> Training:
@@ -299,7 +319,14 @@ EXAMPLES = {
     "model": ", like model: {name: mlp}",
 }
 """What may stand for a key that is missing."""
-USUAL = {"stream": "scenario", "model": "name", "training": "lr", "memory": "size", "evaluation": "every"}
+USUAL = {
+    "training.stop": "patience",
+    "stream": "scenario",
+    "model": "name",
+    "training": "lr",
+    "memory": "size",
+    "evaluation": "every",
+}
 """The setting of a section that is meant if the section is written as one value."""
 
 
@@ -318,9 +345,7 @@ def check(document: Mapping[str, Any], source: Source) -> Benchmark:
         if first["type"] == "extra_forbidden":
             from clbench.benchmark.setting_names import hint
 
-            section = Benchmark if len(path) == 1 else Benchmark.model_fields[str(path[0])].annotation
-            siblings = list(getattr(section, "model_fields", {}))
-            told = hint(key, siblings, document, Benchmark)
+            told = hint(key, _fields(path[:-1]), document, Benchmark)
             raise Refused(f"{source.place(path)}: unknown key {key!r}; {told}") from None
         if first["type"] == "missing":
             raise Refused(f"{source.place(path)}: the key {key!r} is missing; add it{EXAMPLES.get(key, '')}") from None
@@ -332,6 +357,16 @@ def check(document: Mapping[str, Any], source: Source) -> Benchmark:
             ) from None
         message = _sentence(first["msg"])
         raise Refused(f"{source.place(path)}: {key} = {first['input']!r} is not allowed: {message}") from None
+
+
+def _fields(path: Iterable[Any]) -> list[str]:
+    """Return the keys of the section at a path of keys, such as ``("training", "stop")``."""
+    section: Any = Benchmark
+    for step in path:
+        kinds = [section.model_fields[str(step)].annotation]
+        kinds += get_args(kinds[0])
+        section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), Section)
+    return list(section.model_fields)
 
 
 Assignment = str | tuple[str, Any]

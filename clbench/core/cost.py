@@ -13,7 +13,8 @@ class Cost:
         steps: Optimiser steps, both in the training loop and in loops of a part's own.
         stream_rows: Samples of the stream that went through a forward and a backward pass.
         replay_rows: Samples of the replay buffer that went through both passes in the training loop.
-        extra_forward_rows: Samples that parts passed forward outside the training loop.
+        extra_forward_rows: Samples that parts passed forward outside the training loop, and held-out samples on which
+            early stopping measured.
         extra_backward_rows: Samples that parts passed backward outside the training loop.
         evaluation_rows: Samples passed forward in evaluations. A sample of several tasks counts once per evaluation. An
             evaluation at a switch passes none if nothing has changed since the evaluation before it.

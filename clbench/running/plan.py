@@ -16,6 +16,7 @@ from clbench.benchmark.hidden_boundaries import check_hidden
 from clbench.benchmark.schema import Benchmark, Source
 from clbench.benchmark.sections import IDENTITY
 from clbench.benchmark.shipped_files import find
+from clbench.benchmark.stop_rules import check_stop
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset, Stream
 from clbench.models import frozen_features
@@ -83,8 +84,7 @@ def plan(
         "memory": checked.memory.canonical(),
         "evaluation": checked.evaluation.canonical(),
     }
-    if common["stream"].get("boundaries") is False:
-        check_hidden(common)
+    _check(common)
     if checked.reveal:
         common["reveal"] = sorted(set(checked.reveal))
     for name in checked.defaults:
@@ -158,6 +158,13 @@ def _identity(stream: Stream) -> dict[str, Any]:
     }
 
 
+def _check(cell: Mapping[str, Any]) -> None:
+    """Refuse settings of a cell that do not go together."""
+    if cell["stream"].get("boundaries") is False:
+        check_hidden(cell)
+    check_stop(cell)
+
+
 OVERRIDABLE = ("training",)
 """Sections that a strategy may override; budgets of memory and evaluation are equal for all."""
 
@@ -180,8 +187,7 @@ def _strategy(
             document = {**benchmark.model_dump(), section: {**common[section], **values}}
             checked = schema.check(document, Source(f"overrides of {written['strategy']!r}", document))
             filled[section] = getattr(checked, section).canonical()
-            if common["stream"].get("boundaries") is False:
-                check_hidden(filled)
+            _check(filled)
             shown += [f"{key}={plain_number(value)}" for key, value in values.items()]
         label, written = written.get("label"), written["strategy"]
     else:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from torch import nn
 
 from clbench import adapters
 from clbench.adapters.run_setup import Job, RunSetup, Skip
 from clbench.benchmark.hidden_boundaries import check_hidden
 from clbench.benchmark.run_settings import RunSettings
+from clbench.benchmark.stop_rules import check_stop
 from clbench.core.errors import Refused
+from clbench.core.types import Stream
 from clbench.evaluate import Evaluator
+from clbench.evaluate.early_stopping import EarlyStopping
 from clbench.models import MODELS
 from clbench.models.blank import Blank
 from clbench.models.initial_model import initial_model
@@ -88,6 +93,26 @@ def _refuse_edited(cell: Cell) -> None:
             )
 
 
+SEEN: Mapping[str, Callable[[Stream], Stream]] = {
+    "stream": lambda stream: stream,
+    "merged": merging.merged,
+    "accumulated": merging.accumulated,
+}
+"""The stream that a strategy sees, from the benchmark's, by what its parts declare."""
+
+
+def _held_out(cell: Cell, *, data_dir: str | None, given: UserObjects) -> Stream:
+    """Return the stream of a cell with the samples that are held out of training in place of test samples.
+
+    Raises:
+        Refused: The stream comes from a program.
+    """
+    check_stop(cell.config)
+    section = cell.config["stream"]
+    dataset = {**section["dataset"], "evaluate_on": "validation"}
+    return make_stream({**section, "dataset": dataset}, cell.seed, data_dir=data_dir, dataset=given.dataset)
+
+
 def parts_and_setup(
     cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None
 ) -> tuple[list[Part], RunSetup]:
@@ -110,13 +135,16 @@ def parts_and_setup(
         raise Skip(reason)
     if not shows_boundaries(shown):  # a stream from a program is not known before
         check_hidden(cell.config)
-    seen = {"stream": shown, "merged": merging.merged(shown), "accumulated": merging.accumulated(shown)}
-    stream = seen[declared.sees]
+    stream = SEEN[declared.sees](shown)
     if declared.uses_model:
         network, data = settings.model.network, stream.dataset
         model = initial_model(network, data.shape, stream.n_outputs, seed=seed, given=given.model, tokens=data.tokens)
     else:
         model = Blank(stream.n_outputs)
+    stopping = None
+    if (stop := settings.training.stop) is not None:
+        held_out = SEEN[declared.sees](_held_out(cell, data_dir=data_dir, given=given))
+        stopping = EarlyStopping(stop, held_out, device=device)
     presence = shown if len(shown) == len(stream) else stream
     setup = RunSetup(
         settings=settings,
@@ -127,6 +155,7 @@ def parts_and_setup(
         device=device,
         share=len(shown) // len(stream),
         shown=shown,
+        stopping=stopping,
         evaluator=Evaluator(stream, settings.evaluation, seed=seed, device=device, presence=presence),
     )
     return parts, setup

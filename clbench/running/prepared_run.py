@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clbench.adapters.run_setup import RunSetup
+from clbench.adapters.run_setup import RunSetup, Skip
 from clbench.benchmark.schema import Training
 from clbench.core.cost import Cost
 from clbench.core.errors import Refused
@@ -17,6 +17,7 @@ from clbench.core.global_rng import global_states, set_others
 from clbench.core.record import Trace
 from clbench.core.types import Stream
 from clbench.evaluate import Evaluator
+from clbench.evaluate.early_stopping import EarlyStopping
 from clbench.models.blank import Blank
 from clbench.models.flops import per_row
 from clbench.running.alarms import alarms
@@ -26,7 +27,7 @@ from clbench.scenarios import merging
 from clbench.strategies.chain import Chain
 from clbench.strategies.part import Part
 from clbench.training.assemble import assemble_trainer, seed_training
-from clbench.training.experience_passes import Cursor
+from clbench.training.experience_passes import EVERY_PASS, Cursor
 from clbench.training.learner import Learner
 from clbench.training.loop import train
 from clbench.training.trainer import Trainer
@@ -50,6 +51,7 @@ class Run:
             merged.
         resumable: Whether the run resumes with the same bits.
         data: Checksum of the data set from which the stream was made.
+        stopping: Ends experiences early, if the settings ask for it.
     """
 
     cell: Cell
@@ -62,6 +64,7 @@ class Run:
     share: int = 1
     resumable: bool = True
     data: str = ""
+    stopping: EarlyStopping | None = None
 
     @classmethod
     def of(cls, cell: Cell, parts: list[Part], setup: RunSetup) -> Run:
@@ -69,10 +72,19 @@ class Run:
 
         Raises:
             Refused: The cell is impossible with this model.
+            Skip: The strategy makes steps of its own, which early stopping cannot end.
         """
         chain = Chain(parts, seed=setup.seed, single=len(setup.stream) == 1)
         trainer = assemble_trainer(setup, chain)
-        return cls(cell, setup.stream, chain, trainer, setup.evaluator, setup.training, share=setup.share)
+        if setup.stopping is not None and trainer.steps_itself:
+            raise Skip(
+                f"training.stop measures and restores the weights of the network, and {cell.label} makes steps of its "
+                "own; leave stop out for it"
+            )
+        return cls(
+            cell, setup.stream, chain, trainer, setup.evaluator, setup.training, share=setup.share,
+            stopping=setup.stopping,
+        )  # fmt: skip
 
     @property
     def learner(self) -> Learner:
@@ -91,6 +103,7 @@ class Run:
             self.training,
             cursor=self.cursor,
             tick=None if tick is None else lambda cursor, done: tick(cursor.step, done),
+            watch=self.stopping or EVERY_PASS,
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -102,6 +115,7 @@ class Run:
             "evaluator": self.evaluator.snapshot(),
             "cursor": dict(vars(self.cursor)),
             "generators": global_states(),
+            **({} if self.stopping is None else {"stopping": self.stopping.state}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -119,6 +133,8 @@ class Run:
         self.trainer.restore(snapshot["learner"])
         self.chain.restore(snapshot["chain"], self.learner.device)
         self.evaluator.restore(snapshot["evaluator"])
+        if self.stopping is not None:
+            self.stopping.restore(snapshot["stopping"], self.learner.device)
         if "generators" in snapshot:
             set_others(snapshot["generators"])
         for name, value in snapshot["cursor"].items():
@@ -160,6 +176,7 @@ class Run:
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
         """Train on some experiences only, with a given number of iterations each and another evaluator."""
         self.training, self.share = self.training.model_copy(update={"iterations": iterations}), 1
+        self.stopping = None
         self.stream, self.evaluator = merging.only(self.stream, places), evaluator
 
 

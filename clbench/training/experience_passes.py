@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -46,6 +47,32 @@ class Cursor:
         self.begun, self.epoch, self.made, self.order, self.start, self.merged = False, 0, 0, None, 0, None
 
 
+class PassWatch(Protocol):
+    """Decide after each pass over an experience whether another one follows."""
+
+    def goes_on(self, trainer: Trainer, at: Cursor) -> bool:
+        """Return whether another pass may follow the one that has just ended."""
+        ...
+
+    def finish(self, trainer: Trainer) -> None:
+        """End the passes over an experience, whether they were stopped or not."""
+        ...
+
+
+class EveryPass:
+    """Make every pass that the settings ask for."""
+
+    def goes_on(self, trainer: Trainer, at: Cursor) -> bool:
+        """Return ``True``."""
+        return True
+
+    def finish(self, trainer: Trainer) -> None:
+        """Do nothing."""
+
+
+EVERY_PASS = EveryPass()
+
+
 @dataclass(frozen=True)
 class Passes:
     """Describe how long each experience is learned, and in which batches.
@@ -54,11 +81,13 @@ class Passes:
         epochs: Passes over an experience.
         iterations: Steps on an experience, instead of ``epochs``; passes are repeated until they are done.
         split: The batches of a pass.
+        watch: Ends passes early, if the settings ask for it.
     """
 
     epochs: int
     iterations: int | None
     split: BatchSplit
+    watch: PassWatch = EVERY_PASS
 
     def batches(
         self, trainer: Trainer, shown: ExperienceView, at: Cursor, arrange: Callable[[int, int], Tensor]
@@ -104,6 +133,9 @@ class Passes:
                     done = (at.made + 1) / self.iterations
                 yield batch, stop, done
             at.epoch, at.order, at.start = epoch + 1, None, 0
+            if not self.watch.goes_on(trainer, at):
+                break
+        self.watch.finish(trainer)
 
     def _spans_left(self, at: Cursor, rows: int) -> list[tuple[int, int]]:
         """Return (start, stop) of the batches of a pass that remain to be learned, no more than there are steps

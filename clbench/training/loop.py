@@ -15,7 +15,7 @@ from clbench.core.record import Kind
 from clbench.core.types import Experience, Stream
 from clbench.training.batch import Batch
 from clbench.training.batch_splits import BatchSplit
-from clbench.training.experience_passes import Cursor, Passes
+from clbench.training.experience_passes import EVERY_PASS, Cursor, Passes, PassWatch
 from clbench.training.learner import ExperienceView, Learner, Output
 from clbench.training.learner_readout import Readout
 from clbench.training.objective import Terms
@@ -48,6 +48,7 @@ def train(
     *,
     cursor: Cursor | None = None,
     tick: Callable[[Cursor, float], Any] | None = None,
+    watch: PassWatch = EVERY_PASS,
 ) -> None:
     """Learn a stream.
 
@@ -60,6 +61,7 @@ def train(
             whether momentum and moments are reset at visible boundaries.
         cursor: Where to continue; the beginning by default.
         tick: Called after every step with the cursor and the fraction of the stream done; may raise to stop.
+        watch: Decides after each pass over an experience whether another one follows.
 
     Raises:
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
@@ -67,7 +69,7 @@ def train(
     at, learner = cursor or Cursor(), trainer.learner
     memory, rate = learner.memory, lr_schedules.rate(training.lr_schedule)
     split = BatchSplit(learner.batch_size, training.drop_last, learner.side_work.fewest_rows)
-    passes = Passes(training.epochs, training.iterations, split)
+    passes = Passes(training.epochs, training.iterations, split, watch)
     trainer.hooks = hooks
     begin_run(trainer, hooks, looks, at)
     for number in range(at.experience, len(stream)):

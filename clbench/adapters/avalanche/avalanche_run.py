@@ -287,6 +287,8 @@ def _refuse(setup: RunSetup, ordered: bool) -> None:
     wrong = ""
     if training.augment != "none":
         wrong = f"training.augment = {training.augment}: samples cannot be augmented; use none"
+    elif training.stop is not None:
+        wrong = "training.stop: it would have to be between its passes; leave it out"
     elif setup.settings.evaluation.probe:
         wrong = "evaluation.probe: it would have to be inside the step; leave it out"
     elif setup.settings.model.heads == "separate" and setup.stream.task_labels and remembers:
