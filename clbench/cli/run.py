@@ -260,23 +260,44 @@ def _send(records: Sequence[Record], out: Path, mode: Wandb) -> None:
 def _verdict(records: Sequence[Record], out: Path) -> int:
     """Return the exit code, and list cells without a result with the reason, once for all seeds that share it.
 
-    Skipped cells count as a failure only if there are no others.
+    Skipped cells count as a failure only if there are no others, or if a strategy lacks the replay buffer that the
+    benchmark does not give.
     """
-    bad = [record for record in records if record.status in ("failed", "diverged")]
+    bad, cells = [record for record in records if record.status in ("failed", "diverged")], count(len(records), "cell")
+    skipped = [record for record in records if record.status == "skipped"]
+    without = [record for record in skipped if _lacks_buffer(record)]
     if bad:
-        tell(f"{len(bad)} of {count(len(records), 'cell')} failed or diverged:")
-    elif all(record.status == "skipped" for record in records):
-        tell(f"all {count(len(records), 'cell')} were skipped:")
-        bad = list(records)
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for record in bad:
-        groups.setdefault((record.label, record.status, record.reason), []).append(str(record.seed))
-    for (label, status, reason), seeds in groups.items():
-        print(f"  {label}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {status}: {reason}", file=sys.stderr)
+        tell(f"{len(bad)} of {cells} failed or diverged:")
+        _list_reasons(bad)
+    if len(skipped) == len(records):
+        tell(f"all {cells} were skipped:")
+        _list_reasons(skipped)
+        return 1
+    if without:
+        tell(
+            f"{len(without)} of {cells} were skipped, because memory.size is 0; set it, as in --set memory.size=200, "
+            "or leave these strategies out:"
+        )
+        _list_reasons(without)
     told = next((record for record in bad if record.traceback), None)
     if told is not None:
         print(f"`clbench show {shlex.quote(str(out))} {told.key[:6]} --traceback` shows where.", file=sys.stderr)
-    return 1 if bad else 0
+    return 1 if bad or without else 0
+
+
+def _list_reasons(records: Sequence[Record]) -> None:
+    """Print the reason of each record, once for all seeds that share it."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for record in records:
+        groups.setdefault((record.label, record.status, record.reason), []).append(str(record.seed))
+    for (label, status, reason), seeds in groups.items():
+        print(f"  {label}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {status}: {reason}", file=sys.stderr)
+
+
+def _lacks_buffer(record: Record) -> bool:
+    from clbench.strategies.chain import NO_BUFFER
+
+    return record.reason.endswith(NO_BUFFER)
 
 
 # --------------------------------------------------------------------------------------------------- dry run
@@ -322,12 +343,14 @@ def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str
     began = perf_counter()
     from clbench.api import choose_device
     from clbench.running.forecast import forecast, matrix_seconds, warm_up
-    from clbench.running.matrix import jobs_for
+    from clbench.running.matrix import jobs_for, usable_cores
 
     warm_up()
     start = perf_counter() - began  # a process that runs cells starts with the same imports
     workers = jobs_for(todo, jobs)
-    found = forecast(todo, data_dir=data_dir, device=choose_device(device))
+    place, threads = choose_device(device), max(cell.config["training"]["threads"] for cell in todo)
+    room = max(1, usable_cores() // threads) if place == "cpu" else workers  # more jobs than cores gain nothing
+    found = forecast(todo, data_dir=data_dir, device=place)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for heading in ("Strategy", "Cells to do", "Seconds each", "Together"):
         table.add_column(heading)
@@ -338,10 +361,11 @@ def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str
     for each in found:
         if each.reason:
             console.print(f"{each.label}: {each.reason}", soft_wrap=True)
+    together = f" on {count(usable_cores(), 'core')}" if workers > room else ""
+    whole = clock_text(start + matrix_seconds(found, jobs=min(workers, room)))
     console.print(
-        f"Predicted: {clock_text(start + matrix_seconds(found, jobs=workers))} with {count(workers, 'job')}, "
-        f"of which {start:.0f} s to start. A few iterations of each strategy were timed; on a busy machine both "
-        "the prediction and the run are noisy.",
+        f"Predicted: {whole} with {count(workers, 'job')}{together}, of which {start:.0f} s to start. A few iterations "
+        "of each strategy were timed; on a busy machine both the prediction and the run are noisy.",
         soft_wrap=True,
     )
 

@@ -42,7 +42,9 @@ WARM_UP = 3
 VISITS = 4
 """Number of experiences that are timed, or all if the stream has fewer."""
 LOOKS = 4
-"""Number of evaluations after steps that are timed in each experience; the first one must gather its samples."""
+"""Largest number of evaluations after steps that are timed in each experience."""
+FEWEST_LOOKS = 2
+"""Number of evaluations of each kind that are timed however long they take; the first one must gather its samples."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,15 @@ class Clock:
         visits: The experience of the benchmark's stream for each one that is run.
         iterations: Number of iterations of each.
         wait: A function that waits until the device has finished.
+        allowance: Seconds of evaluations of each kind after which no more than :data:`FEWEST_LOOKS` are made: in each
+            experience for those after steps, in the whole run for others. With 0, only steps are evaluated.
     """
 
     evaluator: Evaluator
     visits: list[int]
     iterations: int
     wait: Callable[[], None]
+    allowance: float
     steps: dict[int, list[float]] = field(default_factory=dict)
     ends: dict[int, float] = field(default_factory=dict)
     finish: float = 0.0
@@ -84,13 +89,16 @@ class Clock:
     """Number of inputs and seconds of each evaluation, per experience."""
     switch_looks: list[float] = field(default_factory=list)
     end_looks: list[float] = field(default_factory=list)
+    """Seconds of the evaluation at the start, and of those at ends."""
+    due_at_ends: int = 0
+    """Number of evaluations at the start and at ends, whether they were made or not."""
     since: float = field(default_factory=perf_counter)
 
     def look(self, learner: Subject, kind: Kind, number: int, step: int) -> None:
         """Measure the time since the last call, and evaluate."""
         self.wait()
         now = perf_counter()
-        spent, place = now - self.since, self.visits[number] if number >= 0 else -1
+        spent = now - self.since
         if kind is Kind.STEP:
             self.steps.setdefault(number, []).append(spent)
         elif kind is Kind.END:
@@ -98,6 +106,23 @@ class Clock:
                 self.finish = spent
             else:
                 self.ends[number] = spent
+        self.due_at_ends += kind not in (Kind.STEP, Kind.SWITCH)
+        if self._wants(kind, number):
+            self._evaluate(learner, kind, number, step)
+        # time at the beginning of an experience belongs to its first step
+        self.since = perf_counter() - (spent if kind is Kind.SWITCH else 0.0)
+
+    def _wants(self, kind: Kind, number: int) -> bool:
+        """Return whether one more evaluation of a kind tells enough for its time."""
+        if kind is Kind.STEP:
+            done = [seconds for _, seconds in self.step_looks.get(number, [])]
+            return len(done) < FEWEST_LOOKS or (len(done) < LOOKS and sum(done) < self.allowance)
+        done = self.switch_looks if kind is Kind.SWITCH else self.end_looks
+        return self.allowance > 0 and (len(done) <= FEWEST_LOOKS or sum(done) < self.allowance)
+
+    def _evaluate(self, learner: Subject, kind: Kind, number: int, step: int) -> None:
+        """Evaluate if it is due, and measure the time."""
+        now, place = perf_counter(), self.visits[number] if number >= 0 else -1
         looks, rows = learner.cost.looks, learner.cost.evaluation_rows
         self.evaluator.look(learner, kind, place, step)
         if kind is Kind.STEP:
@@ -111,8 +136,6 @@ class Clock:
                 self.step_looks[number].append((learner.cost.evaluation_rows - rows, took))
             else:
                 (self.switch_looks if kind is Kind.SWITCH else self.end_looks).append(took)
-        # time at the beginning of an experience belongs to its first step
-        self.since = perf_counter() - (spent if kind is Kind.SWITCH else 0.0)
 
 
 def forecast(
@@ -179,9 +202,10 @@ def cell_seconds(cell: Cell, *, data_dir: str | None = None, device: str = "cpu"
         Diverged: It diverges within the timed iterations.
     """
     with preserved(device), torch_threads(cell.config["training"]["threads"]):
-        pilot = _timed(cell, PILOT, visits=1, data_dir=data_dir, device=device)
-        affordable = int(budget / VISITS / max(pilot.iteration_seconds, 1e-6))
-        sample = _timed(cell, min(max(affordable, FEWEST), MOST), visits=VISITS, data_dir=data_dir, device=device)
+        pilot = _timed(cell, PILOT, visits=1, allowance=0.0, data_dir=data_dir, device=device)
+        share = budget / VISITS
+        number = min(max(int(share / max(pilot.iteration_seconds, 1e-6)), FEWEST), MOST)
+        sample = _timed(cell, number, visits=VISITS, allowance=share, data_dir=data_dir, device=device)
     return sample.whole_seconds
 
 
@@ -246,7 +270,7 @@ class _Sample:
         step += self.growth * (learned - np.interp(everywhere, at, np.arange(len(at))))
         seconds = self.setup + (self.iterations * step + begin + end).sum() + clock.finish
         start, *ends = clock.end_looks
-        after_the_stream = len(ends) - len(at)  # one more if parts act there
+        after_the_stream = clock.due_at_ends - 1 - len(at)  # one more if parts act there
         looks = start + (len(self.iterations) + after_the_stream) * _mean(ends) + self._step_looks()
         looks += len(self.iterations) * _mean(clock.switch_looks)
         return float(seconds + looks)
@@ -267,7 +291,7 @@ class _Sample:
         return [looks for looks in self.clock.step_looks.values() if len(looks) > 1]
 
 
-def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, device: str) -> _Sample:
+def _timed(cell: Cell, iterations: int, *, visits: int, allowance: float, data_dir: str | None, device: str) -> _Sample:
     settings = RunSettings.of(cell.config)
     training, evaluation = settings.training, settings.evaluation
     began = perf_counter()
@@ -280,7 +304,7 @@ def _timed(cell: Cell, iterations: int, *, visits: int, data_dir: str | None, de
     places = sorted({*learned[: VISITS - 1], learned[-1]})[:visits]
     # at least two, since the first step of an experience includes its beginning
     iterations = max(2, min(iterations, *(int(there[place]) for place in places)))
-    clock = Clock(run.evaluator, places, iterations, _waiter(device))
+    clock = Clock(run.evaluator, places, iterations, _waiter(device), allowance)
     inputs = _inputs(run.evaluator)
     looks = _looks(there, evaluation_schedules.due(evaluation.schedule, evaluation.every))
     run.shorten(places, iterations, clock)

@@ -12,10 +12,12 @@ from clbench.strategies.hooks import Hook
 from clbench.strategies.part import ADDS, EVERY_FAMILY, HOOKS, NEEDS, Part, defines
 from clbench.training.buffer_policies import POLICIES, Chosen
 
+NO_BUFFER = "a replay buffer, and the benchmark's memory has size 0"
+"""The need of a cell that is skipped because its benchmark gives no replay buffer, which is seldom meant."""
 MEANING = {
     "task_labels": "task labels, which this stream hides",
     "boundaries": "visible boundaries between experiences, which this stream hides",
-    "memory": "a replay buffer, and the benchmark's memory has size 0",
+    "memory": NO_BUFFER,
     "length": "the length of the stream, which is not revealed (reveal: [length] in the benchmark reveals it)",
     "augmentation": "several views of a sample, and the benchmark's training.augment is none",
     "pretrained": "a model with pretrained weights, and the benchmark's has random ones",

@@ -2,12 +2,14 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from synthetic import record, trace_from
 
-from clbench.cli import boards, progress, run, sensitivity_command, show
+from clbench.cli import boards, run, sensitivity_command, show_record
+from clbench.running import progress
 
 
 def flat(accuracy):
@@ -41,7 +43,7 @@ def test_predicted_seconds_have_decimals_only_where_they_are_few(seconds, text):
     ("value", "text"), [(3, "3"), (1234567, "1,234,567"), (2.0, "2"), (1.5, "1.500"), (1234.5678, "1,234.568")]
 )
 def test_amounts_have_their_thousands_marked(value, text):
-    assert show._amount(value) == text
+    assert show_record.amount(value) == text
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_amounts_have_their_thousands_marked(value, text):
     ],
 )
 def test_settings_are_written_on_one_line_and_strategies_as_users_write_them(value, text):
-    assert show._flat(value) == text
+    assert show_record.flat(value) == text
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_an_outcome_without_an_accuracy_has_none():
 
 
 def verdict(capsys, *records):
-    code = run._verdict(records)
+    code = run._verdict(records, Path("results"))
     return code, capsys.readouterr().err
 
 
@@ -119,6 +121,18 @@ def test_skipped_cells_are_a_failure_only_where_there_are_no_others(capsys):
     code, text = verdict(capsys, *skipped)
     assert code == 1
     assert "  gem, seeds 0, 1: skipped: no boundaries\n" in text
+
+
+def test_cells_without_the_replay_buffer_that_they_need_are_a_failure_with_the_cure(capsys):
+    reason = "er needs a replay buffer, and the benchmark's memory has size 0"
+    without = [record("er", seed, status="skipped", reason=reason) for seed in (0, 1)]
+    code, text = verdict(capsys, record("naive", 0, flat(0.5)), *without)
+    assert code == 1
+    assert text == (
+        "clbench: 2 of 3 cells were skipped, because memory.size is 0; set it, as in --set memory.size=200, or leave "
+        f"these strategies out:\n  er, seeds 0, 1: skipped: {reason}\n"
+    )
+    assert verdict(capsys, *without)[1].count(reason) == 1
 
 
 # ---------------------------------------------------------------------------------------------- watchers and letters

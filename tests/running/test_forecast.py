@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -171,6 +172,35 @@ def test_a_dry_run_predicts_the_time_and_writes_nothing(tmp_path):
     assert "Predicted: 0:0" in answer.out
     assert "with 2 jobs" in answer.out
     assert not (tmp_path / "results").exists()
+
+
+def test_a_dry_run_with_more_jobs_than_cores_predicts_with_the_cores(tmp_path, monkeypatch):
+    from clbench.running import matrix
+
+    monkeypatch.setattr(matrix, "usable_cores", lambda: 2)
+    monkeypatch.setattr(forecast, "forecast", lambda cells, **_: [Forecast("naive", len(cells), 3600.0)])
+    command = ("run", "split-digits", "--strategies", "naive", "--seeds", "8", "--out", tmp_path, "--dry-run", "--jobs")
+    assert re.search(r"Predicted: 4:00:0\d with 8 jobs on 2 cores", call(*command, "8").out)  # 8 hours on 2 cores
+    assert re.search(r"Predicted: 4:00:0\d with 2 jobs, of", call(*command, "2").out)
+    assert re.search(
+        r"Predicted: 8:00:0\d with 8 jobs on 2 cores", call(*command, "8", "--set", "training.threads=2").out
+    )
+
+
+def test_slow_evaluations_are_timed_less_often(machine, monkeypatch):
+    taken = []
+    inner = forecast.Clock._evaluate
+
+    def counted(clock, learner, kind, number, step):
+        taken.append(kind.name)
+        inner(clock, learner, kind, number, step)
+
+    monkeypatch.setattr(forecast.Clock, "_evaluate", counted)
+    cell = cell_of("naive", "training.epochs=4", "stream.experiences=5")
+    assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=1e-6)
+    # each takes longer than the whole allowance: two after the steps of the pilot and of each of four experiences, and
+    # three switches, and the start with two ends
+    assert (taken.count("STEP"), taken.count("SWITCH"), taken.count("START") + taken.count("END")) == (10, 3, 3)
 
 
 def test_a_dry_run_predicts_nothing_where_that_is_not_wanted_or_nothing_is_to_do(tmp_path):
