@@ -53,17 +53,17 @@ def print_board(console: Console, board: Board, *, chosen: bool = False) -> None
 
     from clbench.leaderboard import rich_tables
 
-    shown = board.shown
+    shown, views = board.shown, rich_tables(board)
     for room in range(len(board.shown), 0, -1):
         shown = board.shown[:room]
-        tables = rich_tables(replace(board, shown=shown))
+        views = rich_tables(replace(board, shown=shown))
         if chosen or all(
-            Measurement.get(console, console.options.update(max_width=1000), table).maximum <= console.width
-            for table in tables
+            Measurement.get(console, console.options.update(max_width=1000), view.table).maximum <= console.width
+            for view in views
         ):
             break
-    for table in tables:
-        console.print(table)
+    for view in views:
+        console.print(view)
     if shown != board.shown:
         hidden = ", ".join(board.shown[len(shown) :])
         console.print(f"no room for {hidden}; see the leaderboard files, or name them with --metrics", style="dim")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clbench.leaderboard.board import Board
@@ -10,30 +11,66 @@ from clbench.leaderboard.numbers import Number
 from clbench.leaderboard.sheets import sheets
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table as RichTable
+    from rich.text import Text
 
 
-def rich_tables(board: Board) -> list[RichTable]:
+@dataclass(frozen=True)
+class View:
+    """Hold a table for the terminal. Title and notes may be wider than the table.
+
+    Args:
+        title: The benchmark.
+        table: The table.
+        notes: What a reader needs to know.
+    """
+
+    title: Text
+    table: RichTable
+    notes: Text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.title
+        yield self.table
+        yield self.notes
+
+
+def rich_tables(board: Board) -> list[View]:
     """Return a table per benchmark for the terminal, with its notes below."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    tables = []
+    views = []
     for sheet in sheets(board, decimals=1):
-        caption = Text("\n".join(sheet.below), style="dim", justify="left")
-        title = Text(sheet.title, style="bold")
-        view = RichTable(
-            title=title, title_justify="left", caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1)
-        )
+        view = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
         for column in sheet.columns:
             words = f"{column.group}\n{column.title}" if column.group else column.title
             view.add_column(Text(words), justify="left" if column.is_text else "right", overflow="fold")
+        marked = [any(line[place].mark for line in sheet.lines) for place in range(len(sheet.columns))]
         for rank, line in zip(sheet.ranks, sheet.lines, strict=True):
             dim = "dim" if rank is None else ""
-            view.add_row(*(Text(str(cell), style="bold" if cell.is_best else dim) for cell in line))
-        tables.append(view)
-    return tables
+            view.add_row(
+                *(
+                    Text(_with_sign(cell, marked=has), style="bold" if cell.is_best else dim)
+                    for cell, has in zip(line, marked, strict=True)
+                )
+            )
+        below = "\n".join(sheet.below).replace("bold: best", f"{STAR}: best")
+        views.append(View(Text(sheet.title, style="bold"), view, Text(below + "\n", style="dim")))
+    return views
+
+
+STAR = "*"
+"""The sign of the best value of a column, where text may be printed without bold letters."""
+
+
+def _with_sign(cell: Number, *, marked: bool) -> str:
+    """Return a cell with its sign, or with room for it in a column that has signs."""
+    if not marked:
+        return str(cell)
+    return f"{replace(cell, mark='')} {STAR if cell.is_best else cell.sign or ' '}"
 
 
 def terminal(board: Board) -> str:
@@ -52,7 +89,7 @@ def markdown(board: Board) -> str:
     parts = []
     for sheet in sheets(board, decimals=2):
         lines = [
-            [_escape(column.full_title) for column in sheet.columns],
+            [f"{_escape(column.group)}: {column.title}" if column.group else column.title for column in sheet.columns],
             [":---" if column.is_text else "---:" for column in sheet.columns],
             *([_cell(cell) for cell in line] for line in sheet.lines),
         ]

@@ -90,6 +90,7 @@ def test_metrics_have_no_settings_and_data_sets_those_of_a_benchmark_file():
     ("text", "plain"),
     [
         ("97.1 ± 0.3", "97.1 +- 0.3"),
+        ("97.1 ± 0.3 ≈", "97.1 +- 0.3 ~"),
         ("a → b ≤ c", "a -> b <= c"),
         ("┌─┬─┐│ │", "+-+-+| |"),
         ("▁▂█", "###"),

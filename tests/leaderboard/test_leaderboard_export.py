@@ -227,3 +227,9 @@ def test_the_page_of_unfinished_records_has_no_picture_but_still_the_reasons():
 
 def test_a_heading_has_an_arrow_only_where_one_value_is_better_than_another():
     assert [heading(name) for name in ("acc", "gap_depth", "gap_pairs")] == ["ACC ↑", "Gap depth ↓", "Gap pairs"]
+
+
+def test_notes_and_titles_in_the_terminal_are_not_broken_to_the_width_of_a_narrow_table():
+    lines = render(board(matrix(), columns=["acc"]), "table").splitlines()
+    assert "mean ± half-width of the 95 % Student-t interval over seeds; accuracies in percent" in lines
+    assert len(next(line for line in lines if "Strategy" in line).rstrip()) < 50
