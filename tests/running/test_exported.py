@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +90,18 @@ def test_an_exported_file_is_read_by_clbench_and_predicts_as_the_kept_one(tmp_pa
     assert torch.equal(ours.scores(x), theirs.scores(x))
     assert "icarl" in theirs.read_out
     assert theirs.read_out.endswith("changes its scores")
+
+
+def test_a_file_of_an_earlier_clbench_gets_the_users_names_when_it_is_exported(tmp_path):
+    for given, names in ((Net, list(Net((1, 8, 8), 10).state_dict())), (None, ["layers.0.weight", "layers.0.bias"])):
+        record = run(tmp_path, given=given)
+        held = torch.load(kept(record, tmp_path), weights_only=True)
+        assert set(names) <= set(held.pop("state_dict"))
+        torch.save(held, kept(record, tmp_path))
+        path = clbench.export_model(tmp_path, record.key, tmp_path / "model.pt")
+        found = torch.load(path, weights_only=True)["state_dict"]
+        assert set(names) - {"again.weight"} <= set(found)  # a shared weight was kept under one name
+        assert not any(name.startswith("module.") for name in found)
 
 
 @needs_onnx
@@ -179,10 +192,10 @@ class Mine(Part):
 
 
 class Layers(nn.Module):
-    def __init__(self, shape, n_outputs):
+    def __init__(self, num_classes, width=4):
         super().__init__()
-        self.down = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU())
-        self.up = nn.Linear(8, n_outputs)
+        self.down = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU())
+        self.up = nn.Linear(width, num_classes)
 
     def forward(self, x):
         return self.up(self.down(x))
@@ -197,14 +210,15 @@ def test_a_strategy_of_a_file_that_only_trains_is_not_needed_to_predict(tmp_path
     x, expected = samples(record), clbench.load_model(kept(record, tmp_path)).predict(samples(record))
     own.unlink()
     assert np.array_equal(clbench.load_model(path).predict(x), expected)
-    assert str(tmp_path) not in json.dumps(torch.load(path, weights_only=True)["cell"])
+    held = torch.load(path, weights_only=True)
+    assert str(tmp_path) not in json.dumps([held[name] for name in ("label", "cell", "data", "foreign")])
 
 
 @needs_onnx
-def test_a_network_of_a_file_is_exported_by_those_who_trust_it_and_given_again_elsewhere(tmp_path):
+def test_a_network_of_a_file_is_exported_by_those_who_trust_it_and_given_again_elsewhere(tmp_path, monkeypatch):
     own = tmp_path / "own.py"
     own.write_text(OWN)
-    record = run(tmp_path, **{"model": {"name": f"{own}:Layers"}})
+    record = run(tmp_path, **{"model": {"name": f"{own}:Layers", "width": 8}})
     with pytest.raises(Refused, match=r"onnx needs the code of .*own.py:Layers.*--trust"):
         clbench.export_model(tmp_path, record.key, tmp_path / "model.onnx")
     clbench.export_model(tmp_path, record.key, tmp_path / "model.onnx", trust=True)
@@ -215,12 +229,17 @@ def test_a_network_of_a_file_is_exported_by_those_who_trust_it_and_given_again_e
     from clbench.core.registry import from_file
 
     layers, x = from_file(f"{own}:Layers", "model"), samples(record)
-    own.unlink()
+    (tmp_path / "program").mkdir()
+    monkeypatch.chdir(tmp_path / "program")
+    own.rename("own.py")  # it lies beside the program now, and not where the run found it
+    here = clbench.load_model(path, trust=True).scores(x)
+    Path("own.py").unlink()
     with pytest.raises(
         Refused, match=r"holds own.py:Layers, .*give the model itself: load_model\(\.\.\., model=Layers\)"
     ):
         clbench.load_model(path)
     found = clbench.load_model(path, model=layers).scores(x).numpy()
+    assert np.array_equal(found, here.numpy())
     np.testing.assert_allclose(of_onnx(tmp_path / "model.onnx", x)[0], found, atol=1e-5, rtol=1e-5)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from clbench.core import store
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.public_names import public
 from clbench.running.saved_models.predictor import Saved, input_of, outline, read_out_of, unit_names
 
 SUFFIXES = {".pt": "torch", ".pth": "torch", ".onnx": "onnx", ".pt2": "pt2"}
@@ -174,8 +174,10 @@ def torch_content(held: Mapping[str, Any]) -> bytes:
         parameters = {name.removeprefix("module.") if wrapped else name: each for name, each in parameters.items()}
     content = {
         **held,
-        "cell": without_folders(held["cell"]),
-        "foreign": without_folders(held["foreign"]),
+        "label": public(held["label"]),
+        "cell": public(held["cell"]),
+        "data": {**held["data"], "name": public(held["data"]["name"])},
+        "foreign": public(held["foreign"]),
         "state_dict": held.get("state_dict", parameters),
         "classes": list(unit_names(stream)),
         "seen": held["seen"],
@@ -189,16 +191,3 @@ def torch_content(held: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
-
-
-FOLDERS = re.compile(r"(?:(?<=:)|^)(?:[A-Za-z]:)?[/\\~][^:+]*[/\\]")
-"""The folders of an absolute path, at the beginning of a name or after its scheme."""
-
-
-def without_folders(value: Any) -> Any:
-    """Return plain data whose absolute paths are reduced to the names of the files."""
-    if isinstance(value, str):
-        return FOLDERS.sub("", value)
-    if isinstance(value, Mapping):
-        return {name: without_folders(each) for name, each in value.items()}
-    return [without_folders(each) for each in value] if isinstance(value, list) else value

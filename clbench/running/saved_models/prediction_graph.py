@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from clbench.core.errors import Refused
+from clbench.core.public_names import public
 from clbench.families.classification import Classification
 from clbench.families.regression import Regression
 from clbench.models.output import Output
@@ -101,7 +102,7 @@ def description(saved: Saved) -> dict[str, Any]:
         "tasks": list(saved.tasks),
         "input": {"shape": list(saved.shape), "type": saved.input["type"], "features": saved.input["features"]},
         "output": "scores" if saved.family.has_classes else "numbers",
-        "strategy": saved.label,
+        "strategy": public(saved.label),
         "benchmark": f"{told['name']}@{told['version']}",
         "seed": saved.cell["seed"],
         "key": saved._held["key"],

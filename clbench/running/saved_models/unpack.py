@@ -159,9 +159,7 @@ def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:
     if held["model"]["kind"] == "blank":
         module: nn.Module = Blank(n)
     elif given is not None:
-        from clbench.models.user_models import build
-
-        module = build(given, shape, n, tokens=stream.dataset.tokens)
+        module = _given(given, config, shape, n, tokens=stream.dataset.tokens)
     else:
         if config["name"] == "torchvision":
             config["weights"] = None  # those of the file replace them
@@ -182,6 +180,17 @@ def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:
             for name, tensor in there.items():
                 tensor.copy_(told[name])
     return module
+
+
+def _given(given: Any, config: Mapping[str, Any], shape: tuple[int, ...], n: int, *, tokens: bool) -> nn.Module:
+    """Return a module from what the user gives, with the settings that a model of a file had in its benchmark."""
+    from clbench.models.user_models import build, construct
+    from clbench.models.wrap import wrap
+
+    settings = {name: value for name, value in config.items() if name not in ("name", "source", models.FILE)}
+    if isinstance(given, nn.Module) or not callable(given) or ".py:" not in str(config["name"]):
+        return build(given, shape, n, tokens=tokens)
+    return wrap(construct(given, shape, n, settings, where="model="), n, shape=shape, tokens=tokens)
 
 
 def _avalanche_subject(held: Mapping[str, Any]) -> Subject:
