@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
+SAY    := echo "clbench is installed in $(VENV). Call $(BIN)/clbench, or run '. $(BIN)/activate' and then clbench."
+
 .PHONY: help setup bench test check format speed speed-peers clean
 
 help:            ## this list
@@ -16,10 +18,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 setup: $(STAMP)  ## install clbench and its tools into .venv
+	@$(SAY)
 
 bench: $(STAMP)  ## run the default matrices (split-digits, without and with task labels) to a leaderboard
 	$(BIN)/clbench run split-digits-task --jobs auto --out results/split-digits
 	$(BIN)/clbench run split-digits --jobs auto --out results/split-digits
+	@$(SAY)
 
 test: $(STAMP)   ## the test suite
 	$(BIN)/python -m pytest -n 2

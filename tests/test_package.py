@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -83,3 +84,15 @@ def test_the_bibtex_entry_of_the_readme_says_what_the_citation_says():
         "version": citation["version"],
         "license": citation["license"],
     }
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("target", ["setup", "bench"])
+def test_make_says_at_its_end_how_to_call_what_it_installed_as_the_readme_does(target):
+    lines = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert "Call .venv/bin/clbench, or run '. .venv/bin/activate' and then clbench." in lines[-1]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert ". .venv/bin/activate" in readme
+    assert ".venv/bin/clbench" in readme
