@@ -27,6 +27,7 @@ class Kind(StrEnum):
     scenario = "scenario"
     benchmark = "benchmark"
     model = "model"
+    optimizer = "optimizer"
 
 
 STYLES = {"kept": "green", "skipped": "yellow", "broken": "bold red"}
@@ -53,7 +54,8 @@ def check(
     data_dir: Annotated[str | None, typer.Option("--data-dir", help="Folder of the data sets.")] = None,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """Test the contract of a strategy (repeatable, resumable, no access to test samples, ...), a model, or a stream.
+    """Test the contract of a strategy (repeatable, resumable, no access to test samples, ...), a model, an optimiser
+    of a file, or a stream.
 
     Exit code: 0 kept, 1 broken, 2 the target or a setting is wrong.
     """
@@ -67,6 +69,9 @@ def check(
                 "--set is for scenarios, models and benchmarks; write a strategy's parameters as NAME(key=value)"
             )
         _check_strategy(make_console(), target, seed)
+        return
+    if chosen is Kind.optimizer:
+        _check_optimizer(make_console(), target)
         return
     if chosen is Kind.model:
         _check_model(make_console(), target, dataset, settings or [], data_dir)
@@ -104,7 +109,8 @@ def _kind(target: str) -> Kind:
         kind = kind_of(STRATEGIES.get(target))
         if kind == "observe":
             raise Refused(f"{target} is a class with observe(x, y), not a part; write clbench check observe:{target}")
-        return {"strategies": Kind.strategy, "models": Kind.model}.get(kind, Kind.scenario)
+        kinds = {"strategies": Kind.strategy, "models": Kind.model, "optimizers": Kind.optimizer}
+        return kinds.get(kind, Kind.scenario)
     if set(target) & set("(+"):
         return Kind.strategy
     if target.partition(":")[0] == "torchvision":
@@ -202,6 +208,23 @@ def _check_model(console: Console, name: str, dataset: str, settings: list[str],
     section = schema.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
     console.print(f"{name} for samples of shape {rows.shape} and {rows.n_classes} output units, from {dataset}")
     _tell(console, examine_model(section, shape=rows.shape, n_outputs=rows.n_classes), MODEL_PROPERTIES)
+
+
+def _check_optimizer(console: Console, name: str) -> None:
+    """Print whether an optimiser makes steps and continues from its state as a run needs it."""
+    from torch import nn, zeros
+
+    from clbench.benchmark.schema import Training, section
+    from clbench.core.errors import Refused
+    from clbench.training.optimizers import optimizer
+
+    settings = section(Training, f"optimizer {name}", {"optimizer": name})
+    try:
+        optimizer(settings, [nn.Parameter(zeros(8))])
+    except Refused as error:
+        console.print(f"broken: {error}", style="red", soft_wrap=True)
+        raise typer.Exit(1) from None
+    console.print(f"{name}: steps without a closure, in place, and continues from its state_dict: kept", style="green")
 
 
 # --------------------------------------------------------------------------------------------------- streams

@@ -7,14 +7,15 @@ from typing import Any
 
 
 def kind_of(obj: Any) -> str:
-    """Return the kind of an object: ``strategies``, ``models``, ``scenarios``, or ``observe`` for classes with
-    ``observe(x, y)``.
+    """Return the kind of an object: ``strategies``, ``models``, ``optimizers``, ``scenarios``, or ``observe`` for
+    classes with ``observe(x, y)``.
 
     A scenario takes ``(dataset, seed, *, settings)``, a strategy's recipe settings alone. Functions of other kinds,
     such as schedules, count as scenarios.
     """
     from clbench.models.user_signature import makes_network
     from clbench.strategies.canonical_form import is_part, is_recipe
+    from clbench.training.optimizers import is_optimizer
 
     if is_part(obj) or is_recipe(obj):
         return "strategies"
@@ -22,6 +23,8 @@ def kind_of(obj: Any) -> str:
         return "observe"
     if makes_network(obj):
         return "models"
+    if is_optimizer(obj):
+        return "optimizers"
     positional = [p for p in inspect.signature(obj).parameters.values() if p.kind is not p.KEYWORD_ONLY]
     return "scenarios" if positional else "strategies"
 

@@ -73,6 +73,13 @@ def adamw(
     return torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay, betas=betas, eps=eps, amsgrad=amsgrad)
 
 
+def is_optimizer(obj: Any) -> bool:
+    """Return whether an object is a class of ``torch.optim.Optimizer``."""
+    import torch
+
+    return isinstance(obj, type) and issubclass(obj, torch.optim.Optimizer)
+
+
 def optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the benchmark's optimiser over some weights.
 

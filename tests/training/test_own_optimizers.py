@@ -204,6 +204,18 @@ def test_list_and_show_know_optimizers_and_a_program_adds_one():
     assert ours.key != theirs.key
 
 
+def test_show_and_check_know_an_optimizer_of_a_file(own, tmp_path):
+    file = tmp_path / "own.py"
+    shown = " ".join(call("show", f"{file}:Lion").out.split())
+    assert f"optimizer {file}:Lion" in shown
+    assert "betas tuple[float, float] = (0.9, 0.99)" in shown
+    assert "arXiv 2302.06675" in shown
+    kept, broken = (call("check", f"{file}:{name}") for name in ("Lion", "Forgetful"))
+    assert (kept.code, kept.out.rstrip().endswith("continues from its state_dict: kept")) == (0, True)
+    assert (broken.code, "broken: optimizer" in broken.out) == (1, True)
+    assert "does not continue from its state_dict" in broken.out
+
+
 def test_a_run_from_a_benchmark_file_is_recorded_and_ranked_under_its_settings(own, tmp_path):
     [record] = clbench.run(
         SMALL, strategies=[{"strategy": "naive", "training": {"optimizer": own("Lion"), "lr": 0.001}}], seeds=1,
