@@ -40,6 +40,11 @@ class Column:
         """Return whether it holds words, which stand on the left; numbers stand on the right."""
         return self.name in ("strategy", "engine")
 
+    @property
+    def full_title(self) -> str:
+        """Return the title with that of its group."""
+        return f"{self.group}: {self.title}" if self.group else self.title
+
 
 @dataclass(frozen=True)
 class Sheet:
