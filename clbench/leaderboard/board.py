@@ -25,6 +25,8 @@ from clbench.metrics import get as get_metric
 
 RANKED_BY = "acc"
 MOST_DECIMALS = 9
+ACROSS = ("acc", "wc_acc", "forgetting")
+"""The metrics of a table across benchmarks unless others are requested."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +128,8 @@ def board(
     names, shown = usual(records) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
     for name in names:
         get_metric(name)
+    if across and metrics is None:
+        shown = tuple(name for name in shown if name in ACROSS)
     found = {title: by_strategy(own) for title, own in comparable.tables(records).items()}
     choice = choose((label for own in found.values() for label in own), found, rows=rows, rename=rename, order=order)
     hidden = _by_title(older, tuple(found))

@@ -9,7 +9,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
+from itertools import groupby
 from typing import Any
 
 from clbench.core.errors import Refused
@@ -18,7 +20,7 @@ from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
 from clbench.leaderboard.board_rows import Row, group_problems
 from clbench.leaderboard.numbers import NOTHING, amount, number
-from clbench.leaderboard.sheets import Sheet, legend, sheets
+from clbench.leaderboard.sheets import Column, Sheet, legend, sheets
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
 
@@ -45,10 +47,12 @@ def page(board: Board) -> str:
         table["picture"] = Markup(table["picture"])  # matplotlib has escaped the labels in it
     measures = list(dict.fromkeys(table.measure for table in board.tables))
     metrics = [_metric(name, measures[0] if len(measures) == 1 else ACCURACY) for name in names]
+    across = _across(board)
     return environment.get_template("page.html").render(
         tables=tables,
         metrics=metrics,
-        across=_across(board),
+        across=across,
+        across_groups=_groups(across.columns) if across else (),
         missing=NOTHING,
         score=measures[0].name if len(measures) == 1 else "score",
     )
@@ -75,7 +79,15 @@ def _metric(name: str, measure: Measure) -> dict[str, Any]:
 
 def _across(board: Board) -> Sheet | None:
     """Return all benchmarks in one table, if the board is across them."""
-    return sheets(board, decimals=2)[0] if board.across and board.tables else None
+    if not board.across or not board.tables:
+        return None
+    sheet = sheets(board, decimals=2)[0]
+    return replace(sheet, legend=_capital(sheet.legend), marks=_capital(sheet.marks))
+
+
+def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
+    """Return the groups of columns from left to right, each with its number of columns."""
+    return [(group, len(list(found))) for group, found in groupby(columns, key=lambda column: column.group)]
 
 
 def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict[str, Any]:

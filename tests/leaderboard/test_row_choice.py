@@ -250,3 +250,15 @@ def test_a_hub_export_names_the_options_that_it_does_not_take(results, tmp_path)
     answer = call("board", results, "--format", "hub", "-o", tmp_path / "hub", "--rows", "er", "--decimals", "1")
     assert answer.code == 2
     assert "writes all records with all metrics; leave out --rows, --decimals" in answer.err
+
+
+def test_without_named_metrics_a_table_across_benchmarks_is_short_and_its_csv_is_whole():
+    made = board(
+        [*matrix(range(3)), *(record("er", s, matrix([s])[0].trace, name="other") for s in range(3))], across=True
+    )
+    assert made.shown == ("acc", "wc_acc", "forgetting")
+    assert "split-digits@1: aaa" in render(made, "csv").splitlines()[0]
+    page = render(made, "html")
+    assert re.findall(r'<th scope="colgroup" colspan="(\d)" class="number">(.*)</th>', page) == [
+        ("3", "other@1"), ("3", "split-digits@1")
+    ]  # fmt: skip
