@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 
 SAY    := echo "clbench is installed in $(VENV). Call $(BIN)/clbench, or run '. $(BIN)/activate' and then clbench."
 
-.PHONY: help setup bench test check format speed speed-peers clean
+.PHONY: help setup bench test check docs format speed speed-peers clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/\t/' | expand -t 16
@@ -33,6 +33,12 @@ check: $(STAMP)  ## ruff (lint and format) and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP)   ## the docs site in docs/_build/html, with warnings as errors
+	$(BIN)/python docs/_ext/stage.py docs/_build/source
+	$(BIN)/python -m sphinx -W -n --keep-going -q -c docs -d docs/_build/doctrees docs/_build/source docs/_build/html
+	$(BIN)/python docs/_ext/check_site.py docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 format: $(STAMP) ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -43,5 +49,5 @@ speed: $(STAMP)  ## ours against the bare PyTorch loop, as ratios
 speed-peers: $(STAMP) ## ours against avalanche-lib, as ratios
 	$(BIN)/python benchmarks/speed/peers.py
 
-clean:           ## remove the environment and results
-	rm -rf $(VENV) results
+clean:           ## remove the environment, results and the built docs
+	rm -rf $(VENV) results docs/_build

@@ -10,11 +10,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PUBLIC = {
+    "Batch": "clbench.training.batch",
+    "ClassMask": "clbench.families.class_mask",
+    "CompetingClasses": "clbench.training.competing_classes",
     "Dataset": "clbench.core.types",
+    "Draw": "clbench.training.replay_buffer",
     "Experience": "clbench.core.types",
+    "ExperienceView": "clbench.training.learner",
+    "Family": "clbench.families.family",
+    "Learner": "clbench.training.learner",
+    "Memory": "clbench.training.replay_buffer",
+    "Output": "clbench.models.output",
     "Part": "clbench.strategies.part",
     "Record": "clbench.core.record",
     "Refused": "clbench.core.errors",
+    "SideWork": "clbench.training.side_work",
+    "Source": "clbench.training.batch",
     "Stream": "clbench.core.types",
     "Task": "clbench.core.types",
     "Trace": "clbench.core.record",

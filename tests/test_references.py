@@ -17,7 +17,10 @@ TEXTS = [
         "baselines/**/*.md",
     )
     for path in sorted(ROOT.glob(pattern))
-    if path.is_file() and path.suffix in (".py", ".md", ".yaml") and path.name != "CHANGELOG.md"
+    if path.is_file()
+    and path.suffix in (".py", ".md", ".yaml")
+    and path.name != "CHANGELOG.md"
+    and "_build" not in path.parts
 ]
 SOURCES = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "clbench").rglob("*.py")))
 GROUPS = set(re.findall(r'Registry\(\s*"[\w\s-]+",\s*"(clbench\.\w+)"', SOURCES))

@@ -28,6 +28,9 @@ class AGEM(Part):
     The paper steps with plain SGD; with momentum or Adam after the projection it is another method. If boundaries are
     hidden, samples of the running experience may be drawn too.
 
+    Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. The replay buffer is that of the run, without a quota per
+    task.
+
     Expected:
         class: near naive to slightly above it, far below er; one constraint on the mean of all old samples does not
             protect single old classes, so zero accuracy on them is expected.
@@ -35,8 +38,6 @@ class AGEM(Part):
         domain: between naive and er; below gem, which has a constraint for every past experience.
         recurring: between naive and er if few classes occur at a time; its lead is small if the stream itself
             rehearses.
-    Source: Chaudhry et al. 2019, arXiv 1812.00420, eq. 11. The replay buffer is that of the run, without a quota per
-    task.
     """
 
     random_stream: ClassVar[str] = "AGEM"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import clbench
 from clbench.benchmark.shipped_files import shipped
 from clbench.running.plan import plan
 
-PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "baselines").rglob("*.md")])
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+PAPERS = sorted([*ROOT.glob("*.md"), *PAGES, *(ROOT / "baselines").rglob("*.md")])
 
 
 @pytest.mark.parametrize(
@@ -112,8 +114,15 @@ def test_every_page_of_the_docs_is_reached_from_the_readme():
         if page not in reached and page.suffix == ".md" and page.is_file():
             reached.add(page)
             ahead += links(page) + listed(page)
-    pages = {page.resolve() for page in (ROOT / "docs").rglob("*.md")}
-    assert sorted(page.relative_to(ROOT).as_posix() for page in pages - reached) == []
+    assert [page.relative_to(ROOT).as_posix() for page in PAGES if page.resolve() not in reached] == []
+
+
+def test_every_page_of_the_docs_has_one_place_in_the_side_bar():
+    index = ROOT / "docs" / "index.md"
+    places = [*listed(index), *listed(ROOT / "docs" / "tutorials" / "index.md"), index.resolve()]
+    shown = Counter(page for page in places if page != (ROOT / "docs" / "tutorials" / "index.md").resolve())
+    shown[(ROOT / "docs" / "tutorials" / "index.md").resolve()] = 1
+    assert sorted(map(str, PAGES)) == sorted(map(str, shown.elements()))
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
