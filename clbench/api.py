@@ -157,10 +157,11 @@ def execute_plan(
     run the cells on CPUs, this process imports no torch. Arguments are as in :func:`run`.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
+    data_dir = plan.data_dir or _text(data_dir)
     keep = keeping(where, save_model, save_predictions)
     named = given is None or (given.dataset is None and given.stream is None)
     options = Options(
-        data_dir=_text(data_dir),
+        data_dir=data_dir,
         device=choose_device(device),
         given=given,
         keep=keep,
@@ -171,13 +172,13 @@ def execute_plan(
     )
     if executor is not None:
         EXECUTORS.get(executor)  # one that does not exist is refused before anything is loaded
-    old = outdated(plan.cells, where, _text(data_dir)) if where is not None and named else []
+    old = outdated(plan.cells, where, data_dir) if where is not None and named else []
     if old or any(where is None or finished(cell, where, keep) is None for cell in plan.cells):
         first = plan.cells[0]
         if given is None or given.stream is None:
             own = given.dataset if given is not None else None
-            stream = make_stream(first.config["stream"], first.seed, data_dir=_text(data_dir), dataset=own)
-            check_batches(plan.cells, data_dir=_text(data_dir), dataset=own)
+            stream = make_stream(first.config["stream"], first.seed, data_dir=data_dir, dataset=own)
+            check_batches(plan.cells, data_dir=data_dir, dataset=own)
         else:
             stream = given_stream(given.stream, first.seed)
         _check_classes(keep, plan.cells, stream)
@@ -468,6 +469,9 @@ def stream(
         Refused: A name or setting is unknown, or data is missing.
     """
     from clbench import scenarios
+    from clbench.data.roots import with_beside
     from clbench.data.user_data import given
 
-    return scenarios.make({"scenario": scenario, **settings}, given(dataset, data_dir=_text(data_dir)), seed)
+    return scenarios.make(
+        {"scenario": scenario, **settings}, given(dataset, data_dir=with_beside(Path.cwd(), data_dir)), seed
+    )

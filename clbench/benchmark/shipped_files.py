@@ -7,8 +7,10 @@ compared.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clbench.benchmark.missing_benchmark import explain_missing
 from clbench.benchmark.packaged_files import packaged
@@ -91,6 +93,17 @@ def find(benchmark: str | Path) -> Path:
         return found
     versions = [f"{each}@{_version(file.path)}" for each, file in known.items() if file.path] if version else []
     raise Refused(explain_missing(written, [*known, *earlier(), *versions]))
+
+
+def folder_of(benchmark: str | Path | Mapping[str, Any]) -> Path:
+    """Return the folder in which relative paths of a benchmark are looked for first.
+
+    It is the folder of the benchmark's file. A benchmark with a name, or one that a program holds, has no folder of its
+    own; then it is the current directory.
+    """
+    own = not isinstance(benchmark, Mapping) and str(benchmark) not in named()
+    path = Path(str(benchmark)).expanduser()
+    return path.resolve().parent if own and path.exists() else Path.cwd()
 
 
 def _folder() -> Path:

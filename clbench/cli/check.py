@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from clbench.running.cell_key import Cell
+    from clbench.running.plan import Plan
     from clbench.testing import Verdict
 
 
@@ -60,6 +61,7 @@ def check(
     Exit code: 0 kept, 1 broken, 2 the target or a setting is wrong.
     """
     from clbench.core.errors import Refused
+    from clbench.running.plan import plan as make_plan
     from clbench.strategies.protocol import with_breaches
 
     chosen = kind or _kind(target)
@@ -78,11 +80,12 @@ def check(
         return
     console = make_console()
     if chosen is Kind.scenario:
-        _check_stream(console, _of_scenario(target, dataset, settings or [], data_dir), seed, data_dir)
+        made = _of_scenario(target, dataset, settings or [], data_dir)
+        _check_stream(console, made.cells[0].config["stream"], seed, made.data_dir)
         return
-    cells = _of_benchmark(target, settings or [], data_dir)
-    _check_stream(console, cells[0].config["stream"], seed, data_dir)
-    for cell in cells:
+    made = make_plan(target, overrides=settings or [], seeds=1, data_dir=data_dir)
+    _check_stream(console, made.cells[0].config["stream"], seed, made.data_dir)
+    for cell in made.cells:
         for breach in with_breaches(cell.config, ()):
             console.print(f"note: {breach}", style="yellow")
 
@@ -202,9 +205,10 @@ def _tell(
 def _check_model(console: Console, name: str, dataset: str, settings: list[str], data_dir: str | None) -> None:
     from clbench import data
     from clbench.benchmark import schema
+    from clbench.data.roots import with_beside
     from clbench.testing import MODEL_PROPERTIES, examine_model
 
-    rows = data.load(dataset, data_dir)
+    rows = data.load(dataset, with_beside(Path.cwd(), data_dir))
     section = schema.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
     console.print(f"{name} for samples of shape {rows.shape} and {rows.n_classes} output units, from {dataset}")
     _tell(console, examine_model(section, shape=rows.shape, n_outputs=rows.n_classes), MODEL_PROPERTIES)
@@ -249,19 +253,10 @@ def _check_stream(console: Console, section: dict[str, Any], seed: int, data_dir
     console.print(f"The contract is kept. Hash of all samples and labels: {realised_hash(make())}", style="green")
 
 
-def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | None) -> dict[str, Any]:
+def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | None) -> Plan:
+    """Return the plan of a benchmark over a scenario and a data set."""
     from clbench.benchmark import schema
     from clbench.running.plan import plan
 
-    document = schema.override({"stream": {}}, [f"stream.{text}" for text in settings])
-    stream = {"scenario": name, "dataset": dataset, **document["stream"]}
-    made = plan({"name": "check", "stream": stream, "model": {"name": "mlp"}}, seeds=1, data_dir=data_dir)
-    section: dict[str, Any] = made.cells[0].config["stream"]
-    return section
-
-
-def _of_benchmark(name: str, settings: list[str], data_dir: str | None) -> list[Cell]:
-    """Return a cell for each strategy of a benchmark."""
-    from clbench.running.plan import plan
-
-    return plan(name, overrides=settings, seeds=1, data_dir=data_dir).cells
+    document = {"name": "check", "stream": {"scenario": name, "dataset": dataset}, "model": {"name": "mlp"}}
+    return plan(schema.override(document, [f"stream.{text}" for text in settings]), seeds=1, data_dir=data_dir)

@@ -67,7 +67,7 @@ def plain_console() -> Iterator[None]:
                 else:
                     shown(message, category, *rest)  # type: ignore[arg-type]
 
-            warnings.simplefilter("always", Notice)
+            warnings.simplefilter("default", Notice)
             warnings.showwarning = show  # type: ignore[assignment]
             yield
     finally:

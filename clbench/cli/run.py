@@ -148,7 +148,7 @@ def run(
         folder = out or Path("results") / plan.benchmark.name
         keep = keeping(folder, save_model.value if save_model else False, save_predictions)
         console = make_console()
-        where = None if data_dir is None else str(data_dir)
+        where = plan.data_dir
         old = set(outdated(plan.cells, folder, where))
         known = {cell.key for cell in plan.cells if cell.key not in old and finished(cell, folder, keep)}
         if old:

@@ -32,6 +32,7 @@ def show_benchmark(
     from clbench.running.plan import plan
 
     path, made = find(name), plan(name, overrides=settings, data_dir=data_dir)
+    data_dir = made.data_dir
     first = made.cells[0]
     labels, seeds = {cell.label for cell in made.cells}, {cell.seed for cell in made.cells}
     console.print(Text(f"benchmark {made.benchmark.name}, version {made.benchmark.version}", style="bold"))

@@ -21,6 +21,7 @@ from clbench.benchmark.shipped_files import official
 from clbench.comparison.record_groups import distinct
 from clbench.core.errors import Refused
 from clbench.core.parameters import validate
+from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.strategies.strategy import Strategy
 
@@ -166,8 +167,8 @@ def _number(value: Any) -> Any:
 
 
 def _shown(written: str) -> str:
-    value = json.loads(written)
-    return value if isinstance(value, str) else written
+    value = public(json.loads(written))
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _of_strategy(cell: Mapping[str, Any], label: str) -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from clbench.core.measure import ACCURACY, Measure
+from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.core.types import content_hash
 
@@ -47,10 +48,12 @@ def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
     groups: dict[str, dict[str, list[Record]]] = {}
     for record in records:
         settings = content_hash({name: value for name, value in record.cell.items() if name != "seed"})
-        groups.setdefault(record.label, {}).setdefault(settings, []).append(record)
+        groups.setdefault(public(record.label), {}).setdefault(settings, []).append(record)
     made = {}
     for label, found in groups.items():
-        differing = _differing([members[0].cell for members in found.values()])
+        differing = [public(text) for text in _differing([members[0].cell for members in found.values()])]
+        if len(set(differing)) < len(differing):  # files of one name in two folders
+            differing = [""] * len(differing)
         for (settings, members), text in zip(found.items(), differing, strict=True):
             made[label + (f" [{text}]" if 0 < len(text) <= READABLE else f" #{settings[:6]}" * (len(found) > 1))] = (
                 members

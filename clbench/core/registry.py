@@ -27,6 +27,7 @@ from clbench.core.identity import program_text
 from clbench.core.identity.module_files import beside
 from clbench.core.near_files import why_unread
 from clbench.core.notices import notice
+from clbench.core.user_files import found
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Registry:
 
     def _of_file(self, name: str) -> Any:
         scheme, _, rest = name.partition(":")
-        if self.schemes and len(scheme) > 1 and ".py:" in rest and not Path(name.rpartition(":")[0]).exists():
+        if self.schemes and len(scheme) > 1 and ".py:" in rest and not found(name.rpartition(":")[0]).exists():
             raise Refused(f"there is no scheme {scheme!r}, as in {name!r}; {self.hint(name)}")
         return from_file(name, self.kind)
 
@@ -169,7 +170,7 @@ class Registry:
             return name
         scheme = self.scheme(name)
         path, _, attribute = name.removeprefix(f"{scheme}:").rpartition(":")
-        return f"{scheme}{scheme and ':'}{Path(path).expanduser().resolve()}:{attribute}"
+        return f"{scheme}{scheme and ':'}{found(path).resolve()}:{attribute}"
 
     def add(self, name: str, obj: Any, summary: str = "") -> None:
         """Register an object for this process, and for the worker processes that run its cells.
@@ -293,7 +294,7 @@ def _read(name: str) -> tuple[Path, str]:
     Raises:
         Refused: The file cannot be read.
     """
-    path = Path(name.rpartition(":")[0]).expanduser()
+    path = found(name.rpartition(":")[0])
     try:
         return path.resolve(), _digest(path)
     except OSError as error:

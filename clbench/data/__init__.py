@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from clbench.core.errors import Refused
 from clbench.core.parameters import validate
 from clbench.core.types import Dataset
 from clbench.data import dataset_registry
@@ -38,6 +39,7 @@ __all__ = [
     "prepare",
     "read",
     "source",
+    "takes",
 ]
 
 TABLE = ("label", "group", "split", "categories", "missing", "ignore")
@@ -154,12 +156,12 @@ def read(name: str, data_dir: str | PathLike[str] | None = None, **settings: Any
         settings: Those of :data:`READING`, as for :func:`load`.
     """
     root = data_root(data_dir)
-    check_name(name, root)
+    check_name(name, data_dir)
     given = {key: value for key, value in settings.items() if value is not None}
     if given.get("family") == dataset_registry.family(name):
         del given["family"]  # it needs no check
-    names = parts(name, root)
-    loaded = [resolve(part)(root, **given) for part in names]
+    names = parts(name, data_dir)
+    loaded = [resolve(part, data_dir)(root, **given) for part in names]
     return loaded[0] if len(loaded) == 1 else join(loaded, names=names)
 
 
@@ -178,6 +180,14 @@ def may_be_vectors(name: str) -> bool:
     return dataset_registry.may_be_vectors(name)
 
 
+def takes(name: str, setting: str) -> bool:
+    """Return whether the sources of a name read a setting of :data:`READING`; an unknown name takes every setting."""
+    try:
+        return dataset_registry.takes(name, setting)
+    except Refused:
+        return True
+
+
 def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:
     """Return what identifies the samples of a name if the name alone does not.
 
@@ -186,7 +196,7 @@ def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:
     Raises:
         Refused: As there.
     """
-    return dataset_registry.contents(name, data_root(data_dir))
+    return dataset_registry.contents(name, data_dir)
 
 
 def finish(

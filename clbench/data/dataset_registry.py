@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.registry import Registry, load
 from clbench.core.types import Dataset
-from clbench.data.roots import data_root
+from clbench.data.roots import data_root, placed
 from clbench.data.torchvision_source import SPLITS
 
 
@@ -26,6 +27,9 @@ class Source(Protocol):
     def __call__(self, data_dir: Path, **settings: Any) -> Dataset: ...
 
 
+Where = str | PathLike[str] | None
+"""The directory of data sets, perhaps with the folder of the benchmark file before it; see
+:func:`clbench.data.roots.with_beside`."""
 QUOTES = ("'", '"')
 
 _TV = "clbench.data.torchvision_source"
@@ -66,7 +70,7 @@ DATASETS = Registry(
 )
 
 
-def parts(name: str, data_dir: Path | None = None) -> list[str]:
+def parts(name: str, data_dir: Where = None) -> list[str]:
     """Split a name into the data sets that it joins: ``mnist+usps`` are two.
 
     A ``+`` inside a path belongs to the path in three cases: no name follows it, the path is in quotes
@@ -86,7 +90,7 @@ def parts(name: str, data_dir: Path | None = None) -> list[str]:
     return found
 
 
-def _whole(pieces: list[str], data_dir: Path | None) -> int:
+def _whole(pieces: list[str], data_dir: Where) -> int:
     """Return how many of the first pieces form one data set."""
     form, colon, path = pieces[0].partition(":")
     if not colon:
@@ -100,7 +104,7 @@ def _whole(pieces: list[str], data_dir: Path | None) -> int:
         return next(closed, len(pieces))
     root = data_root(data_dir)
     for n in range(len(pieces), 1, -1):
-        if (root / Path("+".join([path, *pieces[1:n]]).partition("?")[0]).expanduser()).exists():
+        if (root / Path(placed("+".join([path, *pieces[1:n]]).partition("?")[0], data_dir)).expanduser()).exists():
             return n
     return next((n for n in range(1, len(pieces)) if _begins_a_name(pieces[n])), len(pieces))
 
@@ -113,7 +117,7 @@ def _unquoted(path: str) -> str:
     return path[1:-1] if path[:1] in QUOTES and path[:1] == path[-1:] else path
 
 
-def check_name(name: str, data_dir: Path | None = None) -> None:
+def check_name(name: str, data_dir: Where = None) -> None:
     """Refuse an unknown data set, also among joined ones, without loading anything heavy.
 
     Args:
@@ -175,7 +179,7 @@ CONTENTS = {
 """Map forms whose files belong to the user to the function that computes the checksum of those files."""
 
 
-def contents(name: str, data_dir: Path) -> str:
+def contents(name: str, data_dir: Where) -> str:
     """Return what identifies the samples of a name if the name alone does not.
 
     It is the checksum of the files of a path, or of the samples of a data set that this program added. It is empty for
@@ -187,16 +191,26 @@ def contents(name: str, data_dir: Path) -> str:
     return "+".join(filter(None, (_contents(part, data_dir) for part in parts(name, data_dir))))
 
 
-def _contents(name: str, data_dir: Path) -> str:
+def _contents(name: str, data_dir: Where) -> str:
     form, colon, path = name.partition(":")
     if colon and form in CONTENTS:
-        found: str = load(CONTENTS[form])(_unquoted(path), data_dir)
+        found: str = load(CONTENTS[form])(_placed(_unquoted(path), data_dir), data_root(data_dir))
         return found
-    return resolve(name)(data_dir).checksum if DATASETS.is_added(name) else ""
+    return resolve(name)(data_root(data_dir)).checksum if DATASETS.is_added(name) else ""
 
 
-def resolve(name: str) -> Source:
+def _placed(path: str, data_dir: Where) -> str:
+    """Return a path with its options, absolute if it is beside the benchmark file."""
+    plain, mark, options = path.partition("?")
+    return f"{placed(plain, data_dir)}{mark}{options}"
+
+
+def resolve(name: str, data_dir: Where = None) -> Source:
     """Return the source of a name.
+
+    Args:
+        name: One name.
+        data_dir: The directory of data sets, perhaps with a folder before it.
 
     Raises:
         Refused: The data set does not exist, or its plugin does not import.
@@ -204,12 +218,29 @@ def resolve(name: str) -> Source:
     check_name(name)
     form, colon, path = name.partition(":")
     if colon:
-        return _source(name, partial(DATASETS.get(f"{form}:PATH"), _unquoted(path)))
+        path = _unquoted(path)
+        path = _placed(path, data_dir) if form in CONTENTS else path
+        return _source(name, partial(DATASETS.get(f"{form}:PATH"), path))
     if name in DATASETS:
         return _source(name, DATASETS.get(name))
     from clbench.data.torchvision_source import from_torchvision
 
     return _source(name, partial(from_torchvision, name))
+
+
+def takes(name: str, setting: str) -> bool:
+    """Return whether every source of a name has a setting; errors are as in :func:`resolve`."""
+    for part in parts(name):
+        check_name(part)
+        form, colon, _ = part.partition(":")
+        key = f"{form}:PATH" if colon else part
+        if key in DATASETS:
+            obj = DATASETS.get(key)
+        else:
+            from clbench.data.torchvision_source import from_torchvision as obj
+        if isinstance(obj, Dataset) or setting not in inspect.signature(obj).parameters:
+            return False
+    return True
 
 
 def _source(name: str, obj: Any) -> Source:

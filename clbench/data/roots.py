@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
 
+from clbench.core import user_files
 from clbench.core.errors import Refused
 
 
@@ -15,9 +16,43 @@ class Missing(Refused):
     """Report that files of a data set are missing, and were not or could not be downloaded."""
 
 
+BETWEEN = "\n"
+"""What stands between two folders in one text; names of folders may contain the usual separators."""
+
+
+def with_beside(beside: Path, data_dir: str | PathLike[str] | None) -> str:
+    """Return the directory of data sets with a folder before it, in which relative paths are looked for first."""
+    return f"{beside}{BETWEEN}{_main(data_dir)}"
+
+
+def _main(data_dir: str | PathLike[str] | None) -> str:
+    return "" if data_dir is None else str(data_dir).rpartition(BETWEEN)[2]
+
+
+def beside(data_dir: str | PathLike[str] | None) -> Path | None:
+    """Return the folder that :func:`with_beside` put before the directory of data sets, if there is one."""
+    folder, between, _ = str(data_dir or "").rpartition(BETWEEN)
+    return Path(folder) if between else None
+
+
+@contextmanager
+def searching(data_dir: str | PathLike[str] | None) -> Iterator[None]:
+    """Look for files of the user's beside the benchmark file, and last in the directory of data sets."""
+    folder = beside(data_dir)
+    with user_files.searching((folder, data_root(data_dir))) if folder else nullcontext():
+        yield
+
+
+def placed(path: str, data_dir: str | PathLike[str] | None) -> str:
+    """Return the path of data: absolute if it is beside the benchmark file, and otherwise as it is."""
+    folder = beside(data_dir)
+    found = None if folder is None or not path else folder / Path(path).expanduser()
+    return str(found) if found is not None and found.exists() else path
+
+
 def data_root(data_dir: str | PathLike[str] | None = None) -> Path:
     """Return the directory of data sets: the argument, or ``CLBENCH_DATA``, or ``data`` in the user's cache."""
-    given = data_dir or os.environ.get("CLBENCH_DATA")
+    given = _main(data_dir) or os.environ.get("CLBENCH_DATA")
     return Path(given).expanduser() if given else cache_home() / "data"
 
 
@@ -71,7 +106,7 @@ def locate(form: str, path: str, data_dir: Path, *, folder: bool | None) -> Path
     if not path or not there:
         what = f"{found} is not a {kind}" if path and found.exists() else f"there is no {kind} {found}"
         raise Refused(
-            f"data set '{form}:{path}': {what}; give an absolute path, or one relative to the data folder {data_dir} "
-            f"(set with --data-dir or CLBENCH_DATA)"
+            f"data set '{form}:{path}': {what}; give an absolute path, or one relative to the folder of the "
+            f"benchmark file or to the data folder {data_dir} (set with --data-dir or CLBENCH_DATA)"
         )
     return found

@@ -13,6 +13,7 @@ from clbench.comparison.code_versions import newest
 from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs, measure_of, reference
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
+from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.leaderboard.best_values import TIE, marked
 from clbench.leaderboard.board_rows import Problem, Row
@@ -243,5 +244,6 @@ def _problems(records: Iterable[Record], seeds: Iterable[int]) -> tuple[Problem,
             problems.append(Problem(seed, "missing", "not run"))
         elif not is_finished(found[seed]):
             status = found[seed].status
-            problems.append(Problem(seed, "failed" if status == "done" else status, found[seed].reason or "no trace"))
+            reason = public(found[seed].reason) or "no trace"
+            problems.append(Problem(seed, "failed" if status == "done" else status, reason))
     return tuple(problems)

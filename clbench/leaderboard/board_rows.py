@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from clbench.comparison.record_groups import is_finished
+from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.leaderboard.settings_text import evaluation_text, recipe, versions
 from clbench.leaderboard.summaries import Summary
@@ -82,7 +83,7 @@ class Row:
         """Return the distinct alarms of its cells, each with the seeds that raised it."""
         seeds: dict[str, list[int]] = {}
         for record in self.records:
-            for alarm in with_breaches(record.cell, record.alarms):
+            for alarm in map(public, with_breaches(record.cell, record.alarms)):
                 seeds.setdefault(alarm, []).append(record.seed)
         return [f"{alarm} ({seed_words(found)})" for alarm, found in seeds.items()]
 

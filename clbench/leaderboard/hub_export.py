@@ -18,6 +18,7 @@ import numpy as np
 from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY
+from clbench.core.public_names import public
 from clbench.core.record import Kind, Record, Trace
 from clbench.leaderboard.board import board
 from clbench.leaderboard.frame import frame
@@ -83,7 +84,7 @@ def cells(records: Sequence[Record]) -> DataFrame:
     """Return a row per cell: the columns of :func:`clbench.leaderboard.frame.frame` without traces, and ``cell`` as
     JSON."""
     table = frame(records, settings=False).drop(columns="trace")
-    written = {record.key: json.dumps(record.cell, sort_keys=True) for record in records}
+    written = {record.key: json.dumps(public(record.cell), sort_keys=True) for record in records}
     return table.assign(cell=[written[key] for key in table["key"]])
 
 

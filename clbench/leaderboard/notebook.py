@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.comparison.record_groups import is_finished
 from clbench.core.errors import Refused
+from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.core.registry import a
 from clbench.core.types import Stream
@@ -81,15 +82,18 @@ def _needs_attention(board: Board) -> frozenset[str]:
 
 def _card(record: Record) -> dict[str, Any]:
     return {
-        "title": f"{record.label}, seed {record.seed}, {record.benchmark}",
+        "title": f"{public(record.label)}, seed {record.seed}, {record.benchmark}",
         "status": record.status,
-        "reason": record.reason,
+        "reason": public(record.reason),
         "facts": [*_metrics(record), *_costs(record.cost)],
-        "alarms": with_breaches(record.cell, record.alarms),
+        "alarms": public(with_breaches(record.cell, record.alarms)),
         "traceback": record.traceback,
         "details": [
             ("key", record.key),
-            *((f"{section}.{name}" if name else section, text) for section, name, text in _settings(record.cell)),
+            *(
+                (f"{section}.{name}" if name else section, text)
+                for section, name, text in _settings(public(record.cell))
+            ),
             *((name.replace("_", " "), f"{value:,.6g}") for name, value in record.cost.items()),
             *((name, str(value)) for name, value in record.environment.items() if value not in ("", None)),
         ],

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from clbench.comparison.code_versions import count_versions
 from clbench.comparison.comparable import sees
 from clbench.core.measure import Measure
+from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.leaderboard.board_rows import Row, seed_words
 from clbench.leaderboard.columns import on_versions
@@ -41,7 +42,7 @@ def table_notes(
     differing = differing_settings([record.cell for row in rows for record in row.records])
     if differing:
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
-    if any(row.label != record.label for row in rows for record in row.records):
+    if any(row.label != public(record.label) for row in rows for record in row.records):
         notes.append("rows with equal names and different settings show these in brackets, or a # if there are many")
     return tuple(notes)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
+from clbench.core.public_names import public
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
 from clbench.leaderboard.board_rows import Row, group_problems
@@ -150,7 +151,7 @@ def _row(board: Board, table: Table, row: Row, names: Sequence[str]) -> dict[str
 
 def _settings(table: Table) -> list[tuple[str, str]]:
     """Return section -> ``key value`` pairs of the benchmark, from the first cell."""
-    cell = table.rows[0].records[0].cell
+    cell = public(table.rows[0].records[0].cell)
     return [(section, _flat(cell[section])) for section in SECTIONS if isinstance(cell.get(section), Mapping)]
 
 

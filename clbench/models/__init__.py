@@ -10,13 +10,13 @@ Every model returns :class:`clbench.models.output.Output`: logits and the featur
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from clbench.core.errors import Refused
 from clbench.core.parameters import validate
 from clbench.core.public_names import public
 from clbench.core.registry import Registry
+from clbench.core.user_files import found
 from clbench.data import file_contents
 from clbench.models import user_signature
 
@@ -68,7 +68,7 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
     else:
         checked = {"name": name, **validate(MODELS.get(name), settings, where=f"model {name!r}")}
     weights = checked.get("weights")
-    if isinstance(weights, str) and (file := Path(weights).expanduser()).is_file():
+    if isinstance(weights, str) and (file := found(weights)).is_file():
         checked[FILE] = file_contents.checksum([file])
     if config.get(FILE, checked.get(FILE)) != checked.get(FILE):
         raise Refused(

@@ -21,6 +21,7 @@ from clbench import data
 from clbench.core.errors import Refused
 from clbench.core.parameters import validate
 from clbench.core.types import Dataset
+from clbench.core.user_files import found
 from clbench.data.arrays import checksum
 from clbench.data.cache import cached
 
@@ -56,7 +57,7 @@ def canonical(written: Any) -> dict[str, Any]:
         )
     given = {key: value for key, value in written.items() if key != "checksum"}
     filled = validate(settings, given, where="features of a data set")
-    file = Path(filled["weights"]).expanduser()
+    file = found(filled["weights"])
     return {**filled, "checksum": _checksum(file)} if file.is_file() else filled
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from clbench.core.compat import import_torchvision
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.user_files import found
 from clbench.data.roots import may_download
 from clbench.models.wrap import wrap
 
@@ -73,7 +74,7 @@ def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
     if weights is None:
         random: nn.Module = models.get_model(architecture, weights=None, **extra)
         return random
-    path = Path(weights).expanduser()
+    path = found(weights)
     if path.is_file():
         model: nn.Module = models.get_model(architecture, weights=None, **extra)
         try:

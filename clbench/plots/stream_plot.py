@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clbench.core.public_names import public
 from clbench.core.types import Experience, Index, Stream
 from clbench.plots import COLOURS, GRID, INK, MUTED
 from clbench.plots.style import POINTS_FOR_FIT
@@ -99,7 +100,7 @@ def picture(stream: Stream, *, by: By = "auto", samples: bool = True) -> Figure:
             axes.set_title(f"experience {experience.id}\nunits {named}", fontsize=8.5, color=INK)
     seed = f"seed {stream.seed}, fingerprint {stream.fingerprint}"
     figure.suptitle(
-        f"{stream.name} of {stream.dataset.name}: {len(stream)} experiences, {len(stream.tasks)} tasks  ·  {seed}",
+        f"{stream.name} of {public(stream.dataset.name)}: {len(stream)} experiences, {len(stream.tasks)} tasks  ·  {seed}",
         x=0.01, ha="left", fontsize=11.5, color=INK, weight="bold",
     )  # fmt: skip
     return figure

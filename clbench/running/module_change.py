@@ -104,6 +104,7 @@ def measure(
 
     settings = [*overrides, "evaluation.every=0"]
     made = plan(benchmark, strategies=list(strategies), seeds=seeds, overrides=settings, data_dir=data_dir)
+    data_dir = made.data_dir
     found: dict[str, list[tuple[dict[str, Any], list[int]]]] = {}
     left_out: dict[str, str] = {}
     for cell in made.cells:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from clbench import data, scenarios
-from clbench.benchmark import schema, sections
+from clbench.benchmark import replacing, schema, sections
 from clbench.benchmark.hidden_boundaries import check_hidden
 from clbench.benchmark.schema import Benchmark, Source
 from clbench.benchmark.sections import IDENTITY
-from clbench.benchmark.shipped_files import find
+from clbench.benchmark.shipped_files import find, folder_of
 from clbench.benchmark.stop_rules import check_stop
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset, Stream
+from clbench.data.roots import searching, with_beside
 from clbench.models import frozen_features
 from clbench.running.cell_key import Cell
 from clbench.strategies import STRATEGIES
@@ -29,10 +30,18 @@ from clbench.training.batch_splits import BatchSplit
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold a benchmark and its cells, strategy by strategy, with seeds in order."""
+    """Hold a benchmark and its cells, strategy by strategy, with seeds in order.
+
+    Args:
+        benchmark: The benchmark.
+        cells: Its cells.
+        data_dir: The directory of data sets, with the folder of the benchmark file before it, in which relative paths
+            are looked for first; see :func:`clbench.data.roots.with_beside`.
+    """
 
     benchmark: Benchmark
     cells: list[Cell] = field(repr=False)
+    data_dir: str | None = field(default=None, repr=False)
 
 
 def plan(
@@ -62,6 +71,23 @@ def plan(
     Raises:
         Refused: There is a mistake; the message gives the place of the first one.
     """
+    places = with_beside(folder_of(benchmark), data_dir)
+    with searching(places):
+        checked, cells = _planned(benchmark, strategies, seeds, overrides, dataset, model, stream, places)
+    return Plan(checked, cells, places)
+
+
+def _planned(
+    benchmark: str | Path | Mapping[str, Any],
+    strategies: Sequence[str | Mapping[str, Any]] | None,
+    seeds: int | str | Iterable[int] | None,
+    overrides: Iterable[schema.Assignment],
+    dataset: Mapping[str, Any] | None,
+    model: Mapping[str, Any] | None,
+    stream: Callable[[int], Stream] | Stream | None,
+    data_dir: str,
+) -> tuple[Benchmark, list[Cell]]:
+    """Return a benchmark and its cells; arguments and errors are as in :func:`plan`."""
     if isinstance(benchmark, Mapping):
         document, source = schema.plain(benchmark), Source("the benchmark", benchmark)
     else:
@@ -69,7 +95,7 @@ def plan(
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     refuse_replaced(overrides, dataset=dataset is not None, model=model is not None, stream=stream is not None)
     if overrides:
-        document = schema.override(document, overrides)
+        document = replacing.fitted(document, schema.override(document, overrides), overrides)
         source = Source(f"{source.name} with {' '.join(map(schema.short, overrides))}", document)
     if strategies is not None:
         document["strategies"] = [schema.plain(s) for s in strategies]
@@ -105,7 +131,7 @@ def plan(
                 filled = {**filled, "stream": _identity(given_stream(stream, seed))}
             cell = Cell({**filled, "seed": seed}, label, strategy)
             cells.setdefault(cell.key, cell)
-    return Plan(checked, list(cells.values()))
+    return checked, list(cells.values())
 
 
 def refuse_replaced(
@@ -273,7 +299,8 @@ def make_stream(
         Refused: The data is missing or damaged, or the stream is impossible with it.
     """
     settings = {name: value for name, value in config.items() if name != "dataset"}
-    return scenarios.make(settings, rows(config, data_dir=data_dir, dataset=dataset), seed)
+    with searching(data_dir):
+        return scenarios.make(settings, rows(config, data_dir=data_dir, dataset=dataset), seed)
 
 
 def rows(config: Mapping[str, Any], *, data_dir: str | None = None, dataset: Dataset | None = None) -> Dataset:

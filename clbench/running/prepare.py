@@ -13,6 +13,7 @@ from clbench.benchmark.run_settings import RunSettings
 from clbench.benchmark.stop_rules import check_stop
 from clbench.core.errors import Refused
 from clbench.core.types import Stream
+from clbench.data.roots import searching
 from clbench.evaluate import Evaluator
 from clbench.evaluate.early_stopping import EarlyStopping
 from clbench.models import MODELS
@@ -63,10 +64,11 @@ def prepare_job(
         Refused: The data is missing or damaged, or the cell is impossible.
         Skip: The strategy needs something that the stream hides.
     """
-    _refuse_edited(cell)
-    parts, setup = parts_and_setup(cell, data_dir=data_dir, device=device, given=given)
-    engine = Declarations.of(parts).engine
-    job: Job = adapters.host(engine, parts, setup) if engine else Run.of(cell, parts, setup)
+    with searching(data_dir):
+        _refuse_edited(cell)
+        parts, setup = parts_and_setup(cell, data_dir=data_dir, device=device, given=given)
+        engine = Declarations.of(parts).engine
+        job: Job = adapters.host(engine, parts, setup) if engine else Run.of(cell, parts, setup)
     own = None if given is None else given.dataset
     if given is not None and given.stream is not None:
         job.data = setup.shown.dataset.checksum
@@ -118,7 +120,12 @@ def parts_and_setup(
 ) -> tuple[list[Part], RunSetup]:
     """Return the parts of a cell's strategy, and the setup that every loop is given; arguments as in
     :func:`prepare_job`."""
-    given, seed, settings = given or UserObjects(), cell.seed, RunSettings.of(cell.config)
+    with searching(data_dir):
+        return _parts_and_setup(cell, data_dir, device, given or UserObjects())
+
+
+def _parts_and_setup(cell: Cell, data_dir: str | None, device: str, given: UserObjects) -> tuple[list[Part], RunSetup]:
+    seed, settings = cell.seed, RunSettings.of(cell.config)
     if given.stream is None:
         shown = make_stream(cell.config["stream"], seed, data_dir=data_dir, dataset=given.dataset)
     else:

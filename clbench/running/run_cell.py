@@ -17,6 +17,8 @@ from clbench.core.notices import notice
 from clbench.core.record import Record, Trace
 from clbench.core.store import Keep
 from clbench.core.torch_threads import torch_threads
+from clbench.data.roots import searching
+from clbench.running import divergence
 from clbench.running.cell_key import Cell
 from clbench.running.error_text import place, story, traceback_text
 from clbench.running.prepare import prepare_job
@@ -50,7 +52,7 @@ def run_cell(
         partial: Path of the snapshot of a long run. An existing one is resumed, and removed at the end.
         trained: A function that gets the record before further files are saved, so that it cannot be lost.
     """
-    with preserved(), torch_threads(cell.config["training"]["threads"]):
+    with preserved(), torch_threads(cell.config["training"]["threads"]), searching(data_dir):
         keeper = None if keep is None else Keeper(cell, keep)
         run, status, reason, told = _trained(cell, data_dir, device, given, tick, partial, keeper)
         made = record(cell, run, status=status, reason=reason, device=device, traceback=told)
@@ -96,7 +98,7 @@ def _trained(
     except Skip as error:
         return run, "skipped", str(error), ""
     except Diverged as error:
-        return run, "diverged", str(error), ""
+        return run, "diverged", divergence.reason(error, cell, data_dir=data_dir, given=given), ""
     except SystemExit as error:
         called = f"it called sys.exit({'' if error.code is None else repr(error.code)}){place(error)}"
         return run, "failed", called, traceback_text(error)

@@ -17,6 +17,7 @@ import numpy as np
 from clbench.comparison.record_groups import distinct, is_finished
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY
+from clbench.core.public_names import public
 from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import board_names, compute, get
 
@@ -90,7 +91,7 @@ def _start(wandb: Any, record: Record, out: Path, *, mode: str, project: str) ->
         id=record.key,
         tags=[record.status],
         notes="\n".join(_notes(record)),
-        config={**record.cell, "record": _provenance(record)},
+        config={**public(record.cell), "record": _provenance(record)},
         dir=str(out),
         mode=mode,
         reinit="create_new",  # a run that the program has open stays open
@@ -115,13 +116,13 @@ def _settings(wandb: Any) -> Any:
 
 def _provenance(record: Record) -> dict[str, Any]:
     names = ("key", "label", "status", "reason", "fingerprint", "environment", "created")
-    return {**{name: getattr(record, name) for name in names}, "alarms": list(record.alarms)}
+    return {**{name: getattr(record, name) for name in names}, "alarms": public(list(record.alarms))}
 
 
 def _notes(record: Record) -> list[str]:
     """Return notes for a reader, one per line: the status's reason, alarms, and why a metric has no value."""
     lines = [f"{record.status}: {record.reason}"] if record.reason else []
-    lines += [f"alarm: {alarm}" for alarm in record.alarms]
+    lines += [f"alarm: {public(alarm)}" for alarm in record.alarms]
     undefined = {name: value.reason for name, value in _metrics(record).items() if not value.defined}
     return lines + [f"{get(name).title} has no value: {reason}" for name, reason in undefined.items()]
 
