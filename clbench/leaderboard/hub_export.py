@@ -84,8 +84,10 @@ def cells(records: Sequence[Record]) -> DataFrame:
     """Return a row per cell: the columns of :func:`clbench.leaderboard.frame.frame` without traces, and ``cell`` as
     JSON."""
     table = frame(records, settings=False).drop(columns="trace")
+    table = table.apply(lambda column: column.map(public) if column.dtype.kind == "O" else column)
     written = {record.key: json.dumps(public(record.cell), sort_keys=True) for record in records}
-    return table.assign(cell=[written[key] for key in table["key"]])
+    made: DataFrame = table.assign(cell=[written[key] for key in table["key"]])
+    return made
 
 
 def traces(records: Sequence[Record]) -> Table:

@@ -81,6 +81,7 @@ def _needs_attention(board: Board) -> frozenset[str]:
 
 
 def _card(record: Record) -> dict[str, Any]:
+    cell = public(record.cell)
     return {
         "title": f"{public(record.label)}, seed {record.seed}, {record.benchmark}",
         "status": record.status,
@@ -90,10 +91,7 @@ def _card(record: Record) -> dict[str, Any]:
         "traceback": record.traceback,
         "details": [
             ("key", record.key),
-            *(
-                (f"{section}.{name}" if name else section, text)
-                for section, name, text in _settings(public(record.cell))
-            ),
+            *((f"{section}.{name}" if name else section, text) for section, name, text in _settings(cell)),
             *((name.replace("_", " "), f"{value:,.6g}") for name, value in record.cost.items()),
             *((name, str(value)) for name, value in record.environment.items() if value not in ("", None)),
         ],

@@ -98,9 +98,10 @@ def picture(stream: Stream, *, by: By = "auto", samples: bool = True) -> Figure:
             axes.set_axis_off()
             named = " ".join(map(str, units.tolist()))
             axes.set_title(f"experience {experience.id}\nunits {named}", fontsize=8.5, color=INK)
+    name = public(stream.dataset.name)
     seed = f"seed {stream.seed}, fingerprint {stream.fingerprint}"
     figure.suptitle(
-        f"{stream.name} of {public(stream.dataset.name)}: {len(stream)} experiences, {len(stream.tasks)} tasks  ·  {seed}",
+        f"{stream.name} of {name}: {len(stream)} experiences, {len(stream.tasks)} tasks  ·  {seed}",
         x=0.01, ha="left", fontsize=11.5, color=INK, weight="bold",
     )  # fmt: skip
     return figure

@@ -116,12 +116,13 @@ def _settings(wandb: Any) -> Any:
 
 def _provenance(record: Record) -> dict[str, Any]:
     names = ("key", "label", "status", "reason", "fingerprint", "environment", "created")
-    return {**{name: getattr(record, name) for name in names}, "alarms": public(list(record.alarms))}
+    held: dict[str, Any] = public({**{name: getattr(record, name) for name in names}, "alarms": record.alarms})
+    return held
 
 
 def _notes(record: Record) -> list[str]:
     """Return notes for a reader, one per line: the status's reason, alarms, and why a metric has no value."""
-    lines = [f"{record.status}: {record.reason}"] if record.reason else []
+    lines = [f"{record.status}: {public(record.reason)}"] if record.reason else []
     lines += [f"alarm: {public(alarm)}" for alarm in record.alarms]
     undefined = {name: value.reason for name, value in _metrics(record).items() if not value.defined}
     return lines + [f"{get(name).title} has no value: {reason}" for name, reason in undefined.items()]
