@@ -40,6 +40,10 @@ def example_lines(epilog: str | None) -> list[tuple[str, str]]:
 class Exemplified(TyperCommand):
     """Be a command whose ``--help`` ends with examples, one to a line; typer would join or part the lines."""
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.help = unwrapped(self.help)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help of typer, then the examples."""
         epilog, self.epilog = self.epilog, None
@@ -53,6 +57,10 @@ class Exemplified(TyperCommand):
 class ExemplifiedGroup(TyperGroup):
     """Be a group of commands whose ``--help`` ends with examples, one to a line."""
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.help = unwrapped(self.help)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help of typer, then the examples."""
         epilog, self.epilog = self.epilog, None
@@ -61,6 +69,11 @@ class ExemplifiedGroup(TyperGroup):
         finally:
             self.epilog = epilog
         print_examples(epilog)
+
+
+def unwrapped(text: str | None) -> str | None:
+    """Return a help text whose paragraphs break only where the terminal ends."""
+    return None if text is None else "\n\n".join(" ".join(each.split()) for each in text.split("\n\n"))
 
 
 def print_examples(epilog: str | None) -> None:

@@ -119,7 +119,12 @@ def run(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the cells, the stream and a predicted time; keep nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the cells, the stream with its fingerprint (equal fingerprints mean equal streams) and a "
+            "predicted time; keep nothing.",
+        ),
     ] = False,
     no_time: Annotated[
         bool, typer.Option("--no-time", help="With --dry-run: skip the timing, so that nothing is run.")
@@ -127,8 +132,8 @@ def run(
     wandb: Annotated[Wandb, typer.Option(help="Send the records to Weights & Biases.")] = Wandb.disabled,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """Run all cells of a benchmark and print a leaderboard. Finished cells are not run again. After Ctrl-C, the same
-    command continues.
+    """Run all cells of a benchmark (one strategy with one seed each) and print a leaderboard. Finished cells are not
+    run again. After Ctrl-C, the same command continues.
 
     Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong.
     """

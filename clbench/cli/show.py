@@ -41,7 +41,8 @@ def show(
     ] = False,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
-    """Show a benchmark, data set, scenario, model, strategy or metric, or the record of one cell."""
+    """Show a benchmark, data set, scenario, model, strategy or metric, or the record of one cell: evaluations, costs
+    and settings of one strategy with one seed."""
     from clbench.core.errors import Refused
 
     console, path = make_console(), Path(name)

@@ -71,6 +71,16 @@ def test_an_example_is_a_command_line_that_the_program_accepts(
         assert [Strategy.parse(text).label for text in split_strategies(found["strategies"])]
 
 
+def test_paragraphs_of_help_break_only_where_the_terminal_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    for name in EVERY:
+        text = call(*name.split()[1:], "--help").out.split("╭")[0]
+        paragraphs = [lines.strip().splitlines() for lines in re.split(r"\n\s*\n", text) if lines.strip()]
+        assert [paragraph for paragraph in paragraphs if len(paragraph) > 1 and len(" ".join(paragraph)) < 290] == [], (
+            name
+        )
+
+
 def test_an_example_that_the_program_does_not_know_is_found() -> None:
     with pytest.raises(Exception, match="No such option: --seed"):
         parsed("clbench run split-digits --seed 3")
