@@ -72,7 +72,7 @@ app.command(
     cls=Exemplified,
     epilog=examples(
         "clbench board results/split-digits --metrics acc,wc_acc,forgetting",
-        "clbench board results/split-digits -o table.tex  # a table for a paper",
+        "clbench board results/split-digits --rename 'er_ace=ER-ACE' -o table.tex  # for a paper",
     ),
 )(board)
 app.command(

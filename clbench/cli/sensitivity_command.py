@@ -36,6 +36,7 @@ def sensitivity(
     """Measure how much each module (convolutions of a stage, norms, head, ...) changes from pass to pass and from
     experience to experience. fpf(modules='sensitive: q=2') selects modules by this measure."""
     from clbench.api import split_strategies
+    from clbench.metrics.interval import SEEDS_FOR_INTERVAL
     from clbench.running.module_change import measure
     from clbench.running.module_change import picture as draw
 
@@ -54,7 +55,8 @@ def sensitivity(
     for each in measured.changes:
         console.print(_table(each, title=f"{measured.benchmark}, {each.label}"))
     n = len(measured.seeds)
-    mean = f"Mean over {n} seeds ± half the 95 % interval" if n > 1 else f"Seed {measured.seeds[0]} alone"
+    mean = f"Mean over {n} seeds" if n > 1 else f"Seed {measured.seeds[0]} alone"
+    mean += " ± half the 95 % interval" if n >= SEEDS_FOR_INTERVAL else " (intervals are shown from three seeds on)"
     console.print(f"{mean}; share is of the sum over weights.", style="dim")
     for label, why in measured.left_out.items():
         console.print(f"left out: {label}: {why}", style="yellow")

@@ -70,6 +70,7 @@ LAYOUTS = [
 ]
 SUBSCRIPT = 0.89
 """Width of a letter as a subscript, in widths of it beside the line."""
+TOO_WIDE = "% It is wider than a page in the smallest font: choose fewer columns with --columns, or --decimals."
 SIGN = r"$^{\approx}$"
 BREAK = r" \\ "
 SHORTEST_NAME = 8
@@ -95,6 +96,7 @@ def _label(title: str, before: Sequence[str]) -> str:
 
 def _table(sheet: Sheet, label: str) -> str:
     layout, name_width = _fitted(sheet)
+    wide = [] if name_width <= _room(sheet, layout) else [TOO_WIDE]
     shapes = [Shape.of(line[place] for line in sheet.lines) for place in range(len(sheet.columns))]
     body = [
         " & ".join(
@@ -109,6 +111,7 @@ def _table(sheet: Sheet, label: str) -> str:
     lines = [
         r"% Written by clbench. Needs \usepackage{booktabs} in the preamble.",
         rf"% \ref{{{label}}} refers to this table.",
+        *wide,
         rf"\begin{{{layout.environment}}}[t]",
         r"\centering\sloppy",
         rf"\caption{{{breakable('; '.join(filter(None, told)))}.}}",
@@ -241,7 +244,7 @@ def _names(sheet: Sheet) -> list[str]:
 
 def _pieces(text: str) -> list[str]:
     """Return the parts of a name that are never broken."""
-    return [piece for piece in re.split(r"\s+|(?<=[=,./_(+@-])", text) if piece]
+    return [piece for piece in re.split(r"\s+|(?<=[=,./_(+@:-])", text) if piece]
 
 
 def _room(sheet: Sheet, layout: Layout) -> float:

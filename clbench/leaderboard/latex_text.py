@@ -29,11 +29,11 @@ def escaped(text: str) -> str:
 
 
 def breakable(text: str, longest: int = 24) -> str:
-    """Return a text as :func:`escaped` does, whose words may break after ``= , . / _ ( + @ -`` if they are longer than
-    this number of characters."""
+    """Return a text as :func:`escaped` does. Words of more characters than ``longest`` may break after any of
+    ``= , . / _ ( + @ : -``."""
     words = [
         "".join(
-            _letter(letter) + r"\allowbreak{}" * (letter in "=,./_(+@-" and 0 < place < len(word) - 1)
+            _letter(letter) + r"\allowbreak{}" * (letter in "=,./_(+@:-" and 0 < place < len(word) - 1)
             for place, letter in enumerate(word)
         )
         if len(word) > longest

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
-from clbench.metrics.interval import half_width
+from clbench.metrics.interval import SEEDS_FOR_INTERVAL, half_width
 from clbench.running.cell_key import Cell
 from clbench.running.plan import plan
 from clbench.strategies.strategy import Strategy
@@ -51,8 +51,9 @@ class Changes:
         return mean
 
     def half(self, level: str, form: str) -> NDArray[np.float64]:
-        """Return half the width of the 95 % interval over seeds, (M,); NaN for one seed."""
-        return half_width(self._chosen(level, form))
+        """Return half the width of the 95 % interval over seeds, (M,); NaN for fewer than three seeds."""
+        chosen = self._chosen(level, form)
+        return half_width(chosen) if len(chosen) >= SEEDS_FOR_INTERVAL else np.full(chosen.shape[1:], np.nan)
 
     def _chosen(self, level: str, form: str) -> NDArray[np.float64]:
         return self.values[:, LEVELS.index(level), FORMS.index(form)]

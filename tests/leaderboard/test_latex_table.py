@@ -56,6 +56,24 @@ def test_a_wider_table_spans_both_columns_or_the_page_of_one(measured, tmp_path)
     text = render(board(measured), "latex")
     assert text.count(r"\begin{table*}") == 2
     assert overfull(compiled(tmp_path, text)) == []
+    assert "% It is wider than a page" not in text
+    many = [
+        "acc",
+        "aaa",
+        "min_acc",
+        "wc_acc",
+        "wf10",
+        "wf100",
+        "wp10",
+        "wp100",
+        "gap_depth",
+        "recovery",
+        "forgetting",
+        "la",
+    ]
+    assert "% It is wider than a page in the smallest font: choose fewer columns" in render(
+        board(measured, many), "latex"
+    )
     five = render(board(measured, ["acc", "aaa", "wc_acc", "gap_depth", "forgetting"]), "latex")
     assert overfull(compiled(tmp_path, five, "10pt")) == []
 
