@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from clbench.comparison.code_versions import count_versions
+from clbench.comparison.code_versions import count_versions, newest
 from clbench.comparison.comparable import sees
 from clbench.core.measure import Measure
 from clbench.core.public_names import public
@@ -44,18 +44,29 @@ def table_notes(
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
     if any(row.label != public(record.label) for row in rows for record in row.records):
         notes.append("rows with equal names and different settings show these in brackets, or a # if there are many")
-    return tuple(notes)
+    return (*notes, *_older_shown(rows))
 
 
 def left_out(older: Sequence[Record]) -> str:
     """Say how many records of older versions of a user's code a table leaves out."""
+    versions, told = _versions_text(older)
+    return f"{versions} left out ({told}; {len(older)} cell{'s' * (len(older) != 1)})"
+
+
+def _older_shown(rows: Sequence[Row]) -> list[str]:
+    """Say how many rows are of older versions of a user's code, and how to leave them out."""
+    older = newest(record for row in rows for record in row.records)[1]
+    if not older:
+        return []
+    versions, told = _versions_text(older)
+    return [f"{versions} shown too ({told}); `clbench board DIR --latest` leaves them out"]
+
+
+def _versions_text(older: Sequence[Record]) -> tuple[str, str]:
     counts = count_versions(older)
+    total = sum(counts.values())
     told = ", ".join(f"{number} of {label}" for label, number in counts.items())
-    versions = sum(counts.values())
-    return (
-        f"{versions} older version{'s' * (versions != 1)} of code left out ({told}; {len(older)} "
-        f"cell{'s' * (len(older) != 1)})"
-    )
+    return f"{total} older version{'s' * (total != 1)} of code", told
 
 
 def other_streams(rows: Iterable[Row]) -> list[str]:

@@ -90,8 +90,8 @@ def _refuse_edited(cell: Cell) -> None:
         planned = section.get("source")
         if planned and ".py:" in str(name) and registry.source(name) != planned:
             raise Refused(
-                f"the file of the {registry.kind} {name} was edited after this cell was planned; run the same command "
-                "again, which plans a cell with the new code"
+                f"the file of the {registry.kind} {name}, or a module that it imports, was edited after this cell was "
+                "planned; run the same command again, in a notebook after a restart if a module was edited"
             )
 
 

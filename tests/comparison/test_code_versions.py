@@ -66,4 +66,7 @@ def test_a_board_of_the_latest_versions_says_what_it_leaves_out():
     assert latest.notes[-1] == sentence
     assert sentence in render(board(records, latest=True), "md")
     assert not any("left out" in note for note in everything.notes)
+    shown = "2 older versions of code shown too (2 of mine); `clbench board DIR --latest` leaves them out"
+    assert shown in everything.notes
+    assert not any("shown too" in note for note in latest.notes)
     assert board([record("er", 0, dipping(7))], latest=True).tables[0].notes == board(records[-1:]).tables[0].notes

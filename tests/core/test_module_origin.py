@@ -1,5 +1,6 @@
 """Whose a module is, and which names a function reads, on functions written for it."""
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -164,6 +165,8 @@ def test_texts_of_modules_that_a_module_uses_count_and_those_of_libraries_do_not
     assert all(before)
     assert before[0] != before[1]
     (tmp_path / "third_of_mine.py").write_text("def f():\n    return 2\n")
+    assert (beside(first_of_mine), beside(second_of_mine)) == before  # the code that is imported is still the old one
+    importlib.reload(third_of_mine)
     assert (beside(first_of_mine) != before[0], beside(second_of_mine) != before[1]) == (True, True)
     before = beside(first_of_mine)
     (tmp_path / "first_of_mine.py").write_text("changed = 1\n")

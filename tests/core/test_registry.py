@@ -1,12 +1,14 @@
 """Names and what they stand for, on a registry of three built-in entries."""
 
+import importlib
+import sys
 import textwrap
 from functools import partial
 
 import pytest
 
 from clbench.core.errors import Refused
-from clbench.core.registry import Registry, a, checksum, from_file, load, makes, text_of
+from clbench.core.registry import Registry, _module, a, checksum, from_file, load, makes, text_of
 
 
 def scheme(rest):
@@ -292,6 +294,28 @@ def test_what_comes_with_clbench_has_no_text_that_counts(own):
     assert text_of(Registry) == ""
     assert text_of(partial(Registry, "x")) == ""
     assert text_of(3) == ""
+
+
+def test_a_module_that_a_file_imports_counts_by_its_program_too(registry, own, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own("SHARE = 0.5  # of the gradient", "beside_it.py")
+    name = f"{own('import beside_it')}:Thing"
+
+    def source():
+        """The source in a new process."""
+        monkeypatch.delitem(sys.modules, "beside_it", raising=False)
+        _module.cache_clear()
+        return registry.source(name)
+
+    first = source()
+    own("# another comment\nSHARE = 0.5", "beside_it.py")
+    assert source() == first
+    own("SHARE = 0.25", "beside_it.py")
+    assert registry.source(name) == first  # this program still runs the code that it has imported
+    importlib.reload(sys.modules["beside_it"])
+    reloaded = registry.source(name)
+    assert reloaded != first
+    assert source() == reloaded
 
 
 def test_the_source_of_what_a_program_adds_goes_by_its_code_and_values(registry):

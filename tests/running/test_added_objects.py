@@ -167,4 +167,4 @@ def test_a_file_that_is_edited_after_its_cells_were_planned_fails_them_with_the_
     Path("still.py").write_text(PLUGIN.replace("1.0", "0.5"), encoding="utf-8")
     record = run_cell(cell)
     assert record.status == "failed"
-    assert record.reason.startswith("the file of the strategy still.py:Still was edited after this cell was planned")
+    assert record.reason.startswith("the file of the strategy still.py:Still, or a module that it imports, was edited")

@@ -7,6 +7,7 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 from sys import modules
+from weakref import WeakKeyDictionary
 
 from clbench.core.identity import program_text
 from clbench.core.identity.module_origin import library
@@ -21,7 +22,7 @@ def beside(module: types.ModuleType) -> str:
         for other in _used(waiting.pop(), package=module.__name__.partition(".")[0]):
             file = getattr(other, "__file__", None)
             if other is not module and file is not None and other.__name__ not in found:
-                found[other.__name__] = _text(Path(file))
+                found[other.__name__] = _text(other, Path(file))
                 waiting.append(other)
     told = "\n".join(f"{name} {text}" for name, text in sorted(found.items()))
     return hashlib.sha256(told.encode()).hexdigest()[:16] if found else ""
@@ -37,8 +38,17 @@ def _used(module: types.ModuleType, package: str) -> Iterator[types.ModuleType]:
                 yield modules[home]
 
 
-def _text(file: Path) -> str:
-    try:
-        return program_text.digest(file.read_bytes())
-    except OSError:  # in a zip archive
-        return ""
+_digests: WeakKeyDictionary[types.ModuleType, tuple[object, str]] = WeakKeyDictionary()
+
+
+def _text(module: types.ModuleType, file: Path) -> str:
+    """Return the checksum of a module's program. It is read once for each import, since a later edit changes no code
+    that is imported already."""
+    known = _digests.get(module)
+    if known is None or known[0] is not module.__spec__:  # a reload makes another specification
+        try:
+            known = module.__spec__, program_text.digest(file.read_bytes())
+        except OSError:  # in a zip archive
+            known = module.__spec__, ""
+        _digests[module] = known
+    return known[1]
