@@ -54,7 +54,10 @@ def ablate(
     out: Annotated[
         Path | None, typer.Option(help="Folder of results.", show_default="results/NAME-ablation", file_okay=False)
     ] = None,
-    jobs: Annotated[str, typer.Option(help="How many cells run at a time: a number, or auto for all cores.")] = "1",
+    jobs: Annotated[
+        str,
+        typer.Option(help="How many cells run at a time: 1 in this process, or more, or auto, in worker processes."),
+    ] = "1",
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the data sets.", show_default="CLBENCH_DATA")] = None,
     output: Annotated[
@@ -89,7 +92,6 @@ def ablate(
             jobs=jobs,
             device=device,
             data_dir=data_dir,
-            isolated=True,
             watch=_counting(status),
         )
     _print(console, found)
