@@ -79,11 +79,11 @@ def board(
     chosen = _format(format, output)
     made = api.board(
         *directories,
-        metrics=_names(metrics),
-        columns=_names(columns),
+        metrics=_names(metrics, "--metrics"),
+        columns=_names(columns, "--columns"),
         rows=rows,
         rename=rename or (),
-        order=order or "rank",
+        order="rank" if order is None else order,
         decimals=decimals,
         across=across,
         latest=latest,
@@ -99,9 +99,14 @@ def board(
         print(f"{output} written")
 
 
-def _names(written: str | None) -> list[str] | None:
+def _names(written: str | None, option: str) -> list[str] | None:
     """Split names with commas between them; ``None`` if there is no such option."""
-    return None if written is None else [name.strip() for name in written.split(",") if name.strip()]
+    from clbench.core.errors import Refused
+
+    names = [name.strip() for name in (written or "").split(",") if name.strip()]
+    if written is not None and not names:
+        raise Refused(f"{option} names nothing; write names with commas between them, like acc,forgetting")
+    return None if written is None else names
 
 
 def _format(format: str | None, output: Path | None) -> str:

@@ -82,10 +82,14 @@ def choose(
     names = dict(_renamed(rename, labels, titles))
     known = {_bare(name): label for label, name in names.items() if label in labels} | {_bare(x): x for x in labels}
 
-    def found(written: str | Sequence[str]) -> tuple[str, ...]:
+    def found(written: str | Sequence[str], option: str) -> tuple[str, ...]:
+        if isinstance(written, str) and _bare(written) in known:
+            return (known[_bare(written)],)  # a label may contain commas, brackets and quotes
+        if not written or (isinstance(written, str) and not written.strip()):
+            raise Refused(f"{option} names no strategy; known: {', '.join(labels) or 'none'}")
         return tuple(_label(text, known, labels) for text in _split(written))
 
-    chosen = None if rows is None else found(rows)
+    chosen = None if rows is None else found(rows, "--rows")
     if isinstance(order, str):
         order = order.strip()
     if isinstance(order, str) and (order in (BY_RANK, BY_NAME) or order in metric_names()):
@@ -95,7 +99,7 @@ def choose(
             f"--order {order!r} is no order; choose {BY_RANK}, {BY_NAME}, a metric or strategies "
             f"({did_you_mean(order, [BY_RANK, BY_NAME, *metric_names(), *labels])})"
         )
-    return RowChoice(chosen, names, found(order))
+    return RowChoice(chosen, names, found(order, "--order"))
 
 
 def _split(written: str | Sequence[str]) -> list[str]:

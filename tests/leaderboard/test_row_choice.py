@@ -105,6 +105,8 @@ def test_a_renamed_row_is_found_by_both_names():
 @pytest.mark.parametrize(
     ("choice", "sentence"),
     [
+        ({"rows": " "}, "--rows names no strategy; known: agem, er, "),
+        ({"order": ""}, "--order names no strategy; known: agem, er, |'' is no order"),
         ({"rows": "nave"}, "no strategy is called 'nave' in these results; did you mean 'naive'"),
         ({"order": "nave"}, "'nave' is no order; choose rank, name, a metric or strategies .*'naive'"),
         ({"order": "naive, gem"}, "no strategy is called 'gem' in these results; did you mean 'agem'"),
@@ -244,6 +246,18 @@ def test_the_terminal_shows_all_benchmarks_in_one_table(results):
     answer = call("board", results, "--across", "--metrics", "acc")
     assert "other@1" in answer.out
     assert answer.out.count("Strategy") == 1
+
+
+@pytest.mark.parametrize("option", ["--metrics", "--columns"])
+def test_an_option_without_a_name_is_refused(results, option):
+    answer = call("board", results, option, " ,")
+    assert answer.code == 2
+    assert f"{option} names nothing; write names with commas between them, like acc,forgetting" in answer.err
+
+
+def test_a_label_with_quotes_and_brackets_is_found_as_it_is():
+    odd = flat("Bob's (first, best", [0.5, 0.6, 0.7])
+    assert names(board([*RECORDS, *odd], rows="Bob's (first, best")) == ["Bob's (first, best"]
 
 
 def test_a_hub_export_names_the_options_that_it_does_not_take(results, tmp_path):
