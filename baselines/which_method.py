@@ -150,8 +150,8 @@ def unseparated(order: list[Measured]) -> list[Measured]:
 def table() -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| situation | highest mean | work | keeps | not separated from it | upper bounds | seeds | board |",
-        "|---|---|---|---|---|---|---|---|",
+        "| situation (link to the board) | highest mean | cost: work, kept | not separated from it | upper bounds | seeds |",
+        "|---|---|---|---|---|---|",
     ]
     before: list[Measured] = []
     for situation in SITUATIONS:
@@ -168,15 +168,15 @@ def _cells(situation: Situation, order: list[Measured]) -> tuple[str, ...]:
     words = ", ".join(f"`{each.label}` {_score(each, situation)}" for each in shown)
     words += f" and {len(others) - len(shown)} more" if len(others) > len(shown) else ""
     bounds = [f"`{name}` {_score(found[name], situation)}" for name in BOUNDS if name in found]
+    first, *more = (f"../baselines/{folder}/leaderboard.md" for folder in situation.folders)
+    links = [f"[{situation.words}]({first})", *(f"[more]({place})" for place in more)]
     return (
-        situation.words,
+        ", ".join(links),
         f"`{best.label}` {_score(best, situation)} ± {_interval(best, situation)}",
-        _work(best, found.get("naive")),
-        _bytes(best.kept),
+        f"{_work(best, found.get('naive'))}, {_bytes(best.kept)}",
         words or "none: all others are below",
         ", ".join(bounds) or "not run",
         str(len(best.scores)),
-        ", ".join(f"[board](../baselines/{place}/leaderboard.md)" for place in situation.folders),
     )
 
 

@@ -22,6 +22,7 @@ extensions = [
     "cross_references",
 ]
 root_doc = "index"
+smartquotes = False  # options and texts to type are shown as they are typed
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 

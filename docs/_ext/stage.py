@@ -23,6 +23,8 @@ import named_pages
 ROOT = Path(__file__).parents[2]
 TOP = {"README.md": "readme.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 """Pages at the root of the repository, and what they are called on the site."""
+TITLES = {PurePosixPath("README.md"): "# Install and first run\n"}
+"""Pages that have another title on the site, where the start page has the name of the project."""
 LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?(?=[)\s])")
 FENCE = re.compile(r"^\s*(```|~~~)")
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".md": "text"}
@@ -49,6 +51,8 @@ def staged(root: Path = ROOT) -> dict[PurePosixPath, str | bytes]:
         first = re.search(r"^#+ ", shown, flags=re.MULTILINE)
         if first is None or first[0] != "# ":
             shown = f"# {' / '.join(here.with_suffix('').parts[1:])}\n\n{shown}"
+        if here in TITLES:
+            shown = TITLES[here] + shown.partition("\n")[2]
         tree[there] = named_pages.ORPHAN + shown if len(here.parts) > 2 and here.parts[0] == "baselines" else shown
     for name, text in {**named_pages.pages(), **hook_pages.pages()}.items():
         tree[PurePosixPath(name)] = text

@@ -23,7 +23,7 @@ def measured(label, scores, **others):
 
 def test_the_page_has_the_table_of_the_records():
     assert which_method.page() == which_method.PAGE.read_text(encoding="utf-8")
-    assert which_method.page().count("[board]") >= 12
+    assert which_method.page().count("leaderboard.md)") >= 12
 
 
 def test_a_difference_is_paired_by_seed():
