@@ -150,7 +150,7 @@ def unseparated(order: list[Measured]) -> list[Measured]:
 def table() -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| situation (link to the board) | highest mean | cost: work, kept | not separated from it | upper bounds | seeds |",
+        "| situation and board | highest mean | cost: work, kept | not separated from it | upper bounds | seeds |",
         "|---|---|---|---|---|---|",
     ]
     before: list[Measured] = []
