@@ -85,6 +85,8 @@ def _plain(hint: Any) -> Any:
 def canonical(written: Written) -> str | dict[str, Any]:
     """Return an optimiser as cells hold it: ``"sgd"``, or ``{name: {setting: value}}`` with what identifies its code.
 
+    Settings at their default are left out: the identity of the code covers them, and optimisers of torch have many.
+
     Raises:
         Refused: An unknown name or setting, a wrong type, or not exactly one name.
     """
@@ -97,10 +99,13 @@ def canonical(written: Written) -> str | dict[str, Any]:
     known = OPTIMIZERS.get(name)
     if "lr" not in accepted(known):
         raise Refused(f"optimizer {name!r} takes no lr; it is called as NAME(weights, lr=..., **settings)")
-    filled = _listed(validate(declared(known), given or {}, where=f"optimizer {name!r}"))
-    if OPTIMIZERS.source(name) == "" and filled == _listed(validate(declared(known), {}, where="")):
+    where = f"optimizer {name!r}"
+    filled = _listed(validate(declared(known), given or {}, where=where))
+    usual = {key: _listed(each.default) for key, each in inspect.signature(declared(known)).parameters.items()}
+    changed = {key: value for key, value in filled.items() if key not in usual or value != usual[key]}
+    if not changed and not OPTIMIZERS.source(name):
         return name
-    return with_source(OPTIMIZERS, name, filled, written)
+    return with_source(OPTIMIZERS, name, changed, written)
 
 
 def _listed(value: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clbench.core.errors import Refused
+from clbench.core.public_names import public
 from clbench.core.registry import Registry
 
 Written = str | Mapping[str, Any]
@@ -27,6 +28,16 @@ def split(written: Written) -> tuple[str, Any] | None:
     """
     named = {written: None} if isinstance(written, str) else {k: v for k, v in written.items() if k != SOURCE}
     return next(((str(name), given) for name, given in named.items()), None) if len(named) == 1 else None
+
+
+def shown(written: Any) -> Any:
+    """Return ``mine.py:Lion(betas=[0.9, 0.98])`` for a named thing in a cell; anything else unchanged."""
+    if not isinstance(written, Mapping) or (read := split(written)) is None:
+        return written
+    name, given = read
+    if not isinstance(given, Mapping) or not given:
+        return public(name)
+    return f"{public(name)}({', '.join(f'{key}={value}' for key, value in given.items())})"
 
 
 def with_source(registry: Registry, name: str, given: Any, written: Written) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from clbench import data, models, scenarios
 from clbench.benchmark import schema, sections
+from clbench.benchmark.schedule_notation import SOURCE, shown
 from clbench.benchmark.shipped_files import official
 from clbench.comparison.record_groups import distinct
 from clbench.core.errors import Refused
@@ -84,8 +85,15 @@ def deviations(cell: Mapping[str, Any], label: str) -> list[str]:
             continue  # the schedule includes it
         if key not in want and (key.split(".")[0] in other or have[key] in ("null", "[]", "{}")):
             continue  # settings of the other scenario or model, which its name includes
+        if key not in want and have[key] == IMPLIED.get(key):
+            continue
         told.append(f"{key}={_shown(have[key])}")
     return told + _other_defaults(cell, label)
+
+
+IMPLIED = {f"training.stop.{name}": json.dumps(schema.Stop().model_dump()[name]) for name in ("monitor", "restore")}
+IMPLIED["training.stop.min_delta"] = "0"
+"""Settings of early stopping that a title leaves out at their default."""
 
 
 @cache
@@ -136,6 +144,11 @@ def _completed(cell: Mapping[str, Any]) -> dict[str, Any]:
         "memory": {**schema.MemoryBudget().model_dump(), **cell["memory"]},
         "evaluation": {**schema.Evaluation().model_dump(), **cell["evaluation"]},
     }
+    training, evaluation = made["training"], made["evaluation"]
+    training["optimizer"] = shown(training["optimizer"])
+    for section, name in ((training, "lr_schedule"), (evaluation, "schedule")):
+        if SOURCE in section[name]:  # of a file or a package
+            section[name] = shown(section[name])
     if made["evaluation"]["schedule"] != "every":  # then no other setting of the schedule has an effect
         made["evaluation"]["every"] = 0
     elif not made["evaluation"]["every"]:  # as in a cell

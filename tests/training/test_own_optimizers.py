@@ -148,6 +148,7 @@ def test_the_key_covers_code_and_settings_and_an_old_cell_is_refused_under_other
 
     first = cell()
     assert first.key == cell(betas=[0.9, 0.99]).key != cell(betas=[0.9, 0.98]).key
+    assert first.config["training"]["optimizer"][f"{tmp_path.resolve() / 'own.py'}:Lion"] == {}
     assert canonical(first.config["training"]["optimizer"]) == first.config["training"]["optimizer"]
     (tmp_path / "own.py").write_text(OWN.replace("1 - one", "2 - one"))
     assert cell().key != first.key
@@ -225,3 +226,21 @@ def test_a_run_from_a_benchmark_file_is_recorded_and_ranked_under_its_settings(o
     here = trained("naive", ("training.optimizer", own("Lion")), "training.lr=0.001")
     np.testing.assert_array_equal(here.evaluator.trace().score, record.trace.score)
     assert "Lion" in call("board", tmp_path / "out").out
+
+
+def test_a_title_names_the_optimizer_its_changed_settings_and_no_folder(own, tmp_path):
+    from clbench.comparison.comparable import deviations
+
+    for optimizer, text in (
+        (own("RMSprop"), "own.py:RMSprop"),
+        (own("Lion", betas=[0.9, 0.98]), "own.py:Lion(betas=[0.9, 0.98])"),
+        ({"adam": {"eps": 1e-6}}, "adam(eps=1e-06)"),
+    ):
+        cell = plan("split-digits", overrides=[("training.optimizer", optimizer)]).cells[0]
+        assert deviations(cell.config, cell.label) == [f"training.optimizer={text}"]
+    stop = plan("split-digits", overrides=["training.stop.patience=2", "stream.dataset.validation=0.2"]).cells[0]
+    assert deviations(stop.config, stop.label) == ["stream.dataset.validation=0.2", "training.stop.patience=2"]
+    halved = tmp_path / "halved.py"
+    halved.write_text("def halved(e, u, n, *, factor: float = 0.5):\n    return factor**e\n")
+    rate = plan("split-digits", overrides=[("training.lr_schedule", f"{halved}:halved")]).cells[0]
+    assert deviations(rate.config, rate.label) == ["training.lr_schedule=halved.py:halved(factor=0.5)"]
