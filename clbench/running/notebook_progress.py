@@ -15,6 +15,7 @@ from clbench.running.progress import Tally, outcome_text
 REDRAW_SECONDS = 0.3
 """Shortest time between two pictures of the bars."""
 
+ATTENTION = "border-left: 3px solid #c97a00; padding-left: 0.6em"
 STYLE = "font: 13px/1.5 system-ui, sans-serif; font-variant-numeric: tabular-nums"
 
 
@@ -71,7 +72,7 @@ class NotebookBars:
         tally = self.tally
         lines = [_bar(f"all {tally.total} cells: {tally}", tally.fraction if tally.total > tally.before else 1.0)]
         lines += [_bar(text, fraction) for text, fraction in self.running.values()]
-        lines += [f'<div style="color: #b3202c">{escape(text)}</div>' for text in self.told]
+        lines += [f'<div style="{ATTENTION}">{escape(text)}</div>' for text in self.told]
         return f'<div style="{STYLE}">{"".join(lines)}</div>'
 
     def _draw(self) -> None:
