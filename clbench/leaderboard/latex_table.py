@@ -195,12 +195,8 @@ def _broken(title: str, room: float, layout: Layout) -> list[str]:
 
 
 def _broken_group(title: str, room: float) -> list[str]:
-    """Break the name of a benchmark into lines, inside words too: after ``- @ + = _ . , /``."""
-    return _lines(_syllables(title), room)
-
-
-def _syllables(title: str) -> list[str]:
-    return re.findall(r"\s+|[^\s\-@+=_.,/]*[\-@+=_.,/]+|[^\s\-@+=_.,/]+", title)
+    """Break the name of a benchmark into lines, inside words too."""
+    return _lines(_pieces(title), room)
 
 
 def _lines(pieces: Sequence[str], room: float) -> list[str]:
@@ -220,19 +216,19 @@ def _lines(pieces: Sequence[str], room: float) -> list[str]:
 def _fitted(sheet: Sheet) -> tuple[Layout, float]:
     """Return the first layout that fits, and the width of names in points.
 
-    For each width, layouts in which no name is broken are tried first, unless their font is the smallest.
+    For each width, layouts in which no name is broken are tried first, unless their font is the smallest; then those in
+    which names have two lines; then any.
     """
-    longest = max((width(text) for text in _names(sheet)), default=0.0)
-    shortest = max((width(word) for text in _names(sheet) for word in _pieces(text)), default=0.0)
+    names = _names(sheet)
+    longest = max(map(width, names), default=0.0)
+    shortest = max([SHORTEST_NAME * width("a"), *(width(piece) for name in names for piece in _pieces(name))])
     for _, room in ROOMS:
-        own = [layout for layout in LAYOUTS if layout.room == room]
-        for layout in own[:-2]:
-            if longest * layout.points <= _room(sheet, layout):
-                return layout, longest * layout.points
-        for layout in own:
-            left = _room(sheet, layout)
-            if left >= max(shortest, SHORTEST_NAME * width("a")) * layout.points:
-                return layout, min(left, longest * layout.points)
+        own = [(layout, _room(sheet, layout) / layout.points) for layout in LAYOUTS if layout.room == room]
+        whole = [pair for pair in own[:-2] if longest <= pair[1]]
+        broken = [pair for pair in own if shortest <= pair[1]]
+        short = [pair for pair in broken if all(len(_lines(_pieces(name), pair[1])) <= 2 for name in names)]
+        for layout, left in [*whole, *short, *broken]:
+            return layout, min(left, longest) * layout.points
     return LAYOUTS[-1], max(longest * LAYOUTS[-1].points, 1.0)
 
 
@@ -243,8 +239,9 @@ def _names(sheet: Sheet) -> list[str]:
 
 
 def _pieces(text: str) -> list[str]:
-    """Return the parts of a name that are never broken."""
-    return [piece for piece in re.split(r"\s+|(?<=[=,./_(+@:-])", text) if piece]
+    """Return the parts of a name, with the spaces between them; no part is ever broken. Parts end at the signs of
+    :func:`clbench.leaderboard.latex_text.breakable`."""
+    return re.findall(r"\s+|[^\s=,./_(+@:-]*[=,./_(+@:-]|[^\s=,./_(+@:-]+", text)
 
 
 def _room(sheet: Sheet, layout: Layout) -> float:
@@ -263,7 +260,7 @@ def _group_width(sheet: Sheet, places: Sequence[int], layout: Layout) -> float:
         return 0.0
     inner = sum(_column_width(sheet, place, layout) for place in places)
     group = sheet.columns[places[0]].group
-    title = max(map(width, _syllables(group))) * layout.points if group else 0.0
+    title = max(map(width, _pieces(group))) * layout.points if group else 0.0
     return max(inner, title - 2 * layout.gap * (len(places) - 1))
 
 
