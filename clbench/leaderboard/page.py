@@ -8,26 +8,24 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from html import escape
 from itertools import groupby
 from typing import Any
 
-from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
-from clbench.core.public_names import public
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
 from clbench.leaderboard.board_rows import Row, group_problems
 from clbench.leaderboard.numbers import NOTHING, amount, number
+from clbench.leaderboard.page_pictures import MOST, narrow_picture, wide_picture
+from clbench.leaderboard.page_settings import row_settings, shared_settings, stream_words
 from clbench.leaderboard.sheets import Column, Sheet, legend, sheets
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
 
 PLAIN = frozenset({"fraction", "score", "change", "number"})
 """Units of metrics that are left out after a range."""
-SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 
 
 def page(board: Board) -> str:
@@ -42,10 +40,12 @@ def page(board: Board) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     names = [*board.shown, *(name for name in board.metrics if name not in board.shown)]
     tables = [_table(board, table, names, place) for place, table in enumerate(board.tables)]
     for table in tables:
-        table["picture"] = Markup(table["picture"])  # matplotlib has escaped the labels in it
+        for picture in ("wide", "narrow"):
+            table[picture] = Markup(table[picture])  # matplotlib has escaped the labels in it
     measures = list(dict.fromkeys(table.measure for table in board.tables))
     metrics = [_metric(name, measures[0] if len(measures) == 1 else ACCURACY) for name in names]
     across = _across(board)
@@ -57,6 +57,13 @@ def page(board: Board) -> str:
         missing=NOTHING,
         score=measures[0].name if len(measures) == 1 else "score",
     )
+
+
+def _breakable(text: str) -> Any:
+    """Return a label, escaped, that may be broken after brackets, equals signs, underscores, colons and slashes."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(?<=[(\[=_:/])(?!$)", "<wbr>", str(escape(text))))
 
 
 def _capital(text: str) -> str:
@@ -102,13 +109,19 @@ def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict
         "legend": _capital(legend([table])),
         "ranked_by": table.measure.short,
         "metrics": [_metric(name, table.measure) for name in names],
-        "settings": _settings(table),
-        "rows": [_row(board, table, row, names) for row in table.rows],
+        "words": stream_words(table),
+        "settings": shared_settings(table),
+        "rows": [
+            {**_row(board, table, row, names), "settings": own}
+            for row, own in zip(table.rows, row_settings(table), strict=True)
+        ],
         "expected": _expected(table),
         "costs": _costs(table),
         "environments": _environments(table),
         "cells": [(row.strategy, record) for row in table.rows for record in row.records],
-        "picture": _picture(table, place),
+        "wide": wide_picture(table, place),
+        "narrow": narrow_picture(table, place),
+        "left_out": max(0, sum(bool(row.finished) for row in table.rows) - MOST),
     }
 
 
@@ -149,20 +162,6 @@ def _row(board: Board, table: Table, row: Row, names: Sequence[str]) -> dict[str
     }
 
 
-def _settings(table: Table) -> list[tuple[str, str]]:
-    """Return section -> ``key value`` pairs of the benchmark, from the first cell."""
-    cell = public(table.rows[0].records[0].cell)
-    return [(section, _flat(cell[section])) for section in SECTIONS if isinstance(cell.get(section), Mapping)]
-
-
-def _flat(settings: Mapping[str, Any]) -> str:
-    pairs = []
-    for key, value in settings.items():
-        text = f"({_flat(value)})" if isinstance(value, Mapping) else str(value)
-        pairs.append(f"{key} {text}")
-    return ", ".join(pairs)
-
-
 def _expected(table: Table) -> list[tuple[str, str]]:
     """Return the expected results of each recipe in the table, for a stream of this kind."""
     pairs = [
@@ -190,29 +189,3 @@ def _environments(table: Table) -> list[tuple[int, list[tuple[str, str]]]]:
         for record in row.records
     )
     return [(count, list(items)) for items, count in found.most_common() if items]
-
-
-def _picture(table: Table, place: int) -> str:
-    """Return the plot of the stability gap as SVG for the page, in the colours of its theme; empty if no cell is
-    finished."""
-    from clbench import plots
-
-    records = [record for row in table.rows for record in row.records]
-    try:
-        text = plots.svg(plots.stability_gap(records))
-    except Refused:
-        return ""
-    text = text[text.index("<svg") :]
-    text = re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
-    )
-    for row in table.rows:
-        if row.strategy != row.label:
-            text = text.replace(f">{escape(row.label)}</text>", f">{escape(row.strategy)}</text>")
-    # Ids are unique per plot; otherwise two plots on a page would share clip paths and markers.
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\1picture{place}-", text)
-    theme = {plots.INK: "--ink", plots.MUTED: "--muted", plots.GRID: "--line"}
-    theme |= {colour: f"--series-{i}" for i, colour in enumerate(plots.COLOURS)}
-    for colour, variable in theme.items():
-        text = text.replace(colour, f"var({variable})")
-    return text.replace("#ffffff", "none").replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")

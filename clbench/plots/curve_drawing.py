@@ -15,7 +15,8 @@ from clbench.plots.style import MUTED, SEEDS_FOR_BAND
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BAND_POINTS = 1000
+BAND_POINTS, WIDE = 1000, 10.0
+"""Largest number of points of a band in a figure of this width in layout inches; a narrower one has fewer."""
 MANY_EXPERIENCES = 40
 """Largest number of experiences with lines at all switches; more lines would cover the curves."""
 DENSEST = 0.18
@@ -55,7 +56,9 @@ def draw_line(
         zorder=3 - 0.1 * place,
     )  # fmt: skip
     if band and has_band(line.seeds) and np.isfinite(line.half).any():
-        thin = slice(None, None, max(1, len(line.x) // BAND_POINTS))
+        figure = axes.get_figure(root=True)
+        width = 1.0 if figure is None else figure.get_figwidth() / points(WIDE)
+        thin = slice(None, None, max(1, int(len(line.x) / (BAND_POINTS * min(1.0, width)))))
         below, above = (np.clip(line.mean + sign * line.half, low, high)[thin] for sign in (-1, 1))
         axes.fill_between(
             line.x[thin], below, above, color=style.colour, alpha=DENSEST / lines**0.5, linewidth=0, zorder=2

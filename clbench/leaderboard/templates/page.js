@@ -20,3 +20,5 @@ for (const board of document.querySelectorAll("table.board")) {
     });
   });
 }
+// Settings are folded where room is short.
+if (matchMedia("(min-width: 800px)").matches) document.querySelectorAll("details.cards").forEach((cards) => { cards.open = true; });
