@@ -22,7 +22,6 @@ extensions = [
     "cross_references",
 ]
 root_doc = "index"
-suppress_warnings = ["toc.empty_glob"]  # the list of tutorials ends with those that it does not name
 smartquotes = False  # options and texts to type are shown as they are typed
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}

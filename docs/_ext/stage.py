@@ -48,6 +48,10 @@ def staged(root: Path = ROOT) -> dict[PurePosixPath, str | bytes]:
     for here, there in pages.items():
         text = (root / here).read_text(encoding="utf-8")
         shown = _with_links(text, here, there, pages, tree, root)
+        if here.name == "index.md":
+            shown = without_empty_pattern(
+                shown, {each.stem for each in pages if each.parent == here.parent} - {"index"}
+            )
         first = re.search(r"^#+ ", shown, flags=re.MULTILINE)
         if first is None or first[0] != "# ":
             shown = f"# {' / '.join(here.with_suffix('').parts[1:])}\n\n{shown}"
@@ -60,6 +64,11 @@ def staged(root: Path = ROOT) -> dict[PurePosixPath, str | bytes]:
         place = PurePosixPath(name)
         tree[place] = f"{str(tree[place]).rstrip()}\n\n{more}"
     return tree
+
+
+def without_empty_pattern(text: str, names: set[str]) -> str:
+    """Return a page without the line ``*`` of its table of contents if all pages of the folder are named before it."""
+    return text if names - set(text.splitlines()) else text.replace("\n*\n", "\n")
 
 
 def _with_links(

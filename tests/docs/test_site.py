@@ -141,6 +141,12 @@ def test_links_in_code_stay_as_they_are():
     assert shown == "[x](readme.md) [y](https://a.b/c)\n```python\nf[0](../README.md)\n```\n[z](readme.md#part)"
 
 
+def test_a_list_of_tutorials_ends_with_those_that_it_does_not_name():
+    text = "```{toctree}\n:glob:\n\none\n*\n```\n"
+    assert stage.without_empty_pattern(text, {"one", "two"}) == text
+    assert stage.without_empty_pattern(text, {"one"}) == "```{toctree}\n:glob:\n\none\n```\n"
+
+
 def test_only_what_has_changed_is_written_and_what_is_gone_is_removed(tmp_path):
     tree = {PurePosixPath("a/b.md"): "one", PurePosixPath("c.png"): b"two"}
     assert stage.write(tree, tmp_path) == 2
