@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.near_files import why_unread
+from clbench.data.augment import check_augmentation
 
 BRANCHES = ("int", "str", "float", "bool")
 """Names that pydantic uses for the branches of a union in the path of an error."""
@@ -86,7 +87,7 @@ class Training(Section):
     iterations: Annotated[int, Field(ge=1)] | None = None
     drop_last: bool = False
     threads: Annotated[int, Field(ge=1)] = 1
-    augment: str = "none"
+    augment: Annotated[str, AfterValidator(check_augmentation)] = "none"
     optimizer_state: Literal["kept", "reset"] = "kept"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"

@@ -90,6 +90,8 @@ class Registry:
         """Return a suggestion in place of an unknown name."""
         if name.endswith(".py"):
             return f"write {name}:NAME for an object in that file"
+        if name.isidentifier() and Path(f"{name}.py").is_file():
+            return f"write {name}.py:NAME for an object in that file"
         near = did_you_mean(name, [entry.name for entry in self])
         scheme, colon, rest = name.partition(":")
         meant = get_close_matches(scheme.lower(), self.schemes, n=1, cutoff=0.6)

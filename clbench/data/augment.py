@@ -59,6 +59,18 @@ COLORED = frozenset({"contrastive", "auto-augment", "rand-augment"})
 """Augmenters that change brightness and colours, and therefore depend on the meaning of the channels."""
 
 
+def check_augmentation(name: str) -> str:
+    """Return the name of an augmentation, or several joined by ``+``, unchanged if all exist.
+
+    Raises:
+        Refused: One is unknown; the message suggests the nearest one.
+    """
+    for each in map(str.strip, name.split("+")):
+        if each not in AUGMENTERS:
+            raise Refused(f"there is no augmentation called {each!r}; {did_you_mean(each, AUGMENTERS)}")
+    return name
+
+
 def augmenter(name: str) -> Augmenter:
     """Return the function ``(x, generator) -> x`` for a name, or for several names joined by ``+`` and applied in
     order.
@@ -69,10 +81,7 @@ def augmenter(name: str) -> Augmenter:
     Raises:
         Refused: The name is unknown; or, when the function is called, samples are not images.
     """
-    names = [each.strip() for each in name.split("+")]
-    for each in names:
-        if each not in AUGMENTERS:
-            raise Refused(f"there is no augmentation called {each!r}; {did_you_mean(each, AUGMENTERS)}")
+    names = [each.strip() for each in check_augmentation(name).split("+")]
     if names == ["none"]:
         return none
 

@@ -117,6 +117,10 @@ def _unquoted(path: str) -> str:
     return path[1:-1] if path[:1] in QUOTES and path[:1] == path[-1:] else path
 
 
+FORMS = {".csv": "csv", ".npz": "npz", ".parquet": "parquet"}
+"""The form of a data set whose name is a bare file, by suffix."""
+
+
 def check_name(name: str, data_dir: Where = None) -> None:
     """Refuse an unknown data set, also among joined ones, without loading anything heavy.
 
@@ -141,7 +145,9 @@ def check_name(name: str, data_dir: Where = None) -> None:
             raise Refused(f"data set {name!r} is not of a known form; write one of {forms}")
     elif name not in DATASETS and name not in SPLITS:
         known = [entry.name for entry in DATASETS] + list(SPLITS)
-        raise Refused(f"there is no data set called {name!r}; {did_you_mean(name, known)}")
+        form = FORMS.get(Path(name).suffix.lower(), "folder" if "/" in name else "")
+        told = f"write {form}:{name}" if form else did_you_mean(name, known)
+        raise Refused(f"there is no data set called {name!r}; {told}")
 
 
 def source(name: str) -> str:

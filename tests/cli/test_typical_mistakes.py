@@ -1,7 +1,7 @@
 """Typical mistakes of users: each is answered in one sentence that names the cure, with exit code 2 and no traceback.
 
 The mistakes are made in a folder that holds ``mine.yaml``, ``wrong.yaml``, ``idea.py``, ``broken.py``, a file called
-``file`` and an empty folder called ``empty``.
+``file``, an empty folder called ``empty``, results in ``res``, and a table and a network file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from command_line import call
+
+import clbench
 
 BENCHMARK = """\
 name: mine
@@ -33,6 +35,14 @@ class Idea(clbench.Part):
 
 NUMBER = 3
 """
+NETS = """\
+import torch
+
+
+class Net(torch.nn.Module):
+    pass
+"""
+TABLE = "age,kind,sick\n1,a,yes\n2,b,no\n,a,yes\n4,b,no\n5,a,yes\n6,b,no\n"
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +55,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (made / "tab.yaml").write_text("name: a\n\tstream: b\n", encoding="utf-8")
     (made / "idea.py").write_text(IDEA, encoding="utf-8")
     (made / "broken.py").write_text("import numpyy\n", encoding="utf-8")
+    (made / "nets.py").write_text(NETS, encoding="utf-8")
+    (made / "table.csv").write_text(TABLE, encoding="utf-8")
     (made / "file").write_text("no folder", encoding="utf-8")
     (made / "empty").mkdir()
+    clbench.run("split-digits", strategies="naive, er", seeds=1, overrides={"training.epochs": 1}, out=made / "res")
     return made
 
 
@@ -56,7 +69,7 @@ def _in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-RUN, DIGITS = "run split-digits --dry-run --no-time", "run mine.yaml --dry-run --no-time"
+RUN = "run split-digits --dry-run --no-time"
 
 COMMANDS = [
     ("runn split-digits", "there is no command 'runn'; did you mean clbench run?"),
@@ -147,7 +160,7 @@ SETTINGS = [
     ("training.lr=[", "is not valid YAML"),
     ("training.lr=fast", "should be a valid number"),
     ("training.lr=-1", "greater than 0"),
-    ("training.optimizer=rmsprop", "'sgd', 'adam' or 'adamw'"),
+    ("training.optimizer=rmsprop", "there is no optimizer 'rmsprop'; known: adam, adamw, sgd"),
     ("stream.dataset=mnits", "did you mean 'mnist'?"),
     ("stream.scenario=splt", "did you mean 'split'?"),
     ("model.name=convnet", "did you mean 'cnn'?"),
@@ -176,6 +189,7 @@ STRATEGIES = [
     ("idea.py:NUMBER", "idea.py:NUMBER is an int; a strategy is a class, or a function that makes one"),
     ("broken.py:Mine", "broken.py does not import: ModuleNotFoundError: No module named 'numpyy'"),
     ("idea.py", "write idea.py:NAME for an object in that file"),
+    ("idea", "write idea.py:NAME for an object in that file"),
 ]
 RESULTS = [
     ("show naiv", "did you mean 'naive'?"),
@@ -199,6 +213,71 @@ RESULTS = [
         "this folder is not empty, and nothing is overwritten; name a new folder, like",
     ),
 ]
+TABLE_OF = "stream.dataset={{name: csv:table.csv, {}}}"
+OWN = [
+    (TABLE_OF.format("label: sik"), "has no column 'sik'; did you mean 'sick'?"),
+    (
+        TABLE_OF.format("label: sick, split: {test: 0.3}, categories: one-hot"),
+        "column 'age' lacks 1 of 6 values; set missing: mean",
+    ),
+    (TABLE_OF.format("label: sick, split: {tst: 0.3}"), "'tst' is not known in it; write {test: 0.2, seed: 0}"),
+    ("stream.dataset=table.csv", "there is no data set called 'table.csv'; write csv:table.csv"),
+    ("stream.dataset=data/pictures", "write folder:data/pictures"),
+    ("stream.dataset=csv:tabel.csv?label=sick", "tabel.csv"),
+    ("stream={scenario: by_group, dataset: digits}", "needs a data set with a column of groups, and 'digits' has none"),
+    ("model.name=nets.py:Nett", "nets.py has no 'Nett' to be a model; did you mean 'Net'?"),
+    ("model.name=nest.py:Net", "{folder} has no such file; did you mean 'nets.py'?"),
+    ("model.name=nets.py", "write nets.py:NAME for an object in that file"),
+    ("training.optimizer=nets.py:Lion", "nets.py has no 'Lion' to be an optimizer"),
+    ("training.stop=3", "write training.stop: {patience: 3} in a file, or --set training.stop.patience=3"),
+    ("training.stop={patence: 3}", "did you mean 'patience'?"),
+    ("training.stop={patience: 3}", "set stream.dataset.validation, such as 0.1 for a tenth"),
+    ("training.augment=crop-flipp", "did you mean 'crop-flip'?"),
+    ("training.lr_schedule=cosin", "did you mean 'cosine'?"),
+    ("evaluation.schedule=densee", "did you mean 'dense'?"),
+    ("memory.policy=random", "'reservoir', 'class_balanced'"),
+    ("stream.dataset.normalize=mean_std", "'none' or 'mean-std'"),
+    ("stream.dataset.validation=2", "it is the fraction held out, in [0, 1)"),
+]
+TABLES = [
+    ("board res --format latx", "did you mean 'latex'?"),
+    ("board res --metrics accuracy", "did you mean 'acc'?"),
+    ("board res -o table.xlsx", "cannot write a leaderboard as 'table.xlsx'; end its name in .md, .csv"),
+    ("board res --rename mine", "write the old name, =, and the new one: --rename 'mine=Ours'"),
+    ("board res --rename 'mine=Ours'", "no strategy or benchmark is called 'mine' in these results; known: er, naive"),
+    ("board res --rows eer", "did you mean 'er'?"),
+    ("board res --order best", "is no order; choose rank, name, a metric or strategies"),
+    ("board res --decimals 20", "choose 0 to 9"),
+    ("board res res2 --across", "res2 holds no records"),
+    ("board res --accross", "did you mean --across?"),
+]
+PICTURES = [
+    ("plot res -o gap.bmp", "cannot write a picture as 'gap.bmp'; end its name in .png, .svg, .pdf"),
+    ("plot res -o gap.png --width 0", "choose 1 to 60"),
+    ("plot res -o gap.png --font-size 90", "choose 3 to 40"),
+    ("plot res -o gap.png --per-panel 0", "choose 1 or more"),
+    ("plot res -o gap.png --strategies eer", "did you mean 'er'?"),
+    ("plot res --kind classes -o c.png", "run the benchmark with --set evaluation.classes=true"),
+    ("plot res --kind confusion -o c.png", "run the benchmark with --save-predictions"),
+]
+MODELS = [
+    ("ablate", "STRATEGY is missing"),
+    ("ablate er --against", "--against needs a value"),
+    ("ablate er --against eer", "did you mean 'er'?"),
+    ("ablate er --against er", "name two different ones"),
+    ("forget", "DIR... is missing"),
+    ("forget res", "forget needs to know which cells: give --strategies, --key, --failed or --older"),
+    ("forget res --strategies eer --yes", "no cell has the strategy 'eer'; did you mean 'er'?"),
+    ("forget res --key zzz --yes", "no cell has a key that begins with 'zzz'; `clbench show DIR` lists them"),
+    ("export res er", "FILE is missing (the file to write: model.pt"),
+    ("export res eer -o model.pt", "did you mean 'er'?"),
+    ("export res er -o model.h5", "end its name with one of .pt"),
+    ("export res er -o model.pt", "with --save-model, which runs the cells without a kept model again"),
+    ("show res zzz", "no cell in res has a key that begins with 'zzz'; `clbench show res` lists them"),
+    ("show er --traceback", "--traceback needs a record"),
+    ("check idea.py:NUMBER", "idea.py:NUMBER is an int"),
+    ("sensitivity split-digits --strategies eer", "did you mean 'er'?"),
+]
 MISTAKES = [
     *COMMANDS,
     *OPTIONS,
@@ -206,6 +285,10 @@ MISTAKES = [
     *((f"{RUN} --set '{setting}'", words) for setting, words in SETTINGS),
     *((f"{RUN} --strategies '{text}'", words) for text, words in STRATEGIES),
     *RESULTS,
+    *((f"{RUN} --set '{setting}'", words) for setting, words in OWN),
+    *TABLES,
+    *PICTURES,
+    *MODELS,
 ]
 
 
