@@ -67,11 +67,10 @@ def identity_arm(strategy: Written, baseline: Written, defaults: Defaults) -> tu
         calls.append((name, {**given, **(neutral or {})}))
     if without:
         return None, f"{' and '.join(without)} declares no identity, the settings at which the idea is off"
+    if all(STRATEGIES.resolve(name) in shared for name, _ in calls):
+        return None, "the strategy has only parts of the baseline, at other settings"
     if not changed:
-        return (
-            None,
-            "no part of the strategy is its own" if not calls else "the strategy stands at its identity already",
-        )
+        return None, "the strategy stands at its identity already"
     return _arm("identity", calls), ""
 
 

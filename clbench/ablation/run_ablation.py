@@ -143,8 +143,12 @@ def _arms(
     equal = base
     if len(measured) == 2:
         equal = equal_form_arm(against, measured["strategy"], measured["baseline"], defaults)
-        if equal.label == base.label:
+        if measured["strategy"].same(measured["baseline"]):
             notes.append("the loss of the strategy and that of the baseline have the same form")
+        elif equal.label == base.label:
+            notes.append(
+                "one of the two rehearses and the other does not, so that there is no baseline at equal loss form"
+            )
     else:
         missing = next(each.label for each in (ours, base) if each.role not in measured)
         notes.append(f"{missing} makes its own step, so that there is no baseline at equal loss form")

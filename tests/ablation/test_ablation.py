@@ -234,6 +234,8 @@ def test_a_strategy_without_an_identity_says_so():
     found, why = identity_arm("er_ace", "er", {})
     assert found is None
     assert why.startswith("er_ace declares no identity")
+    assert identity_arm("er(loss=sum)", "er", {})[1] == "the strategy has only parts of the baseline, at other settings"
+    assert identity_arm("er + l2(strength=0)", "er", {})[1] == "the strategy stands at its identity already"
 
 
 @pytest.mark.parametrize(
@@ -250,6 +252,27 @@ def test_a_strategy_without_an_identity_says_so():
 def test_the_baseline_gets_the_form_of_the_strategy(ours, label):
     er = MeasuredForm(1, 0.5, 0.5, rows=64)
     assert equal_form_arm("er", ours, er, {}).label == label
+
+
+QUICK = {"training.epochs": 1, "evaluation.every": 0, "stream.dataset.train_rows": 200}
+
+
+def test_what_rehearses_and_what_does_not_have_no_form_in_common():
+    found = clbench.ablate("lwf", against="er", seeds=1, factors=(1,), overrides=QUICK)
+    assert [each.role for each in found.arms] == ["strategy", "identity", "baseline"]
+    assert "one of the two rehearses and the other does not" in " ".join(found.notes)
+
+
+def test_a_learner_with_a_step_of_its_own_has_no_equal_form_and_an_upper_bound_no_pairs():
+    found = clbench.ablate("slda", against="ncm", seeds=1, factors=(1,), overrides=QUICK)
+    assert "slda makes its own step" in found.notes[0]
+    found = clbench.ablate("joint", against="er", seeds=1, factors=(1,), overrides=QUICK)
+    assert any("not paired" in note for note in found.notes)
+
+
+def test_a_metric_without_a_value_is_refused_with_its_reason():
+    with pytest.raises(Refused, match=r"wc_acc: there are no evaluations between ends"):
+        clbench.ablate("er(loss=sum)", against="er", seeds=1, factors=(1,), metric="wc_acc", overrides=QUICK)
 
 
 def test_a_strategy_is_not_compared_with_itself():

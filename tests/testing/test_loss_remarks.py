@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from support import EVERY_STRATEGY, SMALL
 
 from clbench.testing import remark
 
@@ -107,6 +108,11 @@ def test_shipped_strategies_are_informed_about_and_never_warned_of(strategy, exp
     assert expected is None or lengths(text) == expected
     assert len(outside) == bool(words)
     assert all(word in outside[0][1] for word in words)
+
+
+@pytest.mark.parametrize("strategy", EVERY_STRATEGY)
+def test_no_shipped_strategy_is_warned_of(strategy):
+    assert [text for warns, text in told(strategy, defaults=SMALL["defaults"]) if warns] == []
 
 
 def test_of_a_learner_with_a_step_of_its_own_nothing_is_said():
