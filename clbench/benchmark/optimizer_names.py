@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 from clbench.benchmark.schedule_notation import SOURCE, Written, split, with_source
 from clbench.core.errors import Refused
@@ -65,7 +65,9 @@ def _hint(optimizer: Any, parameter: inspect.Parameter) -> Any:
 
     alone.__annotations__ = {} if parameter.annotation is parameter.empty else {"it": parameter.annotation}
     try:
-        return typing.get_type_hints(alone, globalns=getattr(function, "__globals__", {})).get("it", Any)
+        return typing.get_type_hints(alone, globalns=getattr(function, "__globals__", {}), include_extras=True).get(
+            "it", Any
+        )
     except Exception:  # it names something that is only imported for type checkers
         return Any
 
@@ -76,6 +78,8 @@ def _plain(hint: Any) -> Any:
         kept = [each for each in map(_plain, typing.get_args(hint)) if each is not Any]
         return typing.Union[tuple(kept)] if kept else Any  # noqa: UP007 the members are known only now
     inside = typing.get_args(hint)
+    if typing.get_origin(hint) is Annotated:
+        return hint if _plain(inside[0]) is inside[0] else _plain(inside[0])
     if typing.get_origin(hint) in (tuple, list):
         plain = tuple(each if each is Ellipsis else _plain(each) for each in inside)
         return typing.get_origin(hint)[plain]
@@ -121,9 +125,14 @@ def check_section(written: Written, *, weight_decay: float, momentum: float) -> 
     Raises:
         Refused: Such a setting is not 0.
     """
-    if isinstance(written, str) or not written.get(SOURCE):
+    if isinstance(written, str):
         return  # of clbench: adam and adamw have always left out momentum
-    name, _ = split(written) or ("", None)
+    name, given = split(written) or ("", None)
+    if not written.get(SOURCE):
+        own = given or {}
+        if name == "sgd" and own.get("nesterov") and (not momentum or own.get("dampening")):
+            raise Refused("nesterov = true goes with a momentum above 0 and without dampening; set training.momentum")
+        return
     takes = accepted(OPTIMIZERS.get(name))
     for setting, value in (("weight_decay", weight_decay), ("momentum", momentum)):
         if value and setting not in takes:

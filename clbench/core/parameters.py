@@ -152,6 +152,9 @@ def _type_text(kind: Any) -> str:
         return " | ".join(map(str, inside))
     if origin in (typing.Union, types.UnionType):
         return " | ".join(map(_type_text, inside))
+    if origin in (tuple, list) and inside:
+        each = ("..." if one is Ellipsis else _type_text(one) for one in inside)
+        return f"{origin.__name__}[{', '.join(each)}]"
     if kind is types.NoneType:
         return "None"
     return kind.__name__ if isinstance(kind, type) and not inside else str(kind).replace("typing.", "")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from clbench.benchmark.optimizer_names import OPTIMIZERS, SECTION, accepted
 from clbench.benchmark.schedule_notation import SOURCE, load, split
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from clbench.benchmark.schema import Training
 
 Weights = Sequence["nn.Parameter"]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 def sgd(
@@ -26,10 +30,15 @@ def sgd(
     lr: float,
     momentum: float = 0.0,
     weight_decay: float = 0.0,
-    dampening: float = 0.0,
+    dampening: Decay = 0.0,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """Step against the gradient, with ``training.momentum`` and ``training.weight_decay``: ``torch.optim.SGD``."""
+    """Step against the gradient, with ``training.momentum`` and ``training.weight_decay``: ``torch.optim.SGD``.
+
+    Args:
+        dampening: The part of a new gradient that momentum leaves out, in [0, 1).
+        nesterov: Whether momentum is Nesterov's; it needs momentum above 0.
+    """
     import torch
 
     return torch.optim.SGD(
@@ -42,11 +51,16 @@ def adam(
     *,
     lr: float,
     weight_decay: float = 0.0,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
+    betas: tuple[Decay, Decay] = (0.9, 0.999),
+    eps: Positive = 1e-8,
     amsgrad: bool = False,
 ) -> torch.optim.Optimizer:
     """Step by moments of the gradient; weight decay is added to the gradient: ``torch.optim.Adam``.
+
+    Args:
+        betas: Decay of the averages of the gradient and of its square, each in [0, 1).
+        eps: Added to the denominator, above 0.
+        amsgrad: Whether the largest average of the square so far is used.
 
     Source: Kingma and Ba 2015, arXiv 1412.6980.
     """
@@ -60,11 +74,16 @@ def adamw(
     *,
     lr: float,
     weight_decay: float = 0.0,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
+    betas: tuple[Decay, Decay] = (0.9, 0.999),
+    eps: Positive = 1e-8,
     amsgrad: bool = False,
 ) -> torch.optim.Optimizer:
     """Step by moments of the gradient; weight decay shrinks the weights directly: ``torch.optim.AdamW``.
+
+    Args:
+        betas: Decay of the averages of the gradient and of its square, each in [0, 1).
+        eps: Added to the denominator, above 0.
+        amsgrad: Whether the largest average of the square so far is used.
 
     Source: Loshchilov and Hutter 2019, arXiv 1711.05101.
     """
@@ -112,8 +131,8 @@ def _made(make: Callable[..., Any], weights: Weights, name: str) -> torch.optim.
         raise
     except Exception as error:
         raise Refused(
-            f"optimizer {name!r} cannot be made over all weights as one vector ({type(error).__name__}: {error}); it "
-            "has to treat each weight alike, whatever the layer"
+            f"optimizer {name!r} cannot be made ({type(error).__name__}: {error}); its settings have to fit, and it "
+            "gets all weights as one vector, so it has to treat each alike, whatever the layer"
         ) from error
     if not isinstance(made, torch.optim.Optimizer) or any("lr" not in group for group in made.param_groups):
         raise Refused(

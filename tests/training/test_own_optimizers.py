@@ -173,12 +173,26 @@ def test_the_key_covers_code_and_settings_and_an_old_cell_is_refused_under_other
         ("Forgetful", {}, (), "does not continue from its state_dict; keep all that it remembers between steps"),
         ("Replacing", {}, (), "replaces the tensor of the weights; change it in place"),
         ("Searching", {}, (), "fails in a trial of 4 steps .*without a closure"),
-        ("Muon", {}, (), "cannot be made over all weights as one vector .*whatever the layer"),
+        ("Muon", {}, (), "cannot be made .*gets all weights as one vector.*whatever the layer"),
     ],
 )
 def test_an_optimizer_that_cannot_serve_is_refused_with_the_reason(own, name, settings, changes, sentence):
     with pytest.raises(Refused, match=sentence):
         run_with(own(name, **settings), *changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (("training.optimizer={adam: {betas: [0.9, 1.5]}}",), "betas = .* is not allowed: input should be less than 1"),
+        (("training.optimizer={adam: {eps: 0}}",), "eps = 0 is not allowed"),
+        (("training.optimizer={sgd: {nesterov: true}}",), "nesterov = true goes with a momentum above 0"),
+        (("training.optimizer={sgd: {}, adam: {}}",), "must be one name, or"),
+    ],
+)
+def test_settings_of_known_optimizers_are_checked_before_anything_runs(changes, sentence):
+    with pytest.raises(Refused, match=sentence):
+        plan(SMALL, overrides=changes)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
