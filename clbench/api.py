@@ -64,7 +64,8 @@ def run(
         data_dir: The directory of data sets and downloads.
         overrides: Dotted keys with plain values, such as ``{"training.lr": 0.03}``; or texts ``"key=value"`` with
             values in YAML.
-        dataset: Data instead of the benchmark's. A name keeps the benchmark's settings of data sets. Own data can be
+        dataset: Data instead of the benchmark's. A name keeps the benchmark's settings of data sets; ``{"name":
+            "csv:a.csv", "label": "kind"}`` sets some of them. Own data can be
             arrays ``(x_train, y_train, x_test, y_test)``, two pairs, torch data sets, pandas frames, ...; see
             ``clbench.data.user_data``.
         stream: A stream instead of the benchmark's, such as one from :func:`clbench.from_avalanche`: the same for every
@@ -272,17 +273,18 @@ def _dataset(
     dataset: Any, overrides: Mapping[str, Any] | Iterable[Assignment]
 ) -> tuple[Dataset | None, list[Assignment]]:
     """Return the data that the program hands over, and the overrides, with one more if the data has a name."""
-    from clbench.data.user_data import given, source_name
+    from clbench.data.user_data import given, named
 
     settings: list[Assignment] = (
         [overrides]
         if isinstance(overrides, str)
         else list(overrides.items() if isinstance(overrides, Mapping) else overrides)
     )
-    name = None if dataset is None else source_name(dataset)
-    if name is not None:
+    found = None if dataset is None else named(dataset)
+    if found is not None:
         refuse_replaced(settings, dataset=True)
-        return None, [*settings, ("stream.dataset.name", name)]
+        more = [(f"stream.dataset.{key}", value) for key, value in found[1].items()]
+        return None, [*settings, ("stream.dataset.name", found[0]), *more]
     return None if dataset is None else given(dataset), settings
 
 

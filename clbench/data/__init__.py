@@ -19,6 +19,7 @@ from clbench.data import dataset_registry
 from clbench.data.arrays import from_arrays
 from clbench.data.dataset_registry import DATASETS, check_name, parts, resolve, source
 from clbench.data.drawn_split import Split
+from clbench.data.frames import from_frame
 from clbench.data.joined import join, located
 from clbench.data.pixel_values import Layout
 from clbench.data.roots import data_root
@@ -33,6 +34,7 @@ __all__ = [
     "family_of",
     "finish",
     "from_arrays",
+    "from_frame",
     "join",
     "load",
     "may_be_vectors",

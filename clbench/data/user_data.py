@@ -22,7 +22,8 @@ from clbench.data.number_targets import REGRESSION, number_array, strata
 from clbench.data.pixel_values import Layout
 
 TAKES = (
-    "a clbench.Dataset; a name, such as 'digits' or 'csv:FILE'; (x_train, y_train, x_test, y_test), as it is, in two "
+    "a clbench.Dataset; a name, such as 'digits' or 'csv:FILE', or {'name': 'csv:FILE', 'label': 'COLUMN', ...}; "
+    "(x_train, y_train, x_test, y_test), as it is, in two "
     "pairs or as a mapping of those names; a torch data set, a pandas frame with a column 'label', or a scikit-learn "
     "Bunch; or (train, test) of those"
 )
@@ -56,9 +57,9 @@ def given(
     """
     if isinstance(obj, Dataset):
         return obj
-    path = source_name(obj)
-    if path is not None:
-        return load(path, data_dir)
+    found = named(obj)
+    if found is not None:
+        return load(found[0], data_dir, **found[1])
     if _is_hub(obj):
         from clbench.data.huggingface import from_splits
 
@@ -71,6 +72,18 @@ def given(
     fits = names is not None and y.dtype.kind in "iu" and y.size and y.min() >= 0 and y.max() < len(names)
     parts = (train[0], train[1], test[0], test[1])
     return from_arrays(name, *parts, class_names=names if fits else None, scale=scale, layout=layout)
+
+
+def named(obj: Any) -> tuple[str, dict[str, Any]] | None:
+    """Return name and settings of a named data set, such as ``{"name": "csv:a.csv", "label": "kind"}``; ``None`` for
+    other objects."""
+    if isinstance(obj, Mapping) and "name" in obj and not _is_bunch(obj):
+        name = source_name(obj["name"])
+        if name is None:
+            raise Refused(f"{WHERE}: name is {_kind(obj['name'])}; write the name or the path of a data set")
+        return name, {str(key): value for key, value in obj.items() if key != "name"}
+    name = source_name(obj)
+    return None if name is None else (name, {})
 
 
 def source_name(obj: Any) -> str | None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import clbench
 from clbench import data
 from clbench.core.errors import Refused
 from clbench.core.notices import Notice
@@ -249,3 +250,24 @@ def test_validation_samples_come_from_every_class_of_every_group(table):
         held = load("csv:p.csv", table, validation=0.25, evaluate_on="validation", **SETTINGS)
     pairs = np.stack([held.test.domain, held.test.y])
     assert np.unique(pairs, axis=1, return_counts=True)[1].tolist() == [4] * 6  # a quarter of 16
+
+
+# ------------------------------------------------------------------------------------------- in Python
+
+
+def test_a_frame_and_a_file_with_the_same_settings_are_one_data_set(table):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)
+        of_frame = data.from_frame(patients(), **SETTINGS)
+        of_file = clbench.stream("by_group", {"name": "csv:p.csv", **SETTINGS}, data_dir=table).dataset
+    assert of_frame.checksum == of_file.checksum
+    with pytest.raises(Refused, match="from_frame takes pandas frames, and this is a ndarray"):
+        data.from_frame(np.zeros((3, 2)))
+
+
+def test_run_takes_a_name_with_settings_in_place_of_those_of_the_benchmark(table):
+    said = {"name": "csv:p.csv", **SETTINGS, "ignore": ["id", "ward"]}
+    small = {"evaluation.every": 0, "training.epochs": 1, "stream.experiences": 2}
+    [record] = clbench.run("split-digits", strategies="naive", seeds=1, dataset=said, data_dir=table, overrides=small)
+    assert record.status == "done"
+    assert record.cell["stream"]["dataset"]["label"] == "ill"
