@@ -44,15 +44,23 @@ _PUBLIC = {
     "to_avalanche": "clbench.adapters.avalanche.to_avalanche",
 }
 
+_ROOMS = (
+    "benchmark", "core", "data", "families", "leaderboard", "metrics", "models", "plots", "running", "scenarios",
+    "strategies", "testing", "training",
+)  # fmt: skip
+"""Packages that are imported at first use too, such as ``clbench.data``."""
+
 __version__ = "0.1.0"
 __all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in _PUBLIC and name not in _ROOMS:
         raise AttributeError(f"clbench has no {name!r}; public names: {', '.join(sorted(_PUBLIC))}")
     from importlib import import_module
 
+    if name in _ROOMS:
+        return import_module(f"clbench.{name}")
     return getattr(import_module(_PUBLIC[name]), name)
 
 
