@@ -16,6 +16,7 @@ from support import SMALL
 from torch import Tensor, nn
 
 import clbench
+from clbench import data
 from clbench.core.errors import Refused
 from clbench.running.plan import make_stream
 
@@ -164,6 +165,32 @@ def test_numbers_come_out_of_onnx_in_the_units_of_the_data_set(tmp_path):
     np.testing.assert_allclose(found, clbench.load_model(kept(record, tmp_path)).predict(x), rtol=1e-4)
     assert told["output"] == "numbers"
     assert 20 < found.mean() < 400  # the disease progression, not its standardised form
+
+
+class Words(nn.Module):
+    def __init__(self, shape: tuple[int, ...], n_outputs: int) -> None:
+        super().__init__()
+        self.words, self.last = nn.Embedding(20, 4), nn.Linear(4 * shape[0], n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.words(x).flatten(1))
+
+
+@needs_onnx
+def test_tokens_stay_whole_numbers_in_a_kept_model_and_in_onnx(tmp_path):
+    tokens = np.random.default_rng(0).integers(0, 20, (300, 6))
+    labels = tokens[:, 0] // 5
+    own = data.from_arrays("words", tokens[:200], labels[:200], tokens[200:], labels[200:], tokens=True)
+    [record] = clbench.run(
+        {**SMALL, "stream": {"scenario": "split", "dataset": "digits", "experiences": 2}}, dataset=own, model=Words,
+        strategies="naive", seeds=1, out=tmp_path, save_model=True, overrides={"evaluation.schedule": "ends"},
+    )  # fmt: skip
+    assert record.status == "done", record.reason
+    saved = clbench.load_model(kept(record, tmp_path), model=Words)
+    saved.export(tmp_path / "model.onnx")
+    found, told = of_onnx(tmp_path / "model.onnx", tokens[200:])
+    np.testing.assert_allclose(found, saved.scores(tokens[200:]).numpy(), atol=1e-5, rtol=1e-5)
+    assert told["input"] == {"shape": [6], "type": "int64", "features": None}
 
 
 @pytest.mark.parametrize(

@@ -139,11 +139,12 @@ def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, 
 
 
 def _of_targets(dataset: Dataset) -> dict[str, Any]:
-    """Return the content of a file for a data set whose targets are not labels."""
+    """Return the content of a file for a data set whose targets are not labels, or whose inputs are tokens."""
+    tokens = {"tokens": True} if dataset.tokens else {}
     if dataset.family == "classification":
-        return {}
+        return tokens
     held = {name: list(getattr(dataset, name)) for name in ("target_names", "target_mean", "target_std")}
-    return {"family": dataset.family, **held, "tokens": dataset.tokens}
+    return {"family": dataset.family, **held, **tokens}
 
 
 def _foreign(settings: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
