@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-CURE = "run the benchmark with --save-predictions, into a new folder if its cells are done"
+CURE = "run the same command again with --save-predictions"
 
 
 def confusion_matrix(trace: Trace) -> NDArray[np.int64]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 WIDTH = 11.5
 """Width of the plot, in inches."""
+ROOMY = 10.0
+"""Smallest width, in layout inches, for several rows with magnified switches beside the stream."""
 PANELS = 4
 """Largest number of magnified switches below the stream."""
 BESIDE = 2
@@ -67,10 +69,10 @@ def stability_gap(
     streams, shown = runs.following(), groups(list(runs.records))
     boundaries = median_boundaries(streams)
     width = room(WIDTH)
-    narrow, beside = is_narrow(width), len(shown) > 1 and not is_narrow(width)
+    narrow, beside = is_narrow(width), len(shown) > 1 and width >= ROOMY
     switches = []
     if has_step_looks(streams):
-        switches = _choose_switches(len(boundaries) - 1, BESIDE if beside or narrow else PANELS)
+        switches = _choose_switches(len(boundaries) - 1, PANELS if len(shown) == 1 and not narrow else BESIDE)
     looks = styles(runs.labels)
     window = window or default_window(np.diff(boundaries)[1:].tolist() or [boundaries[-1]])
     marked = how_marked(len(boundaries) - 1)
@@ -80,7 +82,8 @@ def stability_gap(
     if any(change < 0 or change > 0 for change in changes):
         marked += f" · {ARRIVED}"
     what = "the first task" if tasks == "first" else "the tasks seen so far"
-    one = (2.9 if beside else 5.9 if switches else 3.2) if not narrow else 4.0 if switches else 2.3
+    tall = 2.9 if beside else 4.0 if narrow else 5.9 if len(shown) == 1 else 4.8
+    one = tall if switches or beside else 2.3 if narrow else 3.2
     figure = canvas(
         width,
         0.66 + one * len(shown) + sum(legend_height(group, width) for group in shown),
@@ -102,7 +105,7 @@ def stability_gap(
             between = ",\n" if is_narrow(width) else ", "
             axes[0].set_ylabel(f"{runs.measure.name}{between}tasks seen before", color=INK)
         if len(shown) > 1:
-            legend_at(main if narrow or not axes else axes[-1], main)
+            legend_at(axes[-1] if beside and axes else main, main)
     limit_scores(upper[0], runs.measure)
     if drawn := [panel for axes in lower for panel in axes if panel.get_lines()[1:]]:
         drawn[0].set_ylim(*limits(drawn))
