@@ -150,8 +150,8 @@ def unseparated(order: list[Measured]) -> list[Measured]:
 def table() -> list[str]:
     """Return the lines of the table."""
     lines = [
-        "| situation and board | highest mean | cost: work, kept | not separated from it | upper bounds | seeds |",
-        "|---|---|---|---|---|---|",
+        "| situation and board | highest mean, seeds | cost: work, kept | not separated from it | upper bounds |",
+        "|---|---|---|---|---|",
     ]
     before: list[Measured] = []
     for situation in SITUATIONS:
@@ -172,11 +172,10 @@ def _cells(situation: Situation, order: list[Measured]) -> tuple[str, ...]:
     links = [f"[{situation.words}]({first})", *(f"[more]({place})" for place in more)]
     return (
         ", ".join(links),
-        f"`{best.label}` {_score(best, situation)} ± {_interval(best, situation)}",
+        f"`{best.label}` {_score(best, situation)} ± {_interval(best, situation)}, {len(best.scores)} seeds",
         f"{_work(best, found.get('naive'))}, {_bytes(best.kept)}",
         words or "none: all others are below",
         ", ".join(bounds) or "not run",
-        str(len(best.scores)),
     )
 
 

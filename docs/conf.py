@@ -31,6 +31,8 @@ myst_enable_extensions = ["colon_fence", "tasklist"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 88
 
 html_theme = "furo"
 html_static_path = [str(Path(__file__).parent / "_static")]

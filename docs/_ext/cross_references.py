@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import hook_pages
+from docutils import nodes
 from pygments.lexers.special import TextLexer
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
@@ -36,7 +37,7 @@ def resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
             return made
     if node["reftype"] == "attr" and target in attributes(within):
         return contnode  # it is described with its class, and has no place of its own
-    return contnode if target.partition(".")[0] in OTHERS or exists(target) else None
+    return contnode if target.partition(".")[0] in OTHERS or exists(target) or exists(f"clbench.api.{target}") else None
 
 
 def exists(name: str) -> bool:
@@ -108,9 +109,19 @@ def signature_shown(_app: Any, _what: str, name: str, _obj: Any, _options: Any, 
     return (signature.replace("<factory>", "..."), returns) if signature else None
 
 
+def plain_words(_app: Any, doctree: Any, _name: str) -> None:
+    """Write a dash between a name and its text, and ``Attributes`` above attributes."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text.astext() == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
+        elif text.astext() == "Variables" and isinstance(text.parent, nodes.field_name):
+            text.parent.replace(text, nodes.Text("Attributes"))
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Connect to Sphinx."""
     app.connect("missing-reference", resolve)
+    app.connect("doctree-resolved", plain_words)
     app.connect("autodoc-process-docstring", read_docstring)
     app.connect("autodoc-process-signature", signature_shown)
     app.add_lexer("csv", TextLexer)

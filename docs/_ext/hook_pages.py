@@ -112,7 +112,7 @@ def _surface() -> str:
     for heading, names in SURFACE.items():
         lines += [f"## {heading}", ""]
         for name in names:
-            lines += _autodoc("class", name)
+            lines += _autodoc("class", name, members=name != "clbench.Output")  # a named tuple has no other members
     lines += ["## Values of declarations", ""]
     for name in ORDERS:
         lines += _autodoc("data", f"clbench.strategies.part.{name}", members=False)

@@ -26,6 +26,13 @@ def test_the_page_has_the_table_of_the_records():
     assert which_method.page().count("leaderboard.md)") >= 12
 
 
+def test_the_questions_and_answers_quote_the_records():
+    text = (which_method.PAGE.parent / "faq.md").read_text(encoding="utf-8")
+    digits = {each.benchmark: which_method.measured(each) for each in which_method.SITUATIONS if "digits" in each.words}
+    assert f"{100 * digits['split-digits@2']['naive'].mean:.1f} % on `split-digits`" in " ".join(text.split())
+    assert f"`ewc` then has {100 * digits['split-digits-task@1']['ewc'].mean:.1f} %" in text
+
+
 def test_a_difference_is_paired_by_seed():
     one, other = measured("a", [0.5, 0.7, 0.9]), measured("b", [0.4, 0.6, 0.8])
     mean, half = which_method.difference(one, other)
