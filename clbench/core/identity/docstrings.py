@@ -8,7 +8,7 @@ import sys
 import types
 
 _HAS_DOCSTRING = 0x4000000
-"""The flag of code with a docstring since Python 3.13."""
+"""The flag of code with a docstring since Python 3.14."""
 
 
 def without_docstring(code: types.CodeType) -> tuple[bytes, tuple[object, ...], int]:
@@ -20,7 +20,7 @@ def without_docstring(code: types.CodeType) -> tuple[bytes, tuple[object, ...], 
     flags = code.co_flags & ~_HAS_DOCSTRING
     if not _has_docstring(code) or len(code.co_consts) > 255:
         return code.co_code, code.co_consts, flags
-    place = _places(code.co_consts, keeps_first=sys.version_info < (3, 13))
+    place = _places(code.co_consts, keeps_first=sys.version_info < (3, 14))
     instructions = bytearray(code.co_code)
     for step in dis.get_instructions(code):
         if step.opcode in dis.hasconst and step.arg is not None:
@@ -34,7 +34,7 @@ def without_docstring(code: types.CodeType) -> tuple[bytes, tuple[object, ...], 
 
 
 def _has_docstring(code: types.CodeType) -> bool:
-    if sys.version_info >= (3, 13):
+    if sys.version_info >= (3, 14):
         return bool(code.co_flags & _HAS_DOCSTRING)
     of_function = code.co_flags & inspect.CO_NEWLOCALS and code.co_flags & inspect.CO_OPTIMIZED
     named = not code.co_name.startswith("<")  # comprehensions and lambdas have no docstring
@@ -44,7 +44,7 @@ def _has_docstring(code: types.CodeType) -> bool:
 def _places(constants: tuple[object, ...], *, keeps_first: bool) -> dict[int, int]:
     """Map the place of each constant but the docstring to its place without one.
 
-    Before Python 3.13 the first constant of a function without a docstring is None.
+    Before Python 3.14 the first constant of a function without a docstring is None.
     """
     found: dict[int, int] = {}
     free = 1 if keeps_first else 0
