@@ -10,7 +10,7 @@ import typer
 from clbench.cli.common import make_console
 
 HOW = {
-    "torch": "clbench.load_model({file!r}) predicts as the run did; "
+    "torch": "clbench.load_model({file!r}{network}) predicts as the run did; "
     "torch.load({file!r}, weights_only=True)['state_dict'] holds the weights under the names of your network",
     "onnx": "its input x takes samples as the data set stores them; its metadata ('clbench') names shape, type and "
     "classes",
@@ -59,4 +59,16 @@ def export(
     written = export_model(directory, cell, output, seed=seed, format=format, experience=experience, trust=trust)
     console = make_console()
     console.print(f"{written} written", soft_wrap=True)
-    console.print(HOW[format_of(written, format)].format(file=str(written)), style="dim", soft_wrap=True)
+    chosen = format_of(written, format)
+    network = _network(written) if chosen == "torch" else ""
+    console.print(HOW[chosen].format(file=str(written), network=network), style="dim", soft_wrap=True)
+
+
+def _network(file: Path) -> str:
+    """Return the argument of ``load_model`` for a network whose code is the user's, else nothing."""
+    from clbench.running.saved_models.unpack import read_kept
+
+    held = read_kept(file)
+    own = str(held["cell"]["model"]["name"])
+    users = held.get("model", {}).get("kind") == "module" and (own.startswith("given:") or ".py:" in own)
+    return f", model={own.rpartition(':')[2]}" if users else ""

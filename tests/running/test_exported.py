@@ -250,6 +250,8 @@ def test_a_network_of_a_file_is_exported_by_those_who_trust_it_and_given_again_e
         clbench.export_model(tmp_path, record.key, tmp_path / "model.onnx")
     clbench.export_model(tmp_path, record.key, tmp_path / "model.onnx", trust=True)
     path = clbench.export_model(tmp_path, record.key, tmp_path / "model.pt")
+    told = call("export", tmp_path, record.key, "-o", path).out
+    assert f"load_model('{path}', model=Layers) predicts as the run did" in told
     assert list(torch.load(path, weights_only=True)["state_dict"]) == [
         "down.1.weight", "down.1.bias", "up.weight", "up.bias"
     ]  # fmt: skip
