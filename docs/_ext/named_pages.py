@@ -231,16 +231,31 @@ def title_on(page: str) -> str:
     return (DOCS / page).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
+REFERENCES = {
+    "add-a-strategy.md": "plugin-surface.md",
+    "strategies.md": "strategies/index.md",
+    "scenarios.md": "scenarios/index.md",
+    "metrics.md": "metrics/index.md",
+    "benchmark-files.md": "benchmarks/index.md",
+    "data.md": "datasets.md",
+    "families.md": "families.md",
+    "command-line.md": "commands/index.md",
+    "python.md": "python-api.md",
+}
+"""A page of ``docs/`` -> the page of the reference that belongs to it."""
+
+
 def additions() -> dict[str, str]:
     """Return the place of a page on the site -> what is added to its end: links to what the code says."""
     known, groups = set(own_names("strategies")), {}
     for name, page in described_on().items():
         if name in known:
             groups.setdefault(page, []).append(f"[{name}](../reference/strategies/{name}.md)")
-    return {
+    added = {
         page: f"**From the code:** settings with ranges, defaults, source, expected results of {', '.join(links)}.\n"
         for page, links in groups.items()
     }
+    return added | {page: f"**From the code:** [](reference/{place}).\n" for page, place in REFERENCES.items()}
 
 
 # --------------------------------------------------------------------------------------------------- metrics

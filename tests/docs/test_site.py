@@ -134,6 +134,11 @@ def test_links_are_changed_to_where_pages_are_on_the_site():
     assert "](../../strategies/mir.md)" in site()["baselines/strategies/README.md"]
 
 
+def test_pages_lead_to_the_page_of_the_reference_that_belongs_to_them():
+    assert site()["add-a-strategy.md"].endswith("(reference/plugin-surface.md).\n")
+    assert "[derpp](../reference/strategies/derpp.md)" in site()["strategies/der.md"].splitlines()[-1]
+
+
 def test_links_in_code_stay_as_they_are():
     pages = {PurePosixPath("docs/a.md"): PurePosixPath("a.md"), PurePosixPath("README.md"): PurePosixPath("readme.md")}
     text = "[x](../README.md) [y](https://a.b/c)\n```python\nf[0](../README.md)\n```\n[z](../README.md#part)"
