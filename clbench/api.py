@@ -105,7 +105,7 @@ def run(
 
     if dataset is not None and stream is not None:
         raise Refused("dataset= and stream= are both given; a stream brings its own data set, leave dataset= out")
-    own, settings = _dataset(dataset, overrides)
+    own, settings = data_and_settings(dataset, overrides)
     given = UserObjects(dataset=own, stream=stream, model=model)
     plan = make_plan(
         benchmark,
@@ -269,7 +269,7 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _dataset(
+def data_and_settings(
     dataset: Any, overrides: Mapping[str, Any] | Iterable[Assignment]
 ) -> tuple[Dataset | None, list[Assignment]]:
     """Return the data that the program hands over, and the overrides, with one more if the data has a name."""

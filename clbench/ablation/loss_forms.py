@@ -16,6 +16,7 @@ from clbench.core.global_rng import preserved
 from clbench.core.store import write
 from clbench.core.torch_threads import torch_threads
 from clbench.running.cell_key import Cell
+from clbench.running.user_objects import UserObjects
 
 EXPERIENCES, STEPS = 2, 1000
 """A measured run ends after so many experiences, or after so many steps."""
@@ -79,7 +80,9 @@ def near(ours: float | None, theirs: float | None) -> bool:
     return abs(ours - theirs) <= ALIKE * max(abs(ours), abs(theirs))
 
 
-def loss_form(cell: Cell, *, data_dir: str | None, device: str, kept: Path | None) -> MeasuredForm | None:
+def loss_form(
+    cell: Cell, *, data_dir: str | None, device: str, kept: Path | None, given: UserObjects | None = None
+) -> MeasuredForm | None:
     """Train a cell for a few experiences and return the form of its loss; ``None`` if it has no step of our loop.
 
     Args:
@@ -87,6 +90,7 @@ def loss_form(cell: Cell, *, data_dir: str | None, device: str, kept: Path | Non
         data_dir: The folder of data sets.
         device: The device of the run.
         kept: A folder in which forms are kept by key; ``None`` for none.
+        given: Objects of the user's program that replace names.
 
     Raises:
         Refused: The strategy cannot run on this benchmark.
@@ -96,7 +100,7 @@ def loss_form(cell: Cell, *, data_dir: str | None, device: str, kept: Path | Non
         with suppress(OSError, ValueError, TypeError):
             found = json.loads(place.read_text(encoding="utf-8"))
             return None if found is None else MeasuredForm(**found)
-    form = _measured(cell, data_dir, device)
+    form = _measured(cell, data_dir, device, given)
     if place is not None:
         with suppress(OSError):  # it is measured again next time
             write(place, json.dumps(None if form is None else asdict(form), indent=1).encode())
@@ -114,7 +118,7 @@ class _Silent:
         """Evaluate nothing."""
 
 
-def _measured(cell: Cell, data_dir: str | None, device: str) -> MeasuredForm | None:
+def _measured(cell: Cell, data_dir: str | None, device: str, given: UserObjects | None) -> MeasuredForm | None:
     from clbench.adapters.run_setup import Skip
     from clbench.running.loss_measure import LossMeasure
     from clbench.running.prepare import prepare_job
@@ -122,7 +126,7 @@ def _measured(cell: Cell, data_dir: str | None, device: str) -> MeasuredForm | N
 
     with preserved(), torch_threads(cell.config["training"]["threads"]):
         try:
-            run = prepare_job(cell, data_dir=data_dir, device=device)
+            run = prepare_job(cell, data_dir=data_dir, device=device, given=given)
         except Skip as why:
             raise Refused(f"{cell.label} cannot run on this benchmark: {why}; choose another benchmark") from None
         if not isinstance(run, Run):

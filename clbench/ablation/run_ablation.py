@@ -11,16 +11,20 @@ from clbench.ablation.arms import Arm, arm, equal_form_arm, identity_arm
 from clbench.ablation.loss_forms import MeasuredForm, loss_form
 from clbench.ablation.rate_search import FACTORS, SEARCHED_BY, Found, Protocol, at_rate, protocol, search
 from clbench.ablation.shares import Ablation, Compared
-from clbench.api import choose_device, execute_plan
+from clbench.api import choose_device, data_and_settings, execute_plan
 from clbench.benchmark import schema
 from clbench.benchmark.schema import Assignment
+from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
+from clbench.core.identity import describe_model
 from clbench.core.measure import ACCURACY
 from clbench.core.record import Record
+from clbench.core.types import Dataset
 from clbench.metrics import get as get_metric
 from clbench.running.executors import Event, ignore
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
+from clbench.running.user_objects import UserObjects
 from clbench.strategies.notation import Written
 from clbench.strategies.strategy import Strategy
 
@@ -39,6 +43,8 @@ def ablate(
     search_on: str = "first:3",
     factors: Sequence[float] = FACTORS,
     overrides: Mapping[str, Any] | Iterable[Assignment] = (),
+    dataset: Any = None,
+    model: Any = None,
     out: str | Path | None = None,
     jobs: int | str = 1,
     device: str = "cpu",
@@ -63,6 +69,8 @@ def ablate(
         search_on: What the learning rates are chosen on: ``first:K`` for the first K experiences.
         factors: The first learning rates of the search, as multiples of the benchmark's.
         overrides: Settings of the benchmark, as in :func:`clbench.run`.
+        dataset: Own data instead of the benchmark's, as in :func:`clbench.run`.
+        model: A model instead of the benchmark's, likewise.
         out: Result directory; cells that are finished there are not run again. ``None`` keeps nothing.
         jobs: Number of cells at a time, or ``"auto"``.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
@@ -76,34 +84,42 @@ def ablate(
     Raises:
         Refused: A setting is wrong, or an arm has no finished seed.
     """
-    settings = _listed(overrides)
+    own, settings = data_and_settings(dataset, overrides)
+    given = UserObjects(dataset=own, model=model)
+    replaced: dict[str, Any] = {
+        "dataset": None if own is None else describe_dataset(own),
+        "model": None if model is None else describe_model(model),
+        "data_dir": data_dir,
+    }
     where = None if out is None else Path(out).expanduser().absolute()
     get_metric(metric)
-    options: dict[str, Any] = {"jobs": jobs, "device": device, "data_dir": data_dir, "isolated": isolated}
+    options: dict[str, Any] = {
+        "jobs": jobs, "device": device, "data_dir": data_dir, "given": given, "isolated": isolated
+    }  # fmt: skip
     ours, base = arm("strategy", strategy), arm("baseline", against)
     both: Any = [strategy, against]
-    checked = make_plan(benchmark, strategies=both, seeds=seeds, overrides=settings, data_dir=data_dir)
+    checked = make_plan(benchmark, strategies=both, seeds=seeds, overrides=settings, **replaced)
     defaults = schema.defaults_of(checked.benchmark)
     if Strategy.parse(strategy, defaults) == Strategy.parse(against, defaults):
         raise Refused(f"the strategy and the baseline are both {ours.label}; name two different ones")
     config, lr = checked.cells[0].config, checked.benchmark.training.lr
     seed_list = tuple(dict.fromkeys(cell.seed for cell in checked.cells))
-    how = _fitting(protocol(search_on, seed_list, factors), config["stream"], data_dir)
+    how = _fitting(protocol(search_on, seed_list, factors), config["stream"], data_dir, own)
     legal = [*settings, *how.overrides(config["stream"]).items()]
 
-    def planned(entries: Sequence[Any], chosen: Sequence[int], given: Sequence[Assignment]) -> Any:
-        return make_plan(benchmark, strategies=entries, seeds=chosen, overrides=given, data_dir=data_dir)
+    def planned(entries: Sequence[Any], chosen: Sequence[int], changes: Sequence[Assignment]) -> Any:
+        return make_plan(benchmark, strategies=entries, seeds=chosen, overrides=changes, **replaced)
 
     def form_of(which: Arm) -> MeasuredForm | None:
         cell = planned([{"strategy": which.written, "label": which.label}], how.seeds[:1], legal).cells[0]
         kept = None if where is None else where / SEARCH / FORMS
-        return loss_form(cell, data_dir=_text(data_dir), device=choose_device(device), kept=kept)
+        return loss_form(cell, data_dir=_text(data_dir), device=choose_device(device), kept=kept, given=given)
 
     arms, forms, control_role, notes = _arms(ours, base, control, strategy, against, defaults, form_of)
     arms = _same_cells(arms, defaults)
 
-    def run(stage: str, entries: Sequence[Any], chosen: Sequence[int], given: Sequence[Assignment]) -> list[Record]:
-        made = planned(entries, chosen, given)
+    def run(stage: str, entries: Sequence[Any], chosen: Sequence[int], changes: Sequence[Assignment]) -> list[Record]:
+        made = planned(entries, chosen, changes)
         folder = where if where is None or stage == "comparison" else where / SEARCH
         heard = ignore if watch is None else lambda event: watch(stage, len(made.cells), event)
         return execute_plan(made, out=folder, watch=heard, **options).records
@@ -182,9 +198,11 @@ def _same_cells(arms: Sequence[Arm], defaults: Mapping[str, Mapping[str, Any]]) 
     return made
 
 
-def _fitting(how: Protocol, stream: Mapping[str, Any], data_dir: str | Path | None) -> Protocol:
+def _fitting(
+    how: Protocol, stream: Mapping[str, Any], data_dir: str | Path | None, dataset: Dataset | None
+) -> Protocol:
     """Return the protocol with no more experiences than the stream has."""
-    length = len(make_stream(stream, how.seeds[0], data_dir=_text(data_dir)))
+    length = len(make_stream(stream, how.seeds[0], data_dir=_text(data_dir), dataset=dataset))
     return Protocol(min(how.experiences, length), how.seeds, how.factors)
 
 
@@ -234,12 +252,6 @@ def _told(how: Protocol, stream: Mapping[str, Any]) -> str:
         f"{how.experiences} experiences ({how.name}), on seeds {' and '.join(map(str, how.seeds))}; no test sample was "
         "used"
     )
-
-
-def _listed(overrides: Mapping[str, Any] | Iterable[Assignment]) -> list[Assignment]:
-    if isinstance(overrides, str):
-        return [overrides]
-    return list(overrides.items() if isinstance(overrides, Mapping) else overrides)
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import clbench
 from clbench.ablation.arms import arm, equal_form_arm, identity_arm
@@ -268,6 +269,24 @@ def test_a_learner_with_a_step_of_its_own_has_no_equal_form_and_an_upper_bound_n
     assert "slda makes its own step" in found.notes[0]
     found = clbench.ablate("joint", against="er", seeds=1, factors=(1,), overrides=QUICK)
     assert any("not paired" in note for note in found.notes)
+
+
+def test_own_arrays_and_an_own_model_are_compared_too():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((120, 6), dtype=np.float32), np.repeat(np.arange(4), 30)
+    made = []
+
+    def model(shape, n_outputs):
+        made.append((shape, n_outputs))
+        return torch.nn.Linear(shape[0], n_outputs)
+
+    found = clbench.ablate(
+        "er(loss=sum)", against="er", seeds=1, factors=(1,), search_on="first:9", dataset=(x, y, x, y), model=model,
+        overrides={"stream.experiences": 2, "training.epochs": 1, "training.batch_size": 8},
+    )  # fmt: skip
+    assert set(made) == {((6,), 4)}
+    assert "first:2" in found.search, "the stream has two experiences"
+    assert found.arm("equal form").label == "er + loss_form(new=1, old=1)"
 
 
 def test_a_metric_without_a_value_is_refused_with_its_reason():
