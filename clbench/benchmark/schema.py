@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.near_files import why_unread
+from clbench.core.parameters import plain_words
 from clbench.data.augment import check_augmentation
 
 BRANCHES = ("int", "str", "float", "bool")
@@ -182,15 +183,9 @@ def section(kind: type[S], where: str, settings: Mapping[str, Any], *, called: M
         name = str(first["loc"][0])
         raise Refused(
             f"{where}: {(called or {}).get(name, name)} = {settings.get(name)!r} is not allowed: "
-            f"{_sentence(first['msg'])}",
+            f"{plain_words(first['msg'], first['input'])}",
             name,
         ) from None
-
-
-def _sentence(message: str) -> str:
-    """Return a message of pydantic as the rest of a sentence."""
-    message = message.removeprefix("Value error, ")
-    return message[0].lower() + message[1:]
 
 
 class Benchmark(Section):
@@ -356,7 +351,7 @@ def check(document: Mapping[str, Any], source: Source) -> Benchmark:
                 f"{source.place(path)}: {key} = {value!r} is not allowed: {key} is a section; write {key}: {{{usual}: "
                 f"{value}}} in a file, or --set {key}.{usual}={value}"
             ) from None
-        message = _sentence(first["msg"])
+        message = plain_words(first["msg"], first["input"])
         raise Refused(f"{source.place(path)}: {key} = {first['input']!r} is not allowed: {message}") from None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -121,9 +122,28 @@ def explain(error: ValidationError, where: str) -> str:
     name = str(first["loc"][0])
     if first["type"] == "missing":
         return f"{where} needs a value for {name!r} (it has no published default); write it as {name}=..."
-    branches = [e["msg"].removeprefix("Value error, ") for e in error.errors() if e["loc"][0] == name]  # of a union
-    message = ", or ".join(dict.fromkeys(text[0].lower() + text[1:] for text in branches))
+    branches = [plain_words(e["msg"], e["input"]) for e in error.errors() if e["loc"][0] == name]  # of a union
+    message = ", or ".join(dict.fromkeys(branches))
     return f"{where}: {name} = {first['input']!r} is not allowed: {message}"
+
+
+def plain_words(message: str, value: Any) -> str:
+    """Return a message of pydantic as the rest of a sentence, with what to write where it leaves that open.
+
+    Args:
+        message: The message.
+        value: The value that it is about.
+    """
+    text = message.removeprefix("Value error, ")
+    text = text[0].lower() + text[1:]
+    if re.fullmatch(r"input should be a valid (list|tuple)", text):
+        return f"input should be a valid list; write [{value}]" if isinstance(value, str | int | float) else text
+    text = re.sub(r"a valid integer, .*", "a whole number", text)
+    text = re.sub(r"a valid number, unable to parse.*", "a number", text)
+    text = re.sub(
+        r"list should have at least (\d+) items? after validation, not \d+", r"it needs at least \1 entry", text
+    )
+    return re.sub(r"string should match pattern .*", "use letters, digits, dots, - and _, and no spaces", text)
 
 
 def settings(target: Callable[..., Any]) -> list[tuple[str, str, str]]:

@@ -17,7 +17,9 @@ from clbench.benchmark.schema import Benchmark, Source
 from clbench.benchmark.sections import IDENTITY
 from clbench.benchmark.shipped_files import find, folder_of
 from clbench.benchmark.stop_rules import check_stop
+from clbench.core import parameters
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.near_names import same
 from clbench.core.types import Dataset, Stream
 from clbench.data.roots import searching, with_beside
 from clbench.models import frozen_features
@@ -113,12 +115,17 @@ def _planned(
     _check(common)
     if checked.reveal:
         common["reveal"] = sorted(set(checked.reveal))
-    for name in checked.defaults:
+    for name, values in checked.defaults.items():
         if name not in STRATEGIES:
             hint = did_you_mean(name, [entry.name for entry in STRATEGIES])
             raise source.refuse(
                 Refused(f"defaults for a strategy {name!r} that does not exist; {hint}"), "defaults", name
             )
+        known = {} if STRATEGIES.scheme(name) else parameters.schema(STRATEGIES.get(name)).model_fields
+        for each in values:
+            if known and each not in known:
+                told = Refused(f"defaults for strategy {name!r}: no parameter {each!r}; {did_you_mean(each, known)}")
+                raise source.refuse(told, "defaults", name)
     cells: dict[str, Cell] = {}
     for number, written in enumerate(checked.strategies):
         try:
@@ -205,10 +212,12 @@ def _strategy(
             if section in ("strategy", "label"):
                 continue
             if section not in OVERRIDABLE or not isinstance(values, Mapping):
+                setting = same(section, schema.Training.model_fields)
+                cure = (
+                    f"write training: {{{setting}: {values}}}" if setting else "memory and evaluation are equal for all"
+                )
                 raise Refused(
-                    f"a strategy may override {', '.join(OVERRIDABLE)} (a mapping), not {section!r}; memory and "
-                    "evaluation are the benchmark's, equal for all",
-                    section,
+                    f"a strategy may override {', '.join(OVERRIDABLE)} (a mapping), not {section!r}; {cure}", section
                 )
             document = {**benchmark.model_dump(), section: {**common[section], **values}}
             checked = schema.check(document, Source(f"overrides of {written['strategy']!r}", document))

@@ -63,6 +63,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+FILES = [
+    ("strategies: er", "line 4: strategies = 'er' is not allowed: input should be a valid list; write [er]"),
+    (
+        "strategies: [{strategy: er, lr: 0.1}]",
+        "line 4: a strategy may override training (a mapping), not 'lr'; write training",
+    ),
+    ("strategies: [{strategy: er, memory: {size: 3}}]", "memory and evaluation are equal for all"),
+    ("strategies: [{ewc: {lambda: 3}}]", "line 4: strategy 'ewc' has no parameter 'lambda'; did you mean 'strength'?"),
+    ("strategies: []", "it needs at least 1 entry"),
+    ("defaults: {EWC: {strength: 3}}", "did you mean 'ewc'?"),
+    (
+        "defaults: {ewc: {lambda: 3}}",
+        "line 4: defaults for strategy 'ewc': no parameter 'lambda'; did you mean 'strength'?",
+    ),
+    ("seeds: many", "line 4: seeds = 'many' is not allowed: input should be a whole number"),
+    ("training: {epochs: 1.5}", "line 4: training.epochs = 1.5 is not allowed: input should be a whole number"),
+    ("training: {lr: 0.1, lr: 0.2}", "line 4: not valid YAML: found duplicate key"),
+    ("epochs: 3", "line 4: unknown key 'epochs'; did you mean 'training.epochs'"),
+    ("Training: {lr: 0.1}", "line 4: unknown key 'Training'; did you mean 'training'?"),
+    ("evaluation: 3", "write evaluation: {every: 3} in a file"),
+    ("reveal: [lenght]", "'length'"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), FILES, ids=[line for line, _ in FILES])
+def test_a_typical_mistake_in_a_benchmark_file_is_answered_with_its_line(line: str, words: str, folder: Path) -> None:
+    (folder / "mistaken.yaml").write_text(f"{BENCHMARK}{line}\n", encoding="utf-8")
+    answer = call("run", "mistaken.yaml", "--dry-run", "--no-time")
+    (folder / "mistaken.yaml").unlink()
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.startswith("clbench: mistaken.yaml, line 4: ")
+    assert answer.err.count("\n") == 1
+    assert words in answer.err
+
+
 @pytest.fixture(autouse=True)
 def _in_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
@@ -158,7 +193,7 @@ SETTINGS = [
     ("model=cnn", "write model: {name: cnn} in a file, or --set model.name=cnn"),
     ("training.lr", "write it like --set training.lr=0.03"),
     ("training.lr=[", "is not valid YAML"),
-    ("training.lr=fast", "should be a valid number"),
+    ("training.lr=fast", "input should be a number"),
     ("training.lr=-1", "greater than 0"),
     ("training.optimizer=rmsprop", "there is no optimizer 'rmsprop'; known: adam, adamw, sgd"),
     ("stream.dataset=mnits", "did you mean 'mnist'?"),
