@@ -91,7 +91,7 @@ def of_classes(
         holds: Label -> whether all its records contain what the plot needs.
         picture: What is drawn, such as ``a confusion matrix``.
         what: What that is, such as ``predictions``.
-        cure: What the user can do, such as ``run the same command again with --save-predictions``.
+        cure: What the user can do, such as ``run the benchmark with --save-predictions``.
 
     Raises:
         Refused: The runs are not of classes, or no record contains what is needed.

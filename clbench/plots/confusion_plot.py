@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-CURE = "run the same command again with --save-predictions"
+CURE = "run the benchmark with --save-predictions, into the same folder or another"
 
 
 def confusion_matrix(trace: Trace) -> NDArray[np.int64]:

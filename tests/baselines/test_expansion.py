@@ -113,7 +113,7 @@ def test_pictures_mark_the_look_at_a_switch_where_outputs_change_something():
     records = [record("er", seed, falling(0.1, 0.3)) for seed in range(3)]
     figure = stability_gap(records)
     assert hollow(figure.axes[1]) == pytest.approx([0.7])
-    assert "hollow" in figure.axes[0].texts[-1].get_text()
+    assert "hollow" in figure.texts[-1].get_text()
     figure = switch_gaps(records)
     assert hollow(figure.axes[0]) == pytest.approx([-0.1])
     points = figure.axes[1].containers[0].lines[0].get_ydata()
@@ -126,6 +126,6 @@ def test_pictures_are_as_before_where_nothing_changes_or_nothing_is_told(look):
     records = [record("er", seed, falling(0.0, 0.3, look=look)) for seed in range(3)]
     figure = stability_gap(records)
     assert hollow(figure.axes[1]) == []
-    assert "hollow" not in figure.axes[0].texts[-1].get_text()
+    assert "hollow" not in figure.texts[-1].get_text()
     points = switch_gaps(records).axes[1].containers[0].lines[0].get_ydata()
     np.testing.assert_allclose(points, ([0.0] if look else []) + [-0.3, -0.1], atol=1e-12)

@@ -145,7 +145,7 @@ def test_a_record_without_class_units_has_the_order_of_its_labels(tmp_path):
 
 @pytest.mark.parametrize("draw", [predicted_classes, confusion])
 def test_records_without_predictions_are_refused_with_the_flag_or_named(tmp_path, draw):
-    with pytest.raises(Refused, match="no predictions; run the same command again with --save-predictions"):
+    with pytest.raises(Refused, match="no predictions; run the benchmark with --save-predictions"):
         draw([run()])
     assert "no predictions: naive" in heading(draw([predicted(tmp_path), run(label="naive")]))
 
