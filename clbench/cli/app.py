@@ -88,7 +88,7 @@ app.command(
     cls=Exemplified,
     epilog=examples(
         "clbench plot results/split-digits -o gap.pdf  # the stability gap",
-        "clbench plot results/split-digits --kind matrix -o matrix.pdf --width 3.3 --no-title  # for a paper's column",
+        "clbench plot results/split-digits -o gap.pdf --width 3.3 --no-title  # for a column",
     ),
 )(plot)
 app.command(

@@ -62,7 +62,7 @@ def test_list_tells_how_learners_of_other_libraries_are_written() -> None:
         ("observe", "did you mean observe:FILE.py:NAME?"),
         ("er:", "did you mean 'er'?"),
         ("nothing", "`clbench list` shows all names"),
-        ("mine.py:Mine", "write observe:mine.py:NAME for a class with observe(x, y), and add --plugin mine.py"),
+        ("mine.py:Mine", "'mine.py:Mine' names the file mine.py, which cannot be read"),
         ("sklearn:SGDClassifier(loss=hinge)", "show takes one name without settings; write clbench show sklearn:SGD"),
         ("er + ewc(strength=1)", "write clbench show er\n"),
     ],

@@ -293,7 +293,7 @@ PICTURES = [
     ("plot res -o gap.png --per-panel 0", "choose 1 or more"),
     ("plot res -o gap.png --strategies eer", "did you mean 'er'?"),
     ("plot res --kind classes -o c.png", "run the benchmark with --set evaluation.classes=true"),
-    ("plot res --kind confusion -o c.png", "run the benchmark with --save-predictions"),
+    ("plot res --kind confusion -o c.png", "with --save-predictions"),
 ]
 MODELS = [
     ("ablate", "STRATEGY is missing"),
