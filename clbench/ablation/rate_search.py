@@ -115,6 +115,9 @@ def search(
         lr: The benchmark's learning rate.
         how: The protocol.
         run: Runs entries of a benchmark's ``strategies`` on the search's cells.
+
+    Raises:
+        Refused: A cell failed, so that the rates of its arm cannot be ranked. A diverged cell is a result.
     """
     tried: dict[str, dict[float, float]] = {arm.label: {} for arm in arms}
     written = {arm.label: arm.written for arm in arms}
@@ -143,6 +146,12 @@ def rounded(lr: float) -> float:
 def _means(records: Sequence[Record]) -> dict[tuple[str, float], float]:
     metric, scores = get_metric(SEARCHED_BY), dict[tuple[str, float], list[float]]()
     for record in records:
+        if record.status not in ("done", "diverged"):
+            raise Refused(
+                f"the search for learning rates is incomplete, so nothing can be compared: {record.label}, seed "
+                f"{record.seed}, {record.status}: {record.reason}; run the same command again after you have mended "
+                "the cause: finished cells are kept"
+            )
         done = record.status == "done" and record.trace is not None
         value = metric(record.trace).value if done and record.trace is not None else math.nan
         label = record.label.rpartition(" [")[0]

@@ -82,7 +82,7 @@ def ablate(
         Arms, effects with paired 95 % intervals, and the result in one sentence; ``print`` shows them.
 
     Raises:
-        Refused: A setting is wrong, or an arm has no finished seed.
+        Refused: A setting is wrong, a cell of the search failed, or an arm has no finished seed.
     """
     own, settings = data_and_settings(dataset, overrides)
     given = UserObjects(dataset=own, model=model)
@@ -184,6 +184,7 @@ def _arms(
     notes.append(
         "the identity has another loss form than the strategy, so that the idea is compared with the "
         + ("baseline at equal loss form" if nearest == "equal form" else "baseline")
+        + "; if another setting switches off the idea alone, name it by --control"
     )
     return [ours, identity, *arms[1:]], measured, nearest, notes
 

@@ -149,6 +149,10 @@ def test_the_shares_are_the_differences_of_the_arms():
     np.testing.assert_allclose(by_hand().tuned.values, [0.07, 0.07])
 
 
+def test_its_short_form_names_what_is_compared():
+    assert repr(by_hand()) == "Ablation(mine against er on b@1)"
+
+
 def test_without_a_control_of_its_own_the_idea_is_compared_with_the_equal_form():
     values = {effect.name: np.round(effect.values, 12).tolist() for effect in by_hand("equal form").effects}
     assert values == {TOTAL: [0.3, 0.5], FORM: [0.1, 0.3], RATE: [0.16, 0.18], IDEA: [0.04, 0.02]}
@@ -206,6 +210,18 @@ def test_the_search_takes_the_best_rate_and_goes_beyond_an_end(curve, best, rate
     found = search([arm("strategy", "er")], 0.1, Protocol(3, (100, 101)), fake(curve, asked))["er"]
     assert (found.lr, found.at_end) == (best, at_end)
     assert asked == rates
+
+
+def test_a_search_with_a_failed_cell_chooses_nothing(monkeypatch):
+    monkeypatch.setattr("clbench.ablation.rate_search.get_metric", lambda _: lambda value: SimpleNamespace(value=value))
+
+    def run(entries):
+        records = fake(lambda lr: lr, [])(entries)
+        records[-1].status, records[-1].reason = "failed", "ValueError: no"
+        return records
+
+    with pytest.raises(Refused, match=r"incomplete.*er \[lr=0\.3\], seed 101, failed: ValueError: no; run the same command"):
+        search([arm("strategy", "er")], 0.1, Protocol(3, (100, 101)), run)
 
 
 def test_seeds_of_the_search_are_never_those_of_the_comparison():
