@@ -70,7 +70,7 @@ class Compared:
     best: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ablation:
     """Hold what of the difference between a strategy and a baseline is whose.
 
@@ -118,7 +118,7 @@ class Ablation:
             meaning = f"{name} - {_called(form.role)}, at the same lr"
             found.append(Effect(OTHER, _minus(control.usual, form.usual), meaning))
         found.append(
-            Effect(RATE, _minus(left, idea), f"strategy - {name}, at the same lr beyond that at their own best")
+            Effect(RATE, _minus(left, idea), f"strategy - {name} at lr {self.lr:g}, minus the same at their own best lr")
         )
         found.append(Effect(IDEA, idea, f"strategy - {name}, each at its own best lr"))
         return tuple(found)
@@ -210,7 +210,8 @@ class Ablation:
         if ours and base and base.length:
             told.append(
                 f"the gradient of {self._label('strategy')} is {ours.length:g} times as long as that of the mean loss "
-                f"over the same samples, that of {self._label('baseline')} {base.length:g} times"
+                f"over the same samples, that of {self._label('baseline')} {base.length:g} times (the median of steps of "
+                "the first two experiences)"
             )
         return [*told, self.search, *self.notes]
 
@@ -240,6 +241,9 @@ class Ablation:
             "forms": {role: {**vars(form)} for role, form in self.forms.items()},
             "remarks": self.remarks,
         }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"Ablation({self._label('strategy')} against {self._label('baseline')} on {self.benchmark})"
 
     def __str__(self) -> str:
         return self.text

@@ -92,7 +92,7 @@ def ablate(
             jobs=jobs,
             device=device,
             data_dir=data_dir,
-            watch=_counting(status),
+            watch=_counting(status, console),
         )
     _print(console, found)
     if output is not None:
@@ -100,16 +100,20 @@ def ablate(
         console.print(f"{output} written", soft_wrap=True)
 
 
-def _counting(status: Any) -> Callable[[str, int, Event], None]:
-    """Return a watcher that shows how many cells of a stage have ended."""
+def _counting(status: Any, console: Console) -> Callable[[str, int, Event], None]:
+    """Return a watcher that shows how many cells of a stage have ended; without a terminal, a line for each stage."""
     from clbench.core.record import Record
 
     ended: dict[tuple[str, int], int] = {}
+    titles = {"search": "search for learning rates"}
 
     def watch(stage: str, cells: int, event: Event) -> None:
+        if (stage, cells) not in ended and not console.is_terminal:
+            console.print(f"{titles.get(stage, stage)}: {cells} cells, run if they are not finished yet")
+        ended.setdefault((stage, cells), 0)
         if isinstance(event, Record):
-            ended[stage, cells] = ended.get((stage, cells), 0) + 1
-        status.update(f"{stage}: {ended.get((stage, cells), 0)} of {cells} cells")
+            ended[stage, cells] += 1
+        status.update(f"{titles.get(stage, stage)}: {ended[stage, cells]} of {cells} cells")
 
     return watch
 
