@@ -121,7 +121,12 @@ def explain(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "missing":
-        return f"{where} needs a value for {name!r} (it has no published default); write it as {name}=..."
+        missing = [str(each["loc"][0]) for each in error.errors() if each["type"] == "missing"]
+        names, written = " and ".join(map(repr, missing)), ", ".join(f"{each}=..." for each in missing)
+        plural = len(missing) > 1
+        why = "they have" if plural else "it has"
+        what = f"values for {names}" if plural else f"a value for {names}"
+        return f"{where} needs {what} ({why} no published default); write {'them' if plural else 'it'} as {written}"
     branches = [plain_words(e["msg"], e["input"]) for e in error.errors() if e["loc"][0] == name]  # of a union
     message = ", or ".join(dict.fromkeys(branches))
     return f"{where}: {name} = {first['input']!r} is not allowed: {message}"
