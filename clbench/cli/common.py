@@ -66,7 +66,7 @@ def print_board(console: Console, board: Board, *, chosen: bool = False) -> None
         console.print(view)
     if shown != board.shown:
         hidden = ", ".join(board.shown[len(shown) :])
-        console.print(f"no room for {hidden}; see the leaderboard files, or name them with --metrics", style="dim")
+        console.print(f"no room for the columns {hidden}; the leaderboard files have them, and --metrics chooses columns", style="dim")
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ from clbench.training.batch import ROW, Y
 
 
 def memory(trial: Trial) -> None:
-    """Check that the replay buffer keeps to its budget and holds correct samples, and that parts keep no others."""
+    """Check that the replay buffer keeps to its budget and holds correct samples, and parts keep no others."""
     run = trial.ready("training.epochs=2", "memory.admit=every_pass")
     if not run.learner.memory.size:
         raise Skipped("the benchmark has no replay buffer")
