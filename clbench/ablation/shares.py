@@ -118,7 +118,7 @@ class Ablation:
             meaning = f"{name} - {_called(form.role)}, at the same lr"
             found.append(Effect(OTHER, _minus(control.usual, form.usual), meaning))
         found.append(
-            Effect(RATE, _minus(left, idea), f"strategy - {name} at lr {self.lr:g}, minus the same at their own best lr")
+            Effect(RATE, _minus(left, idea), f"strategy - {name} at lr {self.lr:g}, minus that at their own best lr")
         )
         found.append(Effect(IDEA, idea, f"strategy - {name}, each at its own best lr"))
         return tuple(found)
@@ -210,8 +210,8 @@ class Ablation:
         if ours and base and base.length:
             told.append(
                 f"the gradient of {self._label('strategy')} is {ours.length:g} times as long as that of the mean loss "
-                f"over the same samples, that of {self._label('baseline')} {base.length:g} times (the median of steps of "
-                "the first two experiences)"
+                f"over the same samples, that of {self._label('baseline')} {base.length:g} times (medians "
+                "of steps of the first two experiences)"
             )
         return [*told, self.search, *self.notes]
 

@@ -66,7 +66,8 @@ def print_board(console: Console, board: Board, *, chosen: bool = False) -> None
         console.print(view)
     if shown != board.shown:
         hidden = ", ".join(board.shown[len(shown) :])
-        console.print(f"no room for the columns {hidden}; the leaderboard files have them, and --metrics chooses columns", style="dim")
+        told = f"no room for the columns {hidden}; the leaderboard files have them, and --metrics chooses columns"
+        console.print(told, style="dim")
 
 
 def write_file(path: Path, content: bytes) -> None:

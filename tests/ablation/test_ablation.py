@@ -220,7 +220,8 @@ def test_a_search_with_a_failed_cell_chooses_nothing(monkeypatch):
         records[-1].status, records[-1].reason = "failed", "ValueError: no"
         return records
 
-    with pytest.raises(Refused, match=r"incomplete.*er \[lr=0\.3\], seed 101, failed: ValueError: no; run the same command"):
+    reason = r"incomplete.*er \[lr=0\.3\], seed 101, failed: ValueError: no; run the same command"
+    with pytest.raises(Refused, match=reason):
         search([arm("strategy", "er")], 0.1, Protocol(3, (100, 101)), run)
 
 

@@ -217,7 +217,7 @@ STRATEGIES = [
     ("ewc(3)", "parameters are written name=value, like ewc(strength=3)"),
     ("ewc(strength=-1)", "greater than or equal to 0"),
     ("si", "strategy 'si' needs a value for 'strength'"),
-    ("derpp", "needs values for 'alpha' and 'beta' (they have no published default); write them as alpha=..., beta=..."),
+    ("derpp", "needs values for 'alpha' and 'beta' (they have no published default); write them as alpha=..., beta"),
     ("er + er", "er and er cannot be joined: both set the stream coefficient; keep one of them"),
     ("sklearn:GausianNB", "did you mean 'GaussianNB'?"),
     ("far/mine.py:Mine", "the folder {folder}/far does not exist"),
