@@ -11,9 +11,9 @@ _WHOLE = re.compile(
 )
 """A text that is one absolute path, perhaps with a form before it, as in ``csv:/home/ada/points.csv``."""
 _WITHIN = re.compile(
-    r"(?<![\w/.~\\])(?!//)(?:~?/|[A-Za-z]:[\\/])(?:[^\s:?'\",;()+]*[\\/])?(?P<name>[^\\/\s:?'\",;()+]+)"
+    r"(?<![\w/.~\\<%)\]}])(?!//)(?:~?/|[A-Za-z]:[\\/])(?:[^\s:?'\",;()+<>]*[\\/])?(?P<name>[^\\/\s:?'\",;()+<>]+)"
 )
-"""An absolute path without spaces within a text."""
+"""An absolute path without spaces within a text; neither ``</b>`` nor ``50 %/step`` is one."""
 
 
 def public(value: Any) -> Any:

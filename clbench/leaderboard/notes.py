@@ -104,5 +104,14 @@ def different_versions(rows: Iterable[Row]) -> list[str]:
 
 def labels(rows: Iterable[Row]) -> list[str]:
     """Return a sentence on labels that differ from their strategies, such as ``er_sum is er(loss=sum)``."""
-    found = [f"{row.strategy} is {row.recipe}" for row in rows if any(map(is_renamed, row.records))]
+    found = [
+        f"{row.strategy} is {row.recipe}"
+        for row in rows
+        if any(map(is_renamed, row.records)) and _bare(row.strategy) != _bare(row.recipe)
+    ]
     return ["labels: " + "; ".join(found)] if found else []
+
+
+def _bare(text: str) -> str:
+    """Return a strategy without spaces and quotes: ``er(new_weight='1/k')`` is ``er(new_weight=1/k)``."""
+    return "".join(letter for letter in text if letter not in " '\"")

@@ -177,6 +177,8 @@ def test_show_and_check_know_a_network_of_a_file(file):
         ("see https://arxiv.org/abs/1706.08840", "see https://arxiv.org/abs/1706.08840"),
         ("data/points.csv", "data/points.csv"),
         ("samples / second, and/or 1/2", "samples / second, and/or 1/2"),
+        ("<b>er</b>, 5 %/step, f(x)/g", "<b>er</b>, 5 %/step, f(x)/g"),
+        ("<b>/home/ada/mine.py:Net</b>", "<b>mine.py:Net</b>"),
     ],
 )
 def test_public_texts_name_files_without_the_folders_of_a_machine(text, shown):
