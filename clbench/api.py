@@ -422,6 +422,7 @@ def plot(
     font_size: float | None = None,
     title: bool = True,
     per_panel: int = 6,
+    rename: Mapping[str, str] | Iterable[str] = (),
 ) -> Figure:
     """Plot some result directories; ``clbench.plots.save`` writes the figure to a file.
 
@@ -439,6 +440,8 @@ def plot(
         font_size: Size of the letters in points, 3 to 40; by default 9.5, and 7 or 8 in narrow figures.
         title: Whether to draw the title and the caption below it.
         per_panel: Largest number of strategies in one panel; more are divided into several panels.
+        rename: New names of strategies or benchmarks, as in :func:`board`: ``{"mine": "Ours"}`` or ``["mine=Ours"]``.
+            Colours stay those of the labels.
 
     Raises:
         Refused: The kind is unknown, there is nothing to plot, the records do not suit this kind, or a number is
@@ -449,10 +452,20 @@ def plot(
 
     plots.get(kind)
     settings = {"cost": {"cost": cost}, "lag": {"since": since}}.get(kind, {})
-    form = Format(width=width, height=height, font_size=font_size, title=title, per_panel=per_panel)
-    return plots.draw(
-        kind, records(*directories), form, benchmark=benchmark, strategies=strategies, order=order, **settings
-    )
+    found = records(*directories)
+    names = _names(rename, found) if rename else {}
+    form = Format(width=width, height=height, font_size=font_size, title=title, per_panel=per_panel, names=names)
+    return plots.draw(kind, found, form, benchmark=benchmark, strategies=strategies, order=order, **settings)
+
+
+def _names(rename: Mapping[str, str] | Iterable[str], found: Iterable[Record]) -> dict[str, str]:
+    """Map labels and titles of finished records to their new names."""
+    from clbench.comparison import comparable
+    from clbench.comparison.record_groups import by_strategy, is_finished
+    from clbench.leaderboard.row_choice import new_names
+
+    titles = comparable.tables(filter(is_finished, found))
+    return new_names(rename, [label for own in titles.values() for label in by_strategy(own)], list(titles))
 
 
 def stream(

@@ -163,6 +163,10 @@ def plot(
     order: Annotated[
         str | None, typer.Option(help="Strategies that come first, like 'er, naive'.", show_default="by rank")
     ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OLD=NEW", help="Draw a strategy or benchmark under another name; repeatable."),
+    ] = None,
     width: Annotated[
         float | None, typer.Option(help="Width in inches; a column of a paper is about 3.3.", show_default=False)
     ] = None,
@@ -204,7 +208,10 @@ def plot(
         raise Refused(f"--since is for --kind lag only; leave it out with --kind {chosen}")
     names, first = _labels(strategies), _labels(order)
     if output is None:
-        of_pictures = {"width": width, "height": height, "font-size": font_size, "per-panel": per_panel, "order": order}
+        of_pictures: dict[str, Any] = {
+            "width": width, "height": height, "font-size": font_size, "per-panel": per_panel, "order": order,
+            "rename": rename or None,
+        }  # fmt: skip
         given = [name for name, value in of_pictures.items() if value is not None] + ["no-title"] * (not title)
         if given:
             raise Refused(f"--{given[0]} is for pictures: add -o FILE.png (or .svg, .pdf)")
@@ -219,7 +226,7 @@ def plot(
     size |= {} if per_panel is None else {"per_panel": per_panel}
     figure = api.plot(
         *directories, kind=chosen, benchmark=benchmark, strategies=names, order=first, cost=cost or "rows",
-        since=since or "last", **size,
+        since=since or "last", rename=rename or (), **size,
     )  # fmt: skip
     picture(figure, output)
     print(f"{output} written")

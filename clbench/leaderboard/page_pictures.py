@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from html import escape
 
+from clbench.comparison import comparable
+from clbench.comparison.record_groups import is_finished
 from clbench.core.errors import Refused
 from clbench.leaderboard.board import Table
 
@@ -36,8 +37,10 @@ def _drawn(table: Table, name: str, width: float | None, labels: list[str]) -> s
 
     from clbench import plots
 
-    form = plots.Format() if width is None else plots.Format(width=width, font_size=LETTERS)
     records = [record for row in table.rows for record in row.records]
+    names = {row.label: row.strategy for row in table.rows}
+    names |= dict.fromkeys(comparable.tables(filter(is_finished, records)), table.benchmark)
+    form = plots.Format(names=names) if width is None else plots.Format(width=width, font_size=LETTERS, names=names)
     try:
         with rc_context({"path.simplify_threshold": FINE}):
             text = plots.svg(plots.draw("gap", records, form, strategies=labels or None))
@@ -46,9 +49,6 @@ def _drawn(table: Table, name: str, width: float | None, labels: list[str]) -> s
     text = text[text.index("<svg") :]
     for size in ("width", "height"):  # the page decides about the size
         text = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", text, count=1)
-    for row in table.rows:
-        if row.strategy != row.label:
-            text = text.replace(f">{escape(row.label)}</text>", f">{escape(row.strategy)}</text>")
     # Ids are unique per plot; otherwise two plots on a page would share clip paths and markers.
     text = re.sub(r'(id="|url\(#|href="#)', rf"\1{name}-", text)
     theme = {plots.INK: "--ink", plots.MUTED: "--muted", plots.GRID: "--line"}

@@ -79,7 +79,7 @@ def choose(
         Refused: A strategy does not exist, or a text cannot be read.
     """
     labels, titles = list(dict.fromkeys(strategies)), list(dict.fromkeys(titles))
-    names = dict(_renamed(rename, labels, titles))
+    names = new_names(rename, labels, titles)
     known = {_bare(name): label for label, name in names.items() if label in labels} | {_bare(x): x for x in labels}
 
     def found(written: str | Sequence[str], option: str) -> tuple[str, ...]:
@@ -119,10 +119,20 @@ def _label(text: str, known: Mapping[str, str], labels: Sequence[str]) -> str:
     return known[_bare(text)]
 
 
-def _renamed(
+def new_names(
     rename: Mapping[str, str] | Iterable[str], labels: Sequence[str], titles: Sequence[str]
-) -> Iterable[tuple[str, str]]:
-    """Yield pairs of a known label or title and its new name; labels may contain ``=`` themselves."""
+) -> dict[str, str]:
+    """Map known labels and titles to their new names; labels may contain ``=`` themselves.
+
+    Args:
+        rename: As in :func:`choose`.
+        labels: The labels of all tables.
+        titles: The titles of all tables.
+
+    Raises:
+        Refused: A label or title is unknown, or a text cannot be read.
+    """
+    made = {}
     known = {_bare(name): name for name in (*titles, *labels)}
     pairs = list(rename.items()) if isinstance(rename, Mapping) else [_halves(text, known) for text in rename]
     for old, new in pairs:
@@ -132,7 +142,8 @@ def _renamed(
             raise Refused(
                 f"no strategy or benchmark is called {old!r} in these results; {did_you_mean(old, [*known.values()])}"
             )
-        yield known[_bare(old)], " ".join(new.split())
+        made[known[_bare(old)]] = " ".join(new.split())
+    return made
 
 
 def _halves(text: str, known: Mapping[str, str]) -> tuple[str, str]:

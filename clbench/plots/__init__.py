@@ -96,7 +96,7 @@ def draw(
     Args:
         kind: The name of a kind in :data:`KINDS`, except ``spark``.
         records: Any records; cells that are not done are left out.
-        form: Size, letters and title; by default the usual ones of the kind.
+        form: Size, letters, title and names; by default the usual ones of the kind.
         benchmark: Name and version; needed only if the records contain several.
         strategies: Labels of strategies, in this order; by default all, from the best ACC to the worst.
         order: Labels of strategies that come first, in this order. The others follow in the order above.
@@ -113,6 +113,11 @@ def draw(
     if kind == "spark":
         raise Refused("kind 'spark' is text; clbench.plots.sparklines(records) gives it, the other kinds are figures")
     records = list(records)
+    if form is not None and form.names and (strategies or order):
+        labels = choose(records, benchmark, None).labels
+        known = {name: label for label, name in form.names.items()} | {label: label for label in labels}
+        strategies = None if strategies is None else [known.get(name, name) for name in strategies]
+        order = None if order is None else [known.get(name, name) for name in order]
     if order:
         drawn = list(choose(records, benchmark, strategies).records)
         for label in order:

@@ -18,7 +18,7 @@ from clbench.metrics import Metric, get
 from clbench.metrics.interval import half_width
 from clbench.plots.picture_format import groups, is_narrow, points, room
 from clbench.plots.plotted_runs import choose, on_other_streams
-from clbench.plots.strategy_styles import Style, styles
+from clbench.plots.strategy_styles import Style
 from clbench.plots.style import (
     INK,
     MUTED,
@@ -98,7 +98,7 @@ def cost_and_accuracy(
     metrics = (get("acc"), get("wc_acc"))
     measured = [_points(runs.traces, spent, metric) for metric in metrics]
     ringed = any(label not in outside for shown in measured for label in shown)
-    looks = styles(runs.labels)
+    looks = runs.looks
     divided, width = groups(list(found)), room(WIDTH)
     narrow, count = is_narrow(width), len(divided)
     tall = 5.2 if narrow else 4.1 if count == 1 else 3.3
@@ -126,7 +126,7 @@ def cost_and_accuracy(
                 )  # fmt: skip
             axes.set_title(metric.under(runs.measure).title, loc="left", fontsize=points(10.5), color=INK)
             if narrow or number == count - 1:
-                axes.set_xlabel(_fold_title(title, width if narrow else 0.4 * width), color=INK)
+                axes.set_xlabel(_fold_title(title, width - 1.0 if narrow else 0.4 * width), color=INK)
             if narrow or column == 0:
                 axes.set_ylabel(runs.measure.name, color=INK)
         if count > 1:

@@ -21,7 +21,7 @@ from clbench.plots.curve_drawing import (
 )
 from clbench.plots.picture_format import groups, is_narrow, points, room
 from clbench.plots.plotted_runs import choose, default_window, has_step_looks, median_boundaries, rows_error
-from clbench.plots.strategy_styles import Style, styles
+from clbench.plots.strategy_styles import Style
 from clbench.plots.style import INK, MUTED, averaged, canvas, legend, legend_at, legend_height, limit_scores, plain
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def stability_gap(
     switches = []
     if has_step_looks(streams):
         switches = _choose_switches(len(boundaries) - 1, PANELS if len(shown) == 1 and not narrow else BESIDE)
-    looks = styles(runs.labels)
+    looks = runs.looks
     window = window or default_window(np.diff(boundaries)[1:].tolist() or [boundaries[-1]])
     marked = how_marked(len(boundaries) - 1)
     if switches:

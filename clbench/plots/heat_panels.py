@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clbench.plots.picture_format import points
-from clbench.plots.style import GRID, INK, MUTED, scale_of_shares
+from clbench.plots.style import GRID, INK, MUTED, literal, scale_of_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ def bare(axes: Axes) -> None:
 
 def entitle(axes: Axes, text: str) -> None:
     """Write the title of a panel."""
-    axes.set_title(text, loc="left", fontsize=points(10.5), color=INK)
+    axes.set_title(literal(text), loc="left", fontsize=points(10.5), color=INK)
 
 
 def hatch(axes: Axes, width: float, height: float) -> None:

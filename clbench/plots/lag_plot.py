@@ -17,7 +17,7 @@ from clbench.metrics.retention import ByLag, Retention, Since, by_lag, retention
 from clbench.plots.curve_drawing import draw_line
 from clbench.plots.picture_format import groups, points, room
 from clbench.plots.plotted_runs import choose, rows_error
-from clbench.plots.strategy_styles import Style, styles
+from clbench.plots.strategy_styles import Style
 from clbench.plots.style import (
     INK,
     POINTS_FOR_FIT,
@@ -100,7 +100,7 @@ def accuracy_by_lag(
             f"{runs.benchmark} has no lags to draw: every task seen is present in every experience; "
             "choose another --kind, such as gap" + ", or --since first" * (since == "last")
         )
-    looks = styles(runs.labels)
+    looks = runs.looks
     fitted = any(lags.laws for lags in found.values())
     below = [rows_error(runs.traces), "thin: fits, dashes power law, dots exponential" * fitted]
     divided, width = groups(list(found)), room(WIDTH)

@@ -7,10 +7,10 @@ inches*: inches of a picture with letters of the usual size. A picture with smal
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clbench.core.errors import Refused
 
@@ -36,6 +36,7 @@ class Format:
             default 9.5, 8 in pictures narrower than 7 inches, and 7 in those narrower than 4.5 inches.
         title: Whether the picture has a title and a caption below it.
         per_panel: Largest number of strategies in one panel, at least 1.
+        names: Label of a strategy, or title of a benchmark -> the name to draw.
 
     Raises:
         Refused: A number is outside of its range.
@@ -46,6 +47,7 @@ class Format:
     font_size: float | None = None
     title: bool = True
     per_panel: int = PER_PANEL
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = (

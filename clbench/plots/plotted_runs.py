@@ -16,6 +16,10 @@ from clbench.core.record import Kind, Record, Trace
 from clbench.metrics import curves
 from clbench.metrics.accuracy_matrix import acc, end_looks, visited
 from clbench.metrics.metric import Undefined
+from clbench.plots.picture_format import current
+from clbench.plots.strategy_styles import Style, styles
+
+THIN_SPACE = "\u2009"
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +27,24 @@ class Runs:
     """Hold the finished runs of one benchmark.
 
     Args:
-        benchmark: Name and version, and differences from the shipped file of that version.
-        records: Label -> a record per seed, in the requested order, or else by rank with the best first.
+        benchmark: Name and version, and differences from the shipped file of that version; or the name to draw.
+        records: Name to draw -> a record per seed, in the requested order, or else by rank with the best first. The
+            name is the label, unless the current format has another.
         labels: All labels of the result set, sorted, including those of other benchmarks and those not requested. The
             style of a strategy that is not shipped depends on them, so that it is the same in all plots of the set.
+        own_labels: Name to draw -> label.
     """
 
     benchmark: str
     records: dict[str, list[Record]]
     labels: tuple[str, ...]
+    own_labels: Mapping[str, str]
+
+    @property
+    def looks(self) -> dict[str, Style]:
+        """Return the style of each name, which is that of its label."""
+        found = styles(self.labels)
+        return {name: found[label] for name, label in self.own_labels.items()}
 
     @property
     def traces(self) -> dict[str, list[Trace]]:
@@ -79,7 +92,15 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     for label in strategies or ():
         if label not in runs:
             raise Refused(f"no cell of strategy {label!r} is done on {chosen}; {did_you_mean(label, runs)}")
-    made = Runs(chosen, {label: runs[label] for label in (strategies or _by_rank(runs))}, everyone)
+    names = current().names
+    drawn: dict[str, str] = {}
+    for label in dict.fromkeys(strategies or _by_rank(runs)):
+        name = names.get(label, label)
+        name = f"{THIN_SPACE}{name}" if name.startswith("_") else name  # no legend shows names that begin with _
+        if name in drawn:
+            raise Refused(f"{drawn[name]!r} and {label!r} cannot both be called {name!r} in one picture")
+        drawn[name] = label
+    made = Runs(names.get(chosen, chosen), {name: runs[label] for name, label in drawn.items()}, everyone, drawn)
     try:
         for traces in made.traces.values():
             list(map(end_looks, traces))

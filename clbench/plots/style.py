@@ -78,9 +78,10 @@ def canvas(width: float, height: float, *, title: str, caption: str = "") -> Fig
     if form.title:
         x, below = 0.1 / width, 0.4 + HEADING * title.count("\n")
         figure.text(
-            x, 1 - 0.12 / height, title, ha="left", va="top", fontsize=points(13), color=INK, weight="bold"
+            x, 1 - 0.12 / height, literal(title), ha="left", va="top", fontsize=points(13), color=INK, weight="bold"
         )  # fmt: skip
-        figure.text(x, 1 - below / height, caption, ha="left", va="top", fontsize=points(9.5), color=MUTED)
+        small = points(9.5)
+        figure.text(x, 1 - below / height, literal(caption), ha="left", va="top", fontsize=small, color=MUTED)
     return figure
 
 
@@ -168,7 +169,12 @@ def legend_height(labels: Sequence[str], width: float) -> float:
 
 def fold(label: str) -> str:
     """Break a label into lines that fit the legend."""
-    return "\n".join(textwrap.fill(line, LABEL) for line in label.split("\n"))
+    return literal("\n".join(textwrap.fill(line, LABEL) for line in label.split("\n")))
+
+
+def literal(text: str) -> str:
+    """Return a text that matplotlib draws as it is, although it may hold dollar signs, which begin formulas."""
+    return text.replace("$", r"\$")
 
 
 def _columns(labels: Sequence[str], width: float) -> int:

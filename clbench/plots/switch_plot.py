@@ -19,7 +19,7 @@ from clbench.metrics.switches import switches as gaps
 from clbench.plots.curve_drawing import ARRIVED, draw_arrival, draw_line, has_band, limits
 from clbench.plots.picture_format import groups, is_narrow, points, room
 from clbench.plots.plotted_runs import choose, default_window
-from clbench.plots.strategy_styles import Style, styles
+from clbench.plots.strategy_styles import Style
 from clbench.plots.style import INK, MUTED, averaged, canvas, label_scores, legend, legend_at, legend_height, plain
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def switch_gaps(
     lengths = [length for traces in shown.values() for trace in traces for length in _lengths(trace)]
     window = min(window or default_window(lengths), int(min(lengths)))
     before = max(1, window // 6)
-    looks = styles(runs.labels)
+    looks = runs.looks
     without = [label for label in runs.records if label not in shown]
     caption = averaged([len(traces) for traces in shown.values()], rows_error=False)
     caption += f" · no task is ever absent under {', '.join(without)}" * bool(without)

@@ -16,7 +16,7 @@ from clbench.plots.curve_drawing import draw_line, how_marked, mark_switches, na
 from clbench.plots.picture_format import is_narrow, points, room
 from clbench.plots.plotted_runs import Runs, choose, median_boundaries, rows_error
 from clbench.plots.strategy_styles import Style, series
-from clbench.plots.style import INK, averaged, canvas, legend, legend_height, limit_scores, plain
+from clbench.plots.style import INK, averaged, canvas, legend, legend_height, limit_scores, literal, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,8 +69,8 @@ def task_curves(
         _draw_tasks(axes, traces, boundaries, looks=looks, bands=bands, width=0.8 * width / columns)
         named = bool(axes.texts)  # numbers of experiences
         axes.set_title(
-            textwrap.fill(label, int(0.8 * width / columns / 0.085)), loc="left", fontsize=points(10.5), color=INK,
-            pad=points(16 if named else 8),
+            literal(textwrap.fill(label, int(0.8 * width / columns / 0.085))), loc="left", fontsize=points(10.5),
+            color=INK, pad=points(16 if named else 8),
         )  # fmt: skip
         axes.tick_params(labelleft=place % columns == 0)
         if place % columns == 0:

@@ -12,7 +12,7 @@ from clbench.core.measure import Measure
 from clbench.core.record import Record, Trace
 from clbench.metrics import curves, get
 from clbench.metrics.interval import SEEDS_FOR_INTERVAL, half_width
-from clbench.plots.plotted_runs import choose, median_boundaries
+from clbench.plots.plotted_runs import THIN_SPACE, choose, median_boundaries
 
 BLOCKS, DIGITS = "▁▂▃▄▅▆▇█", "0123456789"
 NARROWEST, LABEL = 10, 32
@@ -81,9 +81,8 @@ def _block(
     text = [heading[:width], detail[:width], _row("", marks, *titles, widths=(label_width, columns, *numbers))]
     for label in order:
         line = _line(runs.traces[label], boundaries, columns, ascii=ascii)
-        text.append(
-            _row(_short(label, label_width, ascii), line, *scores[label], widths=(label_width, columns, *numbers))
-        )
+        name = _short(label.lstrip(THIN_SPACE), label_width, ascii)
+        text.append(_row(name, line, *scores[label], widths=(label_width, columns, *numbers)))
     block = "\n".join(line.rstrip() for line in text)
     return block.encode("ascii", "replace").decode() if ascii else block
 

@@ -158,3 +158,33 @@ def test_fonts_of_a_pdf_are_embedded_as_type_42(tmp_path):
     assert b"/FontFile2" in everything  # a TrueType font, which PDF calls CIDFontType2 and PostScript type 42
     assert b"/CIDFontType2" in everything
     assert b"/Type3" not in everything
+
+
+@pytest.mark.parametrize("kind", ["gap", "tasks", "switches", "matrix", "lag"])
+def test_strategies_and_benchmarks_are_drawn_under_their_new_names(kind):
+    form = Format(names={"s00": "Ours", "split-digits@1": "Split-Digits"})
+    figure = plots.draw(kind, runs(2), form, order=["s01", "Ours"])
+    assert figure.get_label().startswith("Split-Digits: ")
+    titles = [axes.get_title(loc="left").split("\n")[0] for axes in figure.axes]
+    found = titles if kind in ("tasks", "matrix") else [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [name for name in found if name in ("Ours", "s00", "s01")] == ["s01", "Ours"]
+
+
+def test_a_new_name_keeps_the_colour_of_its_label():
+    def colours(**names):
+        figure = plots.draw("gap", runs(3), Format(names=names))
+        return [line.get_color() for line in figure.axes[0].get_lines() if not line.get_label().startswith("_")]
+
+    assert colours(s01="er") == colours()
+
+
+def test_two_strategies_cannot_have_one_name_in_a_picture():
+    with pytest.raises(Refused, match="'s00' and 's01' cannot both be called 's01' in one picture"):
+        plots.draw("gap", runs(2), Format(names={"s00": "s01"}))
+
+
+def test_dollar_signs_and_underscores_of_names_are_drawn_as_they_are():
+    form = Format(names={"s00": r"$\frac{$", "s01": "_mine"})
+    figure = plots.draw("gap", runs(2), form)
+    figure.draw_without_rendering()  # a broken formula would fail here
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == [r"\$\frac{\$", "_mine"]
