@@ -93,7 +93,7 @@ def test_plugins_join_a_template_by_name_by_path_and_from_a_file(tmp_path):
     assert job.account().memory_bytes == 20 * 64
     assert job.account().state_bytes > 0
     key = cell.key
-    file.write_text(PLUGIN + "\n# another text\n", encoding="utf-8")
+    file.write_text(PLUGIN + "\nANOTHER = 1\n", encoding="utf-8")
     assert planned(joined)[0].key != key
 
 

@@ -250,7 +250,7 @@ def test_a_loss_or_outputs_that_are_not_finite_end_the_run_as_diverged(name):
 # --------------------------------------------------------------------------------------------------- cells, by name
 
 
-def test_another_text_of_the_file_is_another_cell(tmp_path):
+def test_another_program_in_the_file_is_another_cell(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(FILE.read_text(), encoding="utf-8")
 
@@ -259,7 +259,9 @@ def test_another_text_of_the_file_is_another_cell(tmp_path):
 
     first = key()
     assert key() == first
-    file.write_text(FILE.read_text() + "\n", encoding="utf-8")
+    file.write_text(FILE.read_text() + "\n# a comment\n", encoding="utf-8")
+    assert key() == first
+    file.write_text(FILE.read_text() + "\nANOTHER = 1\n", encoding="utf-8")
     assert key() != first
 
 

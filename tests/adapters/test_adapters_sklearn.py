@@ -157,5 +157,5 @@ def test_it_runs_in_workers_and_from_a_file(tmp_path):
     assert [record.status for record in found] == ["done", "done"]
     assert np.array_equal(found[0].trace.score, found[1].trace.score, equal_nan=True)
     before = plan("split-digits", strategies=[f"sklearn:{file}:Mine"], seeds=1).cells[0].key
-    file.write_text(file.read_text() + "# changed\n")
+    file.write_text(file.read_text() + "CHANGED = 1\n")
     assert plan("split-digits", strategies=[f"sklearn:{file}:Mine"], seeds=1).cells[0].key != before

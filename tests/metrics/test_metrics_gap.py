@@ -12,6 +12,7 @@ from clbench.core import store
 from clbench.core.record import Kind
 from clbench.core.types import content_hash
 from clbench.leaderboard import board, render
+from clbench.leaderboard.best_values import BEST
 from clbench.metrics import COLUMNS, compute, get, lca, switches, wf, wp
 
 SCORES = {  # of tasks 0 and 1 after each step of two experiences of 2 and 4
@@ -303,11 +304,10 @@ def test_the_best_value_is_marked_only_where_forgetting_everything_cannot_have_i
 
 
 def test_a_page_marks_no_best_value_in_a_column_that_says_nothing_by_itself():
-    from clbench.leaderboard.page import _best
-
     (table,) = board(rows("new")).tables
-    assert np.isnan(_best(table, "gap_depth"))
-    assert _best(table, "gap_depth_relative") == pytest.approx(0.4 / 0.6)
+    assert not any("gap_depth" in row.marks for row in table.rows)
+    assert [row.marks["gap_depth_relative"] for row in table.rows] == [BEST, BEST]  # the two are equal
+    assert table.rows[0].metrics["gap_depth_relative"].mean == pytest.approx(0.4 / 0.6)
 
 
 # --------------------------------------------------------------------------------------------------- the first look

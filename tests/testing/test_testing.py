@@ -276,7 +276,9 @@ def test_a_check_leaves_generators_and_threads_as_it_found_them(parts):
 def test_check_answers_a_line_per_property_and_fails_where_one_is_broken(parts):
     good, bad = call("check", f"er + {parts}:Honest(strength=0.1)"), call("check", f"{parts}:PeeksAtTests")
     assert (good.code, bad.code) == (0, 1)
-    assert [line.split()[:2] for line in good.out.splitlines()[:-1]] == [["kept", prop] for prop in PROPERTIES]
+    properties, _, remarks = good.out.partition("\nnote: ")
+    assert [line.split()[:2] for line in properties.splitlines()] == [["kept", prop] for prop in PROPERTIES]
+    assert remarks.startswith("At steps 5, 13, 20 its gradient is ")
     assert "The contract is kept" in good.out
     assert "broken   test_rows        training depends on the test samples" in bad.out
     assert "skipped  identity         because no part declares" in bad.out
