@@ -41,7 +41,8 @@ class MeasuredForm:
         first: Whether samples are rehearsed in the first experience too.
         weighted: Whether the loss is a weighted form of the family's; if not, weights are matched by the length of
             the gradient.
-        length: Length of the gradient as a multiple of that of the mean loss over the same samples.
+        length: Length of the gradient as a multiple of that of the mean loss over the same samples, in the last
+            measured experience: not each strategy rehearses in the first.
     """
 
     alone: float | None = None
@@ -175,7 +176,8 @@ def of_steps(steps: list[Any]) -> MeasuredForm | None:
         weights["alone"] = _median(s.length for s in lone)
         if whole is not None and share is not None:
             weights["new"], weights["old"] = whole * (1 - share), whole * share
-    lengths = _median(s.length for s in both or lone)
+    last = max((s.experience for s in steps if s.experience is not None), default=None)
+    lengths = _median(s.length for s in both or lone if s.experience == last)  # where every strategy may rehearse
     return MeasuredForm(
         **{name: _rounded(weight) for name, weight in weights.items()},
         new_all=any(NEW in used for s in steps for used in s.outside.values()),

@@ -211,7 +211,7 @@ class Ablation:
             told.append(
                 f"the gradient of {self._label('strategy')} is {ours.length:g} times as long as that of the mean loss "
                 f"over the same samples, that of {self._label('baseline')} {base.length:g} times (medians "
-                "of steps of the first two experiences)"
+                "of measured steps)"
             )
         return [*told, self.search, *self.notes]
 

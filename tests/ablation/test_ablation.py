@@ -12,12 +12,13 @@ import torch
 
 import clbench
 from clbench.ablation.arms import arm, equal_form_arm, identity_arm
-from clbench.ablation.loss_forms import MeasuredForm
+from clbench.ablation.loss_forms import MeasuredForm, of_steps
 from clbench.ablation.rate_search import Protocol, protocol, search
 from clbench.ablation.shares import FORM, IDEA, OTHER, RATE, TOTAL, Ablation, Compared
 from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY
+from clbench.running.loss_measure import StepForm
 
 TWIST = '''
 from dataclasses import dataclass
@@ -83,6 +84,18 @@ def test_the_form_of_the_twist_is_measured_as_it_is_written(twisted):
     assert ours.length > 1.7 * base.length
     assert found.arm("equal form").label == "er(start=any) + loss_form(new=1, old=1, old_classes=all)"
     assert found.arm("strategy").label.endswith("twist.py:LossWeighted")
+
+
+def test_the_length_of_the_gradient_is_compared_where_both_rehearse():
+    def step(number, experience, rehearsed, length):
+        return StepForm(number, experience, 64, rehearsed, length, {"stream": 1.0, "rehearsed": 1.0})
+
+    both = [step(1, 0, 32, 4.0), step(2, 0, 32, 4.2), step(3, 0, 32, 4.4), step(4, 1, 32, 2.0), step(5, 1, 32, 2.2)]
+    assert of_steps(both).length == 2.1
+    late = [step(1, 0, 0, 9.0), step(2, 1, 32, 1.0)]
+    assert of_steps(late).length == 1
+    hidden = [step(1, None, 32, 3.0), step(2, None, 32, 5.0)]
+    assert of_steps(hidden).length == 4
 
 
 def test_shares_add_up_to_the_difference_of_the_records_at_every_seed(twisted):
