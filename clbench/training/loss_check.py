@@ -39,7 +39,13 @@ class LossCheck:
             Diverged: It is not finite.
         """
         if self._at_once:
-            if not math.isfinite(loss.item()):
+            try:
+                finite = math.isfinite(loss.item())
+            except (RuntimeError, AttributeError):  # the other errors of item() are those of the device
+                if isinstance(loss, Tensor) and loss.numel() == 1:
+                    raise
+                raise TypeError(_no_scalar(loss)) from None
+            if not finite:
                 raise Diverged(step, "the loss is not finite at")
         else:
             self._noted.append((step, loss.detach()))
@@ -55,3 +61,12 @@ class LossCheck:
             wrong = (~torch.stack([loss for _, loss in noted]).isfinite()).nonzero()
             if len(wrong):
                 raise Diverged(noted[int(wrong[0])][0], "the loss is not finite at")
+
+
+def _no_scalar(loss: object) -> str:
+    """Return a sentence about a loss that is no scalar tensor."""
+    found = f"has the shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"is {loss!r}"
+    return (
+        f"the loss of a step {found}, and has to be one number as a tensor: a hook (loss, objective) of a part returns "
+        "something else; take the mean over samples, and do not forget the return"
+    )

@@ -25,6 +25,15 @@ def test_on_a_cpu_a_loss_that_is_not_finite_ends_the_run_at_its_step():
     assert caught.value.step == 7
 
 
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [(torch.zeros(64), r"has the shape \(64,\), and has to be one number"), (None, "is None"), (0.5, "is 0.5")],
+)
+def test_a_loss_that_is_no_scalar_tensor_is_answered_by_what_a_hook_has_to_return(loss, found):
+    with pytest.raises(TypeError, match=f"the loss of a step {found}.*take the mean over samples"):
+        LossCheck(torch.device("cpu")).note(loss, 1)
+
+
 def test_on_a_gpu_losses_are_checked_later_and_the_first_wrong_one_is_named():
     losses = LossCheck(torch.device("cuda"))  # only its name is asked for
     for step, loss in enumerate((1.0, math.inf, 2.0, math.nan), start=5):
