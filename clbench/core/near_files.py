@@ -1,8 +1,11 @@
-"""Say why a file of the user's cannot be read: which folder was searched, and which files are there."""
+"""Say why a file of the user's cannot be read: which folder was searched, and which files are there; and which of them
+defines a name."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from clbench.core.near_names import nearest
@@ -53,3 +56,17 @@ def _names(folder: Path, suffixes: Sequence[str]) -> list[str]:
 def _listed(folder: Path, suffixes: Sequence[str]) -> str:
     names = _names(folder, suffixes)
     return ", ".join(names[:MOST]) + (", ..." if len(names) > MOST else "")
+
+
+def defined_here(name: str) -> str:
+    """Return the ``FILE.py:NAME`` of a class or function in the working directory whose name differs from an unknown
+    name only in its spelling (``aged_replay``, ``AgedReplay``); an empty text if there is none. Nothing is imported."""
+    plain = name.replace("_", "").lower()
+    if not name.isidentifier():
+        return ""
+    for path in sorted(Path().glob("*.py")):
+        with suppress(OSError, UnicodeDecodeError):
+            for defined in re.findall(r"^(?:class|def)\s+([^\W_]\w*)", path.read_text(encoding="utf-8"), re.MULTILINE):
+                if defined.replace("_", "").lower() == plain:
+                    return f"{path.name}:{defined}"
+    return ""

@@ -25,7 +25,7 @@ from clbench.core import identity
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.identity import program_text
 from clbench.core.identity.module_files import beside
-from clbench.core.near_files import why_unread
+from clbench.core.near_files import defined_here, why_unread
 from clbench.core.notices import notice
 from clbench.core.user_files import found
 
@@ -92,6 +92,10 @@ class Registry:
             return f"write {name}:NAME for an object in that file"
         if name.isidentifier() and Path(f"{name}.py").is_file():
             return f"write {name}.py:NAME for an object in that file"
+        own = defined_here(name)
+        if own:
+            short = f", or give --plugin {own.partition(':')[0]}" if self.kind == "strategy" else ""
+            return f"it is in a file of this folder: write {own}{short}"
         near = did_you_mean(name, [entry.name for entry in self])
         scheme, colon, rest = name.partition(":")
         meant = get_close_matches(scheme.lower(), self.schemes, n=1, cutoff=0.6)
@@ -313,7 +317,8 @@ def open_file(name: str) -> ModuleType:
     try:
         return _module(path, checksum)
     except Exception as error:
-        raise Refused(f"{path.name} does not import: {type(error).__name__}: {error}") from error
+        why = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+        raise Refused(f"{path.name} does not import: {why}") from error
 
 
 def from_file(name: str, kind: str) -> Any:

@@ -105,6 +105,17 @@ def test_a_name_that_is_not_known_is_answered_by_what_to_write(registry, name, h
     assert text.endswith(registry.hint(name))
 
 
+@pytest.mark.parametrize("name", ["aged_replay", "AgedReplay", "agedreplay"])
+def test_a_name_that_a_file_of_this_folder_defines_is_answered_by_that_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "aged.py").write_text("import nothing_at_all\n\nclass AgedReplay(Part):\n    pass\n", encoding="utf-8")
+    (tmp_path / "latin.py").write_bytes(b"# \xe9\nclass AgedReplay: pass\n")
+    plain = Registry("strategy", "clbench.no_such_group", {"agem": ("math:floor", "")})
+    assert plain.hint(name) == "it is in a file of this folder: write aged.py:AgedReplay, or give --plugin aged.py"
+    assert plain.hint("aged") == "write aged.py:NAME for an object in that file"
+    assert plain.hint("age_m") == "did you mean 'agem'?"
+
+
 def test_without_schemes_a_colon_is_part_of_a_name_like_any_other():
     plain = Registry("fraction", "clbench.no_such_group", {"folder:PATH": ("math:floor", "")})
     assert "did you mean 'folder:PATH'?" in refusal(plain.get, "folder:path")
