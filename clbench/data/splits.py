@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
+from clbench.core.notices import notice
 from clbench.core.types import Dataset, Mask, Rows
 from clbench.data.arrays import checksum
 from clbench.data.domains import strata
@@ -19,6 +20,8 @@ from clbench.data.stratified import of_each, stratified
 Normalize = Literal["none", "mean-std"]
 Statistics = Literal["columns", "all"]
 """What vectors of classes are normalised by: statistics of each column, or of all values together."""
+LARGE = 100.0
+"""Largest input value of a table, after scaling, that needs no notice if inputs are not normalised."""
 
 
 def prepare(
@@ -59,6 +62,8 @@ def prepare(
         train = _subset(dataset, train, train_rows)
     changed = train is not dataset.train or test is not dataset.test
     mean, std = input_statistics(train.x, dataset, normalize, statistics)
+    if normalize == "none":
+        _tell_large(train.x, dataset, name or dataset.name)
     return replace(
         dataset,
         name=name or dataset.name,
@@ -69,6 +74,25 @@ def prepare(
         **_target_statistics(dataset, train),
         checksum=checksum(train, test, dataset.scale) if changed else dataset.checksum,
     )
+
+
+def _tell_large(x: NDArray[Any], dataset: Dataset, name: str) -> None:
+    """Name the column of a table with the largest values, if these are so large that networks seldom learn from them.
+
+    Args:
+        x: (N, ...) training inputs.
+        dataset: The data set before its samples were chosen.
+        name: Its name in the message.
+    """
+    if not dataset.input_names or x.ndim != 2 or not len(x):
+        return
+    largest = np.abs(np.stack([x.min(axis=0), x.max(axis=0)]).astype(np.float64)).max(axis=0) * dataset.scale
+    column = int(largest.argmax())
+    if largest[column] > LARGE:
+        notice(
+            f"{name}: values of column {dataset.input_names[column]!r} go up to {largest[column]:,.0f}; networks "
+            "seldom learn from such values, set normalize: mean-std in the section of the data set"
+        )
 
 
 def _target_statistics(dataset: Dataset, train: Rows) -> dict[str, Any]:

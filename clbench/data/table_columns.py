@@ -85,7 +85,8 @@ def complete(frames: Sequence[Any], columns: Iterable[str], missing: Missing | N
     if not gaps or missing == "mean":
         return list(frames)
     first = next(iter(gaps))
-    more = f" (and {len(gaps) - 1} more)" if len(gaps) > 1 else ""
+    others = len(gaps) - 1
+    more = f" (and {others} more {'column lacks' if others == 1 else 'columns lack'} some)" if others else ""
     if missing is None:
         raise Refused(
             f"{where}: column {first!r} lacks {gaps[first]} of {total} values{more}; set missing: mean (of the "

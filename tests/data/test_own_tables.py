@@ -59,6 +59,17 @@ def test_a_notice_comes_each_time_the_data_is_read_from_the_cache_too(table):
             load("csv:p.csv", table, **SETTINGS)
 
 
+def test_a_notice_names_the_column_with_the_largest_values_if_they_are_not_normalised(tmp_path):
+    frame = pd.DataFrame({"low": np.arange(20.0), "deep": np.arange(20) * -250.0, "high": 100.0, "label": [0, 1] * 10})
+    frame.to_csv(tmp_path / "far.csv", index=False)
+    with pytest.warns(Notice, match=r"csv:far.csv: values of column 'deep' go up to 4,750;.* set normalize: mean-std"):
+        load("csv:far.csv", tmp_path, split={"test": 0.1, "seed": 1})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load("csv:far.csv", tmp_path, normalize="mean-std")
+        load("csv:far.csv", tmp_path, ignore=["deep"])  # 100 is the largest value without a notice
+
+
 def test_codes_are_positions_and_a_category_without_training_samples_is_apart():
     train = pd.DataFrame({"ward": ["b", "a", "c", "a"], "label": [0, 1, 0, 1]})
     test = pd.DataFrame({"ward": ["c", "new", "a", "b"], "label": [0, 1, 0, 1]})
@@ -92,7 +103,7 @@ def test_every_class_of_every_group_has_its_share_of_test_samples(table):
 def test_missing_values_are_refused_with_column_and_count_or_replaced_by_the_mean_of_training_samples():
     train = pd.DataFrame({"a": [1.0, np.nan, 3.0, 8.0], "w": ["x", "y", None, "x"], "label": [0, 1, 0, 1]})
     test = pd.DataFrame({"a": [np.nan, 100.0], "w": ["x", None], "label": [0, 1]})
-    with pytest.raises(Refused, match=r"column 'a' lacks 2 of 6 values \(and 1 more\); set missing: mean"):
+    with pytest.raises(Refused, match=r"column 'a' lacks 2 of 6 values \(and 1 more column lacks some\); set missing"):
         read_frames([train, test], TableSettings(), where="here")
     with pytest.warns(Notice, match="encoded one-hot"):
         filled = read_frames([train, test], TableSettings(missing="mean"), where="here")
