@@ -25,6 +25,7 @@ SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 LITTER = frozenset((".DS_Store", ".gitkeep", "Thumbs.db", "desktop.ini"))
 """Files that operating systems leave behind; they are not reported."""
 HIDDEN = "hidden"
+LOOSE = "in no folder of a class"
 TEST_FOLDERS = ("test", "val", "validation", "valid")
 
 
@@ -148,11 +149,17 @@ def _listing(split: Path, left_out: list[str]) -> Listing:
         if _hidden(entry):
             found.setdefault(HIDDEN, []).append(entry)
         elif not entry.is_dir():
-            found.setdefault("in no folder of a class", []).append(entry)
+            found.setdefault(LOOSE, []).append(entry)
         else:
             files = _of_class(entry, found)
             if files:
                 listing[entry.name] = files
+    loose = sum(entry.suffix.lower() in SUFFIXES for entry in found.get(LOOSE, []))
+    if not listing and loose:
+        raise Refused(
+            f"{split} holds {loose} images, but none in the folder of a class; move each to {split}/<class>/, since "
+            "the folder of an image is its label"
+        )
     if not listing:
         raise Refused(f"{split} holds no images; put them in {split}/<class>/ as {', '.join(sorted(SUFFIXES))}")
     left_out += [
