@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from command_line import call
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 import clbench
 from clbench import data
 from clbench.core.errors import Refused
+from clbench.core.notices import Notice
 from clbench.running.plan import make_stream
 
 needs_onnx = pytest.mark.skipif(
@@ -81,6 +84,30 @@ def test_plain_torch_loads_the_weights_into_the_users_network_and_gets_the_same_
         assert held["competing"].sum() == (4 if experience == 1 else 10)
         assert (held["classes"], held["read_out"]) == (list("0123456789"), "network")
         assert (told["shape"], told["type"], told["features"]) == ([1, 8, 8], "uint8", None)
+
+
+def test_a_model_of_a_table_names_its_inputs_and_has_a_scale_for_plain_torch(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"heat": rng.normal(50, 9, 80), "oil": ["a", "b"] * 40, "label": ["x", "y", "y", "z"] * 20})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    benchmark = {
+        "name": "table",
+        "stream": {"scenario": "split", "experiences": 3, "dataset": {"name": f"csv:{tmp_path / 't.csv'}"}},
+        "model": {"name": "mlp", "hidden": [4]},
+    }
+    short = {"stream.dataset.normalize": "mean-std", "evaluation.every": 0, "training.epochs": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)  # the column of text is encoded
+        [record] = clbench.run(
+            benchmark, strategies=["naive"], seeds=[1], out=tmp_path, save_model=True, overrides=short
+        )
+        x = make_stream(record.cell["stream"], 1).dataset.test.x
+    saved = clbench.load_model(clbench.export_model(tmp_path, record.key, tmp_path / "model.pt"))
+    told = torch.load(tmp_path / "model.pt", weights_only=True)["input"]
+    assert told["names"] == ["heat", "oil=a", "oil=b"]
+    assert (told["type"], told["scale"]) == ("float32", 1.0)
+    values = (torch.from_numpy(x[:]) * told["scale"] - torch.tensor(told["mean"])) / torch.tensor(told["std"])
+    torch.testing.assert_close(saved.module(values).logits, saved.scores(x), atol=1e-5, rtol=1e-5)
 
 
 def test_an_exported_file_is_read_by_clbench_and_predicts_as_the_kept_one(tmp_path):
@@ -267,6 +294,8 @@ def test_a_network_of_a_file_is_exported_by_those_who_trust_it_and_given_again_e
         Refused, match=r"holds own.py:Layers, .*give the model itself: load_model\(\.\.\., model=Layers\)"
     ):
         clbench.load_model(path)
+    with pytest.raises(Refused, match=r"needs the code of own.py:Layers, and .*program has no file own.py; run this"):
+        clbench.load_model(path, trust=True)
     found = clbench.load_model(path, model=layers).scores(x).numpy()
     assert np.array_equal(found, here.numpy())
     np.testing.assert_allclose(of_onnx(tmp_path / "model.onnx", x)[0], found, atol=1e-5, rtol=1e-5)

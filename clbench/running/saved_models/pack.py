@@ -121,6 +121,7 @@ def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, 
             "mean": [float(v) for v in dataset.mean],
             "std": [float(v) for v in dataset.std],
             "class_names": list(dataset.class_names),
+            **({"input_names": list(dataset.input_names)} if dataset.input_names else {}),
             **_of_targets(dataset),
         },
         "stream": {

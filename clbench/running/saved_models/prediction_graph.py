@@ -46,7 +46,8 @@ class PredictionGraph(nn.Module):
         for parameter in self.network.parameters():  # views of one vector become tensors of their own
             parameter.data = parameter.data.clone()
             parameter.requires_grad_(False)
-        self.scale = saved.input["scale"]
+        floats = np.issubdtype(np.dtype(saved.input["type"]), np.floating)
+        self.scale = None if floats else saved.input["scale"]
         values = (saved.input["mean"], saved.input["std"])
         by_channel = (1, -1, *(1 for _ in saved.shape[1:]))
         mean, std = (torch.tensor(each, dtype=torch.float32).reshape(by_channel) if each else None for each in values)
@@ -100,7 +101,7 @@ def description(saved: Saved) -> dict[str, Any]:
         "classes": list(saved.classes),
         "seen": saved.seen.tolist(),
         "tasks": list(saved.tasks),
-        "input": {"shape": list(saved.shape), "type": saved.input["type"], "features": saved.input["features"]},
+        "input": {name: saved.input[name] for name in ("shape", "type", "features", "names") if name in saved.input},
         "output": "scores" if saved.family.has_classes else "numbers",
         "strategy": public(saved.label),
         "benchmark": f"{told['name']}@{told['version']}",

@@ -38,9 +38,9 @@ class Saved:
         classes: Name of each output unit, or of each column of numbers; classes that share a unit are joined by ``/``.
         tasks: Names of the tasks if the model gets task labels; else none.
         seen: (C,) bool, output units whose class had been met.
-        input: ``shape`` and ``type`` of a sample as the data set stores it; ``scale`` (``None`` for none), by which
-            whole numbers are multiplied; ``mean`` and ``std``, which normalise them; and ``features``, the settings of
-            the frozen network that made the samples, or ``None``.
+        input: ``shape`` and ``type`` of a sample as the data set stores it; ``scale``, by which they are
+            multiplied (``None`` for tokens); ``mean`` and ``std``, which normalise them; ``features``, the settings of
+            the frozen network that made the samples, or ``None``; and for a table the ``names`` of its input values.
         read_out: ``network`` if the network and the class mask alone predict; else which part of the strategy does.
     """
 
@@ -221,17 +221,19 @@ def unit_names(stream: Stream) -> tuple[str, ...]:
 
 
 def input_of(held: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a saved model takes its samples: shape, type, scale, mean, standard deviation, features."""
+    """Return how a saved model takes its samples: shape, type, scale, mean, standard deviation, features, names."""
     data = held["data"]
     whole = np.issubdtype(np.dtype(data["type"]), np.integer)
     features = held["cell"]["stream"].get("dataset", {}).get("features")
+    names = data.get("input_names", ())
     return {
         "shape": list(data["shape"]),
         "type": data["type"],
-        "scale": data["scale"] if whole and not data.get("tokens", False) else None,
+        "scale": None if data.get("tokens", False) else data["scale"] if whole else 1.0,
         "mean": list(data["mean"]),
         "std": list(data["std"]),
         "features": features,
+        **({"names": list(names)} if names else {}),
     }
 
 

@@ -16,6 +16,7 @@ from clbench.benchmark.run_settings import RunSettings
 from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.types import Dataset, Stream
+from clbench.core.user_files import found
 from clbench.evaluate.subject import Subject
 from clbench.families.class_mask import ALL, ClassMask
 from clbench.models.blank import Blank
@@ -49,6 +50,13 @@ def load_model(path: str | Path, *, model: Any = None, trust: bool = False) -> S
         raise Refused(
             f"{path} holds {', '.join(foreign)}, and reading it would run code that is not clbench's; if "
             f"you trust its origin, write load_model(..., trust=True){how}"
+        )
+    file = own.rpartition(":")[0]
+    if takes_model and model is None and not found(file).is_file():
+        raise Refused(
+            f"{path} needs the code of {own}, and {Path.cwd()} has no file {file}; run this in the folder to which the "
+            f"path {file} is relative, or, in Python, give the model itself: load_model(..., model="
+            f"{own.rpartition(':')[2]})"
         )
     if needs_model and model is None:
         raise Refused(
