@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from clbench.core.record import Record
+    from clbench.leaderboard import Board
     from clbench.running.cell_key import Cell
     from clbench.running.executors import Event
     from clbench.running.plan import Plan
@@ -214,30 +215,48 @@ def _unbroken(watch: Callable[[Event], None]) -> Callable[[Event], None]:
 
 
 def _publish(console: Console, plan: Plan, out: Path) -> None:
-    """Write the leaderboard and picture of all records in ``out``, and print the table and the files written."""
-    from clbench import api, plots
+    """Write the leaderboard and picture of all records in ``out``, and print the table and the files written.
+
+    Raises:
+        Refused: A file cannot be written; the table has been printed.
+    """
+    from clbench import api
     from clbench.core.errors import Refused
     from clbench.leaderboard import board as make_board
-    from clbench.leaderboard import render
 
     records = api.records(out)
     board = make_board(records)
-    written = []
-    for suffix in ("md", "csv", "json", "html"):
-        written.append(out / f"leaderboard.{suffix}")
-        write_file(written[-1], render(board, suffix).encode())
     try:
-        figure = plots.stability_gap(records, benchmark=_drawn(plan, records))
+        written = _write_results(board, records, _drawn(plan, records), out)
     except Refused as error:
-        tell(f"no picture of the stability gap: {error}")
-    else:
-        written.append(out / "stability_gap.png")
-        picture(figure, written[-1])
+        console.print()
+        print_board(console, board)
+        raise Refused(f"{error}; all records are kept, and the same command writes the files") from None
     console.print()
     print_board(console, board)
     console.print("Written:")
     for path in written:
         console.print(f"  {path}", soft_wrap=True)
+
+
+def _write_results(board: Board, records: Sequence[Record], benchmark: str | None, out: Path) -> list[Path]:
+    """Write a leaderboard in all formats and the picture of one benchmark, and return the files."""
+    from clbench import plots
+    from clbench.core.errors import Refused
+    from clbench.leaderboard import render
+
+    written = []
+    for suffix in ("md", "csv", "json", "html"):
+        written.append(out / f"leaderboard.{suffix}")
+        write_file(written[-1], render(board, suffix).encode())
+    try:
+        figure = plots.stability_gap(records, benchmark=benchmark)
+    except Refused as error:
+        tell(f"no picture of the stability gap: {error}")
+    else:
+        written.append(out / "stability_gap.png")
+        picture(figure, written[-1])
+    return written
 
 
 def _drawn(plan: Plan, records: Sequence[Record]) -> str | None:

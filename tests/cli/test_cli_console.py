@@ -73,6 +73,24 @@ def test_a_console_that_breaks_in_the_middle_stops_no_run(tmp_path, monkeypatch)
     assert (tmp_path / "leaderboard.md").exists()
 
 
+def test_a_full_disk_does_not_hide_the_leaderboard_of_finished_cells(tmp_path, monkeypatch):
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    command = ["run", "split-digits", "--strategies", "naive", "--seeds", "2", *FAST, "--out", tmp_path]
+    assert call(*command).code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("clbench.core.store.write", full)
+        answer = call(*command)
+    assert answer.code == 2
+    assert "naive" in answer.out
+    assert "2/2" in answer.out
+    assert answer.err.splitlines()[-1].endswith(
+        "No space left on device; make room or choose another place; all records are kept, and the same command "
+        "writes the files"
+    )
+
+
 def test_a_run_of_nothing_but_skipped_cells_is_an_error_with_the_reasons(tmp_path):
     answer = call(
         "run", "split-digits", "--strategies", "er", "--seeds", "2", "--set", "memory.size=0", "--out", tmp_path

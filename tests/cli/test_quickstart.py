@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 from pathlib import Path
@@ -74,6 +75,24 @@ def test_the_method_keeps_the_running_mean_of_the_weights() -> None:
     assert torch.allclose(answered, run.learner.model(x).logits, rtol=1e-4)
     with pytest.raises(Refused, match="decay"):
         ready("method.py:MeanWeights(decay=1)")
+
+
+def test_a_full_disk_leaves_nothing_so_that_the_command_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_text
+
+    def full(path: Path, *rest: str, **more: str) -> int:
+        if path.name == "method.py":
+            write(path, "half of")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, *rest, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        answer = call("quickstart", "mine")
+    assert (answer.code, answer.out) == (2, "")
+    assert "mine cannot be written: No space left on device" in answer.err
+    assert not Path("mine").exists()
+    assert call("quickstart", "mine").code == 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -67,6 +68,7 @@ def _write(folder: Path, kind: str, files: Mapping[str, str], words: Mapping[str
         Refused: The folder cannot be written; the message says what to do ``instead``.
     """
     templates, written = resources.files("clbench.cli.scaffold") / kind, []
+    existed = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, template in files.items():
@@ -74,6 +76,11 @@ def _write(folder: Path, kind: str, files: Mapping[str, str], words: Mapping[str
             text = Template((templates / template).read_text(encoding="utf-8")).substitute(words)
             written[-1].write_text(text, encoding="utf-8")
     except OSError as error:
+        with suppress(OSError):  # the same command can be repeated
+            for path in written:
+                path.unlink(missing_ok=True)
+            if not existed:
+                folder.rmdir()
         raise Refused(f"{folder} cannot be written: {error.strerror}; {instead}") from None
     return written
 
