@@ -31,6 +31,8 @@ class Kind(StrEnum):
     optimizer = "optimizer"
 
 
+DATASET = "digits"
+"""The data set of scenarios and models for which none is named."""
 STYLES = {"kept": "green", "skipped": "yellow", "broken": "bold red"}
 
 
@@ -46,7 +48,14 @@ def check(
         Kind | None,
         typer.Option("--kind", help="The kind of the target, if a name has several meanings.", show_default=False),
     ] = None,
-    dataset: Annotated[str, typer.Option("--dataset", help="Data set for a scenario or a model.")] = "digits",
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            help="Data set for a scenario or a model; for a model also the benchmark that it is for.",
+            show_default="digits",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of the scenario, model or benchmark; repeatable."),
@@ -80,7 +89,7 @@ def check(
         return
     console = make_console()
     if chosen is Kind.scenario:
-        made = _of_scenario(target, dataset, settings or [], data_dir)
+        made = _of_scenario(target, dataset or DATASET, settings or [], data_dir)
         _check_stream(console, made.cells[0].config["stream"], seed, made.data_dir)
         return
     made = make_plan(target, overrides=settings or [], seeds=1, data_dir=data_dir)
@@ -202,16 +211,40 @@ def _tell(
 # --------------------------------------------------------------------------------------------------- models
 
 
-def _check_model(console: Console, name: str, dataset: str, settings: list[str], data_dir: str | None) -> None:
-    from clbench import data
+def _check_model(console: Console, name: str, dataset: str | None, settings: list[str], data_dir: str | None) -> None:
     from clbench.benchmark import schema
-    from clbench.data.roots import with_beside
     from clbench.testing import MODEL_PROPERTIES, examine_model
 
-    rows = data.load(dataset, with_beside(Path.cwd(), data_dir))
+    shape, outputs = _samples(dataset or DATASET, data_dir)
     section = schema.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
-    console.print(f"{name} for samples of shape {rows.shape} and {rows.n_classes} output units, from {dataset}")
-    _tell(console, examine_model(section, shape=rows.shape, n_outputs=rows.n_classes), MODEL_PROPERTIES)
+    console.print(f"{name} for samples of shape {shape} and {outputs} output units, from {dataset or DATASET}")
+    verdicts = examine_model(section, shape=shape, n_outputs=outputs)
+    if dataset is not None:
+        _tell(console, verdicts, MODEL_PROPERTIES)
+        return
+    try:
+        _tell(console, verdicts, MODEL_PROPERTIES)
+    except typer.Exit:
+        console.print(
+            f"The samples are those of {DATASET}. If the model is for others, name a data set, or the benchmark: "
+            "--dataset FILE.yaml"
+        )
+        raise
+
+
+def _samples(dataset: str, data_dir: str | None) -> tuple[tuple[int, ...], int]:
+    """Return the shape of a sample and the number of output units, of a data set or of a benchmark's stream."""
+    from clbench import data
+    from clbench.data.roots import with_beside
+    from clbench.running.plan import make_stream
+    from clbench.running.plan import plan as make_plan
+
+    if is_benchmark(dataset):
+        made = make_plan(dataset, seeds=1, data_dir=data_dir)
+        stream = make_stream(made.cells[0].config["stream"], 0, data_dir=made.data_dir)
+        return stream.dataset.shape, stream.n_outputs
+    rows = data.load(dataset, with_beside(Path.cwd(), data_dir))
+    return rows.shape, rows.n_classes
 
 
 def _check_optimizer(console: Console, name: str) -> None:

@@ -171,3 +171,15 @@ def test_the_command_asks_models_by_name_and_of_files(tmp_path):
     assert answer.code == 1
     assert "Mine.n" in answer.out.replace("\n", " ")
     assert call("check", f"{tmp_path / 'mine.py'}:mine").out == answer.out
+    assert "The samples are those of digits. If the model is for others" in answer.out
+
+
+def test_a_model_is_asked_with_the_samples_of_a_benchmark(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,label\n" + "".join(f"{i},{-i},{i % 4}\n" for i in range(40)))
+    (tmp_path / "small.yaml").write_text(
+        "name: small\nstream: {scenario: split, experiences: 2, dataset: 'csv:t.csv'}\nmodel: {name: mlp}\n"
+    )
+    answer = call("check", "mlp", "--set", "hidden=[8]", "--dataset", tmp_path / "small.yaml")
+    assert answer.code == 0
+    assert "mlp for samples of shape (2,) and 4 output units" in answer.out
+    assert "those of digits" not in answer.out
