@@ -9,6 +9,7 @@ import typer
 
 from clbench.cli.common import make_console, picture, print_board, write_file
 from clbench.cli.output_files import PICTURES, format_of
+from clbench.cli.picture_options import FontSize, Height, Title, Width
 from clbench.plots import KINDS
 
 SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".txt": "table"}
@@ -167,14 +168,10 @@ def plot(
         list[str] | None,
         typer.Option(metavar="OLD=NEW", help="Draw a strategy or benchmark under another name; repeatable."),
     ] = None,
-    width: Annotated[
-        float | None, typer.Option(help="Width in inches; a column of a paper is about 3.3.", show_default=False)
-    ] = None,
-    height: Annotated[float | None, typer.Option(help="Height in inches.", show_default="what the panels need")] = None,
-    font_size: Annotated[
-        float | None, typer.Option(help="Size of the letters in points.", show_default="9.5; 7 or 8 if narrow")
-    ] = None,
-    title: Annotated[bool, typer.Option("--title/--no-title", help="Whether to draw the title and caption.")] = True,
+    width: Width = None,
+    height: Height = None,
+    font_size: FontSize = None,
+    title: Title = True,
     per_panel: Annotated[
         int | None, typer.Option(help="Largest number of strategies in one panel.", show_default="6")
     ] = None,

@@ -9,6 +9,7 @@ import typer
 
 from clbench.cli.common import make_console, picture
 from clbench.cli.output_files import PICTURES, format_of
+from clbench.cli.picture_options import FontSize, Height, Title, Width, picture_format
 
 if TYPE_CHECKING:
     from clbench.running.module_change import Changes
@@ -32,6 +33,10 @@ def sensitivity(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw a picture: a .png, .svg or .pdf file.")
     ] = None,
+    width: Width = None,
+    height: Height = None,
+    font_size: FontSize = None,
+    title: Title = True,
 ) -> None:
     """Measure how much each module (convolutions of a stage, norms, head, ...) changes from pass to pass and from
     experience to experience. fpf(modules='sensitive: q=2') selects modules by this measure."""
@@ -42,6 +47,7 @@ def sensitivity(
 
     if output is not None:
         format_of(output, PICTURES)
+    form = picture_format(output, "-o", width=width, height=height, font_size=font_size, title=title)
     console = make_console()
     with console.status("") as status:
         measured = measure(
@@ -61,8 +67,11 @@ def sensitivity(
     for label, why in measured.left_out.items():
         console.print(f"left out: {label}: {why}", style="yellow")
     if output is not None:
-        picture(draw(measured), output)
+        figure = draw(measured, form)
+        picture(figure, output)
         console.print(f"{output} written", soft_wrap=True)
+        if not title:
+            console.print(f"Its title and caption, for your text: {figure.get_label()}", soft_wrap=True)
 
 
 def _table(each: Changes, *, title: str) -> Any:

@@ -10,6 +10,7 @@ import typer
 
 from clbench.cli.common import make_console, pairs
 from clbench.cli.output_files import PICTURES, format_of
+from clbench.cli.picture_options import FontSize, Height, Title, Width, picture_format
 from clbench.cli.plugins import Plugins
 from clbench.cli.show_benchmark import is_benchmark, show_benchmark
 from clbench.cli.show_record import show_folder, show_record
@@ -31,6 +32,10 @@ def show(
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the stream of a benchmark: png, svg or pdf.")
     ] = None,
+    width: Width = None,
+    height: Height = None,
+    font_size: FontSize = None,
+    title: Title = True,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the benchmark first; repeatable."),
@@ -45,11 +50,12 @@ def show(
     and settings of one strategy with one seed."""
     from clbench.core.errors import Refused
 
+    form = picture_format(plot, "--plot", width=width, height=height, font_size=font_size, title=title)
     console, path = make_console(), Path(name)
     if is_benchmark(name) and not traceback:
         if plot is not None:
             format_of(plot, PICTURES)
-        show_benchmark(console, name, plot=plot, settings=settings or [], data_dir=data_dir)
+        show_benchmark(console, name, plot=plot, form=form, settings=settings or [], data_dir=data_dir)
         _show_name(console, name, after=True)
         return None
     if plot or settings:

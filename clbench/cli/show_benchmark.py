@@ -10,6 +10,8 @@ from clbench.cli.common import count, describe_stream, pairs
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from clbench.plots.picture_format import Format
+
 
 def is_benchmark(name: str) -> bool:
     """Return whether a name is a shipped benchmark, with or without version, or a benchmark file."""
@@ -19,7 +21,7 @@ def is_benchmark(name: str) -> bool:
 
 
 def show_benchmark(
-    console: Console, name: str, *, plot: Path | None, settings: list[str], data_dir: str | None
+    console: Console, name: str, *, plot: Path | None, form: Format, settings: list[str], data_dir: str | None
 ) -> None:
     """Show the file, the first seed's stream in words and as a raster, the number of cells, and a picture on request.
 
@@ -43,11 +45,11 @@ def show_benchmark(
     described = describe_stream(first.config["stream"], first.seed, data_dir)
     console.print(pairs({**described, "cells": cells}))
     if "fingerprint" in described or plot:
-        _draw(console, first.config["stream"], first.seed, plot, data_dir)
+        _draw(console, first.config["stream"], first.seed, plot, form, data_dir)
 
 
 def _draw(
-    console: Console, stream_config: dict[str, object], seed: int, plot: Path | None, data_dir: str | None
+    console: Console, stream_config: dict[str, object], seed: int, plot: Path | None, form: Format, data_dir: str | None
 ) -> None:
     from clbench.plots import stream_plot
     from clbench.running.plan import make_stream
@@ -58,4 +60,7 @@ def _draw(
     if plot is not None:
         from clbench import plots
 
-        console.print(f"Written: {plots.save(stream_plot.picture(stream), plot)}", soft_wrap=True)
+        figure = stream_plot.picture(stream, form)
+        console.print(f"Written: {plots.save(figure, plot)}", soft_wrap=True)
+        if not form.title:
+            console.print(f"Its title, for your text: {figure.get_label()}", soft_wrap=True)

@@ -28,6 +28,7 @@ from clbench.plots.style import (
     legend,
     legend_at,
     legend_height,
+    log_ticks,
     plain,
 )
 
@@ -233,6 +234,7 @@ def _draw(
     costs = [point.cost for point in found.values()]
     if costs and min(costs) > 0 and max(costs) > SPREAD * min(costs):
         axes.set_xscale("log")
+        log_ticks(axes)
     else:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_xlim(0, 1.08 * max([*costs, 1e-9]))

@@ -5,6 +5,7 @@ Plots use matplotlib's object interface. torch is imported only if samples need 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ import numpy as np
 from clbench.core.public_names import public
 from clbench.core.types import Experience, Index, Stream
 from clbench.plots import COLOURS, GRID, INK, MUTED
-from clbench.plots.style import POINTS_FOR_FIT
+from clbench.plots.picture_format import Format, formatted, is_narrow, points, room
+from clbench.plots.style import POINTS_FOR_FIT, canvas
 from clbench.scenarios.raster import By, Floats, Lags, Raster, lags, raster
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 SHOWN, PER_EXPERIENCE = 8, 4
 """Number of experiences with samples, and of samples in each."""
+WIDTH = 11.5
+"""Usual width in inches."""
+IN_NARROW = 4
+"""Number of experiences with samples in a line of a narrow picture."""
 NAMED_ROWS = 32
 BLOCKS = " ░▒▓█"
 
@@ -67,43 +73,47 @@ def _montage(images: Floats) -> Floats:
 # ------------------------------------------------------------------------------------------- the picture
 
 
-def picture(stream: Stream, *, by: By = "auto", samples: bool = True) -> Figure:
+def picture(stream: Stream, form: Format | None = None, *, by: By = "auto", samples: bool = True) -> Figure:
     """Plot what occurs when, the lags if something recurs, and samples of the first experiences.
 
     Args:
         stream: Any stream.
+        form: Size, letters and title; by default the usual ones.
         by: See :func:`raster`.
         samples: Whether to show images; samples that are vectors are never shown.
     """
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    with formatted(form or Format()):
+        return _drawn(stream, by=by, samples=samples)
 
-    from clbench.plots.shown_figure import ShownFigure
 
+def _drawn(stream: Stream, *, by: By, samples: bool) -> Figure:
     recurring = lags(stream, by=by)
     shown = list(_samples(stream)) if samples and len(stream.dataset.shape) == 3 else []
     found = raster(stream, by=by)
-    height = 1.7 + 0.2 * min(max(len(found.names), 6), 22)
-    figure = ShownFigure(figsize=(11.5, height + 2.1 * bool(shown)), facecolor="white")
-    figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
-    rows = figure.add_gridspec(1 + bool(shown), 1, height_ratios=[height, 1.9] if shown else [1])
-    above = rows[0].subgridspec(1, 2 if recurring else 1, width_ratios=[2.1, 1] if recurring else [1])
+    width = room(WIDTH)
+    narrow = is_narrow(width)
+    columns = IN_NARROW if narrow else max(5, len(shown))
+    heights = [1.25 + 0.2 * min(max(len(found.names), 6), 22)]
+    heights += [2.6] * bool(narrow and recurring)
+    heights += [1.9 if width >= WIDTH else 1.3] * -(-len(shown) // columns)
+    figure = canvas(
+        width, 0.45 + sum(heights),
+        title=f"{stream.name} of {public(stream.dataset.name)}: {len(stream)} experiences, {len(stream.tasks)} tasks",
+        caption=f"seed {stream.seed}, fingerprint {stream.fingerprint}",
+    )  # fmt: skip
+    rows = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    beside = bool(recurring) and not narrow
+    above = rows[0].subgridspec(1, 1 + beside, width_ratios=[2.1, 1] if beside else [1])
     _draw_raster(figure, figure.add_subplot(above[0]), found, stream)
     if recurring is not None:
-        _draw_lags(figure.add_subplot(above[1]), recurring)
-    if shown:
-        below = rows[1].subgridspec(1, max(5, len(shown)))
-        for column, (experience, images, units) in enumerate(shown):
-            axes = figure.add_subplot(below[column])
-            axes.imshow(_montage(images), interpolation="nearest")
-            axes.set_axis_off()
-            named = " ".join(map(str, units.tolist()))
-            axes.set_title(f"experience {experience.id}\nunits {named}", fontsize=8.5, color=INK)
-    name = public(stream.dataset.name)
-    seed = f"seed {stream.seed}, fingerprint {stream.fingerprint}"
-    figure.suptitle(
-        f"{stream.name} of {name}: {len(stream)} experiences, {len(stream.tasks)} tasks  ·  {seed}",
-        x=0.01, ha="left", fontsize=11.5, color=INK, weight="bold",
-    )  # fmt: skip
+        _draw_lags(figure.add_subplot(above[1] if beside else rows[1]), recurring)
+    lines = [rows[len(heights) - k].subgridspec(1, columns) for k in range(-(-len(shown) // columns), 0, -1)]
+    for place, (experience, images, units) in enumerate(shown):
+        axes = figure.add_subplot(lines[place // columns][place % columns])
+        axes.imshow(_montage(images), interpolation="nearest")
+        axes.set_axis_off()
+        named = textwrap.fill(f"units {' '.join(map(str, units.tolist()))}", int(width / columns / 0.082))
+        axes.set_title(f"experience {experience.id}\n{named}", fontsize=points(8.5), color=INK)
     return figure
 
 
@@ -112,15 +122,15 @@ def _draw_lags(axes: Axes, found: Lags) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     seen = found.frequency > 0
-    axes.loglog(found.lag[seen], found.frequency[seen], "o", color=COLOURS[1], markersize=4.5, zorder=3)
+    axes.loglog(found.lag[seen], found.frequency[seen], "o", color=COLOURS[1], markersize=points(4.5), zorder=3)
     if np.isfinite(found.exponent) and seen.sum() >= POINTS_FOR_FIT:
         line = np.geomspace(1, max(2.0, found.lag[seen].max()), 50)
         lag = f"(lag + {found.t0:g})" if found.t0 else "lag"
         axes.loglog(
             line, ((line + found.t0) / (1 + found.t0)) ** -found.exponent,
-            color=COLOURS[0], linewidth=1.5, label=f"fitted: {lag}$^{{{-found.exponent:.2f}}}$",
+            color=COLOURS[0], linewidth=points(1.5), label=f"fitted: {lag}$^{{{-found.exponent:.2f}}}$",
         )  # fmt: skip
-        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+        axes.legend(frameon=False, fontsize=points(9), labelcolor=INK)
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.09), max(high, 1.4))
     axes.set_xlabel("lag", color=INK)
@@ -129,10 +139,10 @@ def _draw_lags(axes: Axes, found: Lags) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.grid(color=GRID, linewidth=0.8)
+    axes.grid(color=GRID, linewidth=points(0.8))
     axes.tick_params(colors=MUTED, labelcolor=INK, which="both")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title("frequency of recurrence", loc="left", fontsize=10, color=INK)
+    axes.set_title("frequency of recurrence", loc="left", fontsize=points(10), color=INK)
 
 
 def _draw_raster(figure: Figure, axes: Axes, found: Raster, stream: Stream) -> None:
@@ -143,19 +153,20 @@ def _draw_raster(figure: Figure, axes: Axes, found: Raster, stream: Stream) -> N
     norm = PowerNorm(0.5, vmin=0, vmax=max(float(found.share.max()), 1e-9))
     mesh = axes.pcolormesh(found.edges, np.arange(count + 1), found.share, cmap="Blues", norm=norm, rasterized=True)
     every = -(-count // NAMED_ROWS)
-    axes.set_yticks(np.arange(0, count, every) + 0.5, [_short(name, 22) for name in found.names[::every]], fontsize=8)
+    names = [_short(name, 22) for name in found.names[::every]]
+    axes.set_yticks(np.arange(0, count, every) + 0.5, names, fontsize=points(8))
     axes.invert_yaxis()
     axes.set_ylabel({"class": "class", "task": "task", "concept": ""}[found.by], color=INK)
     axes.set_xlabel("experience", color=INK)
-    axes.tick_params(colors=MUTED, labelcolor=INK, length=3)
+    axes.tick_params(colors=MUTED, labelcolor=INK, length=points(3))
     if len(stream) <= 20:
         axes.set_xticks(np.arange(len(stream)) + 0.5, [str(i) for i in range(len(stream))])
         for boundary in range(1, len(stream)):
-            axes.axvline(boundary, color=MUTED, linewidth=0.6, linestyle=(0, (1, 2)))
-    axes.set_title(f"which {found.by} occurs when", loc="left", fontsize=10, color=INK)
+            axes.axvline(boundary, color=MUTED, linewidth=points(0.6), linestyle=(0, (1, 2)))
+    axes.set_title(f"which {found.by} occurs when", loc="left", fontsize=points(10), color=INK)
     bar: Any = figure.colorbar(mesh, ax=axes, fraction=0.03, pad=0.01)
-    bar.set_label("share of samples", color=INK, fontsize=8.5)
-    bar.ax.tick_params(labelsize=8, colors=MUTED, labelcolor=INK)
+    bar.set_label("share of samples", color=INK, fontsize=points(8.5))
+    bar.ax.tick_params(labelsize=points(8), colors=MUTED, labelcolor=INK)
     bar.outline.set_visible(False)
 
 

@@ -119,6 +119,19 @@ def label_scores(axis: Axis, measure: Measure = ACCURACY, *, change: bool = Fals
     axis.set_major_formatter(label)
 
 
+def log_ticks(axes: Axes) -> None:
+    """Name a few round values on a logarithmic x axis, so that their labels do not overlap in a narrow picture."""
+    from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    low, high = axes.get_xlim()
+    ratio = high / low
+    axes.xaxis.set_major_locator(
+        MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]) if ratio < 10 else LogLocator(subs=(1, 2, 5) if ratio < 200 else (1,))
+    )
+    axes.xaxis.set_major_formatter(EngFormatter(sep="") if low >= 1 else lambda value, _: f"{value:.4g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def limit_scores(axes: Axes, measure: Measure) -> None:
     """Give the y axis the bounds of a measure, with a little room above; without bounds, those of what is drawn."""
     room = 0.01 * ((measure.high - measure.low) if math.isfinite(measure.high - measure.low) else 1.0)
@@ -140,6 +153,12 @@ def legend(figure: Figure, axes: Axes) -> None:
         top = 1 - engine.get().get("rect", (0, 0, 1, 1))[3] if engine is not None else 0.0
         blank = round(top * height / LINE)  # below a heading of any width
         place = {"loc": "outside right upper", "title": "\n" * blank or None, "title_fontsize": points(9.5)}
+        needed = sum((fold(label).count("\n") + 1.6) * LINE for label in labels) + (blank + 1) * LINE
+        if current().height is None and needed > height and engine is not None:  # the heading keeps its height
+            figure.set_figheight(needed * current().scale)
+            engine.set(**{"rect": (0, 0, 1, 1 - top * height / needed)})
+            for text in figure.texts:
+                text.set_y(1 - (1 - text.get_position()[1]) * height / needed)
     figure.legend(handles, [fold(label) for label in labels], **place, **_legend_style())
 
 

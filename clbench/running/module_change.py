@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from clbench.strategies.weight_change import FORMS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from clbench.plots.picture_format import Format
 
 LEVELS = ("pass", "experience")
 TITLES = {"raw": "mean |change| per weight", "relative": "change relative to the mean |weight|", "share": "share"}
@@ -158,10 +161,23 @@ def _joined(label: str, runs: Sequence[tuple[dict[str, Any], list[int]]]) -> Cha
 # --------------------------------------------------------------------------------------------------- the plot
 
 
-def picture(measured: Measured) -> Figure:
+def picture(measured: Measured, form: Format | None = None) -> Figure:
     """Plot a point per module and strategy with its interval over seeds: raw and relative changes (columns), both
-    levels."""
+    levels.
+
+    Args:
+        measured: What was measured.
+        form: Size, letters and title; by default the usual ones.
+    """
+    from clbench.plots.picture_format import Format, formatted
+
+    with formatted(form or Format()):
+        return _drawn(measured)
+
+
+def _drawn(measured: Measured) -> Figure:
     from clbench.plots import style
+    from clbench.plots.picture_format import points, room
     from clbench.plots.strategy_styles import styles
 
     modules = tuple(dict.fromkeys(name for each in measured.changes for name in each.modules))
@@ -169,13 +185,16 @@ def picture(measured: Measured) -> Figure:
     looks = styles([each.label for each in measured.changes])
     seeds = len(measured.seeds)
     named = measured.changes[0].label + ", " if len(measured.changes) == 1 else ""
+    told = f"mean of {seeds} seeds" if seeds > 1 else "1 seed"
+    told += ", bars: 95 % interval; an arrow: it reaches further" * (seeds >= SEEDS_FOR_INTERVAL)
     figure = style.canvas(
-        11.0,
+        room(11.0),
         1.0 + len(levels) * (0.9 + 0.24 * len(modules)),
         title=f"How much each module changes: {named}{measured.model} on {measured.benchmark}",
-        caption=f"mean of {seeds} seeds, bars: 95 % interval; an arrow: it reaches further" if seeds > 1 else "1 seed",
+        caption=told,
     )
     panels = figure.subplots(len(levels), 2, sharex="col", squeeze=False)
+    letters = int(room(11.0) / 0.26)
     for row, level in zip(panels, levels, strict=True):
         for axes, form in zip(row, ("raw", "relative"), strict=True):
             for number, each in enumerate(measured.changes):
@@ -185,20 +204,25 @@ def picture(measured: Measured) -> Figure:
             axes.set_xscale("log")
             axes.set_yticks(range(len(modules)), modules if form == "raw" else [""] * len(modules))
             axes.set_ylim(len(modules) - 0.4, -0.6)
-            axes.set_title(f"from {level} to {level}" if form == "raw" else "", loc="left", fontsize=10)
-            axes.set_xlabel(TITLES[form], fontsize=9.5)
+            axes.set_title(f"from {level} to {level}" if form == "raw" else "", loc="left", fontsize=points(10))
+            axes.set_xlabel(textwrap.fill(TITLES[form], letters), fontsize=points(9.5))
+    for axes in panels[-1]:
+        style.log_ticks(axes)
     if len(measured.changes) > 1:
         style.legend(figure, panels[0, 0])
     return figure
 
 
 def _points(axes: Axes, each: Changes, level: str, form: str, modules: Sequence[str], shift: float, look: Any) -> None:
+    from clbench.plots.picture_format import points
+
     y = np.array([modules.index(name) for name in each.modules]) + shift
     mean, half = each.mean(level, form), each.half(level, form)
     low = np.maximum(mean - half, 0.1 * mean)  # a logarithmic axis has no 0, and an interval may include it
     bars = np.stack([mean - low, half]) if np.isfinite(half).all() else None
     axes.errorbar(
-        mean, y, xerr=bars, fmt=look.marker, color=look.colour, markersize=5, elinewidth=1.2, label=each.label
-    )
+        mean, y, xerr=bars, fmt=look.marker, color=look.colour, markersize=points(5), elinewidth=points(1.2),
+        label=each.label,
+    )  # fmt: skip
     cut = mean - half < low
-    axes.plot(low[cut], y[cut], "<", color=look.colour, markersize=4, label="_cut")
+    axes.plot(low[cut], y[cut], "<", color=look.colour, markersize=points(4), label="_cut")

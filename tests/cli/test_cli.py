@@ -286,6 +286,8 @@ def test_blocks_are_printed_only_where_the_encoding_has_them() -> None:
         (["--kind", "spark", "-o", "x.png"], "--kind spark is text for the terminal: leave out -o"),
         (["--width", "3.3"], "--width is for pictures: add -o FILE.png"),
         (["--no-title"], "--no-title is for pictures: add -o FILE.png"),
+        (["--rename", "er=ER"], "--rename is for pictures: add -o FILE.png"),
+        (["-o", "x.png", "--rename", "nave=N"], "no strategy or benchmark is called 'nave' in these results"),
         (["-o", "x.png", "--width", "0.1"], "a picture's width cannot be 0.1 inches; choose 1 to 60"),
         (["-o", "x.png", "--per-panel", "0"], "a panel cannot hold 0 strategies; choose 1 or more"),
         (["-o", "x.png", "--order", "nave"], "'nave', which is not drawn; did you mean 'naive'?"),

@@ -5,11 +5,13 @@ import zlib
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from synthetic import dipping, record, trace_from
 
 from clbench import plots
 from clbench.core.errors import Refused
 from clbench.plots.picture_format import Format, formatted, groups, points, room
+from clbench.plots.style import log_ticks
 
 LINES = ("gap", "switches", "lag", "cost")
 
@@ -188,3 +190,33 @@ def test_dollar_signs_and_underscores_of_names_are_drawn_as_they_are():
     figure = plots.draw("gap", runs(2), form)
     figure.draw_without_rendering()  # a broken formula would fail here
     assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == [r"\$\frac{\$", "_mine"]
+
+
+def test_a_picture_grows_with_a_legend_that_is_longer_than_its_panels():
+    figure = plots.draw("gap", runs(40, seeds=1), Format(per_panel=40))
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.y0 > 0
+    assert legend.y1 < figure.bbox.y1
+    title, caption = (text.get_window_extent() for text in figure.texts)
+    assert title.y0 > caption.y1 > figure.axes[0].get_window_extent().y1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "named"),
+    [
+        (2e4, 9e5, ["20k", "50k", "100k", "200k", "500k"]),
+        (5.0, 2e6, ["10", "100", "1k", "10k", "100k", "1M"]),
+        (0.18, 0.31, ["0.2", "0.25", "0.3"]),
+    ],
+)
+def test_a_logarithmic_axis_names_few_round_values(low, high, named):
+    axes = Figure().add_subplot()
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    log_ticks(axes)
+    labels = [
+        text for at, text in zip(axes.get_xticks(), axes.xaxis.get_ticklabels(), strict=True) if low <= at <= high
+    ]
+    assert [text.get_text() for text in labels] == named
+    assert not any(text.get_text() for text in axes.xaxis.get_ticklabels(minor=True))

@@ -11,6 +11,7 @@ import pytest
 from tiny_data import tiny
 
 from clbench.plots import save
+from clbench.plots.picture_format import Format
 from clbench.plots.stream_plot import _samples, picture, terminal
 from clbench.scenarios import make
 from clbench.scenarios.lags import frequency_by_lag
@@ -116,7 +117,7 @@ def test_every_kind_of_stream_has_a_picture(config, tmp_path):
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert any(title.startswith("which ") for title in titles)
     assert ("frequency of recurrence" in titles) == (lags(stream) is not None)
-    assert stream.fingerprint in figure.get_suptitle()
+    assert stream.fingerprint in figure.get_label()
     path = save(figure, tmp_path / "stream.png")
     assert path.stat().st_size > 10_000
 
@@ -175,3 +176,12 @@ def test_terminal_and_rasters_need_no_torch_and_no_matplotlib():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_a_picture_of_a_stream_has_the_size_and_letters_asked_for():
+    stream = split(tiny(4, shape=(3, 5, 5)), 0, experiences=2)
+    figure = picture(stream, Format(width=3.3, height=4.0, title=False))
+    assert figure.get_size_inches() == pytest.approx((3.3, 4.0))
+    assert figure.texts == []
+    assert figure.get_label().startswith("split of ")
+    assert figure.axes[0].title.get_fontsize() < picture(stream).axes[0].title.get_fontsize()

@@ -14,6 +14,7 @@ from support import SMALL, assert_same, everything, ready, trained
 from clbench.core.errors import Refused
 from clbench.metrics.interval import half_width
 from clbench.plots import save
+from clbench.plots.picture_format import Format
 from clbench.running.module_change import Changes, Measured, measure, picture
 
 FEW = ("stream.dataset.train_rows=100", "model={name: resnet, width: 2, norm: batch}", "training.epochs=2")
@@ -130,6 +131,12 @@ def test_the_picture_has_a_point_at_the_mean_of_every_module_and_its_interval(tm
     assert "naive, cnn on b@1" in texts(picture(Measured("b@1", "cnn", (0,), (made("naive", 1.0),))))
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["conv1", "head"]
     assert save(figure, tmp_path / "x.png").stat().st_size > 10_000
+
+
+def test_a_narrow_picture_has_the_width_asked_for_and_an_interval_only_from_three_seeds_on():
+    figure = picture(Measured("b@1", "cnn", (0, 1), (made("naive", 1.0), made("er", 2.0))), Format(width=3.3))
+    assert figure.get_figwidth() == pytest.approx(3.3)
+    assert "interval" not in figure.get_label()
 
 
 def test_the_command_prints_a_row_per_module_and_draws(tmp_path):
