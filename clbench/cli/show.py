@@ -219,12 +219,12 @@ def _show_metric(console: Console, name: str, summary: str) -> None:
 
 
 def _settings_table(kind: str, obj: Any) -> Any:
-    """Return a table with a line per parameter: name, type, default."""
+    """Return a table with a line per parameter: name, type, default, range."""
     from rich.table import Table
     from rich.text import Text
 
     from clbench.cli.kinds import configurable
-    from clbench.core.parameters import settings
+    from clbench.core.parameters import range_text, settings
     from clbench.models.user_signature import filled, settable
 
     target = configurable(kind, obj)
@@ -237,5 +237,6 @@ def _settings_table(kind: str, obj: Any) -> Any:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for name, type_text, default in rows:
         fallback = f"= {default}" if default else "needs a value"
-        grid.add_row(Text(name, style="cyan"), Text(type_text), Text(fallback))
+        allowed = range_text(target, name) if target is not None else ""
+        grid.add_row(Text(name, style="cyan"), Text(type_text), Text(fallback), Text(allowed, style="dim"))
     return grid

@@ -163,6 +163,19 @@ def settings(target: Callable[..., Any]) -> list[tuple[str, str, str]]:
     ]
 
 
+def range_text(target: Callable[..., Any], name: str) -> str:
+    """Return the range of a parameter, such as ``at least 0, below 1``; an empty text if it has none."""
+    try:
+        found = schema(target).model_json_schema()["properties"][name]
+    except Exception:  # a type without a JSON schema
+        return ""
+    bounds: list[str] = []
+    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    for branch in (found, *found.get("anyOf", ())):
+        bounds += [f"{words[key]} {branch[key]:g}" for key in words if key in branch]
+    return ", ".join(dict.fromkeys(bounds))
+
+
 def signature_text(target: Callable[..., Any]) -> str:
     """Return parameters as text for listings, such as ``alpha: float, rows: int | None = None``."""
     return ", ".join(f"{name}: {kind}{default and f' = {default}'}" for name, kind, default in settings(target))

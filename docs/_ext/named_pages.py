@@ -16,7 +16,7 @@ import docstrings
 from docstrings import cell, markdown
 
 from clbench.cli import kinds
-from clbench.core.parameters import schema, settings
+from clbench.core.parameters import range_text, settings
 
 DOCS = Path(__file__).parents[1]
 PAGE_FOR_EACH = ("strategies", "scenarios", "metrics", "models", "benchmarks")
@@ -93,19 +93,6 @@ def _shipped() -> Mapping[str, Path]:
 
 
 # --------------------------------------------------------------------------------------------------- settings
-
-
-def range_text(target: Callable[..., Any], name: str) -> str:
-    """Return the values that a setting may have beside its type, such as ``at least 0``; empty if all."""
-    try:
-        found = schema(target).model_json_schema()["properties"][name]
-    except Exception:  # a type without a JSON schema
-        return ""
-    bounds: list[str] = []
-    words = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-    for branch in (found, *found.get("anyOf", ())):
-        bounds += [f"{words[key]} {branch[key]:g}" for key in words if key in branch]
-    return ", ".join(dict.fromkeys(bounds))
 
 
 def settings_table(target: Callable[..., Any] | None, meanings: Mapping[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ from worked_pages import ROOT, blocks, reader_environment
 
 import clbench
 from clbench.cli import kinds
-from clbench.core.parameters import Count, NonNegative, settings
+from clbench.core.parameters import Count, NonNegative, range_text, settings
 
 EXTENSIONS = ROOT / "docs" / "_ext"
 sys.path.insert(0, str(EXTENSIONS))
@@ -72,7 +72,7 @@ def test_a_page_gives_type_range_default_and_meaning_of_a_setting():
 def test_ranges_are_read_from_types():
     def made(*, strength: NonNegative, rows: Count | None = None, name: str = "x") -> None: ...
 
-    assert [named_pages.range_text(made, name) for name in ("strength", "rows", "name")] == [
+    assert [range_text(made, name) for name in ("strength", "rows", "name")] == [
         "at least 0",
         "at least 1",
         "",
