@@ -334,12 +334,19 @@ def records(*directories: str | Path) -> Records:
     return Records(store.load_all(*(Path(directory).expanduser() for directory in directories)))
 
 
-def load(*directories: str | Path) -> DataFrame:
+def load(*directories: str | Path, latest: bool = False) -> DataFrame:
     """Return a data frame with one row per cell: benchmark, strategy, seed, status, metrics, cost, provenance,
-    ``trace``."""
+    ``trace``.
+
+    Args:
+        directories: Result directories.
+        latest: Whether to leave out cells of older versions of your own code, as in :func:`board`.
+    """
+    from clbench.comparison.code_versions import newest
     from clbench.leaderboard.frame import frame
 
-    return frame(records(*directories))
+    found = records(*directories)
+    return frame(newest(found)[0] if latest else found)
 
 
 def board(

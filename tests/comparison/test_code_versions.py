@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from synthetic import dipping, record
 
+import clbench
 from clbench.comparison.code_versions import count_versions, newest, version
+from clbench.core.store import save
 from clbench.leaderboard import board, render
 
 
@@ -49,6 +51,15 @@ def test_code_of_a_model_or_a_scenario_counts_too():
 
     old, new = with_model("cccc", 1), with_model("dddd", 2)
     assert newest([old, new]) == ([new], [old])
+
+
+def test_a_frame_of_the_latest_versions_has_one_row_for_a_seed(tmp_path):
+    for each in (mine(0, "aaaa", 1), mine(0, "bbbb", 2), record("er", 0)):
+        save(each, tmp_path)
+    assert list(clbench.load(tmp_path)["strategy"]) == ["er", "mine", "mine"]
+    frame = clbench.load(tmp_path, latest=True).set_index("strategy")
+    assert list(frame.index) == ["er", "mine"]
+    assert frame.loc["mine", "created"] == "2024-01-01T00:02:00+00:00"
 
 
 def test_a_board_of_the_latest_versions_says_what_it_leaves_out():
