@@ -6,6 +6,7 @@ tried in this order. A wider table spans both columns (``table*``).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,13 @@ LAYOUTS = [
     for font, points, gap in SIZES
     for subscripts in (False, True)
 ]
+LINES = {r"\small": 11.0, r"\footnotesize": 9.5, r"\scriptsize": 8.0}
+"""Heights of the lines of fonts, in points."""
+HEAD = 4
+"""Lines of the text around a table that its rules, spaces and header need."""
+PAGE = 540.0
+"""Height of a page in points, about that of an article."""
+TOO_LONG = "% It is longer than a page: choose fewer rows with --rows, or shorter names with --rename."
 SUBSCRIPT = 0.89
 """Width of a letter as a subscript, in widths of it beside the line."""
 TOO_WIDE = "% It is wider than a page in the smallest font: choose fewer columns with --columns, or --decimals."
@@ -97,6 +105,7 @@ def _label(title: str, before: Sequence[str]) -> str:
 def _table(sheet: Sheet, label: str) -> str:
     layout, name_width = _fitted(sheet)
     wide = [] if name_width <= _room(sheet, layout) else [TOO_WIDE]
+    wide += [TOO_LONG] if _height(sheet, layout, name_width / layout.points) > PAGE else []
     shapes = [Shape.of(line[place] for line in sheet.lines) for place in range(len(sheet.columns))]
     body = [
         " & ".join(
@@ -217,19 +226,42 @@ def _fitted(sheet: Sheet) -> tuple[Layout, float]:
     """Return the first layout that fits, and the width of names in points.
 
     For each width, layouts in which no name is broken are tried first, unless their font is the smallest; then those in
-    which names have two lines; then any.
+    which names have two lines; then any. Layouts in which the table is higher than a page are used only if all are.
     """
     names = _names(sheet)
     longest = max(map(width, names), default=0.0)
     shortest = max([SHORTEST_NAME * width("a"), *(width(piece) for name in names for piece in _pieces(name))])
+    longer: list[tuple[Layout, float]] = []
     for _, room in ROOMS:
         own = [(layout, _room(sheet, layout) / layout.points) for layout in LAYOUTS if layout.room == room]
         whole = [pair for pair in own[:-2] if longest <= pair[1]]
         broken = [pair for pair in own if shortest <= pair[1]]
         short = [pair for pair in broken if all(len(_lines(_pieces(name), pair[1])) <= 2 for name in names)]
-        for layout, left in [*whole, *short, *broken]:
-            return layout, min(left, longest) * layout.points
+        fitting = [*whole, *short, *broken]
+        for layout, left in fitting:
+            if _height(sheet, layout, left) <= PAGE:
+                return layout, min(left, longest) * layout.points
+        longer += fitting
+    if longer:
+        layout, left = min(longer, key=lambda pair: _height(sheet, *pair))
+        return layout, min(left, longest) * layout.points
     return LAYOUTS[-1], max(longest * LAYOUTS[-1].points, 1.0)
+
+
+def _height(sheet: Sheet, layout: Layout, room: float) -> float:
+    """Return about how high a table is with its caption and notes, in points.
+
+    Args:
+        sheet: The table.
+        layout: How it is set.
+        room: Width of a name, in em.
+    """
+    texts = [place for place, column in enumerate(sheet.columns) if column.is_text]
+    rows = sum(max([1, *(len(_lines(_pieces(str(line[place])), room)) for place in texts)]) for line in sheet.lines)
+    caption = "; ".join((sheet.title, sheet.legend, sheet.seeds, sheet.marks))
+    lines = math.ceil(10 * width(caption) / layout.room) + HEAD
+    notes = sum(math.ceil(7.97 * width(note) / layout.room) for note in sheet.notes)
+    return 12 * lines + LINES[layout.font] * rows + LINES[r"\scriptsize"] * notes
 
 
 def _names(sheet: Sheet) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import matrix, record, trace_from
+from synthetic import dipping, matrix, record, trace_from
 
 from clbench import api
 from clbench.leaderboard import board, render
@@ -139,3 +139,17 @@ def test_rows_with_fewer_seeds_say_so_beside_their_name():
     text = render(board(matrix(), ["acc"]), "latex")
     assert r"agem {\tiny (n=4)} &" in text
     assert r"er {\tiny" not in text
+
+
+@needs_tex
+def test_a_table_of_many_strategies_fits_a_page_and_says_so_if_it_cannot(tmp_path):
+    records = api.records(BASELINES / "strategies" / "split-mnist-online" / "class")
+    many = render(board(records, ["acc", "wc_acc", "forgetting"]), "latex")
+    log = compiled(tmp_path, many)
+    assert "Float too large" not in log
+    assert overfull(log) == []
+    assert "% It is longer than a page" not in many
+    trace = dipping(0, tasks=2, length=10)
+    text = render(board([record(f"s{number}", 0, trace) for number in range(90)], ["acc"]), "latex")
+    assert "% It is longer than a page: choose fewer rows with --rows" in text
+    assert "Float too large" in compiled(tmp_path, text)
