@@ -91,7 +91,8 @@ def _tell_large(x: NDArray[Any], dataset: Dataset, name: str) -> None:
     if largest[column] > LARGE:
         notice(
             f"{name}: values of column {dataset.input_names[column]!r} go up to {largest[column]:,.0f}; networks "
-            "seldom learn from such values, set normalize: mean-std in the section of the data set"
+            "seldom learn from such values, set normalize: mean-std in the data set (--set "
+            "stream.dataset.normalize=mean-std)"
         )
 
 

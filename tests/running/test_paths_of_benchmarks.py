@@ -10,6 +10,7 @@ import pytest
 
 import clbench
 from clbench.core.errors import Refused
+from clbench.core.notices import Notice
 from clbench.leaderboard import render
 from clbench.leaderboard.hub_export import export
 from clbench.running.plan import plan
@@ -108,7 +109,8 @@ def test_a_run_that_diverges_on_inputs_far_from_0_to_1_names_their_normalisation
         "model": {"name": "mlp"}, "training": {"optimizer": "sgd", "lr": 1e30, "epochs": 5}, "evaluation": {"every": 0},
     }  # fmt: skip
     rows().assign(a=np.arange(60.0) * 1000).to_csv(project / "far.csv", index=False)
-    [far] = clbench.run(document, strategies="naive", seeds=1)
+    with pytest.warns(Notice, match=r"values of column 'a' go up to 59,000;"):
+        [far] = clbench.run(document, strategies="naive", seeds=1)
     assert far.status == "diverged"
     assert "its inputs reach from 0 to 5" in far.reason
     assert "set normalize: mean-std in the data set (--set stream.dataset.normalize=mean-std)" in far.reason
