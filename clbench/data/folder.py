@@ -157,7 +157,7 @@ def _listing(split: Path, left_out: list[str]) -> Listing:
     loose = sum(entry.suffix.lower() in SUFFIXES for entry in found.get(LOOSE, []))
     if not listing and loose:
         raise Refused(
-            f"{split} holds {loose} images, but none in the folder of a class; move each to {split}/<class>/, since "
+            f"{split} holds images ({loose}), but none in the folder of a class; move each to {split}/<class>/, since "
             "the folder of an image is its label"
         )
     if not listing:

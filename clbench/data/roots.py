@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clbench.core import user_files
 from clbench.core.errors import Refused
+from clbench.core.near_names import nearest
 
 
 class Missing(Refused):
@@ -44,10 +45,14 @@ def searching(data_dir: str | PathLike[str] | None) -> Iterator[None]:
 
 
 def placed(path: str, data_dir: str | PathLike[str] | None) -> str:
-    """Return the path of data: absolute if it is beside the benchmark file, and otherwise as it is."""
+    """Return the path of data: as it is if it is only in the directory of data sets, and otherwise absolute, beside the
+    benchmark file."""
     folder = beside(data_dir)
-    found = None if folder is None or not path else folder / Path(path).expanduser()
-    return str(found) if found is not None and found.exists() else path
+    if folder is None or not path:
+        return path
+    plain = Path(path).expanduser()
+    elsewhere = not (folder / plain).exists() and (data_root(data_dir) / plain).exists()
+    return path if elsewhere else str(folder / plain)
 
 
 def data_root(data_dir: str | PathLike[str] | None = None) -> Path:
@@ -104,9 +109,19 @@ def locate(form: str, path: str, data_dir: Path, *, folder: bool | None) -> Path
     kind = "file or folder" if folder is None else "folder" if folder else "file"
     there = found.exists() if folder is None else found.is_dir() if folder else found.is_file()
     if not path or not there:
-        what = f"{found} is not a {kind}" if path and found.exists() else f"there is no {kind} {found}"
+        near = nearest(found.name, _names(found.parent))
+        meant = f" (did you mean {near!r}?)" if near else ""
+        what = f"{found} is not a {kind}" if path and found.exists() else f"there is no {kind} {found}{meant}"
+        named = "" if Path(path).is_absolute() else f"data set '{form}:{path}': "
         raise Refused(
-            f"data set '{form}:{path}': {what}; give an absolute path, or one relative to the folder of the "
+            f"{named}{what}; give an absolute path, or one relative to the folder of the "
             f"benchmark file or to the data folder {data_dir} (set with --data-dir or CLBENCH_DATA)"
         )
     return found
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [each.name for each in folder.iterdir()]
+    except OSError:  # it does not exist, or may not be listed
+        return []
