@@ -385,6 +385,9 @@ def _show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str
     for each in found:
         if each.reason:
             console.print(f"{each.label}: {each.reason}", soft_wrap=True)
+    if all(each.reason for each in found):
+        console.print("Nothing could be timed, so no time is predicted.")
+        return
     together = f" on {count(usable_cores(), 'core')}" if workers > room else ""
     whole = clock_text(start + matrix_seconds(found, jobs=min(workers, room)))
     console.print(

@@ -174,6 +174,15 @@ def test_a_dry_run_predicts_the_time_and_writes_nothing(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_a_dry_run_of_strategies_that_cannot_be_timed_predicts_no_time(tmp_path):
+    net = tmp_path / "narrow.py"
+    net.write_text("from torch import nn\n\n\ndef narrow(shape, n_outputs):\n    return nn.Linear(3, n_outputs)\n")
+    answer = call(*COMMAND, "--dry-run", "--out", tmp_path / "results", "--set", f"model={{name: '{net}:narrow'}}")
+    assert "naive: cannot be timed: " in answer.out
+    assert "Nothing could be timed, so no time is predicted." in answer.out
+    assert "Predicted" not in answer.out
+
+
 def test_a_dry_run_with_more_jobs_than_cores_predicts_with_the_cores(tmp_path, monkeypatch):
     from clbench.running import matrix
 
