@@ -115,6 +115,8 @@ def _kind(target: str) -> Kind:
         return Kind.benchmark
     if STRATEGIES.scheme(target):
         return Kind.strategy
+    if target.endswith(".py") and not set(target) & set("(+"):
+        raise Refused(f"{target} is a file; name what is tested in it, such as clbench check {target}:NAME")
     if ".py:" in target and not set(target) & set("(+"):
         from clbench.cli.user_file import kind_of
 

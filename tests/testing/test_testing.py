@@ -298,6 +298,9 @@ def test_check_tells_strategies_scenarios_and_benchmarks_apart(parts, monkeypatc
     assert "is an int; a strategy is a class" in call("check", f"{parts}:NOTHING").err
     assert "scenario" in call("check", "rotated").out
     assert "scenario" in call("check", "split-digits").out
+    assert (
+        f"{parts} is a file; name what is tested in it, such as clbench check {parts}:NAME" in call("check", parts).err
+    )
     unknown = call("check", "rotted")
     assert unknown.code == 2
     assert "did you mean 'rotated'" in unknown.err
