@@ -24,6 +24,7 @@ from clbench.metrics import get as get_metric
 from clbench.running.executors import Event, ignore
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
+from clbench.running.progress import both, shown_progress
 from clbench.running.user_objects import UserObjects
 from clbench.strategies.notation import Written
 from clbench.strategies.strategy import Strategy
@@ -50,6 +51,7 @@ def ablate(
     device: str = "cpu",
     data_dir: str | Path | None = None,
     isolated: bool = False,
+    progress: bool | None = None,
     watch: Callable[[str, int, Event], None] | None = None,
 ) -> Ablation:
     """Measure how much of the difference between a strategy and a baseline is due to its idea.
@@ -76,6 +78,8 @@ def ablate(
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         data_dir: The directory of data sets.
         isolated: Whether to run cells in worker processes with one job too.
+        progress: Whether to show the progress of search and comparison, as in :func:`clbench.run`; by default only in
+            a notebook.
         watch: A function that is called with ``"search"`` or ``"comparison"``, the number of cells, and every event.
 
     Returns:
@@ -97,8 +101,8 @@ def ablate(
         "jobs": jobs, "device": device, "data_dir": data_dir, "given": given, "isolated": isolated
     }  # fmt: skip
     ours, base = arm("strategy", strategy), arm("baseline", against)
-    both: Any = [strategy, against]
-    checked = make_plan(benchmark, strategies=both, seeds=seeds, overrides=settings, **replaced)
+    compared: Any = [strategy, against]
+    checked = make_plan(benchmark, strategies=compared, seeds=seeds, overrides=settings, **replaced)
     defaults = schema.defaults_of(checked.benchmark)
     if Strategy.parse(strategy, defaults) == Strategy.parse(against, defaults):
         raise Refused(f"the strategy and the baseline are both {ours.label}; name two different ones")
@@ -122,7 +126,8 @@ def ablate(
         made = planned(entries, chosen, changes)
         folder = where if where is None or stage == "comparison" else where / SEARCH
         heard = ignore if watch is None else lambda event: watch(stage, len(made.cells), event)
-        return execute_plan(made, out=folder, watch=heard, **options).records
+        with shown_progress(progress, made.cells, folder) as show:
+            return execute_plan(made, out=folder, watch=both(show, heard), **options).records
 
     found = search(arms, lr, how, lambda entries: run(SEARCH, entries, how.seeds, legal))
     entries = [{"strategy": each.written, "label": each.label} for each in arms]

@@ -288,8 +288,11 @@ def test_the_baseline_gets_the_form_of_the_strategy(ours, label):
 QUICK = {"training.epochs": 1, "evaluation.every": 0, "stream.dataset.train_rows": 200}
 
 
-def test_what_rehearses_and_what_does_not_have_no_form_in_common():
-    found = clbench.ablate("lwf", against="er", seeds=1, factors=(1,), overrides=QUICK)
+def test_what_rehearses_and_what_does_not_have_no_form_in_common(capsys):
+    found = clbench.ablate("lwf", against="er", seeds=1, factors=(1,), overrides=QUICK, progress=True)
+    shown = capsys.readouterr().out
+    assert "er [lr=0.01], seed 101: done" in shown, "the search shows its cells"
+    assert "er, seed 0: done" in shown, "so does the comparison"
     assert [each.role for each in found.arms] == ["strategy", "identity", "baseline"]
     assert "one of the two rehearses and the other does not" in " ".join(found.notes)
 
