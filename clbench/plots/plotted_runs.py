@@ -78,7 +78,7 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     if not found:
         raise Refused("there is nothing to plot: no cell is done; run the benchmark first")
     if benchmark is None and len(found) > 1:
-        raise Refused(f"the records hold several benchmarks ({', '.join(found)}); choose one")
+        raise Refused(f"the records hold several benchmarks ({', '.join(found)}); choose one with --benchmark")
     chosen = benchmark or next(iter(found))
     if chosen not in found:
         named = [title for title, held in found.items() if held[0].benchmark == chosen]

@@ -52,7 +52,8 @@ def sparklines(
     found = sorted({record.benchmark for record in records})
     names = [benchmark] if benchmark or not found else found
     if strategies and len(names) > 1:
-        raise Refused(f"the records hold several benchmarks ({', '.join(map(str, names))}); choose one")
+        several = ", ".join(map(str, names))
+        raise Refused(f"the records hold several benchmarks ({several}); choose one with --benchmark")
     return "\n\n".join(_block(records, name, strategies, width=width, ascii=ascii) for name in names)
 
 
