@@ -88,13 +88,25 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def picture(figure: Any, path: Path) -> None:
-    """Write a figure atomically, in the format of the path's suffix."""
+    """Write a figure atomically, in the format of the path's suffix.
+
+    Raises:
+        Refused: The file, or a temporary file before it, cannot be written.
+    """
     import tempfile
 
     from clbench import plots
+    from clbench.core.errors import Refused
 
-    with tempfile.TemporaryDirectory() as folder:
-        write_file(path, plots.save(figure, Path(folder) / path.name).read_bytes())
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            content = plots.save(figure, Path(folder) / path.name).read_bytes()
+    except OSError as error:
+        raise Refused(
+            f"{path} cannot be written: {error.strerror or error}; make room in the folder for temporary files, or "
+            "choose another with the variable TMPDIR"
+        ) from None
+    write_file(path, content)
 
 
 def describe_stream(config: Mapping[str, Any], seed: int, data_dir: str | None) -> dict[str, str]:

@@ -74,9 +74,14 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     Raises:
         Refused: No run is finished, one of several benchmarks must be chosen, or a benchmark or label is unknown.
     """
-    found = comparable.tables(record for record in records if is_finished(record))
+    every = list(records)
+    found = comparable.tables(record for record in every if is_finished(record))
     if not found:
-        raise Refused("there is nothing to plot: no cell is done; run the benchmark first")
+        others = Counter(record.status for record in every)
+        told = ", ".join(f"{number} {status}" for status, number in sorted(others.items()))
+        raise Refused(
+            f"there is nothing to plot: no cell is done{f' ({told})' if told else '; run the benchmark first'}"
+        )
     if benchmark is None and len(found) > 1:
         raise Refused(f"the records hold several benchmarks ({', '.join(found)}); choose one with --benchmark")
     chosen = benchmark or next(iter(found))

@@ -140,6 +140,15 @@ def test_telling_where_nothing_can_be_written_is_no_error(monkeypatch):
 # ---------------------------------------------------------------------------------------------- files and tables
 
 
+def test_a_picture_is_refused_in_a_sentence_if_the_disk_of_temporary_files_is_full(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("clbench.plots.save", full)
+    with pytest.raises(Refused, match=r"gap\.png cannot be written: No space left on device; .*TMPDIR"):
+        common.picture(None, tmp_path / "gap.png")
+
+
 def test_a_file_that_cannot_be_written_is_a_sentence_with_its_path(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(Refused, match=r"file/board\.md cannot be written") as caught:

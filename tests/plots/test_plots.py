@@ -210,8 +210,11 @@ def test_several_benchmarks_or_nothing_finished_are_refused_with_what_to_do():
     with pytest.raises(Refused, match="choose one"):
         stability_gap(two)
     assert "other@1" in stability_gap(two, benchmark="other@1").texts[0].get_text()
-    with pytest.raises(Refused, match="no cell is done"):
-        stability_gap([record("er", 0, status="failed", reason="x")])
+    lost = [record("er", seed, status="diverged", reason="x") for seed in (0, 1)]
+    with pytest.raises(Refused, match=r"no cell is done \(2 diverged, 1 failed\)$"):
+        stability_gap([record("er", 2, status="failed", reason="x"), *lost])
+    with pytest.raises(Refused, match="no cell is done; run the benchmark first"):
+        stability_gap([])
 
 
 def test_looks_at_ends_only_give_a_picture_without_magnified_switches():
