@@ -82,13 +82,14 @@ def stability_gap(
     if any(change < 0 or change > 0 for change in changes):
         marked += f" · {ARRIVED}"
     what = "the first task" if tasks == "first" else "the tasks seen so far"
+    sampled = rows_error(runs.traces)
     tall = 2.9 if beside else 4.0 if narrow else 5.9 if len(shown) == 1 else 4.8
     one = tall if switches or beside else 2.3 if narrow else 3.2
     figure = canvas(
         width,
         0.66 + one * len(shown) + sum(legend_height(group, width) for group in shown),
         title=f"{runs.benchmark}: {runs.measure.name} on {what} along the stream",
-        caption=" · ".join(filter(None, [averaged(runs.seeds), rows_error(runs.traces), marked])),
+        caption=" · ".join(filter(None, [averaged(runs.seeds, rows_error=bool(sampled)), sampled, marked])),
     )
     upper, lower = _panels(figure, len(shown), len(switches), beside=beside)
     for main, axes, group in zip(upper, lower, shown, strict=True):

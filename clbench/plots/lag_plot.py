@@ -102,7 +102,9 @@ def accuracy_by_lag(
         )
     looks = runs.looks
     fitted = any(lags.laws for lags in found.values())
-    below = [rows_error(runs.traces), "thin: fits, dashes power law, dots exponential" * fitted]
+    sampled = rows_error(runs.traces)
+    above = f"{averaged(runs.seeds, rows_error=bool(sampled))} · {_counted(found)}"
+    below = [sampled, "thin: fits, dashes power law, dots exponential" * fitted]
     divided, width = groups(list(found)), room(WIDTH)
     names = {label: _name(label, lags) for label, lags in found.items()}
     figure = canvas(
@@ -111,7 +113,7 @@ def accuracy_by_lag(
         + (3.9 if len(divided) == 1 else 2.9) * len(divided)
         + sum(legend_height([names[label] for label in group], width) for group in divided),
         title=f"{runs.benchmark}: {runs.measure.name} by time since {WORDS[since][0]}",
-        caption=f"{averaged(runs.seeds)} · {_counted(found)}\n{' · '.join(filter(None, below))}".rstrip(),
+        caption=f"{above}\n{' · '.join(filter(None, below))}".rstrip(),
     )
     panels: list[Axes] = []
     for number, group in enumerate(divided):

@@ -54,12 +54,12 @@ def task_curves(
     columns = 1 if narrow or len(runs.records) <= IN_ONE_COLUMN else 2
     rows = math.ceil(len(runs.records) / columns)
     high = 0.9 + (2.5 if columns == 1 and not narrow else 2.1) * max(rows, 1 if narrow else 1.4)
+    sampled = rows_error(runs.traces)
+    above = averaged(runs.seeds, band=bands, rows_error=bool(sampled))
     figure = canvas(
         width, high + legend_height(list(looks)[:NAMED_TASKS], width),
         title=f"{runs.benchmark}: {runs.measure.name} on each task along the stream",
-        caption=" · ".join(
-            filter(None, [averaged(runs.seeds, band=bands), rows_error(runs.traces), how_marked(_experiences(runs))])
-        ),
+        caption=" · ".join(filter(None, [above, sampled, how_marked(_experiences(runs))])),
     )  # fmt: skip
     panels: list[Axes] = []
     for place, (label, traces) in enumerate(runs.traces.items()):

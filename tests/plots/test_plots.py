@@ -9,7 +9,7 @@ from synthetic import dipping, matrix, record, trace_from
 
 from clbench.core.errors import Refused
 from clbench.metrics.interval import half_width
-from clbench.plots import save, stability_gap, svg, switch_gaps
+from clbench.plots import save, stability_gap, svg, switch_gaps, task_curves
 from clbench.plots.strategy_styles import styles
 from clbench.plots.style import plain
 
@@ -64,6 +64,14 @@ def test_one_seed_has_the_standard_error_of_its_evaluation_rows_as_band():
     np.testing.assert_allclose(band_at(axes, 3), [0.5 - one_task, 0.5 + one_task])
     np.testing.assert_allclose(band_at(axes, 9), [0.35 - two_tasks, 0.35 + two_tasks])
     assert "1 seed, band: ± 1 standard error of evaluation samples" in caption(figure)
+
+
+def test_one_seed_that_was_evaluated_on_all_samples_has_no_band_and_the_caption_promises_none():
+    sampled = steady("er", 0)
+    whole = replace(sampled, trace=replace(sampled.trace, population=sampled.trace.rows))
+    for draw in (stability_gap, task_curves):
+        assert "band" in caption(draw([sampled]))
+        assert "band" not in caption(draw([whole]))
 
 
 def test_the_caption_says_what_the_bands_of_unequal_numbers_of_seeds_are():
