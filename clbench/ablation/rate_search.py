@@ -25,6 +25,8 @@ FURTHER = 2
 HELD_OUT = 0.1
 """Fraction of the training samples that are held out, if the benchmark holds out none."""
 SEARCHED_BY = "acc"
+CLOSE = 0.01
+"""Difference between two means up to which the search hardly separates two rates."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,20 @@ def search(
         if not todo:
             break
     return {label: _best(means, lr) for label, means in tried.items()}
+
+
+def close_calls(found: Mapping[str, Found]) -> list[str]:
+    """Return a sentence for each arm with a second rate whose mean is hardly below that of the chosen one."""
+    told = []
+    for label, each in found.items():
+        others = {rate: mean for rate, mean in each.means.items() if rate != each.lr and not math.isnan(mean)}
+        second = max(others, key=others.__getitem__, default=each.lr)
+        if others and each.means[each.lr] - others[second] <= CLOSE:
+            told.append(
+                f"the search hardly separates two learning rates of {label}, {each.lr:g} and {second:g} (means "
+                f"{each.means[each.lr]:.3f} and {others[second]:.3f}); with the other one the shares may differ"
+            )
+    return told
 
 
 def at_rate(written: Any, label: str, lr: float) -> dict[str, Any]:

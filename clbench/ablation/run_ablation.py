@@ -9,7 +9,7 @@ from typing import Any
 
 from clbench.ablation.arms import Arm, arm, equal_form_arm, identity_arm
 from clbench.ablation.loss_forms import MeasuredForm, loss_form
-from clbench.ablation.rate_search import FACTORS, SEARCHED_BY, Found, Protocol, at_rate, protocol, search
+from clbench.ablation.rate_search import FACTORS, SEARCHED_BY, Found, Protocol, at_rate, close_calls, protocol, search
 from clbench.ablation.shares import Ablation, Compared
 from clbench.api import choose_device, data_and_settings, execute_plan
 from clbench.benchmark import schema
@@ -145,7 +145,7 @@ def ablate(
         control=control_role,
         forms=forms,
         search=_told(how, config["stream"]),
-        notes=(*notes, *more),
+        notes=(*notes, *close_calls(found), *more),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 import clbench
 from clbench.ablation.arms import arm, equal_form_arm, identity_arm
 from clbench.ablation.loss_forms import MeasuredForm, of_steps
-from clbench.ablation.rate_search import Protocol, protocol, search
+from clbench.ablation.rate_search import Found, Protocol, close_calls, protocol, search
 from clbench.ablation.shares import FORM, IDEA, OTHER, RATE, TOTAL, Ablation, Compared
 from clbench.core import store
 from clbench.core.errors import Refused
@@ -223,6 +223,16 @@ def test_the_search_takes_the_best_rate_and_goes_beyond_an_end(curve, best, rate
     found = search([arm("strategy", "er")], 0.1, Protocol(3, (100, 101)), fake(curve, asked))["er"]
     assert (found.lr, found.at_end) == (best, at_end)
     assert asked == rates
+
+
+def test_two_rates_that_the_search_hardly_separates_are_named():
+    found = {
+        "er": Found(0.15, False, {0.05: 0.342, 0.15: 0.7617, 0.47: 0.7615}),
+        "er_ace": Found(0.15, False, {0.05: 0.762, 0.15: 0.808, 0.47: math.nan}),
+        "naive": Found(0.1, False, {0.1: math.nan}),
+    }
+    [told] = close_calls(found)
+    assert told.startswith("the search hardly separates two learning rates of er, 0.15 and 0.47 (means 0.762 and 0.761")
 
 
 def test_a_search_with_a_failed_cell_chooses_nothing(monkeypatch):
