@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic import record, trace_from
 
-from clbench.cli import boards, run, sensitivity_command, show_record
+from clbench.cli import boards, dry_run, run, run_results, sensitivity_command, show_record
 from clbench.running import progress
 
 
@@ -36,7 +36,7 @@ def test_times_are_written_as_clocks_show_them(seconds, text):
     ("seconds", "text"), [(0.004, "0.00"), (1.234, "1.23"), (9.99, "9.99"), (10, "10"), (123.6, "124")]
 )
 def test_predicted_seconds_have_decimals_only_where_they_are_few(seconds, text):
-    assert run._seconds(seconds) == text
+    assert dry_run._seconds(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_outcome_without_an_accuracy_has_none():
 
 
 def verdict(capsys, *records):
-    code = run._verdict(records, Path("results"))
+    code = run_results.verdict(records, Path("results"))
     return code, capsys.readouterr().err
 
 
