@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from clbench import families
-from clbench.benchmark.schema import Assignment
+from clbench.benchmark.assignments import Assignment
 from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Records

@@ -13,7 +13,7 @@ from clbench.ablation.rate_search import FACTORS, SEARCHED_BY, Found, Protocol, 
 from clbench.ablation.shares import Ablation, Compared
 from clbench.api import choose_device, data_and_settings, execute_plan
 from clbench.benchmark import schema
-from clbench.benchmark.schema import Assignment
+from clbench.benchmark.assignments import Assignment
 from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
 from clbench.core.identity import describe_model

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from clbench import data, models, scenarios
-from clbench.benchmark.schema import Assignment, key
+from clbench.benchmark.assignments import Assignment, key
 from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.parameters import validate

@@ -1,17 +1,15 @@
-"""The schema of a benchmark file, and its reader. Mistakes are reported with file, line and the nearest valid key."""
+"""The schema of a benchmark file. Mistakes are reported with file, line and the nearest valid key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date
-from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names
-from clbench.core.errors import Refused, did_you_mean
-from clbench.core.near_files import why_unread
+from clbench.benchmark.documents import Source
+from clbench.core.errors import Refused
 from clbench.core.parameters import plain_words
 from clbench.data.augment import check_augmentation
 
@@ -233,82 +231,6 @@ def _by_setting(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and SETTINGS.issuperset(value)
 
 
-class Source:
-    """Locate mistakes in the document that a benchmark was read from.
-
-    Args:
-        name: File name, or another name of the document.
-        document: The parsed YAML; if it was parsed from text, with line marks.
-    """
-
-    def __init__(self, name: str, document: Any) -> None:
-        self.name = name
-        self.document = document
-
-    def place(self, path: Iterable[Any]) -> str:
-        """Return ``FILE, line N`` of the deepest known step of a path of keys and positions."""
-        node, line = self.document, None
-        for step in path:
-            marks = getattr(node, "lc", None)
-            try:
-                if marks is not None and marks.data and step in marks.data:
-                    line = marks.data[step][0] + 1
-                node = node[step]
-            except (KeyError, IndexError, TypeError):
-                break
-        return self.name if line is None else f"{self.name}, line {line}"
-
-    def refuse(self, error: Refused, *path: Any) -> Refused:
-        """Return the same error with its place in the document."""
-        return Refused(f"{self.place([*path, *([error.key] if error.key else [])])}: {error}", error.key)
-
-
-def read(path: Path) -> tuple[dict[str, Any], Source]:
-    """Parse a benchmark file (YAML 1.2).
-
-    Raises:
-        Refused: The file cannot be read, is not valid YAML, or is not a mapping.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
-
-    try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Refused(f"the benchmark file {path} cannot be read: {why_unread(path, error)}") from None
-    except (MarkedYAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split("\n")[0].split())
-        raise Refused(f"{path.name}{where}: not valid YAML: {problem}") from None
-    if not isinstance(document, Mapping):
-        raise Refused(f"{path.name}: a benchmark file is a mapping with name, stream, model, ...; this is not one")
-    return plain(document), Source(path.name, document)
-
-
-def plain(value: Any, where: str = "a benchmark") -> Any:
-    """Convert values of YAML, Python and NumPy into dicts, lists, strings, numbers and ``None``.
-
-    Raises:
-        Refused: A value is none of these; the message says ``where`` it is.
-    """
-    if isinstance(value, Mapping):
-        return {str(k): plain(v, f"{where}: {k}") for k, v in value.items()}
-    if isinstance(value, list | tuple | range | set | frozenset):
-        listed = sorted(value, key=str) if isinstance(value, set | frozenset) else value
-        return [plain(v, where) for v in listed]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    if value is None:
-        return None
-    if isinstance(value, PurePath | date):
-        return str(value)
-    if hasattr(value, "tolist"):  # NumPy scalars and arrays, torch tensors
-        return plain(value.tolist(), where)
-    raise Refused(f"{where} = {value!r} is a {type(value).__name__}; write text, a number, a list or a mapping")
-
-
 EXAMPLES = {
     "name": ", like name: my-benchmark",
     "stream": ", like stream: {scenario: split, dataset: digits}",
@@ -363,94 +285,3 @@ def _fields(path: Iterable[Any]) -> list[str]:
         kinds += get_args(kinds[0])
         section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), Section)
     return list(section.model_fields)
-
-
-Assignment = str | tuple[str, Any]
-"""``key=value`` as text with a value in YAML, or a pair of key and value. Keys are dotted."""
-
-
-def short(assignment: Assignment) -> str:
-    """Return an assignment as text."""
-    return f"--set {assignment}" if isinstance(assignment, str) else f"{assignment[0]} = {assignment[1]!r}"
-
-
-def key(assignment: Assignment) -> str:
-    """Return the dotted key of an assignment; empty if it has none."""
-    if isinstance(assignment, str):
-        return assignment.partition("=")[0].strip()
-    first = assignment[0] if isinstance(assignment, tuple) and assignment else ""
-    return first.strip() if isinstance(first, str) else ""
-
-
-def told(assignment: Assignment) -> str:
-    """Return the name of a wrong assignment for messages."""
-    return f"--set {assignment!r}" if isinstance(assignment, str) else f"overrides {dict([assignment])!r}"
-
-
-def override(document: dict[str, Any], assignments: Iterable[Assignment]) -> dict[str, Any]:
-    """Apply assignments with dotted keys, such as ``training.lr=0.03`` or ``("training.lr", 0.03)``.
-
-    Raises:
-        Refused: Text without ``=``, a value that is not valid YAML or that no benchmark can hold, or a key inside
-            something that is not a mapping.
-    """
-    document = plain(document)
-    for assignment in assignments:
-        key, value = _read_assignment(assignment)
-        *path, last = key.split(".")
-        node = document
-        for step in path:
-            if step == "dataset" and isinstance(node.get(step), str):
-                node[step] = {"name": node[step]}
-            node = node.setdefault(step, {})
-            if not isinstance(node, dict):
-                raise Refused(
-                    f"{told(assignment)}: {step!r} holds {node!r}, not a section; {did_you_mean(step, document)}"
-                )
-        node[last] = value
-    return document
-
-
-def _read_assignment(assignment: Assignment) -> tuple[str, Any]:
-    """Return the key and its value as plain data."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    if not isinstance(assignment, str):
-        key, value = assignment if isinstance(assignment, tuple) and len(assignment) == 2 else (None, assignment)
-        if not isinstance(key, str) or not key.strip():
-            raise Refused(f"overrides: {assignment!r} has no dotted key; write it like {{'training.lr': 0.03}}")
-        return key.strip(), plain(value, f"overrides: {key}")
-    key, equals, text = assignment.partition("=")
-    if not equals or not key:
-        raise Refused(f"{told(assignment)} is not an assignment; write it like --set training.lr=0.03")
-    try:
-        return key.strip(), plain(YAML(typ="safe", pure=True).load(text))
-    except YAMLError:
-        raise Refused(
-            f"{told(assignment)}: {text!r} is not valid YAML; write it like --set 'model.hidden=[100, 50]'"
-        ) from None
-
-
-def seeds(written: int | str | Iterable[int]) -> list[int]:
-    """Read seeds from ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` (only 3) or a list.
-
-    Raises:
-        Refused: Another text, a repetition, a negative number, or no seed.
-    """
-    if isinstance(written, str):
-        try:
-            pieces = [int(piece) for piece in written.split(",") if piece.strip()]
-        except ValueError:
-            raise Refused(
-                f"seeds {written!r} cannot be read; write 5 (for 0 to 4), 0,1,2 or 3, (for 3 alone)"
-            ) from None
-        listed = pieces if "," in written else list(range(*pieces)) if pieces else []
-    else:
-        given = plain(written if isinstance(written, int) or hasattr(written, "tolist") else list(written), "seeds")
-        listed = given if isinstance(given, list) else list(range(given))
-        if any(isinstance(seed, bool) or not isinstance(seed, int) for seed in listed):
-            raise Refused(f"seeds {listed} cannot be read; a list of seeds holds integers from 0")
-    if not listed or len(set(listed)) != len(listed) or min(listed) < 0:
-        raise Refused(f"seeds {written!r} give {listed}; at least one is needed, none below 0 and none twice")
-    return listed

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from clbench import data, models, scenarios
-from clbench.benchmark.schema import Benchmark, Source
+from clbench.benchmark.documents import Source
+from clbench.benchmark.schema import Benchmark
 from clbench.benchmark.setting_names import inside, setting_names
 from clbench.core.errors import Refused, UnknownSetting
 from clbench.core.parameters import validate

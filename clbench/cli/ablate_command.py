@@ -141,10 +141,10 @@ def _numbers(written: str) -> list[float]:
 
 
 def _name(benchmark: str) -> str:
-    from clbench.benchmark import schema
+    from clbench.benchmark import documents
     from clbench.benchmark.shipped_files import find
 
-    document, _ = schema.read(find(benchmark))
+    document, _ = documents.read(find(benchmark))
     return str(document.get("name", Path(benchmark).stem))
 
 

@@ -214,11 +214,11 @@ def _tell(
 
 
 def _check_model(console: Console, name: str, dataset: str | None, settings: list[str], data_dir: str | None) -> None:
-    from clbench.benchmark import schema
+    from clbench.benchmark import assignments
     from clbench.testing import MODEL_PROPERTIES, examine_model
 
     shape, outputs = _samples(dataset or DATASET, data_dir)
-    section = schema.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
+    section = assignments.override({"model": {"name": name}}, [f"model.{text}" for text in settings])["model"]
     console.print(f"{name} for samples of shape {shape} and {outputs} output units, from {dataset or DATASET}")
     verdicts = examine_model(section, shape=shape, n_outputs=outputs)
     if dataset is not None:
@@ -290,8 +290,8 @@ def _check_stream(console: Console, section: dict[str, Any], seed: int, data_dir
 
 def _of_scenario(name: str, dataset: str, settings: list[str], data_dir: str | None) -> Plan:
     """Return the plan of a benchmark over a scenario and a data set."""
-    from clbench.benchmark import schema
+    from clbench.benchmark import assignments
     from clbench.running.plan import plan
 
     document = {"name": "check", "stream": {"scenario": name, "dataset": dataset}, "model": {"name": "mlp"}}
-    return plan(schema.override(document, [f"stream.{text}" for text in settings]), seeds=1, data_dir=data_dir)
+    return plan(assignments.override(document, [f"stream.{text}" for text in settings]), seeds=1, data_dir=data_dir)

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from clbench import data, models, scenarios
-from clbench.benchmark import schema, sections
+from clbench.benchmark import documents, schema, sections
 from clbench.benchmark.schedule_notation import SOURCE, shown
 from clbench.benchmark.shipped_files import official
 from clbench.comparison.record_groups import distinct
@@ -104,7 +104,7 @@ def _official(name: str, version: Any) -> dict[str, Any] | None:
         return None
     try:
         benchmark = _file(name, version)
-        source = schema.Source(path.name, {})
+        source = documents.Source(path.name, {})
         made = {
             "stream": sections.stream(benchmark, source, None, None),
             "model": sections.model(benchmark, source, None),
@@ -121,7 +121,7 @@ def _official(name: str, version: Any) -> dict[str, Any] | None:
 def _file(name: str, version: int) -> schema.Benchmark:
     path = official(name, version)
     assert path is not None
-    return schema.check(*schema.read(path))
+    return schema.check(*documents.read(path))
 
 
 def _completed(cell: Mapping[str, Any]) -> dict[str, Any]:

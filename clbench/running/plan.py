@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from clbench import data, scenarios
-from clbench.benchmark import replacing, schema, sections
+from clbench.benchmark import assignments, documents, replacing, schema, sections
+from clbench.benchmark.documents import Source
 from clbench.benchmark.hidden_boundaries import check_hidden
-from clbench.benchmark.schema import Benchmark, Source
+from clbench.benchmark.schema import Benchmark
 from clbench.benchmark.sections import IDENTITY
 from clbench.benchmark.shipped_files import find, folder_of
 from clbench.benchmark.stop_rules import check_stop
@@ -51,7 +52,7 @@ def plan(
     *,
     strategies: Sequence[str | Mapping[str, Any]] | None = None,
     seeds: int | str | Iterable[int] | None = None,
-    overrides: Iterable[schema.Assignment] = (),
+    overrides: Iterable[assignments.Assignment] = (),
     dataset: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
     stream: Callable[[int], Stream] | Stream | None = None,
@@ -83,7 +84,7 @@ def _planned(
     benchmark: str | Path | Mapping[str, Any],
     strategies: Sequence[str | Mapping[str, Any]] | None,
     seeds: int | str | Iterable[int] | None,
-    overrides: Iterable[schema.Assignment],
+    overrides: Iterable[assignments.Assignment],
     dataset: Mapping[str, Any] | None,
     model: Mapping[str, Any] | None,
     stream: Callable[[int], Stream] | Stream | None,
@@ -91,18 +92,18 @@ def _planned(
 ) -> tuple[Benchmark, list[Cell]]:
     """Return a benchmark and its cells; arguments and errors are as in :func:`plan`."""
     if isinstance(benchmark, Mapping):
-        document, source = schema.plain(benchmark), Source("the benchmark", benchmark)
+        document, source = documents.plain(benchmark), Source("the benchmark", benchmark)
     else:
-        document, source = schema.read(find(benchmark))
+        document, source = documents.read(find(benchmark))
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     refuse_replaced(overrides, dataset=dataset is not None, model=model is not None, stream=stream is not None)
     if overrides:
-        document = replacing.fitted(document, schema.override(document, overrides), overrides)
-        source = Source(f"{source.name} with {' '.join(map(schema.short, overrides))}", document)
+        document = replacing.fitted(document, assignments.override(document, overrides), overrides)
+        source = Source(f"{source.name} with {' '.join(map(assignments.short, overrides))}", document)
     if strategies is not None:
-        document["strategies"] = [schema.plain(s) for s in strategies]
+        document["strategies"] = [documents.plain(s) for s in strategies]
     if seeds is not None:
-        document["seeds"] = schema.seeds(seeds)
+        document["seeds"] = assignments.seeds(seeds)
     checked = schema.check(document, source)
     common: dict[str, Any] = {
         "benchmark": {"name": checked.name, "version": checked.version},
@@ -133,7 +134,7 @@ def _planned(
         except Refused as error:
             place = source if strategies is None else Source("strategies", {})
             raise place.refuse(error, "strategies", number) from None
-        for seed in schema.seeds(checked.seeds):
+        for seed in assignments.seeds(checked.seeds):
             if stream is not None:
                 filled = {**filled, "stream": _identity(given_stream(stream, seed))}
             cell = Cell({**filled, "seed": seed}, label, strategy)
@@ -142,7 +143,7 @@ def _planned(
 
 
 def refuse_replaced(
-    overrides: Iterable[schema.Assignment], *, dataset: bool = False, model: bool = False, stream: bool = False
+    overrides: Iterable[assignments.Assignment], *, dataset: bool = False, model: bool = False, stream: bool = False
 ) -> None:
     """Refuse overrides of settings that a given object replaces, since they would have no effect.
 
@@ -150,7 +151,7 @@ def refuse_replaced(
         Refused: There is such an override.
     """
     for assignment in overrides:
-        key = schema.key(assignment)
+        key = assignments.key(assignment)
         section = key.partition(".")[0]
         if stream and section == "stream":
             raise Refused(

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import clbench
-from clbench.benchmark.schema import override, plain, seeds
+from clbench.benchmark.assignments import override, seeds
+from clbench.benchmark.documents import plain
 from clbench.core.errors import Refused
 from clbench.running.plan import plan
 

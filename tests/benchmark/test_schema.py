@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clbench.benchmark import schema
+from clbench.benchmark import assignments, documents, schema
 from clbench.core.errors import Refused
 
 FILE = """\
@@ -36,7 +36,7 @@ def written(tmp_path):
 
     def read(text):
         (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
-        return schema.read(tmp_path / "mine.yaml")
+        return documents.read(tmp_path / "mine.yaml")
 
     return read
 
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_mapping_is_refused(written, text):
 
 def test_a_file_that_is_not_there_is_refused_with_its_path(tmp_path):
     with pytest.raises(Refused, match=r"gone\.yaml cannot be read"):
-        schema.read(tmp_path / "gone.yaml")
+        documents.read(tmp_path / "gone.yaml")
 
 
 # ---------------------------------------------------------------------------------------------- plain values
@@ -133,19 +133,19 @@ def test_a_file_that_is_not_there_is_refused_with_its_path(tmp_path):
     ],
 )
 def test_values_of_programs_become_what_a_file_can_hold(value, plain):
-    found = schema.plain(value)
+    found = documents.plain(value)
     assert found == plain
     assert type(found) is type(plain)
 
 
 def test_truth_values_stay_truth_values_and_do_not_become_numbers():
-    assert schema.plain([True, 1, 1.0]) == [True, 1, 1.0]
-    assert [type(v) for v in schema.plain([True, 1, 1.0])] == [bool, int, float]
+    assert documents.plain([True, 1, 1.0]) == [True, 1, 1.0]
+    assert [type(v) for v in documents.plain([True, 1, 1.0])] == [bool, int, float]
 
 
 def test_a_value_that_no_file_can_hold_is_refused_with_its_place():
     with pytest.raises(Refused, match=r"a benchmark: model: ratio = Fraction\(1, 2\) is a Fraction"):
-        schema.plain({"model": {"ratio": Fraction(1, 2)}})
+        documents.plain({"model": {"ratio": Fraction(1, 2)}})
 
 
 # ---------------------------------------------------------------------------------------------- assignments
@@ -153,19 +153,19 @@ def test_a_value_that_no_file_can_hold_is_refused_with_its_place():
 
 def test_assignments_reach_into_sections_and_make_those_that_are_missing():
     document = {"training": {"lr": 0.1}, "name": "x"}
-    made = schema.override(document, ["training.lr=0.3", ("memory.size", 7), "a.b.c=[1, two]"])
+    made = assignments.override(document, ["training.lr=0.3", ("memory.size", 7), "a.b.c=[1, two]"])
     assert made == {"training": {"lr": 0.3}, "name": "x", "memory": {"size": 7}, "a": {"b": {"c": [1, "two"]}}}
     assert document == {"training": {"lr": 0.1}, "name": "x"}  # what was given is unchanged
 
 
 def test_the_short_form_of_a_data_set_gets_room_for_settings():
     document = {"stream": {"dataset": "digits"}}
-    made = schema.override(document, ["stream.dataset.train_rows=100"])
+    made = assignments.override(document, ["stream.dataset.train_rows=100"])
     assert made == {"stream": {"dataset": {"name": "digits", "train_rows": 100}}}
 
 
 def test_of_two_assignments_to_one_key_the_last_counts():
-    assert schema.override({}, ["a=1", "a=2"]) == {"a": 2}
+    assert assignments.override({}, ["a=1", "a=2"]) == {"a": 2}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_of_two_assignments_to_one_key_the_last_counts():
     ],
 )
 def test_the_value_of_an_assignment_is_yaml(text, value):
-    assert schema.override({}, [text]) == {"a": value}
+    assert assignments.override({}, [text]) == {"a": value}
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_the_value_of_an_assignment_is_yaml(text, value):
 )
 def test_an_assignment_that_cannot_be_is_refused_with_how_to_write_one(assignment, sentence):
     with pytest.raises(Refused, match=sentence):
-        schema.override({"name": "x"}, [assignment])
+        assignments.override({"name": "x"}, [assignment])
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_an_assignment_that_cannot_be_is_refused_with_how_to_write_one(assignmen
     ],
 )
 def test_an_assignment_has_a_key_and_a_form_for_messages(assignment, key, short):
-    assert schema.key(assignment) == key
-    assert schema.short(assignment) == short
+    assert assignments.key(assignment) == key
+    assert assignments.short(assignment) == short
 
 
 # ---------------------------------------------------------------------------------------------- seeds
@@ -225,18 +225,18 @@ def test_an_assignment_has_a_key_and_a_form_for_messages(assignment, key, short)
     ],
 )  # fmt: skip
 def test_seeds_are_a_number_of_them_or_a_list(written_as, meant):
-    assert schema.seeds(written_as) == meant
+    assert assignments.seeds(written_as) == meant
 
 
 @pytest.mark.parametrize("written_as", ["", "a", "1,1", "-1,", 0, [], [1, 1], [-1], [1.5], [True], "1.5"])
 def test_seeds_that_are_none_or_twice_or_no_whole_numbers_are_refused(written_as):
     with pytest.raises(Refused, match="seeds"):
-        schema.seeds(written_as)
+        assignments.seeds(written_as)
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, unique=True))
 def test_a_list_of_seeds_and_its_text_are_the_same(listed):
-    assert schema.seeds(listed) == schema.seeds(",".join(map(str, listed)) + ",") == listed
+    assert assignments.seeds(listed) == assignments.seeds(",".join(map(str, listed)) + ",") == listed
 
 
 # ---------------------------------------------------------------------------------------------- canonical forms
