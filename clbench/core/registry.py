@@ -331,7 +331,8 @@ def from_file(name: str, kind: str) -> Any:
     module, attribute = open_file(name), name.rpartition(":")[2]
     file = Path(name.rpartition(":")[0]).name
     if not hasattr(module, attribute):
-        known = [each for each in vars(module) if not each.startswith("_")]
+        held = vars(module).items()
+        known = [each for each, obj in held if each[:1] != "_" and not isinstance(obj, ModuleType)]
         one = with_article(kind)
         what = f"has no {attribute!r} to be {one}" if attribute else f"is to hold {one}; write {file}:NAME"
         raise Refused(f"{file} {what}; {did_you_mean(attribute, known)}")

@@ -168,7 +168,7 @@ def test_a_name_that_is_no_strategy_is_answered_with_what_was_meant(written, sen
         ("numbers", "makes a list, which is no part"),
         ("value", "mine.py:value is an int; a strategy is a class, or a function that makes one"),
         ("np", "mine.py:np is a module; a strategy is a class"),
-        ("", "mine.py is to hold a strategy; write mine.py:NAME; known: Bare, Mine, np, numbers, value"),
+        ("", "mine.py is to hold a strategy; write mine.py:NAME; known: Bare, Mine, numbers, value"),
     ],
 )
 def test_what_makes_no_part_is_refused_with_a_sentence(tmp_path, name, sentence):
