@@ -476,12 +476,13 @@ def _names(rename: Mapping[str, str] | Iterable[str], found: Iterable[Record]) -
 
 
 def stream(
-    scenario: str, dataset: Any, *, seed: int = 0, data_dir: str | Path | None = None, **settings: Any
+    scenario: str, dataset: Any = None, *, seed: int = 0, data_dir: str | Path | None = None, **settings: Any
 ) -> Stream:
-    """Generate a single stream: ``clbench.stream("split", "digits", setting="class", experiences=5)``.
+    """Generate a single stream: ``clbench.stream("split", "digits", setting="class", experiences=5)``, or that of a
+    benchmark: ``clbench.stream("split-digits")``.
 
     Args:
-        scenario: Name of the scenario.
+        scenario: Name of the scenario; without ``dataset`` a benchmark, by its name or as a file.
         dataset: A name, or own data in any form that :func:`run` takes.
         seed: Seed of the stream.
         data_dir: The directory of data sets.
@@ -494,6 +495,14 @@ def stream(
     from clbench.data.roots import with_beside
     from clbench.data.user_data import given
 
+    if dataset is None:
+        if scenario in scenarios.SCENARIOS or settings:
+            raise Refused(
+                f"clbench.stream({scenario!r}) names no data set; write clbench.stream({scenario!r}, 'digits'), or the "
+                "name of a benchmark alone"
+            )
+        first = make_plan(scenario, seeds=[seed], data_dir=data_dir).cells[0]
+        return make_stream(first.config["stream"], seed, data_dir=_text(data_dir))
     return scenarios.make(
         {"scenario": scenario, **settings}, given(dataset, data_dir=with_beside(Path.cwd(), data_dir)), seed
     )

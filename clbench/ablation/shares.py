@@ -12,7 +12,7 @@ import numpy as np
 from clbench.ablation.loss_forms import MeasuredForm
 from clbench.core.measure import Measure
 from clbench.metrics import get as get_metric
-from clbench.metrics.interval import half_width
+from clbench.metrics.interval import SEEDS_FOR_INTERVAL, half_width
 
 TOTAL, FORM, OTHER, RATE, IDEA = "total difference", "loss form", "other code", "learning rate", "the idea itself"
 """The difference at the benchmark's learning rate, and its shares in this order."""
@@ -40,13 +40,17 @@ class Effect:
 
     @property
     def half(self) -> float:
-        """Return half of the 95 % interval over seeds; NaN for a single seed."""
-        return float(half_width(np.array(self.values)))
+        """Return half of the 95 % interval over seeds; NaN for fewer than three seeds, as on leaderboards."""
+        return _half(self.values)
 
     @property
     def separated(self) -> bool | None:
-        """Tell whether the interval leaves out 0; ``None`` for a single seed, which has no interval."""
+        """Tell whether the interval leaves out 0; ``None`` for fewer than three seeds, which have no interval."""
         return None if math.isnan(self.half) else abs(self.mean) > self.half
+
+
+def _half(values: Sequence[float]) -> float:
+    return float(half_width(np.array(values))) if len(values) >= SEEDS_FOR_INTERVAL else math.nan
 
 
 @dataclass(frozen=True)
@@ -137,12 +141,12 @@ class Ablation:
         return f"+{text}" if signed and not text.startswith("-") else text
 
     def interval(self, effect: Effect) -> str:
-        """Return ``+2.5 ± 3.9``, or the mean alone for a single seed."""
+        """Return ``+2.5 ± 3.9``, or the mean alone for fewer than three seeds."""
         return self.summary(effect.values, signed=True)
 
     def summary(self, values: Sequence[float], *, signed: bool = False) -> str:
-        """Return mean and half of the 95 % interval over seeds; the mean alone for a single seed."""
-        mean, half = float(np.mean(values)), float(half_width(np.array(values)))
+        """Return mean and half of the 95 % interval over seeds; the mean alone for fewer than three seeds."""
+        mean, half = float(np.mean(values)), _half(values)
         text = self.number(mean, signed=signed)
         return text if math.isnan(half) else f"{text} ± {self.number(half).removeprefix('-')}"
 
@@ -163,7 +167,7 @@ class Ablation:
         verdict = {
             True: "which is separated from 0",
             False: "which is not separated from 0",
-            None: "on one seed, which says nothing about chance",
+            None: "on fewer than three seeds, which have no interval",
         }[idea.separated]
         return (
             f"Of {self.interval(total)} {unit}{title} over {self.arm('baseline').label}, {', '.join(told)}, and the "

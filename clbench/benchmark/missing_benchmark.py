@@ -32,6 +32,11 @@ def explain_missing(written: str, known: Iterable[str]) -> str:
     versions = [each for each in names if each.partition("@")[0] == written.partition("@")[0] and "@" in each]
     if "@" in written and versions:
         return f"{what}; did you mean {nearest(written, versions) or versions[-1]!r}?"
+    from clbench.scenarios import SCENARIOS
+
+    scenario = any(same(written.partition(mark)[0], [entry.name for entry in SCENARIOS]) for mark in "-_")
+    if not scenario and (found := nearest(written, names, cutoff=0.85)):  # a slip of the pen in the first word
+        return f"{what}; did you mean {found!r}?"
     if line := _example(written):
         return f"{what}; write one: a file {written}.yaml with the line {line}"
     if found := nearest(written, names, cutoff=0.75):

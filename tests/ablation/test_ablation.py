@@ -139,15 +139,17 @@ def test_a_second_call_finds_every_cell_and_every_form(twisted):
 # ------------------------------------------------------------------------------------------- sums by hand
 
 
-def by_hand(control="control"):
-    """Two seeds; ours 0.8 and 0.9, the baseline 0.5 and 0.4, and so on."""
+def by_hand(control="control", seeds=2):
+    """Ours has 0.8, 0.9 and 0.85, the baseline 0.5, 0.4 and 0.45, and so on; the third seed is the mean of the two."""
     arms = (
-        Compared("strategy", "mine", 0.3, False, (0.8, 0.9), (0.82, 0.92)),
-        Compared("control", "mine(power=0)", 0.3, False, (0.7, 0.8), (0.8, 0.88)),
-        Compared("baseline", "er", 1.0, True, (0.5, 0.4), (0.75, 0.85)),
-        Compared("equal form", "er + loss_form(old=1)", 0.3, False, (0.6, 0.7), (0.78, 0.9)),
+        Compared("strategy", "mine", 0.3, False, (0.8, 0.9, 0.85)[:seeds], (0.82, 0.92, 0.87)[:seeds]),
+        Compared("control", "mine(power=0)", 0.3, False, (0.7, 0.8, 0.75)[:seeds], (0.8, 0.88, 0.84)[:seeds]),
+        Compared("baseline", "er", 1.0, True, (0.5, 0.4, 0.45)[:seeds], (0.75, 0.85, 0.8)[:seeds]),
+        Compared(
+            "equal form", "er + loss_form(old=1)", 0.3, False, (0.6, 0.7, 0.65)[:seeds], (0.78, 0.9, 0.84)[:seeds]
+        ),
     )
-    return Ablation("b@1", "acc", ACCURACY, 0.1, (0, 1), arms, control, {}, "chosen on first:3")
+    return Ablation("b@1", "acc", ACCURACY, 0.1, tuple(range(seeds)), arms, control, {}, "chosen on first:3")
 
 
 def test_the_shares_are_the_differences_of_the_arms():
@@ -172,17 +174,24 @@ def test_without_a_control_of_its_own_the_idea_is_compared_with_the_equal_form()
 
 
 def test_the_sentence_has_the_interval_of_the_paired_differences():
-    half = 12.7062047 * np.std([2, 4], ddof=1) / 2**0.5  # Student's t with one degree of freedom
-    sentence = by_hand().sentence
-    assert f"the idea itself adds +3.0 ± {half:.1f}, which is not separated from 0" in sentence
-    assert sentence.startswith("Of +40.0 ± 127.1 points of ACC over er, +20.0 come from the form of the loss, +10.0")
+    half = 4.30265273 * np.std([2, 4, 3], ddof=1) / 3**0.5  # Student's t with two degrees of freedom
+    sentence = by_hand(seeds=3).sentence
+    assert f"the idea itself adds +3.0 ± {half:.1f}, which is separated from 0" in sentence
+    assert sentence.startswith("Of +40.0 ± 24.8 points of ACC over er, +20.0 come from the form of the loss, +10.0")
+
+
+def test_fewer_than_three_seeds_have_no_interval():
+    found = by_hand()
+    assert found.effects[-1].separated is None
+    assert "the idea itself adds +3.0, on fewer than three seeds, which have no interval" in found.sentence
+    assert found.sentence.startswith("Of +40.0 points of ACC over er")
 
 
 def test_an_idea_whose_interval_leaves_out_0_is_separated():
-    idea = by_hand().effects[-1]
-    assert idea.separated is False
-    assert type(idea)(IDEA, (0.02, 0.021, 0.022), "").separated is True
-    assert type(idea)(IDEA, (0.02,), "").separated is None
+    idea = type(by_hand().effects[-1])
+    assert idea(IDEA, (0.02, 0.021, 0.022), "").separated is True
+    assert idea(IDEA, (0.02, -0.021, 0.022), "").separated is False
+    assert idea(IDEA, (0.02,), "").separated is None
 
 
 # ------------------------------------------------------------------------------------------- the search

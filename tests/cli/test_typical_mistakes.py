@@ -159,6 +159,7 @@ OPTIONS = [
 ]
 BENCHMARKS = [
     ("run split-digit", "did you mean 'split-digits'?"),
+    ("run splitt-digits", "did you mean 'split-digits'?"),
     ("run Split_Digits", "did you mean 'split-digits'?"),
     ("run split-digits@9", "did you mean 'split-digits@2'?"),
     (

@@ -118,3 +118,13 @@ def test_a_run_that_diverges_on_inputs_far_from_0_to_1_names_their_normalisation
     [near] = clbench.run(document, strategies="naive", seeds=1)
     assert near.status == "diverged"
     assert "normalize" not in near.reason
+
+
+def test_the_name_of_a_benchmark_alone_gives_its_stream():
+    named, written = clbench.stream("split-digits", seed=3), clbench.stream("split", "digits", seed=3, experiences=5)
+    assert named.fingerprint == written.fingerprint
+    assert named.fingerprint != clbench.stream("split-digits", seed=4).fingerprint
+    with pytest.raises(clbench.Refused, match="names no data set"):
+        clbench.stream("split")
+    with pytest.raises(clbench.Refused, match="names no data set"):
+        clbench.stream("split-digits", experiences=2)
