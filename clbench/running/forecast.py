@@ -47,6 +47,10 @@ FEWEST_LOOKS = 2
 """Number of evaluations of each kind that are timed however long they take; the first one must gather its samples."""
 
 
+TOGETHER = 24.0
+"""Approximate seconds of timed iterations for all strategies; many strategies get less than their budget each."""
+
+
 @dataclass(frozen=True)
 class Forecast:
     """Hold the expected duration of one strategy's cells.
@@ -152,7 +156,7 @@ def forecast(
         cells: The cells to run; the first one of each strategy and benchmark is timed.
         data_dir: The directory of data sets.
         device: ``cpu`` or ``cuda``.
-        budget: Approximate seconds of timed iterations for each strategy.
+        budget: Approximate seconds of timed iterations for each strategy; less if there are many (:data:`TOGETHER`).
         watch: A function that gets the label of the strategy that is timed next.
 
     Returns:
@@ -161,7 +165,7 @@ def forecast(
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(content_hash({**cell.config, "seed": 0}), []).append(cell)
-    found = []
+    found, budget = [], min(budget, TOGETHER / max(1, len(groups)))
     for group in groups.values():
         watch(group[0].label)
         seconds, reason = np.nan, ""
