@@ -37,8 +37,11 @@ def example_lines(epilog: str | None) -> list[tuple[str, str]]:
     return found
 
 
-class Exemplified(TyperCommand):
-    """Be a command whose ``--help`` ends with examples, one to a line; typer would join or part the lines."""
+class _EndsWithExamples:
+    """End the ``--help`` of a command with examples, one to a line; typer would join or part the lines."""
+
+    help: str | None
+    epilog: str | None
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -48,27 +51,18 @@ class Exemplified(TyperCommand):
         """Print the help of typer, then the examples."""
         epilog, self.epilog = self.epilog, None
         try:
-            super().format_help(ctx, formatter)
+            super().format_help(ctx, formatter)  # type: ignore[misc]  # of typer's class
         finally:
             self.epilog = epilog
         print_examples(epilog)
 
 
-class ExemplifiedGroup(TyperGroup):
-    """Be a group of commands whose ``--help`` ends with examples, one to a line."""
+class Exemplified(_EndsWithExamples, TyperCommand):
+    """Be a command whose ``--help`` ends with examples."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self.help = unwrapped(self.help)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help of typer, then the examples."""
-        epilog, self.epilog = self.epilog, None
-        try:
-            super().format_help(ctx, formatter)
-        finally:
-            self.epilog = epilog
-        print_examples(epilog)
+class ExemplifiedGroup(_EndsWithExamples, TyperGroup):
+    """Be a group of commands whose ``--help`` ends with examples."""
 
 
 def unwrapped(text: str | None) -> str | None:
