@@ -199,7 +199,7 @@ class Ablation:
     @property
     def effect_rows(self) -> list[tuple[str, ...]]:
         """Return the table of effects, its heading first."""
-        words = {True: "yes", False: "no", None: "one seed"}
+        words = {True: "yes", False: "no", None: "too few seeds"}
         heading = ("effect", "difference", "separated from 0", "what is compared")
         return [
             heading,
