@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clbench.comparison.record_groups import is_finished
 from clbench.core.errors import Refused
@@ -19,15 +18,13 @@ from clbench.core.registry import a
 from clbench.core.types import Stream
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.columns import usual
+from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import number
 from clbench.leaderboard.sheets import footnotes, heading, sheets, visible
 from clbench.leaderboard.summaries import summarise
 from clbench.metrics import compute
 from clbench.metrics import get as get_metric
 from clbench.strategies.protocol import with_breaches
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 COSTS = {
     "train_seconds": "training, seconds",
@@ -49,30 +46,16 @@ def html(obj: Any) -> str:
     """
     if isinstance(obj, Board):
         made = sheets(obj, decimals=1)
-        return _template().render(kind="board", sheets=made, attention=_needs_attention(obj))
+        return template("notebook.html").render(kind="board", sheets=made, attention=_needs_attention(obj))
     if isinstance(obj, Record):
-        return _template().render(kind="record", **_card(obj))
+        return template("notebook.html").render(kind="record", **_card(obj))
     if isinstance(obj, Stream):
-        return _template().render(kind="stream", **_stream(obj))
+        return template("notebook.html").render(kind="stream", **_stream(obj))
     if isinstance(obj, list | tuple) and obj and all(isinstance(each, Record) for each in obj):
         from clbench.leaderboard.board import board
 
         return html(board(obj))
     raise Refused(f"{a(obj)} has no HTML here; boards, records and streams have")
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("clbench.leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("notebook.html")
 
 
 def _needs_attention(board: Board) -> frozenset[str]:

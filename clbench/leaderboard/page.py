@@ -17,6 +17,7 @@ from clbench.core.measure import ACCURACY, Measure
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
 from clbench.leaderboard.board_rows import Row, group_problems
+from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import NOTHING, amount, number
 from clbench.leaderboard.page_pictures import MOST, narrow_picture, wide_picture
 from clbench.leaderboard.page_settings import row_settings, shared_settings, stream_words
@@ -30,17 +31,8 @@ PLAIN = frozenset({"fraction", "score", "change", "number"})
 
 def page(board: Board) -> str:
     """Return the whole page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("clbench.leaderboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = _breakable
     names = [*board.shown, *(name for name in board.metrics if name not in board.shown)]
     tables = [_table(board, table, names, place) for place, table in enumerate(board.tables)]
     for table in tables:
@@ -49,7 +41,7 @@ def page(board: Board) -> str:
     measures = list(dict.fromkeys(table.measure for table in board.tables))
     metrics = [_metric(name, measures[0] if len(measures) == 1 else ACCURACY) for name in names]
     across = _across(board)
-    return environment.get_template("page.html").render(
+    return template("page.html", breakable=_breakable).render(
         tables=tables,
         metrics=metrics,
         across=across,

@@ -1,0 +1,31 @@
+"""Load the HTML templates of the folder ``templates``, in which all text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+
+@cache
+def template(name: str, **filters: Callable[..., Any]) -> Template:
+    """Return a template that escapes text and refuses unknown names.
+
+    Args:
+        name: Its file in the folder ``templates``.
+        filters: Functions that the template calls by name.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("clbench.leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(filters)
+    return environment.get_template(name)
