@@ -77,14 +77,8 @@ def write_file(path: Path, content: bytes) -> None:
         Refused: The file cannot be written.
     """
     from clbench.core import store
-    from clbench.core.errors import Refused
 
-    try:
-        store.write(path, content)
-    except OSError as error:
-        raise Refused(
-            f"{path} cannot be written: {error.strerror or error}; make room or choose another place"
-        ) from None
+    store.write_or_refuse(path, content)
 
 
 def picture(figure: Any, path: Path) -> None:

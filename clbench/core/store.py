@@ -200,6 +200,20 @@ def write(path: Path, content: bytes) -> None:
             temporary.unlink()
 
 
+def write_or_refuse(path: Path, content: bytes) -> None:
+    """Write a file that the user has asked for atomically.
+
+    Raises:
+        Refused: The file cannot be written.
+    """
+    try:
+        write(path, content)
+    except OSError as error:
+        raise Refused(
+            f"{path} cannot be written: {error.strerror or error}; make room or choose another place"
+        ) from None
+
+
 def load(path: Path) -> Record:
     """Read one record file.
 

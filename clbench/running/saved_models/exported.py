@@ -118,7 +118,8 @@ def export_model(
     file = Path(file).expanduser()
     chosen, kept = format_of(file, format), find_kept(directory, cell, seed=seed, experience=experience)
     if chosen == "torch":
-        return write(file, torch_content(read_kept(kept)))
+        store.write_or_refuse(file, torch_content(read_kept(kept)))
+        return file
     held = read_kept(kept)
     own = str(held["cell"]["model"]["name"])
     if own.startswith("given:") and held.get("model", {}).get("kind") == "module":
@@ -143,21 +144,7 @@ def export(saved: Saved, file: Path, format: str) -> Path:
         "onnx": prediction_graph.onnx_model,
         "pt2": prediction_graph.exported_program,
     }
-    return write(file, writers[format](saved))
-
-
-def write(file: Path, content: bytes) -> Path:
-    """Write a file atomically.
-
-    Raises:
-        Refused: The place cannot be written.
-    """
-    try:
-        store.write(file, content)
-    except OSError as error:
-        raise Refused(
-            f"{file} cannot be written: {error.strerror or error}; make room or choose another place"
-        ) from None
+    store.write_or_refuse(file, writers[format](saved))
     return file
 
 
