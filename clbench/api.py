@@ -158,7 +158,7 @@ def execute_plan(
     run the cells on CPUs, this process imports no torch. Arguments are as in :func:`run`.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
-    data_dir = plan.data_dir or _text(data_dir)
+    data_dir = plan.data_dir or path_text(data_dir)
     keep = keeping(where, save_model, save_predictions)
     named = given is None or (given.dataset is None and given.stream is None)
     options = Options(
@@ -316,7 +316,8 @@ def numbers(
     return user_data.given(data, name=name, scale=scale, layout=layout, family="regression")
 
 
-def _text(path: str | Path | None) -> str | None:
+def path_text(path: str | Path | None) -> str | None:
+    """Return the path of a folder as text, with the home folder written out."""
     return None if path is None else str(Path(path).expanduser())
 
 
@@ -502,7 +503,7 @@ def stream(
                 "name of a benchmark alone"
             )
         first = make_plan(scenario, seeds=[seed], data_dir=data_dir).cells[0]
-        return make_stream(first.config["stream"], seed, data_dir=_text(data_dir))
+        return make_stream(first.config["stream"], seed, data_dir=path_text(data_dir))
     return scenarios.make(
         {"scenario": scenario, **settings}, given(dataset, data_dir=with_beside(Path.cwd(), data_dir)), seed
     )

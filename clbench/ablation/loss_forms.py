@@ -15,6 +15,7 @@ from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.store import write
 from clbench.core.torch_threads import torch_threads
+from clbench.evaluate.no_evaluations import NoEvaluations
 from clbench.running.cell_key import Cell
 from clbench.running.user_objects import UserObjects
 
@@ -112,13 +113,6 @@ class _Enough(Exception):
     """End a run on purpose."""
 
 
-class _Silent:
-    """Stand in for the evaluator; evaluate nothing."""
-
-    def look(self, learner: Any, kind: Any, experience: int, step: int) -> None:
-        """Evaluate nothing."""
-
-
 def _measured(cell: Cell, data_dir: str | None, device: str, given: UserObjects | None) -> MeasuredForm | None:
     from clbench.adapters.run_setup import Skip
     from clbench.running.loss_measure import LossMeasure
@@ -135,7 +129,7 @@ def _measured(cell: Cell, data_dir: str | None, device: str, given: UserObjects 
         measure = LossMeasure(run, lambda step: step <= ALL_OF or step % EVERY == 0)
         if measure.reason:
             return None
-        run.evaluator = _Silent()  # type: ignore[assignment]
+        run.evaluator = NoEvaluations()  # type: ignore[assignment]
 
         def stop(step: int, done: float) -> None:
             if step >= STEPS or done * len(run.stream) >= EXPERIENCES:

@@ -11,7 +11,7 @@ from clbench.ablation.arms import Arm, arm, equal_form_arm, identity_arm
 from clbench.ablation.loss_forms import MeasuredForm, loss_form
 from clbench.ablation.rate_search import FACTORS, SEARCHED_BY, Found, Protocol, at_rate, close_calls, protocol, search
 from clbench.ablation.shares import Ablation, Compared
-from clbench.api import choose_device, data_and_settings, execute_plan
+from clbench.api import choose_device, data_and_settings, execute_plan, path_text
 from clbench.benchmark import schema
 from clbench.benchmark.assignments import Assignment
 from clbench.benchmark.sections import describe_dataset
@@ -117,7 +117,7 @@ def ablate(
     def form_of(which: Arm) -> MeasuredForm | None:
         cell = planned([{"strategy": which.written, "label": which.label}], how.seeds[:1], legal).cells[0]
         kept = None if where is None else where / SEARCH / FORMS
-        return loss_form(cell, data_dir=_text(data_dir), device=choose_device(device), kept=kept, given=given)
+        return loss_form(cell, data_dir=path_text(data_dir), device=choose_device(device), kept=kept, given=given)
 
     arms, forms, control_role, notes = _arms(ours, base, control, strategy, against, defaults, form_of)
     arms = _same_cells(arms, defaults)
@@ -208,7 +208,7 @@ def _fitting(
     how: Protocol, stream: Mapping[str, Any], data_dir: str | Path | None, dataset: Dataset | None
 ) -> Protocol:
     """Return the protocol with no more experiences than the stream has."""
-    length = len(make_stream(stream, how.seeds[0], data_dir=_text(data_dir), dataset=dataset))
+    length = len(make_stream(stream, how.seeds[0], data_dir=path_text(data_dir), dataset=dataset))
     return Protocol(min(how.experiences, length), how.seeds, how.factors)
 
 
@@ -258,7 +258,3 @@ def _told(how: Protocol, stream: Mapping[str, Any]) -> str:
         f"{how.experiences} experiences ({how.name}), on seeds {' and '.join(map(str, how.seeds))}; no test sample was "
         "used"
     )
-
-
-def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(Path(path).expanduser())

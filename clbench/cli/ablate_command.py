@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clbench.cli.common import make_console, write_file
+from clbench.cli.output_files import format_of
 from clbench.cli.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def ablate(
     """
     from clbench.ablation import ablate as compare
 
-    _check_suffix(output)
+    format = None if output is None else format_of(output, {".md": "md", ".json": "json"}, "an ablation")
     console = make_console()
     with console.status("") as status:
         found = compare(
@@ -95,8 +96,8 @@ def ablate(
             watch=_counting(status, console),
         )
     _print(console, found)
-    if output is not None:
-        write_file(output, _written(found, output).encode())
+    if output is not None and format is not None:
+        write_file(output, _written(found, format).encode())
         console.print(f"{output} written", soft_wrap=True)
 
 
@@ -118,17 +119,10 @@ def _counting(status: Any, console: Console) -> Callable[[str, int, Event], None
     return watch
 
 
-def _check_suffix(output: Path | None) -> None:
-    from clbench.core.errors import Refused
-
-    if output is not None and output.suffix not in (".md", ".json"):
-        raise Refused(f"{output.name} is neither a .md nor a .json file; give one of these suffixes")
-
-
-def _written(found: Ablation, output: Path) -> str:
+def _written(found: Ablation, format: str) -> str:
     import json
 
-    return found.text if output.suffix == ".md" else json.dumps(found.data, indent=1) + "\n"
+    return found.text if format == "md" else json.dumps(found.data, indent=1) + "\n"
 
 
 def _numbers(written: str) -> list[float]:

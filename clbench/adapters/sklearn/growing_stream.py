@@ -14,6 +14,7 @@ from clbench.core.errors import Refused
 from clbench.core.global_rng import preserved
 from clbench.core.torch_threads import torch_threads
 from clbench.core.types import Dataset, Experience, Rows, Stream, Task
+from clbench.evaluate.no_evaluations import NoEvaluations
 from clbench.models.initial_model import initial_model
 from clbench.strategies.chain import Chain, unmet
 from clbench.strategies.strategy import Strategy
@@ -118,7 +119,7 @@ class Growing:
         cursor = Cursor(experience=self.number, step=self.steps)
         try:
             with torch_threads(1):
-                train(self.trainer, stream, self.chain, _Blind(), self.settings.training, cursor=cursor)
+                train(self.trainer, stream, self.chain, NoEvaluations(), self.settings.training, cursor=cursor)
         except Diverged as error:
             raise ValueError(str(error)) from None
         self.number, self.steps = self.number + 1, cursor.step
@@ -168,10 +169,3 @@ class Growing:
             if self.steps:
                 for attach in self.chain.attach:
                     attach(self.learner)
-
-
-class _Blind:
-    """Replace the evaluator."""
-
-    def look(self, *_: object) -> None:
-        """Make no evaluation."""
