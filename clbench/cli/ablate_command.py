@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clbench.cli.benchmark_options import DataDir, Device, Seeds, Settings, Shipped
 from clbench.cli.common import make_console, write_file
 from clbench.cli.output_files import format_of
 from clbench.cli.plugins import Plugins
@@ -24,9 +25,7 @@ def ablate(
     strategy: Annotated[
         str, typer.Argument(help="The strategy, like 'er + mine(strength=1)', mine.py:Mine, or a name of a plugin.")
     ],
-    benchmark: Annotated[
-        str, typer.Argument(help="A shipped name (clbench list benchmarks) or a YAML file.")
-    ] = "split-digits",
+    benchmark: Shipped = "split-digits",
     *,
     against: Annotated[str, typer.Option(help="The baseline, like er.")] = "er",
     control: Annotated[
@@ -36,22 +35,14 @@ def ablate(
         ),
     ] = None,
     metric: Annotated[str, typer.Option(help="The metric to compare (clbench list metrics).")] = "acc",
-    seeds: Annotated[
-        str | None,
-        typer.Option(help="Seeds: 5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default="the benchmark's"),
-    ] = None,
+    seeds: Seeds = None,
     search: Annotated[
         str, typer.Option(help="What learning rates are chosen on: first:K, the first K experiences.")
     ] = "first:3",
     factors: Annotated[
         str, typer.Option(help="The first learning rates of the search, as multiples of the benchmark's.")
     ] = "0.1,0.3,1,3",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a setting of the benchmark: --set training.lr=0.03; repeatable."
-        ),
-    ] = None,
+    settings: Settings = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of results.", show_default="results/NAME-ablation", file_okay=False)
     ] = None,
@@ -59,8 +50,8 @@ def ablate(
         str,
         typer.Option(help="How many cells run at a time: 1 in this process, or more, or auto, in worker processes."),
     ] = "1",
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data sets.", show_default="CLBENCH_DATA")] = None,
+    device: Device = "cpu",
+    data_dir: DataDir = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the result too: a .md or .json file."),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from clbench.cli.benchmark_options import DataDir
 from clbench.cli.common import make_console
 
 STYLES = {"ok": "green", "warning": "yellow", "broken": "bold red"}
 
 
 def doctor(
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data sets.", show_default="CLBENCH_DATA")] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Check the installation, the data and the disk. Exit code 1 if something is broken."""
     from rich.table import Table

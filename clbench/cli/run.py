@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clbench.cli.benchmark_options import SEEDS, Device, Settings, Shipped
 from clbench.cli.common import count, make_console
 from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
@@ -47,16 +48,14 @@ class Spelled(Exemplified):
 
 
 def run(
-    benchmark: Annotated[str, typer.Argument(help="A shipped name (clbench list benchmarks) or a YAML file.")],
+    benchmark: Shipped,
     *,
     strategies: Annotated[
         str | None,
         typer.Option(help="Strategies instead of the file's, like 'er, er + ewc(strength=1)'.", show_default=False),
     ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="Seeds: 5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default=False)
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    seeds: Annotated[str | None, typer.Option(help=SEEDS, show_default=False)] = None,
+    device: Device = "cpu",
     save_model: Annotated[
         Kept | None,
         typer.Option(
@@ -73,12 +72,7 @@ def run(
         Path | None, typer.Option(help="Folder of results.", show_default="results/NAME", file_okay=False)
     ] = None,
     jobs: Annotated[str, typer.Option(help="How many cells run at a time: a number, or auto for all cores.")] = "1",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a setting of the benchmark: --set training.lr=0.03; repeatable."
-        ),
-    ] = None,
+    settings: Settings = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the data sets, also for downloads.", show_default="CLBENCH_DATA")
     ] = None,

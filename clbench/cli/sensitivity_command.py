@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clbench.cli.benchmark_options import DataDir, Seeds, Shipped
 from clbench.cli.common import make_console, picture
 from clbench.cli.output_files import PICTURES, format_of
 from clbench.cli.picture_options import FontSize, Height, Title, Width, picture_format
@@ -16,20 +17,17 @@ if TYPE_CHECKING:
 
 
 def sensitivity(
-    benchmark: Annotated[str, typer.Argument(help="A shipped name (clbench list benchmarks) or a YAML file.")],
+    benchmark: Shipped,
     *,
     strategies: Annotated[str, typer.Option(help="Strategies to train, like 'naive, er'.")] = "naive",
-    seeds: Annotated[
-        str | None,
-        typer.Option(help="Seeds: 5 for 0 to 4; 0,1,2 for these; '3,' for 3 alone.", show_default="the benchmark's"),
-    ] = None,
+    seeds: Seeds = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="Change a setting of the benchmark: --set model.name=cnn; repeatable."
         ),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data sets.", show_default="CLBENCH_DATA")] = None,
+    data_dir: DataDir = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw a picture: a .png, .svg or .pdf file.")
     ] = None,
