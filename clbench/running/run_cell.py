@@ -18,8 +18,8 @@ from clbench.core.record import Record, Trace
 from clbench.core.store import Keep
 from clbench.core.torch_threads import torch_threads
 from clbench.data.roots import searching
-from clbench.running import divergence
 from clbench.running.cell_key import Cell
+from clbench.running.divergence import remedy
 from clbench.running.error_text import place, story, traceback_text
 from clbench.running.prepare import prepare_job
 from clbench.running.prepared_run import Run
@@ -98,7 +98,7 @@ def _trained(
     except Skip as error:
         return run, "skipped", str(error), ""
     except Diverged as error:
-        return run, "diverged", divergence.reason(error, cell, data_dir=data_dir, given=given), ""
+        return run, "diverged", f"{error}{'' if run is None else remedy(run.stream.dataset)}", ""
     except SystemExit as error:
         called = f"it called sys.exit({'' if error.code is None else repr(error.code)}){place(error)}"
         return run, "failed", called, traceback_text(error)
