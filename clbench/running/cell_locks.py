@@ -21,6 +21,24 @@ Mark = tuple[int, int, int]
 ATTEMPTS = 20
 
 
+def _lock(key: str, out: Path) -> FileLock:
+    return FileLock(out / "claims" / f"{key}.lock", thread_local=False)
+
+
+def is_locked(key: str, out: Path) -> bool:
+    """Return whether a command runs a cell at the moment; never so where cells cannot be locked."""
+    lock = _lock(key, out)
+    if not Path(lock.lock_file).exists():
+        return False
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):  # a file system without locks
+        return False
+
+
 class Shared:
     """Hold the cells to run, some of which other commands may run.
 
@@ -72,7 +90,7 @@ class Shared:
             (self._out / "claims").rmdir()
 
     def _claim(self, key: str) -> bool:
-        lock = FileLock(self._out / "claims" / f"{key}.lock", thread_local=False)
+        lock = _lock(key, self._out)
         try:
             for attempt in range(ATTEMPTS):
                 try:

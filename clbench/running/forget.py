@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from clbench.comparison.code_versions import newest
 from clbench.comparison.record_groups import by_strategy
 from clbench.core import store
@@ -14,6 +12,7 @@ from clbench.core.errors import Refused, did_you_mean
 from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.running.cell_files import move_cell
+from clbench.running.cell_locks import is_locked
 
 FORGOTTEN = "forgotten"
 """Folder of a result directory for forgotten cells; it is a result directory too."""
@@ -90,22 +89,9 @@ def forget(records: Sequence[Record], directory: Path) -> tuple[Path, list[Recor
         place = directory / f"{FORGOTTEN}-{number}"
     moved = []
     for record in records:
-        if _is_running(record.key, directory):
+        if is_locked(record.key, directory):
             notice(f"{record.label}, seed {record.seed} stays, because another command runs it now")
             continue
         move_cell(record.key, directory, place)
         moved.append(record)
     return place, moved
-
-
-def _is_running(key: str, directory: Path) -> bool:
-    path = directory / "claims" / f"{key}.lock"
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except (OSError, NotImplementedError):  # a file system without locks
-        return False
