@@ -24,7 +24,7 @@ from clbench.models.blank import Blank
 from clbench.models.wrap import Headed
 from clbench.running.cell_key import Cell
 from clbench.running.prepared_run import Run
-from clbench.strategies.part import Part
+from clbench.strategies.part import defines
 from clbench.training.batch import ROW, VIEW
 from clbench.training.device_rows import Augment
 
@@ -162,7 +162,7 @@ def _foreign(settings: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
 
 def _packed_run(run: Run) -> dict[str, Any]:
     learner, parts = run.learner, run.chain.parts
-    readers = [number for number, part in enumerate(parts) if _reads_out(part)]
+    readers = [number for number, part in enumerate(parts) if any(defines(part, hook) for hook in READS_OUT)]
     task = torch.zeros(1, dtype=torch.int64, device=learner.device)
     competes = None if learner.classes.task_labels else learner.classes.mask_of_tasks(task).competes
     parameters, buffers = (
@@ -203,10 +203,6 @@ def _under_own_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[st
     own = model.module if isinstance(model, Headed) else model
     state = own.state_dict(keep_vars=True)  # also a weight that two layers share, under both names
     return {name: held[id(tensor)] for name, tensor in state.items() if id(tensor) in held}
-
-
-def _reads_out(part: Part) -> bool:
-    return any(getattr(type(part), hook) is not getattr(Part, hook) for hook in READS_OUT)
 
 
 def _rows(run: Run) -> dict[str, Tensor] | None:
