@@ -113,16 +113,16 @@ def export_model(
     Raises:
         Refused: There is no such model, or this format cannot hold it.
     """
-    from clbench.running.saved_models.unpack import load_model, read_kept
+    from clbench.running.saved_models.unpack import is_given, loaded, read_kept
 
     file = Path(file).expanduser()
     chosen, kept = format_of(file, format), find_kept(directory, cell, seed=seed, experience=experience)
-    if chosen == "torch":
-        store.write_or_refuse(file, torch_content(read_kept(kept)))
-        return file
     held = read_kept(kept)
-    own = str(held["cell"]["model"]["name"])
-    if own.startswith("given:") and held.get("model", {}).get("kind") == "module":
+    if chosen == "torch":
+        store.write_or_refuse(file, torch_content(held))
+        return file
+    if is_given(held):
+        own = str(held["cell"]["model"]["name"])
         raise Refused(
             f"the network was given in Python ({own.partition(':')[2]}), and a graph needs its code; write "
             f'clbench.load_model("{kept}", model=...).export("{file.name}")'
@@ -132,7 +132,7 @@ def export_model(
             f"{chosen} needs the code of {', '.join(held['foreign'])}, which is not clbench's; if you trust it, add "
             "--trust (trust=True in Python)"
         )
-    return export(load_model(kept, trust=trust), file, chosen)
+    return export(loaded(held, kept, trust=trust), file, chosen)
 
 
 def export(saved: Saved, file: Path, format: str) -> Path:

@@ -40,10 +40,13 @@ def load_model(path: str | Path, *, model: Any = None, trust: bool = False) -> S
     Raises:
         Refused: The file is missing, damaged, of a newer format, or needs ``model`` or ``trust``.
     """
-    held = read_kept(Path(path).expanduser())
-    own = str(held["cell"]["model"]["name"])
-    network = held.get("model", {}).get("kind") == "module"
-    needs_model, takes_model = (network and each for each in (own.startswith("given:"), ".py:" in own))
+    return loaded(read_kept(Path(path).expanduser()), path, model=model, trust=trust)
+
+
+def loaded(held: Mapping[str, Any], path: str | Path, *, model: Any = None, trust: bool = False) -> Saved:
+    """Return the model of the content of a file; the other arguments and errors are as in :func:`load_model`."""
+    own, needs_model = str(held["cell"]["model"]["name"]), is_given(held)
+    takes_model = _has_network(held) and ".py:" in own
     foreign = [name for name in held["foreign"] if not (takes_model and model is not None and name == own)]
     if foreign and not trust:
         how = f"; or give the model itself: load_model(..., model={own.rpartition(':')[2]})" * (foreign == [own])
@@ -68,6 +71,15 @@ def load_model(path: str | Path, *, model: Any = None, trust: bool = False) -> S
     with preserved():
         subject = _run(held, model) if "parts" in held else _avalanche_subject(held)
     return Saved(held, subject)
+
+
+def is_given(held: Mapping[str, Any]) -> bool:
+    """Return whether a file holds the weights of a model that a program gave, whose code it does not name."""
+    return _has_network(held) and str(held["cell"]["model"]["name"]).startswith("given:")
+
+
+def _has_network(held: Mapping[str, Any]) -> bool:
+    return bool(held.get("model", {}).get("kind") == "module")
 
 
 def read_kept(path: Path) -> dict[str, Any]:
