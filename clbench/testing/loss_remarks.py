@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from clbench.core.errors import Refused
-from clbench.running.loss_measure import LossMeasure, StepForm
+from clbench.running.loss_measure import OLD, LossMeasure, StepForm
 from clbench.running.user_objects import UserObjects
 from clbench.strategies.part import Part, defines
 from clbench.testing.trial_runs import Blind, Broken, Skipped, Trial
@@ -108,7 +108,7 @@ def _named(title: str, parts: list[Part]) -> str:
 
 
 def _samples(source: str) -> str:
-    return "rehearsed samples" if source == "rehearsed" else "the stream's samples"
+    return "rehearsed samples" if source == OLD else "the stream's samples"
 
 
 def _length(trial: Trial, steps: list[StepForm]) -> Remark:

@@ -27,7 +27,7 @@ def without_docstring(code: types.CodeType) -> tuple[bytes, tuple[object, ...], 
             if step.arg == 0:
                 return code.co_code, code.co_consts, flags
             instructions[step.offset + 1] = place[step.arg]
-    constants: list[object] = [None] * (1 + max(place.values(), default=0) if place else 1)
+    constants: list[object] = [None] * (1 + max(place.values(), default=0))
     for old, new in place.items():
         constants[new] = code.co_consts[old]
     return bytes(instructions), tuple(constants), flags
