@@ -41,16 +41,12 @@ class Effect:
     @property
     def half(self) -> float:
         """Return half of the 95 % interval over seeds; NaN for fewer than three seeds, as on leaderboards."""
-        return _half(self.values)
+        return float(half_width(self.values, fewest=SEEDS_FOR_INTERVAL))
 
     @property
     def separated(self) -> bool | None:
         """Tell whether the interval leaves out 0; ``None`` for fewer than three seeds, which have no interval."""
         return None if math.isnan(self.half) else abs(self.mean) > self.half
-
-
-def _half(values: Sequence[float]) -> float:
-    return float(half_width(np.array(values))) if len(values) >= SEEDS_FOR_INTERVAL else math.nan
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ class Ablation:
 
     def summary(self, values: Sequence[float], *, signed: bool = False) -> str:
         """Return mean and half of the 95 % interval over seeds; the mean alone for fewer than three seeds."""
-        mean, half = float(np.mean(values)), _half(values)
+        mean, half = float(np.mean(values)), float(half_width(values, fewest=SEEDS_FOR_INTERVAL))
         text = self.number(mean, signed=signed)
         return text if math.isnan(half) else f"{text} ± {self.number(half).removeprefix('-')}"
 

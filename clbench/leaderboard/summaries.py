@@ -41,5 +41,5 @@ def summarise(values: Mapping[int, Value]) -> Summary:
     if not found:
         return Summary(math.nan, math.nan, 0, reason)
     numbers = list(found.values())
-    half = float(half_width(numbers)) if len(numbers) >= SEEDS_FOR_INTERVAL else math.nan
+    half = float(half_width(numbers, fewest=SEEDS_FOR_INTERVAL))
     return Summary(float(np.mean(numbers)), half, len(numbers), reason, found)

@@ -12,21 +12,22 @@ SEEDS_FOR_INTERVAL = 3
 distance."""
 
 
-def half_width(values: ArrayLike, *, confidence: float = 0.95) -> NDArray[Any]:
+def half_width(values: ArrayLike, *, confidence: float = 0.95, fewest: int = 2) -> NDArray[Any]:
     """Return half the width of the Student-t confidence interval of a mean, over the first axis.
 
     Args:
         values: (n, ...) one finite value per seed.
         confidence: Confidence level in (0, 1).
+        fewest: Smallest number of values that get an interval, from 2.
 
     Returns:
-        Shape (...): ``t * s / sqrt(n)`` with n - 1 degrees of freedom; NaN for a single value, which has no interval.
+        Shape (...): ``t * s / sqrt(n)`` with n - 1 degrees of freedom; NaN for fewer values than ``fewest``.
     """
     from scipy.special import stdtrit
 
     values = np.asarray(values, dtype=float)
     n = len(values)
-    if n < 2:
+    if n < fewest:
         return np.full(values.shape[1:], np.nan)
     half_width: NDArray[Any] = stdtrit(n - 1, (1 + confidence) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)
     return half_width

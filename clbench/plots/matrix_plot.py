@@ -115,7 +115,7 @@ def _cells(label: str, traces: Sequence[Trace]) -> Cells:
     present = np.array([trace.present.T for trace in traces])
     return Cells(
         mean=scores.mean(axis=0),
-        half=half_width(scores) if len(traces) >= SEEDS_FOR_BAND else np.full(scores.shape[1:], np.nan),
+        half=half_width(scores, fewest=SEEDS_FOR_BAND),
         seen=np.asarray(np.logical_or.accumulate(present, axis=2).all(axis=0)),
         present=np.asarray(present.all(axis=0)),
         same=bool((present == present[0]).all()),

@@ -55,8 +55,7 @@ class Changes:
 
     def half(self, level: str, form: str) -> NDArray[np.float64]:
         """Return half the width of the 95 % interval over seeds, (M,); NaN for fewer than three seeds."""
-        chosen = self._chosen(level, form)
-        return half_width(chosen) if len(chosen) >= SEEDS_FOR_INTERVAL else np.full(chosen.shape[1:], np.nan)
+        return half_width(self._chosen(level, form), fewest=SEEDS_FOR_INTERVAL)
 
     def _chosen(self, level: str, form: str) -> NDArray[np.float64]:
         return self.values[:, LEVELS.index(level), FORMS.index(form)]
