@@ -16,6 +16,7 @@ import numpy as np
 from clbench.core.errors import Refused
 from clbench.core.types import Dataset
 from clbench.data import from_arrays, load, tables
+from clbench.data.dataset_registry import FORMS
 from clbench.data.drawn_split import split_off_test
 from clbench.data.labels import as_array, label_array
 from clbench.data.number_targets import REGRESSION, number_array, strata
@@ -28,8 +29,6 @@ TAKES = (
     "Bunch; or (train, test) of those"
 )
 WHERE = "dataset="
-FILES = {".npz": "npz", ".csv": "csv", ".parquet": "parquet"}
-"""Suffix of a file -> its form."""
 Split = tuple[Any, Any, list[str] | None]
 """Samples, labels, and names of the classes if they are known."""
 
@@ -90,12 +89,12 @@ def source_name(obj: Any) -> str | None:
     """Return the name of a named data set: text unchanged, a path with its form; ``None`` for other objects."""
     if isinstance(obj, str):
         file = Path(obj).expanduser()
-        if file.suffix.lower() not in FILES or not file.is_file():
+        if file.suffix.lower() not in FORMS or not file.is_file():
             return obj
         obj = file  # an existing file without its form
     if not isinstance(obj, Path):
         return None
-    form = FILES.get(obj.suffix.lower())
+    form = FORMS.get(obj.suffix.lower())
     if form is None and obj.is_dir():
         form = "parquet" if any(obj.rglob("*.parquet")) else "folder"
     if form is None:
