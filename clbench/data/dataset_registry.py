@@ -221,32 +221,29 @@ def resolve(name: str, data_dir: Where = None) -> Source:
     Raises:
         Refused: The data set does not exist, or its plugin does not import.
     """
+    return _source(name, _registered(name, data_dir))
+
+
+def takes(name: str, setting: str) -> bool:
+    """Return whether every source of a name has a setting; errors are as in :func:`resolve`."""
+    found = map(_registered, parts(name))
+    return all(not isinstance(obj, Dataset) and setting in inspect.signature(obj).parameters for obj in found)
+
+
+def _registered(name: str, data_dir: Where = None) -> Any:
+    """Return the registered object of one name, with its path filled in; arguments and errors are as in
+    :func:`resolve`."""
     check_name(name)
     form, colon, path = name.partition(":")
     if colon:
         path = _unquoted(path)
         path = _placed(path, data_dir) if form in CONTENTS else path
-        return _source(name, partial(DATASETS.get(f"{form}:PATH"), path))
+        return partial(DATASETS.get(f"{form}:PATH"), path)
     if name in DATASETS:
-        return _source(name, DATASETS.get(name))
+        return DATASETS.get(name)
     from clbench.data.torchvision_source import from_torchvision
 
-    return _source(name, partial(from_torchvision, name))
-
-
-def takes(name: str, setting: str) -> bool:
-    """Return whether every source of a name has a setting; errors are as in :func:`resolve`."""
-    for part in parts(name):
-        check_name(part)
-        form, colon, _ = part.partition(":")
-        key = f"{form}:PATH" if colon else part
-        if key in DATASETS:
-            obj = DATASETS.get(key)
-        else:
-            from clbench.data.torchvision_source import from_torchvision as obj
-        if isinstance(obj, Dataset) or setting not in inspect.signature(obj).parameters:
-            return False
-    return True
+    return partial(from_torchvision, name)
 
 
 def _source(name: str, obj: Any) -> Source:
