@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clbench.core.notices import Notice, notice
 from clbench.core.types import Dataset, Rows
@@ -32,12 +33,9 @@ FULL_CHECK_BYTES = 1 << 30
 """Size above which only file sizes are checked, since hashing would cost more time than it saves."""
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
-TARGETS = ("train_target", "test_target")
-DOMAINS = ("train_domain", "test_domain")
-NUMBERS = ("family", "target_names", "target_mean", "target_std")
-"""Fields of data sets whose targets are no labels; entries of others have neither these nor the arrays."""
-NAMES = ("domain_names", "input_names")
-"""Fields of data sets with domains, and of tables; entries of others have neither these nor the arrays."""
+EXTRA = {"target": ("family", "target_names", "target_mean", "target_std"), "domain": ("domain_names",)}
+"""Map the arrays that samples of some data sets have, numbers to predict and domains, to the fields that go with them;
+entries of other data sets have neither."""
 
 ATTEMPTS = 5
 
@@ -69,9 +67,10 @@ def cached(
     folder = _entry(name, files, size, identity + (json.dumps(given, sort_keys=True) if given else ""))
     found = _read(folder)
     if found is not None:
-        for sentence in _told(folder):
+        dataset, told = found
+        for sentence in told:
             notice(sentence)
-        return found
+        return dataset
     fresh, told = _listened(decode)
     try:
         return _publish(fresh, folder, told)
@@ -94,13 +93,6 @@ def _listened(decode: Callable[[], Dataset]) -> tuple[Dataset, list[str]]:
     return made, [str(each.message) for each in caught if issubclass(each.category, Notice)]
 
 
-def _told(folder: Path) -> list[str]:
-    """Return the notices of an entry."""
-    with contextlib.suppress(OSError, ValueError):
-        return [str(each) for each in json.loads((folder / "meta.json").read_text(encoding="utf-8")).get("notices", ())]
-    return []
-
-
 def _entry(name: str, files: Sequence[Path], size: int | None, more: str) -> Path:
     state = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     identity = json.dumps([CACHE_VERSION, size, state, *([more] if more else [])])
@@ -108,27 +100,18 @@ def _entry(name: str, files: Sequence[Path], size: int | None, more: str) -> Pat
     return cache_root() / "datasets" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)[-60:]}-{digest}"
 
 
-def _read(folder: Path) -> Dataset | None:
-    """Return the entry; ``None`` if it is missing or damaged in any way."""
+def _read(folder: Path) -> tuple[Dataset, list[str]] | None:
+    """Return the data set of an entry and the notices about it; ``None`` if it is missing or damaged in any way."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        # Copy on write ("c"): pages stay shared, and torch accepts the arrays as writable.
-        train_x, train_y, test_x, test_y = (
-            np.asarray(np.load(folder / f"{array}.npy", mmap_mode="c", allow_pickle=False)) for array in ARRAYS
-        )
+        train_x, train_y, test_x, test_y = (_mapped(folder, name) for name in ARRAYS)
         train, test = Rows(train_x, train_y), Rows(test_x, test_y)
-        numbers = {name: _field(meta[name]) for name in NUMBERS if name in meta}
-        if numbers:
-            train, test = (
-                replace(rows, target=np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)))
-                for rows, name in zip((train, test), TARGETS, strict=True)
-            )
-        if "domain_names" in meta:
-            train, test = (
-                replace(rows, domain=np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)))
-                for rows, name in zip((train, test), DOMAINS, strict=True)
-            )
-        names = {name: _field(meta[name]) for name in NAMES if name in meta}
+        fields = {name: _field(meta[name]) for name in ("input_names",) if name in meta}
+        for array, names in EXTRA.items():
+            if any(name in meta for name in names):
+                train = replace(train, **{array: _mapped(folder, f"train_{array}")})
+                test = replace(test, **{array: _mapped(folder, f"test_{array}")})
+                fields |= {name: _field(meta[name]) for name in names}
         dataset = Dataset(
             str(meta["name"]),
             train,
@@ -136,16 +119,21 @@ def _read(folder: Path) -> Dataset | None:
             tuple(meta["class_names"]),
             float(meta["scale"]),
             str(meta["checksum"]),
-            **numbers,
-            **names,
+            **fields,
         )
+        told = [str(each) for each in meta.get("notices", ())]
         shapes = [list(array.shape) for array in (train_x, train_y, test_x, test_y)]
         whole = shapes == meta["shapes"]
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
     if whole and train_x.nbytes + test_x.nbytes < FULL_CHECK_BYTES:
         whole = checksum(train, test, dataset.scale) == dataset.checksum
-    return dataset if whole else None
+    return (dataset, told) if whole else None
+
+
+def _mapped(folder: Path, name: str) -> NDArray[Any]:
+    """Return an array of an entry, mapped copy-on-write: pages stay shared, and torch accepts it as writable."""
+    return np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False))
 
 
 def _field(value: Any) -> Any:
@@ -171,21 +159,22 @@ def _publish(dataset: Dataset, folder: Path, told: Sequence[str] = ()) -> Datase
             "checksum": dataset.checksum,
             "shapes": [array.shape for array in arrays],
         }
-        if dataset.train.target is not None and dataset.test.target is not None:
-            for name, array in zip(TARGETS, (dataset.train.target, dataset.test.target), strict=True):
-                np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-            meta |= {name: getattr(dataset, name) for name in NUMBERS}
-        if dataset.train.domain is not None and dataset.test.domain is not None:
-            for name, array in zip(DOMAINS, (dataset.train.domain, dataset.test.domain), strict=True):
-                np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        meta |= {name: getattr(dataset, name) for name in NAMES if getattr(dataset, name)}
+        for name, fields in EXTRA.items():
+            pair = getattr(dataset.train, name), getattr(dataset.test, name)
+            if pair[0] is not None and pair[1] is not None:
+                np.save(temporary / f"train_{name}.npy", pair[0], allow_pickle=False)
+                np.save(temporary / f"test_{name}.npy", pair[1], allow_pickle=False)
+                meta |= {field: getattr(dataset, field) for field in fields}
+        if dataset.input_names:
+            meta["input_names"] = dataset.input_names
         if told:
             meta["notices"] = list(told)
         (temporary / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         _move(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return _read(folder) or dataset
+    found = _read(folder)
+    return dataset if found is None else found[0]
 
 
 def _move(temporary: Path, folder: Path) -> None:
