@@ -13,6 +13,7 @@ from clbench.benchmark.setting_names import inside, setting_names
 from clbench.core.errors import Refused, UnknownSetting
 from clbench.core.parameters import validate
 from clbench.core.types import Dataset
+from clbench.data.splits import check_statistics
 from clbench.models import frozen_features
 
 
@@ -91,12 +92,8 @@ def _settle_statistics(filled: dict[str, Any], family: str, usual: str) -> None:
         Refused: The setting is written without normalisation.
     """
     written = filled.pop("statistics", None)
-    if filled["normalize"] == "none":
-        if written is not None:
-            raise Refused(
-                "dataset: statistics goes with normalize: mean-std; set that too, or leave statistics out", "statistics"
-            )
-    elif family == "classification" and (written or usual) == "columns":
+    check_statistics(filled["normalize"], written)
+    if filled["normalize"] != "none" and family == "classification" and (written or usual) == "columns":
         filled["statistics"] = "columns"
 
 

@@ -134,6 +134,14 @@ def select(rows: Rows, mask: Mask) -> Rows:
     return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask], target, domain)
 
 
+def check_statistics(normalize: Normalize, statistics: Statistics | None) -> None:
+    """Refuse the setting ``statistics`` without normalisation."""
+    if normalize == "none" and statistics is not None:
+        raise Refused(
+            "dataset: statistics goes with normalize: mean-std; set that too, or leave statistics out", "statistics"
+        )
+
+
 def input_statistics(
     x: NDArray[Any], dataset: Dataset, normalize: Normalize, statistics: Statistics | None = None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -145,10 +153,7 @@ def input_statistics(
     Raises:
         Refused: Inputs are tokens, or ``statistics`` is set without normalisation.
     """
-    if normalize == "none" and statistics is not None:
-        raise Refused(
-            "dataset: statistics goes with normalize: mean-std; set that too, or leave statistics out", "statistics"
-        )
+    check_statistics(normalize, statistics)
     if normalize == "none":
         return (), ()
     if dataset.tokens:
