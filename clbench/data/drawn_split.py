@@ -12,6 +12,9 @@ from pydantic import AfterValidator
 from clbench.core.errors import Refused
 from clbench.core.types import Index, Mask
 from clbench.data.domains import strata
+from clbench.data.labels import label_array
+from clbench.data.number_targets import REGRESSION, number_array
+from clbench.data.number_targets import strata as ranges
 from clbench.data.stratified import SPLIT_SEED, of_each, stratified
 
 
@@ -80,6 +83,21 @@ def draw_test(
     if len(np.unique(kinds[~held])) < classes:
         raise Refused(f"{where}: test = {test:g} leaves a class without training samples; choose a smaller fraction")
     return held
+
+
+def groups_to_draw(y: Any, rows: int, family: str | None, where: str) -> NDArray[Any]:
+    """Return what test samples are drawn in proportion to, (N,): the labels, or the ranges of numbers to predict.
+
+    Args:
+        y: (N,) labels, or with ``regression`` (N,) or (N, D) numbers.
+        rows: N.
+        family: The family of the data set.
+        where: Name of ``y`` in messages.
+
+    Raises:
+        Refused: These are no labels, or no numbers.
+    """
+    return ranges(number_array(y, rows, where)) if family == REGRESSION else label_array(y, rows, where)
 
 
 def written_split(written: Any) -> Any:

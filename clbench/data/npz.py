@@ -17,9 +17,8 @@ from clbench.core.types import Dataset
 from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
-from clbench.data.drawn_split import draw_test, drawn, refuse_split
+from clbench.data.drawn_split import draw_test, drawn, groups_to_draw, refuse_split
 from clbench.data.labels import label_array
-from clbench.data.number_targets import REGRESSION, number_array, strata
 from clbench.data.pixel_values import Layout
 from clbench.data.roots import locate
 
@@ -112,10 +111,7 @@ def _arrays(file: Path, group: str | None) -> dict[str, Any]:
 
 def _divided(x: Any, y: Any, domain: Any, split: Any, family: str | None, where: str) -> tuple[Any, Any, Any]:
     """Return training samples, test samples, and the domains of both."""
-    if family == REGRESSION:
-        groups = strata(number_array(y, len(x), f"{where}: y"))
-    else:
-        groups = label_array(y, len(x), f"{where}: y")
+    groups = groups_to_draw(y, len(x), family, f"{where}: y")
     if domain is not None:
         domain = label_array(domain, len(x), f"{where}: domains")
     held = draw_test(groups, where=where, domains=domain, **drawn(split, where))

@@ -18,10 +18,9 @@ from clbench.core.types import Dataset
 from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
-from clbench.data.drawn_split import draw_test, drawn, refuse_split
+from clbench.data.drawn_split import draw_test, drawn, groups_to_draw, refuse_split
 from clbench.data.images import decode_all
 from clbench.data.labels import check_range, label_array
-from clbench.data.number_targets import REGRESSION, number_array, strata
 from clbench.data.roots import locate
 
 if TYPE_CHECKING:
@@ -188,10 +187,7 @@ class _Images:
 
 def _divided(whole: _Images, split: Any, family: str | None, where: str) -> list[_Images]:
     """Return training and test samples of files without a split."""
-    if family == REGRESSION:
-        groups = strata(number_array(whole.y, len(whole.y), where))
-    else:
-        groups = label_array(whole.y, len(whole.y), where)
+    groups = groups_to_draw(whole.y, len(whole.y), family, where)
     domain = None if whole.domain is None else label_array(whole.domain, len(whole.y), f"{where}: domains")
     held = draw_test(groups, where=where, domains=domain, **drawn(split, where))
     return [

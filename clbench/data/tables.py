@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset, Index
 from clbench.data.arrays import assemble
-from clbench.data.drawn_split import draw_test, drawn, refuse_split
-from clbench.data.labels import label_array, some
-from clbench.data.number_targets import REGRESSION, number_array, strata
+from clbench.data.drawn_split import draw_test, drawn, groups_to_draw, refuse_split
+from clbench.data.labels import some
+from clbench.data.number_targets import REGRESSION
 from clbench.data.parquet import LABELS
 from clbench.data.table_columns import Categories, Missing, complete, encode, plain, refuse_text
 
@@ -166,12 +166,12 @@ def _split_column(frame: Any, split: str | Mapping[str, Any] | None, labels: lis
 def _divided(frame: Any, labels: list[str], told: str | None, settings: TableSettings, where: str) -> tuple[Any, Any]:
     """Return training and test samples of a frame."""
     if told is None:
-        split = settings.split if isinstance(settings.split, Mapping) else {}
+        column = f"{where}: column {', '.join(labels)!r}"
         held = draw_test(
-            _groups(frame, labels, settings.family, where),
+            groups_to_draw(_labels(frame, labels), len(frame), settings.family, column),
             where=where,
             domains=None if settings.group is None else _domain(frame, settings.group, where),
-            **drawn(split, where),
+            **drawn(settings.split, where),
         )
         return frame[~held], frame[held]
     words = _words(frame, told)
@@ -188,14 +188,6 @@ def _divided(frame: Any, labels: list[str], told: str | None, settings: TableSet
 def _words(frame: Any, column: str) -> Any:
     """Return the values of a column as words in small letters, without spaces around them."""
     return frame[column].astype(str).str.strip().str.lower()
-
-
-def _groups(frame: Any, labels: list[str], family: str | None, where: str) -> NDArray[Any]:
-    """Return what test samples are drawn in proportion to: the label (N,), or the range of a number."""
-    told = f"{where}: column {', '.join(labels)!r}"
-    if family == REGRESSION:
-        return strata(number_array(_labels(frame, labels), len(frame), told))
-    return label_array(_labels(frame, labels), len(frame), told)
 
 
 # --------------------------------------------------------------------------------------------------- columns
