@@ -60,11 +60,12 @@ def hint(key: str, siblings: list[str], document: Mapping[str, Any], schema: typ
     leaf = key.rpartition(".")[2]
     if found := same(leaf, siblings):
         return f"did you mean {found!r}?"
-    if elsewhere := inside(leaf, setting_names(document, schema)):
+    known = setting_names(document, schema)
+    if elsewhere := inside(leaf, known):
         return elsewhere
     if near := nearest(leaf, siblings):
         return f"did you mean {near!r}?"
-    return inside(leaf, setting_names(document, schema), cutoff=0.8) or did_you_mean(leaf, siblings)
+    return inside(leaf, known, cutoff=0.8) or did_you_mean(leaf, siblings)
 
 
 def inside(leaf: str, names: list[str], *, cutoff: float = 1.0) -> str:
