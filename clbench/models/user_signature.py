@@ -45,10 +45,7 @@ FORMS = (
 
 def filled(target: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the parameters that clbench gives; empty if it gives the first two by position."""
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):  # a built-in without a signature
-        return ()
+    parameters = _parameters(target)
     if any(each.kind is each.POSITIONAL_ONLY for each in parameters):
         return ()
     names = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
@@ -176,7 +173,7 @@ def _declared(
 def _parameters(target: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(target).parameters.values())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # a built-in without a signature
         return []
 
 
