@@ -10,8 +10,8 @@ import numpy as np
 from clbench import families
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
-from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task
-from clbench.scenarios.shared_settings import Output, Setting, common, units
+from clbench.core.types import Dataset, Experience, Index, Rows, Stream
+from clbench.scenarios.shared_settings import Output, Setting, common, own_experience, own_task
 
 
 def by_group(
@@ -66,15 +66,14 @@ def by_group(
     if shared.setting != "domain" and families.of(dataset).has_classes:
         label_map = np.arange(len(places) * classes, dtype=np.int64).reshape(len(places), classes)  # (G, C)
     build = _Domain(train, places, label_map, shared.boundaries)
-    tasks = []
-    for t, place in enumerate(places):
-        rows = np.flatnonzero(test.domain == place)
-        own = None if label_map is None else label_map[t]
-        tasks.append(Task(t, names[place], rows, units(test, rows, own), view=0 if own is None else t))
+    tasks = tuple(
+        own_task(t, names[place], test, np.flatnonzero(test.domain == place), label_map)
+        for t, place in enumerate(places)
+    )
     return Stream(
         name="by_group",
         dataset=dataset,
-        tasks=tuple(tasks),
+        tasks=tasks,
         length=len(places),
         build=build,
         n_outputs=classes if label_map is None else label_map.size,
@@ -103,9 +102,7 @@ class _Domain:
     def __call__(self, i: int) -> Experience:
         assert self.train.domain is not None
         rows = np.flatnonzero(self.train.domain == self.places[i])  # (N,)
-        own = None if self.label_map is None else self.label_map[i]
-        classes = units(self.train, rows, own)
-        return Experience(i, rows, task=i, view=0 if own is None else i, classes=classes, boundary=self.boundary)
+        return own_experience(i, self.train, rows, self.label_map, boundary=self.boundary)
 
 
 def _places(names: tuple[str, ...], seed: int, order: str | list[str | int]) -> Index:

@@ -9,8 +9,8 @@ import numpy as np
 
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.rng import Generator
-from clbench.core.types import Dataset, Experience, Index, Origin, Rows, Stream, Task
-from clbench.scenarios.shared_settings import Output, Setting, common, units
+from clbench.core.types import Dataset, Experience, Index, Origin, Rows, Stream
+from clbench.scenarios.shared_settings import Output, Setting, common, own_experience, own_task
 
 
 def sequence(
@@ -60,7 +60,10 @@ def sequence(
     return Stream(
         name="sequence",
         dataset=dataset,
-        tasks=tuple(_task(dataset, t, origin, label_map) for t, origin in enumerate(origins)),
+        tasks=tuple(
+            own_task(t, origin.name, dataset.test, np.arange(*origin.test, dtype=np.int64), label_map)
+            for t, origin in enumerate(origins)
+        ),
         length=count,
         build=build,
         n_outputs=dataset.n_classes if label_map is None else int(label_map.max()) + 1,
@@ -88,9 +91,7 @@ class _Whole:
 
     def __call__(self, i: int) -> Experience:
         rows = np.arange(*self.origins[i].train, dtype=np.int64)  # (N,)
-        view = 0 if self.label_map is None else i
-        classes = units(self.train, rows, None if self.label_map is None else self.label_map[i])
-        return Experience(i, rows, task=i, view=view, classes=classes, boundary=self.boundary)
+        return own_experience(i, self.train, rows, self.label_map, boundary=self.boundary)
 
 
 def _positions(dataset: Dataset, origins: tuple[Origin, ...]) -> Index:
@@ -108,9 +109,3 @@ def _positions(dataset: Dataset, origins: tuple[Origin, ...]) -> Index:
     for t, origin in enumerate(origins):
         label_map[t, slice(*origin.classes)] = np.arange(sizes[origin.name])
     return label_map
-
-
-def _task(dataset: Dataset, t: int, origin: Origin, label_map: Index | None) -> Task:
-    rows = np.arange(*origin.test, dtype=np.int64)
-    own = None if label_map is None else label_map[t]
-    return Task(t, origin.name, rows, units(dataset.test, rows, own), view=0 if own is None else t)

@@ -84,6 +84,29 @@ def units(rows: Rows, index: Index | None = None, label_map: Index | None = None
     return tuple(sorted(int(u) for u in (present if label_map is None else label_map[present])))
 
 
+# --------------------------------------------------------------------------------------- tasks with their own samples
+
+
+def own_experience(i: int, train: Rows, rows: Index, label_map: Index | None, *, boundary: bool) -> Experience:
+    """Return experience i of a stream whose i-th experience is the i-th task.
+
+    Args:
+        i: Its number.
+        train: All training samples.
+        rows: (N,) indices of those of the experience.
+        label_map: (T, C) output unit of each raw label in each task; ``None`` for the identity.
+        boundary: Whether the strategy sees where it begins and ends.
+    """
+    view, own = (0, None) if label_map is None else (i, label_map[i])
+    return Experience(i, rows, task=i, view=view, classes=units(train, rows, own), boundary=boundary)
+
+
+def own_task(t: int, name: str, test: Rows, rows: Index, label_map: Index | None) -> Task:
+    """Return task t with the test samples ``rows``; arguments are as in :func:`own_experience`."""
+    view, own = (0, None) if label_map is None else (t, label_map[t])
+    return Task(t, name, rows, units(test, rows, own), view=view)
+
+
 # ------------------------------------------------------------------------------------------- views of all classes
 
 
