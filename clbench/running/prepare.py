@@ -119,13 +119,8 @@ def parts_and_setup(
     cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None
 ) -> tuple[list[Part], RunSetup]:
     """Return the parts of a cell's strategy, and the setup that every loop is given; arguments as in
-    :func:`prepare_job`."""
-    with searching(data_dir):
-        return _parts_and_setup(cell, data_dir, device, given or UserObjects())
-
-
-def _parts_and_setup(cell: Cell, data_dir: str | None, device: str, given: UserObjects) -> tuple[list[Part], RunSetup]:
-    seed, settings = cell.seed, RunSettings.of(cell.config)
+    :func:`prepare_job`, which also looks for files beside the benchmark file."""
+    given, seed, settings = given or UserObjects(), cell.seed, RunSettings.of(cell.config)
     if given.stream is None:
         shown = make_stream(cell.config["stream"], seed, data_dir=data_dir, dataset=given.dataset)
     else:
