@@ -6,18 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from clbench import families
 from clbench.benchmark.assignments import Assignment
 from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Records
-from clbench.core.store import Keep
 from clbench.core.types import Dataset, Stream
-from clbench.running.cell_key import Cell
-from clbench.running.executors import EXECUTORS, Event, Options, executor_name, ignore
-from clbench.running.executors.limits import limits
-from clbench.running.matrix import Outcome, finished, outdated, run_matrix
-from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
+from clbench.running.execution import Strategy, data_and_settings, execute_plan, path_text, split_strategies
+from clbench.running.executors import Event, ignore
+from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
 
 if TYPE_CHECKING:
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from clbench.leaderboard.board import Board
-
-Strategy = str | Mapping[str, Any]
 
 
 def run(
@@ -136,158 +130,6 @@ def run(
     return Records(outcome.records)
 
 
-def execute_plan(
-    plan: Plan,
-    *,
-    out: str | Path | None = None,
-    jobs: int | str = 1,
-    device: str = "cpu",
-    data_dir: str | Path | None = None,
-    given: Any = None,
-    save_model: bool | str = False,
-    save_predictions: bool = False,
-    time_limit: float | str | None = None,
-    memory_limit: int | str | None = None,
-    isolated: bool = False,
-    executor: str | None = None,
-    watch: Callable[[Event], None] = ignore,
-) -> Outcome:
-    """Run the cells of a plan. The first stream is built before, so that its errors appear before anything runs.
-
-    If all cells are finished, only the data set is built, to compare its checksum with the records. If worker processes
-    run the cells on CPUs, this process imports no torch. Arguments are as in :func:`run`.
-    """
-    where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
-    data_dir = plan.data_dir or path_text(data_dir)
-    keep = keeping(where, save_model, save_predictions)
-    named = given is None or (given.dataset is None and given.stream is None)
-    options = Options(
-        data_dir=data_dir,
-        device=choose_device(device),
-        given=given,
-        keep=keep,
-        partial=where / "partial" if where is not None else None,
-        limits=held,
-        isolated=isolated,
-        executor=executor,
-    )
-    if executor is not None:
-        EXECUTORS.get(executor)  # one that does not exist is refused before anything is loaded
-    old = outdated(plan.cells, where, data_dir) if where is not None and named else []
-    if old or any(where is None or finished(cell, where, keep) is None for cell in plan.cells):
-        first = plan.cells[0]
-        if given is None or given.stream is None:
-            own = given.dataset if given is not None else None
-            stream = make_stream(first.config["stream"], first.seed, data_dir=data_dir, dataset=own)
-            check_batches(plan.cells, data_dir=data_dir, dataset=own)
-        else:
-            stream = given_stream(given.stream, first.seed)
-        _check_classes(keep, plan.cells, stream)
-        if given is not None and given.model is not None:
-            _check_model(
-                given.model, stream, first.seed, alone=jobs in (1, "1") and executor_name(options, 1) == "in-process"
-            )
-    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, outdated=old)
-
-
-def keeping(out: Path | None, save_model: bool | str, save_predictions: bool) -> Keep | None:
-    """Return the files to keep with records.
-
-    Raises:
-        Refused: There is no directory for them, or a word is unknown.
-    """
-    if save_model not in (False, True, "final", "ends"):
-        raise Refused(f"save_model = {save_model!r} is not known; use True (or final) for the end of runs, or ends")
-    if not save_model and not save_predictions:
-        return None
-    if out is None:
-        raise Refused("save_model and save_predictions need out: the directory for models and predictions")
-    return Keep(out, model=bool(save_model), ends=save_model == "ends", predictions=save_predictions)
-
-
-def _check_classes(keep: Keep | None, cells: Sequence[Cell], stream: Stream) -> None:
-    """Refuse what needs classes if outputs are not classes."""
-    if families.of(stream.dataset).has_classes:
-        return
-    evaluation = cells[0].config["evaluation"]
-    asked = [f"evaluation.{name}" for name in ("masked", "classes") if evaluation.get(name)]
-    asked += ["save_predictions (--save-predictions)"] * (keep is not None and keep.predictions)
-    if asked:
-        raise Refused(
-            f"{asked[0]} needs classes, and data set {stream.dataset.name!r} is of the family {stream.family!r}; "
-            "leave it out"
-        )
-
-
-def _check_model(model: Any, stream: Stream, seed: int, *, alone: bool) -> None:
-    """Refuse a given model that no run can use, before anything runs."""
-    import cloudpickle
-
-    from clbench.core.global_rng import preserved, seed_globals
-    from clbench.models.user_models import build
-
-    with preserved():
-        seed_globals(seed, "init")
-        build(model, stream.dataset.shape, stream.n_outputs, tokens=stream.dataset.tokens)
-    if not alone:
-        try:
-            cloudpickle.dumps(model)
-        except Exception as error:
-            raise Refused(
-                f"model= cannot be sent to worker processes ({type(error).__name__}: {error}); use jobs=1, or give a "
-                "function that makes it"
-            ) from error
-
-
-def split_strategies(written: str | Sequence[Strategy] | None) -> list[Strategy] | None:
-    """Split text such as ``"a, er + ewc(strength=1, rows=9)"`` into strategies; lists are returned unchanged."""
-    from clbench.strategies import notation
-
-    if written is None:
-        return None
-    return list(notation.split_list(written)) if isinstance(written, str) else list(written)
-
-
-def choose_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda[:N]`` for the name of a device or ``auto``.
-
-    Raises:
-        Refused: The name is unknown, or torch finds no such GPU.
-    """
-    if device == "cpu":
-        return device
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if not device.startswith("cuda"):
-        raise Refused(f"device {device!r} is not known; choose cpu, cuda or auto")
-    if not torch.cuda.is_available():
-        raise Refused(
-            f"device {device!r} is not available: this torch ({torch.__version__}) finds no GPU; choose cpu or auto"
-        )
-    return device
-
-
-def data_and_settings(
-    dataset: Any, overrides: Mapping[str, Any] | Iterable[Assignment]
-) -> tuple[Dataset | None, list[Assignment]]:
-    """Return the data that the program hands over, and the overrides, with one more if the data has a name."""
-    from clbench.data.user_data import given, named
-
-    settings: list[Assignment] = (
-        [overrides]
-        if isinstance(overrides, str)
-        else list(overrides.items() if isinstance(overrides, Mapping) else overrides)
-    )
-    found = None if dataset is None else named(dataset)
-    if found is not None:
-        refuse_replaced(settings, dataset=True)
-        more = [(f"stream.dataset.{key}", value) for key, value in found[1].items()]
-        return None, [*settings, ("stream.dataset.name", found[0]), *more]
-    return None if dataset is None else given(dataset), settings
-
-
 def numbers(
     data: Any,
     *,
@@ -314,11 +156,6 @@ def numbers(
     from clbench.data import user_data
 
     return user_data.given(data, name=name, scale=scale, layout=layout, family="regression")
-
-
-def path_text(path: str | Path | None) -> str | None:
-    """Return the path of a folder as text, with the home folder written out."""
-    return None if path is None else str(Path(path).expanduser())
 
 
 # ------------------------------------------------------------------------------------------- reading results

@@ -11,7 +11,6 @@ from clbench.ablation.arms import Arm, arm, equal_form_arm, identity_arm
 from clbench.ablation.loss_forms import MeasuredForm, loss_form
 from clbench.ablation.rate_search import FACTORS, SEARCHED_BY, Found, Protocol, at_rate, close_calls, protocol, search
 from clbench.ablation.shares import Ablation, Compared
-from clbench.api import choose_device, data_and_settings, execute_plan, path_text
 from clbench.benchmark import schema
 from clbench.benchmark.assignments import Assignment
 from clbench.benchmark.sections import describe_dataset
@@ -21,6 +20,7 @@ from clbench.core.measure import ACCURACY
 from clbench.core.record import Record
 from clbench.core.types import Dataset
 from clbench.metrics import get as get_metric
+from clbench.running.execution import choose_device, data_and_settings, execute_plan, path_text
 from clbench.running.executors import Event, ignore
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan

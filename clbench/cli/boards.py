@@ -233,9 +233,9 @@ def plot(
 
 def _labels(text: str | None) -> list[str] | None:
     """Return the labels of strategies in an option's text."""
-    from clbench import api
+    from clbench.running.execution import split_strategies
 
-    found = api.split_strategies(text)
+    found = split_strategies(text)
     return None if found is None else [str(label) for label in found]
 
 

@@ -54,7 +54,7 @@ def show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str,
     from clbench.running.progress import clock_text
 
     began = perf_counter()
-    from clbench.api import choose_device
+    from clbench.running.execution import choose_device
     from clbench.running.forecast import forecast, matrix_seconds, warm_up
     from clbench.running.matrix import jobs_for, usable_cores
 

@@ -40,11 +40,12 @@ def forget(
     """
     from clbench import api
     from clbench.core.errors import Refused
+    from clbench.running.execution import split_strategies
     from clbench.running.forget import chosen
     from clbench.running.forget import forget as move
 
     console = make_console()
-    names = [str(name) for name in api.split_strategies(strategies) or ()]
+    names = [str(name) for name in split_strategies(strategies) or ()]
     found = {
         folder: chosen(api.records(folder), strategies=names, keys=keys or (), failed=failed, older=older)
         for folder in directories

@@ -121,7 +121,7 @@ def run(
     Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong.
     """
     with Stoppable() as stops:
-        from clbench.api import keeping, split_strategies
+        from clbench.running.execution import keeping, split_strategies
         from clbench.running.matrix import OTHER_DATA, finished, outdated
         from clbench.running.plan import plan as make_plan
         from clbench.running.progress import Tally
@@ -166,7 +166,7 @@ def run(
 
 
 def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: dict[str, Any]) -> list[Record]:
-    from clbench.api import execute_plan
+    from clbench.running.execution import execute_plan
     from clbench.running.progress import clock_text, display
 
     if tally.before:

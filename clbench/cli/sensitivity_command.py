@@ -38,8 +38,8 @@ def sensitivity(
 ) -> None:
     """Measure how much each module (convolutions of a stage, norms, head, ...) changes from pass to pass and from
     experience to experience. fpf(modules='sensitive: q=2') selects modules by this measure."""
-    from clbench.api import split_strategies
     from clbench.metrics.interval import SEEDS_FOR_INTERVAL
+    from clbench.running.execution import split_strategies
     from clbench.running.module_change import measure
     from clbench.running.module_change import picture as draw
 
