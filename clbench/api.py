@@ -11,8 +11,9 @@ from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Records
 from clbench.core.types import Dataset, Stream
-from clbench.running.execution import Strategy, data_and_settings, execute_plan, path_text, split_strategies
+from clbench.running.execution import Strategy, data_and_settings, execute_plan, keeping, path_text, split_strategies
 from clbench.running.executors import Event, ignore
+from clbench.running.matrix import outdated
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
 
@@ -111,7 +112,14 @@ def run(
         stream=stream,
         data_dir=data_dir,
     )
-    with shown_progress(progress, plan.cells, out) as show:
+    where = None if out is None else Path(out).expanduser().absolute()
+    keep = keeping(where, save_model, save_predictions)
+
+    def old(folder: Path) -> Sequence[str]:
+        named = own is None and stream is None
+        return outdated(plan.cells, folder, plan.data_dir or path_text(data_dir)) if named else ()
+
+    with shown_progress(progress, plan.cells, where, keep=keep, outdated=old) as show:
         outcome = execute_plan(
             plan,
             out=out,

@@ -122,7 +122,7 @@ def run(
     """
     with Stoppable() as stops:
         from clbench.running.execution import keeping, split_strategies
-        from clbench.running.matrix import OTHER_DATA, finished, outdated
+        from clbench.running.matrix import OTHER_DATA, outdated, standing
         from clbench.running.plan import plan as make_plan
         from clbench.running.progress import Tally
 
@@ -137,8 +137,8 @@ def run(
         keep = keeping(folder, save_model.value if save_model else False, save_predictions)
         console = make_console()
         where = plan.data_dir
-        old = set(outdated(plan.cells, folder, where))
-        known = {cell.key for cell in plan.cells if cell.key not in old and finished(cell, folder, keep)}
+        old = outdated(plan.cells, folder, where)
+        known = standing(plan.cells, folder, keep, outdated=old)
         if old:
             console.print(
                 f"{count(len(old), 'cell')} of {len(plan.cells)} finished earlier with other data than the present: "

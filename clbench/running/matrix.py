@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,21 @@ def finished(cell: Cell, out: Path, keep: store.Keep | None = None) -> Record | 
         return None
     stands = record.status in FINISHED and not (keep is not None and keep.lacks(record))
     return record if stands else None
+
+
+def standing(
+    cells: Sequence[Cell], out: Path, keep: store.Keep | None = None, *, outdated: Iterable[str] = ()
+) -> set[str]:
+    """Return the keys of cells that will not be run again.
+
+    Args:
+        cells: The cells of a run.
+        out: The result directory.
+        keep: The files to keep; a cell that lacks them is run again.
+        outdated: Keys of cells whose records were made with other data; they are run again too.
+    """
+    old = set(outdated)
+    return {cell.key for cell in cells if cell.key not in old and finished(cell, out, keep) is not None}
 
 
 def run_matrix(

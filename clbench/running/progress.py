@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from clbench.core.record import Record
+from clbench.core.store import Keep
 from clbench.running.cell_key import Cell
 from clbench.running.executors import Elsewhere, Event, Notified, Progress, Started, ignore
-from clbench.running.matrix import FINISHED, finished
+from clbench.running.matrix import FINISHED, standing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -193,7 +194,12 @@ def both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Cal
 
 @contextmanager
 def shown_progress(
-    wanted: bool | None, cells: Sequence[Cell], out: str | Path | None
+    wanted: bool | None,
+    cells: Sequence[Cell],
+    out: str | Path | None,
+    *,
+    keep: Keep | None = None,
+    outdated: Callable[[Path], Iterable[str]] = lambda _out: (),
 ) -> Iterator[Callable[[Event], None]]:
     """Show the progress of a run as long as the context lasts, and yield the function that takes its events.
 
@@ -201,6 +207,8 @@ def shown_progress(
         wanted: Whether to show it; ``None`` shows it only in a notebook.
         cells: The cells of the run.
         out: The result directory, whose finished cells are not run again.
+        keep: The files to keep with records; cells that lack them are run again.
+        outdated: A function that finds the keys of cells in it that are run again for another reason.
     """
     from clbench.running.notebook_progress import NotebookBars, in_notebook
 
@@ -209,7 +217,7 @@ def shown_progress(
         yield ignore
         return
     where = None if out is None else Path(out).expanduser()
-    before = 0 if where is None else sum(finished(cell, where) is not None for cell in cells)
+    before = 0 if where is None else len(standing(cells, where, keep, outdated=outdated(where)))
     tally = Tally(len(cells), before)
     if notebook:
         with NotebookBars(tally) as bars:

@@ -87,3 +87,11 @@ def test_a_notebook_shows_progress_unless_it_asks_for_silence(monkeypatch, tmp_p
     clbench.run("split-digits", **run)
     assert "all 1 cells: 1 done" in told[-1]  # found, not run again
     assert "width: 100.0%" in told[-1]
+
+
+def test_cells_that_lack_a_file_to_keep_are_counted_as_cells_to_run(capsys, tmp_path):
+    ask = {"strategies": "naive", "seeds": 2, "overrides": SETTINGS, "out": tmp_path / "out"}
+    clbench.run("split-digits", **ask)
+    clbench.run("split-digits", **ask, save_model=True, progress=True)
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
+    assert lines == ["[1/2]", "[2/2]"]
