@@ -23,13 +23,12 @@ def newest(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     Returns:
         The records of the newest versions, and the older ones, each in the order of ``records``.
     """
-    records = list(records)
+    found = [(record, _strategy(record), version(record)) for record in records]
     latest: dict[str, tuple[str, str]] = {}
-    for record in records:
-        latest[_strategy(record)] = max(latest.get(_strategy(record), ("", "")), (record.created, version(record)))
-    kept = [record for record in records if version(record) == latest[_strategy(record)][1]]
-    keys = {id(record) for record in kept}
-    return kept, [record for record in records if id(record) not in keys]
+    for record, strategy, own in found:
+        latest[strategy] = max(latest.get(strategy, ("", "")), (record.created, own))
+    kept = [record for record, strategy, own in found if own == latest[strategy][1]]
+    return kept, [record for record, strategy, own in found if own != latest[strategy][1]]
 
 
 def version(record: Record) -> str:
