@@ -107,24 +107,20 @@ def draw(
     """
     from clbench.core.errors import Refused, did_you_mean
     from clbench.plots.picture_format import Format, formatted
-    from clbench.plots.plotted_runs import choose
+    from clbench.plots.plotted_runs import as_labels, choose
 
     found = get(kind)
     if kind == "spark":
         raise Refused("kind 'spark' is text; clbench.plots.sparklines(records) gives it, the other kinds are figures")
     records = list(records)
-    if form is not None and form.names and (strategies or order):
-        labels = choose(records, benchmark, None).labels
-        known = {name: label for label, name in form.names.items()} | {label: label for label in labels}
-        strategies = None if strategies is None else [known.get(name, name) for name in strategies]
-        order = None if order is None else [known.get(name, name) for name in order]
-    if order:
-        drawn = list(choose(records, benchmark, strategies).records)
-        for label in order:
-            if label not in drawn:
-                raise Refused(f"the order names {label!r}, which is not drawn; {did_you_mean(label, drawn)}")
-        strategies = list(dict.fromkeys([*order, *drawn]))
     with formatted(form or Format()):
+        if order:
+            runs = choose(records, benchmark, strategies)
+            drawn, first = list(runs.own_labels.values()), as_labels(order, runs.labels)
+            for label in first:
+                if label not in drawn:
+                    raise Refused(f"the order names {label!r}, which is not drawn; {did_you_mean(label, drawn)}")
+            strategies = list(dict.fromkeys([*first, *drawn]))
         made: Figure = found.function(records, benchmark=benchmark, strategies=strategies, **settings)
     return made
 

@@ -92,14 +92,16 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
         chosen = named[0] if named else chosen
     if chosen not in found:
         raise Refused(f"no cell of benchmark {chosen!r} is done; {did_you_mean(chosen, found)}")
-    runs = by_strategy(found[chosen])
-    everyone = tuple(sorted({label for members in found.values() for label in by_strategy(members)}))
-    for label in strategies or ():
+    grouped = {title: by_strategy(members) for title, members in found.items()}
+    runs = grouped[chosen]
+    everyone = tuple(sorted({label for own in grouped.values() for label in own}))
+    wanted = as_labels(strategies or (), everyone)
+    for label in wanted:
         if label not in runs:
             raise Refused(f"no cell of strategy {label!r} is done on {chosen}; {did_you_mean(label, runs)}")
     names = current().names
     drawn: dict[str, str] = {}
-    for label in dict.fromkeys(strategies or _by_rank(runs)):
+    for label in dict.fromkeys(wanted or _by_rank(runs)):
         name = names.get(label, label)
         name = f"{THIN_SPACE}{name}" if name.startswith("_") else name  # no legend shows names that begin with _
         if name in drawn:
@@ -112,6 +114,12 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     except Undefined as why:
         raise Refused(f"{chosen} cannot be drawn: {why}") from None
     return made
+
+
+def as_labels(written: Iterable[str], labels: Iterable[str]) -> list[str]:
+    """Return the labels of strategies, which may be written as the names that the current format draws."""
+    known = {name: label for label, name in current().names.items()} | {label: label for label in labels}
+    return [known.get(text, text) for text in written]
 
 
 def _by_rank(runs: Mapping[str, Sequence[Record]]) -> list[str]:
