@@ -14,10 +14,21 @@ from clbench.metrics import curves
 from clbench.metrics.masked_and_per_class import acc_class
 from clbench.plots.class_order import ClassOrder, arrivals, class_order, of_classes, traces_by_seed
 from clbench.plots.curve_drawing import MANY_EXPERIENCES
-from clbench.plots.heat_panels import NUMBERED, bare, colour_bar, entitle, hatch, on, percent, places, row_ticks
+from clbench.plots.heat_panels import (
+    NUMBERED,
+    bare,
+    colour_bar,
+    entitle,
+    hatch,
+    panels,
+    percent,
+    places,
+    row_ticks,
+    write,
+)
 from clbench.plots.picture_format import points, room
 from clbench.plots.plotted_runs import choose, has_step_looks, median_boundaries
-from clbench.plots.style import INK, MUTED, averaged, canvas, scale_of_shares
+from clbench.plots.style import MUTED, averaged, canvas, scale_of_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,21 +76,15 @@ def class_curves(
         title=f"{runs.benchmark}: accuracy on each class along the stream",
         caption=" · ".join(filter(None, [*caption, missing])),
     )  # fmt: skip
-    panels: list[Axes] = []
-    for place, (label, found) in enumerate(shown.items()):
-        axes = figure.add_subplot(placed.rows, placed.columns, place + 1)
-        panels.append(axes)
-        traces = traces_by_seed(found)
+    drawn = panels(figure, placed, down=order.title, across="iteration" if along else "experience")
+    for label, axes in drawn.items():
+        traces = traces_by_seed(shown[label])
         boundaries = median_boundaries({label: list(traces.values())})
         grid = _over_iterations(traces, order, boundaries) if along else _at_ends(traces, order)
         _draw(axes, grid, boundaries, along=along)
         axes.set_yticks(*row_ticks(order.names))
         entitle(axes, f"{placed.names[label]}\n{_mean(list(traces.values()))}")
-        if place % placed.columns == 0:
-            axes.set_ylabel(order.title, color=INK)
-        if place >= len(shown) - placed.columns:
-            axes.set_xlabel("iteration" if along else "experience", color=INK)
-    colour_bar(figure, panels, percent)
+    colour_bar(figure, drawn.values(), percent)
     return figure
 
 
@@ -147,7 +152,4 @@ def _draw(axes: Axes, grid: NDArray[np.float64], boundaries: curves.Curve, *, al
         if columns <= NUMBERED and count <= NUMBERED:
             for (row, column), value in np.ndenumerate(grid):
                 if math.isfinite(value):
-                    axes.text(
-                        column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=points(7.5),
-                        color=on(value),
-                    )  # fmt: skip
+                    write(axes, column, row, value)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
 from clbench.plots.class_order import of_classes
-from clbench.plots.heat_panels import NUMBERED, bare, colour_bar, entitle, on, percent, places
-from clbench.plots.picture_format import points, room
+from clbench.plots.heat_panels import NUMBERED, bare, colour_bar, entitle, panels, percent, places, write
+from clbench.plots.picture_format import room
 from clbench.plots.plotted_runs import choose
-from clbench.plots.style import INK, averaged, canvas, scale_of_shares
+from clbench.plots.style import averaged, canvas, scale_of_shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,10 +74,9 @@ def confusion(
         caption=" · ".join(filter(None, [_seeds(shown), "percent of the samples of a class", missing])),
     )  # fmt: skip
     colours, scale = scale_of_shares()
-    panels = []
-    for place, (label, counts) in enumerate(found.items()):
-        axes = figure.add_subplot(placed.rows, placed.columns, place + 1)
-        panels.append(axes)
+    drawn = panels(figure, placed, down="class", across="predicted")
+    for label, axes in drawn.items():
+        counts = found[label]
         total = counts.sum(axis=1, keepdims=True)
         share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
         axes.imshow(share, cmap=colours, norm=scale, interpolation="nearest")
@@ -88,17 +87,10 @@ def confusion(
         if n <= NUMBERED:
             for (row, column), value in np.ndenumerate(share):
                 if value >= 0.005:
-                    axes.text(
-                        column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=points(7.5),
-                        color=on(value),
-                    )  # fmt: skip
+                    write(axes, column, row, value)
         right = np.trace(counts) / max(1, counts.sum())
         entitle(axes, f"{placed.names[label]}\n{100 * right:.1f} % of all samples correct")
-        if place % placed.columns == 0:
-            axes.set_ylabel("class", color=INK)
-        if place >= len(found) - placed.columns:
-            axes.set_xlabel("predicted", color=INK)
-    colour_bar(figure, panels, percent)
+    colour_bar(figure, drawn.values(), percent)
     return figure
 
 

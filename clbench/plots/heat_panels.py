@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +67,18 @@ def places(labels: Collection[str], width: float, *, need: float = PANEL, column
     )
 
 
+def panels(figure: Figure, placed: Places, *, down: str, across: str) -> dict[str, Axes]:
+    """Return the axes of each label. The names of what goes down and across stand at the left and at the bottom."""
+    made: dict[str, Axes] = {}
+    for place, label in enumerate(placed.names):
+        made[label] = axes = figure.add_subplot(placed.rows, placed.columns, place + 1)
+        if place % placed.columns == 0:
+            axes.set_ylabel(down, color=INK)
+        if place >= len(placed.names) - placed.columns:
+            axes.set_xlabel(across, color=INK)
+    return made
+
+
 def bare(axes: Axes) -> None:
     """Set the axes of a heat map: no spines, and labels without ticks."""
     axes.spines[:].set_visible(False)
@@ -96,19 +108,26 @@ def frame(axes: Axes, column: int, row: int, colour: str) -> None:
     )
 
 
+def write(axes: Axes, column: int, row: int, share: float, *, top: float = 1.0) -> None:
+    """Write a share in percent into its cell; ``top`` is the share with the darkest background."""
+    axes.text(
+        column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=points(7.5), color=on(share / top)
+    )  # fmt: skip
+
+
 def on(value: float) -> str:
     """Return the colour of text on the background of a value."""
     return "white" if value > DARK else INK
 
 
-def colour_bar(figure: Figure, panels: Sequence[Axes], label: Callable[[float], str], *, scale: Any = None) -> None:
+def colour_bar(figure: Figure, panels: Iterable[Axes], label: Callable[[float], str], *, scale: Any = None) -> None:
     """Draw one bar of colours beside all panels, and lay the figure out; ``label`` returns the text of a value."""
     from matplotlib.cm import ScalarMappable
 
     colours, usual = scale_of_shares()
     shrink = min(0.8, points(LONGEST) / figure.get_figheight())
     bar = figure.colorbar(
-        ScalarMappable(scale or usual, colours), ax=panels, shrink=shrink, aspect=30, pad=0.02, anchor=(0.0, 1.0)
+        ScalarMappable(scale or usual, colours), ax=list(panels), shrink=shrink, aspect=30, pad=0.02, anchor=(0.0, 1.0)
     )
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=points(9), length=points(3))

@@ -17,10 +17,10 @@ from clbench.core.types import Mask
 from clbench.metrics.accuracy_matrix import acc, end_scores
 from clbench.metrics.interval import half_width
 from clbench.metrics.metric import Undefined
-from clbench.plots.heat_panels import BAR, NUMBERED, PANEL, bare, colour_bar, entitle, frame, hatch, on, places
+from clbench.plots.heat_panels import BAR, NUMBERED, PANEL, bare, colour_bar, entitle, frame, hatch, on, panels, places
 from clbench.plots.picture_format import points, room
 from clbench.plots.plotted_runs import Runs, choose, rows_error
-from clbench.plots.style import INK, MUTED, SEEDS_FOR_BAND, averaged, canvas, scale_of_shares
+from clbench.plots.style import MUTED, SEEDS_FOR_BAND, averaged, canvas, scale_of_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,18 +87,12 @@ def end_matrix(
         title=f"{runs.benchmark}: {runs.measure.name} at the end of each experience",
         caption=_explained(runs, found.values(), experiences),
     )  # fmt: skip
-    panels = []
-    for place, (label, cells) in enumerate(found.items()):
-        axes = figure.add_subplot(placed.rows, placed.columns, place + 1)
-        panels.append(axes)
-        _draw(axes, cells, equal=not wide, room=experiences, measure=runs.measure)
+    drawn = panels(figure, placed, down="task", across="experience")
+    for label, axes in drawn.items():
+        _draw(axes, found[label], equal=not wide, room=experiences, measure=runs.measure)
         final = np.mean([acc(trace) for trace in runs.traces[label]])
         entitle(axes, f"{placed.names[label]}\n{runs.measure.short} {runs.measure.text(float(final), fewer=1)}")
-        if place % placed.columns == 0:
-            axes.set_ylabel("task", color=INK)
-        if place >= len(found) - placed.columns:
-            axes.set_xlabel("experience", color=INK)
-    colour_bar(figure, panels, lambda value: runs.measure.number(value, fewer=2) + runs.measure.unit)
+    colour_bar(figure, drawn.values(), lambda value: runs.measure.number(value, fewer=2) + runs.measure.unit)
     return figure
 
 

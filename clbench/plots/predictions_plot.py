@@ -14,10 +14,23 @@ from clbench.core.record import Record, Trace
 from clbench.core.types import Mask
 from clbench.plots.class_order import ClassOrder, arrivals, class_order, of_classes, own_classes, traces_by_seed
 from clbench.plots.confusion_plot import CURE
-from clbench.plots.heat_panels import NUMBERED, bare, colour_bar, entitle, frame, hatch, on, percent, places, row_ticks
-from clbench.plots.picture_format import points, room
+from clbench.plots.heat_panels import (
+    NUMBERED,
+    bare,
+    colour_bar,
+    entitle,
+    frame,
+    hatch,
+    on,
+    panels,
+    percent,
+    places,
+    row_ticks,
+    write,
+)
+from clbench.plots.picture_format import room
 from clbench.plots.plotted_runs import choose
-from clbench.plots.style import INK, averaged, canvas, scale_of_shares
+from clbench.plots.style import averaged, canvas, scale_of_shares
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,18 +100,12 @@ def predicted_classes(
         title=f"{runs.benchmark}: which classes are predicted",
         caption=" · ".join(filter(None, caption)),
     )  # fmt: skip
-    panels: list[Axes] = []
-    for place, (label, shares) in enumerate(found.items()):
-        axes = figure.add_subplot(placed.rows, placed.columns, place + 1)
-        panels.append(axes)
-        _draw(axes, shares, scale, room=experiences)
+    drawn = panels(figure, placed, down=order.title, across="at the end of experience")
+    for label, axes in drawn.items():
+        _draw(axes, found[label], scale, room=experiences)
         axes.set_yticks(*row_ticks(order.names))
-        entitle(axes, f"{placed.names[label]}\n{_newest(shares)}")
-        if place % placed.columns == 0:
-            axes.set_ylabel(order.title, color=INK)
-        if place >= len(shown) - placed.columns:
-            axes.set_xlabel("at the end of experience", color=INK)
-    colour_bar(figure, panels, percent, scale=scale)
+        entitle(axes, f"{placed.names[label]}\n{_newest(found[label])}")
+    colour_bar(figure, drawn.values(), percent, scale=scale)
     return figure
 
 
@@ -153,8 +160,6 @@ def _draw(axes: Axes, shares: Shares, scale: object, *, room: int) -> None:
         return
     for row, column in np.argwhere(shares.seen):
         value = shares.predicted[row, column]
-        axes.text(
-            column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=points(7.5), color=on(value / top)
-        )  # fmt: skip
+        write(axes, int(column), int(row), value, top=top)
         if shares.present[row, column] and not shares.present.all():
             frame(axes, int(column), int(row), on(value / top))
