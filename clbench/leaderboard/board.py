@@ -50,6 +50,10 @@ class Table:
     notes: tuple[str, ...]
     measure: Measure = ACCURACY
 
+    def row(self, strategy: str) -> Row | None:
+        """Return the row of a strategy by the name that tables show; ``None`` if it has none."""
+        return next((row for row in self.rows if row.strategy == strategy), None)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Board:

@@ -10,7 +10,7 @@ from typing import Any
 
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY
-from clbench.leaderboard.board import Board, Table
+from clbench.leaderboard.board import Board
 from clbench.leaderboard.board_rows import Row, count_problems
 from clbench.leaderboard.columns import COST
 from clbench.leaderboard.summaries import Summary
@@ -45,13 +45,9 @@ def _write_across(writer: Any, board: Board) -> None:
     for name in board.names:
         line: list[Any] = [plain(name)]
         for table in board.tables:
-            row = _row(table, name)
+            row = table.row(name)
             line += [row.rank or "", len(row.finished), *_values(board, row)] if row else [""] * len(own)
         writer.writerow(line)
-
-
-def _row(table: Table, name: str) -> Row | None:
-    return next((row for row in table.rows if row.strategy == name), None)
 
 
 def _named(board: Board) -> list[str]:

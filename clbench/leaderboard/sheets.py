@@ -117,7 +117,7 @@ def _across(board: Board, decimals: int) -> Sheet:
     for name in board.names:
         line = [Number(visible(name))]
         for table in board.tables:
-            row = next((row for row in table.rows if row.strategy == name), None)
+            row = table.row(name)
             line += [_cell(board, table, row, column, own, decimals) if row else Number(NOTHING) for column in own]
         lines.append(tuple(line))
     every = [row for table in board.tables for row in table.rows]
