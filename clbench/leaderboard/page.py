@@ -18,10 +18,10 @@ from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
 from clbench.leaderboard.board_rows import Row, group_problems
 from clbench.leaderboard.html_templates import template
-from clbench.leaderboard.numbers import NOTHING, amount, number
+from clbench.leaderboard.numbers import NOTHING, amount
 from clbench.leaderboard.page_pictures import MOST, narrow_picture, wide_picture
 from clbench.leaderboard.page_settings import row_settings, shared_settings, stream_words
-from clbench.leaderboard.sheets import Column, Sheet, legend, sheets
+from clbench.leaderboard.sheets import Column, Sheet, legend, metric_cell, sheets
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
 
@@ -120,16 +120,8 @@ def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict
 def _row(board: Board, table: Table, row: Row, names: Sequence[str]) -> dict[str, Any]:
     cells = []
     for name in names:
-        summary, mark = row.metrics[name], row.marks.get(name, "")
-        shown = number(
-            summary,
-            name,
-            expected=len(row.finished),
-            decimals=2 if board.decimals is None else board.decimals,
-            exact=board.decimals is not None,
-            measure=table.measure,
-            mark=mark,
-        )
+        summary = row.metrics[name]
+        shown = metric_cell(board, table, row, name, expected=len(row.finished), decimals=2)
         cells.append(
             {
                 "mean": shown.main,

@@ -153,10 +153,25 @@ def _cell(board: Board, table: Table, row: Row, name: str, names: Sequence[str],
     if not is_metric(name):
         cost = row.cost.get(name.removeprefix(COST))
         return Number(amount(cost.mean) if cost else NOTHING)
+    expected = len(table.seeds if board.across and fewer else row.finished)
+    return metric_cell(board, table, row, name, expected=expected, decimals=decimals)
+
+
+def metric_cell(board: Board, table: Table, row: Row, name: str, *, expected: int, decimals: int) -> Number:
+    """Return a metric of a row as people read it.
+
+    Args:
+        board: The leaderboard.
+        table: The table of the row.
+        row: The row.
+        name: Name of the metric.
+        expected: The number of seeds that is not printed.
+        decimals: Decimals of percentages unless the user chose others.
+    """
     return number(
         row.metrics[name],
         name,
-        expected=len(table.seeds if board.across and fewer else row.finished),
+        expected=expected,
         decimals=decimals if board.decimals is None else board.decimals,
         exact=board.decimals is not None,
         measure=table.measure,
