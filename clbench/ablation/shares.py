@@ -148,8 +148,7 @@ class Ablation:
 
     @property
     def _in_percent(self) -> bool:
-        metric = get_metric(self.metric)
-        return metric.unit == "fraction" or (metric.unit in ("score", "change") and self.measure.unit == "%")
+        return get_metric(self.metric).in_percent(self.measure)
 
     @property
     def sentence(self) -> str:

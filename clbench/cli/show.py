@@ -206,12 +206,11 @@ def _show_metric(console: Console, name: str, summary: str) -> None:
     from clbench.metrics import get
 
     metric = get(name)
-    unit = "" if metric.unit in ("fraction", "score", "change", "number") else f" {metric.unit}"
     lines = {
         "title": metric.title,
         "what": summary or "-",
         "formula": metric.formula,
-        "range": f"{metric.low:g} to {metric.high:g}{unit}, {metric.better}",
+        "range": f"{metric.range}, {metric.better}",
         "needs": metric.needs,
         "source": metric.source,
     }

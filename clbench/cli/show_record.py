@@ -133,7 +133,7 @@ def metrics_of(record: Record) -> dict[str, str]:
     for name, value in compute(record.trace).items():
         metric, measure = get(name).under(record.trace.measure), record.trace.measure
         told = metric.shown(value.value, measure)
-        if metric.unit == "fraction" or (metric.unit in ("score", "change") and measure.unit == "%"):
+        if metric.in_percent(measure):
             number = f"{told:.2f} %"
         else:
             unit = {"score": measure.unit, "change": measure.unit, "number": ""}.get(metric.unit, metric.unit)

@@ -90,7 +90,7 @@ def _metrics(record: Record) -> list[dict[str, str]]:
         if value.defined:
             metric = get_metric(name).under(measure)
             words = number(summarise({record.seed: value}), name, expected=1, decimals=1, measure=measure)
-            percent = metric.unit == "fraction" or (metric.unit in ("score", "change") and measure.unit == "%")
+            percent = metric.in_percent(measure)
             found.append({"name": heading(name, measure), "words": f"{words} %" if percent else str(words)})
     return found
 

@@ -25,9 +25,6 @@ from clbench.leaderboard.sheets import Column, Sheet, legend, metric_cell, sheet
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
 
-PLAIN = frozenset({"fraction", "score", "change", "number"})
-"""Units of metrics that are left out after a range."""
-
 
 def page(board: Board) -> str:
     """Return the whole page as text."""
@@ -64,14 +61,13 @@ def _capital(text: str) -> str:
 
 def _metric(name: str, measure: Measure) -> dict[str, Any]:
     metric = get_metric(name).under(measure)
-    high = "∞" if math.isinf(metric.high) else f"{metric.high:g}"
     return {
         "name": name,
         "title": metric.title,
         "arrow": metric.arrow,
         "better": metric.better,
         "formula": metric.formula,
-        "range": f"{metric.low:g} to {high}" + ("" if metric.unit in PLAIN else f" {metric.unit}"),
+        "range": metric.range.replace("to inf", "to ∞"),
         "needs": metric.needs,
         "source": metric.source,
     }

@@ -91,6 +91,16 @@ class Metric:
             return max(1, measure.decimals + percent - 2)
         return percent
 
+    def in_percent(self, measure: Measure = ACCURACY) -> bool:
+        """Return whether people read its values in percent."""
+        return self.unit == "fraction" or (self.unit in ("score", "change") and measure.unit == "%")
+
+    @property
+    def range(self) -> str:
+        """Return the range with the unit, if values have one of their own: ``1 to inf iterations``."""
+        unit = "" if self.unit in ("fraction", "score", "change", "number") else f" {self.unit}"
+        return f"{self.low:g} to {self.high:g}{unit}"
+
     @property
     def arrow(self) -> str:
         """Return the better direction, ``↑`` or ``↓``; empty if there is none."""

@@ -252,11 +252,10 @@ def _metric(kind: str, name: str) -> str:
     from clbench.metrics import get
 
     metric = get(name)
-    unit = "" if metric.unit in ("fraction", "score", "change", "number") else f" {metric.unit}"
     rows = {
         "title on leaderboards": markdown(metric.title),
         "formula": f"`{metric.formula}`" if "`" not in metric.formula else metric.formula,
-        "range": f"{metric.low:g} to {metric.high:g}{unit}, {metric.better}",
+        "range": f"{metric.range}, {metric.better}",
         "needs": markdown(metric.needs),
         "source": markdown(metric.source),
     }
