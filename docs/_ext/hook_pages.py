@@ -93,7 +93,7 @@ def _surface() -> str:
             order = f"only one part of a strategy may own the {hook.owned}"
         else:
             order = f"by `{hook.order}`, then in the order written" if hook.order else "in the order written"
-        told = f"{_with_code(hook.summary)} {'It runs in clbench’s own step.' if hook.in_step else ''}"
+        told = f"{markdown(hook.summary)} {'It runs in clbench’s own step.' if hook.in_step else ''}"
         lines.append(f"| `{cell(written)}` | {cell(told)} | {order} |")
     lines += [
         "",
@@ -158,11 +158,6 @@ def _signature(function: object) -> str:
     assert callable(function)
     text = str(inspect.signature(function)).replace("'", "")
     return re.sub(r"^\(self(?:, )?", "(", text)
-
-
-def _with_code(text: str) -> str:
-    """Return a summary with the names in it as code."""
-    return markdown(text)
 
 
 def _source_of_the_loop(module: object) -> list[str]:

@@ -259,7 +259,8 @@ def _metric(kind: str, name: str) -> str:
         "needs": markdown(metric.needs),
         "source": markdown(metric.source),
     }
-    lines = [f"{_summary(kind, name)[:1].upper()}{_summary(kind, name)[1:]}.", "", "| | |", "|---|---|"]
+    summary = _summary(kind, name)
+    lines = [f"{summary[:1].upper()}{summary[1:]}.", "", "| | |", "|---|---|"]
     lines += [f"| {label} | {cell(text)} |" for label, text in rows.items()]
     if not metric.comparable:
         lines += ["", "A better value alone does not mean a better strategy, so leaderboards mark no best value."]
