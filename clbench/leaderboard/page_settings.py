@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from clbench.comparison.comparable import SECTIONS
 from clbench.core.public_names import public
 from clbench.leaderboard.board import Table
 from clbench.leaderboard.board_rows import Row
 
-SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 NONE = "none"
 LONGEST = 8
 """Largest number of items of a list that are written out."""

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from clbench.benchmark import schema
+from clbench.comparison.comparable import SECTIONS
 from clbench.core.record import Record
 
-SECTIONS = ("stream", "model", "training", "memory", "evaluation")
 DEFAULTS = {"training": schema.Training, "memory": schema.MemoryBudget, "evaluation": schema.Evaluation}
 """Sections whose settings have defaults, which a cell that is older than a setting does not hold."""
 LEFT_OUT = ("stream.fingerprint",)
