@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.ready
 
 SAY    := echo "clbench is installed in $(VENV). Call $(BIN)/clbench, or run '. $(BIN)/activate' and then clbench."
 
-.PHONY: help setup bench test check docs format speed speed-peers clean
+.PHONY: help setup bench test test-slow check docs format speed speed-peers clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/: .*##/\t/' | expand -t 16
@@ -27,6 +27,9 @@ bench: $(STAMP)  ## run the default matrices (split-digits, without and with tas
 
 test: $(STAMP)   ## the test suite
 	$(BIN)/python -m pytest -n 2
+
+test-slow: $(STAMP) ## the long proofs, which the test suite leaves out
+	$(BIN)/python -m pytest -n 2 -m slow
 
 check: $(STAMP)  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .
