@@ -249,6 +249,11 @@ class Record:
         created: Time of writing, ISO 8601, UTC.
         data: Checksum of the data set of the stream; empty in older records.
         traceback: The traceback of a failed cell, with short paths; empty for any other cell, and in older records.
+        trace_digest: Digest of what the cell determines in its trace: equal runs have equal digests. Empty without a
+            trace, and in older records.
+        code: Digests of the code that determined the run: ``engine`` and ``strategy``. Empty in older records.
+        attempts: The starts of the cell, one mapping each, in order; empty in older records.
+        tuning: How the settings were found, such as the protocol and the number of trials; empty if they were given.
     """
 
     key: str
@@ -264,6 +269,10 @@ class Record:
     created: str = ""
     data: str = ""
     traceback: str = ""
+    trace_digest: str = ""
+    code: dict[str, str] = field(default_factory=dict)
+    attempts: tuple[dict[str, Any], ...] = ()
+    tuning: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         told = f": {self.reason}" if self.reason else ""

@@ -27,10 +27,12 @@ from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.notices import notice
 from clbench.core.record import Predictions, Record, Trace
+from clbench.core.trace_equality import trace_digest
 from clbench.core.types import content_hash
 
-FORMAT = 2
-"""Version of the layout of a record file. Since version 2 a record holds checksums of itself and of its trace."""
+FORMAT = 3
+"""Version of the layout of a record file. Since version 2 a record holds checksums of itself and of its trace; since
+version 3 it holds the digest of its trace, the digests of its code, its attempts and the origin of its settings."""
 
 
 Scalar = str | int | FiniteFloat | bool | None
@@ -59,6 +61,10 @@ class RecordFile(BaseModel):
     data: str = ""
     traceback: str = ""
     """Only the files of failed cells have it."""
+    trace_digest: str = ""
+    code: dict[str, str] = {}
+    attempts: tuple[dict[str, Scalar], ...] = ()
+    tuning: dict[str, Any] = {}
     has_trace: bool
     sums: dict[str, str] = {}
     """Checksums of ``record`` (this file without its checksums) and of the file of its ``trace``; empty in older
@@ -112,6 +118,7 @@ def save(record: Record, directory: Path) -> Path:
         np.savez_compressed(buffer, **arrays)
         write(directory / "traces" / f"{record.key}.npz", buffer.getvalue())
         sums["trace"] = _sum(buffer.getvalue())
+    fields["trace_digest"] = "" if record.trace is None else trace_digest(record.trace)
     fields["cost"] = {name: value for name, value in record.cost.items() if math.isfinite(value)}
     held = RecordFile(**_encodable(fields), has_trace=record.trace is not None)
     absent = set() if record.traceback else {"traceback"}

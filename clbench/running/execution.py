@@ -12,9 +12,10 @@ from clbench.core.errors import Refused
 from clbench.core.store import Keep
 from clbench.core.types import Dataset, Stream
 from clbench.running.cell_key import Cell
-from clbench.running.executors import EXECUTORS, Event, Options, executor_name, ignore
+from clbench.running.executors import EXECUTORS, Event, executor_name, ignore
 from clbench.running.executors.limits import limits
 from clbench.running.matrix import Outcome, finished, outdated, run_matrix
+from clbench.running.options import Options
 from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
 
 Strategy = str | Mapping[str, Any]

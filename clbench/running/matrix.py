@@ -21,8 +21,9 @@ from clbench.data.roots import offline
 from clbench.running.cell_files import move_cell
 from clbench.running.cell_key import Cell
 from clbench.running.cell_locks import Shared
-from clbench.running.executors import Elsewhere, Event, Notified, Options, Trained, execute, executor_name, ignore
+from clbench.running.executors import Elsewhere, Event, Notified, Trained, execute, executor_name, ignore
 from clbench.running.executors.added_objects import pack
+from clbench.running.options import Options
 from clbench.running.plan import rows
 
 FINISHED = ("done", "skipped", "diverged")

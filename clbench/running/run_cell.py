@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from clbench.adapters.run_setup import Job, Skip
@@ -15,47 +14,44 @@ from clbench.core.global_rng import preserved
 from clbench.core.identity import reasons
 from clbench.core.notices import notice
 from clbench.core.record import Record, Trace
-from clbench.core.store import Keep
 from clbench.core.torch_threads import torch_threads
+from clbench.core.trace_equality import trace_digest
 from clbench.data.roots import searching
 from clbench.running.cell_key import Cell
 from clbench.running.divergence import remedy
 from clbench.running.error_text import place, story, traceback_text
+from clbench.running.options import Options
 from clbench.running.prepare import prepare_job
 from clbench.running.prepared_run import Run
 from clbench.running.saved_models import Keeper
 from clbench.running.snapshots import Snapshots, Tick, Unfit, set_aside
-from clbench.running.user_objects import UserObjects
 from clbench.training.loss_check import Diverged
+
+DEFAULTS = Options()
+"""The options of a run that a program makes itself: on CPUs, with no further files."""
 
 
 def run_cell(
     cell: Cell,
+    options: Options = DEFAULTS,
     *,
-    data_dir: str | None = None,
-    device: str = "cpu",
-    given: UserObjects | None = None,
     tick: Tick | None = None,
-    keep: Keep | None = None,
-    partial: Path | None = None,
     trained: Callable[[Record], Any] | None = None,
 ) -> Record:
     """Run one cell to its record. The record reports every failure except an interruption.
 
     Args:
         cell: The cell.
-        data_dir: The directory of data sets.
-        device: ``cpu`` or ``cuda``.
-        given: Arrays or a module instead of names.
+        options: What the cells of a matrix share: data, device, given objects, files to keep (an alarm reports a file
+            that cannot be written), and the folder of snapshots. An existing snapshot is resumed, and removed at the
+            end.
         tick: A function that is called after every step.
-        keep: The files to keep with the record; an alarm reports a file that cannot be written.
-        partial: Path of the snapshot of a long run. An existing one is resumed, and removed at the end.
         trained: A function that gets the record before further files are saved, so that it cannot be lost.
     """
-    with preserved(), torch_threads(cell.config["training"]["threads"]), searching(data_dir):
-        keeper = None if keep is None else Keeper(cell, keep)
-        run, status, reason, told = _trained(cell, data_dir, device, given, tick, partial, keeper)
-        made = record(cell, run, status=status, reason=reason, device=device, traceback=told)
+    with preserved(), torch_threads(cell.config["training"]["threads"]), searching(options.data_dir):
+        keeper = None if options.keep is None else Keeper(cell, options.keep)
+        run, status, reason, told = _trained(cell, options, tick, keeper)
+        made = record(cell, run, status=status, reason=reason, device=options.device, traceback=told)
         if keeper is not None and status == "done":
             if trained is not None:
                 trained(made)
@@ -64,25 +60,20 @@ def run_cell(
 
 
 def _trained(
-    cell: Cell,
-    data_dir: str | None,
-    device: str,
-    given: UserObjects | None,
-    tick: Tick | None,
-    partial: Path | None,
-    keeper: Keeper | None,
+    cell: Cell, options: Options, tick: Tick | None, keeper: Keeper | None
 ) -> tuple[Job | None, str, str, str]:
     """Run a cell as far as possible, and return the run with its status, the reason, and the traceback of a failure."""
     run: Job | None = None
+    partial = options.partial / f"{cell.key}.pt" if options.partial else None
 
     def ready() -> Job:
-        made = prepare_job(cell, data_dir=data_dir, device=device, given=given)
+        made = prepare_job(cell, data_dir=options.data_dir, device=options.device, given=options.given)
         if keeper is not None:
             keeper.watch(made)
         return made
 
     try:
-        peak_memory.reset(device)
+        peak_memory.reset(options.device)
         run = ready()
         if partial is not None and isinstance(run, Run):
             try:
@@ -131,6 +122,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         status=status,
         reason=reason,
         trace=trace,
+        trace_digest="" if trace is None else trace_digest(trace),
         fingerprint=run.stream.fingerprint if run is not None else "",
         data=run.data if run is not None else "",
         cost=cost,

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
-
-from clbench.core.record import Trace
-
-COLUMNS = ("step", "kind", "experience", "score", "rows", "present")
-"""Columns of a trace that a cell determines; this excludes seconds."""
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -34,15 +28,6 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     for name, value in ours.items():
         if not _same(value, theirs[name]):
             return name + _by(value, theirs[name])
-    return ""
-
-
-def trace_difference(ours: Trace, theirs: Trace) -> str:
-    """Return the first difference between two traces in words; empty if they are equal."""
-    for column in COLUMNS:
-        a, b = getattr(ours, column), getattr(theirs, column)
-        if not np.array_equal(a, b, equal_nan=column == "score"):
-            return f"the trace's {column}"
     return ""
 
 

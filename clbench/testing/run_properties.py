@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from clbench.core.errors import Refused
+from clbench.core.trace_equality import trace_difference
 from clbench.running.cell_key import Cell
 from clbench.running.run_cell import run_cell
 from clbench.running.user_objects import UserObjects
 from clbench.strategies import STRATEGIES
-from clbench.testing.compare_runs import difference, leaves, trace_difference
+from clbench.testing.compare_runs import difference, leaves
 from clbench.testing.trial_runs import Blind, Broken, Ends, Halted, Question, Skipped, Trial, begun, ends
 
 RICH = ("training.epochs=2", "training.momentum=0.9", "model.dropout=0.2", "memory.admit=every_pass")

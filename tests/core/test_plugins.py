@@ -14,6 +14,7 @@ import clbench
 from clbench import api, data, models, scenarios
 from clbench.core.identity.program_text import digest
 from clbench.core.registry import Registry
+from clbench.core.trace_equality import trace_difference
 from clbench.data import DATASETS
 from clbench.models import MODELS
 from clbench.running.plan import make_stream, plan
@@ -24,7 +25,6 @@ from clbench.strategies.notation import snake_case
 from clbench.strategies.plugin_file import plugin
 from clbench.strategies.strategy import Strategy
 from clbench.testing import check_strategy
-from clbench.testing.compare_runs import trace_difference
 
 
 def canonical(written):

@@ -13,6 +13,7 @@ from clbench.leaderboard import board
 from clbench.leaderboard.frame import frame
 from clbench.models.flops import per_row
 from clbench.models.output import Output
+from clbench.running.options import Options
 from clbench.running.plan import plan
 from clbench.running.run_cell import run_cell
 from clbench.running.user_objects import UserObjects
@@ -23,7 +24,7 @@ FORWARD, BACKWARD = 2368, 2688
 
 def cost(strategy, *changes, **given):
     cell = plan(SMALL, strategies=[strategy], seeds=[0], overrides=changes, model={"name": "given"} if given else None)
-    record = run_cell(cell.cells[0], given=UserObjects(**given))
+    record = run_cell(cell.cells[0], Options(given=UserObjects(**given)))
     assert record.status == "done", record.reason
     return record.cost
 

@@ -10,6 +10,7 @@ import pytest
 import clbench
 from clbench import api
 from clbench.core.registry import Registry, load
+from clbench.core.trace_equality import trace_difference
 from clbench.data import DATASETS
 from clbench.models import MODELS
 from clbench.running.executors.added_objects import REGISTRIES, pack, unpack
@@ -17,7 +18,6 @@ from clbench.running.plan import plan
 from clbench.running.run_cell import run_cell
 from clbench.scenarios import SCENARIOS
 from clbench.strategies import STRATEGIES
-from clbench.testing.compare_runs import trace_difference
 
 NOTEBOOK = """
 from dataclasses import dataclass

@@ -18,10 +18,10 @@ from clbench.benchmark.evaluation_schedules import EVALUATION_SCHEDULES
 from clbench.benchmark.lr_schedules import LR_SCHEDULES
 from clbench.core.errors import Refused
 from clbench.core.record import Kind
+from clbench.core.trace_equality import trace_difference
 from clbench.running.executors import EXECUTORS, Started, run_here
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
-from clbench.testing.compare_runs import trace_difference
 
 SOURCE = '''
 from clbench.running.executors import Started, run_here

@@ -15,6 +15,7 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.notices import Notice
 from clbench.running import snapshots
+from clbench.running.options import Options
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.running.run_cell import run_cell
@@ -113,7 +114,8 @@ def test_kill_9_after_any_time_loses_nothing(killed, undisturbed):
 
 def test_workers_of_a_killed_matrix_end_by_themselves():
     code = """
-from clbench.running.executors import Options, execute
+from clbench.running.executors import execute
+from clbench.running.options import Options
 from clbench.running.plan import plan
 cells = plan("split-digits", strategies=["er"], seeds=60).cells
 execute(cells, Options(), jobs=2, emit=lambda event: print("event", flush=True))
@@ -305,16 +307,19 @@ UNFIT = {
 
 @pytest.mark.parametrize("damage", UNFIT)
 def test_a_snapshot_that_does_not_fit_is_set_aside_by_name_and_the_cell_begins_anew(tmp_path, damage):
-    cell, path = cell_of("er"), tmp_path / "partial" / "KEY.pt"
+    cell = cell_of("er")
+    path = tmp_path / "partial" / f"{cell.key}.pt"
     whole = run_cell(cell)
     content = UNFIT[damage](saved_at(40, cell, path))
     path.write_bytes(content)
     steps = []
-    with pytest.warns(Notice, match=rf"er, seed \d: the snapshot {path} .* was moved to .*damaged/KEY\.pt; the cell"):
-        record = run_cell(cell, partial=path, tick=lambda step, _: steps.append(step))
+    with pytest.warns(
+        Notice, match=rf"er, seed \d: the snapshot {path} .* was moved to .*damaged/{cell.key}\.pt; the cell"
+    ):
+        record = run_cell(cell, Options(partial=path.parent), tick=lambda step, _: steps.append(step))
     assert (record.status, steps[0]) == ("done", 1)
     np.testing.assert_array_equal(record.trace.score, whole.trace.score)
-    assert (tmp_path / "partial" / "damaged" / "KEY.pt").read_bytes() == content
+    assert (tmp_path / "partial" / "damaged" / path.name).read_bytes() == content
     assert not path.exists()
 
 
@@ -348,7 +353,7 @@ def test_a_run_that_is_asked_to_stop_is_saved_first(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("strategy", ["sklearn:SGDClassifier(loss=log_loss)", "sklearn:GaussianNB"])
 def test_what_a_guest_keeps_is_counted_alike_after_an_interruption(tmp_path, strategy):
-    cell, path = cell_of(strategy), tmp_path / "KEY.pt"
+    cell = cell_of(strategy)
     whole = run_cell(cell)
-    saved_at(20, cell, path)
-    assert run_cell(cell, partial=path).cost["state_bytes"] == whole.cost["state_bytes"] > 0
+    saved_at(20, cell, tmp_path / f"{cell.key}.pt")
+    assert run_cell(cell, Options(partial=tmp_path)).cost["state_bytes"] == whole.cost["state_bytes"] > 0

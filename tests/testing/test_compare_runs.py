@@ -1,13 +1,9 @@
 """Two runs compared: what counts as the same, and the words for the first difference."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 import torch
-from synthetic import dipping
 
-from clbench.testing.compare_runs import COLUMNS, difference, leaves, size, trace_difference
+from clbench.testing.compare_runs import difference, leaves, size
 
 
 def test_leaves_are_named_by_their_path():
@@ -57,20 +53,6 @@ def test_tensors_without_values_are_compared_by_shape_and_type():
     empty = torch.empty(2, device="meta")
     assert difference({"w": empty}, {"w": torch.empty(2, device="meta")}) == ""
     assert difference({"w": empty}, {"w": torch.empty(3, device="meta")}) != ""
-
-
-@pytest.mark.parametrize("column", COLUMNS)
-def test_each_column_of_a_trace_that_a_cell_determines_is_compared(column):
-    ours = dipping(0, tasks=2, length=3)
-    changed = np.array(getattr(ours, column))
-    changed.flat[-1] = ~changed.flat[-1] if changed.dtype == bool else changed.flat[-1] + 1
-    assert trace_difference(ours, replace(ours, **{column: changed})) == f"the trace's {column}"
-    assert trace_difference(ours, dipping(0, tasks=2, length=3)) == ""
-
-
-def test_seconds_are_no_difference():
-    ours = dipping(0, tasks=2, length=3)
-    assert trace_difference(ours, replace(ours, seconds=np.arange(float(len(ours.step))))) == ""
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import clbench
 from clbench.core.errors import Refused
 from clbench.data import from_arrays
 from clbench.running.forecast import _iterations
+from clbench.running.options import Options
 from clbench.running.run_cell import run_cell
 from clbench.running.user_objects import UserObjects
 from clbench.training.batch_splits import BatchSplit, fewest_rows
@@ -206,7 +207,7 @@ def test_loops_of_parts_join_a_single_row_too():
 def test_a_memory_of_one_row_is_refused_where_a_part_would_learn_from_it_alone():
     record = run_cell(
         ready("gdumb(passes=2, cutmix=0)", "memory.size=1", model=with_batch_norm).cell,
-        given=UserObjects(model=with_batch_norm),
+        Options(given=UserObjects(model=with_batch_norm)),
     )
     assert record.status == "failed"
     assert "1 sample to learn from: batch normalisation has no statistics in a batch of one sample" in record.reason
@@ -258,7 +259,7 @@ def test_a_single_row_behind_a_function_is_told_with_the_cure():
 
     given = UserObjects(model=Own, dataset=rows_of(4, 9))
     run = ready("naive", "stream.experiences=4", "training.batch_size=8", dataset=given.dataset, model=Own)
-    record = run_cell(run.cell, given=given)
+    record = run_cell(run.cell, Options(given=given))
     assert record.status == "failed"
     assert record.reason.startswith(
         "batch normalisation has no statistics in a batch of one sample, and a step had one"

@@ -6,52 +6,20 @@ They report events: :class:`Started`, :class:`Progress`, :class:`Record` and a f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clbench.core.record import Record
 from clbench.core.registry import Registry
-from clbench.core.store import Keep
 from clbench.running.cell_key import Cell
-from clbench.running.executors.limits import Limits
 from clbench.running.executors.process_guard import one_process
 
 if TYPE_CHECKING:
-    from clbench.running.executors.added_objects import AddedObject
-    from clbench.running.user_objects import UserObjects
+    from clbench.running.options import Options
 
 TICK_SECONDS = 0.2
 """Seconds between two reports of a running cell's progress."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """Hold what all cells of a matrix share besides their configuration.
-
-    Args:
-        data_dir: The directory of data sets.
-        device: ``cpu`` or ``cuda``.
-        given: Arrays, stream or module that the program hands over.
-        keep: The files to keep with records; ``None`` keeps none.
-        partial: The directory of snapshots of long cells; ``None`` keeps none.
-        limits: Limits of a cell; only a worker can enforce them.
-        isolated: Whether a single job runs in a worker too, so that a cell that ends its process, hangs or needs too
-            much memory affects no other cell. In this process a debugger can follow it.
-        executor: The name of the executor; ``None`` for the one that fits ``isolated``, ``limits`` and the jobs.
-        added: The objects that the program has added to registries, for executors that use other processes.
-    """
-
-    data_dir: str | None = None
-    device: str = "cpu"
-    given: UserObjects | None = None
-    keep: Keep | None = None
-    partial: Path | None = None
-    limits: Limits = field(default_factory=Limits)
-    isolated: bool = False
-    executor: str | None = None
-    added: tuple[AddedObject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,13 +175,4 @@ def run_here(cell: Cell, options: Options, tick: Any, trained: Callable[[Record]
     from clbench.running.run_cell import run_cell
 
     with one_process():
-        return run_cell(
-            cell,
-            data_dir=options.data_dir,
-            device=options.device,
-            given=options.given,
-            tick=tick,
-            keep=options.keep,
-            partial=options.partial / f"{cell.key}.pt" if options.partial else None,
-            trained=trained,
-        )
+        return run_cell(cell, options, tick=tick, trained=trained)

@@ -8,8 +8,9 @@ from time import sleep
 from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.running.cell_key import Cell
-from clbench.running.executors import Emit, Options, Queue, Started, Trained, run_here, ticker
+from clbench.running.executors import Emit, Queue, Started, Trained, run_here, ticker
 from clbench.running.executors.process_guard import children, ends_if_copied, left_behind, started
+from clbench.running.options import Options
 
 WAIT_SECONDS = 0.5
 """Seconds between two checks whether other commands have finished their cells."""

@@ -16,11 +16,12 @@ from typing import Any
 from clbench.core.notices import Notice
 from clbench.core.record import Record
 from clbench.running.cell_key import Cell
-from clbench.running.executors import Notified, Options, Trained, run_here, ticker
+from clbench.running.executors import Notified, Trained, run_here, ticker
 from clbench.running.executors.added_objects import unpack
 from clbench.running.executors.limits import descendants, end
 from clbench.running.executors.process_guard import ends_if_copied, left_behind
 from clbench.running.executors.stack_file import write_stacks_to
+from clbench.running.options import Options
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.core.record import Record
 from clbench.running.cell_key import Cell
-from clbench.running.executors import Emit, Options, Queue, Started, Trained
+from clbench.running.executors import Emit, Queue, Started, Trained
 from clbench.running.executors.limits import (
     MOST_PROCESSES,
     SHARE,
@@ -27,6 +27,7 @@ from clbench.running.executors.limits import (
 )  # fmt: skip
 from clbench.running.executors.stack_file import StackFile
 from clbench.running.executors.worker import STOPPED, Answer, Begun
+from clbench.running.options import Options
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
