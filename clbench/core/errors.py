@@ -20,6 +20,10 @@ class Refused(ValueError):
         self.key = key
 
 
+class Damaged(Refused):
+    """Report a file of a record that differs from what was written. The message names the file and the fault."""
+
+
 class UnknownSetting(Refused):
     """Reject a setting that its owner does not have; the benchmark may have it elsewhere."""
 

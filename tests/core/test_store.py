@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic import dipping, record
 
-from clbench.core import store
+from clbench.core import atomic_files, store, trace_file
 from clbench.core.errors import Refused
 from clbench.core.measure import Measure
 from clbench.core.notices import Notice
@@ -85,7 +85,7 @@ def test_write_that_fails_leaves_the_old_file_and_nothing_else(monkeypatch, save
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(atomic_files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.write(path, b"half")
     assert path.read_bytes() == before
@@ -215,7 +215,7 @@ def test_extra_columns_of_a_trace_come_back_and_cost_nothing_where_nothing_was_r
     for kept in (plain, full):
         assert_same(store.load(store.save(kept, tmp_path)), kept)
     held = [set(np.load(tmp_path / "traces" / f"{kept.key}.npz").files) for kept in (plain, full)]
-    assert held[0] == set(store.TRACE_FIELDS)
+    assert held[0] == set(trace_file.TRACE_FIELDS)
     assert held[1] == {field.name for field in fields(Trace)} - {"settled", "predictions"}  # from the cell, and a file
 
 
@@ -224,7 +224,7 @@ def test_a_trace_from_before_a_column_existed_is_read_without_it(tmp_path):
     path = store.save(kept, tmp_path)
     file = tmp_path / "traces" / f"{kept.key}.npz"
     with np.load(file) as arrays:
-        old = {name: arrays[name] for name in arrays.files if name in store.TRACE_FIELDS}
+        old = {name: arrays[name] for name in arrays.files if name in trace_file.TRACE_FIELDS}
     np.savez_compressed(file, **old)
     content = json.loads(path.read_text())
     del content["sums"]
