@@ -31,6 +31,7 @@ _PUBLIC = {
     "Trace": "clbench.core.record",
     "ablate": "clbench.ablation",
     "board": "clbench.api",
+    "diff": "clbench.api",
     "export_model": "clbench.running.saved_models",
     "forget": "clbench.api",
     "from_avalanche": "clbench.adapters.avalanche.from_avalanche",

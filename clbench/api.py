@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from clbench.benchmark.assignments import Assignment
 from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
-from clbench.core.record import Record, Records
+from clbench.core.record import Record, Records, Trace
 from clbench.core.types import Dataset, Stream
 from clbench.running.execution import Strategy, data_and_settings, execute_plan, keeping, path_text, split_strategies
 from clbench.running.executors import Event, ignore
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import nn
 
+    from clbench.comparison.folder_difference import FolderDifference
     from clbench.leaderboard.board import Board
 
 
@@ -260,6 +261,41 @@ def forget(
     names = [str(name) for name in split_strategies(strategies) or ()]
     found = forgetting.chosen(records(where), strategies=names, keys=keys, failed=failed, older=older)
     return forgetting.forget(found, where)[1]
+
+
+def folder_difference(first: str | Path, second: str | Path) -> FolderDifference:
+    """Return the differences between two result directories as an object, as :func:`diff` does as plain data."""
+    from clbench.comparison.folder_difference import compare
+    from clbench.core import store
+
+    a, b = Path(first).expanduser(), Path(second).expanduser()
+
+    def traces(key: str) -> tuple[Trace | None, Trace | None]:
+        held = [store.load(store.record_path(key, folder)).trace for folder in (a, b)]
+        return held[0], held[1]
+
+    return compare(store.load_all(a), store.load_all(b), traces)
+
+
+def diff(first: str | Path, second: str | Path) -> dict[str, Any]:
+    """Compare two result directories cell by cell, and in ACC strategy by strategy.
+
+    Args:
+        first: A result directory, A.
+        second: Another one, B.
+
+    Returns:
+        Plain data: ``shared`` and ``equal`` count the cells in both and the equal ones among them. ``different`` lists
+        the others with both statuses, checksums and fingerprints, with the first differing evaluation as ``trace``,
+        and with a sentence as ``text``. ``only_a`` and ``only_b`` list the strategies of further cells with their
+        ``seeds``. ``paired`` lists for each strategy the values ``a`` and ``b`` of the ``seeds`` that are finished in
+        both, the ``mean`` of B - A and ``half`` of its 95 % interval (from three seeds on) in ``unit``, and the
+        ``settings`` that differ. ``unpaired`` lists sentences about strategies that cannot be paired.
+
+    Raises:
+        Refused: A directory holds no records.
+    """
+    return folder_difference(first, second).data()
 
 
 def plot(

@@ -9,6 +9,7 @@ import typer
 from clbench.cli.ablate_command import ablate
 from clbench.cli.boards import board, plot
 from clbench.cli.check import check
+from clbench.cli.diff_command import diff
 from clbench.cli.doctor import doctor
 from clbench.cli.examples import Exemplified, ExemplifiedGroup, examples
 from clbench.cli.export_command import export
@@ -75,6 +76,14 @@ app.command(
         "clbench board results/split-digits --rename 'er_ace=ER-ACE' -o table.tex  # for a paper",
     ),
 )(board)
+app.command(
+    "diff",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench diff results/before results/after  # has a new version changed any result?",
+        "clbench diff results/mine results/theirs --json  # for a program",
+    ),
+)(diff)
 app.command(
     "forget",
     cls=Exemplified,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Kind, Trace
+from clbench.core.trace_equality import RECORDED, trace_difference
 
 TIMES = ("step", "kind", "experience")
 """Columns of a trace that say when an evaluation was made."""
@@ -25,11 +26,12 @@ class Difference:
 
     Args:
         column: The column of the traces: ``score``, or ``step``, ``kind`` or ``experience`` if the evaluations were
-            made at other moments, or ``rows`` or ``present`` if the tasks differ.
-        evaluation: Position of the first evaluation that differs, from 0; ``None`` if the tasks differ.
+            made at other moments, or ``rows`` or ``present`` if the tasks differ, or another one if all of these are
+            equal.
+        evaluation: Position of the first evaluation that differs, from 0; ``None`` if the difference is at none.
         step: Number of optimiser steps before this evaluation; likewise.
-        kind: ``start``, ``step``, ``end`` or ``switch``; empty if the tasks differ.
-        experience: The running experience; -1 at the start, ``None`` if the tasks differ.
+        kind: ``start``, ``step``, ``end`` or ``switch``; empty if there is none.
+        experience: The running experience; -1 at the start, ``None`` if there is no evaluation.
         task: The first task whose score differs; ``None`` unless ``column`` is ``score``.
         scores: Its two scores, ``None`` for a score that was not evaluated; likewise.
         counts: The numbers of evaluations of both traces.
@@ -71,7 +73,9 @@ class Difference:
 
     def data(self) -> dict[str, Any]:
         """Return the difference as plain data, with the sentence as ``text``."""
-        return {**{k: v for k, v in asdict(self).items() if k != "measure"}, "text": str(self)}
+        told = {name: value for name, value in asdict(self).items() if name != "measure"}
+        scores = None if self.scores is None else list(self.scores)
+        return {**told, "scores": scores, "counts": list(self.counts), "text": str(self)}
 
 
 _TOLD = {
@@ -89,7 +93,8 @@ def first_difference(ours: Trace, theirs: Trace) -> Difference | None:
 
     Returns:
         The first evaluation that differs, with its first task that does; ``None`` for equal traces. Seconds do not
-        count, and two scores are equal if they have the same bits or if neither was evaluated.
+        count, nor a column that only one of the traces has recorded: older versions recorded fewer. Two scores are
+        equal if they are the same number, or if neither was evaluated.
     """
     counts = len(ours.step), len(theirs.step)
     for column in WHOLE:
@@ -103,7 +108,9 @@ def first_difference(ours: Trace, theirs: Trace) -> Difference | None:
     unequal = (a != b) & ~(np.isnan(a) & np.isnan(b))
     differs = unequal.any(axis=1) | np.logical_or.reduce(list(moments.values()))
     if not differs.any():
-        return None if counts[0] == counts[1] else _at(max((ours, theirs), key=lambda t: len(t.step)), common, counts)
+        if counts[0] != counts[1]:
+            return _at(ours if counts[0] > counts[1] else theirs, common, counts)
+        return _of_other_columns(ours, theirs)
     place = int(differs.argmax())
     for column in TIMES:
         if moments[column][place]:
@@ -111,6 +118,15 @@ def first_difference(ours: Trace, theirs: Trace) -> Difference | None:
     task = int(unequal[place].argmax())
     told = [None if math.isnan(score) else float(score) for score in (a[place, task], b[place, task])]
     return _at(ours, place, counts, "score", task=task, scores=(told[0], told[1]))
+
+
+def _of_other_columns(ours: Trace, theirs: Trace) -> Difference | None:
+    """Return the first of the other columns that both traces have recorded and that differs."""
+    recorded = [{name for name in RECORDED if np.size(getattr(trace, name))} for trace in (ours, theirs)]
+    absent = {name: getattr(ours, name) for name in RECORDED if name not in recorded[0] & recorded[1]}
+    told = trace_difference(ours, replace(theirs, **absent))
+    counts = len(ours.step), len(theirs.step)
+    return Difference(told.removeprefix("the trace's "), counts=counts, measure=ours.measure) if told else None
 
 
 def _at(trace: Trace, place: int, counts: tuple[int, int], column: str = "step", **found: Any) -> Difference:

@@ -95,6 +95,15 @@ def test_traces_with_other_numbers_of_tasks_are_compared_without_an_error():
     assert first_difference(TRACE, dipping(0)).column == "rows"
 
 
+def test_another_column_counts_if_both_traces_have_recorded_it():
+    masked = replace(TRACE, masked=np.full((11, 2), 0.5))
+    found = first_difference(masked, changed(masked, "masked", (3, 1), 0.25))
+    assert (found.column, found.evaluation) == ("masked", None)
+    assert str(found) == "column masked of the traces differs, and the scores are equal"
+    assert first_difference(masked, TRACE) is None
+    assert first_difference(TRACE, masked) is None
+
+
 def test_scores_are_shown_as_people_read_their_measure():
     loss = Measure(name="error", short="MSE", lower_is_better=True)
     found = first_difference(replace(TRACE, measure=loss), changed(replace(TRACE, measure=loss), "score", (2, 0), -1.5))
