@@ -24,6 +24,7 @@ _PUBLIC = {
     "Part": "clbench.strategies.part",
     "Record": "clbench.core.record",
     "Refused": "clbench.core.errors",
+    "Search": "clbench.core.search_space",
     "SideWork": "clbench.training.side_work",
     "Source": "clbench.training.batch",
     "Stream": "clbench.core.types",

@@ -218,12 +218,13 @@ def _show_metric(console: Console, name: str, summary: str) -> None:
 
 
 def _settings_table(kind: str, obj: Any) -> Any:
-    """Return a table with a line per parameter: name, type, default, range."""
+    """Return a table with a line per parameter: name, type, default, range, search range."""
     from rich.table import Table
     from rich.text import Text
 
     from clbench.cli.kinds import configurable
     from clbench.core.parameters import range_text, settings
+    from clbench.core.search_space import search_text
     from clbench.models.user_signature import filled, settable
 
     target = configurable(kind, obj)
@@ -237,5 +238,13 @@ def _settings_table(kind: str, obj: Any) -> Any:
     for name, type_text, default in rows:
         fallback = f"= {default}" if default else "needs a value"
         allowed = range_text(target, name) if target is not None else ""
-        grid.add_row(Text(name, style="cyan"), Text(type_text), Text(fallback), Text(allowed, style="dim"))
+        search = search_text(target, name) if target is not None else ""
+        tried = f"search {search}" if search else ""
+        grid.add_row(
+            Text(name, style="cyan"),
+            Text(type_text),
+            Text(fallback),
+            Text(allowed, style="dim"),
+            Text(tried, style="dim"),
+        )
     return grid

@@ -107,6 +107,12 @@ def _only_numbers(kind: Any) -> bool:
     return bool(leaves & {int, float}) and not leaves & {bool, Any}
 
 
+def allows_only_whole_numbers(kind: Any) -> bool:
+    """Return whether the numbers that a type allows are all whole."""
+    leaves = _leaves(kind)
+    return int in leaves and float not in leaves and Any not in leaves
+
+
 def _leaves(kind: Any) -> set[Any]:
     if typing.get_origin(kind) is typing.Literal:
         return {type(choice) for choice in typing.get_args(kind)}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from clbench.core.parameters import Count, NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from clbench.training.batch import Batch
     from clbench.training.learner import Learner, Output
+
+# published: 0.1 to 1 (Buzzega et al. 2020)
+Alpha = Annotated[NonNegative, Search(0.01, 10, log=True)]
 
 
 @dataclass(kw_only=True)
@@ -49,8 +53,9 @@ class DarkExperience(Part):
     random_stream: ClassVar[str] = "DarkExperience"
     families: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
-    alpha: NonNegative
-    beta: NonNegative
+    alpha: Alpha
+    # published: 0.5 and 1 (Buzzega et al. 2020)
+    beta: Annotated[NonNegative, Search(0.1, 10, log=True)]
     rows: Count | None = None
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory"})
@@ -86,7 +91,7 @@ class DarkExperience(Part):
         return loss
 
 
-def der(*, alpha: NonNegative, rows: Count | None = None) -> list[Part]:
+def der(*, alpha: Alpha, rows: Count | None = None) -> list[Part]:
     """Minimise DER: CE(stream) + alpha · mean (h(x') - z')², on one draw; :class:`DarkExperience` with beta = 0.
 
     Args:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from clbench.core.parameters import Count
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 from clbench.strategies.replay import Start
 
@@ -59,7 +60,8 @@ class AsymmetricMetric(Part):
     random_stream: ClassVar[str] = "AsymmetricMetric"
 
     rows: Count | None = None
-    temperature: Temperature = 0.2
+    # published: 0.1 to 0.2 (Caccia et al. 2022), 0.07 as base
+    temperature: Annotated[Temperature, Search(0.05, 0.5, log=True)] = 0.2
     base_temperature: Temperature = 0.07
     start: Start = "any"
 

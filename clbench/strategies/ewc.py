@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from clbench.core.parameters import Count, Fraction, NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import ADDS, Part
 from clbench.strategies.quadratic import add_penalty_gradient, drawn_rows
 
@@ -45,9 +46,10 @@ class EWC(Part):
     random_stream: ClassVar[str] = "EWC"
     families: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
-    strength: NonNegative
+    # published: 0.1 to 1000 (De Lange et al. 2023), 0.7 to 90 (Buzzega et al. 2020); values to 1e10 belong to Adam
+    strength: Annotated[NonNegative, Search(0.1, 1e5, log=True)]
     mode: Literal["separate", "online"] = "separate"
-    gamma: Fraction = 1.0
+    gamma: Annotated[Fraction, Search(0.5, 1, when=("mode", "online"))] = 1.0
     fisher: Literal["exact", "sampled", "empirical", "batch"] = "exact"
     rows: Count | None = None
 

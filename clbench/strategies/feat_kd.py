@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from clbench.core.parameters import NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class FeatKD(Part):
 
     random_stream: ClassVar[str] = "FeatKD"
 
-    strength: NonNegative = 5.0
+    # published: 5 (authors' code of Smith et al. 2023)
+    strength: Annotated[NonNegative, Search(0.01, 100, log=True)] = 5.0
     over_features: Literal["mean", "sum"] = "mean"
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from clbench.core.errors import Refused
 from clbench.core.parameters import Count, NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.norm_statistics import norm_modes, recompute
 from clbench.strategies.part import EVERY_FAMILY, MOVES, Part
 from clbench.strategies.weight_change import change, snapshot
@@ -196,11 +197,12 @@ class KeepLogits(Part):
 def fpf(
     *,
     modules: str = "head+norm",
-    iters: Steps = 300,
-    lr: NonNegative | None = None,
+    # no published values of iters, lr and alpha are known to us
+    iters: Annotated[Steps, Search(30, 1000, log=True)] = 300,
+    lr: Annotated[NonNegative | None, Search(1e-3, 1, log=True)] = None,
     batch_size: Count = 32,
     loss: Loss = "ce",
-    alpha: NonNegative | None = None,
+    alpha: Annotated[NonNegative | None, Search(0.01, 10, log=True, when=("loss", "kd"))] = None,
     statistics: Statistics = "update",
     when: Literal["end", "boundary"] = "end",
 ) -> list[Part]:
@@ -247,11 +249,11 @@ def k_fpf(
     k: Count | None = None,
     every: Count | None = None,
     modules: str = "head+norm",
-    iters: Steps = 300,
-    lr: NonNegative | None = None,
+    iters: Annotated[Steps, Search(30, 1000, log=True)] = 300,
+    lr: Annotated[NonNegative | None, Search(1e-3, 1, log=True)] = None,
     batch_size: Count = 32,
     loss: Loss = "ce",
-    alpha: NonNegative | None = None,
+    alpha: Annotated[NonNegative | None, Search(0.01, 10, log=True, when=("loss", "kd"))] = None,
     statistics: Statistics = "update",
 ) -> list[Part]:
     """Train on the stream as naive does, and fine-tune a few modules on the replay buffer k times, the last time at the

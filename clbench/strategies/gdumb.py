@@ -10,6 +10,7 @@ from pydantic import Field
 
 from clbench.core.errors import Refused
 from clbench.core.parameters import Count, Fraction, NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import MOVES, Part
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class GDumb(Part):
 
     passes: Count
     when: Literal["experiences", "stream"] = "experiences"
-    lr: Positive = 0.05
+    # published: 0.05 (Prabhu et al. 2020)
+    lr: Annotated[Positive, Search(1e-3, 0.5, log=True)] = 0.05
     min_lr: NonNegative = 0.0005
     batch_size: Count = 16
     momentum: Fraction = 0.9

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from clbench.core.parameters import NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import BENDS, EVERY_FAMILY, Part
 from clbench.strategies.quadratic import pieces
 
@@ -53,7 +54,8 @@ class GEM(Part):
     random_stream: ClassVar[str] = "GEM"
     families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
-    margin: NonNegative = 0.5
+    # published: 0.5 (Lopez-Paz and Ranzato 2017), 0.5 to 1 (Buzzega et al. 2020)
+    margin: Annotated[NonNegative, Search(0, 1)] = 0.5
     damping: NonNegative = 1e-3
 
     needs: ClassVar[frozenset[str]] = frozenset({"memory", "boundaries"})

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from clbench.core.parameters import Count
 from clbench.core.rng import Generator
+from clbench.core.search_space import Search
 from clbench.strategies.part import EVERY_FAMILY, Part
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class HFT(Part):
     families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
     granularity: Literal["category", "layer", "model", "unit", "element"] = "category"
-    fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    # published: 0.5 (Hui et al. 2024)
+    fraction: Annotated[float, Field(gt=0, le=1), Search(0.1, 1)] = 0.5
     redraw: Literal["experience", "epoch", "never"] = "experience"
     start_experience: Count = 2
     statistics: Literal["update", "hold"] = "update"

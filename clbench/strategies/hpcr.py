@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from clbench.core.parameters import Count, NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
-from clbench.strategies.pcr import Pairs, Positive, ProxyContrast, step_scores
+from clbench.strategies.pcr import Pairs, Positive, ProxyContrast, ScoreTemperature, step_scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,15 +81,16 @@ class ProxyDistillation(Part):
 def hpcr(
     *,
     rows: Count | None = None,
-    temperature: Positive = 0.09,
+    temperature: ScoreTemperature = 0.09,
     views: Literal[1, 2] = 2,
     empty: Literal["learn", "skip"] = "learn",
     sample_pairs: Pairs = "off",
     factor_min: Positive = 0.5625,
     factor_max: Positive = 1.8,
     period: Count = 500,
-    alpha: NonNegative = 0.01,
-    beta: NonNegative = 0.5,
+    # published: 0.01 and 0.1 for alpha, 0.5 for beta (Lin et al. 2023)
+    alpha: Annotated[NonNegative, Search(1e-3, 1, log=True)] = 0.01,
+    beta: Annotated[NonNegative, Search(0.05, 5, log=True)] = 0.5,
     form: Literal["paper", "code"] = "paper",
 ) -> list[Part]:
     """Replay with HPCR: the loss of pcr with a varying factor, and distillation of stored scores and similarities.

@@ -4,9 +4,10 @@ exemplars."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from clbench.core.errors import Refused
+from clbench.core.search_space import Search
 from clbench.strategies.part import CLOSES, Part
 from clbench.strategies.pred_kd import PredKD
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from clbench.training.learner import ExperienceView, Learner, Output
+
+OverClasses = Annotated[Literal["sum", "mean"], Search(choices=("sum", "mean"))]
+"""The paper's equation is a sum; its learning rate of 2.0 belongs to a mean."""
 
 
 @dataclass(kw_only=True)
@@ -123,7 +127,9 @@ class Exemplars(Part):
 
 
 def icarl(
-    *, read_out: Literal["nearest_mean", "logits"] = "nearest_mean", over_classes: Literal["sum", "mean"] = "mean"
+    *,
+    read_out: Literal["nearest_mean", "logits"] = "nearest_mean",
+    over_classes: OverClasses = "mean",
 ) -> list[Part]:
     """Learn with binary cross-entropy and distillation of old outputs, herded exemplars, nearest mean of exemplars.
 

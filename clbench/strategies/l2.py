@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from clbench.core.parameters import NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import ADDS, EVERY_FAMILY, Part
 from clbench.strategies.quadratic import add_penalty_gradient
 
@@ -39,7 +40,8 @@ class L2(Part):
     random_stream: ClassVar[str] = "L2"
     families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
-    strength: NonNegative
+    # published: 0.05 (authors' code of Smith et al. 2023)
+    strength: Annotated[NonNegative, Search(1e-4, 100, log=True)]
     head: bool = False
     from_start: bool = False
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from clbench.core.parameters import NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ class LwF(Part):
 
     random_stream: ClassVar[str] = "LwF"
 
-    strength: NonNegative = 1.0
-    temperature: Annotated[float, Field(gt=0)] = 2.0
+    # published: 1 (Li and Hoiem 2016), 1 to 3 (Buzzega et al. 2020), 10 (De Lange et al. 2021)
+    strength: Annotated[NonNegative, Search(0.1, 100, log=True)] = 1.0
+    # published: 2, found on held-out samples (Li and Hoiem 2016); Hinton et al. 2015 use 1 to 20
+    temperature: Annotated[float, Field(gt=0), Search(1, 10, log=True)] = 2.0
     softmax: Literal["old", "seen"] = "old"
     squared: bool = False
     compete: Literal["seen", "experience"] = "seen"

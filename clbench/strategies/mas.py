@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from clbench.core.parameters import Count, Fraction, NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import ADDS, Part
 from clbench.strategies.quadratic import add_penalty_gradient, drawn_rows
 
@@ -48,7 +49,8 @@ class MAS(Part):
     random_stream: ClassVar[str] = "MAS"
     families: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
-    strength: NonNegative
+    # published: 1 (Aljundi et al. 2018)
+    strength: Annotated[NonNegative, Search(1e-3, 1e3, log=True)]
     decay: Fraction | None = None
     rows: Count | None = None
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from clbench.core.errors import Refused
 from clbench.core.parameters import Count
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from clbench.training.learner import ExperienceView, Learner, Output
 
 Positive = Annotated[float, Field(gt=0)]
+# published: 0.09 (Lin et al. 2023); their later method varies it from 0.05 to 0.16
+ScoreTemperature = Annotated[Positive, Search(0.05, 0.5, log=True)]
 Pairs = Literal["off", "on"] | Count
 
 
@@ -53,7 +56,7 @@ class ProxyContrast(Part):
     random_stream: ClassVar[str] = "ProxyContrast"
 
     rows: Count | None = None
-    temperature: Positive = 0.09
+    temperature: ScoreTemperature = 0.09
     views: Literal[1, 2] = 2
     empty: Literal["learn", "skip"] = "learn"
     sample_pairs: Pairs = "off"
@@ -111,7 +114,7 @@ class ProxyContrast(Part):
 def pcr(
     *,
     rows: Count | None = None,
-    temperature: Positive = 0.09,
+    temperature: ScoreTemperature = 0.09,
     views: Literal[1, 2] = 2,
     empty: Literal["learn", "skip"] = "learn",
 ) -> list[Part]:

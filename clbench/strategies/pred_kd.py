@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from clbench.core.parameters import NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ class PredKD(Part):
 
     random_stream: ClassVar[str] = "PredKD"
 
-    strength: NonNegative = 1.0
-    over_classes: Literal["sum", "mean"] = "sum"
+    # published: 1, all terms alike (Rebuffi et al. 2017)
+    strength: Annotated[NonNegative, Search(0.1, 10, log=True)] = 1.0
+    over_classes: Annotated[Literal["sum", "mean"], Search(choices=("sum", "mean"))] = "sum"
     scale: Annotated[float, Field(gt=0)] = 1.0
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from clbench.core.parameters import Count, Fraction, NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 from clbench.strategies.quadratic import pieces
 
@@ -73,7 +74,8 @@ class Refresh(Part):
     random_stream: ClassVar[str] = "Refresh"
     families: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
 
-    strength: NonNegative
+    # published: 1e-5, in the form of the code (Wang et al. 2024)
+    strength: Annotated[NonNegative, Search(1e-6, 0.01, log=True)]
     form: Literal["paper", "code"] = "paper"
     steps: Count = 1
     noise: NonNegative = 1.0

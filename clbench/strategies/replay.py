@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from clbench.core.parameters import Count, Fraction
+from clbench.core.search_space import Search
 from clbench.strategies.part import EVERY_FAMILY, Part
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def er(
     *,
     rows: Count | None = None,
     loss: LossForm = "concat",
-    new_weight: Fraction | Literal["1/k"] = 0.5,
+    # published: 0.1 to 0.9 as a grid (De Lange et al. 2023)
+    new_weight: Annotated[Fraction | Literal["1/k"], Search(0.1, 0.9, when=("loss", "weighted"))] = 0.5,
     start: Start = "earlier",
 ) -> list[Part]:
     """Replay samples: those drawn from the replay buffer are learned together with the stream's.

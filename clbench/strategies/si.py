@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from clbench.core.parameters import NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import CLOSES, EVERY_FAMILY, READS, Part
 from clbench.strategies.quadratic import add_penalty_gradient, pieces
 
@@ -48,8 +49,10 @@ class SI(Part):
     random_stream: ClassVar[str] = "SI"
     families: ClassVar[frozenset[str]] = EVERY_FAMILY
 
-    strength: NonNegative
-    damping: Annotated[float, Field(gt=0)] = 1e-3
+    # published: 0.001 to 1e5 as a grid (van de Ven et al. 2022), 0.5 to 1 (Buzzega et al. 2020)
+    strength: Annotated[NonNegative, Search(1e-3, 1e3, log=True)]
+    # published: 0.001 and 0.1 (Zenke et al. 2017), 0.9 and 1 (Buzzega et al. 2020)
+    damping: Annotated[float, Field(gt=0), Search(1e-3, 1, log=True)] = 1e-3
     negative: Literal["keep", "clamp"] = "keep"
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})

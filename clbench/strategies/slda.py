@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from clbench.core.search_space import Search
 from clbench.strategies.ncm import Features, Means
 from clbench.strategies.part import Part
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from clbench.training.batch import Batch
     from clbench.training.learner import Learner, Output
 
-Shrinkage = Annotated[float, Field(gt=0, le=1)]
+# published: 1e-4 (Hayes and Kanan 2020)
+Shrinkage = Annotated[float, Field(gt=0, le=1), Search(1e-4, 1, log=True)]
 Target = Literal["variance", "identity"]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from clbench.core.parameters import Count, NonNegative
+from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class ViewBatch(Part):
 
     views: Count = 4
     strong: str | None = "auto_augment"
-    strength: NonNegative = 1.0
+    # published: 1 (Kang et al. 2025)
+    strength: Annotated[NonNegative, Search(0.1, 10, log=True)] = 1.0
     start_epoch: Annotated[int, Field(ge=0)] = 5
     over_classes: Literal["sum", "mean"] = "sum"
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from clbench.core.errors import Refused, did_you_mean
+from clbench.strategies.knobs import check_declared_ranges
 from clbench.testing import information_barriers, memory_budgets, run_properties
 from clbench.testing.loss_remarks import Remark, remarks
 from clbench.testing.no_processes import no_processes
@@ -142,6 +143,7 @@ def check_strategy(
 def _trial(strategy: Written, defaults: Mapping[str, Mapping[str, Any]] | None, seed: int) -> Trial:
     trial = Trial(strategy, defaults or {}, seed)
     _ = trial.parsed, trial.cell()  # refuses a strategy that cannot be read
+    check_declared_ranges(strategy)
     return trial
 
 

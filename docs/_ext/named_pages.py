@@ -17,6 +17,7 @@ from docstrings import cell, markdown
 
 from clbench.cli import kinds
 from clbench.core.parameters import range_text, settings
+from clbench.core.search_space import search_text
 
 DOCS = Path(__file__).parents[1]
 PAGE_FOR_EACH = ("strategies", "scenarios", "metrics", "models", "benchmarks")
@@ -103,7 +104,9 @@ def settings_table(target: Callable[..., Any] | None, meanings: Mapping[str, str
     lines = ["| setting | type | range | default | what |", "|---|---|---|---|---|"]
     for name, kind, default in rows:
         shown = f"`{default}`" if default else "needs a value"
-        texts = (f"`{name}`", f"`{kind}`", range_text(target, name), shown, meanings.get(name, ""))
+        search = search_text(target, name)
+        meaning = " ".join(each for each in (meanings.get(name, ""), search and f"Search range: {search}.") if each)
+        texts = (f"`{name}`", f"`{kind}`", range_text(target, name), shown, meaning)
         lines.append("| " + " | ".join(map(cell, texts)) + " |")
     return [*lines, ""]
 

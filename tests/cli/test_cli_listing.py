@@ -96,7 +96,8 @@ def test_show_a_metric_tells_its_definition() -> None:
 
 def test_show_a_strategy_tells_docstring_and_parameters_without_markup() -> None:
     words = [line.split() for line in call("show", "ewc").out.splitlines()]
-    assert ["strength", "float", "needs", "a", "value", "at", "least", "0"] in words
+    told = ["strength", "float", "needs", "a", "value", "at", "least", "0", "search", "0.1", "to", "100000,", "log"]
+    assert told in words
     assert ["fisher", "exact", "|", "sampled", "|", "empirical", "|", "batch", "=", "exact"] in words
     text = call("show", "er").out
     assert "Chaudhry et al. 2019" in text
