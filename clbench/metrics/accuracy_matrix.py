@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from clbench.core.record import Kind, Trace
 from clbench.core.types import Index
 from clbench.metrics.metric import Metric, Undefined
+from clbench.metrics.once_per_trace import once_per_trace
 
 Scores = NDArray[np.float64]
 
 
+@once_per_trace
 def end_looks(trace: Trace) -> Index:
     """Return the position of the last evaluation at the end of each experience, (E,).
 
@@ -35,6 +37,7 @@ def end_looks(trace: Trace) -> Index:
     return at
 
 
+@once_per_trace
 def end_scores(trace: Trace) -> Scores:
     """Return R: the score of each task at the end of each experience, (E, T), in [0, 1]; NaN if not evaluated.
 
@@ -46,7 +49,7 @@ def end_scores(trace: Trace) -> Scores:
 
 def at_ends(trace: Trace, values: Scores) -> Scores:
     """Select from ``values`` (K, T) those at the evaluations of :func:`end_scores`, (E, T), with the same checks."""
-    scores = values[end_looks(trace)]  # (E, T)
+    scores: Scores = values[end_looks(trace)]  # (E, T)
     seen = trace.first_visit <= np.arange(trace.n_experiences)[:, None]
     if not seen.any():
         raise Undefined("no task was visited")
@@ -57,6 +60,7 @@ def at_ends(trace: Trace, values: Scores) -> Scores:
     return scores
 
 
+@once_per_trace
 def visited(trace: Trace) -> Index:
     """Return the tasks that have samples in some experience, ascending."""
     return np.flatnonzero(trace.first_visit < trace.n_experiences)

@@ -16,6 +16,7 @@ from clbench.core.record import Kind, Trace
 from clbench.core.types import Index, Mask
 from clbench.metrics.accuracy_matrix import Scores, end_looks, end_scores, visited
 from clbench.metrics.metric import Metric, Undefined
+from clbench.metrics.once_per_trace import once_per_trace
 
 ENDS_ONLY = "there are no evaluations between ends; set evaluation.every to 1 or more"
 SEEN = "set evaluation.tasks to seen"
@@ -38,6 +39,7 @@ class StepLooks:
     seen: Mask
 
 
+@once_per_trace
 def step_looks(trace: Trace, *, with_ends: bool = False, all_seen: bool = True) -> StepLooks:
     """Return the evaluations after steps.
 
@@ -79,6 +81,7 @@ def aaa(trace: Trace) -> float:
     return float(np.average(means, weights=np.diff(looks.step, prepend=0)[begun]))
 
 
+@once_per_trace
 def absent_minima(trace: Trace) -> Scores:
     """Return the lowest score of each task while it was absent after its first visit, (T,).
 

@@ -40,7 +40,8 @@ def class_end_scores(trace: Trace) -> Scores:
     ends = end_looks(trace)
     if not trace.class_score.size:
         raise Undefined("the trace holds no accuracy per class; set evaluation.classes to true")
-    return trace.class_score[ends]
+    scores: Scores = trace.class_score[ends]
+    return scores
 
 
 def acc_class(trace: Trace) -> float:

@@ -15,6 +15,7 @@ from clbench.core.types import Index, Mask
 from clbench.metrics.accuracy_matrix import Scores, end_looks, end_scores
 from clbench.metrics.anytime import step_looks
 from clbench.metrics.metric import Undefined
+from clbench.metrics.once_per_trace import once_per_trace
 
 Since = Literal["switch", "end"]
 """The evaluation from which falls are measured: the one at the switch, or the last one of the experience before."""
@@ -102,6 +103,7 @@ class Switches:
         return self.depth > 2 * np.maximum(self.error, self.lowest_error) + TOLERANCE
 
 
+@once_per_trace
 def switches(trace: Trace, *, level: float = 0.9, since: Since = "switch") -> Switches:
     """Return all pairs of an old task and an experience in which it is absent.
 
@@ -141,6 +143,7 @@ def switches(trace: Trace, *, level: float = 0.9, since: Since = "switch") -> Sw
     )
 
 
+@once_per_trace
 def old_pairs(trace: Trace) -> Mask:
     """Return whether a task was seen before an experience and is absent from it, (E, T).
 
@@ -153,6 +156,7 @@ def old_pairs(trace: Trace) -> Mask:
     return old
 
 
+@once_per_trace
 def before_switches(trace: Trace) -> Index:
     """Return the position of the evaluation after which only training has an effect, for each experience, (E,).
 
