@@ -39,6 +39,7 @@ _PUBLIC = {
     "html": "clbench.leaderboard.notebook",
     "load": "clbench.api",
     "load_model": "clbench.running.saved_models",
+    "merge": "clbench.api",
     "numbers": "clbench.api",
     "plot": "clbench.api",
     "run": "clbench.api",

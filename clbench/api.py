@@ -298,6 +298,27 @@ def diff(first: str | Path, second: str | Path) -> dict[str, Any]:
     return folder_difference(first, second).data()
 
 
+def merge(*directories: str | Path, out: str | Path, snapshots: bool = False) -> dict[str, Any]:
+    """Merge result directories into a new one: each cell once, and different results of one cell kept apart.
+
+    Args:
+        directories: Two or more result directories; nothing in them is changed.
+        out: A directory that does not exist or is empty, or was left by an interrupted merge of the same directories.
+        snapshots: Whether to copy the checkpoints of cells that no directory has finished.
+
+    Returns:
+        Plain data: ``cells`` counts the cells in ``out``, ``taken`` those from each directory, and ``equal`` those that
+        several directories have with equal traces. ``conflicts`` lists the cells that they have with different ones:
+        their ``folders`` below ``out``, and a sentence as ``text``. ``aside`` lists folders that were not merged.
+
+    Raises:
+        Refused: The directories cannot be merged, or ``out`` cannot be written.
+    """
+    from clbench.running.folder_merge import merge as merge_folders
+
+    return merge_folders([Path(each) for each in directories], Path(out), snapshots=snapshots).data()
+
+
 def plot(
     *directories: str | Path,
     kind: str = "gap",

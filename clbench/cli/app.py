@@ -15,6 +15,7 @@ from clbench.cli.examples import Exemplified, ExemplifiedGroup, examples
 from clbench.cli.export_command import export
 from clbench.cli.forget_command import forget
 from clbench.cli.listing import list_names
+from clbench.cli.merge_command import merge
 from clbench.cli.new import new
 from clbench.cli.quickstart_command import quickstart
 from clbench.cli.run import Spelled, run
@@ -84,6 +85,14 @@ app.command(
         "clbench diff results/mine results/theirs --json  # for a program",
     ),
 )(diff)
+app.command(
+    "merge",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench merge results/node1 results/node2 -o results/all",
+        "clbench merge mine theirs -o all --snapshots  # with what is unfinished",
+    ),
+)(merge)
 app.command(
     "forget",
     cls=Exemplified,

@@ -221,7 +221,7 @@ class Seen:
         value = compute(trace, [METRIC])[METRIC].value if trace is not None and is_finished(record) else math.nan
         return cls(
             record=replace(record, trace=None),
-            digest="" if trace is None else trace_digest(trace),
+            digest="" if trace is None else record.trace_digest or trace_digest(trace),
             value=value,
             measure=ACCURACY if trace is None else trace.measure,
         )

@@ -1,8 +1,12 @@
-"""Move the files of a cell to another result directory: its record and all that is kept beside it."""
+"""Move or copy the files of a cell to another result directory: its record and all that is kept beside it."""
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +21,8 @@ BESIDE = (
     ("records", ".json"),
 )
 """Folder and suffix of the files of a cell; the record comes last."""
+FINAL = tuple(each for each in BESIDE if each[0] != "partial")
+"""Those of a cell that is not running."""
 
 
 def move_cell(key: str, out: Path, place: Path) -> None:
@@ -36,3 +42,61 @@ def move_cell(key: str, out: Path, place: Path) -> None:
                     path.replace(place / kind / path.name)
     except OSError as error:
         raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
+
+
+def copy_cell(key: str, out: Path, place: Path, *, further: Sequence[Path] = ()) -> None:
+    """Copy the files of a cell that is not running from one result directory to another, its record last.
+
+    Args:
+        key: The cell's key.
+        out: The result directory with the record and its trace.
+        place: The other result directory; files of that cell there are replaced.
+        further: Result directories with an equal record; a model or predictions that ``out`` lacks come from these.
+
+    Raises:
+        OSError: A file cannot be read or written; no file is half written.
+    """
+    for kind, suffix in FINAL:
+        folders = [out] if kind in ("records", "traces") else [out, *further]
+        found = next((path for folder in folders if (path := folder / kind / f"{key}{suffix}").exists()), None)
+        if found is not None:
+            copy_file(found, place / kind / found.name)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file or a folder: it appears complete under its name, or not at all.
+
+    Raises:
+        OSError: It cannot be read or written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        if source.is_dir():
+            temporary.mkdir()
+            for path in sorted(source.iterdir()):
+                copy_file(path, temporary / path.name)
+            shutil.rmtree(target, ignore_errors=True)  # a folder cannot replace another one
+        else:
+            with source.open("rb") as held, temporary.open("wb") as made:
+                shutil.copyfileobj(held, made, 1 << 20)
+                made.flush()
+                os.fsync(made.fileno())
+        temporary.replace(target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
+
+
+def remove_temporary_files(place: Path) -> None:
+    """Remove what copies that were killed have left in a result directory and below it."""
+    for path in sorted(place.rglob(".*")):
+        if _TEMPORARY.fullmatch(path.name):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            path.unlink(missing_ok=True)
