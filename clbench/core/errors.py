@@ -21,7 +21,17 @@ class Refused(ValueError):
 
 
 class Damaged(Refused):
-    """Report a file of a record that differs from what was written. The message names the file and the fault."""
+    """Report a file of a record that differs from what was written. The message names the file and the fault.
+
+    Args:
+        message: The sentence.
+        name: The name of the record's file.
+        fault: What is wrong with it, in a few words.
+    """
+
+    def __init__(self, message: str, name: str = "", fault: str = "") -> None:
+        super().__init__(message)
+        self.name, self.fault = name, fault
 
 
 class UnknownSetting(Refused):

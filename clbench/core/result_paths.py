@@ -23,6 +23,17 @@ def trace_path(key: str, directory: Path) -> Path:
     return directory / "traces" / f"{key}.npz"
 
 
+def spare_trace_path(key: str, directory: Path, checksum: str) -> Path:
+    """Return the path of a trace from the moment it is written until its record stands.
+
+    Args:
+        key: The key of the cell.
+        directory: The result directory.
+        checksum: The checksum of the file, so that two processes never write different traces to one path.
+    """
+    return directory / "traces" / f".{key}.{checksum}.npz"
+
+
 def predictions_path(key: str, directory: Path) -> Path:
     """Return the path of a cell's predictions, whether they were kept or not."""
     return directory / "predictions" / f"{key}.parquet"

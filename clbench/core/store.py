@@ -1,41 +1,137 @@
 """Records on disk: addressed by content, append-only and atomic. A record is complete or absent, whatever happens.
 
-``DIR/records/KEY.json`` is the record and ``DIR/traces/KEY.npz`` its trace. The trace is written first, so an existing
-record is complete.
+``DIR/records/KEY.json`` is the record and ``DIR/traces/KEY.npz`` its trace. A trace is written under a spare name
+before its record, and gets its own name after it, so that a trace is never replaced by one of another record. Whoever
+reads a record in between finds the trace under the spare name, and renames it.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from clbench.core import record_file, trace_file
-from clbench.core.atomic_files import set_aside, write, write_or_refuse
+from clbench.core.atomic_files import create, place_aside, set_aside, take, write, write_or_refuse
 from clbench.core.errors import Damaged, Refused
-from clbench.core.notices import notice
 from clbench.core.record import Predictions, Record, Trace
 from clbench.core.record_file import FORMAT, RecordFile
-from clbench.core.result_paths import Keep, end_path, has, model_path, predictions_path, record_path, trace_path
+from clbench.core.record_folder import LeftOut, record_files
+from clbench.core.result_paths import (
+    Keep,
+    end_path,
+    has,
+    model_path,
+    predictions_path,
+    record_path,
+    spare_trace_path,
+    trace_path,
+)
+from clbench.core.trace_equality import trace_digest
 
 __all__ = [
-    "FORMAT", "Damaged", "Keep", "end_path", "has", "load", "load_all", "model_path", "predictions_path", "record_path",
-    "save", "set_aside", "set_record_aside", "trace_path", "write", "write_or_refuse",
+    "FORMAT", "Damaged", "Keep", "amend", "end_path", "has", "load", "load_all", "model_path", "predictions_path",
+    "publish", "record_path", "save", "set_aside", "set_record_aside", "trace_path", "write", "write_or_refuse",
 ]  # fmt: skip
 
 
 def save(record: Record, directory: Path) -> Path:
-    """Write a record and return its path.
+    """Write a record and return its path. A record of that cell is replaced; see :func:`publish` for one that stays.
 
     Raises:
-        OSError: The disk is full or not writable; no part of the record is left behind.
+        OSError: The disk is full or not writable; the old record stands.
     """
-    path = record_path(record.key, directory)
-    trace = None if record.trace is None else trace_file.encoded(record.trace)
-    if trace is not None:
-        write(trace_path(record.key, directory), trace)
+    with _SpareTrace(record, directory) as spare:
+        write(spare.path, spare.content)
+        spare.place()
+    return spare.path
+
+
+def publish(record: Record, directory: Path) -> Record | None:
+    """Write a record unless a finished one of its cell stands. Of several processes that write one at once, exactly one
+    succeeds, with its own trace. A failed or damaged record does not stand.
+
+    Returns:
+        ``None`` if the record was written, and the record that stands otherwise.
+
+    Raises:
+        OSError: The disk is full or not writable.
+        Refused: A newer version of clbench wrote the record that stands.
+    """
+    with _SpareTrace(record, directory) as spare:
+        while not _created(spare):
+            try:
+                seen = spare.path.read_bytes()
+                standing = load(spare.path)
+            except FileNotFoundError:  # it was moved meanwhile
+                continue
+            except Damaged:
+                set_record_aside(record.key, directory, seen)
+                continue
+            if standing.status != "failed":
+                return standing
+            failed = take(spare.path, seen)
+            if failed is not None:
+                failed.unlink()
+    return None
+
+
+class _SpareTrace:
+    """Write the trace of a record under a spare name, and remove it at the end unless its record stands."""
+
+    def __init__(self, record: Record, directory: Path) -> None:
+        self.path = record_path(record.key, directory)
+        self._trace = None if record.trace is None else trace_file.encoded(record.trace)
+        self.content = record_file.encoded(record, self._trace)
+        self._place = trace_path(record.key, directory)
+        self._sum = "" if self._trace is None else record_file.checksum(self._trace)
+        self._spare = spare_trace_path(record.key, directory, self._sum)
+
+    def __enter__(self) -> _SpareTrace:
+        if self._trace is not None:
+            write(self._spare, self._trace)
+        return self
+
+    def place(self) -> None:
+        """Give the trace its own name, after its record was written."""
+        if self._trace is not None:
+            with suppress(FileNotFoundError):  # whoever has read the record meanwhile has placed it
+                self._spare.replace(self._place)
+
+    def __exit__(self, *_: object) -> None:
+        if self._trace is not None and self._spare.exists() and not self._stands():
+            self._spare.unlink(missing_ok=True)
+
+    def _stands(self) -> bool:
+        """Return whether a record stands that has this trace, such as the same record, written by another process."""
+        try:
+            return record_file.decoded(self.path.read_bytes(), self.path).sums.get("trace") == self._sum
+        except (OSError, ValueError):
+            return False
+
+
+def _created(spare: _SpareTrace) -> bool:
+    if not create(spare.path, spare.content):
+        return False
+    spare.place()
+    return True
+
+
+def amend(key: str, directory: Path, **fields: Any) -> None:
+    """Change fields of a record that do not belong to its key, such as ``label`` or ``code``. Its trace stays as it is.
+
+    Raises:
+        Damaged: The record or its trace is missing, or differs from what was written.
+        OSError: The disk is full or not writable; the record is unchanged.
+    """
+    path = record_path(key, directory)
+    held = _read(path)
+    record = replace(load(path), **fields)
+    trace = trace_path(key, directory).read_bytes() if held.has_trace else None
     write(path, record_file.encoded(record, trace))
-    return path
 
 
 def load(path: Path) -> Record:
@@ -47,41 +143,83 @@ def load(path: Path) -> Record:
     """
     held = _read(path)
     fields = held.model_dump(exclude={"format", "has_trace", "sums"})
-    trace = _load_trace(path, held) if held.has_trace else None
+    try:
+        trace = _load_trace(path, held) if held.has_trace else None
+    except Damaged:
+        if _replaced(path, held):  # by another process, after this one had read the record
+            return load(path)
+        raise
     return Record(**fields, trace=trace)
+
+
+def _replaced(path: Path, held: RecordFile) -> bool:
+    try:
+        return _read(path) != held
+    except Refused:
+        return False
 
 
 def _read(path: Path) -> RecordFile:
     try:
         return record_file.decoded(path.read_bytes(), path)
     except OSError as error:
+        what = str(error.strerror)
         raise Damaged(
-            f"the record {path} cannot be read ({error.strerror}); a record is DIR/records/KEY.json"
+            f"the record {path} cannot be read ({what}); a record is DIR/records/KEY.json", path.name, what
         ) from None
     except ValueError as error:
         if isinstance(error, Refused):
             raise
         what = str(error).split("\n")[0]
-        raise Damaged(f"the record {path} is damaged ({what}); remove it and run its benchmark again") from None
+        raise Damaged(
+            f"the record {path} is damaged ({what}); remove it and run its benchmark again", path.name, what
+        ) from None
 
 
 def _load_trace(record: Path, held: RecordFile) -> Trace:
     folder = record.parent.parent
     path = trace_path(record.stem, folder)
     try:
-        content, written = path.read_bytes(), held.sums.get("trace")
-        if written and record_file.checksum(content) != written:
-            raise ValueError("it does not belong to this record")
-        trace = trace_file.decoded(content)
+        trace = trace_file.decoded(_trace_content(path, held.sums.get("trace", "")))
+        if held.trace_digest and trace_digest(trace) != held.trace_digest:
+            raise ValueError("its digest differs")
     except (OSError, ValueError) as error:
+        what = str(error).split("\n")[0]
         raise Damaged(
-            f"the trace {path} is damaged or missing ({error}); remove it and its record and run the benchmark again"
+            f"the trace {path} is damaged or missing ({what}); remove it and its record and run the benchmark again",
+            record.name,
+            f"its trace is damaged or missing: {what}",
         ) from None
     if not trace.competing.size:
         stream = held.cell.get("stream") or {}
         trace = replace(trace, settled=stream.get("output") == "all" or stream.get("setting") in ("task", "domain"))
     kept = predictions_path(record.stem, folder)
     return replace(trace, predictions=Predictions(kept)) if kept.exists() else trace
+
+
+def _trace_content(path: Path, written: str) -> bytes:
+    """Return the content of a trace with a checksum. If it is still under its spare name, it gets its own.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: The file has another checksum.
+    """
+    if not written:  # a record of format 1
+        return path.read_bytes()
+    spare = spare_trace_path(path.stem, path.parent.parent, written)
+    for place in (path, spare, path):
+        try:
+            content = place.read_bytes()
+        except FileNotFoundError:
+            continue
+        if record_file.checksum(content) == written:
+            if place == spare:
+                with suppress(OSError):  # another process was faster, or the folder can only be read
+                    spare.replace(path)
+            return content
+    if not path.exists():
+        path.read_bytes()
+    raise ValueError("it does not belong to this record")
 
 
 def load_all(*directories: Path) -> Iterator[Record]:
@@ -91,28 +229,51 @@ def load_all(*directories: Path) -> Iterator[Record]:
         Refused: A directory holds no readable records.
     """
     for directory in directories:
-        paths = sorted((directory / "records").glob("*.json"))
-        foreign = [path.name for path in paths if path.name.startswith(".")]
-        if foreign:
-            names = ", ".join(foreign[:3]) + ", ..." * (len(foreign) > 3)
-            notice(f"left out of {directory / 'records'}: {names}, which are no records")
-        readable = False
-        for path in paths:
-            if path.name.startswith("."):
-                continue
-            try:
-                record = load(path)
-            except Refused as error:
-                notice(f"left out: {error}")
-                continue
-            readable = True
-            yield record
-        if not readable:
+        out = LeftOut(directory)
+        yield from load_folder(out)
+        out.report()
+        if not out.read:
             raise Refused(f"{directory} holds no records; give a directory that `clbench run --out DIR` has written")
 
 
-def set_record_aside(key: str, directory: Path) -> None:
-    """Move the record of a cell and its trace into ``damaged/``, whichever of them exist."""
-    for path in (record_path(key, directory), trace_path(key, directory)):
+def load_folder(out: LeftOut) -> Iterator[Record]:
+    """Load all records of a result directory, in a stable order.
+
+    Args:
+        out: Names the directory, and collects the files that are left out.
+    """
+    paths, foreign = record_files(out.directory)
+    out.foreign.extend(foreign)
+    for path in paths:
+        try:
+            record = load(path)
+        except Refused as error:
+            out.add(error)
+            continue
+        out.read += 1
+        yield record
+
+
+def set_record_aside(key: str, directory: Path, seen: bytes | None = None) -> None:
+    """Move the record of a cell into the folder ``damaged`` of its result directory, and copy its trace there.
+
+    The trace is replaced by that of the next record. It is not moved, since another process may write that one now.
+
+    Args:
+        key: The key of the cell.
+        directory: The result directory.
+        seen: The content of the record that is damaged; a record that was written meanwhile stays.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    path, trace = record_path(key, directory), trace_path(key, directory)
+    if trace.is_file():
+        shutil.copyfile(trace, place_aside(trace))
+    if seen is None:
         if path.exists() or path.is_symlink():
             set_aside(path)
+    else:
+        taken = take(path, seen)
+        if taken is not None:
+            taken.rename(place_aside(path))

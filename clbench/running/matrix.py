@@ -247,7 +247,7 @@ def _set_damaged_aside(cells: Sequence[Cell], out: Path) -> None:
                 except OSError as problem:
                     raise Refused(f"{error}; it cannot be moved: {problem.strerror}") from None
                 said = str(error).partition("; remove it")[0]
-                notice(f"{said}; it was moved to {out / 'records' / 'damaged'} and its cell is run again")
+                notice(f"{said}; it was moved to {out / 'damaged'} and its cell is run again")
 
 
 def _save(record: Record, out: Path) -> None:

@@ -115,7 +115,8 @@ def test_damaged_record_in_the_way_is_set_aside_and_its_cell_runs_again(tmp_path
         [again] = run_short(strategies="naive", seeds=1, out=tmp_path)
     assert_same_traces([again], [record])
     assert_same_traces([store.load(path)], [record])
-    assert (path.parent / "damaged" / path.name).read_text() == "{ half"
+    assert (tmp_path / "damaged" / "records" / path.name).read_text() == "{ half"
+    assert (tmp_path / "damaged" / "traces" / f"{record.key}.npz").exists()
 
 
 def test_results_that_are_removed_while_a_matrix_runs_are_written_again_and_told(tmp_path):

@@ -97,7 +97,7 @@ def assert_whole(out, undisturbed):
 def test_kill_9_while_a_file_is_written_leaves_nothing_half_written_and_loses_nothing(killed, undisturbed):
     # writes of a matrix: the probe for a writable folder, then trace and record of each cell that is to be run
     out, states = killed["write"]
-    assert states == [[-9, 1, 0, 0], [-9, 2, 1, 0], [-9, 3, 2, 1], [-9, 4, 2, 2]]
+    assert states == [[-9, 1, 0, 0], [-9, 3, 0, 0], [-9, 5, 1, 1], [-9, 6, 2, 2]]
     assert len(list(store.load_all(out))) == 2
     assert_whole(out, undisturbed)
 
@@ -314,12 +314,12 @@ def test_a_snapshot_that_does_not_fit_is_set_aside_by_name_and_the_cell_begins_a
     path.write_bytes(content)
     steps = []
     with pytest.warns(
-        Notice, match=rf"er, seed \d: the snapshot {path} .* was moved to .*damaged/{cell.key}\.pt; the cell"
+        Notice, match=rf"er, seed \d: the snapshot {path} .* was moved to .*damaged/partial/{cell.key}\.pt; the cell"
     ):
         record = run_cell(cell, Options(partial=path.parent), tick=lambda step, _: steps.append(step))
     assert (record.status, steps[0]) == ("done", 1)
     np.testing.assert_array_equal(record.trace.score, whole.trace.score)
-    assert (tmp_path / "partial" / "damaged" / path.name).read_bytes() == content
+    assert (tmp_path / "damaged" / "partial" / path.name).read_bytes() == content
     assert not path.exists()
 
 
