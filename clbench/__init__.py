@@ -44,6 +44,7 @@ _PUBLIC = {
     "plot": "clbench.api",
     "run": "clbench.api",
     "stream": "clbench.api",
+    "tune": "clbench.tuning",
     "to_avalanche": "clbench.adapters.avalanche.to_avalanche",
 }
 

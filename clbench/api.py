@@ -16,6 +16,7 @@ from clbench.running.executors import Event, ignore
 from clbench.running.matrix import outdated
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
+from clbench.running.tuned_cells import tuned_settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,6 +37,7 @@ def run(
     device: str = "cpu",
     data_dir: str | Path | None = None,
     overrides: Mapping[str, Any] | Iterable[Assignment] = (),
+    tuned: Any = None,
     dataset: Any = None,
     stream: Stream | Callable[[int], Stream] | None = None,
     model: nn.Module | Callable[[tuple[int, ...], int], nn.Module] | None = None,
@@ -60,6 +62,9 @@ def run(
         data_dir: The directory of data sets and downloads.
         overrides: Dotted keys with plain values, such as ``{"training.lr": 0.03}``; or texts ``"key=value"`` with
             values in YAML.
+        tuned: Settings that a search chose, for the strategies that it names: the file ``tuned.yaml`` of ``clbench
+            tune``, its content as a mapping, or what :func:`clbench.tune` returns. Records say how the settings were
+            found.
         dataset: Data instead of the benchmark's. A name keeps the benchmark's settings of data sets; ``{"name":
             "csv:a.csv", "label": "kind"}`` sets some of them. Own data can be
             arrays ``(x_train, y_train, x_test, y_test)``, two pairs, torch data sets, pandas frames, ...; see
@@ -112,6 +117,7 @@ def run(
         model=None if model is None else describe_model(model),
         stream=stream,
         data_dir=data_dir,
+        tuned=tuned_settings(tuned),
     )
     where = None if out is None else Path(out).expanduser().absolute()
     keep = keeping(where, save_model, save_predictions)

@@ -29,6 +29,7 @@ LEVELS = (
     "plots",
     "running leaderboard",
     "testing api",
+    "tuning",
     "ablation",
     "cli __main__",
 )

@@ -15,6 +15,7 @@ from clbench.ablation.arms import Arm
 from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.metrics import get as get_metric
+from clbench.tuning.protocols import first, own_seeds
 
 FACTORS = (0.1, 0.3, 1.0, 3.0)
 """The first learning rates, as multiples of the benchmark's."""
@@ -22,8 +23,6 @@ STEP = 10**0.5
 """Factor from a rate at an end of the search to the next one beyond it."""
 FURTHER = 2
 """How often the search goes beyond its first rates if the best is at an end."""
-HELD_OUT = 0.1
-"""Fraction of the training samples that are held out, if the benchmark holds out none."""
 SEARCHED_BY = "acc"
 CLOSE = 0.01
 """Difference between two means up to which the search hardly separates two rates."""
@@ -48,23 +47,13 @@ class Protocol:
         """Return its name: ``first:3``."""
         return f"first:{self.experiences}"
 
-    def overrides(self, stream: Mapping[str, Any], *, experiences: bool = True) -> dict[str, Any]:
+    def overrides(self, stream: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings of the search's cells.
 
         Args:
             stream: The benchmark's canonical ``stream`` section.
-            experiences: Whether to end the stream after the first experiences.
         """
-        made: dict[str, Any] = {
-            "stream.dataset.evaluate_on": "validation",
-            "evaluation.schedule": "ends",
-            "evaluation.rows_per_task": "all",
-        }
-        if not stream["dataset"].get("validation"):
-            made["stream.dataset.validation"] = HELD_OUT
-        if experiences:
-            made["stream.apply"] = [*stream.get("apply", []), {"first": {"experiences": self.experiences}}]
-        return made
+        return first(self.experiences).overrides(stream)
 
 
 def protocol(written: str, compared: Sequence[int], factors: Sequence[float]) -> Protocol:
@@ -86,8 +75,7 @@ def protocol(written: str, compared: Sequence[int], factors: Sequence[float]) ->
     listed = tuple(sorted({float(factor) for factor in factors}))
     if not listed or not all(0 < factor < math.inf for factor in listed):
         raise Refused(f"factors {list(factors)} are not possible; give numbers above 0, such as 0.1,0.3,1,3")
-    begin = max(100, max(compared) + 1)
-    return Protocol(int(match[1]), (begin, begin + 1), listed)
+    return Protocol(int(match[1]), own_seeds(compared), listed)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from clbench.running.progress import both, shown_progress
 from clbench.running.user_objects import UserObjects
 from clbench.strategies.notation import Written
 from clbench.strategies.strategy import Strategy
+from clbench.tuning.protocols import HELD_OUT
 
 SEARCH, FORMS = "search", "forms"
 """Folders of a result directory: for the records of the search, and in it for measured forms of losses."""
@@ -252,7 +253,7 @@ def _values(
 
 
 def _told(how: Protocol, stream: Mapping[str, Any]) -> str:
-    share = stream["dataset"].get("validation") or 0.1
+    share = stream["dataset"].get("validation") or HELD_OUT
     return (
         f"learning rates were chosen by {SEARCHED_BY} on {share:.0%} of the training samples, held out, of the first "
         f"{how.experiences} experiences ({how.name}), on seeds {' and '.join(map(str, how.seeds))}; no test sample was "

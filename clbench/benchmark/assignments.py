@@ -54,6 +54,15 @@ def override(document: dict[str, Any], assignments: Iterable[Assignment]) -> dic
     return document
 
 
+def pairs(assignments: Iterable[Assignment]) -> list[tuple[str, Any]]:
+    """Return assignments as pairs of a dotted key and plain data.
+
+    Raises:
+        Refused: As in :func:`override`.
+    """
+    return [_read_assignment(each) for each in assignments]
+
+
 def _read_assignment(assignment: Assignment) -> tuple[str, Any]:
     """Return the key and its value as plain data."""
     from ruamel.yaml import YAML

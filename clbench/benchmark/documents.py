@@ -41,8 +41,12 @@ class Source:
         return Refused(f"{self.place([*path, *([error.key] if error.key else [])])}: {error}", error.key)
 
 
-def read(path: Path) -> tuple[dict[str, Any], Source]:
-    """Parse a benchmark file (YAML 1.2).
+def read(path: Path, what: str = "benchmark file") -> tuple[dict[str, Any], Source]:
+    """Parse a benchmark file, or another file in YAML 1.2.
+
+    Args:
+        path: The file.
+        what: What it is called in messages.
 
     Raises:
         Refused: The file cannot be read, is not valid YAML, or is not a mapping.
@@ -53,14 +57,15 @@ def read(path: Path) -> tuple[dict[str, Any], Source]:
     try:
         document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Refused(f"the benchmark file {path} cannot be read: {why_unread(path, error)}") from None
+        raise Refused(f"the {what} {path} cannot be read: {why_unread(path, error)}") from None
     except (MarkedYAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split("\n")[0].split())
         raise Refused(f"{path.name}{where}: not valid YAML: {problem}") from None
     if not isinstance(document, Mapping):
-        raise Refused(f"{path.name}: a benchmark file is a mapping with name, stream, model, ...; this is not one")
+        keys = "name, stream, model, ..." if what == "benchmark file" else "benchmark and strategies"
+        raise Refused(f"{path.name}: a {what} is a mapping with {keys}; this is not one")
     return plain(document), Source(path.name, document)
 
 

@@ -21,6 +21,7 @@ from clbench.cli.quickstart_command import quickstart
 from clbench.cli.run import Spelled, run
 from clbench.cli.sensitivity_command import sensitivity
 from clbench.cli.show import show
+from clbench.cli.tune_command import tune
 from clbench.cli.uses import show_uses
 
 app = typer.Typer(
@@ -125,6 +126,14 @@ app.command(
         "clbench ablate mine --against er --plugin mine.py --seeds 5 -o ablation.md  # your own method",
     ),
 )(ablate)
+app.command(
+    "tune",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench tune split-digits --strategies ewc --protocol first:2  # its strength",
+        "clbench tune split-digits --strategies er --space training.lr=1e-3:0.1:log",
+    ),
+)(tune)
 app.command(
     "check",
     cls=Exemplified,

@@ -17,5 +17,14 @@ Settings = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a setting of the benchmark: --set training.lr=0.03; repeatable."
     ),
 ]
+TunedFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--tuned",
+        metavar="FILE",
+        help="Settings that clbench tune chose, for the strategies that the file names.",
+        show_default=False,
+    ),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets.", show_default="CLBENCH_DATA")]

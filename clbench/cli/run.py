@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clbench.cli.benchmark_options import SEEDS, Device, Settings, Shipped
+from clbench.cli.benchmark_options import SEEDS, Device, Settings, Shipped, TunedFile
 from clbench.cli.common import count, make_console
 from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
@@ -73,6 +73,7 @@ def run(
     ] = None,
     jobs: Annotated[str, typer.Option(help="How many cells run at a time: a number, or auto for all cores.")] = "1",
     settings: Settings = None,
+    tuned: TunedFile = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the data sets, also for downloads.", show_default="CLBENCH_DATA")
     ] = None,
@@ -125,6 +126,7 @@ def run(
         from clbench.running.matrix import OTHER_DATA, outdated, standing
         from clbench.running.plan import plan as make_plan
         from clbench.running.progress import Tally
+        from clbench.running.tuned_cells import tuned_settings
 
         plan = make_plan(
             benchmark,
@@ -132,6 +134,7 @@ def run(
             seeds=seeds,
             overrides=settings or (),
             data_dir=data_dir,
+            tuned=tuned_settings(tuned),
         )
         folder = out or Path("results") / plan.benchmark.name
         keep = keeping(folder, save_model.value if save_model else False, save_predictions)

@@ -17,11 +17,14 @@ class Cell:
         config: All settings that determine the run, in canonical form, JSON-able.
         label: The strategy's name on leaderboards, with the settings of the benchmark that it overrides.
         strategy: The strategy; ``config`` holds its canonical form.
+        tuning: How settings of the strategy were found by a search; empty if they were not. It goes into the record and
+            is not part of the key.
     """
 
     config: dict[str, Any]
     label: str
     strategy: Strategy = field(repr=False, compare=False)
+    tuning: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, config: dict[str, Any], label: str) -> Cell:

@@ -25,6 +25,7 @@ from clbench.running.executors import Elsewhere, Event, Notified, Trained, execu
 from clbench.running.executors.added_objects import pack
 from clbench.running.options import Options
 from clbench.running.plan import rows
+from clbench.running.tuned_cells import with_tuning
 
 FINISHED = ("done", "skipped", "diverged")
 """Statuses that running again would only repeat; a failed cell is run again."""
@@ -202,11 +203,14 @@ OTHER_DATA = "other-data"
 
 
 def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None:
-    """Give found records the current labels of their cells; a label is not part of a key."""
+    """Give found records the labels of their cells, and how their settings were found; neither is part of a key."""
     for cell in cells:
-        if cell.key in known and known[cell.key].label != cell.label:
-            known[cell.key] = replace(known[cell.key], label=cell.label)
-            _save(known[cell.key], out)
+        if cell.key in known:
+            found = known[cell.key]
+            tuning = with_tuning(found, cell)
+            if found.label != cell.label or found.tuning != tuning:
+                known[cell.key] = replace(found, label=cell.label, tuning=tuning)
+                _save(known[cell.key], out)
 
 
 def _worse(record: Record, out: Path) -> bool:

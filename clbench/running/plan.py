@@ -18,6 +18,7 @@ from clbench.benchmark.schema import Benchmark
 from clbench.benchmark.sections import IDENTITY
 from clbench.benchmark.shipped_files import find, folder_of
 from clbench.benchmark.stop_rules import check_stop
+from clbench.benchmark.tuned_settings import TunedSettings
 from clbench.core import parameters
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.near_names import same
@@ -25,6 +26,7 @@ from clbench.core.types import Dataset, Stream
 from clbench.data.roots import searching, with_beside
 from clbench.models import frozen_features
 from clbench.running.cell_key import Cell
+from clbench.running.tuned_cells import Tuning
 from clbench.strategies import STRATEGIES
 from clbench.strategies.notation import plain_number
 from clbench.strategies.strategy import Strategy
@@ -57,6 +59,7 @@ def plan(
     model: Mapping[str, Any] | None = None,
     stream: Callable[[int], Stream] | Stream | None = None,
     data_dir: str | Path | None = None,
+    tuned: TunedSettings | None = None,
 ) -> Plan:
     """Return the plan of a benchmark.
 
@@ -70,13 +73,14 @@ def plan(
         stream: A stream that the program hands over, or a function from seeds to streams; its fingerprint is in the
             cell.
         data_dir: The directory of data sets; the contents of files are part of a cell.
+        tuned: Settings of strategies that a search chose.
 
     Raises:
         Refused: There is a mistake; the message gives the place of the first one.
     """
     places = with_beside(folder_of(benchmark), data_dir)
     with searching(places):
-        checked, cells = _planned(benchmark, strategies, seeds, overrides, dataset, model, stream, places)
+        checked, cells = _planned(benchmark, strategies, seeds, overrides, dataset, model, stream, places, tuned)
     return Plan(checked, cells, places)
 
 
@@ -89,6 +93,7 @@ def _planned(
     model: Mapping[str, Any] | None,
     stream: Callable[[int], Stream] | Stream | None,
     data_dir: str,
+    tuned: TunedSettings | None,
 ) -> tuple[Benchmark, list[Cell]]:
     """Return a benchmark and its cells; arguments and errors are as in :func:`plan`."""
     if isinstance(benchmark, Mapping):
@@ -128,8 +133,10 @@ def _planned(
                 told = Refused(f"defaults for strategy {name!r}: no parameter {each!r}; {did_you_mean(each, known)}")
                 raise source.refuse(told, "defaults", name)
     cells: dict[str, Cell] = {}
+    tuning = Tuning(tuned, schema.defaults_of(checked))
     for number, written in enumerate(checked.strategies):
         try:
+            written, found = tuning.entry(written)
             filled, label, strategy = _strategy(written, checked, common)
         except Refused as error:
             place = source if strategies is None else Source("strategies", {})
@@ -137,8 +144,9 @@ def _planned(
         for seed in assignments.seeds(checked.seeds):
             if stream is not None:
                 filled = {**filled, "stream": _identity(given_stream(stream, seed))}
-            cell = Cell({**filled, "seed": seed}, label, strategy)
+            cell = Cell({**filled, "seed": seed}, label, strategy, found)
             cells.setdefault(cell.key, cell)
+    tuning.check()
     return checked, list(cells.values())
 
 

@@ -129,6 +129,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         alarms=(*unidentified, *alarms),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         traceback=traceback if status == "failed" else "",
+        tuning=dict(cell.tuning),
     )
     return replace(made, environment=environment(device, made.engine))
 

@@ -12,7 +12,8 @@ import typer
 from command_line import call
 
 from clbench.api import split_strategies
-from clbench.benchmark.shipped_files import shipped
+from clbench.benchmark import documents, schema
+from clbench.benchmark.shipped_files import find, shipped
 from clbench.cli.app import app
 from clbench.cli.examples import WIDTH, example_lines, examples
 from clbench.cli.uses import USES
@@ -68,7 +69,8 @@ def test_an_example_is_a_command_line_that_the_program_accepts(
     benchmark = str(found.get("benchmark") or "split-digits")
     assert benchmark in shipped() or benchmark.endswith(".yaml")
     if "--plugin" not in line and isinstance(found.get("strategies"), str):
-        assert [Strategy.parse(text).label for text in split_strategies(found["strategies"])]
+        defaults = schema.defaults_of(schema.check(*documents.read(find(benchmark))))
+        assert [Strategy.parse(text, defaults).label for text in split_strategies(found["strategies"])]
 
 
 def test_paragraphs_of_help_break_only_where_the_terminal_ends(monkeypatch: pytest.MonkeyPatch) -> None:
