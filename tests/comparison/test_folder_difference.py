@@ -12,6 +12,7 @@ from synthetic import record, trace_from
 
 import clbench
 from clbench.core import store
+from clbench.core.measure import Measure
 from clbench.core.record import Predictions
 
 
@@ -120,6 +121,19 @@ def test_acc_is_paired_by_seed_over_folders_of_other_settings_and_these_are_name
     rows = answer.out.splitlines()
     assert rows[-3].split() == ["er", "3", "50.00", "52.00", "+2.00", "±", "2.48"]
     assert rows[-2] == "split-digits@1: A has lr=0.05; B has lr=0.1"
+
+
+def test_a_difference_in_a_loss_has_the_sign_that_people_read(tmp_path):
+    error = Measure(name="error", short="MSE", lower_is_better=True)
+    a, b = (
+        folder(path, replace(made, trace=replace(made.trace, score=-made.trace.score, measure=error)))
+        for path, made in ((tmp_path / "A", record("er", 0, flat(0.5))), (tmp_path / "B", record("er", 0, flat(0.75))))
+    )
+    [er] = clbench.diff(a, b)["paired"]
+    assert (er["a"], er["b"], er["mean"], er["unit"]) == ([-0.5], [-0.75], pytest.approx(0.25), "")
+    rows = call("diff", a, b).out.splitlines()
+    assert rows[-4].rstrip() == "split-digits@1: MSE"
+    assert rows[-2].split() == ["er", "1", "0.500", "0.750", "+0.250"]
 
 
 def test_two_seeds_have_no_interval_and_a_seed_without_a_result_is_left_out(tmp_path):
