@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clbench.core.errors import Refused
+from clbench.core.temporary_files import temporary_beside
 
 
 def write(path: Path, content: bytes) -> None:
@@ -49,11 +49,6 @@ def _complete(path: Path, content: bytes) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
-
-
-def temporary_beside(path: Path) -> Path:
-    """Return the name of a temporary file in the folder of a path, used by no other process on any machine."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
 
 
 def write_or_refuse(path: Path, content: bytes) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import secrets
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from clbench.core.errors import Refused
+from clbench.core.temporary_files import is_temporary, temporary_beside
 
 BESIDE = (
     ("traces", ".npz"),
@@ -70,7 +69,7 @@ def copy_file(source: Path, target: Path) -> None:
         OSError: It cannot be read or written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    temporary = temporary_beside(target)
     try:
         if source.is_dir():
             temporary.mkdir()
@@ -90,13 +89,10 @@ def copy_file(source: Path, target: Path) -> None:
             temporary.unlink()
 
 
-_TEMPORARY = re.compile(r"\..+\.\d+\.[0-9a-f]{8}")
-
-
 def remove_temporary_files(place: Path) -> None:
     """Remove what copies that were killed have left in a result directory and below it."""
     for path in sorted(place.rglob(".*")):
-        if _TEMPORARY.fullmatch(path.name):
+        if is_temporary(path.name):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             path.unlink(missing_ok=True)
