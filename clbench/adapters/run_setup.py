@@ -11,6 +11,7 @@ from clbench.core.record import Trace
 from clbench.core.types import Stream
 from clbench.evaluate import Evaluator
 from clbench.evaluate.early_stopping import EarlyStopping
+from clbench.scenarios.held_out_rows import HeldOutRows
 from clbench.training.assemble import TrainerSetup
 
 
@@ -22,11 +23,14 @@ class RunSetup(TrainerSetup):
         shown: The benchmark's stream; ``stream`` is the same, or merged or accumulated.
         evaluator: Evaluates the learner during the run.
         stopping: Ends experiences early, if the settings ask for it.
+        held_out: The samples of each experience that measure what was learned in it, if the run chooses settings
+            itself; ``stream`` is without them.
     """
 
     shown: Stream
     evaluator: Evaluator
     stopping: EarlyStopping | None = None
+    held_out: HeldOutRows | None = None
 
     @property
     def memory_size(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clbench.benchmark.schema import Evaluation, MemoryBudget, Training
+from clbench.benchmark.tuning_section import Tuning
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class RunSettings:
         model: How the model is made.
         evaluation: When the evaluator acts, and on what.
         reveal: What the benchmark reveals to strategies beyond the stream: the ``length``.
+        tuning: How the run chooses settings itself, if it does.
     """
 
     training: Training
@@ -45,6 +47,7 @@ class RunSettings:
     model: ModelSettings
     evaluation: Evaluation = field(default_factory=Evaluation)
     reveal: frozenset[str] = frozenset()
+    tuning: Tuning | None = None
 
     @classmethod
     def of(cls, cell: Mapping[str, Any]) -> RunSettings:
@@ -57,4 +60,5 @@ class RunSettings:
             model=ModelSettings(network, cell["model"]["heads"]),
             evaluation=Evaluation(**cell["evaluation"]),
             reveal=frozenset(cell.get("reveal", ())),
+            tuning=None if cell.get("tuning") is None else Tuning(**cell["tuning"]),
         )

@@ -5,33 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names
 from clbench.benchmark.documents import Source
+from clbench.benchmark.section_base import Section
+from clbench.benchmark.tuning_section import Tuning
 from clbench.core.errors import Refused
 from clbench.core.parameters import plain_words
 from clbench.data.augment import check_augmentation
 
 BRANCHES = ("int", "str", "float", "bool")
 """Names that pydantic uses for the branches of a union in the path of an error."""
-
-
-class Section(BaseModel):
-    """Describe a section of a benchmark file; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
-
-    options: ClassVar[frozenset[str]] = frozenset()
-    """Settings that a cell includes only if they differ from their default, so that older cells keep their keys."""
-
-    def canonical(self) -> dict[str, Any]:
-        """Return all settings as they enter a cell and its key, without options at their default."""
-        written = self.model_dump()
-        for name in self.options:
-            if written[name] == type(self).model_fields[name].get_default(call_default_factory=True):
-                del written[name]
-        return written
 
 
 class Stop(Section):
@@ -191,7 +176,7 @@ class Benchmark(Section):
 
     ``stream`` and ``model`` are checked against the settings of their scenario and model. ``reveal`` lists what
     strategies may know although streams in practice do not reveal it: the ``length`` of the stream. A value in
-    ``defaults`` may differ between settings; see :func:`defaults_of`.
+    ``defaults`` may differ between settings; see :func:`defaults_of`. ``tuning`` lets runs choose settings themselves.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -201,9 +186,10 @@ class Benchmark(Section):
     training: Training = Training()
     memory: MemoryBudget = MemoryBudget()
     evaluation: Evaluation = Evaluation()
-    reveal: list[Literal["length"]] = []
-    defaults: dict[str, dict[str, Any]] = {}
-    strategies: Annotated[list[str | dict[str, Any] | list[Any]], Field(min_length=1)] = ["naive"]
+    tuning: Tuning | None = None
+    reveal: list[Literal["length"]] = Field(default_factory=list)
+    defaults: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    strategies: list[str | dict[str, Any] | list[Any]] = Field(["naive"], min_length=1)
     seeds: int | list[int] = 5
 
 
@@ -244,6 +230,7 @@ USUAL = {
     "training": "lr",
     "memory": "size",
     "evaluation": "every",
+    "tuning": "protocol",
 }
 """The setting of a section that is meant if the section is written as one value."""
 

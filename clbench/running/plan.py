@@ -19,6 +19,7 @@ from clbench.benchmark.sections import IDENTITY
 from clbench.benchmark.shipped_files import find, folder_of
 from clbench.benchmark.stop_rules import check_stop
 from clbench.benchmark.tuned_settings import TunedSettings
+from clbench.benchmark.tuning_section import check_tuning
 from clbench.core import parameters
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.near_names import same
@@ -28,7 +29,8 @@ from clbench.models import frozen_features
 from clbench.running.cell_key import Cell
 from clbench.running.tuned_cells import Tuning
 from clbench.strategies import STRATEGIES
-from clbench.strategies.notation import plain_number
+from clbench.strategies.notation import Written, plain_number
+from clbench.strategies.stability_knobs import check_owners, starts, with_required
 from clbench.strategies.strategy import Strategy
 from clbench.training.batch_splits import BatchSplit
 
@@ -118,6 +120,8 @@ def _planned(
         "memory": checked.memory.canonical(),
         "evaluation": checked.evaluation.canonical(),
     }
+    if checked.tuning is not None:  # only if set, so that other cells keep their keys
+        common["tuning"] = checked.tuning.canonical()
     _check(common)
     if checked.reveal:
         common["reveal"] = sorted(set(checked.reveal))
@@ -132,6 +136,8 @@ def _planned(
             if known and each not in known:
                 told = Refused(f"defaults for strategy {name!r}: no parameter {each!r}; {did_you_mean(each, known)}")
                 raise source.refuse(told, "defaults", name)
+    if checked.tuning is not None:
+        check_owners(checked.strategies, checked.tuning.knobs or ())
     cells: dict[str, Cell] = {}
     tuning = Tuning(tuned, schema.defaults_of(checked))
     for number, written in enumerate(checked.strategies):
@@ -205,9 +211,10 @@ def _check(cell: Mapping[str, Any]) -> None:
     if cell["stream"].get("boundaries") is False:
         check_hidden(cell)
     check_stop(cell)
+    check_tuning(cell)
 
 
-OVERRIDABLE = ("training",)
+OVERRIDABLE = ("training", "tuning")
 """Sections that a strategy may override; budgets of memory and evaluation are equal for all."""
 
 
@@ -228,15 +235,19 @@ def _strategy(
                 raise Refused(
                     f"a strategy may override {', '.join(OVERRIDABLE)} (a mapping), not {section!r}; {cure}", section
                 )
-            document = {**benchmark.model_dump(), section: {**common[section], **values}}
+            document = {**benchmark.model_dump(), section: {**common.get(section, {}), **values}}
             checked = schema.check(document, Source(f"overrides of {written['strategy']!r}", document))
             filled[section] = getattr(checked, section).canonical()
             _check(filled)
-            shown += [f"{key}={plain_number(value)}" for key, value in values.items()]
+            shown += [f"{key}={plain_number(value)}" for key, value in values.items() if section == "training"]
         label, written = written.get("label"), written["strategy"]
     else:
         label = None
-    strategy = Strategy.parse(written, schema.defaults_of(benchmark))
+    defaults = schema.defaults_of(benchmark)
+    if "tuning" in filled:
+        filled["tuning"], defaults = _chosen_in_the_run(written, filled["tuning"], defaults)
+        shown.append(filled["tuning"]["protocol"])
+    strategy = Strategy.parse(written, defaults)
     memory, declared = filled["memory"], strategy.declarations
     filled["memory"] = {
         **memory,
@@ -246,6 +257,14 @@ def _strategy(
     name = label or strategy.label
     shown_label = f"{name} [{', '.join(shown)}]" if shown else name
     return {**filled, "strategy": strategy.items}, shown_label, strategy
+
+
+def _chosen_in_the_run(
+    written: Written, tuning: Mapping[str, Any], defaults: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the section ``tuning`` of a strategy's cell, with the values to begin with, and its defaults."""
+    values = starts(written, defaults, tuning["knobs"])
+    return {**tuning, "knobs": values}, with_required(written, values, defaults)
 
 
 def check_batches(cells: Iterable[Cell], *, data_dir: str | None = None, dataset: Dataset | None = None) -> None:

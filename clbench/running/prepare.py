@@ -20,10 +20,12 @@ from clbench.models import MODELS
 from clbench.models.blank import Blank
 from clbench.models.initial_model import initial_model
 from clbench.running.cell_key import Cell
+from clbench.running.continual_search import search_of
 from clbench.running.plan import given_stream, make_stream, rows
 from clbench.running.prepared_run import Run
 from clbench.running.user_objects import UserObjects
 from clbench.scenarios import SCENARIOS, merging, shows_boundaries
+from clbench.scenarios.held_out_rows import HeldOutRows
 from clbench.strategies import STRATEGIES
 from clbench.strategies.chain import check, undefined, unmet
 from clbench.strategies.part import Part
@@ -68,7 +70,8 @@ def prepare_job(
         _refuse_edited(cell)
         parts, setup = parts_and_setup(cell, data_dir=data_dir, device=device, given=given)
         engine = Declarations.of(parts).engine
-        job: Job = adapters.host(engine, parts, setup) if engine else Run.of(cell, parts, setup)
+        search = search_of(cell, parts, setup)
+        job: Job = adapters.host(engine, parts, setup) if engine else Run.of(cell, parts, setup, search)
     own = None if given is None else given.dataset
     if given is not None and given.stream is not None:
         job.data = setup.shown.dataset.checksum
@@ -143,6 +146,10 @@ def parts_and_setup(
         model = initial_model(network, data.shape, stream.n_outputs, seed=seed, given=given.model, tokens=data.tokens)
     else:
         model = Blank(stream.n_outputs)
+    measured = None
+    if settings.tuning is not None:
+        measured = HeldOutRows(stream, settings.tuning.held_out, seed)
+        stream = measured.training
     stopping = None
     if (stop := settings.training.stop) is not None:
         held_out = SEEN[declared.sees](_held_out(cell, data_dir=data_dir, given=given))
@@ -158,6 +165,7 @@ def parts_and_setup(
         share=len(shown) // len(stream),
         shown=shown,
         stopping=stopping,
+        held_out=measured,
         evaluator=Evaluator(stream, settings.evaluation, seed=seed, device=device, presence=presence),
     )
     return parts, setup

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from clbench.models.blank import Blank
 from clbench.models.flops import per_row
 from clbench.running.alarms import alarms
 from clbench.running.cell_key import Cell
+from clbench.running.continual_search import ContinualSearch
 from clbench.running.snapshots import Tick
 from clbench.scenarios import merging
 from clbench.strategies.chain import Chain
@@ -52,6 +54,7 @@ class Run:
         resumable: Whether the run resumes with the same bits.
         data: Checksum of the data set from which the stream was made.
         stopping: Ends experiences early, if the settings ask for it.
+        search: Chooses settings of the strategy in each experience, if the settings ask for it.
     """
 
     cell: Cell
@@ -65,10 +68,11 @@ class Run:
     resumable: bool = True
     data: str = ""
     stopping: EarlyStopping | None = None
+    search: ContinualSearch | None = None
 
     @classmethod
-    def of(cls, cell: Cell, parts: list[Part], setup: RunSetup) -> Run:
-        """Assemble a run of a cell by our own loop.
+    def of(cls, cell: Cell, parts: list[Part], setup: RunSetup, search: ContinualSearch | None = None) -> Run:
+        """Assemble a run of a cell by our own loop, with a search if it chooses settings itself.
 
         Raises:
             Refused: The cell is impossible with this model.
@@ -83,7 +87,7 @@ class Run:
             )
         return cls(
             cell, setup.stream, chain, trainer, setup.evaluator, setup.training, share=setup.share,
-            stopping=setup.stopping,
+            stopping=setup.stopping, search=search,
         )  # fmt: skip
 
     @property
@@ -95,19 +99,31 @@ class Run:
         """Train from where the cursor is to the end of the stream."""
         if self.cursor.step == 0 and not self.cursor.begun:
             seed_training(self.cell.seed)
-        train(
+        learn = partial(
+            train,
             self.trainer,
             self.stream,
             self.chain,
-            self.evaluator,
-            self.training,
+            training=self.training,
             cursor=self.cursor,
-            tick=None if tick is None else lambda cursor, done: tick(cursor.step, done),
+            tick=None if tick is None else lambda cursor, done: tick(cursor.step, self._fraction(done)),
             watch=self.stopping or EVERY_PASS,
         )
+        if self.search is None:
+            learn(looks=self.evaluator)
+        else:
+            self.search.learn(self, learn)
+
+    def _fraction(self, done: float) -> float:
+        """Return the fraction of the run that is done, from that of the stream."""
+        return done if self.search is None else self.search.fraction(self, done)
 
     def snapshot(self) -> dict[str, Any]:
         """Return all that a run needs to resume: learner, parts, generators, trace and cursor."""
+        return {**self.standing(), **({} if self.search is None else {"search": self.search.state})}
+
+    def standing(self) -> dict[str, Any]:
+        """Return a snapshot without what a search for settings has found."""
         return {
             "key": self.cell.key,
             "learner": self.trainer.snapshot(),
@@ -130,6 +146,21 @@ class Run:
         reason = _unlike(self.snapshot(), snapshot, len(self.stream))
         if reason:
             raise Refused(f"this snapshot {reason}; remove it")
+        self.return_to(snapshot)
+        if self.search is not None:
+            self.search.restore(snapshot["search"], self)
+
+    def return_to(self, snapshot: dict[str, Any], *, spent: bool = False) -> None:
+        """Return to a snapshot of this run, which is not checked again.
+
+        Args:
+            snapshot: The snapshot.
+            spent: Whether costs and times stay as they are, because what was done since then counts.
+        """
+        if spent:
+            learner = {**snapshot["learner"], "cost": dict(vars(self.learner.cost))}
+            evaluator = {**snapshot["evaluator"], "seconds": self.evaluator.seconds, "elapsed": self.evaluator.elapsed}
+            snapshot = {**snapshot, "learner": learner, "evaluator": evaluator}
         self.trainer.restore(snapshot["learner"])
         self.chain.restore(snapshot["chain"], self.learner.device)
         self.evaluator.restore(snapshot["evaluator"])
@@ -139,6 +170,11 @@ class Run:
             set_others(snapshot["generators"])
         for name, value in snapshot["cursor"].items():
             setattr(self.cursor, name, value.to(self.learner.device) if isinstance(value, torch.Tensor) else value)
+
+    @property
+    def tuning(self) -> dict[str, Any]:
+        """Return how the run chose settings itself, for its record; empty if it did not."""
+        return {} if self.search is None else self.search.provenance
 
     def account(self) -> Cost:
         """Return the cost of the run so far: steps, samples, time, bytes and operations."""
@@ -176,7 +212,7 @@ class Run:
     def shorten(self, places: list[int], iterations: int, evaluator: Any) -> None:
         """Train on some experiences only, with a given number of iterations each and another evaluator."""
         self.training, self.share = self.training.model_copy(update={"iterations": iterations}), 1
-        self.stopping = None
+        self.stopping = self.search = None
         self.stream, self.evaluator = merging.only(self.stream, places), evaluator
 
 

@@ -129,7 +129,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         alarms=(*unidentified, *alarms),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         traceback=traceback if status == "failed" else "",
-        tuning=dict(cell.tuning),
+        tuning={**cell.tuning, **(run.tuning if isinstance(run, Run) else {})},
     )
     return replace(made, environment=environment(device, made.engine))
 

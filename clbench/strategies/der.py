@@ -81,7 +81,8 @@ class DarkExperience(Part):
             batch.append(draw.index, coefficient=self.beta, side=draw.side)
 
     def store(self, learner: Learner, batch: Batch, output: Output) -> dict[str, Tensor]:
-        return {"logits": output.logits[batch.stream.span]} if self.alpha else {}
+        kept = self.alpha or "logits" in learner.memory.side  # the samples kept have them, so all have to
+        return {"logits": output.logits[batch.stream.span]} if kept else {}
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         dark = batch.kept(self).get("dark")

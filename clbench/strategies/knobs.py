@@ -39,7 +39,7 @@ def space_of(
     defaults = {} if benchmark is None else defaults_of(benchmark)
     names: list[str] = []
     for name, values in notation.calls(written):
-        owner = _owner(name, names)
+        owner = owner_of(name, names)
         found += _of_recipe(owner, name, values, defaults.get(name, {}), ours.get(owner, {}))
     found += _of_training(ours.get(TRAINING, {}), benchmark, section)
     if not found:
@@ -73,7 +73,7 @@ def owners_of(strategy: Written | Mapping[str, Any]) -> list[str]:
     on."""
     names: list[str] = []
     for name, _ in notation.calls(_split(strategy)[0]):
-        _owner(name, names)
+        owner_of(name, names)
     return names
 
 
@@ -95,7 +95,7 @@ def with_values(strategy: Written | Mapping[str, Any], values: Mapping[str, Any]
     left, calls = dict(values), []
     names: list[str] = []
     for name, given in notation.calls(written):
-        owner = _owner(name, names)
+        owner = owner_of(name, names)
         own = {place: left.pop(place) for place in list(left) if place.rpartition(".")[0] == owner}
         calls.append((name, {**given, **{place.rpartition(".")[2]: value for place, value in own.items()}}))
     text = notation.text(calls)
@@ -117,7 +117,7 @@ def _split(strategy: Written | Mapping[str, Any]) -> tuple[Written, dict[str, An
     return strategy, {}
 
 
-def _owner(name: str, names: list[str]) -> str:
+def owner_of(name: str, names: list[str]) -> str:
     """Return the owner of a recipe's settings, ``ewc`` or ``ewc#2``, and add it to those before it."""
     times = 1 + sum(each.partition("#")[0] == name for each in names)
     names.append(name if times == 1 else f"{name}#{times}")

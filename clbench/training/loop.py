@@ -49,6 +49,7 @@ def train(
     cursor: Cursor | None = None,
     tick: Callable[[Cursor, float], Any] | None = None,
     watch: PassWatch = EVERY_PASS,
+    until: int | None = None,
 ) -> None:
     """Learn a stream.
 
@@ -62,6 +63,7 @@ def train(
         cursor: Where to continue; the beginning by default.
         tick: Called after every step with the cursor and the fraction of the stream done; may raise to stop.
         watch: Decides after each pass over an experience whether another one follows.
+        until: The experience before which to stop, with the stream unfinished; ``None`` learns it to its end.
 
     Raises:
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
@@ -72,7 +74,7 @@ def train(
     passes = Passes(training.epochs, training.iterations, split, watch)
     trainer.hooks = hooks
     begin_run(trainer, hooks, looks, at)
-    for number in range(at.experience, len(stream)):
+    for number in range(at.experience, len(stream) if until is None else until):
         experience = stream[number]
         shown = trainer.enter(experience)
         if not at.begun:
@@ -95,9 +97,9 @@ def train(
             end_experience(learner, hooks, shown)
         looks.look(trainer.readout, Kind.END, number, at.step)
         at.leave_experience()
-    for finish in hooks.end_stream:
+    for finish in hooks.end_stream if until is None else ():
         finish(learner)
-    if hooks.end_stream:
+    if hooks.end_stream and until is None:
         looks.look(trainer.readout, Kind.END, len(stream) - 1, at.step)
 
 

@@ -34,7 +34,7 @@ class WeightSteps:
         self.clip_norm = training.clip_norm
         self.optimizer = optimizers.optimizer(training, [flat.w])
         self.others: list[torch.optim.Optimizer] = []
-        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._benchmark_rates = self._rates = [group["lr"] for group in self.optimizer.param_groups]
 
     @property
     def lr(self) -> float:
@@ -50,6 +50,12 @@ class WeightSteps:
     def decays(self) -> bool:
         """Tell whether the optimiser has weight decay."""
         return any(group.get("weight_decay") for group in self.optimizer.param_groups)
+
+    def use_lr(self, lr: float) -> None:
+        """Take another learning rate than the benchmark's from the next step on, before its schedule."""
+        usual = self._training.lr
+        self._rates = [lr if rate == usual else rate * (lr / usual) for rate in self._benchmark_rates]
+        self.scale_lr(1.0)
 
     def scale_lr(self, factor: float) -> None:
         """Set the learning rate to a multiple of the benchmark's."""
