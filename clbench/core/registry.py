@@ -82,6 +82,13 @@ class Registry:
         scheme, colon, _ = name.partition(":")
         return scheme if colon and scheme in self.schemes else ""
 
+    def place(self, name: str) -> str:
+        """Return the import path of a built-in name or of the adapter of a scheme, such as ``module:attribute``; empty
+        for any other name. Nothing is imported."""
+        scheme = self.scheme(name)
+        own = name in self._added or name in self._aliases or ".py:" in name
+        return self.schemes[scheme][0] if scheme else "" if own else self._builtins.get(name, ("", ""))[0]
+
     def forms(self) -> list[str]:
         """Return the written forms of objects of other libraries, such as ``sklearn:NAME``."""
         return [f"{scheme}:{form}" for scheme, (_, form, _) in self.schemes.items()]

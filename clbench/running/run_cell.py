@@ -18,6 +18,7 @@ from clbench.core.torch_threads import torch_threads
 from clbench.core.trace_equality import trace_digest
 from clbench.data.roots import searching
 from clbench.running.cell_key import Cell
+from clbench.running.code_digest import code_of
 from clbench.running.divergence import remedy
 from clbench.running.error_text import place, story, traceback_text
 from clbench.running.options import Options
@@ -48,6 +49,7 @@ def run_cell(
         tick: A function that is called after every step.
         trained: A function that gets the record before further files are saved, so that it cannot be lost.
     """
+    code_of(cell.config)  # read now: an edit during the run is not of the code that runs
     with preserved(), torch_threads(cell.config["training"]["threads"]), searching(options.data_dir):
         keeper = None if options.keep is None else Keeper(cell, options.keep)
         run, status, reason, told = _trained(cell, options, tick, keeper)
@@ -125,6 +127,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
         trace_digest="" if trace is None else trace_digest(trace),
         fingerprint=run.stream.fingerprint if run is not None else "",
         data=run.data if run is not None else "",
+        code=code_of(cell.config),
         cost=cost,
         alarms=(*unidentified, *alarms),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
