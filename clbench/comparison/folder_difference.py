@@ -21,6 +21,8 @@ from clbench.metrics.interval import SEEDS_FOR_INTERVAL, half_width
 
 METRIC = "acc"
 """The metric whose difference is shown for each strategy."""
+CAUSES = ("device", "hardware", "clbench", "torch", "commit")
+"""Entries of a record's environment that may be the cause of another result."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,26 @@ class CellDifference:
             told.append(f"the streams differ (fingerprints {a.fingerprint[:8]} and {b.fingerprint[:8]})")
         return told + ([str(self.trace)] if self.trace is not None else [])
 
+    @property
+    def circumstances(self) -> dict[str, tuple[str, str]]:
+        """Return what else is not equal and may be the cause: the code of the engine and of the strategy, the device,
+        and versions of software."""
+        a, b = self.record, self.other
+        pairs = {
+            f"code of the {name}": (a.code.get(name, "")[:8], b.code.get(name, "")[:8])
+            for name in ("engine", "strategy")
+        }
+        pairs |= {name: (_text(a.environment.get(name)), _text(b.environment.get(name))) for name in CAUSES}
+        return {name: each for name, each in pairs.items() if _both_differ(*each)}
+
+    @property
+    def text(self) -> str:
+        """Return what differs, and what else is not equal, in one line."""
+        also = [f"{name}: {ours} and {theirs}" for name, (ours, theirs) in self.circumstances.items()]
+        return "; ".join([*self.reasons, *also])
+
     def __str__(self) -> str:
-        return f"{self.record.benchmark}, {public(self.record.label)}, seed {self.record.seed}: " + "; ".join(
-            self.reasons
-        )
+        return f"{self.record.benchmark}, {public(self.record.label)}, seed {self.record.seed}: {self.text}"
 
     def data(self) -> dict[str, Any]:
         """Return the difference as plain data."""
@@ -66,7 +84,8 @@ class CellDifference:
             "data": [a.data, b.data],
             "fingerprint": [a.fingerprint, b.fingerprint],
             "trace": None if self.trace is None else self.trace.data(),
-            "text": "; ".join(self.reasons),
+            "circumstances": {name: list(each) for name, each in self.circumstances.items()},
+            "text": self.text,
         }
 
 
@@ -264,6 +283,10 @@ def _of_traces(
         return None
     first, second = traces(ours.record.key)
     return None if first is None or second is None else first_difference(first, second)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _both_differ(ours: str, theirs: str) -> bool:

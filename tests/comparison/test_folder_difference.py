@@ -97,6 +97,20 @@ def test_seconds_and_the_time_of_writing_are_no_difference_but_data_and_stream_a
     assert clbench.diff(a, folder(tmp_path / "older", older))["equal"] == 1  # it has not recorded them
 
 
+def test_a_difference_is_told_with_code_device_and_versions_that_may_be_its_cause(tmp_path):
+    one, other = record("er", 0, flat(0.5)), record("er", 0, flat(0.6))
+    one = replace(one, code={"engine": "1" * 16, "strategy": "2" * 16})
+    other = replace(
+        other, code={"engine": "3" * 16, "strategy": "2" * 16}, environment={**one.environment, "device": "cuda"}
+    )
+    a, b = folder(tmp_path / "A", one), folder(tmp_path / "B", other)
+    [found] = clbench.diff(a, b)["different"]
+    assert found["circumstances"] == {"code of the engine": ["11111111", "33333333"], "device": ["cpu", "cuda"]}
+    assert found["text"].endswith("is 40 % and 50 %; code of the engine: 11111111 and 33333333; device: cpu and cuda")
+    same = replace(other, trace=one.trace)
+    assert clbench.diff(a, folder(tmp_path / "same", same))["equal"] == 1  # other code, and an equal result
+
+
 def test_predictions_beside_one_of_two_equal_records_are_no_difference(tmp_path):
     one = record("er", 0, flat(0.5))
     kept = replace(one, trace=replace(one.trace, predictions=Predictions(tmp_path / "none.parquet")))
