@@ -27,6 +27,7 @@ WHOLE = ("families", "data", "models", "scenarios", "benchmark", "training", "ev
 NOT_OF_CORE = (
     "identity", "atomic_files", "cost", "environment", "errors", "near_files", "near_names", "notices", "peak_memory",
     "public_names", "record", "record_file", "record_folder", "registry", "result_paths", "search_space", "store",
+    "temporary_files",
     "trace_equality", "trace_file", "user_files",
 )  # fmt: skip
 """Modules of ``core`` that change no trace: they find objects, word messages, measure costs and keep records. All
