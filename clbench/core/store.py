@@ -102,8 +102,11 @@ class _SpareTrace:
                 self._spare.replace(self._place)
 
     def __exit__(self, *_: object) -> None:
-        if self._trace is not None and self._spare.exists() and not self._stands():
-            self._spare.unlink(missing_ok=True)
+        if self._trace is not None and self._spare.exists():
+            if self._stands():
+                self.place()
+            else:
+                self._spare.unlink(missing_ok=True)
 
     def _stands(self) -> bool:
         """Return whether a record stands that has this trace, such as the same record, written by another process."""

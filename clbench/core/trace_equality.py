@@ -45,6 +45,16 @@ def trace_difference(ours: Trace, theirs: Trace) -> str:
     return "" if ours.measure == theirs.measure else "the trace's measure"
 
 
+def common_difference(ours: Trace, theirs: Trace) -> str:
+    """Return the first column in which two traces differ among those that both have recorded, in words; empty if there
+    is none. Older traces lack columns that were introduced later."""
+    for name in (*COLUMNS, *RECORDED):
+        a, b = np.asarray(getattr(ours, name)), np.asarray(getattr(theirs, name))
+        if (name in COLUMNS or (a.size and b.size)) and not _equal(a, b):
+            return f"the trace's {name}"
+    return "" if ours.measure == theirs.measure else "the trace's measure"
+
+
 def _feed(digest: Any, values: NDArray[Any]) -> None:
     """Add values with their type, in one byte order, and with one bit pattern for NaN."""
     if values.dtype.names:

@@ -31,16 +31,25 @@ def move_cell(key: str, out: Path, place: Path) -> None:
         Refused: A directory cannot be written.
     """
     try:
-        for kind, suffix in BESIDE:
-            path = out / kind / f"{key}{suffix}"
-            if path.exists():
-                (place / kind).mkdir(parents=True, exist_ok=True)
-                if path.is_dir():  # a folder cannot replace another one
-                    shutil.rmtree(place / kind / path.name, ignore_errors=True)
-                with suppress(FileNotFoundError):  # another command was faster
-                    path.replace(place / kind / path.name)
+        move_files(key, out, place, BESIDE)
     except OSError as error:
         raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
+
+
+def move_files(key: str, out: Path, place: Path, kinds: Sequence[tuple[str, str]]) -> None:
+    """Move files of a cell, given by folder and suffix, from one result directory to another.
+
+    Raises:
+        OSError: A directory cannot be written.
+    """
+    for kind, suffix in kinds:
+        path = out / kind / f"{key}{suffix}"
+        if path.exists():
+            (place / kind).mkdir(parents=True, exist_ok=True)
+            if path.is_dir():  # a folder cannot replace another one
+                shutil.rmtree(place / kind / path.name, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another command was faster
+                path.replace(place / kind / path.name)
 
 
 def copy_cell(key: str, out: Path, place: Path, *, further: Sequence[Path] = ()) -> None:
