@@ -11,9 +11,16 @@ from clbench.benchmark.sections import describe_dataset
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Records, Trace
 from clbench.core.types import Dataset, Stream
-from clbench.running.execution import Strategy, data_and_settings, execute_plan, keeping, path_text, split_strategies
+from clbench.running.execution import (
+    Strategy,
+    data_and_settings,
+    execute_plan,
+    keeping,
+    path_text,
+    records_of,
+    split_strategies,
+)
 from clbench.running.executors import Event, ignore
-from clbench.running.matrix import outdated
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
 from clbench.running.tuned_cells import tuned_settings
@@ -47,6 +54,8 @@ def run(
     memory_limit: int | str | None = None,
     isolated: bool = False,
     executor: str | None = None,
+    shard: str | None = None,
+    wait: bool = True,
     progress: bool | None = None,
     watch: Callable[[Event], None] = ignore,
 ) -> list[Record]:
@@ -88,6 +97,10 @@ def run(
         executor: Name of the executor that runs the cells, instead of the one that ``jobs``, ``isolated`` and the
             limits select: ``in-process``, ``workers``, one of a package, or ``FILE.py:NAME``; ``clbench list
             executors`` lists them.
+        shard: A share of the cells, such as ``"3/16"``: the third of sixteen. Each cell belongs to one of them, by its
+            key. It serves commands that share no folder.
+        wait: Whether to wait for cells that other commands run in the same ``out``. Otherwise their records are left
+            out of the answer.
         progress: Whether to show progress: as bars in a notebook and in a terminal, as a line per cell elsewhere. By
             default only a notebook shows it.
         watch: A function that is called with every event: :class:`Started`, :class:`Progress`, and each
@@ -102,10 +115,12 @@ def run(
     """
     from clbench.core.identity import describe_model
     from clbench.running.progress import both, shown_progress
+    from clbench.running.shards import read_shard, sharded
     from clbench.running.user_objects import UserObjects
 
     if dataset is not None and stream is not None:
         raise Refused("dataset= and stream= are both given; a stream brings its own data set, leave dataset= out")
+    share = read_shard(shard)
     own, settings = data_and_settings(dataset, overrides)
     given = UserObjects(dataset=own, stream=stream, model=model)
     plan = make_plan(
@@ -119,14 +134,11 @@ def run(
         data_dir=data_dir,
         tuned=tuned_settings(tuned),
     )
+    plan = sharded(plan, share)
     where = None if out is None else Path(out).expanduser().absolute()
     keep = keeping(where, save_model, save_predictions)
-
-    def old(folder: Path) -> Sequence[str]:
-        named = own is None and stream is None
-        return outdated(plan.cells, folder, plan.data_dir or path_text(data_dir)) if named else ()
-
-    with shown_progress(progress, plan.cells, where, keep=keep, outdated=old) as show:
+    found = records_of(plan, where, keep, data_dir=data_dir, given=given)
+    with shown_progress(progress, len(plan.cells), len(found.known)) as show:
         outcome = execute_plan(
             plan,
             out=out,
@@ -141,6 +153,8 @@ def run(
             isolated=isolated,
             executor=executor,
             watch=both(show, watch),
+            found=found,
+            wait=wait,
         )
     return Records(outcome.records)
 

@@ -20,7 +20,7 @@ from clbench.core.measure import ACCURACY
 from clbench.core.record import Record
 from clbench.core.types import Dataset
 from clbench.metrics import get as get_metric
-from clbench.running.execution import choose_device, data_and_settings, execute_plan, path_text
+from clbench.running.execution import choose_device, data_and_settings, execute_plan, path_text, records_of
 from clbench.running.executors import Event, ignore
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
@@ -127,8 +127,9 @@ def ablate(
         made = planned(entries, chosen, changes)
         folder = where if where is None or stage == "comparison" else where / SEARCH
         heard = ignore if watch is None else lambda event: watch(stage, len(made.cells), event)
-        with shown_progress(progress, made.cells, folder) as show:
-            return execute_plan(made, out=folder, watch=both(show, heard), **options).records
+        there = records_of(made, folder, None, data_dir=data_dir, given=given)
+        with shown_progress(progress, len(made.cells), len(there.known)) as show:
+            return execute_plan(made, out=folder, watch=both(show, heard), found=there, **options).records
 
     found = search(arms, lr, how, lambda entries: run(SEARCH, entries, how.seeds, legal))
     entries = [{"strategy": each.written, "label": each.label} for each in arms]

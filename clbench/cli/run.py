@@ -12,6 +12,7 @@ import typer
 
 from clbench.cli.benchmark_options import SEEDS, Device, Settings, Shipped, TunedFile
 from clbench.cli.common import count, make_console
+from clbench.cli.driver_options import WORDS, NoWait, Share, command_line, leave, shard_text
 from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
 from clbench.cli.plugins import Plugins
@@ -21,8 +22,8 @@ from clbench.cli.stopping import Stoppable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from clbench.core.record import Record
     from clbench.running.executors import Event
+    from clbench.running.matrix import Outcome
     from clbench.running.plan import Plan
     from clbench.running.progress import Tally
 
@@ -44,10 +45,12 @@ class Spelled(Exemplified):
             spelled.append(word)
             if word == "--save-model" and args[place + 1 : place + 2] not in [[kept.value] for kept in Kept]:
                 spelled.append(Kept.final.value)
+        ctx.meta[WORDS] = list(args)
         return super().parse_args(ctx, spelled)
 
 
 def run(
+    context: typer.Context,
     benchmark: Shipped,
     *,
     strategies: Annotated[
@@ -113,21 +116,26 @@ def run(
     no_time: Annotated[
         bool, typer.Option("--no-time", help="With --dry-run: skip the timing, so that nothing is run.")
     ] = False,
+    shard: Share = None,
+    no_wait: NoWait = False,
     wandb: Annotated[Wandb, typer.Option(help="Send the records to Weights & Biases.")] = Wandb.disabled,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
     """Run all cells of a benchmark (one strategy with one seed each) and print a leaderboard. Finished cells are not
     run again. After Ctrl-C, the same command continues.
 
-    Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong.
+    Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong, 3 --no-wait
+    left cells to other commands.
     """
     with Stoppable() as stops:
-        from clbench.running.execution import keeping, split_strategies
-        from clbench.running.matrix import OTHER_DATA, outdated, standing
+        from clbench.running.execution import keeping, records_of, split_strategies
+        from clbench.running.matrix import OTHER_DATA
         from clbench.running.plan import plan as make_plan
         from clbench.running.progress import Tally
+        from clbench.running.shards import read_shard, sharded
         from clbench.running.tuned_cells import tuned_settings
 
+        share = read_shard(shard)
         plan = make_plan(
             benchmark,
             strategies=split_strategies(strategies),
@@ -136,12 +144,17 @@ def run(
             data_dir=data_dir,
             tuned=tuned_settings(tuned),
         )
+        plan = sharded(plan, share)
         folder = out or Path("results") / plan.benchmark.name
         keep = keeping(folder, save_model.value if save_model else False, save_predictions)
         console = make_console()
         where = plan.data_dir
-        old = outdated(plan.cells, folder, where)
-        known = standing(plan.cells, folder, keep, outdated=old)
+        if share is not None:
+            console.print(f"{shard_text(plan)}.")
+            if not plan.cells:
+                return
+        found = records_of(plan, folder, keep)
+        old, known = found.outdated, set(found.known)
         if old:
             console.print(
                 f"{count(len(old), 'cell')} of {len(plan.cells)} finished earlier with other data than the present: "
@@ -160,26 +173,30 @@ def run(
             "jobs": jobs, "device": device, "data_dir": where, "save_model": save_model or False,
             "save_predictions": save_predictions, "time_limit": time_limit,
             "memory_limit": memory_limit, "isolated": not in_process, "executor": executor,
+            "found": found, "wait": not no_wait, "command": command_line(context),
         }  # fmt: skip
-        records = _execute(console, plan, tally=tally, out=folder, options=options)
-        publish(console, plan, folder)
+        outcome = _execute(console, plan, tally=tally, out=folder, options=options)
+        records = outcome.records
+        if not outcome.elsewhere:
+            publish(console, plan, folder)
         if wandb != Wandb.disabled:
             send(records, folder, wandb)
-    raise typer.Exit(verdict(records, folder))
+    left = leave(outcome.elsewhere, folder) if outcome.elsewhere else 0
+    raise typer.Exit((verdict(records, folder) if records else 0) or left)
 
 
-def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: dict[str, Any]) -> list[Record]:
+def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: dict[str, Any]) -> Outcome:
     from clbench.running.execution import execute_plan
     from clbench.running.progress import clock_text, display
 
     if tally.before:
         console.print(f"{tally.before} of {tally.total} cells are already finished.")
     with display(tally, console) as watch:
-        records: list[Record] = execute_plan(plan, out=out, watch=_unbroken(watch), **options).records
+        outcome = execute_plan(plan, out=out, watch=_unbroken(watch), **options)
     if tally.ended:
         with suppress(OSError):  # the results are not yet written
             console.print(f"{count(tally.ended, 'cell')} run in {clock_text(tally.elapsed)}.")
-    return records
+    return outcome
 
 
 def _unbroken(watch: Callable[[Event], None]) -> Callable[[Event], None]:

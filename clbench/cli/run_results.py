@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clbench.cli.common import count, picture, print_board, write_file
 from clbench.cli.console import tell
+from clbench.cli.driver_options import shard_note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,8 +42,12 @@ def publish(console: Console, plan: Plan, out: Path) -> None:
 
     records = api.records(out)
     board = make_board(records)
+    drawn = _drawn(plan, records)
+    if note := shard_note(plan, {record.key for record in records}):
+        tables = (replace(t, notes=(*t.notes, note)) if t.benchmark == drawn else t for t in board.tables)
+        board = replace(board, tables=tuple(tables))
     try:
-        written = _write_results(board, records, _drawn(plan, records), out)
+        written = _write_results(board, records, drawn, out)
     except Refused as error:
         console.print()
         print_board(console, board)

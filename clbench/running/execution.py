@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clbench import families
 from clbench.benchmark.assignments import Assignment
@@ -14,9 +14,14 @@ from clbench.core.types import Dataset, Stream
 from clbench.running.cell_key import Cell
 from clbench.running.executors import EXECUTORS, Event, executor_name, ignore
 from clbench.running.executors.limits import limits
-from clbench.running.matrix import Outcome, finished, outdated, run_matrix
+from clbench.running.found_records import Found, find_records
+from clbench.running.matrix import Outcome, run_matrix
 from clbench.running.options import Options
 from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
+from clbench.running.plan_files import write_plan
+
+if TYPE_CHECKING:
+    from clbench.running.user_objects import UserObjects
 
 Strategy = str | Mapping[str, Any]
 
@@ -36,16 +41,19 @@ def execute_plan(
     isolated: bool = False,
     executor: str | None = None,
     watch: Callable[[Event], None] = ignore,
+    found: Found | None = None,
+    wait: bool = True,
+    command: str = "",
 ) -> Outcome:
     """Run the cells of a plan. The first stream is built before, so that its errors appear before anything runs.
 
     If all cells are finished, only the data set is built, to compare its checksum with the records. If worker processes
-    run the cells on CPUs, this process imports no torch. Arguments are as in :func:`clbench.run`.
+    run the cells on CPUs, this process imports no torch. Arguments are as in :func:`clbench.run`; ``found`` are the
+    records of :func:`records_of`, if they were read before, and ``command`` is the command line for the plan's file.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     data_dir = plan.data_dir or path_text(data_dir)
     keep = keeping(where, save_model, save_predictions)
-    named = given is None or (given.dataset is None and given.stream is None)
     options = Options(
         data_dir=data_dir,
         device=choose_device(device),
@@ -58,8 +66,11 @@ def execute_plan(
     )
     if executor is not None:
         EXECUTORS.get(executor)  # one that does not exist is refused before anything is loaded
-    old = outdated(plan.cells, where, data_dir) if where is not None and named else []
-    if old or any(where is None or finished(cell, where, keep) is None for cell in plan.cells):
+    if found is None:
+        found = records_of(plan, where, keep, data_dir=data_dir, given=given)
+    if any(cell.key not in found.known for cell in plan.cells):
+        if where is not None:
+            write_plan(plan, where, command)
         first = plan.cells[0]
         if given is None or given.stream is None:
             own = given.dataset if given is not None else None
@@ -72,7 +83,22 @@ def execute_plan(
             _check_model(
                 given.model, stream, first.seed, alone=jobs in (1, "1") and executor_name(options, 1) == "in-process"
             )
-    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, outdated=old)
+    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, found=found, wait=wait)
+
+
+def records_of(
+    plan: Plan,
+    out: Path | None,
+    keep: Keep | None,
+    *,
+    data_dir: str | Path | None = None,
+    given: UserObjects | None = None,
+) -> Found:
+    """Return what a result directory holds of a plan; nothing without a directory. Each record is read once."""
+    if out is None:
+        return Found()
+    named = given is None or (given.dataset is None and given.stream is None)
+    return find_records(plan.cells, out, keep, data_dir=plan.data_dir or path_text(data_dir), compare_data=named)
 
 
 def keeping(out: Path | None, save_model: bool | str, save_predictions: bool) -> Keep | None:

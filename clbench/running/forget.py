@@ -12,7 +12,7 @@ from clbench.core.errors import Refused, did_you_mean
 from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.running.cell_files import move_cell
-from clbench.running.cell_locks import is_locked
+from clbench.running.claims import is_claimed
 
 FORGOTTEN = "forgotten"
 """Folder of a result directory for forgotten cells; it is a result directory too."""
@@ -89,7 +89,7 @@ def forget(records: Sequence[Record], directory: Path) -> tuple[Path, list[Recor
         place = directory / f"{FORGOTTEN}-{number}"
     moved = []
     for record in records:
-        if is_locked(record.key, directory):
+        if is_claimed(record.key, directory):
             notice(f"{record.label}, seed {record.seed} stays, because another command runs it now")
             continue
         move_cell(record.key, directory, place)

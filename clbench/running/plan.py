@@ -44,11 +44,15 @@ class Plan:
         cells: Its cells.
         data_dir: The directory of data sets, with the folder of the benchmark file before it, in which relative paths
             are looked for first; see :func:`clbench.data.roots.with_beside`.
+        shard: The share of the benchmark's cells that these are, such as ``3/16``; empty if they are all.
+        others: Keys of the cells in other shares.
     """
 
     benchmark: Benchmark
     cells: list[Cell] = field(repr=False)
     data_dir: str | None = field(default=None, repr=False)
+    shard: str = ""
+    others: tuple[str, ...] = field(default=(), repr=False)
 
 
 def plan(

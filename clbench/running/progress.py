@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from clbench.core.record import Record
-from clbench.core.store import Keep
-from clbench.running.cell_key import Cell
 from clbench.running.executors import Elsewhere, Event, Notified, Progress, Started, ignore
-from clbench.running.matrix import FINISHED, standing
+from clbench.running.found_records import FINISHED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -193,22 +190,13 @@ def both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Cal
 
 
 @contextmanager
-def shown_progress(
-    wanted: bool | None,
-    cells: Sequence[Cell],
-    out: str | Path | None,
-    *,
-    keep: Keep | None = None,
-    outdated: Callable[[Path], Iterable[str]] = lambda _out: (),
-) -> Iterator[Callable[[Event], None]]:
+def shown_progress(wanted: bool | None, total: int, before: int) -> Iterator[Callable[[Event], None]]:
     """Show the progress of a run as long as the context lasts, and yield the function that takes its events.
 
     Args:
         wanted: Whether to show it; ``None`` shows it only in a notebook.
-        cells: The cells of the run.
-        out: The result directory, whose finished cells are not run again.
-        keep: The files to keep with records; cells that lack them are run again.
-        outdated: A function that finds the keys of cells in it that are run again for another reason.
+        total: Number of cells of the run.
+        before: Number of those that are finished and not run again.
     """
     from clbench.running.notebook_progress import NotebookBars, in_notebook
 
@@ -216,9 +204,7 @@ def shown_progress(
     if not (notebook if wanted is None else wanted):
         yield ignore
         return
-    where = None if out is None else Path(out).expanduser()
-    before = 0 if where is None else len(standing(cells, where, keep, outdated=outdated(where)))
-    tally = Tally(len(cells), before)
+    tally = Tally(total, before)
     if notebook:
         with NotebookBars(tally) as bars:
             yield bars

@@ -1,7 +1,6 @@
 """Forgotten cells are moved with all their files, and nothing is lost."""
 
 import io
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from synthetic import dipping, record
 import clbench
 from clbench import api
 from clbench.core import store
+from clbench.running.claims import Claims
 from clbench.running.forget import chosen
 
 
@@ -106,25 +106,14 @@ def test_nothing_that_fits_is_no_mistake(results):
     assert (answer.code, answer.out.strip()) == (0, "No cell fits, so nothing was moved.")
 
 
-HOLDS = """
-import sys
-from filelock import FileLock
-with FileLock(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
 def test_a_cell_that_another_command_runs_stays(results):
     [naive] = [r for r in api.records(results) if r.label == "naive"]
-    (results / "claims").mkdir()
-    path = results / "claims" / f"{naive.key}.lock"
-    other = subprocess.Popen([sys.executable, "-c", HOLDS, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other = Claims(results)
+    other.take(naive.key)
     try:
-        assert other.stdout.readline() == b"held\n"
         with pytest.warns(UserWarning, match="naive, seed 0 stays, because another command runs it now"):
             moved = clbench.forget(results, failed=True)
     finally:
-        other.communicate()
+        other.close()
     assert [each.label for each in moved] == ["er + l2"]
     assert "naive 0" in names(results)

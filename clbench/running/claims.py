@@ -1,0 +1,419 @@
+"""Claims of cells: commands that share a result directory claim each cell before they run it.
+
+A claim is the file ``OUT/claims/KEY``, which only one command can create (``O_CREAT | O_EXCL``). The command touches it
+while it runs the cell. A claim that was not touched for a minute is taken over, and so is one whose process on this
+machine has ended. The minute is measured with the clock of the file system, never with that of a machine.
+
+A claim saves work and decides nothing: a cell that runs twice gives the same record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from clbench.core import store
+from clbench.running.claim_holder import Holder, patience
+
+FOLDER = "claims"
+"""Folder of a result directory for claims."""
+PROGRESS = ".progress"
+"""Suffix of the files in which commands tell the progress of their cells."""
+ATTEMPTS = 20
+CLOCK_SECONDS = 5.0
+"""Longest time in seconds for which the clock of a file system is continued without a new look at it."""
+PUBLISH_SECONDS = 2.0
+"""Shortest time in seconds between two reports of progress for other commands."""
+LITTER_SECONDS = 600.0
+"""Age in seconds from which temporary files that killed commands have left are removed."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Describe a claim as it was found.
+
+    Args:
+        content: The bytes of its file.
+        touched: The time of its last touch in nanoseconds, by the clock of the file system.
+        holder: Its holder; ``None`` if the file is empty, damaged or foreign.
+    """
+
+    content: bytes
+    touched: int
+    holder: Holder | None
+
+    @property
+    def seconds(self) -> float:
+        """Return the time without a touch after which it may be taken over."""
+        return patience() if self.holder is None else self.holder.seconds
+
+
+def read(path: Path) -> Seen | None:
+    """Return a claim; ``None`` if there is none. The file is opened, so that a network file system asks its server."""
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            content = file.read(65536)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        with suppress(OSError):
+            return Seen(b"", path.stat().st_mtime_ns, None)
+        return None
+    return Seen(content, found.st_mtime_ns, Holder.read(content))
+
+
+class FolderClock:
+    """Tell the time by the clock that stamps the files of a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._last: tuple[float, float] | None = None
+
+    def look(self) -> float:
+        """Return the time of a file that is written now, in seconds.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        probe = self.folder / f".now.{secrets.token_hex(8)}"
+        try:
+            probe.write_bytes(b"\n")
+            now = probe.stat().st_mtime_ns / 1e9
+        finally:
+            with suppress(OSError):
+                probe.unlink()
+        self._last = now, monotonic()
+        return now
+
+    def now(self) -> float:
+        """Return the time in seconds, at most some seconds after the last look.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        if self._last is None or monotonic() - self._last[1] > CLOCK_SECONDS:
+            return self.look()
+        return self._last[0] + monotonic() - self._last[1]
+
+    def is_free(self, claim: Seen) -> bool:
+        """Return whether a claim may be taken over.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        if claim.holder is not None and claim.holder.has_ended:
+            return True
+        return self._silent(claim, self.now()) and self._silent(claim, self.look())
+
+    @staticmethod
+    def _silent(claim: Seen, now: float) -> bool:
+        return abs(now - claim.touched / 1e9) > claim.seconds  # a time far ahead is of a clock that was set back
+
+
+class Claims:
+    """Claim cells of a result directory for this command, and keep the claims alive.
+
+    Args:
+        out: The result directory.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / FOLDER
+        self.me = Holder.here()
+        self._content = self.me.line()
+        self._clock = FolderClock(self.folder)
+        self._held: set[str] = set()
+        self._guard = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._progress: dict[str, dict[str, Any]] = {}
+        self._published: dict[str, dict[str, Any]] = {}
+        self._markers: dict[str, list[Path]] = {}
+        self._clean = False
+
+    # ----------------------------------------------------------------------------------------------- claims
+
+    def take(self, key: str) -> bool:
+        """Claim a cell. Return ``False`` if another command has it.
+
+        Raises:
+            OSError: Claims cannot be written.
+        """
+        if not self._clean:
+            self._clean = True
+            self._sweep()
+        taken = self._create(key)
+        if not taken:
+            with suppress(FileNotFoundError):  # another command has just removed the empty folder
+                taken = self._take_over(key)
+        if not taken:
+            return False
+        with self._guard:
+            self._held.add(key)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep_alive, name="clbench claims", daemon=True)
+                self._thread.start()
+        return True
+
+    def release(self, key: str) -> None:
+        """Give a claim back, unless another command has taken it over."""
+        with self._guard:
+            held = key in self._held
+            self._held.discard(key)
+            self._progress.pop(key, None)
+        if held:
+            with suppress(OSError):
+                self._remove(key)
+        for marker in self._markers.pop(key, ()):
+            with suppress(OSError):
+                marker.unlink()
+
+    def close(self) -> None:
+        """Give all claims back."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        for key in {*self._held, *self._markers}:
+            self.release(key)
+        with suppress(OSError):
+            (self.folder / f"{self.me.token}{PROGRESS}").unlink(missing_ok=True)
+        if self._clean:
+            self._sweep()
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _take_over(self, key: str) -> bool:
+        """Take over the claim of a command that has ended or is silent, and return whether this command has it now.
+
+        Of all commands that saw the same claim, one can create the marker of this take-over. It renames its own claim
+        over the other.
+        """
+        path = self.folder / key
+        seen = read(path)
+        if seen is None:
+            return self._create(key)
+        if not self._is_free(seen):
+            return False
+        marker = self._mark(key, seen)
+        if marker is None:
+            return False
+        self._markers.setdefault(key, []).append(marker)
+        if read(path) != seen:  # it was touched, or given back
+            return False
+        fresh = self.folder / f".{key}.{secrets.token_hex(8)}"
+        try:
+            fresh.write_bytes(self._content)
+            fresh.replace(path)
+        finally:
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+        return True
+
+    def _mark(self, key: str, seen: Seen) -> Path | None:
+        """Create the marker of a take-over; ``None`` if another command has. One that died with it is overruled."""
+        generation = blake2b(seen.content + str(seen.touched).encode(), digest_size=8).hexdigest()
+        for attempt in range(ATTEMPTS):
+            marker = self.folder / f".{key}.{generation}.{attempt}"
+            if self._written_new(marker):
+                return marker
+            other = read(marker)
+            if other is not None and not self._is_free(other):
+                return None
+        return None
+
+    def _remove(self, key: str) -> None:
+        """Remove this command's claim. It is renamed first and then looked at; the claim of another is put back."""
+        path, aside = self.folder / key, self.folder / f".{key}.{secrets.token_hex(8)}"
+        if (seen := read(path)) is None or seen.content != self._content:
+            return
+        with suppress(FileNotFoundError):
+            path.rename(aside)
+        moved = read(aside)
+        if moved is not None and moved.content != self._content:
+            _put_back(aside, path)
+        with suppress(OSError):
+            aside.unlink()
+
+    def _is_free(self, seen: Seen) -> bool:
+        try:
+            return self._clock.is_free(seen)
+        except FileNotFoundError:  # the folder was removed just now, because no claims were left
+            return True
+
+    def _create(self, key: str) -> bool:
+        path = self.folder / key
+        for attempt in range(ATTEMPTS):
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                return self._written_new(path)
+            except (FileNotFoundError, FileExistsError):  # another command has just removed the empty folder
+                if attempt == ATTEMPTS - 1:
+                    raise
+        return False
+
+    def _written_new(self, path: Path) -> bool:
+        """Write a file that names this command, and return ``False`` if the file exists."""
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self._content)
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
+        return True
+
+    def _sweep(self) -> None:
+        """Remove temporary files that killed commands have left."""
+        with suppress(OSError), os.scandir(self.folder) as entries:
+            left = [Path(each.path) for each in entries if each.name.startswith(".") or each.name.endswith(PROGRESS)]
+            now = self._clock.look() if left else 0.0
+            for path in left:
+                seen = read(path)
+                if seen is None:
+                    continue
+                ended = seen.holder is not None and seen.holder.has_ended
+                if ended or now - seen.touched / 1e9 > LITTER_SECONDS:
+                    with suppress(OSError):
+                        path.unlink()
+
+    # ----------------------------------------------------------------------------------------------- alive
+
+    def report(self, key: str, **told: Any) -> None:
+        """Tell other commands how far a cell is; they hear of it after some seconds."""
+        with self._guard:
+            if key in self._held:
+                self._progress[key] = told
+
+    def _keep_alive(self) -> None:
+        """Touch the claims and publish the progress of their cells, until the end."""
+        touched, rest = monotonic(), min(PUBLISH_SECONDS, self.me.seconds / 12)
+        while not self._ended.wait(rest):
+            with self._guard:
+                held, progress = list(self._held), dict(self._progress)
+            if monotonic() - touched >= self.me.seconds / 6:
+                touched = monotonic()
+                for key in held:
+                    self._touch(key)
+            if progress != self._published:
+                self._published = progress
+                self._publish(progress)
+
+    def _touch(self, key: str) -> None:
+        path = self.folder / key
+        seen = read(path)
+        if seen is None or seen.content != self._content:  # it was taken over while this process was stopped
+            with self._guard:
+                self._held.discard(key)
+                self._progress.pop(key, None)
+            return
+        with suppress(OSError):
+            os.utime(path)  # without a time: the file system's own clock
+
+    def _publish(self, progress: dict[str, dict[str, Any]]) -> None:
+        with suppress(OSError):
+            if progress:
+                store.write(self.folder / f"{self.me.token}{PROGRESS}", json.dumps(progress).encode())
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    """Give a claim its name again, unless a new claim has it."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    except (OSError, NotImplementedError):  # a file system without hard links
+        with suppress(OSError):
+            if not path.exists():
+                aside.rename(path)
+
+
+# --------------------------------------------------------------------------------------------------- for readers
+
+
+@dataclass(frozen=True)
+class Running:
+    """Describe the claim of a cell for people.
+
+    Args:
+        key: The key of the cell.
+        holder: The command that runs it; ``None`` if the file does not tell.
+        silent: Seconds since the claim was touched.
+        free: Whether the next command may take it over, because its holder has ended or is silent.
+        progress: What the holder has told last, such as ``step`` and ``fraction``; empty if nothing.
+    """
+
+    key: str
+    holder: Holder | None
+    silent: float
+    free: bool
+    progress: dict[str, Any]
+
+
+def is_claimed(key: str, out: Path) -> bool:
+    """Return whether a command runs a cell at the moment."""
+    seen = read(out / FOLDER / key)
+    if seen is None:
+        return False
+    try:
+        return not FolderClock(out / FOLDER).is_free(seen)
+    except OSError:
+        return True
+
+
+def running(out: Path) -> list[Running]:
+    """Return the claims of a result directory, in the order of keys. Nothing is changed in it."""
+    found = [(key, seen) for key in _names(out / FOLDER) if (seen := read(out / FOLDER / key)) is not None]
+    if not found:
+        return []
+    now, told = _time(out / FOLDER), {}
+    described = []
+    for key, seen in found:
+        holder = seen.holder
+        if holder is not None and holder.token not in told:
+            told[holder.token] = _told(out / FOLDER / f"{holder.token}{PROGRESS}")
+        silent = now - seen.touched / 1e9
+        ended = holder is not None and holder.has_ended
+        progress = {} if holder is None else told[holder.token].get(key, {})
+        free = ended or abs(silent) > seen.seconds
+        described.append(Running(key, holder, max(0.0, silent), free, progress if isinstance(progress, dict) else {}))
+    return described
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Yield the names of claims: 16 hexadecimal digits each."""
+    with suppress(OSError):
+        for name in sorted(os.listdir(folder)):
+            if len(name) == 16 and set(name) <= set("0123456789abcdef"):
+                yield name
+
+
+def _time(folder: Path) -> float:
+    """Return the time by the clock of a file system; by this machine's clock if the folder cannot be written."""
+    try:
+        return FolderClock(folder).look()
+    except OSError:
+        from time import time
+
+        return time()
+
+
+def _told(path: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError, RecursionError):
+        held = json.loads(path.read_bytes())
+        if isinstance(held, dict):
+            return held
+    return {}

@@ -1,0 +1,103 @@
+"""Write the records of a matrix to its result directory; what cannot be written is told in one sentence, and nothing is
+lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from clbench.core import store
+from clbench.core.errors import Refused
+from clbench.core.notices import notice
+from clbench.core.record import Record
+
+
+def check_writable(out: Path) -> None:
+    """Check that records can be written to a result directory.
+
+    Raises:
+        Refused: They cannot.
+    """
+    probe = out / f".writable.{secrets.token_hex(8)}"  # unique: other commands may begin now too
+    try:
+        store.write(probe, b"")
+        probe.unlink(missing_ok=True)
+        for folder in (out / "records", out / "traces"):
+            folder.mkdir(exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileExistsError as error:
+        raise Refused(f"results cannot be written to {out}: {error.filename} is a file; choose another --out") from None
+    except OSError as error:
+        raise Refused(f"results cannot be written to {out}: {error.strerror}; choose another --out") from None
+
+
+def save(record: Record, out: Path) -> None:
+    """Write a record.
+
+    Raises:
+        Refused: It cannot be written; the message says where it is kept instead, if it could be kept anywhere.
+    """
+    try:
+        store.save(record, out)
+    except OSError as error:
+        raise Refused(
+            f"the record of {record.label}, seed {record.seed} cannot be written to {out}: {error.strerror}; "
+            f"{_rescued(record, out)}finished cells are safe, make room and run the same command again"
+        ) from None
+
+
+def _rescued(record: Record, out: Path) -> str:
+    """Write a record elsewhere, and return the place as part of a sentence."""
+    place = Path(tempfile.gettempdir()) / f"clbench-rescued-{out.name}"
+    try:
+        store.save(record, place)
+    except OSError:
+        return ""
+    return f"it is kept in {place}, whose records and traces belong into those of {out}; "
+
+
+def is_worse(record: Record, out: Path) -> bool:
+    """Return whether a cell was done before, was run again for further files, and is not done this time."""
+    if record.status == "done" or not store.has(record.key, out):
+        return False
+    try:
+        return store.load(store.record_path(record.key, out)).status == "done"
+    except store.Damaged:
+        return False
+
+
+def set_damaged_aside(key: str, out: Path, fault: store.Damaged) -> None:
+    """Move a damaged record out of the way, and say so.
+
+    Raises:
+        Refused: It cannot be moved.
+    """
+    try:
+        store.set_record_aside(key, out)
+    except FileNotFoundError:  # another command was faster
+        return
+    except OSError as problem:
+        raise Refused(f"{fault}; it cannot be moved: {problem.strerror}") from None
+    said = str(fault).partition("; remove it")[0]
+    notice(f"{said}; it was moved to {out / 'records' / 'damaged'} and its cell is run again")
+
+
+def check_still_there(records: Sequence[Record], out: Path) -> None:
+    """Check that finished records are on disk at the end too, and write those again that were removed meanwhile.
+
+    Raises:
+        Refused: Records were removed meanwhile.
+    """
+    lost = [record for record in records if not store.has(record.key, out)]
+    for record in lost:
+        save(record, out)
+    if lost:
+        raise Refused(
+            f"{len(lost)} of {len(records)} records were removed from {out} while the matrix ran; they have been "
+            "written again, and other removed files are lost; run the same command again for the leaderboard"
+        )

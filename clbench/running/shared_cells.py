@@ -1,0 +1,143 @@
+"""The cells of a run that several commands may share: each is claimed before it is run, and records that other commands
+have written meanwhile are taken over."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+from clbench.core import store
+from clbench.core.notices import notice
+from clbench.core.record import Record
+from clbench.running.cell_key import Cell
+from clbench.running.claims import Claims
+from clbench.running.found_records import Mark, mark_of
+
+REST_SECONDS = 0.2
+"""Shortest time in seconds between two searches of cells that are all claimed by other commands."""
+
+
+class Shared:
+    """Hold the cells to run, some of which other commands may run.
+
+    Args:
+        cells: The cells that are not finished.
+        out: The result directory.
+        found: A function that gets records that other commands have written meanwhile.
+        before: The marks of the records of these cells when they were read; a record with another mark is new.
+        aside: A function that moves the old files of a cell out of the way. It is called while the cell is claimed,
+            and only if its record is the one that was read.
+        lacks: A function that says whether files that are to be kept with a record are missing.
+        wait: Whether to wait for cells that other commands run.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        out: Path,
+        found: Callable[[Record], None],
+        *,
+        before: Mapping[str, Mark] | None = None,
+        aside: Callable[[Cell], None] = lambda _cell: None,
+        lacks: Callable[[Record], bool] = lambda _record: False,
+        wait: bool = True,
+    ) -> None:
+        self.out = out
+        self._cells = {cell.key: cell for cell in cells}
+        self._found, self._aside, self._lacks, self._wait = found, aside, lacks, wait
+        read = {key: mark for cell in cells if (mark := mark_of(key := cell.key, out)) is not None}
+        self._before = read if before is None else dict(before)
+        self._claims: Claims | None = Claims(out)
+        self._next = 0.0
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether cells remain, to be run here or by other commands that this one waits for."""
+        return bool(self._cells) and self._wait
+
+    @property
+    def left(self) -> list[Cell]:
+        """Return the cells that other commands run."""
+        return list(self._cells.values())
+
+    def take(self) -> Cell | None:
+        """Claim the next cell to run here, and return it; ``None`` if other commands run all remaining cells, or none
+        remain."""
+        began = monotonic()
+        if began < self._next:
+            return None
+        for cell in tuple(self._cells.values()):
+            if not self._claim(cell.key):
+                continue
+            del self._cells[cell.key]
+            record = self.written_meanwhile(cell.key)
+            if record is None:
+                mark = mark_of(cell.key, self.out)
+                if mark is not None and mark == self._before.get(cell.key):
+                    self._aside(cell)
+                return cell
+            self.release(cell.key)
+            self._found(record)
+        self._next = monotonic() + max(REST_SECONDS, 10 * (monotonic() - began))
+        return None
+
+    def written_meanwhile(self, key: str) -> Record | None:
+        """Return the record of a cell that another command has written since this one read it, if it is complete."""
+        _ask_server(self.out / "records")
+        mark = mark_of(key, self.out)
+        if mark is None or mark == self._before.get(key):
+            return None
+        try:
+            record = store.load(store.record_path(key, self.out))
+        except store.Damaged:
+            return None
+        return None if self._lacks(record) else record
+
+    def wrote(self, key: str) -> None:
+        """Note that this command has written the record of a cell."""
+        mark = mark_of(key, self.out)
+        if mark is not None:
+            self._before[key] = mark
+
+    def report(self, key: str, step: int, fraction: float) -> None:
+        """Tell other commands how far a cell is."""
+        if self._claims is not None:
+            self._claims.report(key, step=step, fraction=round(fraction, 4))
+
+    def release(self, key: str) -> None:
+        """Give a cell back after its record has been written."""
+        if self._claims is not None:
+            self._claims.release(key)
+
+    def close(self) -> None:
+        """Give all cells back."""
+        if self._claims is not None:
+            self._claims.close()
+
+    def _claim(self, key: str) -> bool:
+        if self._claims is None:
+            return True
+        try:
+            return self._claims.take(key)
+        except OSError as error:
+            self._claims.close()
+            self._claims = None
+            notice(
+                f"cells cannot be claimed in {self.out} ({error.strerror or error}); run one command at a time in this "
+                "directory"
+            )
+            return True
+
+
+def _ask_server(folder: Path) -> None:
+    """Create a file in a folder and remove it. A network file system then asks its server which files the folder holds,
+    in place of remembering that a record did not exist a moment ago."""
+    probe = folder / f".now.{secrets.token_hex(8)}"
+    with suppress(OSError):
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    with suppress(OSError):
+        probe.unlink()
