@@ -66,11 +66,13 @@ def execute_plan(
     )
     if executor is not None:
         EXECUTORS.get(executor)  # one that does not exist is refused before anything is loaded
+
+    def begin(folder: Path) -> None:
+        write_plan(plan, folder, command)
+
     if found is None:
         found = records_of(plan, where, keep, data_dir=data_dir, given=given)
     if any(cell.key not in found.known for cell in plan.cells):
-        if where is not None:
-            write_plan(plan, where, command)
         first = plan.cells[0]
         if given is None or given.stream is None:
             own = given.dataset if given is not None else None
@@ -83,7 +85,7 @@ def execute_plan(
             _check_model(
                 given.model, stream, first.seed, alone=jobs in (1, "1") and executor_name(options, 1) == "in-process"
             )
-    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, found=found, wait=wait)
+    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, found=found, wait=wait, begin=begin)
 
 
 def records_of(

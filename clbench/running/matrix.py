@@ -86,6 +86,7 @@ def run_matrix(
     watch: Callable[[Event], None] = ignore,
     found: Found | None = None,
     wait: bool = True,
+    begin: Callable[[Path], None] = lambda _out: None,
 ) -> Outcome:
     """Run cells. A failing or diverging cell becomes a record with the reason, and the matrix continues.
 
@@ -98,6 +99,7 @@ def run_matrix(
         found: The records that the result directory holds, if they were read before. Damaged records, and those that
             were made with other data than the current, are put aside when their cells are run again.
         wait: Whether to wait for cells that other commands run in the same result directory.
+        begin: A function that gets the result directory before the first cell, once it can be written.
 
     Raises:
         Refused: The result directory cannot be written, or was removed meanwhile; finished records are safe.
@@ -137,6 +139,7 @@ def run_matrix(
 
     if folder is not None and todo:
         check_writable(folder)
+        begin(folder)
         shared = Shared(
             todo,
             folder,

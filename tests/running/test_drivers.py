@@ -233,21 +233,21 @@ def test_a_shard_that_does_not_exist_is_refused(written, sentence):
 
 
 def test_the_table_of_a_shard_says_what_is_missing_until_all_shards_are_there(tmp_path):
-    command = ("run", "split-digits", "--strategies", "naive, er", "--seeds", "2", *SET, "--out", tmp_path)
-    whole = plan("split-digits", strategies=["naive", "er"], seeds=2, overrides=[f"{k}={v}" for k, v in SHORT.items()])
+    command = ("run", "split-digits", "--strategies", "naive, l2", "--seeds", "4", *SET, "--out", tmp_path)
+    whole = plan("split-digits", strategies=["naive", "l2"], seeds=4, overrides=[f"{k}={v}" for k, v in SHORT.items()])
     here = [len(sharded(whole, Shard(number, 2)).cells) for number in (1, 2)]
-    assert sum(here) == 4
+    assert sum(here) == 8
     assert min(here) > 0
     first = call(*command, "--shard", "1/2")
     assert first.code == 0
-    assert f"shard 1/2 holds {here[0]} of 4 cells." in first.out
-    note = f"shard 1/2: {here[1]} of 4 cells are in other folders"
+    assert f"shard 1/2 holds {here[0]} of 8 cells." in first.out
+    note = f"shard 1/2: {here[1]} of 8 cells are in other folders"
     assert note in first.out
     assert note in (tmp_path / "leaderboard.md").read_text()
     second = call(*command, "--shard", "2/2")
     assert second.code == 0
     assert "in other folders" not in second.out
-    assert len(list((tmp_path / "records").iterdir())) == 4
+    assert len(list((tmp_path / "records").iterdir())) == 8
     [manifest] = [p for p in (tmp_path / "plans").iterdir() if json.loads(p.read_text())["shard"] == "2/2"]
     assert json.loads(manifest.read_text())["command"].endswith("--shard 2/2")
 
