@@ -29,12 +29,14 @@ class Found:
     Args:
         known: The finished records by key; their cells are not run again.
         outdated: Keys of finished cells whose records were made with other data; they are run again.
+        lacking: Keys of finished cells that lack files to keep; they are run again, and their records renewed.
         damaged: The faults of damaged records by key; their cells are run again.
         marks: The marks of all records that were found, so that one that is written later is recognised.
     """
 
     known: dict[str, Record] = field(default_factory=dict)
     outdated: set[str] = field(default_factory=set)
+    lacking: set[str] = field(default_factory=set)
     damaged: dict[str, store.Damaged] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
 
@@ -79,7 +81,9 @@ def find_records(
             continue
         if compare_data and record.data and _data(cell, data_dir, now) not in ("", record.data):
             found.outdated.add(key)
-        elif keep is None or not keep.lacks(record):
+        elif keep is not None and keep.lacks(record):
+            found.lacking.add(key)
+        else:
             found.known[key] = record
     return found
 

@@ -25,9 +25,9 @@ from clbench.running.executors import (
     ignore,
 )
 from clbench.running.executors.added_objects import pack
-from clbench.running.found_records import FINISHED, Found, find_records
+from clbench.running.found_records import Found, find_records
 from clbench.running.options import Options
-from clbench.running.saving import check_still_there, check_writable, is_worse, save, set_damaged_aside
+from clbench.running.saving import check_still_there, check_writable, is_worse, publish, save, set_damaged_aside
 from clbench.running.shared_cells import Shared
 from clbench.running.tuned_cells import with_tuning
 
@@ -116,18 +116,31 @@ def run_matrix(
         options = replace(options, added=tuple(pack(todo)))
     outcome = Outcome(found=len(known))
     shared: Shared | None = None
+    mine: set[str] = set()
+
+    def put(record: Record) -> Record:
+        """Write a record, and return the one that stands: perhaps that of another command."""
+        assert folder is not None
+        if record.key in mine or record.key in found.lacking:
+            if not is_worse(record, folder):
+                save(record, folder)
+            return record
+        standing = publish(record, folder)
+        if standing is None:
+            mine.add(record.key)
+        return standing or record
 
     def keep(event: Any) -> None:
         if isinstance(event, Notified):
             notice(event.sentence)
         elif isinstance(event, Trained):
             if folder is not None and shared is not None:
-                _put(event.record, folder, shared)
+                put(event.record)
             return
         elif isinstance(event, Record):
             known[event.key] = event
             if folder is not None and shared is not None:
-                known[event.key] = _put(event, folder, shared)
+                known[event.key] = put(event)
                 shared.release(event.key)
         elif isinstance(event, Progress) and shared is not None:
             shared.report(event.cell.key, event.step, event.fraction)
@@ -160,18 +173,6 @@ def run_matrix(
     if folder is not None and todo:
         check_still_there(outcome.records, folder)
     return outcome
-
-
-def _put(record: Record, out: Path, shared: Shared) -> Record:
-    """Write a record, and return the one that stands. A finished one that another command has written meanwhile is not
-    replaced."""
-    theirs = shared.written_meanwhile(record.key)
-    if theirs is not None and theirs.status in FINISHED:
-        return theirs
-    if not is_worse(record, out):
-        save(record, out)
-        shared.wrote(record.key)
-    return record
 
 
 def _aside(found: Found, out: Path) -> Callable[[Cell], None]:

@@ -45,10 +45,22 @@ def save(record: Record, out: Path) -> None:
     try:
         store.save(record, out)
     except OSError as error:
-        raise Refused(
-            f"the record of {record.label}, seed {record.seed} cannot be written to {out}: {error.strerror}; "
-            f"{_rescued(record, out)}finished cells are safe, make room and run the same command again"
-        ) from None
+        raise _unwritten(record, out, error) from None
+
+
+def publish(record: Record, out: Path) -> Record | None:
+    """Write a record unless a finished one of its cell stands, and return that one. Errors are as in :func:`save`."""
+    try:
+        return store.publish(record, out)
+    except OSError as error:
+        raise _unwritten(record, out, error) from None
+
+
+def _unwritten(record: Record, out: Path, error: OSError) -> Refused:
+    return Refused(
+        f"the record of {record.label}, seed {record.seed} cannot be written to {out}: {error.strerror}; "
+        f"{_rescued(record, out)}finished cells are safe, make room and run the same command again"
+    )
 
 
 def _rescued(record: Record, out: Path) -> str:
@@ -84,7 +96,7 @@ def set_damaged_aside(key: str, out: Path, fault: store.Damaged) -> None:
     except OSError as problem:
         raise Refused(f"{fault}; it cannot be moved: {problem.strerror}") from None
     said = str(fault).partition("; remove it")[0]
-    notice(f"{said}; it was moved to {out / 'records' / 'damaged'} and its cell is run again")
+    notice(f"{said}; it was moved to {out / 'damaged'} and its cell is run again")
 
 
 def check_still_there(records: Sequence[Record], out: Path) -> None:

@@ -74,7 +74,7 @@ class Shared:
             if not self._claim(cell.key):
                 continue
             del self._cells[cell.key]
-            record = self.written_meanwhile(cell.key)
+            record = self._written_meanwhile(cell.key)
             if record is None:
                 mark = mark_of(cell.key, self.out)
                 if mark is not None and mark == self._before.get(cell.key):
@@ -85,7 +85,7 @@ class Shared:
         self._next = monotonic() + max(REST_SECONDS, 10 * (monotonic() - began))
         return None
 
-    def written_meanwhile(self, key: str) -> Record | None:
+    def _written_meanwhile(self, key: str) -> Record | None:
         """Return the record of a cell that another command has written since this one read it, if it is complete."""
         _ask_server(self.out / "records")
         mark = mark_of(key, self.out)
@@ -96,12 +96,6 @@ class Shared:
         except store.Damaged:
             return None
         return None if self._lacks(record) else record
-
-    def wrote(self, key: str) -> None:
-        """Note that this command has written the record of a cell."""
-        mark = mark_of(key, self.out)
-        if mark is not None:
-            self._before[key] = mark
 
     def report(self, key: str, step: int, fraction: float) -> None:
         """Tell other commands how far a cell is."""
