@@ -233,7 +233,7 @@ def board(
         directories: Result directories.
         metrics: The metrics to show, in this order.
         columns: All columns to show, in this order, instead of ``metrics``: ``rank``, ``strategy``, ``engine``,
-            ``seeds``, metrics, and entries of a record's cost such as ``cost_train_seconds``.
+            ``settings``, ``seeds``, metrics, and entries of a record's cost such as ``cost_train_seconds``.
         rows: The strategies to show. Ranks, common seeds and marks are those among them.
         rename: New names of strategies or benchmarks: ``{"mine": "Ours"}`` or ``["mine=Ours"]``.
         order: ``rank``, ``name``, a metric (best first), or strategies that come first.

@@ -34,8 +34,8 @@ def board(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="All columns to show, instead of --metrics: rank, strategy, engine, seeds, metrics, and costs like "
-            "cost_train_seconds.",
+            help="All columns to show, instead of --metrics: rank, strategy, engine, settings, seeds, metrics, and "
+            "costs like cost_train_seconds.",
             show_default=False,
         ),
     ] = None,

@@ -106,6 +106,7 @@ def show_record(console: Console, record: Record, *, place: str = "", traceback:
         "record",
         {"key": record.key, "run by": record.engine, "stream": record.fingerprint or "-", "created": record.created},
     )
+    section("settings", {name: flat(value) for name, value in record.tuning.items()})
     if record.traceback:
         command = f"`clbench show {shlex.quote(place) if place else 'RECORD'} {record.key[:SHORT] if place else ''}"
         section("traceback", {"last call": last_call(record), "": f"{command.rstrip()} --traceback` shows all of it"})

@@ -75,8 +75,10 @@ def _command(called: str, context: Any, name: str) -> str:
 def _missing(error: Any) -> str:
     parameter = error.param
     name = str(getattr(parameter, "metavar", None) or getattr(parameter, "name", "a value")).strip("[]")
+    is_option = getattr(parameter, "param_type_name", "") == "option"
+    name = parameter.opts[0] if is_option else name.upper()
     words = str(getattr(parameter, "help", None) or "").rstrip(".")
-    return f"{name.upper()} is missing" + (f" ({words[0].lower()}{words[1:]})" if words else "")
+    return f"{name} is missing" + (f" ({words[0].lower()}{words[1:]})" if words else "")
 
 
 def _example(context: Any) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from clbench.comparison.tuned_rows import Search, search_names, search_of
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.public_names import public
 from clbench.core.record import Record
@@ -23,10 +24,13 @@ def measure_of(records: Iterable[Record]) -> Measure:
 
 
 def distinct(records: Iterable[Record]) -> list[Record]:
-    """Return one record per cell, sorted by benchmark, label and seed: the finished one, or else the latest."""
-    best: dict[str, Record] = {}
+    """Return one record per cell, sorted by benchmark, label and seed: the finished one, or else the latest.
+
+    Records of one cell whose settings were found by different searches are all kept.
+    """
+    best: dict[tuple[str, Search], Record] = {}
     for record in sorted(records, key=lambda r: (is_finished(r), r.created)):
-        best[record.key] = record
+        best[record.key, search_of(record)] = record
     return sorted(best.values(), key=lambda r: (r.benchmark, r.label, r.seed, r.key))
 
 
@@ -41,17 +45,25 @@ def by_benchmark(records: Iterable[Record]) -> dict[str, list[Record]]:
 def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Group the records of one benchmark by label, with one record per seed.
 
-    Records whose cells differ in more than the seed are never combined. If they share a label, each group's label gets
-    the settings that differ, such as ``er [degrees=0,10]``, or, if these are too long, ``#`` and the beginning of their
+    Records whose cells differ in more than the seed are never combined, nor are those whose settings were found by
+    different searches. If they share a label, each group's label gets the settings that differ, such as ``er
+    [degrees=0,10]`` or ``ewc(strength=10) [tuned=end]``, or, if these are too long, ``#`` and the beginning of their
     hash.
     """
     groups: dict[str, dict[str, list[Record]]] = {}
     for record in records:
-        settings = content_hash({name: value for name, value in record.cell.items() if name != "seed"})
+        own = {name: value for name, value in record.cell.items() if name != "seed"}
+        settings = content_hash({**own, "tuned": search_of(record)} if record.tuning else own)
         groups.setdefault(public(record.label), {}).setdefault(settings, []).append(record)
     made = {}
     for label, found in groups.items():
-        differing = [public(text) for text in _differing([members[0].cell for members in found.values()])]
+        firsts = [members[0] for members in found.values()]
+        searches = search_names([search_of(record) for record in firsts])
+        cells = [
+            {**record.cell, "tuned": name} if name else record.cell
+            for record, name in zip(firsts, searches, strict=True)
+        ]
+        differing = [public(text) for text in _differing(cells)]
         if len(set(differing)) < len(differing):  # files of one name in two folders
             differing = [""] * len(differing)
         for (settings, members), text in zip(found.items(), differing, strict=True):

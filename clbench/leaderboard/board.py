@@ -20,6 +20,7 @@ from clbench.leaderboard.board_rows import Problem, Row
 from clbench.leaderboard.columns import chosen_columns, is_metric, usual
 from clbench.leaderboard.notes import left_out, table_notes
 from clbench.leaderboard.row_choice import BY_RANK, RowChoice, choose
+from clbench.leaderboard.settings_origin import is_tuned
 from clbench.leaderboard.summaries import Summary, summarise
 from clbench.metrics import Value, compute, metric_names
 from clbench.metrics import get as get_metric
@@ -88,6 +89,11 @@ class Board:
         return text
 
     @property
+    def has_tuned(self) -> bool:
+        """Return whether a search found the settings of any row."""
+        return any(is_tuned(row.records) for table in self.tables for row in table.rows)
+
+    @property
     def has_other_engines(self) -> bool:
         """Return whether the loop of another library ran any row."""
         return any(row.engine != "clbench" for table in self.tables for row in table.rows)
@@ -111,7 +117,7 @@ def board(
         records: Any records; of two with the same key the finished one counts, or else the later one.
         metrics: The metrics to show, in this order; by default the usual ones, of which narrow formats show fewer.
         columns: All columns to show, in this order, instead of ``metrics``: ``rank``, ``strategy``, ``engine``,
-            ``seeds``, metrics, and entries of a record's cost such as ``cost_train_seconds``.
+            ``settings``, ``seeds``, metrics, and entries of a record's cost such as ``cost_train_seconds``.
         rows: The strategies to show. Ranks, common seeds and marks are those among them.
         rename: New names of strategies or benchmarks: ``{"mine": "Ours"}`` or ``["mine=Ours"]``.
         order: ``rank``, ``name``, a metric (best first), or strategies that come first.

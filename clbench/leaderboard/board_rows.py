@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from clbench.comparison.record_groups import is_finished
 from clbench.core.public_names import public
 from clbench.core.record import Record
+from clbench.leaderboard.settings_origin import settings_origin
 from clbench.leaderboard.settings_text import evaluation_text, recipe, versions
 from clbench.leaderboard.summaries import Summary
 from clbench.strategies.protocol import with_breaches
@@ -54,6 +55,11 @@ class Row:
     def engine(self) -> str:
         """Return whose training loop ran it."""
         return self.records[0].engine
+
+    @property
+    def settings_origin(self) -> str:
+        """Return how its settings were found: ``default``, ``given``, or a protocol such as ``first:1 (24 trials)``."""
+        return settings_origin(self.records)
 
     @property
     def recipe(self) -> str:

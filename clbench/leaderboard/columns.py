@@ -36,7 +36,7 @@ def _with_further(records: Sequence[Record]) -> tuple[tuple[str, ...], tuple[str
     return tuple((names[0], *further, *names[1:]) for names in (board_names(), HEADLINE))  # type: ignore[return-value]
 
 
-LEAD = ("rank", "strategy", "engine", "seeds")
+LEAD = ("rank", "strategy", "engine", "settings", "seeds")
 """Columns that are neither metrics nor costs."""
 COST = "cost_"
 """Beginning of the name of a column with an entry of the records' cost."""

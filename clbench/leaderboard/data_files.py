@@ -13,6 +13,7 @@ from clbench.core.measure import ACCURACY
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.board_rows import Row, count_problems
 from clbench.leaderboard.columns import COST
+from clbench.leaderboard.settings_origin import is_tuned
 from clbench.leaderboard.summaries import Summary
 
 
@@ -28,14 +29,21 @@ def comma_separated(board: Board) -> str:
         _write_across(writer, board)
         return out.getvalue()
     columns = [column for name in _named(board) for column in _columns(name)]
-    lead = ["benchmark", "rank", "strategy", "engine", "seeds", "finished"]
+    origin = ["settings"] * _has_settings(board)
+    lead = ["benchmark", "rank", "strategy", "engine", *origin, "seeds", "finished"]
     writer.writerow([*lead, *columns, "looks", "problems", "recipe", "versions"])
     for table in board.tables:
         for row in table.rows:
             first = [plain(table.benchmark), row.rank or "", plain(row.strategy), plain(row.engine)]
+            first += [plain(row.settings_origin)] * _has_settings(board)
             last = [row.looks, count_problems(row.problems), plain(row.recipe), row.versions]
             writer.writerow([*first, len(table.seeds), len(row.finished), *_values(board, row), *last])
     return out.getvalue()
+
+
+def _has_settings(board: Board) -> bool:
+    """Return whether a file says how settings were found: if a search found any, or the user asked for it."""
+    return board.has_tuned or "settings" in (board.columns or ())
 
 
 def _write_across(writer: Any, board: Board) -> None:
@@ -97,7 +105,7 @@ def json_text(board: Board) -> str:
             "seeds": table.seeds,
             "common_seeds": table.common,
             "notes": table.notes,
-            "rows": [_json_row(row) for row in table.rows],
+            "rows": [{**_json_row(row), **(_origin(row) if _has_settings(board) else {})} for row in table.rows],
         }
         for table in board.tables
     ]
@@ -124,6 +132,10 @@ def _json_row(row: Row) -> dict[str, Any]:
             {"seed": r.seed, "status": r.status, "key": r.key, "fingerprint": r.fingerprint} for r in row.records
         ],
     }
+
+
+def _origin(row: Row) -> dict[str, Any]:
+    return {"settings": row.settings_origin, **({"tuning": row.records[0].tuning} if is_tuned(row.records) else {})}
 
 
 def _json_summary(summary: Summary, mark: str = "") -> dict[str, Any]:

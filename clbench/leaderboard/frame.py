@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.comparison.record_groups import is_finished, joint_runs, reference
 from clbench.core.record import Record
+from clbench.leaderboard.settings_origin import is_tuned, settings_origin
 from clbench.leaderboard.varying_settings import varying_settings
 from clbench.metrics import Value, compute, metric_names
 from clbench.strategies.protocol import with_breaches
@@ -23,7 +24,8 @@ def frame(records: Iterable[Record], *, settings: bool = True) -> DataFrame:
         settings: Whether to include a column for every setting that varies.
 
     Returns:
-        Columns ``benchmark strategy engine seed`` (``engine`` is whose loop ran it); a column for every setting in
+        Columns ``benchmark strategy engine seed`` (``engine`` is whose loop ran it); ``settings`` (how they were
+        found) if a search found those of any record; a column for every setting in
         which two records differ, by its dotted name (``training.lr``, ``strategy.ewc.strength``; None or NaN in a cell
         without it); ``status reason``; a column per metric (fractions in [0, 1]; NaN if undefined, and in cells that
         are not done); ``cost_*``, ``key fingerprint created alarms``, ``environment_*`` and ``trace`` (a
@@ -38,8 +40,12 @@ def frame(records: Iterable[Record], *, settings: bool = True) -> DataFrame:
     environment = sorted({name for row in rows for name in row if name.startswith("environment_")})
     varying = varying_settings(records) if settings else {}
     rows = [{**row, **varying.get(row["key"], {})} for row in rows]
+    if is_tuned(records):
+        origins = {record.key: settings_origin([record]) for record in records}
+        rows = [{**row, "settings": origins[row["key"]]} for row in rows]
     named = dict.fromkeys(name for values in varying.values() for name in values)
-    first = ["benchmark", "strategy", "engine", "seed", *named, "status", "reason"]
+    origin = ["settings"] if is_tuned(records) else []
+    first = ["benchmark", "strategy", "engine", *origin, "seed", *named, "status", "reason"]
     provenance = ["key", "fingerprint", "created", "alarms"]
     return pandas.DataFrame(rows, columns=[*first, *names, *costs, *provenance, *environment, "trace"])
 

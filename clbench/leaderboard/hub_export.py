@@ -36,6 +36,7 @@ COLUMNS = {
     "benchmark": "name and version of the benchmark",
     "strategy": "the strategy's label on leaderboards",
     "engine": "whose training loop ran it: clbench, or another library",
+    "settings": "how its settings were found: default, given, or by a search; only if any were searched",
     "seed": "determines stream, order and initial weights, equally for all strategies",
     "status": "done, skipped, diverged or failed",
     "reason": "the reason if it is not done",

@@ -89,7 +89,7 @@ def latex(board: Board) -> str:
     """Return a table per benchmark, or one for all, with caption and label."""
     labels: list[str] = []
     parts = []
-    for sheet in sheets(board, decimals=1, lead=("strategy", "engine")):
+    for sheet in sheets(board, decimals=1, lead=("strategy", "engine", "settings")):
         labels.append(_label(sheet.title, labels))
         parts.append(_table(sheet, labels[-1]))
     return "\n".join(parts)

@@ -12,6 +12,7 @@ from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.leaderboard.board_rows import Row, seed_words
 from clbench.leaderboard.columns import on_versions
+from clbench.leaderboard.settings_origin import unavailable
 from clbench.leaderboard.settings_text import differing_settings, is_renamed, versions
 
 
@@ -42,6 +43,11 @@ def table_notes(
     differing = differing_settings([record.cell for row in rows for record in row.records])
     if differing:
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
+    late = [row.strategy for row in rows if unavailable(row.records)]
+    if late:
+        notes.append(
+            f"settings chosen on the whole stream (end), which is not available to a learner: {', '.join(late)}"
+        )
     if any(row.label != public(record.label) for row in rows for record in row.records):
         notes.append("rows with equal names and different settings show these in brackets, or a # if there are many")
     return (*notes, *_older_shown(rows))

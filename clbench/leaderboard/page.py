@@ -134,6 +134,7 @@ def _row(board: Board, table: Table, row: Row, names: Sequence[str]) -> dict[str
         "rank": row.rank,
         "strategy": row.strategy,
         "engine": "" if row.engine == "clbench" else row.engine,
+        "origin": row.settings_origin if board.has_tuned else "",
         "finished": len(row.finished),
         "complete": len(row.finished) == len(table.seeds),
         "cells": cells,

@@ -75,6 +75,19 @@ def _defaults(name: str) -> dict[str, Any]:
         return {}
 
 
+def has_only_defaults(record: Record) -> bool:
+    """Return whether every parameter of a record's strategy has its declared default.
+
+    A parameter without a default does not have it, and neither does one of a strategy that is not available here.
+    """
+    return all(
+        name in usual and _same(value, usual[name])
+        for item in record.cell.get("strategy", ())
+        for usual in [_defaults(str(item.get("name", "")))]
+        for name, value in (item.get("parameters") or {}).items()
+    )
+
+
 def is_renamed(record: Record) -> bool:
     """Return whether a record's label, read as a strategy, differs from the strategy that ran."""
     have = [item for item in record.cell.get("strategy", ()) if isinstance(item, Mapping)]

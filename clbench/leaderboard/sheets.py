@@ -18,7 +18,7 @@ from clbench.leaderboard.numbers import NOTHING, Number, amount, number
 from clbench.metrics import get as get_metric
 from clbench.metrics.interval import SEEDS_FOR_INTERVAL
 
-TITLES = {"rank": "#", "strategy": "Strategy", "engine": "Run by", "seeds": "Seeds"}
+TITLES = {"rank": "#", "strategy": "Strategy", "engine": "Run by", "settings": "Settings", "seeds": "Seeds"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Column:
     """Describe a column.
 
     Args:
-        name: ``rank``, ``strategy``, ``engine``, ``seeds``, a metric, or ``cost_`` and an entry of the cost.
+        name: ``rank``, ``strategy``, ``engine``, ``settings``, ``seeds``, a metric, or ``cost_`` and an entry of the
+            cost.
         title: Its title for people.
         group: The benchmark that it belongs to, where a sheet shows several; else empty.
     """
@@ -38,7 +39,7 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Return whether it holds words, which stand on the left; numbers stand on the right."""
-        return self.name in ("strategy", "engine")
+        return self.name in ("strategy", "engine", "settings")
 
     @property
     def full_title(self) -> str:
@@ -77,7 +78,7 @@ class Sheet:
 
 
 def sheets(
-    board: Board, *, decimals: int, lead: Sequence[str] = ("rank", "strategy", "engine", "seeds")
+    board: Board, *, decimals: int, lead: Sequence[str] = ("rank", "strategy", "engine", "settings", "seeds")
 ) -> list[Sheet]:
     """Return the sheets of a leaderboard: one per table, or one for all of them.
 
@@ -85,11 +86,12 @@ def sheets(
         board: The leaderboard.
         decimals: Decimals of percentages unless the user chose others.
         lead: Columns before the metrics unless the user chose columns; ``engine`` only where the loop of another
-            library ran a row.
+            library ran a row, ``settings`` only where a search found those of a row.
     """
     if board.across and board.tables:
         return [_across(board, decimals)]
-    lead = [name for name in lead if name != "engine" or board.has_other_engines]
+    needed = {"engine": board.has_other_engines, "settings": board.has_tuned}
+    lead = [name for name in lead if needed.get(name, True)]
     return [_single(board, table, board.columns or (*lead, *board.shown), decimals) for table in board.tables]
 
 
@@ -148,6 +150,8 @@ def _cell(board: Board, table: Table, row: Row, name: str, names: Sequence[str],
         return Number(visible(row.strategy), count=f"(n={len(row.finished)})" * fewer)
     if name == "engine":
         return Number(row.engine)
+    if name == "settings":
+        return Number(visible(row.settings_origin))
     if name == "seeds":
         return Number(f"{len(row.finished)}/{len(table.seeds)}")
     if not is_metric(name):

@@ -81,7 +81,7 @@ class Tuning:
         both = sorted(set(own) & set(found.training))
         if both:
             raise Refused(
-                f"{name} sets training.{both[0]} = {own[both[0]]}, and {self.settings.source} sets it to "
+                f"{name} sets training.{both[0]} = {own[both[0]]}, and in {self.settings.source} it is "
                 f"{found.training[both[0]]}; leave one of them out"
             )
         try:

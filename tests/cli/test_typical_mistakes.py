@@ -250,6 +250,27 @@ RESULTS = [
         "this folder is not empty, and nothing is overwritten; name a new folder, like",
     ),
 ]
+TUNE = "tune split-digits --strategies ewc"
+TUNING = [
+    ("tune split-digits", "--strategies is missing"),
+    ("tune split-digits --strategies naive", "naive has no settings of its own to tune; leave it out"),
+    (f"{TUNE} --protocol frist", "there is no protocol 'frist'; did you mean 'first'?"),
+    (f"{TUNE} --protocol first:9", "split-digits has 5 experiences, and the search has to end before the stream does"),
+    (f"{TUNE} --protocol other:split-digits-task", "share 10 classes (0, 1, 2, ...); choose a benchmark with other"),
+    (f"{TUNE} --protocol other:split-digit", "did you mean 'split-digits'?"),
+    (
+        f"{TUNE} --seeds 1,2",
+        "also of split-digits, whose results would then depend on the choice; choose others, such as",
+    ),
+    (f"{TUNE} --trials 1", "trials = 1 is not possible; give a number from 2"),
+    (f"{TUNE} --sampler grid", "there is no sampler 'grid'; known: qmc, random, tpe"),
+    (f"{TUNE} --metric accuracy", "did you mean 'acc'?"),
+    (f"{TUNE} --space ewc.strenght=1:10", "did you mean 'strength'?"),
+    (f"{TUNE} --space ewc.strength=-1:10", "which the setting does not allow"),
+    ("run split-digits --tuned nowhere.yaml", "nowhere.yaml cannot be read: {folder} has no such file"),
+    ("run split-digits --tuned empty", "--tuned empty is a folder; give a file that clbench tune has written"),
+    ("run split-digits --tuned mine.yaml", "mine.yaml holds no tuned settings"),
+]
 TABLE_OF = "stream.dataset={{name: csv:table.csv, {}}}"
 OWN = [
     (TABLE_OF.format("label: sik"), "has no column 'sik'; did you mean 'sick'?"),
@@ -332,6 +353,7 @@ MISTAKES = [
     *((f"{RUN} --set '{setting}'", words) for setting, words in SETTINGS),
     *((f"{RUN} --strategies '{text}'", words) for text, words in STRATEGIES),
     *RESULTS,
+    *TUNING,
     *((f"{RUN} --set '{setting}'", words) for setting, words in OWN),
     *TABLES,
     *PICTURES,
