@@ -15,7 +15,7 @@ from clbench.core.parameters import schema, validate
 from clbench.core.search_space import Search, ranges, shown
 from clbench.strategies import STRATEGIES, notation
 from clbench.strategies.canonical_form import canonical
-from clbench.strategies.knobs import owner_of, owners_of
+from clbench.strategies.knobs import TRAINING, owner_of, owners_of
 from clbench.strategies.notation import Written
 from clbench.strategies.part import Part
 from clbench.strategies.strategy import Strategy
@@ -83,7 +83,7 @@ def starts(
                     "knobs",
                 )
         declared = {each: search for each, search in ranges(STRATEGIES.get(name)).items() if not search.choices}
-        identity = _identities(name, {**given, **fixed}, defaults, declared)
+        identity = _identities(name, {**given, **fixed}, defaults)
         for setting in known:
             if setting not in asked and (wanted is not None or setting not in identity or setting not in declared):
                 continue
@@ -105,6 +105,52 @@ def starts(
     return found
 
 
+def starts_within(written: Written, defaults: Defaults, given: Mapping[str, Search]) -> dict[str, float]:
+    """Return the settings of a strategy to choose during a run, as :func:`starts` does, with the user's ranges.
+
+    Args:
+        written: The strategy as the user wrote it.
+        defaults: The benchmark's values for parameters without a default.
+        given: Ranges by place; those of other strategies are passed over. The value to begin with is the end that is
+            further from the identity.
+
+    Raises:
+        Refused: The strategy has no such setting, or a range belongs to a setting without an identity.
+    """
+    owners = owners_of(written)
+    training = next((place for place in given if place.rpartition(".")[0] == TRAINING), None)
+    if training is not None:
+        raise Refused(
+            f"--space {training}: protocol chf chooses settings of strategies; learning rates to choose from are "
+            "written tuning.learning_rates=[0.1, 0.01] in the benchmark"
+        )
+    own = {place: search for place, search in given.items() if place.rpartition(".")[0] in owners}
+    neutral = _neutral_values(written, defaults)
+    wanted = {}
+    for place, search in own.items():
+        if search.choices:
+            raise Refused(f"--space {place}: protocol chf needs a range of numbers, LOW:HIGH, not choices")
+        wanted[place] = _far(search, neutral.get(place, 0.0))
+    found = {**starts(written, defaults, None), **starts(written, defaults, wanted)}
+    if not found:
+        raise Refused(
+            f"protocol chf has nothing to choose for {notation.label(written)}: none of its settings has a search "
+            "range and a value at which its part does nothing; leave it out, or use another protocol"
+        )
+    return found
+
+
+def _neutral_values(written: Written, defaults: Defaults) -> dict[str, float]:
+    """Return the value at which a part does nothing, for each setting that has one, by place."""
+    names: list[str] = []
+    found: dict[str, float] = {}
+    for name, given in notation.calls(written):
+        owner = owner_of(name, names)
+        identity = _identities(name, given, defaults)
+        found |= {f"{owner}.{setting}": value for setting, value in identity.items()}
+    return found
+
+
 def _instead(owner: str, identity: Mapping[str, Any]) -> str:
     if identity:
         return f"choose {' or '.join(f'{owner}.{each}' for each in identity)}, or leave knobs out"
@@ -119,7 +165,8 @@ def _checked(
     Raises:
         Refused: The setting does not allow it, or it is the identity.
     """
-    fill = {key: value for key, value in defaults.get(name, {}).items() if key != setting}
+    usual = {**_for_required(name, {**given, **defaults.get(name, {})}), **defaults.get(name, {})}
+    fill = {key: value for key, value in usual.items() if key != setting}
     values = validate(STRATEGIES.get(name), {**given, setting: start}, where=f"strategy {name!r}", fill=fill)
     value: float = values[setting]
     if value == neutral:
@@ -166,22 +213,27 @@ def with_required(written: Written, values: Mapping[str, float], defaults: Defau
     return made
 
 
-def _identities(
-    name: str, given: Mapping[str, Any], defaults: Defaults, declared: Mapping[str, Search]
-) -> dict[str, float]:
+def _identities(name: str, given: Mapping[str, Any], defaults: Defaults) -> dict[str, float]:
     """Return the numbers at which the parts of a recipe do nothing, by setting of the recipe."""
     known = schema(STRATEGIES.get(name)).model_fields
-    missing = {
-        setting: search.high
-        for setting, search in declared.items()
-        if known[setting].is_required() and setting not in {**given, **defaults.get(name, {})}
-    }
+    missing = _for_required(name, {**given, **defaults.get(name, {})})
     parts = Strategy.of(canonical([(name, {**missing, **given})], defaults)).parts()
     return {
         setting: value
         for part in parts
         for setting, value in (part.identity or {}).items()
         if setting in known and _number(value)
+    }
+
+
+def _for_required(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a value from its range for each setting of a recipe that needs a value and has none."""
+    target = STRATEGIES.get(name)
+    fields = schema(target).model_fields
+    return {
+        setting: search.ends[-1]
+        for setting, search in ranges(target).items()
+        if fields[setting].is_required() and setting not in given
     }
 
 

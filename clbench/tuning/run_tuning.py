@@ -17,7 +17,7 @@ from clbench.benchmark.tuned_settings import TunedSettings, TunedStrategy
 from clbench.core.errors import Refused
 from clbench.core.identity import describe_model
 from clbench.core.record import Record
-from clbench.core.search_space import Knob, parse_space
+from clbench.core.search_space import Search, parse_space
 from clbench.core.store import write_or_refuse
 from clbench.core.types import Stream
 from clbench.metrics import get as get_metric
@@ -28,6 +28,7 @@ from clbench.running.plan import Plan, make_stream
 from clbench.running.plan import plan as make_plan
 from clbench.running.user_objects import UserObjects
 from clbench.strategies.knobs import spaces_of
+from clbench.strategies.stability_knobs import starts_within
 from clbench.tuning.choice import CLOSE, Trial, remarks
 from clbench.tuning.effort import spent, stream_steps
 from clbench.tuning.other_stream import check_nothing_shared
@@ -146,7 +147,7 @@ def tune(
     how.check(len(stream), name)
     title = f"{name}@{checked.benchmark.version}"
     if not how.kind.searches:
-        return _routed(title, written, listed, how, settings, where)
+        return _routed(title, written, parse_space(space), schema.defaults_of(checked.benchmark), how, settings, where)
     changed = [*settings, *_changes(how, checked, replaced, own, measured)]
 
     def planned(entry: Any) -> Plan:
@@ -299,7 +300,8 @@ def _changes(
 def _routed(
     title: str,
     written: Sequence[Any],
-    listed: Sequence[Sequence[Knob]],
+    ranges: Mapping[str, Search],
+    defaults: Mapping[str, Mapping[str, Any]],
     how: Protocol,
     settings: Sequence[Assignment],
     where: Path | None,
@@ -309,9 +311,10 @@ def _routed(
     from clbench.strategies import notation
 
     answers = {}
-    for each, knobs in zip(written, listed, strict=True):
-        label = notation.label(each["strategy"] if isinstance(each, Mapping) and "strategy" in each else each)
-        section = {"protocol": how.name, "knobs": [knob.place for knob in knobs]}
+    for each in written:
+        strategy = each["strategy"] if isinstance(each, Mapping) and "strategy" in each else each
+        label = notation.label(strategy)
+        section = {"protocol": how.name, "knobs": starts_within(strategy, defaults, ranges)}
         answers[label] = TunedStrategy(
             chosen_in_run=section, tuning={"protocol": how.name, "clbench": __version__},
             notes=("every run chooses these settings itself, on the samples of the running experience",),

@@ -179,6 +179,11 @@ BENCHMARKS = [
     ("run wrong.yaml", "wrong.yaml, line 4: unknown key 'learning_rate'; did you mean 'training.lr'"),
 ]
 SETTINGS = [
+    ("tuning.protocol=chff", "there is no such protocol; did you mean 'chf'?"),
+    ("tuning.protocol=first:2", "first:2 compares whole runs; use clbench tune --protocol first:2, or write chf here"),
+    ("tuning=chf", "write tuning: {protocol: chf} in a file, or --set tuning.protocol=chf"),
+    ("tuning={protocol: chf, knobs: [ecw.strength]}", "no strategy is called 'ecw'; did you mean 'ewc'?"),
+    ("tuning={protocol: chf, tries: 0}", "tuning.tries = 0 is not allowed: input should be greater than or equal to 1"),
     ("lr=0.1", "unknown key 'lr'; did you mean 'training.lr', the setting lr of training?"),
     ("learning_rate=0.1", "did you mean 'training.lr'"),
     ("training.learning_rate=0.1", "did you mean 'lr'?"),
