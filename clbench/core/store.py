@@ -7,6 +7,7 @@ reads a record in between finds the trace under the spare name, and renames it.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -86,6 +87,7 @@ class _SpareTrace:
         self.path = record_path(record.key, directory)
         self._trace = None if record.trace is None else trace_file.encoded(record.trace)
         self.content = record_file.encoded(record, self._trace)
+        self._failed = record.status == "failed"
         self._place = trace_path(record.key, directory)
         self._sum = "" if self._trace is None else record_file.checksum(self._trace)
         self._spare = spare_trace_path(record.key, directory, self._sum)
@@ -97,9 +99,25 @@ class _SpareTrace:
 
     def place(self) -> None:
         """Give the trace its own name, after its record was written."""
-        if self._trace is not None:
-            with suppress(FileNotFoundError):  # whoever has read the record meanwhile has placed it
-                self._spare.replace(self._place)
+        if self._trace is None:
+            return
+        try:
+            self._spare.replace(self._place)
+        except FileNotFoundError:  # whoever has read the record meanwhile has placed it
+            with suppress(OSError):
+                if self._place.read_bytes() == self._trace:
+                    return
+            write(self._place, self._trace)
+
+    def remove_others(self) -> None:
+        """Remove spare traces that other writers have left when they were killed, or will not need, because this record
+        stands now. A failed record does not stand."""
+        if self._failed:
+            return
+        with suppress(OSError):
+            for entry in os.scandir(self._place.parent):
+                if entry.name.startswith(f".{self._place.stem}.") and entry.name.endswith(".npz"):
+                    os.unlink(entry.path)
 
     def __exit__(self, *_: object) -> None:
         if self._trace is not None and self._spare.exists():
@@ -120,6 +138,7 @@ def _created(spare: _SpareTrace) -> bool:
     if not create(spare.path, spare.content):
         return False
     spare.place()
+    spare.remove_others()
     return True
 
 

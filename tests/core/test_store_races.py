@@ -168,3 +168,14 @@ def test_many_damaged_and_foreign_files_are_named_in_one_line_each(tmp_path):
     assert damaged.startswith(f"left out of {tmp_path}: 7 damaged records: {paths[0].name} (Expecting value")
     assert damaged.endswith(", ...; run their benchmarks again")
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_spare_traces_of_killed_writers_are_removed_when_a_record_stands(tmp_path):
+    died, later, other = (record("er", seed, dipping(0, tasks=2, length=4)) for seed in (0, 0, 1))
+    traces = tmp_path / "traces"
+    store.save(other, tmp_path)
+    left = [traces / f".{each.key}.{'0' * 16}.npz" for each in (died, other)]
+    for path in left:
+        path.write_bytes(b"of a writer that was killed")
+    assert store.publish(later, tmp_path) is None
+    assert [path.exists() for path in left] == [False, True]
