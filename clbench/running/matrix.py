@@ -27,7 +27,7 @@ from clbench.running.executors import (
 from clbench.running.executors.added_objects import pack
 from clbench.running.found_records import Found, find_records
 from clbench.running.options import Options
-from clbench.running.saving import check_still_there, check_writable, is_worse, publish, save, set_damaged_aside
+from clbench.running.saving import check_still_there, check_writable, put_record, save, set_damaged_aside
 from clbench.running.shared_cells import Shared
 from clbench.running.tuned_cells import with_tuning
 
@@ -116,19 +116,11 @@ def run_matrix(
         options = replace(options, added=tuple(pack(todo)))
     outcome = Outcome(found=len(known))
     shared: Shared | None = None
-    mine: set[str] = set()
 
     def put(record: Record) -> Record:
         """Write a record, and return the one that stands: perhaps that of another command."""
         assert folder is not None
-        if record.key in mine or record.key in found.lacking:
-            if not is_worse(record, folder):
-                save(record, folder)
-            return record
-        standing = publish(record, folder)
-        if standing is None:
-            mine.add(record.key)
-        return standing or record
+        return put_record(record, folder, again=record.key in found.lacking)
 
     def keep(event: Any) -> None:
         if isinstance(event, Notified):

@@ -14,6 +14,7 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.record import Record
+from clbench.running.standing_records import keep_first, renew
 
 
 def check_writable(out: Path) -> None:
@@ -48,10 +49,19 @@ def save(record: Record, out: Path) -> None:
         raise _unwritten(record, out, error) from None
 
 
-def publish(record: Record, out: Path) -> Record | None:
-    """Write a record unless a finished one of its cell stands, and return that one. Errors are as in :func:`save`."""
+def put_record(record: Record, out: Path, *, again: bool) -> Record:
+    """Write the record of a cell that was run, and return the one that stands.
+
+    Args:
+        record: The record.
+        out: The result directory.
+        again: Whether the cell was finished before and was run again on request, such as for further files.
+
+    Raises:
+        Refused: It cannot be written, as in :func:`save`.
+    """
     try:
-        return store.publish(record, out)
+        return renew(record, out, models=False) if again else keep_first(record, out)
     except OSError as error:
         raise _unwritten(record, out, error) from None
 
@@ -71,16 +81,6 @@ def _rescued(record: Record, out: Path) -> str:
     except OSError:
         return ""
     return f"it is kept in {place}, whose records and traces belong into those of {out}; "
-
-
-def is_worse(record: Record, out: Path) -> bool:
-    """Return whether a cell was done before, was run again for further files, and is not done this time."""
-    if record.status == "done" or not store.has(record.key, out):
-        return False
-    try:
-        return store.load(store.record_path(record.key, out)).status == "done"
-    except store.Damaged:
-        return False
 
 
 def set_damaged_aside(key: str, out: Path, fault: store.Damaged) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,7 @@ def test_a_record_written_between_reading_the_folder_and_claiming_is_not_compute
 
 STOPS = """
 import os, signal, sys
+from dataclasses import replace
 from pathlib import Path
 import clbench
 from clbench.running.executors import Progress
@@ -278,3 +280,20 @@ def test_damaged_records_are_put_aside_only_by_the_command_that_runs_the_cell_ag
     with pytest.warns(UserWarning, match="its cell is run again"):
         clbench.run("split-digits", strategies="naive", seeds=1, overrides=SHORT, out=Path(tmp_path), wait=False)
     assert store.load(path).status == "done"
+
+
+def test_a_different_record_that_another_command_has_written_meanwhile_stands_and_ours_is_a_conflict(tmp_path):
+    [record] = clbench.run("split-digits", strategies="naive", seeds=1, overrides=SHORT)
+    other = replace(record, trace=replace(record.trace, score=record.trace.score / 2))
+
+    def watch(event):
+        if isinstance(event, Started):
+            store.save(other, tmp_path)
+
+    with pytest.warns(
+        UserWarning, match=r"another run of this cell had a different result \(.*the first record stands"
+    ):
+        [found] = clbench.run("split-digits", strategies="naive", seeds=1, overrides=SHORT, out=tmp_path, watch=watch)
+    np.testing.assert_array_equal(found.trace.score, other.trace.score)
+    [ours] = clbench.api.records(tmp_path / "conflicts")
+    np.testing.assert_array_equal(ours.trace.score, record.trace.score)
