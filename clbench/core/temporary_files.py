@@ -14,6 +14,8 @@ from pathlib import Path
 LEFT_SECONDS = 600.0
 """Age in seconds from which a temporary file of a process that cannot be seen from here was left by it."""
 _NAME = re.compile(r"\..*\.(?P<pid>\d{1,10})\.(?P<place>[0-9a-f]{8})[0-9a-f]{8}")
+_NAMELESS = re.compile(r"\.[0-9a-f]{16}\.[0-9a-f]{16}\.npz|\.(now|writable)\.[0-9a-f]{16}")
+"""Temporary files that name no process: traces whose records do not stand yet, and probes of a folder."""
 
 
 def temporary_beside(path: Path) -> Path:
@@ -23,15 +25,15 @@ def temporary_beside(path: Path) -> Path:
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a file has a name of :func:`temporary_beside`."""
-    return _NAME.fullmatch(name) is not None
+    """Return whether a file has the name of a temporary one, such as one of :func:`temporary_beside`."""
+    return (_NAME.fullmatch(name) or _NAMELESS.fullmatch(name)) is not None
 
 
 def remove_left(*folders: Path) -> None:
     """Remove temporary files in some folders whose processes have ended.
 
-    A process of this machine can be seen to have ended. The file of any other one is removed if it was not written for
-    ten minutes, by the clock of the file system. Folders that are missing or cannot be written are left as they are.
+    A process of this machine can be seen to have ended. Any other file is removed if it was not written for ten
+    minutes, by the clock of the file system. Folders that are missing or cannot be written are left as they are.
     """
     for folder in folders:
         with suppress(OSError):

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from clbench.core import record_file
 from clbench.core.errors import Refused
-from clbench.core.temporary_files import is_temporary, temporary_beside
+from clbench.core.result_paths import record_path, spare_trace_path
+from clbench.core.temporary_files import is_temporary, remove_left, temporary_beside
 
 BESIDE = (
     ("traces", ".npz"),
@@ -66,9 +68,20 @@ def copy_cell(key: str, out: Path, place: Path, *, further: Sequence[Path] = ())
     """
     for kind, suffix in FINAL:
         folders = [out] if kind in ("records", "traces") else [out, *further]
-        found = next((path for folder in folders if (path := folder / kind / f"{key}{suffix}").exists()), None)
-        if found is not None:
-            copy_file(found, place / kind / found.name)
+        found = [path for folder in folders if (path := folder / kind / f"{key}{suffix}").exists()]
+        if kind == "traces":
+            found = [path for path in (_spare_trace(key, out), *found) if path is not None]
+        if found:
+            copy_file(found[0], place / kind / f"{key}{suffix}")
+
+
+def _spare_trace(key: str, out: Path) -> Path | None:
+    """Return the trace of a record that still has its spare name, because the folder can only be read."""
+    path = record_path(key, out)
+    with suppress(OSError, ValueError):
+        spare = spare_trace_path(key, out, record_file.decoded(path.read_bytes(), path).sums.get("trace", ""))
+        return spare if spare.exists() else None
+    return None
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -96,6 +109,15 @@ def copy_file(source: Path, target: Path) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):
             temporary.unlink()
+
+
+FOLDERS = ("records", "traces", "predictions", "models", "partial", "attempts", "plans", ".cache")
+"""Folders of a result directory in which commands write files."""
+
+
+def remove_litter(out: Path) -> None:
+    """Remove temporary files that killed commands have left in a result directory; others may be at work in it."""
+    remove_left(out, *(out / name for name in FOLDERS))
 
 
 def remove_temporary_files(place: Path) -> None:

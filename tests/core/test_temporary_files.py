@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from clbench.core import temporary_files
 from clbench.core.atomic_files import write
 from clbench.core.temporary_files import LEFT_SECONDS, is_temporary, remove_left, temporary_beside
@@ -71,6 +73,16 @@ def test_the_file_of_another_machine_is_removed_after_ten_minutes_without_a_chan
     remove_left(tmp_path)
     assert left.exists()
     old(left, LEFT_SECONDS + 60)
+    remove_left(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [f".{'0' * 16}.{'a' * 16}.npz", f".now.{'b' * 16}", f".writable.{'c' * 16}"])
+def test_a_temporary_file_that_names_no_process_is_removed_after_ten_minutes(tmp_path, name):
+    (tmp_path / name).touch()
+    remove_left(tmp_path)
+    assert (tmp_path / name).exists()
+    old(tmp_path / name, LEFT_SECONDS + 60)
     remove_left(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -15,7 +15,7 @@ from command_line import call
 from synthetic import record, trace_from
 
 import clbench
-from clbench.core import store
+from clbench.core import record_file, store
 from clbench.core.errors import Refused
 from clbench.core.notices import Notice
 from clbench.running.folder_merge import distinct_names
@@ -76,6 +76,19 @@ def test_records_of_older_formats_are_copied_as_they_are(tmp_path):
     held = {**files(one), **files(other)}
     assert files(tmp_path / "C") == {k: v for k, v in held.items() if k.split("/")[0] in ("records", "traces")}
     assert told["cells"] == len(list((tmp_path / "C" / "records").iterdir()))
+
+
+def test_a_trace_that_still_has_its_spare_name_is_copied_under_its_own(tmp_path, monkeypatch):
+    a, b = folder(tmp_path / "A", er(0)), folder(tmp_path / "B", er(1))
+    path = store.trace_path(er(0).key, a)
+    content, rename = path.read_bytes(), Path.replace
+    spare = path.with_name(f".{er(0).key}.{record_file.checksum(content)}.npz")
+    path.rename(spare)
+    path.write_bytes(store.trace_path(er(1).key, b).read_bytes())  # of an older record
+    monkeypatch.setattr(Path, "replace", lambda self, to: self if self == spare else rename(self, to))  # read-only
+    assert clbench.merge(a, b, out=tmp_path / "C")["cells"] == 2
+    assert files(tmp_path / "C")[f"traces/{er(0).key}.npz"] == content
+    assert len(list(store.load_all(tmp_path / "C"))) == 2
 
 
 def test_checkpoints_and_starts_of_cells_that_nobody_has_finished_are_copied_if_asked_for(tmp_path):
