@@ -19,6 +19,7 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
 from clbench.core.trace_equality import trace_digest
+from clbench.running import plan_files
 from clbench.running.cell_files import copy_cell, copy_file, remove_temporary_files
 
 MARKER = ".merge.json"
@@ -143,6 +144,8 @@ def merge(sources: Sequence[Path], out: Path, *, snapshots: bool = False) -> Mer
             cells += 1
             equal += best.finished and any(copy.finished for copy in others)
         kept = _copy_snapshots(copies, sources, out) if snapshots else 0
+        for path in (plan for source in sources for plan in sorted((source / plan_files.FOLDER).glob("*.json"))):
+            copy_file(path, out / plan_files.FOLDER / path.name)
         (out / MARKER).unlink(missing_ok=True)
     except OSError as error:
         raise Refused(

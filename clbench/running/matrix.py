@@ -12,7 +12,7 @@ from typing import Any
 from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.record import Record
-from clbench.running.cell_files import move_cell
+from clbench.running.cell_files import move_cell, remove_litter
 from clbench.running.cell_key import Cell
 from clbench.running.executors import (
     Elsewhere,
@@ -159,6 +159,8 @@ def run_matrix(
     finally:
         if shared is not None:
             shared.close()
+        if folder is not None:
+            remove_litter(folder)
     outcome.elsewhere = [] if shared is None else shared.left
     left = {cell.key for cell in outcome.elsewhere}
     outcome.records = [known[cell.key] for cell in cells if cell.key not in left]

@@ -8,12 +8,14 @@ import subprocess
 
 import pytest
 import typer
+from ruamel.yaml import YAML
 from worked_pages import ROOT, blocks
 
 from clbench.cli.app import app
 
 PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 SCRIPTS = blocks("docs/scale.md", "sh")
+PODS = [YAML(typ="safe").load(text) for text in blocks("docs/scale.md", "yaml")]
 
 
 def accepted(words: list[str]) -> str:
@@ -63,3 +65,17 @@ def test_options_of_run_in_the_text_of_the_page_exist() -> None:
 
 OF_OTHERS = {"--snapshots", "--json", "--signal", "--cpus-per-task", "--gres", "--array", "--requeue"}
 """Options of other commands and of SLURM that the text names."""
+
+
+def test_the_pods_of_the_page_run_a_command_that_the_program_accepts_and_have_time_to_save() -> None:
+    [job] = PODS
+    pod = job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    program, *words = container["command"]
+    assert (program, accepted(words)) == ("clbench", "run")
+    [mounted] = container["volumeMounts"]
+    assert words[words.index("--out") + 1].startswith(f"{mounted['mountPath']}/")
+    assert [volume["name"] for volume in pod["volumes"]] == [mounted["name"]]
+    assert pod["terminationGracePeriodSeconds"] >= 30
+    assert pod["restartPolicy"] == "Never"  # which the policy for evictions needs
+    assert job["spec"]["completions"] == job["spec"]["parallelism"]

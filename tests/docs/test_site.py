@@ -188,10 +188,16 @@ def test_docstrings_become_markdown_with_their_sections_apart():
     assert (told.body, told.source) == (["More text."], "A & B 2020, section 3.")
 
 
-def test_the_job_script_of_the_page_on_scale_runs_one_seed(tmp_path):
-    (script,) = [code for code in blocks("docs/scale.md", "sh") if "#SBATCH" in code]
-    fast = script.replace("--jobs 2", " ".join(["--jobs 1 --strategies naive", *FAST]))
-    environment = {**reader_environment(tmp_path), "SLURM_ARRAY_TASK_ID": "3", "TMPDIR": str(tmp_path)}
-    subprocess.run(["bash", "-e", "-c", fast], cwd=tmp_path, env=environment, check=True, capture_output=True)
+def test_the_job_scripts_of_the_page_on_scale_share_all_cells_and_run_one_seed(tmp_path):
+    shared, one_seed = [code for code in blocks("docs/scale.md", "sh") if "#SBATCH" in code]
+    options = " ".join(["--jobs 1 --strategies naive", *FAST])
+
+    def job(script, number, options):
+        fast = script.replace("--jobs 2", options)
+        environment = {**reader_environment(tmp_path), "SLURM_ARRAY_TASK_ID": str(number), "TMPDIR": str(tmp_path)}
+        return subprocess.Popen(["bash", "-e", "-c", fast], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+
+    jobs = [job(shared, number, f"{options} --seeds 2") for number in (1, 2)] + [job(one_seed, 3, options)]
+    assert [each.wait() for each in jobs] == [0, 0, 0]
     frame = clbench.load(tmp_path / "results" / "split-digits")
-    assert [*frame.seed, *frame.status] == [3, "done"]
+    assert sorted(zip(frame.seed, frame.status, strict=True)) == [(0, "done"), (1, "done"), (3, "done")]

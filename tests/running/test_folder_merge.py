@@ -58,6 +58,8 @@ def test_distinct_cells_are_copied_byte_for_byte_with_all_that_is_kept_beside_th
     kept(a, er(0).key, "models", "{}/0.pt", b"after experience 0")
     kept(b, er(2).key, "predictions", "{}.parquet", b"predictions")
     kept(a, er(1).key, "claims", "{}", b"a claim")
+    kept(a, "0123", "plans", "{}.json", b"a plan")
+    kept(b, "4567", "plans", "{}.json", b"another plan")
     kept(a, "0" * 16, "partial", "{}.pt", b"a checkpoint")
     before = files(a), files(b)
     told = clbench.merge(a, b, out=tmp_path / "C")

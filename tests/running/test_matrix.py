@@ -119,6 +119,16 @@ def test_damaged_record_in_the_way_is_set_aside_and_its_cell_runs_again(tmp_path
     assert (tmp_path / "damaged" / "traces" / f"{record.key}.npz").exists()
 
 
+def test_files_that_a_killed_command_has_left_half_written_are_removed_by_the_next_one(tmp_path):
+    code = "import sys; from pathlib import Path; from clbench.core.temporary_files import temporary_beside as beside\n"
+    code += "for name in ('records', 'traces', 'partial'):\n"
+    code += "    path = beside(Path(sys.argv[1]) / name / 'x'); path.parent.mkdir(); path.touch()"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert len([path for path in tmp_path.rglob(".x.*") if path.is_file()]) == 3
+    run_short(strategies="naive", seeds=1, out=tmp_path)
+    assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
+
+
 def test_results_that_are_removed_while_a_matrix_runs_are_written_again_and_told(tmp_path):
     def watch(event):
         if isinstance(event, Record) and event.seed == 1:
