@@ -56,6 +56,7 @@ def run(
     executor: str | None = None,
     shard: str | None = None,
     wait: bool = True,
+    rerun: str | None = None,
     progress: bool | None = None,
     watch: Callable[[Event], None] = ignore,
 ) -> list[Record]:
@@ -101,6 +102,8 @@ def run(
             key. It serves commands that share no folder.
         wait: Whether to wait for cells that other commands run in the same ``out``. Otherwise their records are left
             out of the answer.
+        rerun: ``"stale"`` to run finished cells again whose code has changed since, or is unknown. A record with an
+            equal result stays; another one moves to ``OUT/superseded``.
         progress: Whether to show progress: as bars in a notebook and in a terminal, as a line per cell elsewhere. By
             default only a notebook shows it.
         watch: A function that is called with every event: :class:`Started`, :class:`Progress`, and each
@@ -137,7 +140,7 @@ def run(
     plan = sharded(plan, share)
     where = None if out is None else Path(out).expanduser().absolute()
     keep = keeping(where, save_model, save_predictions)
-    found = records_of(plan, where, keep, data_dir=data_dir, given=given)
+    found = records_of(plan, where, keep, data_dir=data_dir, given=given, rerun=rerun)
     with shown_progress(progress, len(plan.cells), len(found.known)) as show:
         outcome = execute_plan(
             plan,

@@ -16,6 +16,7 @@ from clbench.cli.driver_options import WORDS, NoWait, Share, command_line, leave
 from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
 from clbench.cli.plugins import Plugins
+from clbench.cli.rerun_option import Rerun, stale_note
 from clbench.cli.run_results import Wandb, publish, send, verdict
 from clbench.cli.stopping import Stoppable
 
@@ -118,6 +119,7 @@ def run(
     ] = False,
     shard: Share = None,
     no_wait: NoWait = False,
+    rerun: Rerun = None,
     wandb: Annotated[Wandb, typer.Option(help="Send the records to Weights & Biases.")] = Wandb.disabled,
     plugins: Plugins = None,  # noqa: ARG001 its callback has read it
 ) -> None:
@@ -153,7 +155,7 @@ def run(
             console.print(f"{shard_text(plan)}.")
             if not plan.cells:
                 return
-        found = records_of(plan, folder, keep)
+        found = records_of(plan, folder, keep, rerun=rerun)
         old, known = found.outdated, set(found.known)
         if old:
             console.print(
@@ -161,6 +163,8 @@ def run(
                 f"they run again, and the old records are moved to {folder / OTHER_DATA}.",
                 soft_wrap=True,
             )
+        if found.stale:
+            console.print(stale_note(tuple(found.stale.values()), len(plan.cells), folder), soft_wrap=True)
         if dry_run:
             described = show_plan(console, plan, known=known, out=folder, data_dir=where)
             todo = [cell for cell in plan.cells if cell.key not in known]

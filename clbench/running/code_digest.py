@@ -37,7 +37,7 @@ OF_STRATEGIES = (
 )  # fmt: skip
 """Modules of ``strategies`` that count as the engine, since every strategy uses them."""
 OF_ADAPTERS = ("run_setup",)
-OF_RUNNING = ("plan", "prepare", "prepared_run", "run_cell")
+OF_RUNNING = ("continual_search", "plan", "prepare", "prepared_run", "run_cell")
 """Modules of ``adapters`` and ``running`` that count as the engine: they make a run of a cell."""
 
 PACKAGE = Path(__file__).parents[1]

@@ -19,6 +19,7 @@ from clbench.running.matrix import Outcome, run_matrix
 from clbench.running.options import Options
 from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
 from clbench.running.plan_files import write_plan
+from clbench.running.rerun import check_rerun
 
 if TYPE_CHECKING:
     from clbench.running.user_objects import UserObjects
@@ -44,6 +45,7 @@ def execute_plan(
     found: Found | None = None,
     wait: bool = True,
     command: str = "",
+    rerun: str | None = None,
 ) -> Outcome:
     """Run the cells of a plan. The first stream is built before, so that its errors appear before anything runs.
 
@@ -71,7 +73,7 @@ def execute_plan(
         write_plan(plan, folder, command)
 
     if found is None:
-        found = records_of(plan, where, keep, data_dir=data_dir, given=given)
+        found = records_of(plan, where, keep, data_dir=data_dir, given=given, rerun=rerun)
     if any(cell.key not in found.known for cell in plan.cells):
         first = plan.cells[0]
         if given is None or given.stream is None:
@@ -95,12 +97,16 @@ def records_of(
     *,
     data_dir: str | Path | None = None,
     given: UserObjects | None = None,
+    rerun: str | None = None,
 ) -> Found:
     """Return what a result directory holds of a plan; nothing without a directory. Each record is read once."""
+    again = check_rerun(rerun)
     if out is None:
         return Found()
     named = given is None or (given.dataset is None and given.stream is None)
-    return find_records(plan.cells, out, keep, data_dir=plan.data_dir or path_text(data_dir), compare_data=named)
+    return find_records(
+        plan.cells, out, keep, data_dir=plan.data_dir or path_text(data_dir), compare_data=named, rerun=again
+    )
 
 
 def keeping(out: Path | None, save_model: bool | str, save_predictions: bool) -> Keep | None:

@@ -13,7 +13,9 @@ from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.data.roots import offline
 from clbench.running.cell_key import Cell
+from clbench.running.code_digest import CURRENT, code_state
 from clbench.running.plan import rows
+from clbench.running.rerun import STALE
 
 FINISHED = ("done", "skipped", "diverged")
 """Statuses that running again would only repeat; a failed cell is run again."""
@@ -30,6 +32,8 @@ class Found:
         known: The finished records by key; their cells are not run again.
         outdated: Keys of finished cells whose records were made with other data; they are run again.
         lacking: Keys of finished cells that lack files to keep; they are run again, and their records renewed.
+        stale: Records of finished cells whose code has changed since or is unknown, by key, if these are to be run
+            again. Each stands until the new run has ended.
         damaged: The faults of damaged records by key; their cells are run again.
         marks: The marks of all records that were found, so that one that is written later is recognised.
     """
@@ -37,6 +41,7 @@ class Found:
     known: dict[str, Record] = field(default_factory=dict)
     outdated: set[str] = field(default_factory=set)
     lacking: set[str] = field(default_factory=set)
+    stale: dict[str, Record] = field(default_factory=dict)
     damaged: dict[str, store.Damaged] = field(default_factory=dict)
     marks: dict[str, Mark] = field(default_factory=dict)
 
@@ -48,6 +53,7 @@ def find_records(
     *,
     data_dir: str | None = None,
     compare_data: bool = True,
+    rerun: str | None = None,
 ) -> Found:
     """Read the records of some cells once.
 
@@ -60,6 +66,7 @@ def find_records(
         keep: The files to keep; a finished cell that lacks them is run again.
         data_dir: The directory of data sets.
         compare_data: Whether to compare the checksums of data sets; not possible for data of the program.
+        rerun: ``stale`` to run finished cells again whose code has changed since or is unknown.
 
     Raises:
         Refused: A newer version of clbench wrote a record.
@@ -83,6 +90,8 @@ def find_records(
             found.outdated.add(key)
         elif keep is not None and keep.lacks(record):
             found.lacking.add(key)
+        elif rerun == STALE and code_state(record) != CURRENT:
+            found.stale[key] = record
         else:
             found.known[key] = record
     return found

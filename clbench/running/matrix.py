@@ -27,7 +27,7 @@ from clbench.running.executors import (
 from clbench.running.executors.added_objects import pack
 from clbench.running.found_records import Found, find_records
 from clbench.running.options import Options
-from clbench.running.saving import check_still_there, check_writable, put_record, save, set_damaged_aside
+from clbench.running.saving import amend, check_still_there, check_writable, put_record, set_damaged_aside
 from clbench.running.shared_cells import Shared
 from clbench.running.tuned_cells import with_tuning
 
@@ -120,7 +120,8 @@ def run_matrix(
     def put(record: Record) -> Record:
         """Write a record, and return the one that stands: perhaps that of another command."""
         assert folder is not None
-        return put_record(record, folder, again=record.key in found.lacking)
+        again = record.key in found.lacking or record.key in found.stale
+        return put_record(record, folder, again=again, ends=options.keep is not None and options.keep.ends)
 
     def keep(event: Any) -> None:
         if isinstance(event, Notified):
@@ -188,5 +189,4 @@ def _relabel(cells: Sequence[Cell], known: dict[str, Record], out: Path) -> None
             found = known[cell.key]
             tuning = with_tuning(found, cell)
             if found.label != cell.label or found.tuning != tuning:
-                known[cell.key] = replace(found, label=cell.label, tuning=tuning)
-                save(known[cell.key], out)
+                known[cell.key] = amend(found, out, label=cell.label, tuning=tuning)

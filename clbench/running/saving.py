@@ -8,7 +8,9 @@ import os
 import secrets
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from clbench.core import store
 from clbench.core.errors import Refused
@@ -49,21 +51,38 @@ def save(record: Record, out: Path) -> None:
         raise _unwritten(record, out, error) from None
 
 
-def put_record(record: Record, out: Path, *, again: bool) -> Record:
-    """Write the record of a cell that was run, and return the one that stands.
+def put_record(record: Record, out: Path, *, again: bool, ends: bool = False) -> Record:
+    """Write the record of a cell that was run, and return the one that stands; of a run on request that has failed, the
+    failed one, so that it is told.
 
     Args:
         record: The record.
         out: The result directory.
         again: Whether the cell was finished before and was run again on request, such as for further files.
+        ends: Whether the run has kept models after each experience.
 
     Raises:
         Refused: It cannot be written, as in :func:`save`.
     """
     try:
-        return renew(record, out, models=False) if again else keep_first(record, out)
+        standing = renew(record, out, models=not ends) if again else keep_first(record, out)
     except OSError as error:
         raise _unwritten(record, out, error) from None
+    return record if again and record.status == "failed" else standing
+
+
+def amend(record: Record, out: Path, **fields: Any) -> Record:
+    """Change fields of a record that are not part of its key, and return it. Its trace stays as it is.
+
+    Raises:
+        Refused: It cannot be written, as in :func:`save`.
+    """
+    changed = replace(record, **fields)
+    try:
+        store.amend(record.key, out, **fields)
+    except OSError as error:
+        raise _unwritten(changed, out, error) from None
+    return changed
 
 
 def _unwritten(record: Record, out: Path, error: OSError) -> Refused:

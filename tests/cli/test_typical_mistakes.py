@@ -350,6 +350,7 @@ MODELS = [
     ("show er --traceback", "--traceback needs a record"),
     ("check idea.py:NUMBER", "idea.py:NUMBER is an int"),
     ("sensitivity split-digits --strategies eer", "did you mean 'er'?"),
+    ("run split-digits --rerun old", "invalid value for '--rerun': 'old' is not one of 'stale'"),
 ]
 MISTAKES = [
     *COMMANDS,
