@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
-from clbench.core.types import Index, Mask
+from clbench.core.trace_on_demand import HeldTrace, with_trace_in_memory
+from clbench.core.types import Index, Mask, content_hash
 
 
 class Kind(IntEnum):
@@ -241,7 +242,8 @@ class Record:
         label: The strategy's name on leaderboards, with overrides.
         status: ``done``, ``skipped``, ``diverged`` or ``failed``.
         reason: The reason if the status is not ``done``.
-        trace: The observations; ``None`` if there are none.
+        trace: The observations; ``None`` if there are none. A record that was read from a file reads its trace when it
+            is asked for.
         fingerprint: The fingerprint of the stream.
         cost: The cost of the run; see ``clbench.core.cost``.
         alarms: Sentences about results that look wrong although nothing failed.
@@ -261,7 +263,7 @@ class Record:
     label: str
     status: str
     reason: str = ""
-    trace: Trace | None = None
+    trace: HeldTrace = HeldTrace()  # noqa: RUF009 a descriptor: its users get a Trace or None
     fingerprint: str = ""
     cost: dict[str, float] = field(default_factory=dict)
     alarms: tuple[str, ...] = ()
@@ -283,6 +285,26 @@ class Record:
 
         text: str = html(self)
         return text
+
+    def __getstate__(self) -> dict[str, Any]:
+        return with_trace_in_memory(self)
+
+    @property
+    def has_trace(self) -> bool:
+        """Return whether there is a trace, without reading it."""
+        return self.__dict__["trace"] is not None
+
+    @property
+    def stored_trace(self) -> Any:
+        """Return the :class:`clbench.core.stored_trace.StoredTrace` of a record that was read from a file, else
+        ``None``."""
+        held = self.__dict__["trace"]
+        return held if callable(held) else None
+
+    @cached_property
+    def settings(self) -> str:
+        """Return the content hash of the cell without its seed: equal in records that differ only in the seed."""
+        return content_hash({name: value for name, value in self.cell.items() if name != "seed"})
 
     @property
     def benchmark(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -59,9 +60,10 @@ def encoded(record: Record, trace: bytes | None) -> bytes:
         record: The record.
         trace: The content of its trace's file; ``None`` if it has no trace.
     """
-    fields = {k: v for k, v in vars(record).items() if k != "trace"}
+    held_fields = (each.name for each in dataclasses.fields(record) if each.name != "trace")
+    fields = {name: getattr(record, name) for name in held_fields}
     sums = {} if trace is None else {"trace": checksum(trace)}
-    fields["trace_digest"] = "" if record.trace is None else trace_digest(record.trace)
+    fields["trace_digest"] = "" if (own := record.trace) is None else trace_digest(own)
     fields["cost"] = {name: value for name, value in record.cost.items() if math.isfinite(value)}
     held = RecordFile(**_encodable(fields), has_trace=trace is not None)
     absent = set() if record.traceback else {"traceback"}

@@ -18,7 +18,7 @@ from typing import Any
 from clbench.core import record_file, trace_file
 from clbench.core.atomic_files import create, place_aside, set_aside, take, write, write_or_refuse
 from clbench.core.errors import Damaged, Refused
-from clbench.core.record import Predictions, Record, Trace
+from clbench.core.record import Record
 from clbench.core.record_file import FORMAT, RecordFile
 from clbench.core.record_folder import LeftOut, record_files
 from clbench.core.result_paths import (
@@ -31,11 +31,12 @@ from clbench.core.result_paths import (
     spare_trace_path,
     trace_path,
 )
-from clbench.core.trace_equality import trace_digest
+from clbench.core.stored_trace import stored_trace
 
 __all__ = [
-    "FORMAT", "Damaged", "Keep", "amend", "end_path", "has", "load", "load_all", "model_path", "predictions_path",
-    "publish", "record_path", "save", "set_aside", "set_record_aside", "trace_path", "write", "write_or_refuse",
+    "FORMAT", "Damaged", "Keep", "amend", "end_path", "has", "head", "load", "load_all", "model_path",
+    "predictions_path", "publish", "record_path", "save", "set_aside", "set_record_aside", "trace_path",
+    "write", "write_or_refuse",
 ]  # fmt: skip
 
 
@@ -156,22 +157,35 @@ def amend(key: str, directory: Path, **fields: Any) -> None:
     write(path, record_file.encoded(record, trace))
 
 
-def load(path: Path) -> Record:
-    """Read one record file.
+def load(path: Path, *, lazily: bool = False) -> Record:
+    """Read one record file. Its trace does not stay in memory for long, and is read again when it is asked for.
+
+    Args:
+        path: The path of the file.
+        lazily: Whether a trace whose file has the checksum in its record is not decoded before it is asked for.
 
     Raises:
         Damaged: The record or its trace is missing, or differs from what was written.
         Refused: A newer version of clbench wrote it.
     """
     held = _read(path)
-    fields = held.model_dump(exclude={"format", "has_trace", "sums"})
+    fields = {name: getattr(held, name) for name in RecordFile.model_fields if name not in OF_FILES}
     try:
-        trace = _load_trace(path, held) if held.has_trace else None
+        trace = stored_trace(path, held, lazily=lazily) if held.has_trace else None
     except Damaged:
         if _replaced(path, held):  # by another process, after this one had read the record
-            return load(path)
+            return load(path, lazily=lazily)
         raise
     return Record(**fields, trace=trace)
+
+
+OF_FILES = ("format", "has_trace", "sums")
+"""Entries of a file that are no fields of a record."""
+
+
+def head(path: Path) -> RecordFile:
+    """Read one record file without its trace. Errors are as in :func:`load`."""
+    return _read(path)
 
 
 def _replaced(path: Path, held: RecordFile) -> bool:
@@ -198,52 +212,6 @@ def _read(path: Path) -> RecordFile:
         ) from None
 
 
-def _load_trace(record: Path, held: RecordFile) -> Trace:
-    folder = record.parent.parent
-    path = trace_path(record.stem, folder)
-    try:
-        trace = trace_file.decoded(_trace_content(path, held.sums.get("trace", "")))
-        if held.trace_digest and trace_digest(trace) != held.trace_digest:
-            raise ValueError("its digest differs")
-    except (OSError, ValueError) as error:
-        what = str(error).split("\n")[0]
-        raise Damaged(
-            f"the trace {path} is damaged or missing ({what}); remove it and its record and run the benchmark again",
-            record.name,
-            f"its trace is damaged or missing: {what}",
-        ) from None
-    if not trace.competing.size:
-        stream = held.cell.get("stream") or {}
-        trace = replace(trace, settled=stream.get("output") == "all" or stream.get("setting") in ("task", "domain"))
-    kept = predictions_path(record.stem, folder)
-    return replace(trace, predictions=Predictions(kept)) if kept.exists() else trace
-
-
-def _trace_content(path: Path, written: str) -> bytes:
-    """Return the content of a trace with a checksum. If it is still under its spare name, it gets its own.
-
-    Raises:
-        OSError: There is no such file.
-        ValueError: The file has another checksum.
-    """
-    if not written:  # a record of format 1
-        return path.read_bytes()
-    spare = spare_trace_path(path.stem, path.parent.parent, written)
-    for place in (path, spare, path):
-        try:
-            content = place.read_bytes()
-        except FileNotFoundError:
-            continue
-        if record_file.checksum(content) == written:
-            if place == spare:
-                with suppress(OSError):  # another process was faster, or the folder can only be read
-                    spare.replace(path)
-            return content
-    if not path.exists():
-        path.read_bytes()
-    raise ValueError("it does not belong to this record")
-
-
 def load_all(*directories: Path) -> Iterator[Record]:
     """Load all records of some result directories, in a stable order. Unusable files are reported and left out.
 
@@ -268,7 +236,7 @@ def load_folder(out: LeftOut) -> Iterator[Record]:
     out.foreign.extend(foreign)
     for path in paths:
         try:
-            record = load(path)
+            record = load(path, lazily=True)
         except Refused as error:
             out.add(error)
             continue
