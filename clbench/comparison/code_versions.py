@@ -23,7 +23,13 @@ def newest(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     Returns:
         The records of the newest versions, and the older ones, each in the order of ``records``.
     """
-    found = [(record, _strategy(record), version(record)) for record in records]
+    identified: dict[tuple[str, str], tuple[str, str]] = {}  # neither depends on the seed
+    found = []
+    for record in records:
+        place = record.settings, record.label
+        if place not in identified:
+            identified[place] = _strategy(record), version(record)
+        found.append((record, *identified[place]))
     latest: dict[str, tuple[str, str]] = {}
     for record, strategy, own in found:
         latest[strategy] = max(latest.get(strategy, ("", "")), (record.created, own))
@@ -40,7 +46,7 @@ def version(record: Record) -> str:
 def count_versions(records: Sequence[Record]) -> dict[str, int]:
     """Count the versions of each strategy among some records: label -> number."""
     found: dict[str, set[tuple[str, str]]] = {}
-    for record in records:
+    for record in {(record.settings, record.label): record for record in records}.values():
         found.setdefault(record.label, set()).add((_strategy(record), version(record)))
     return {label: len(versions) for label, versions in sorted(found.items())}
 

@@ -34,8 +34,12 @@ UNTOLD = ("stream.fingerprint", "stream.source", "model.checksum", "model.weight
 def tables(records: Iterable[Record]) -> dict[str, list[Record]]:
     """Group distinct records into tables: title -> records, sorted by title."""
     found: dict[str, list[Record]] = {}
+    titles: dict[tuple[str, str], str] = {}  # a title depends neither on the seed nor on results
     for record in distinct(records):
-        found.setdefault(title(record.cell, record.label), []).append(record)
+        place = record.settings, record.label
+        if place not in titles:
+            titles[place] = title(record.cell, record.label)
+        found.setdefault(titles[place], []).append(record)
     made: dict[str, list[Record]] = {}
     for name in sorted(found):
         sets = _by_data(found[name])

@@ -15,7 +15,7 @@ from clbench.core.types import content_hash
 
 def is_finished(record: Record) -> bool:
     """Return whether a record has a result. Metrics are computed only from such records."""
-    return record.status == "done" and record.trace is not None
+    return record.status == "done" and record.has_trace
 
 
 def measure_of(records: Iterable[Record]) -> Measure:
@@ -52,8 +52,10 @@ def by_strategy(records: Iterable[Record]) -> dict[str, list[Record]]:
     """
     groups: dict[str, dict[str, list[Record]]] = {}
     for record in records:
-        own = {name: value for name, value in record.cell.items() if name != "seed"}
-        settings = content_hash({**own, "tuned": search_of(record)} if record.tuning else own)
+        settings = record.settings
+        if record.tuning:
+            own = {name: value for name, value in record.cell.items() if name != "seed"}
+            settings = content_hash({**own, "tuned": search_of(record)})
         groups.setdefault(public(record.label), {}).setdefault(settings, []).append(record)
     made = {}
     for label, found in groups.items():
@@ -119,7 +121,7 @@ def _leaves(settings: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 REFERENCES = ("cumulative", "joint")
 """Strategies of joint training, the better reference first: ``joint`` has also seen later tasks."""
 
-_SAME = ("benchmark", "seed", "stream", "model", "evaluation")
+_SAME = ("benchmark", "stream", "model", "evaluation")
 
 
 def joint_runs(records: Iterable[Record]) -> list[Record]:
@@ -127,19 +129,37 @@ def joint_runs(records: Iterable[Record]) -> list[Record]:
     return [record for record in records if is_finished(record) and _only_part(record) in REFERENCES]
 
 
-def reference(record: Record, candidates: Iterable[Record]) -> Record | None:
-    """Return the joint run to compare a record with; ``None`` if none fits.
+class JointRuns:
+    """Find the joint run to compare a record with.
 
     It must have the benchmark, seed, stream, model and evaluation of the record. ``cumulative`` is preferred to
     ``joint``, then the record's own training settings, then the first label and key.
+
+    Args:
+        records: Records, among them those of joint training.
     """
 
-    def place(other: Record) -> tuple[int, bool, str, str]:
-        own_settings = other.cell.get("training") == record.cell.get("training")
-        return REFERENCES.index(_only_part(other)), not own_settings, other.label, other.key
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._by_seed: dict[Any, list[Record]] = {}
+        self._fits: dict[tuple[str, str], bool] = {}  # neither record's seed matters
+        for record in joint_runs(records):
+            self._by_seed.setdefault(record.cell.get("seed"), []).append(record)
 
-    fitting = [c for c in candidates if all(c.cell.get(name) == record.cell.get(name) for name in _SAME)]
-    return min(fitting, key=place, default=None)
+    def reference(self, record: Record) -> Record | None:
+        """Return the joint run for a record; ``None`` if none fits."""
+
+        def place(other: Record) -> tuple[int, bool, str, str]:
+            own_settings = other.cell.get("training") == record.cell.get("training")
+            return REFERENCES.index(_only_part(other)), not own_settings, other.label, other.key
+
+        same_seed = self._by_seed.get(record.cell.get("seed"), ())
+        return min((other for other in same_seed if self._fit(record, other)), key=place, default=None)
+
+    def _fit(self, record: Record, other: Record) -> bool:
+        pair = record.settings, other.settings
+        if pair not in self._fits:
+            self._fits[pair] = all(other.cell.get(name) == record.cell.get(name) for name in _SAME)
+        return self._fits[pair]
 
 
 def _only_part(record: Record) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from clbench.comparison import comparable
 from clbench.comparison.code_versions import newest
-from clbench.comparison.record_groups import by_strategy, is_finished, joint_runs, measure_of, reference
+from clbench.comparison.record_groups import JointRuns, by_strategy, is_finished
+from clbench.comparison.trace_values import TraceValues
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.public_names import public
@@ -22,7 +23,7 @@ from clbench.leaderboard.notes import left_out, table_notes
 from clbench.leaderboard.row_choice import BY_RANK, RowChoice, choose
 from clbench.leaderboard.settings_origin import is_tuned
 from clbench.leaderboard.summaries import Summary, summarise
-from clbench.metrics import Value, compute, metric_names
+from clbench.metrics import Value, metric_names
 from clbench.metrics import get as get_metric
 
 RANKED_BY = "acc"
@@ -128,15 +129,34 @@ def board(
     Raises:
         Refused: A metric, column or strategy does not exist, or two rows would have one name.
     """
-    records, older = newest(records) if latest else (list(records), [])
     if decimals is not None and not 0 <= decimals <= MOST_DECIMALS:
         raise Refused(f"--decimals {decimals} is not possible; choose 0 to {MOST_DECIMALS}")
     if metrics is not None and columns is not None:
         raise Refused("--metrics and --columns both choose columns; leave one of them out")
+    with TraceValues() as values:
+        return _board(values, records, metrics, columns, rows, rename, order, decimals, across=across, latest=latest)
+
+
+def _board(
+    values: TraceValues,
+    records: Iterable[Record],
+    metrics: Sequence[str] | None,
+    columns: Sequence[str] | None,
+    rows: str | Sequence[str] | None,
+    rename: Mapping[str, str] | Iterable[str],
+    order: str | Sequence[str],
+    decimals: int | None,
+    *,
+    across: bool,
+    latest: bool,
+) -> Board:
+    """Return a board; arguments and errors are as in :func:`board`."""
+    records = values.readable(records)
+    records, older = newest(records) if latest else (records, [])
     if columns is not None:
         columns = chosen_columns(columns, {name for record in records for name in record.cost})
         metrics = [name for name in columns if is_metric(name)]
-    names, shown = usual(records) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
+    names, shown = usual(records, values) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
     for name in names:
         get_metric(name)
     if across and metrics is None:
@@ -144,7 +164,7 @@ def board(
     found = {title: by_strategy(own) for title, own in comparable.tables(records).items()}
     choice = choose((label for own in found.values() for label in own), found, rows=rows, rename=rename, order=order)
     hidden = _by_title(older, tuple(found))
-    every = [_table(title, own, names, choice, hidden.get(title, ())) for title, own in found.items()]
+    every = [_table(title, own, names, choice, values, hidden.get(title, ())) for title, own in found.items()]
     made = tuple(table for table in every if table.rows)
     return Board(
         tables=made,
@@ -172,17 +192,19 @@ def _table(
     strategies: Mapping[str, list[Record]],
     names: tuple[str, ...],
     choice: RowChoice,
+    values: TraceValues,
     older: Sequence[Record] = (),
 ) -> Table:
-    joint = joint_runs(record for found in strategies.values() for record in found)
+    joint = JointRuns(record for found in strategies.values() for record in found)
     kept = {label: found for label, found in strategies.items() if choice.shows(label)}
     seeds = tuple(sorted({record.seed for found in kept.values() for record in found}))
     extra = (choice.order,) if isinstance(choice.order, str) and choice.order in metric_names() else ()
     wanted = tuple(dict.fromkeys((*names, *extra, RANKED_BY)))
-    values = {
-        label: {r.seed: _computed(r, wanted, joint) for r in found if is_finished(r)} for label, found in kept.items()
+    cells = {
+        label: {r.seed: values.metrics(r, wanted, joint.reference(r)) for r in found if is_finished(r)}
+        for label, found in kept.items()
     }
-    by_seed = {label: _scores(found) for label, found in values.items()}
+    by_seed = {label: _scores(found) for label, found in cells.items()}
     candidates = {label: scores for label, scores in by_seed.items() if scores}
     common = tuple(s for s in seeds if candidates and all(s in scores for scores in candidates.values()))
     ranking = {label: float(np.mean([scores[s] for s in common])) for label, scores in candidates.items() if common}
@@ -193,7 +215,7 @@ def _table(
             strategy=choice.names.get(label, label),
             rank=ranks.get(label),
             ranking=ranking.get(label, math.nan),
-            metrics={name: summarise({s: cell[name] for s, cell in values[label].items()}) for name in columns},
+            metrics={name: summarise({s: cell[name] for s, cell in cells[label].items()}) for name in columns},
             cost=_costs({r.seed: r.cost for r in found if is_finished(r)}),
             problems=_problems(found, seeds),
             records=tuple(found),
@@ -204,8 +226,8 @@ def _table(
     title = choice.names.get(benchmark, benchmark)
     _refuse_equal_names(rows, title)
     rows = choice.ordered(marked(rows))
-    measure = measure_of(record for found in strategies.values() for record in found)
-    notes = table_notes(rows, seeds, common, measure)
+    measure = values.measure(record for found in strategies.values() for record in found)
+    notes = table_notes(rows, seeds, common, measure, values)
     if rows and len(kept) < len(strategies):
         notes += (f"{len(kept)} of {len(strategies)} strategies; ranks and marks are among them",)
     if older:
@@ -221,12 +243,6 @@ def _refuse_equal_names(rows: Sequence[Row], title: str) -> None:
                 f"{len(same)} rows of {title} would be called {row.strategy!r}: {', '.join(same)}; give each a name of "
                 "its own"
             )
-
-
-def _computed(record: Record, names: Sequence[str], joint: Sequence[Record]) -> dict[str, Value]:
-    assert record.trace is not None
-    upper = reference(record, joint)
-    return compute(record.trace, names, reference=upper.trace if upper else None)
 
 
 def _scores(cells: Mapping[int, Mapping[str, Value]]) -> dict[int, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from clbench.comparison.record_groups import is_finished
 from clbench.core.public_names import public
@@ -71,7 +72,7 @@ class Row:
         """Return the versions of clbench and torch that ran its cells; several are joined by ``or``."""
         return " or ".join(dict.fromkeys(filter(None, map(versions, self.records))))
 
-    @property
+    @cached_property
     def finished(self) -> tuple[int, ...]:
         """Return the seeds with a result, ascending."""
         return tuple(record.seed for record in self.records if is_finished(record))
@@ -84,12 +85,16 @@ class Row:
             dict.fromkeys(evaluation_text(record.cell.get("evaluation") or {}) for record in self.records)
         )
 
-    @property
+    @cached_property
     def alarms(self) -> list[str]:
         """Return the distinct alarms of its cells, each with the seeds that raised it."""
         seeds: dict[str, list[int]] = {}
+        told: dict[tuple[str, tuple[str, ...]], list[str]] = {}  # a protocol does not depend on the seed
         for record in self.records:
-            for alarm in map(public, with_breaches(record.cell, record.alarms)):
+            place = record.settings, tuple(record.alarms)
+            if place not in told:
+                told[place] = [public(alarm) for alarm in with_breaches(record.cell, record.alarms)]
+            for alarm in told[place]:
                 seeds.setdefault(alarm, []).append(record.seed)
         return [f"{alarm} ({seed_words(found)})" for alarm, found in seeds.items()]
 

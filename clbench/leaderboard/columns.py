@@ -5,34 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from clbench.comparison.record_groups import is_finished
+from clbench.comparison.trace_values import TraceFacts, TraceValues
 from clbench.core.errors import Refused, did_you_mean
-from clbench.core.record import Record, Trace
-from clbench.metrics import EARLIER, FAMILIES, board_names, measured_from_switches, metric_names, split_number
-from clbench.metrics.metric import Undefined
+from clbench.core.record import Record
+from clbench.metrics import EARLIER, FAMILIES, board_names, metric_names, split_number
 from clbench.metrics.stability_gap import SINCE_SWITCH
-from clbench.metrics.switches import old_pairs
 
 HEADLINE = ("acc", "aaa", "min_acc", "wc_acc", "gap_depth", "gap_depth_relative", "gap_pairs", "forgetting")
 """The metrics to show in narrow formats unless others are requested."""
 
 
-def usual(records: Iterable[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def usual(records: Iterable[Record], values: TraceValues) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return all metrics of a leaderboard without a request, and those for narrow formats.
 
     Records without evaluations at switches have metrics of the gap only under their first definition, with ``@1`` in
     the name. These columns replace the others if no record contains more, and are added if some do.
     """
-    names, narrow = _with_further(records := list(records))
-    told = {measured_from_switches(trace) for trace in _with_gaps(records)}
+    facts = _facts(records, values)
+    names, narrow = _with_further(facts)
+    told = {each.from_switches for each in facts if each.gaps}
     if False not in told:
         return tuple(names), tuple(narrow)
     return _with_earlier(names, both=True in told), _with_earlier(narrow, both=True in told)
 
 
-def _with_further(records: Sequence[Record]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the usual metrics, with those of the records' measures after the first."""
-    traces = [record.trace for record in records if is_finished(record) and record.trace is not None]
-    further = tuple(dict.fromkeys(name for trace in traces for name in trace.measure.columns))
+def _with_further(facts: Iterable[TraceFacts]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the usual metrics, with those of the traces' measures after the first."""
+    further = tuple(dict.fromkeys(name for each in facts for name in each.measure.columns))
     return tuple((names[0], *further, *names[1:]) for names in (board_names(), HEADLINE))  # type: ignore[return-value]
 
 
@@ -66,16 +65,17 @@ def chosen_columns(written: Sequence[str], costs: Iterable[str]) -> tuple[str, .
     return names if "strategy" in names else ("strategy", *names)
 
 
-def on_versions(records: Mapping[str, Sequence[Record]], names: Iterable[str]) -> list[str]:
+def on_versions(records: Mapping[str, Sequence[Record]], names: Iterable[str], values: TraceValues) -> list[str]:
     """Return a note about columns with ``@1``, if they are shown.
 
     Args:
         records: The records of a table, by strategy.
         names: The metrics of the table.
+        values: What computes the facts of their traces.
     """
     if not {*EARLIER, *EARLIER.values(), *SINCE_SWITCH} & set(names):
         return []
-    told = {label: set(map(measured_from_switches, _with_gaps(own))) for label, own in records.items()}
+    told = {label: {each.from_switches for each in _facts(own, values) if each.gaps} for label, own in records.items()}
     older = [label for label, found in told.items() if False in found]
     if not older:
         return []
@@ -87,15 +87,9 @@ def on_versions(records: Mapping[str, Sequence[Record]], names: Iterable[str]) -
     ]
 
 
-def _with_gaps(records: Iterable[Record]) -> Iterable[Trace]:
-    """Yield the traces of finished runs in which some task was ever absent."""
-    for record in records:
-        if is_finished(record) and record.trace is not None:
-            try:
-                old_pairs(record.trace)
-            except Undefined:
-                continue
-            yield record.trace
+def _facts(records: Iterable[Record], values: TraceValues) -> list[TraceFacts]:
+    """Return the facts of finished runs."""
+    return [values.facts(record) for record in records if is_finished(record)]
 
 
 def _with_earlier(names: Sequence[str], *, both: bool) -> tuple[str, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from clbench.comparison.record_groups import is_finished, joint_runs, reference
+from clbench.comparison.record_groups import JointRuns, is_finished
+from clbench.comparison.trace_values import TraceValues
 from clbench.core.record import Record
 from clbench.leaderboard.settings_origin import is_tuned, settings_origin
 from clbench.leaderboard.varying_settings import varying_settings
-from clbench.metrics import Value, compute, metric_names
+from clbench.metrics import Value, metric_names
 from clbench.strategies.protocol import with_breaches
 
 if TYPE_CHECKING:
@@ -34,8 +35,10 @@ def frame(records: Iterable[Record], *, settings: bool = True) -> DataFrame:
     import pandas
 
     records, names = list(records), metric_names()
-    joint = joint_runs(records)
-    rows = [_row(record, names, joint) for record in sorted(records, key=lambda r: (r.benchmark, r.label, r.seed))]
+    joint = JointRuns(records)
+    with TraceValues() as values:
+        kept = sorted(values.readable(records), key=lambda r: (r.benchmark, r.label, r.seed))
+        rows = [_row(record, values, names, joint) for record in kept]
     costs = sorted({name for row in rows for name in row if name.startswith("cost_")})
     environment = sorted({name for row in rows for name in row if name.startswith("environment_")})
     varying = varying_settings(records) if settings else {}
@@ -50,11 +53,10 @@ def frame(records: Iterable[Record], *, settings: bool = True) -> DataFrame:
     return pandas.DataFrame(rows, columns=[*first, *names, *costs, *provenance, *environment, "trace"])
 
 
-def _row(record: Record, names: list[str], joint: list[Record]) -> dict[str, Any]:
+def _row(record: Record, computed: TraceValues, names: list[str], joint: JointRuns) -> dict[str, Any]:
     values: dict[str, Value] = {}
-    if is_finished(record) and record.trace is not None:
-        upper = reference(record, joint)
-        values = compute(record.trace, names, reference=upper.trace if upper else None)
+    if is_finished(record):
+        values = computed.metrics(record, names, joint.reference(record))
     return {
         "benchmark": record.benchmark,
         "strategy": record.label,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clbench.comparison.record_groups import is_finished
+from clbench.comparison.trace_values import TraceValues
 from clbench.core.errors import Refused
 from clbench.core.public_names import public
 from clbench.core.record import Record
@@ -22,7 +23,6 @@ from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import number
 from clbench.leaderboard.sheets import footnotes, heading, sheets, visible
 from clbench.leaderboard.summaries import summarise
-from clbench.metrics import compute
 from clbench.metrics import get as get_metric
 from clbench.strategies.protocol import with_breaches
 
@@ -83,10 +83,11 @@ def _card(record: Record) -> dict[str, Any]:
 
 def _metrics(record: Record) -> list[dict[str, str]]:
     """Return title and value of the usual metrics that have one."""
-    if record.trace is None or not is_finished(record):
+    if not is_finished(record):
         return []
-    measure, found = record.trace.measure, []
-    for name, value in compute(record.trace, usual([record])[1]).items():
+    values = TraceValues()
+    measure, found = values.facts(record).measure, []
+    for name, value in values.metrics(record, usual([record], values)[1]).items():
         if value.defined:
             metric = get_metric(name).under(measure)
             words = number(summarise({record.seed: value}), name, expected=1, decimals=1, measure=measure)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from clbench.comparison.code_versions import count_versions, newest
 from clbench.comparison.comparable import sees
+from clbench.comparison.trace_values import TraceValues
 from clbench.core.measure import Measure
 from clbench.core.public_names import public
 from clbench.core.record import Record
@@ -17,7 +18,7 @@ from clbench.leaderboard.settings_text import differing_settings, is_renamed, ve
 
 
 def table_notes(
-    rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...], measure: Measure
+    rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...], measure: Measure, values: TraceValues
 ) -> tuple[str, ...]:
     """Return the notes of a table.
 
@@ -26,11 +27,12 @@ def table_notes(
         seeds: The seeds of all records.
         common: The seeds that every ranked strategy has finished.
         measure: What its scores are.
+        values: What computes the facts of traces.
     """
     looks = " or ".join(dict.fromkeys(row.looks for row in rows))
     notes = [f"evaluations: {looks}"] if looks else []
     finished = [row for row in rows if row.finished]
-    notes += on_versions({row.strategy: row.records for row in finished}, rows[0].metrics if rows else ())
+    notes += on_versions({row.strategy: row.records for row in finished}, rows[0].metrics if rows else (), values)
     if finished and not common:
         notes.append("no seed is finished for every strategy, so none is ranked")
     elif common and common != seeds:

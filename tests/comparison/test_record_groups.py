@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import record, trace_from
 
-from clbench.comparison.record_groups import by_benchmark, by_strategy, distinct, is_finished, joint_runs, reference
+from clbench.comparison.record_groups import JointRuns, by_benchmark, by_strategy, distinct, is_finished, joint_runs
 
 TRACE = trace_from([[1, 0], [0, 1]], [2, 2], lambda step, _: np.array([0.5, 0.1 * step]))
 
@@ -130,7 +130,7 @@ def whole(label, seed=0, **sections):
 
 def test_a_reference_shares_benchmark_seed_stream_model_and_evaluation():
     er, joint = whole("er"), whole("joint")
-    assert reference(er, [joint]) is joint
+    assert JointRuns([joint]).reference(er) is joint
     for other in (
         whole("joint", seed=1),
         whole("joint", model={"name": "cnn"}),
@@ -138,20 +138,20 @@ def test_a_reference_shares_benchmark_seed_stream_model_and_evaluation():
         whole("joint", benchmark={"name": "split-digits", "version": 2}),
         replace(joint, cell={**joint.cell, "evaluation": {"every": 0}}),
     ):
-        assert reference(er, [other]) is None
+        assert JointRuns([other]).reference(er) is None
 
 
 def test_cumulative_comes_before_joint_and_then_the_records_own_training_settings():
     er = whole("er")
     joint, cumulative = whole("joint"), whole("cumulative")
     longer = whole("cumulative", training={"epochs": 50})
-    assert reference(er, [joint, longer, cumulative]) is cumulative
-    assert reference(er, [joint, longer]) is longer
-    assert reference(er, [joint]) is joint
-    assert reference(er, []) is None
+    assert JointRuns([joint, longer, cumulative]).reference(er) is cumulative
+    assert JointRuns([joint, longer]).reference(er) is longer
+    assert JointRuns([joint]).reference(er) is joint
+    assert JointRuns([]).reference(er) is None
 
 
 def test_of_references_alike_in_all_else_the_label_decides_whatever_their_order():
     er = whole("er")
     first, second = replace(whole("joint"), label="a"), replace(whole("joint"), label="b")
-    assert reference(er, [second, first]) is reference(er, [first, second]) is first
+    assert JointRuns([second, first]).reference(er) is JointRuns([first, second]).reference(er) is first
