@@ -54,6 +54,7 @@ def run(
     memory_limit: int | str | None = None,
     isolated: bool = False,
     executor: str | None = None,
+    gpus_per_cell: float | None = None,
     shard: str | None = None,
     wait: bool = True,
     rerun: str | None = None,
@@ -96,8 +97,10 @@ def run(
             that ends its process, hangs or needs too much memory then affects no other cell. Otherwise the job runs in
             this process, where a debugger can follow it.
         executor: Name of the executor that runs the cells, instead of the one that ``jobs``, ``isolated`` and the
-            limits select: ``in-process``, ``workers``, one of a package, or ``FILE.py:NAME``; ``clbench list
-            executors`` lists them.
+            limits select: ``in-process``, ``local``, ``ray``, ``ray:HOST:PORT``, one of a package, or
+            ``FILE.py:NAME``; ``clbench list executors`` lists them.
+        gpus_per_cell: Share of a GPU for each cell with the executor ``ray`` and ``device="cuda"``, such as 0.2 for
+            five cells on each GPU; by default 1.
         shard: A share of the cells, such as ``"3/16"``: the third of sixteen. Each cell belongs to one of them, by its
             key. It serves commands that share no folder.
         wait: Whether to wait for cells that other commands run in the same ``out``. Otherwise their records are left
@@ -155,6 +158,7 @@ def run(
             memory_limit=memory_limit,
             isolated=isolated,
             executor=executor,
+            gpus_per_cell=gpus_per_cell,
             watch=both(show, watch),
             found=found,
             wait=wait,

@@ -15,6 +15,7 @@ from clbench.cli.common import count, make_console
 from clbench.cli.driver_options import WORDS, NoWait, Share, command_line, leave, shard_text
 from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
+from clbench.cli.executor_options import ExecutorName, GpusPerCell
 from clbench.cli.plugins import Plugins
 from clbench.cli.rerun_option import Rerun, stale_note
 from clbench.cli.run_results import Wandb, publish, send, verdict
@@ -100,12 +101,8 @@ def run(
             "--in-process", envvar="CLBENCH_IN_PROCESS", help="With --jobs 1: no worker process, for a debugger."
         ),
     ] = False,
-    executor: Annotated[
-        str | None,
-        typer.Option(
-            help="What runs the cells (clbench list executors), in place of worker processes.", show_default="workers"
-        ),
-    ] = None,
+    executor: ExecutorName = None,
+    gpus_per_cell: GpusPerCell = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -178,6 +175,7 @@ def run(
             "save_predictions": save_predictions, "time_limit": time_limit,
             "memory_limit": memory_limit, "isolated": not in_process, "executor": executor,
             "found": found, "wait": not no_wait, "command": command_line(context),
+            "gpus_per_cell": gpus_per_cell,
         }  # fmt: skip
         outcome = _execute(console, plan, tally=tally, out=folder, options=options)
         records = outcome.records

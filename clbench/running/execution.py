@@ -12,7 +12,8 @@ from clbench.core.errors import Refused
 from clbench.core.store import Keep
 from clbench.core.types import Dataset, Stream
 from clbench.running.cell_key import Cell
-from clbench.running.executors import EXECUTORS, Event, executor_name, ignore
+from clbench.running.executors import Event, executor_name, ignore
+from clbench.running.executors.executor_names import named_executor
 from clbench.running.executors.limits import limits
 from clbench.running.found_records import Found, find_records
 from clbench.running.matrix import Outcome, run_matrix
@@ -41,6 +42,7 @@ def execute_plan(
     memory_limit: int | str | None = None,
     isolated: bool = False,
     executor: str | None = None,
+    gpus_per_cell: float | None = None,
     watch: Callable[[Event], None] = ignore,
     found: Found | None = None,
     wait: bool = True,
@@ -56,18 +58,20 @@ def execute_plan(
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     data_dir = plan.data_dir or path_text(data_dir)
     keep = keeping(where, save_model, save_predictions)
+    # An executor that does not exist, or cannot do what is requested, is refused before anything is loaded.
+    chosen = None if executor is None else named_executor(executor)
     options = Options(
         data_dir=data_dir,
-        device=choose_device(device),
+        device=choose_device(device, here=chosen is None or not chosen.elsewhere),
         given=given,
         keep=keep,
         partial=where / "partial" if where is not None else None,
         limits=held,
         isolated=isolated,
         executor=executor,
+        gpus_per_cell=gpus_per_cell,
     )
-    if executor is not None:
-        EXECUTORS.get(executor)  # one that does not exist is refused before anything is loaded
+    (chosen or named_executor(executor_name(options, 1))).check(options)
 
     def begin(folder: Path) -> None:
         write_plan(plan, folder, command)
@@ -167,8 +171,12 @@ def split_strategies(written: str | Sequence[Strategy] | None) -> list[Strategy]
     return list(notation.split_list(written)) if isinstance(written, str) else list(written)
 
 
-def choose_device(device: str) -> str:
+def choose_device(device: str, *, here: bool = True) -> str:
     """Return ``cpu`` or ``cuda[:N]`` for the name of a device or ``auto``.
+
+    Args:
+        device: The name.
+        here: Whether cells run on this machine; otherwise a named GPU need not be here.
 
     Raises:
         Refused: The name is unknown, or torch finds no such GPU.
@@ -181,7 +189,7 @@ def choose_device(device: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if not device.startswith("cuda"):
         raise Refused(f"device {device!r} is not known; choose cpu, cuda or auto")
-    if not torch.cuda.is_available():
+    if here and not torch.cuda.is_available():
         raise Refused(
             f"device {device!r} is not available: this torch ({torch.__version__}) finds no GPU; choose cpu or auto"
         )

@@ -112,6 +112,7 @@ def run_matrix(
         _relabel(cells, known, folder)
     todo = [cell for cell in cells if cell.key not in known]
     n = jobs_for(todo, jobs)
+    options = replace(options, all_cores=jobs == "auto")
     if executor_name(options, n) != "in-process":
         options = replace(options, added=tuple(pack(todo)))
     outcome = Outcome(found=len(known))

@@ -28,6 +28,9 @@ class Options:
         isolated: Whether a single job runs in a worker too, so that a cell that ends its process, hangs or needs too
             much memory affects no other cell. In this process a debugger can follow it.
         executor: The name of the executor; ``None`` for the one that fits ``isolated``, ``limits`` and the jobs.
+        gpus_per_cell: The share of a GPU that each cell is given, for executors that place cells on GPUs; ``None`` for
+            their default.
+        all_cores: Whether as many cells run at a time as there are cores, also those of other machines.
         added: The objects that the program has added to registries, for executors that use other processes.
     """
 
@@ -39,4 +42,6 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     isolated: bool = False
     executor: str | None = None
+    gpus_per_cell: float | None = None
+    all_cores: bool = False
     added: tuple[AddedObject, ...] = ()

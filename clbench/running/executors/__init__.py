@@ -1,4 +1,4 @@
-"""Executors: they run cells in this process, or in worker processes with one cell at a time.
+"""Executors: they run cells in this process, in worker processes with one cell at a time, or on other machines.
 
 They report events: :class:`Started`, :class:`Progress`, :class:`Record` and a few others.
 """
@@ -101,11 +101,21 @@ def ignore(event: Event) -> None:
 class Executor(Protocol):
     """Run the cells of a queue, each to its record.
 
+    An executor is a function, or an object that can be called. It may have more:
+
+    - A keyword parameter ``argument``: the text after its name and a colon, as in ``ray:10.0.0.1:6379``. Without the
+      parameter such a text is refused.
+    - A method ``check(options, argument)``, which is called before anything is loaded. It raises
+      :class:`clbench.Refused` if a package is missing or an option cannot be fulfilled.
+    - An attribute ``elsewhere = True``: cells may run on other machines, whose GPUs this machine does not know. It then
+      heeds ``options.gpus_per_cell``.
+
     Args:
         queue: The cells; a cell that is taken must be run. If none can be taken now and the queue is waiting, other
             commands run its cells, and the executor asks again after a moment.
         options: What all cells share.
-        jobs: Number of cells at a time, at least 1.
+        jobs: Number of cells at a time, at least 1. If ``options.all_cores`` is set, it is what fits the cores of this
+            machine, and an executor for other machines may count theirs.
         emit: A function that gets every event: :class:`Started`, then :class:`Progress` and :class:`Notified` as they
             occur, :class:`Trained` before further files of a cell are saved, and the :class:`Record` at its end.
     """
@@ -121,10 +131,15 @@ EXECUTORS = Registry(
             "clbench.running.executors.in_process:run_in_process",
             "one cell after another in the calling process, where a debugger can follow them",
         ),
-        "workers": (
+        "local": (
             "clbench.running.executors.worker_pool:run_in_workers",
             "worker processes on this machine, with limits of time and memory for each cell",
         ),
+        "ray": (
+            "clbench.running.executors.ray_executor:run_on_ray",
+            "tasks of Ray, on this machine or on the cluster of ray:HOST:PORT (pip install 'clbench[ray]')",
+        ),
+        "workers": ("clbench.running.executors.worker_pool:run_in_workers", "the earlier name of local"),
     },
 )
 """Executors by name, each an :class:`Executor`."""
@@ -134,11 +149,11 @@ def executor_name(options: Options, jobs: int) -> str:
     """Return the name of the executor for a number of cells at a time.
 
     It is the requested one. Otherwise it is ``in-process`` for a single job that is neither isolated nor limited, and
-    ``workers`` for all others.
+    ``local`` for all others.
     """
     if options.executor is not None:
         return options.executor
-    return "workers" if jobs > 1 or options.isolated or options.limits.given else "in-process"
+    return "local" if jobs > 1 or options.isolated or options.limits.given else "in-process"
 
 
 def execute(cells: Sequence[Cell] | Queue, options: Options, *, jobs: int, emit: Emit) -> None:
@@ -153,8 +168,12 @@ def execute(cells: Sequence[Cell] | Queue, options: Options, *, jobs: int, emit:
     Raises:
         Refused: The executor does not exist, or cannot do what is requested.
     """
+    from clbench.running.executors.executor_names import named_executor
+
     queue = Listed(cells) if isinstance(cells, Sequence) else cells
-    EXECUTORS.get(executor_name(options, jobs))(queue, options, jobs, emit)
+    executor = named_executor(executor_name(options, jobs))
+    executor.check(options)
+    executor.call(queue, options, jobs, emit)
 
 
 def ticker(cell: Cell, send: Callable[[Progress], Any]) -> Callable[[int, float], None]:

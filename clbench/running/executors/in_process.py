@@ -25,7 +25,7 @@ def run_in_process(queue: Queue, options: Options, jobs: int, emit: Emit) -> Non
     if jobs > 1 or options.limits.given:
         raise Refused(
             "the executor in-process runs one cell at a time and without limits; leave jobs and limits out, or use "
-            "the executor workers"
+            "the executor local"
         )
     while (cell := queue.take()) is not None or queue.waiting:
         if cell is None:
