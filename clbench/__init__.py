@@ -43,6 +43,7 @@ _PUBLIC = {
     "numbers": "clbench.api",
     "plot": "clbench.api",
     "run": "clbench.api",
+    "status": "clbench.api",
     "stream": "clbench.api",
     "tune": "clbench.tuning",
     "to_avalanche": "clbench.adapters.avalanche.to_avalanche",

@@ -208,6 +208,18 @@ def records(*directories: str | Path) -> Records:
     return Records(store.load_all(*(Path(directory).expanduser() for directory in directories)))
 
 
+def status(directory: str | Path) -> dict[str, Any]:
+    """Return the state of a result directory as plain data, such as ``status["plans"][0]["waiting"]``: what is done,
+    runs, failed or waits, and what is wrong with its files. The page ``docs/scale.md`` lists the keys.
+
+    Raises:
+        Refused: The directory holds neither records nor plans nor claims.
+    """
+    from clbench.running.folder_status import folder_status
+
+    return folder_status(Path(directory).expanduser())
+
+
 def load(*directories: str | Path, latest: bool = False) -> DataFrame:
     """Return a data frame with one row per cell: benchmark, strategy, seed, status, metrics, cost, provenance,
     ``trace``.

@@ -21,6 +21,7 @@ from clbench.cli.quickstart_command import quickstart
 from clbench.cli.run import Spelled, run
 from clbench.cli.sensitivity_command import sensitivity
 from clbench.cli.show import show
+from clbench.cli.status_command import status
 from clbench.cli.tune_command import tune
 from clbench.cli.uses import show_uses
 
@@ -94,6 +95,14 @@ app.command(
         "clbench merge mine theirs -o all --snapshots  # with what is unfinished",
     ),
 )(merge)
+app.command(
+    "status",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench status results/split-digits  # what is done, what runs where, what failed",
+        "clbench status results/split-digits --json  # for programs",
+    ),
+)(status)
 app.command(
     "forget",
     cls=Exemplified,

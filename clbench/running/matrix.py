@@ -137,7 +137,7 @@ def run_matrix(
                 known[event.key] = put(event)
                 shared.release(event.key)
         elif isinstance(event, Progress) and shared is not None:
-            shared.report(event.cell.key, event.step, event.fraction)
+            shared.report(event.cell, event.step, event.fraction)
         watch(event)
 
     def elsewhere(record: Record) -> None:

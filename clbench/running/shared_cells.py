@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -19,6 +20,16 @@ from clbench.running.found_records import Mark, mark_of
 
 REST_SECONDS = 0.2
 """Shortest time in seconds between two searches of cells that are all claimed by other commands."""
+
+
+@dataclass
+class Told:
+    """Hold how far a cell is: when this command began it, and the fraction of its stream that was done before."""
+
+    began: float
+    step: int = 0
+    fraction: float = 0.0
+    first: float | None = None
 
 
 class Shared:
@@ -52,6 +63,7 @@ class Shared:
         read = {key: mark for cell in cells if (mark := mark_of(key := cell.key, out)) is not None}
         self._before = read if before is None else dict(before)
         self._claims: Claims | None = Claims(out)
+        self._told: dict[str, Told] = {}
         self._next = 0.0
 
     @property
@@ -79,6 +91,7 @@ class Shared:
                 mark = mark_of(cell.key, self.out)
                 if mark is not None and mark == self._before.get(cell.key):
                     self._aside(cell)
+                self._tell(cell, Told(monotonic()))
                 return cell
             self.release(cell.key)
             self._found(record)
@@ -97,13 +110,30 @@ class Shared:
             return None
         return None if self._lacks(record) else record
 
-    def report(self, key: str, step: int, fraction: float) -> None:
+    def report(self, cell: Cell, step: int, fraction: float) -> None:
         """Tell other commands how far a cell is."""
+        told = self._told.get(cell.key)
+        if told is not None:
+            told.first = fraction if told.first is None else told.first
+            told.step, told.fraction = step, fraction
+            self._tell(cell, told)
+
+    def _tell(self, cell: Cell, told: Told) -> None:
+        self._told[cell.key] = told
         if self._claims is not None:
-            self._claims.report(key, step=step, fraction=round(fraction, 4))
+            self._claims.report(
+                cell.key,
+                label=cell.label,
+                seed=cell.seed,
+                step=told.step,
+                fraction=round(told.fraction, 4),
+                from_fraction=round(told.first or 0.0, 4),
+                seconds=round(monotonic() - told.began, 1),
+            )
 
     def release(self, key: str) -> None:
         """Give a cell back after its record has been written."""
+        self._told.pop(key, None)
         if self._claims is not None:
             self._claims.release(key)
 
