@@ -229,9 +229,15 @@ def _copies(sources: Sequence[Path]) -> dict[str, list[Copy]]:
     found: dict[str, list[Copy]] = {}
     for number, path in enumerate(sources):
         for record in store.load_all(path):
-            digest = "" if record.trace is None else record.trace_digest or trace_digest(record.trace)
-            found.setdefault(record.key, []).append(Copy(number, replace(record, trace=None), digest))
+            found.setdefault(record.key, []).append(Copy(number, replace(record, trace=None), _digest(record)))
     return found
+
+
+def _digest(record: Record) -> str:
+    """Return the digest of a record's trace, which is read only if the record is older; empty if it has none."""
+    if not record.has_trace:
+        return ""
+    return record.trace_digest or ("" if record.trace is None else trace_digest(record.trace))
 
 
 def _results(copies: Sequence[Copy], sources: Sequence[Path]) -> list[list[Copy]]:
