@@ -303,7 +303,7 @@ def ends(run: Run, at: list[torch.Tensor] | None = None) -> Ends:
         state = {what: value for what, value in saved["state"].items() if what not in left_out}
         kept |= {f"the state of {name}": state, f"the generator of {name}": saved["generator"]}
     cost = {name: value for name, value in learner["cost"].items() if not name.endswith(TIMES)}
-    return Ends(dict(leaves(kept)), run.evaluator.trace(), cost, at or [])
+    return Ends(dict(leaves(kept)), run.trace(), cost, at or [])
 
 
 def story(error: Exception) -> str:
