@@ -99,7 +99,8 @@ def remarks(
         close: Difference between two means that hardly separates them; ``None`` for metrics without such a number.
     """
     told = [
-        f"{knob.place} does not act there: runs with other values are equal bit for bit, so it keeps {_kept(knob)}"
+        f"{knob.place} does not act there: with other values every evaluation has equal scores, so it keeps "
+        f"{_kept(knob)}; more experiences, or more held-out samples (stream.dataset.validation), may show an effect"
         for knob in knobs
         if knob.place in idle_places
     ]

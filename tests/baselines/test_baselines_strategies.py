@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
+from clbench.benchmark.tuned_settings import read_tuned
 from clbench.running.plan import plan
+from clbench.strategies.knobs import with_values
 
 HERE = Path(__file__).parents[2] / "baselines" / "strategies"
 
@@ -20,10 +21,9 @@ def scripts():
     try:
         import claims
         import table
-        import tune
     finally:
         sys.path.remove(str(HERE))
-    return claims, table, tune
+    return claims, table
 
 
 def frame(scores: dict[str, list[float]]) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def frame(scores: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def test_a_sum_of_means_is_compared_with_replay_of_the_same_sum(scripts, monkeypatch):
-    claims, table, _ = scripts
+    claims, table = scripts
     found = frame(
         {"er": [0.5, 0.6], table.SUM: [0.7, 0.8], "er_ace": [0.6, 0.72], "mir": [0.5, 0.58], "pcr(views=1)": [0.9, 0.9]}
     )
@@ -51,7 +51,7 @@ def test_a_sum_of_means_is_compared_with_replay_of_the_same_sum(scripts, monkeyp
 
 
 def test_a_strategy_is_found_by_its_name_and_not_by_that_of_another(scripts, monkeypatch):
-    claims, table, _ = scripts
+    claims, table = scripts
     found = frame({"er [lr=0.03]": [0.1], f"{table.SUM} [lr=0.01]": [0.2], "ewc(strength=10, rows=500)": [0.3]})
     monkeypatch.setattr(claims.Table, "finished", lambda self: found)
     asked = claims.Table("x")
@@ -66,29 +66,46 @@ def test_a_strategy_is_found_by_its_name_and_not_by_that_of_another(scripts, mon
         asked.scores("er")
 
 
+FILES = sorted((HERE / "tuned").glob("*.yaml"))
+
+
 def test_every_table_has_both_baselines_and_strategies_that_exist(scripts):
-    _, table, tune = scripts
-    chosen = YAML(typ="safe").load(HERE / "chosen.yaml")
+    _, table = scripts
+    assert {"er", table.SUM} <= set(table.RATED)
     for benchmark, fixed in table.FIXED.items():
         assert {"er", table.SUM} <= set(fixed)
-        assert {"er", table.SUM} <= set(tune.RATED)
-        own = chosen[benchmark]["class"]
-        for strategies in (fixed, list(own.values()), [text.format(**own) for text in table.JOINED], tune.RATED):
-            assert len(plan(benchmark, strategies=strategies, seeds=1).cells) == len(set(strategies))
+        tuned = read_tuned(table.file_of(benchmark, "class", "end"))
+        methods = table.TUNED | table.OF_BENCHMARK.get(benchmark, {})
+        chosen = {method: with_values(text, tuned.strategies[text].values) for method, text in methods.items()}
+        joined = [text.format(**chosen) for text in table.JOINED]
+        assert len(plan(benchmark, strategies=[*fixed, *joined], seeds=1).cells) == len({*fixed, *joined})
+        made = plan(benchmark, strategies=list(methods.values()), seeds=1, tuned=tuned).cells
+        assert all(cell.tuning["protocol"] == "end" for cell in made)
 
 
-def test_a_strategy_at_a_rate_is_called_as_its_record_will_be(scripts):
-    _, _, tune = scripts
-    for strategy in tune.RATED:
-        written, label, kept = tune.rated(strategy, 0.003)
-        (cell,) = plan("split-cifar10-online", strategies=[written], seeds=1).cells
-        assert cell.label == label
-        assert cell.config["training"]["lr"] == kept == 0.003
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_settings_of_a_table_are_those_of_its_published_records(path):
+    """Every tuned strategy of a file is a cell of the committed records, with the values in it."""
+    tuned = read_tuned(path)
+    benchmark = tuned.benchmark.partition("@")[0]
+    named = path.stem.removeprefix(f"{benchmark}-")
+    folder = HERE / benchmark / named.removesuffix("-end")
+    if not (folder / "records").is_dir():
+        pytest.skip("this table has not been run")
+    overrides = dict(tuned.settings) | ({"evaluation.schedule": "ends"} if "own-rates" in named else {})
+    cells = plan(benchmark, strategies=list(tuned.strategies), seeds=1, overrides=overrides.items(), tuned=tuned).cells
+    kept = {found.stem for found in (folder / "records").glob("*.json")}
+    assert {cell.key for cell in cells} <= kept
+    assert len(cells) == len(tuned.strategies)
 
 
 def test_dark_experience_is_tuned_and_run_with_all_classes_in_a_table_of_its_own(scripts):
-    _, table, tune = scripts
-    assert set(tune.OUTPUT_ALL) == {"der", "derpp"}
-    assert {"{der}", "{derpp}", "er", table.SUM, "joint", "naive"} <= set(table.OUTPUT_ALL)
+    _, table = scripts
+    assert {"er", table.SUM, "joint", "naive"} <= set(table.OUTPUT_ALL)
+    for benchmark in table.FIXED:
+        tuned = read_tuned(table.file_of(benchmark, "class-output-all", "end"))
+        assert set(tuned.strategies) == {"der", "derpp"}
+        assert tuned.settings["stream.output"] == "all"
     assert table.place("class", output="all", rates="benchmark") == "class-output-all"
     assert table.place("task", output="seen", rates="own") == "task-own-rates"
+    assert table.folder_of("class", "first:2") == "class-first-2"

@@ -130,7 +130,7 @@ def test_links_are_changed_to_where_pages_are_on_the_site():
     assert "(baselines/README.md#the-default-benchmark)" in site()["readme.md"]
     assert "(pictures/leaderboard.png)" in site()["readme.md"]
     assert site()["readme.md"].startswith("# Install and first run\n\n**clbench** compares")
-    assert "(../files/baselines/strategies/tune.py.md)" in site()["tutorials/tune.md"]
+    assert "(../files/baselines/strategies/table.py.md)" in site()["tutorials/tune.md"]
     assert "](../../strategies/mir.md)" in site()["baselines/strategies/README.md"]
 
 

@@ -72,7 +72,7 @@ def test_what_a_reader_has_to_know_of_a_choice_is_said():
     ]
     (idle_note,) = remarks(trials[0], trials[:1], [STRENGTH], ["ewc.strength"], close=0.01)
     assert idle_note.startswith("ewc.strength does not act there: ")
-    assert idle_note.endswith("so it keeps its default 100")
+    assert "so it keeps its default 100; more experiences" in idle_note
 
 
 def test_proposed_numbers_have_three_digits_and_lie_inside_of_their_range():
