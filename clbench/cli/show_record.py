@@ -106,7 +106,7 @@ def show_record(console: Console, record: Record, *, place: str = "", traceback:
         "record",
         {"key": record.key, "run by": record.engine, "stream": record.fingerprint or "-", "created": record.created},
     )
-    section("settings", {name: flat(value) for name, value in record.tuning.items()})
+    section("settings", how_found(record.tuning))
     if record.traceback:
         command = f"`clbench show {shlex.quote(place) if place else 'RECORD'} {record.key[:SHORT] if place else ''}"
         section("traceback", {"last call": last_call(record), "": f"{command.rstrip()} --traceback` shows all of it"})
@@ -116,6 +116,19 @@ def show_record(console: Console, record: Record, *, place: str = "", traceback:
     section("environment", {name: value for name, value in record.environment.items() if value not in ("", None)})
     told = with_breaches(record.cell, record.alarms)
     section("alarms", {str(number): text for number, text in enumerate(told, 1)})
+
+
+def how_found(tuning: Mapping[str, Any]) -> dict[str, str]:
+    """Return how the settings of a record were found, with a line for each experience in which the run chose some."""
+    told = {name: flat(value) for name, value in tuning.items() if name != "chosen"}
+    for each in tuning.get("chosen", ()):
+        values = ", ".join(f"{place} {value:g}" for place, value in each["values"].items())
+        tries = ", ".join("diverged" if value < 0 else f"{100 * value:.1f}" for value in each["accuracies"])
+        kept = "" if each["enough"] else ", the last try"
+        told[f"experience {each['experience']}"] = (
+            f"{values}{kept}; lr {each['lr']:g}; accuracy {tries} % with the best at {100 * each['best']:.1f} %"
+        )
+    return told
 
 
 def last_call(record: Record) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from clbench.benchmark.tuned_settings import provenance_text
 from clbench.core.record import Record
@@ -18,9 +19,21 @@ def settings_origin(records: Iterable[Record]) -> str:
 
     ``default``: every parameter of the strategy has its declared default. ``given``: the user or the benchmark file has
     set one, or a setting of the benchmark for this strategy alone. Otherwise the protocol of the search with its
-    effort: ``first:1 (24 trials, 4.8x)``.
+    effort: ``first:1 (24 trials, 4.8x)``. If each run chose its settings itself, their efforts are a range: ``chf (2.2
+    to 2.83x)``.
     """
-    return " or ".join(dict.fromkeys(map(_origin, records)))
+    listed = list(records)
+    return " or ".join(dict.fromkeys(_origin(_alike(record, listed)) for record in listed))
+
+
+def _alike(record: Record, records: Iterable[Record]) -> Record:
+    """Return a record whose run chose its settings itself with the effort of all such runs, so that seeds are alike."""
+    if not record.tuning.get("chosen"):
+        return record
+    own = {name: value for name, value in record.tuning.items() if name not in ("chosen", "trials", "spent")}
+    efforts = [other.tuning["spent"] for other in records if other.tuning.get("chosen")]
+    low, high = min(efforts), max(efforts)
+    return replace(record, tuning={**own, "spent": low} if low == high else {**own, "method": f"{low:g} to {high:g}x"})
 
 
 def _origin(record: Record) -> str:

@@ -94,6 +94,18 @@ def test_runs_with_equal_values_from_two_searches_are_two_rows():
     }
 
 
+def test_runs_that_chose_their_settings_themselves_are_one_row_with_the_range_of_their_efforts():
+    def chf(spent):
+        return {"protocol": "chf", "trials": 5, "spent": spent, "chosen": [{"experience": 0}]}
+
+    records = [
+        cell("ewc [chf]", 0.5, seed, parameters=EWC, tuning=chf(spent)) for seed, spent in enumerate((2.5, 2.0, 2.83))
+    ]
+    (table,) = board(records, ["acc"]).tables
+    assert [(row.strategy, row.settings_origin) for row in table.rows] == [("ewc [chf]", "chf (2 to 2.83x)")]
+    assert settings_origin(records[:1]) == "chf (2.5x)"
+
+
 def test_seeds_that_were_tuned_do_not_mix_with_seeds_that_were_not():
     records = [cell("ewc(strength=3)", 0.5, seed, parameters=EWC, tuning=FIRST if seed else None) for seed in range(3)]
     (table,) = board(records, ["acc"]).tables

@@ -11,6 +11,7 @@ import torch
 from support import SMALL, ready
 
 from clbench import data
+from clbench.cli.show_record import how_found
 from clbench.core.errors import Refused
 from clbench.core.trace_equality import trace_digest
 from clbench.evaluate.held_out_accuracy import held_out_accuracy
@@ -179,6 +180,27 @@ def test_the_cost_counts_all_tries_and_the_record_says_what_was_chosen():
     assert record.cost["steps"] == spent
     assert tuning["spent"] == round(spent / stands, 2)
     assert sum(each["steps"] for each in tuning["chosen"]) == stands
+
+
+def test_a_record_is_shown_with_a_line_for_each_experience():
+    told = how_found(
+        {
+            "protocol": "chf",
+            "spent": 2.5,
+            "chosen": [
+                {"experience": 0, "values": {"ewc.strength": 50.0}, "lr": 0.1, "best": 0.9, "accuracies": [-1.0, 0.8],
+                 "enough": True, "steps": 7},
+                {"experience": 1, "values": {"ewc.strength": 25.0}, "lr": 0.1, "best": 1.0, "accuracies": [0.1],
+                 "enough": False, "steps": 7},
+            ],
+        }
+    )  # fmt: skip
+    assert told == {
+        "protocol": "chf",
+        "spent": "2.5",
+        "experience 0": "ewc.strength 50; lr 0.1; accuracy diverged, 80.0 % with the best at 90.0 %",
+        "experience 1": "ewc.strength 25, the last try; lr 0.1; accuracy 10.0 % with the best at 100.0 %",
+    }
 
 
 def test_the_best_of_several_learning_rates_is_used():
