@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from clbench.core.errors import Refused
 from clbench.core.record import Record
@@ -88,12 +88,33 @@ def decoded(content: bytes, path: Path) -> RecordFile:
             raise Refused(
                 f"{path} was written by a newer clbench (format {held['format']}, here {FORMAT}); upgrade clbench"
             )
-        fields = RecordFile.model_validate(held)
+        try:
+            fields = RecordFile.model_validate(held)
+        except ValidationError as error:
+            raise ValueError(_first_fault(error)) from None
         _check_cell(held["cell"])
         _check(held, path)
-    except (AttributeError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(str(error)) from None
+    except KeyError as error:
+        raise ValueError(f"its cell has no entry {error}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (AttributeError, TypeError):
+        raise ValueError("it is no record") from None
     return fields
+
+
+def _first_fault(error: ValidationError) -> str:
+    """Return what is wrong with the entries of a file, in a few words."""
+    faults = error.errors()
+    missing = [str(fault["loc"][0]) for fault in faults if fault["type"] == "missing"]
+    if "key" in missing and "cell" in missing:
+        return "it is no record"
+    if missing:
+        return f"it has no entry {missing[0]!r}"
+    place = ".".join(str(part) for part in faults[0]["loc"])
+    if faults[0]["type"] == "extra_forbidden":
+        return f"its entry {place!r} is not known"
+    return f"its entry {place!r} is wrong: {faults[0]['msg'][0].lower()}{faults[0]['msg'][1:]}"
 
 
 def checksum(content: bytes) -> str:

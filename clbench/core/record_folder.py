@@ -74,14 +74,16 @@ class LeftOut:
             what = "files that are no records" if len(self.foreign) > 1 else "a file that is no record"
             told.append(f"left out of {self.directory / 'records'}: {_counted(self.foreign, what)}")
         if len(self.damaged) > 1:
-            named = [f"{error.name} ({error.fault})" for error in self.damaged]
-            told.append(
-                f"left out of {self.directory}: {_counted(named, 'damaged records')}; run their benchmarks again"
-            )
+            told.append(f"left out of {self.directory}: {self.named()}; run their benchmarks again")
         if len(self.newer) > 1:
             told.append(f"left out: {len(self.newer)} records, such as {self.newer[0]}")
         alone = [only[0] for only in (self.damaged, self.newer) if len(only) == 1]
         return [*told, *(f"left out: {error}" for error in alone)]
+
+    def named(self) -> str:
+        """Return the number of damaged records, and the first ones with their faults."""
+        named = [f"{error.name} ({error.fault})" for error in self.damaged]
+        return _counted(named, "damaged records")
 
     def report(self) -> None:
         """Report the files in one line for each kind."""

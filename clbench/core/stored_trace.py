@@ -122,7 +122,8 @@ def _damage_of(record: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        what, path = str(error).split("\n")[0], trace_path(record.stem, record.parent.parent)
+        path = trace_path(record.stem, record.parent.parent)
+        what = str(error.strerror if isinstance(error, OSError) else error).split("\n")[0]
         raise Damaged(
             f"the trace {path} is damaged or missing ({what}); remove it and its record and run the benchmark again",
             record.name,

@@ -27,7 +27,7 @@ from clbench.running.executors import (
 from clbench.running.executors.added_objects import pack
 from clbench.running.found_records import Found, find_records
 from clbench.running.options import Options
-from clbench.running.saving import amend, check_still_there, check_writable, put_record, set_damaged_aside
+from clbench.running.saving import amend, check_still_there, check_writable, put_record, set_damaged_aside, tell_damaged
 from clbench.running.shared_cells import Shared
 from clbench.running.tuned_cells import with_tuning
 
@@ -174,9 +174,11 @@ def run_matrix(
 def _aside(found: Found, out: Path) -> Callable[[Cell], None]:
     """Return a function that moves old files of a cell out of the way: damaged ones, and those made with other data."""
 
+    told = tell_damaged(tuple(found.damaged.values()), out)
+
     def aside(cell: Cell) -> None:
         if cell.key in found.damaged:
-            set_damaged_aside(cell.key, out, found.damaged[cell.key])
+            set_damaged_aside(cell.key, out, found.damaged[cell.key], told=told)
         elif cell.key in found.outdated:
             move_cell(cell.key, out, out / OTHER_DATA)
 

@@ -16,6 +16,7 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.record import Record
+from clbench.core.record_folder import LeftOut
 from clbench.running.standing_records import keep_first, renew
 
 
@@ -102,8 +103,18 @@ def _rescued(record: Record, out: Path) -> str:
     return f"it is kept in {place}, whose records and traces belong into those of {out}; "
 
 
-def set_damaged_aside(key: str, out: Path, fault: store.Damaged) -> None:
-    """Move a damaged record out of the way, and say so.
+def tell_damaged(faults: Sequence[store.Damaged], out: Path) -> bool:
+    """Report many damaged records of a run in one sentence, and return whether that was done; a single one is reported
+    when it is moved."""
+    if len(faults) < 2:
+        return False
+    damaged = LeftOut(out, damaged=list(faults))
+    notice(f"{damaged.named()}; they are moved to {out / 'damaged'} and their cells are run again")
+    return True
+
+
+def set_damaged_aside(key: str, out: Path, fault: store.Damaged, *, told: bool) -> None:
+    """Move a damaged record out of the way, and say so unless it was told before.
 
     Raises:
         Refused: It cannot be moved.
@@ -114,8 +125,9 @@ def set_damaged_aside(key: str, out: Path, fault: store.Damaged) -> None:
         return
     except OSError as problem:
         raise Refused(f"{fault}; it cannot be moved: {problem.strerror}") from None
-    said = str(fault).partition("; remove it")[0]
-    notice(f"{said}; it was moved to {out / 'damaged'} and its cell is run again")
+    if not told:
+        said = str(fault).partition("; remove it")[0]
+        notice(f"{said}; it was moved to {out / 'damaged'} and its cell is run again")
 
 
 def check_still_there(records: Sequence[Record], out: Path) -> None:

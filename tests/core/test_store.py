@@ -321,3 +321,28 @@ def test_a_text_that_utf_8_has_no_bytes_for_and_a_cost_that_is_no_number_lose_no
     found = store.load(store.save(kept, tmp_path))
     assert found.reason == "cannot open caf\\udce9"
     assert found.cost == {name: value for name, value in kept.cost.items() if name != "a"}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda content: content.clear(), "it is no record"),
+        (lambda content: content.pop("label"), "it has no entry 'label'"),
+        (lambda content: content.update(accuracy=1), "its entry 'accuracy' is not known"),
+        (lambda content: content.update(status="good"), "its entry 'status' is wrong: input should be 'done', "),
+        (lambda content: content["cost"].update(train_seconds="long"), "its entry 'cost.train_seconds' is wrong: "),
+        (lambda content: content["cell"].pop("benchmark"), "its cell has no entry 'benchmark'"),
+    ],
+)
+def test_the_fault_of_a_damaged_record_is_told_in_plain_words(saved, change, fault):
+    _, path, _ = saved
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    assert refusal(path).startswith(f"the record {path} is damaged ({fault}")
+
+
+def test_a_trace_that_is_missing_is_told_without_numbers_of_errors(saved):
+    _, path, trace = saved
+    trace.unlink()
+    assert refusal(path).startswith(f"the trace {trace} is damaged or missing (No such file or directory); ")

@@ -129,6 +129,19 @@ def test_files_that_a_killed_command_has_left_half_written_are_removed_by_the_ne
     assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
 
 
+def test_many_damaged_records_are_told_in_one_line_and_their_cells_run_again(tmp_path):
+    records = run_short(strategies="naive", seeds=4, out=tmp_path)
+    for record in records[:3]:
+        store.record_path(record.key, tmp_path).write_text("{}")
+    with pytest.warns(Notice) as told:
+        again = run_short(strategies="naive", seeds=4, out=tmp_path)
+    assert_same_traces(again, records)
+    named = ", ".join(f"{record.key}.json (it is no record)" for record in records[:3])
+    where = f"they are moved to {tmp_path / 'damaged'} and their cells are run again"
+    assert [str(each.message) for each in told] == [f"3 damaged records: {named}; {where}"]
+    assert len(list((tmp_path / "damaged" / "records").iterdir())) == 3
+
+
 def test_results_that_are_removed_while_a_matrix_runs_are_written_again_and_told(tmp_path):
     def watch(event):
         if isinstance(event, Record) and event.seed == 1:
