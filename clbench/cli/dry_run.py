@@ -32,7 +32,7 @@ def show_plan(console: Console, plan: Plan, *, known: set[str], out: Path, data_
         table.add_column(heading)
     for label, cells in rows.items():
         there, todo = [c for c in cells if c.key in known], [c for c in cells if c.key not in known]
-        table.add_row(Text(label), *(", ".join(str(c.seed) for c in some) or "-" for some in (there, todo)))
+        table.add_row(Text(label), *(_seeds([c.seed for c in some]) for some in (there, todo)))
     console.print(Text(f"{plan.benchmark.name}@{plan.benchmark.version}", style="bold"))
     console.print(table)
     console.print(pairs(stream))
@@ -43,6 +43,26 @@ def show_plan(console: Console, plan: Plan, *, known: set[str], out: Path, data_
         soft_wrap=True,
     )
     return "fingerprint" in stream
+
+
+FEW = 12
+"""Largest number of seeds that are listed one by one."""
+MOST_RUNS = 6
+"""Largest number of runs of consecutive seeds that are listed."""
+
+
+def _seeds(seeds: list[int]) -> str:
+    """Return ``0, 1, 2``, for many seeds ``0 to 999, 2000 to 2499``, and ``-`` for none."""
+    if len(seeds) <= FEW:
+        return ", ".join(map(str, seeds)) or "-"
+    runs: list[list[int]] = []
+    for seed in sorted(seeds):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1][1:] = [seed]
+        else:
+            runs.append([seed])
+    shown = ", ".join(" to ".join(map(str, run)) for run in runs[:MOST_RUNS])
+    return shown if len(runs) <= MOST_RUNS else f"{shown}, ... ({len(seeds)} seeds)"
 
 
 def show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str, data_dir: str | None) -> None:

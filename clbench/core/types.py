@@ -288,5 +288,9 @@ class Stream(Sequence[Experience]):
 
 def content_hash(value: Any) -> str:
     """Return 16 hex digits that identify a JSON-able value, independent of the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_text(value).encode()).hexdigest()[:16]
+
+
+def canonical_text(value: Any) -> str:
+    """Return a JSON-able value as the text that is hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

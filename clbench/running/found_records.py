@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -73,14 +74,15 @@ def find_records(
     """
     found = Found()
     now: dict[str, str] = {}
+    there = _names(out / "records")
     for cell in cells:
         key = cell.key
-        mark = mark_of(key, out)
+        mark = mark_of(key, out) if f"{key}.json" in there else None
         if mark is None:
             continue
         found.marks[key] = mark
         try:
-            record = store.load(store.record_path(key, out))
+            record = store.load(store.record_path(key, out), lazily=True)
         except store.Damaged as error:
             found.damaged[key] = error
             continue
@@ -95,6 +97,13 @@ def find_records(
         else:
             found.known[key] = record
     return found
+
+
+def _names(folder: Path) -> set[str]:
+    """Return the names of the files in a folder: one request instead of one for each cell."""
+    with suppress(OSError):
+        return set(os.listdir(folder))
+    return set()
 
 
 def mark_of(key: str, out: Path) -> Mark | None:

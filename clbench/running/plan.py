@@ -4,7 +4,7 @@ runs."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -143,6 +143,7 @@ def _planned(
     if checked.tuning is not None:
         check_owners(checked.strategies, checked.tuning.knobs or ())
     cells: dict[str, Cell] = {}
+    seeds_of_all = assignments.seeds(checked.seeds)
     tuning = Tuning(tuned, schema.defaults_of(checked))
     for number, written in enumerate(checked.strategies):
         try:
@@ -151,13 +152,27 @@ def _planned(
         except Refused as error:
             place = source if strategies is None else Source("strategies", {})
             raise place.refuse(error, "strategies", number) from None
-        for seed in assignments.seeds(checked.seeds):
-            if stream is not None:
-                filled = {**filled, "stream": _identity(given_stream(stream, seed))}
-            cell = Cell({**filled, "seed": seed}, label, strategy, found)
+        for cell in _of_seeds(filled, label, strategy, found, seeds_of_all, stream):
             cells.setdefault(cell.key, cell)
     tuning.check()
     return checked, list(cells.values())
+
+
+def _of_seeds(
+    filled: dict[str, Any],
+    label: str,
+    strategy: Strategy,
+    tuning: dict[str, Any],
+    seeds: Sequence[int],
+    stream: Callable[[int], Stream] | Stream | None,
+) -> Iterator[Cell]:
+    """Yield the cells of one strategy; a given stream is identified for each seed."""
+    if stream is None:
+        yield from Cell.of_seeds(filled, label, strategy, tuning, seeds)
+        return
+    for seed in seeds:
+        identified = {**filled, "stream": _identity(given_stream(stream, seed))}
+        yield Cell({**identified, "seed": seed}, label, strategy, tuning)
 
 
 def refuse_replaced(

@@ -10,8 +10,10 @@ import pytest
 import clbench
 from clbench.benchmark import shipped_files
 from clbench.core.types import content_hash
+from clbench.running.cell_key import Cell
 from clbench.running.plan import plan
 from clbench.strategies import STRATEGIES
+from clbench.strategies.strategy import Strategy
 
 BASELINES = Path(clbench.__file__).parents[1] / "baselines"
 FOLDERS = sorted({path.parent for path in BASELINES.rglob("records/*.json")})
@@ -154,3 +156,17 @@ from clbench import Part
 class Idle(Part):
     pass
 """
+
+
+def test_cells_that_are_hashed_together_have_the_keys_of_their_configurations():
+    for name in shipped_files.shipped():
+        made = plan(name, seeds="0,7,123456789")
+        assert [cell.key for cell in made.cells] == [content_hash(cell.config) for cell in made.cells], name
+        assert {cell.seed for cell in made.cells} == {0, 7, 123456789}
+
+
+@pytest.mark.parametrize("config", [{}, {"a": [1.0, "é"]}, {"zeta": None}, {"stream": {"seed": 1}, "reveal": ["x"]}])
+def test_the_seed_stands_where_the_text_of_a_configuration_has_it(config):
+    [cell] = Cell.of_seeds(config, "er", Strategy.parse("er"), {}, [3])
+    assert cell.config == {**config, "seed": 3}
+    assert cell.key == content_hash(cell.config)
