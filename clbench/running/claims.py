@@ -214,6 +214,8 @@ class Claims:
         try:
             fresh.write_bytes(self._content)
             fresh.replace(path)
+        except PermissionError:  # the folder lets only the owner of a file replace it
+            return False
         finally:
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)

@@ -3,6 +3,7 @@ have written meanwhile are taken over."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,11 @@ from clbench.running.found_records import Mark, mark_of
 
 REST_SECONDS = 0.2
 """Shortest time in seconds between two searches of cells that are all claimed by other commands."""
+
+TRANSIENT = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN)
+"""Errors of a network file system that may pass."""
+MOST_FAILURES = 20
+"""Number of such errors after which cells are run without claims."""
 
 
 @dataclass
@@ -65,6 +71,7 @@ class Shared:
         self._claims: Claims | None = Claims(out)
         self._told: dict[str, Told] = {}
         self._next = 0.0
+        self._failed = 0
 
     @property
     def waiting(self) -> bool:
@@ -148,6 +155,9 @@ class Shared:
         try:
             return self._claims.take(key)
         except OSError as error:
+            self._failed += 1
+            if error.errno in TRANSIENT and self._failed < MOST_FAILURES:
+                return False
             self._claims.close()
             self._claims = None
             notice(

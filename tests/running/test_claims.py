@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -265,11 +266,11 @@ def until(condition, seconds=10.0):
 
 
 def test_a_claim_is_touched_while_its_process_computes(tmp_path, monkeypatch):
-    monkeypatch.setenv("CLBENCH_CLAIM_SECONDS", "1.2")
+    monkeypatch.setenv("CLBENCH_CLAIM_SECONDS", "4")
     with taking(tmp_path) as mine, taking(tmp_path) as other:
         mine.take(KEY)
         first = read(tmp_path / "claims" / KEY).touched
-        until(lambda: sum(range(20_000)) and read(tmp_path / "claims" / KEY).touched > first + 2 * 10**9)
+        until(lambda: sum(range(20_000)) and read(tmp_path / "claims" / KEY).touched > first + 10**9)
         assert not other.take(KEY)
 
 
@@ -325,6 +326,36 @@ def test_the_clock_of_a_folder_is_that_of_its_files(tmp_path):
     assert abs(clock.look() - (tmp_path / "file").stat().st_mtime) < 5
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert not clock.is_free(Seen(b"", int(clock.now() * 1e9), None))
+
+
+def test_an_error_of_the_file_system_that_passes_costs_no_claims(tmp_path, monkeypatch):
+    [cell] = cells(1)
+    shared, real, errors = Shared([cell], tmp_path, print), Claims.take, [5, 116, 5]
+
+    def take(self, key):
+        if errors:
+            raise OSError(errors.pop(), "for a moment")
+        return real(self, key)
+
+    monkeypatch.setattr(Claims, "take", take)
+    monkeypatch.setattr("clbench.running.shared_cells.REST_SECONDS", 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        until(lambda: shared.take() is cell)
+    assert is_claimed(cell.key, tmp_path)
+    shared.close()
+
+
+def test_a_claim_that_only_its_owner_may_replace_is_left_to_others(tmp_path, monkeypatch):
+    path = write_claim(tmp_path, of_another_machine().line(), ago=100.0)
+
+    def refuse(self, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(type(path), "replace", refuse)
+    with taking(tmp_path) as mine:
+        assert not mine.take(KEY)
+    assert read(path).holder.host == "there"
 
 
 def test_where_claims_cannot_be_written_a_sentence_says_so_and_cells_run(tmp_path):

@@ -148,7 +148,7 @@ def stopped_and_woken(tmp_path, seconds):
 
 
 def test_a_driver_that_is_stopped_loses_its_cell_and_changes_nothing_when_it_wakes(tmp_path, monkeypatch):
-    stopped_and_woken(tmp_path, 3.0)
+    stopped_and_woken(tmp_path, 4.0)
 
 
 @pytest.mark.slow
