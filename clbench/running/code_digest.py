@@ -18,7 +18,6 @@ from typing import Any
 
 from clbench.core.atomic_files import write
 from clbench.core.identity import program_text
-from clbench.core.record import Record
 from clbench.data.roots import cache_root
 from clbench.strategies import STRATEGIES
 
@@ -63,22 +62,21 @@ def _package(root: Path) -> PackageCode:
 CURRENT, CHANGED, UNKNOWN = "current", "changed", "unknown"
 
 
-def code_state(record: Record) -> str:
+def code_state(cell: Mapping[str, Any], code: Mapping[str, str]) -> str:
     """Return whether the code of a record is that of now.
+
+    Args:
+        cell: The cell of the record.
+        code: The digests in the record.
 
     Returns:
         ``current``; ``changed`` if its engine or strategy has changed since; ``unknown`` for an older record, which
         holds no digests.
     """
-    now = code_of(record.cell)
-    if not now or record.code == now:
+    now = code_of(cell)
+    if not now or code == now:
         return CURRENT
-    return CHANGED if record.code else UNKNOWN
-
-
-def stale(records: Iterable[Record]) -> list[Record]:
-    """Return the finished records whose code has changed since, or is unknown."""
-    return [record for record in records if record.status != "failed" and code_state(record) != CURRENT]
+    return CHANGED if code else UNKNOWN
 
 
 class PackageCode:

@@ -18,7 +18,7 @@ from clbench.core.record_file import RecordFile
 from clbench.core.record_folder import record_files
 from clbench.running import claims
 from clbench.running.claims import Running
-from clbench.running.code_digest import CHANGED, CURRENT, code_of
+from clbench.running.code_digest import CHANGED, UNKNOWN, code_state
 from clbench.running.plan_files import PlanFile, read_plans
 from clbench.running.starts import starts_of
 
@@ -66,7 +66,7 @@ def folder_status(directory: Path) -> dict[str, Any]:
     waiting = {cell.key for plan in current for cell in plan.cells} - set(alive) - set(read.records)
     left = [each["seconds_left"] for each in shown] + [seconds.of(*names[key][:2]) for key in sorted(waiting)]
     work = None if any(each is None for each in left) else float(sum(left))
-    states = {key: _code(held) for key, held in read.records.items() if held.status != "failed"}
+    states = {key: code_state(held.cell, held.code) for key, held in read.records.items() if held.status != "failed"}
     disk = _disk(directory)
     newest = disk.pop("newest_record")
     starts = starts_of(directory, read.records.values())
@@ -85,7 +85,7 @@ def folder_status(directory: Path) -> dict[str, Any]:
         "waiting": len(waiting),
         "with_checkpoint": sum((directory / "partial" / f"{key}.pt").exists() for key in waiting),
         "stale": [_cell(key, names) for key, state in states.items() if state == CHANGED],
-        "unknown_code": sum(state not in (CHANGED, CURRENT) for state in states.values()),
+        "unknown_code": list(states.values()).count(UNKNOWN),
         "damaged": read.damaged,
         "newer": read.newer,
         "foreign": read.foreign,
@@ -153,11 +153,6 @@ def _name(held: RecordFile) -> tuple[str, str, int]:
 def _cell(key: str, names: Mapping[str, tuple[str, str, int]]) -> dict[str, Any]:
     benchmark, label, seed = names.get(key, ("", "", None))
     return {"key": key, "benchmark": benchmark, "strategy": label, "seed": seed}
-
-
-def _code(held: RecordFile) -> str:
-    now = code_of(held.cell)
-    return CURRENT if not now or held.code == now else CHANGED if held.code else ""
 
 
 # --------------------------------------------------------------------------------------------------- plans and claims

@@ -92,7 +92,7 @@ def find_records(
             found.outdated.add(key)
         elif keep is not None and keep.lacks(record):
             found.lacking.add(key)
-        elif rerun == STALE and code_state(record) != CURRENT:
+        elif rerun == STALE and code_state(record.cell, record.code) != CURRENT:
             found.stale[key] = record
         else:
             found.known[key] = record

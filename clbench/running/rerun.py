@@ -26,7 +26,7 @@ def check_rerun(word: str | None) -> str | None:
 
 def stale_text(records: Iterable[Record]) -> str:
     """Return whether records are of other code, of unknown code, or of both, with their numbers; empty without any."""
-    states = [code_state(record) for record in records]
+    states = [code_state(record.cell, record.code) for record in records]
     changed = states.count(CHANGED)
     told = {"other code": changed, "unknown code": len(states) - changed}
     kinds = [what for what, number in told.items() if number]

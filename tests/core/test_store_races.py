@@ -179,3 +179,21 @@ def test_spare_traces_of_killed_writers_are_removed_when_a_record_stands(tmp_pat
         path.write_bytes(b"of a writer that was killed")
     assert store.publish(later, tmp_path) is None
     assert [path.exists() for path in left] == [False, True]
+
+
+def test_a_folder_that_can_only_be_read_is_read_whole(tmp_path, monkeypatch):
+    made = record("er", 0, dipping(0))
+    path = store.save(made, tmp_path)
+    trace = store.trace_path(made.key, tmp_path)
+    spare = trace.with_name(f".{made.key}.{json.loads(path.read_text())['sums']['trace']}.npz")
+    trace.rename(spare)
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("replace", "rename", "unlink", "mkdir", "touch"):
+        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr(atomic_files.os, "fsync", refuse)
+    [found] = store.load_all(tmp_path)
+    assert found.trace_digest == trace_digest(made.trace) == trace_digest(found.trace)
+    assert spare.exists()

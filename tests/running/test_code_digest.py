@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from synthetic import dipping, record
 
 import clbench
 from clbench.running import code_digest
-from clbench.running.code_digest import PackageCode, code_of, code_state, stale
+from clbench.running.code_digest import PackageCode, code_of, code_state
 
 ROOT = Path(clbench.__file__).parent
 NAMES = ("er", "er_ace", "ewc", "naive", "derpp", "sklearn:GaussianNB", "mine.py:Mine")
@@ -141,11 +140,11 @@ def test_a_run_holds_the_digests_of_its_code_in_its_record_and_they_are_not_in_i
     assert "code" not in content["cell"]
 
 
-def test_records_of_other_and_of_unknown_code_are_stale():
-    plain = record("er", 0, dipping(0))
-    ours = replace(plain, code=code_of(plain.cell))
-    older = replace(ours, code={**ours.code, "engine": "0" * 16})
-    failed = replace(plain, status="failed")
-    script = replace(plain, cell={**plain.cell, "strategy": [{"name": "script:Naive", "parameters": {}}]})
-    assert [code_state(each) for each in (ours, older, plain, script)] == ["current", "changed", "unknown", "current"]
-    assert stale([ours, older, plain, failed, script]) == [older, plain]
+def test_a_record_of_other_code_has_changed_and_an_older_one_is_of_unknown_code():
+    cell = record("er", 0, dipping(0)).cell
+    now = code_of(cell)
+    script = {**cell, "strategy": [{"name": "script:Naive", "parameters": {}}]}
+    given = [(cell, now), (cell, {**now, "engine": "0" * 16}), (cell, {**now, "strategy": "0" * 16}), (cell, {})]
+    assert [code_state(*each) for each in [*given, (script, {})]] == [
+        "current", "changed", "changed", "unknown", "current",
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Cells whose code has changed run again on request alone: equal results keep their records, others are told."""
 
 import pytest
+from command_line import call
 
 import clbench
 from clbench.core import store
@@ -95,6 +96,19 @@ def test_a_stale_cell_that_fails_this_time_keeps_its_record_and_the_failure_is_i
 def test_a_word_that_is_not_known_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(Refused, match="rerun = 'stael' is not known; did you mean 'stale'"):
         run_short(tmp_path, rerun="stael")
+
+
+def test_the_command_says_which_cells_would_run_again_and_why(older):
+    out, records = older
+    given = ["--strategies", "naive", "--set", "training.epochs=1", "--set", "evaluation.every=50", "--out", str(out)]
+    ask = ["run", "split-digits", *given, "--seeds", "2", "--rerun", "stale", "--dry-run", "--no-time"]
+    told = call(*ask).out
+    assert told.startswith(
+        "1 of 2 cells finished earlier with other code: they run again, and a record with another result moves to "
+    )
+    assert "2 cells: 1 finished, 1 to do" in told
+    store.amend(records[1].key, out, code={})
+    assert call(*ask).out.startswith("2 of 2 cells finished earlier with other code (1) or unknown code (1): ")
 
 
 def test_a_key_does_not_depend_on_code(older, tmp_path, monkeypatch):
