@@ -53,6 +53,7 @@ def run(
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
     isolated: bool = False,
+    snapshot_every: float | str = 300.0,
     executor: str | None = None,
     gpus_per_cell: float | None = None,
     shard: str | None = None,
@@ -96,6 +97,8 @@ def run(
         isolated: Whether to run a single job in a worker process too, as with limits and on the command line. A cell
             that ends its process, hangs or needs too much memory then affects no other cell. Otherwise the job runs in
             this process, where a debugger can follow it.
+        snapshot_every: Time between two snapshots of a long cell in ``out``, in seconds or as ``"5m"``, from which it
+            resumes after an interruption; 0 makes one only when the program is stopped by a signal.
         executor: Name of the executor that runs the cells, instead of the one that ``jobs``, ``isolated`` and the
             limits select: ``in-process``, ``local``, ``ray``, ``ray:HOST:PORT``, one of a package, or
             ``FILE.py:NAME``; ``clbench list executors`` lists them.
@@ -157,6 +160,7 @@ def run(
             time_limit=time_limit,
             memory_limit=memory_limit,
             isolated=isolated,
+            snapshot_every=snapshot_every,
             executor=executor,
             gpus_per_cell=gpus_per_cell,
             watch=both(show, watch),

@@ -17,6 +17,7 @@ from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
 from clbench.cli.executor_options import ExecutorName, GpusPerCell
 from clbench.cli.plugins import Plugins
+from clbench.cli.progress_options import SnapshotEvery
 from clbench.cli.rerun_option import Rerun, stale_note
 from clbench.cli.run_results import Wandb, publish, send, verdict
 from clbench.cli.stopping import Stoppable
@@ -95,6 +96,7 @@ def run(
             show_default="nine tenths of the machine for all cells",
         ),
     ] = None,
+    snapshot_every: SnapshotEvery = "300s",
     in_process: Annotated[
         bool,
         typer.Option(
@@ -124,7 +126,7 @@ def run(
     run again. After Ctrl-C, the same command continues.
 
     Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong, 3 --no-wait
-    left cells to other commands.
+    left cells to other commands; 130 stopped by Ctrl-C, 143 by SIGTERM, 138 by SIGUSR1, 129 by the end of the terminal.
     """
     with Stoppable() as stops:
         from clbench.running.execution import keeping, records_of, split_strategies
@@ -172,7 +174,7 @@ def run(
         stops.begin(tally, folder)
         options: dict[str, Any] = {
             "jobs": jobs, "device": device, "data_dir": where, "save_model": save_model or False,
-            "save_predictions": save_predictions, "time_limit": time_limit,
+            "save_predictions": save_predictions, "time_limit": time_limit, "snapshot_every": snapshot_every,
             "memory_limit": memory_limit, "isolated": not in_process, "executor": executor,
             "found": found, "wait": not no_wait, "command": command_line(context),
             "gpus_per_cell": gpus_per_cell,

@@ -112,6 +112,7 @@ def show_record(console: Console, record: Record, *, place: str = "", traceback:
         section("traceback", {"last call": last_call(record), "": f"{command.rstrip()} --traceback` shows all of it"})
     section("metrics", metrics_of(record))
     section("cost", {name.replace("_", " "): amount(value) for name, value in record.cost.items()})
+    section("attempts", attempts_of(record))
     section("cell", {name: flat(value) for name, value in record.cell.items() if name not in ("benchmark", "seed")})
     section("environment", {name: value for name, value in record.environment.items() if value not in ("", None)})
     told = with_breaches(record.cell, record.alarms)
@@ -135,6 +136,22 @@ def last_call(record: Record) -> str:
     """Return the last call of a record's traceback, ``File "mine.py", line 5, in gradient``."""
     calls = [line.strip() for line in record.traceback.splitlines() if line.startswith("  File ")]
     return calls[-1] if calls else record.traceback.strip().splitlines()[-1]
+
+
+def attempts_of(record: Record) -> dict[str, str]:
+    """Return number -> when an attempt began, from where, and how it ended, if there is more than one or work was
+    lost."""
+    from clbench.running.attempts import attempts_text, lost_seconds
+
+    total = attempts_text(record.attempts)
+    if not total:
+        return {}
+    shown = {"in all": total}
+    for number, each in enumerate(record.attempts, 1):
+        ended, lost = each.get("ended", "running"), lost_seconds([each])
+        steps = f"steps {each.get('from_step', 0)} to {each.get('to_step', '?')}"
+        shown[str(number)] = f"{each.get('began', '?')}, {steps}, {ended}" + (f", {lost:.1f} s lost" if lost else "")
+    return shown
 
 
 def metrics_of(record: Record) -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""Stop a run cleanly after Ctrl-C, SIGTERM or the end of its terminal, and say how to continue."""
+"""Stop a run cleanly after Ctrl-C, SIGTERM, SIGUSR1 or the end of its terminal, and say how to continue."""
 
 from __future__ import annotations
 
 import os
 import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,11 @@ import typer
 
 from clbench.cli.common import count
 from clbench.cli.console import tell
+from clbench.core.stop_request import Interrupted
+from clbench.running.stop_signals import Stop, Stopped, handled, numbers
 
 if TYPE_CHECKING:
     from clbench.running.progress import Tally
-
-
-class Stopped(KeyboardInterrupt):
-    """Report that a signal ends the run."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class Stoppable:
@@ -34,40 +27,41 @@ class Stoppable:
     def __init__(self) -> None:
         self.tally: Tally | None = None
         self.out: Path | None = None
+        self._stop = Stop()
         self._before: dict[int, Any] = {}
-        self._stopping = False
+        self._ending = False
 
     def begin(self, tally: Tally, out: Path) -> None:
         """Begin to handle signals cleanly, because cells are running."""
         self.tally, self.out = tally, out
 
     def __enter__(self) -> Stoppable:
-        if threading.current_thread() is threading.main_thread():
-            numbers = [signal.SIGINT, signal.SIGTERM]
-            hang_up = getattr(signal, "SIGHUP", None)
-            if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:  # as nohup sets it
-                numbers.append(hang_up)
-            self._before = {number: signal.signal(number, self._stop) for number in numbers}
+        self._before = handled(numbers(), self._handle)
         return self
 
-    def _stop(self, number: int, _frame: object) -> None:
-        if self._stopping:
+    def _handle(self, number: int, frame: object) -> None:
+        if self._ending:
             return
-        self._stopping = True
         if self.tally is None:
+            self._ending = True
             tell("stopped before any cell began; the same command starts again")
             os._exit(128 + number)
-        raise Stopped(number)
+        try:
+            self._stop(number, frame)
+        except Stopped:
+            self._ending = True
+            raise
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._stopping = True
+        self._ending = True
         try:
-            if isinstance(error, Stopped) and self.tally is not None:
+            if isinstance(error, Stopped | Interrupted) and self._stop.number and self.tally is not None:
                 tell(
                     f"stopped: {self.tally.finished} of {count(self.tally.total, 'cell')} are finished and kept in "
                     f"{self.out}; the same command continues"
                 )
-                raise typer.Exit(128 + error.number) from None
+                raise typer.Exit(128 + self._stop.number) from None
         finally:
+            self._stop.end()
             for number, handler in self._before.items():
                 signal.signal(number, handler)

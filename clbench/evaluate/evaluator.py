@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from clbench.benchmark import evaluation_schedules
 from clbench.benchmark.schema import Evaluation
 from clbench.core.record import Kind, Trace
+from clbench.core.stop_request import EvaluationInterrupted, asked_to_stop
 from clbench.core.types import Index, Stream
 from clbench.evaluate.evaluation_samples import Panel, Panels
 from clbench.evaluate.predictions import Predictions, best
@@ -32,6 +33,10 @@ CHUNK_VALUES = 1 << 19
 It is the same on every machine: another size sums in another order, which changes a prediction if two classes are
 nearly equal. A size measured on each machine would make traces depend on the machine.
 """
+
+
+class _Stopped(Exception):
+    """Leave an evaluation between two chunks."""
 
 
 def outputs(learner: Subject, x: Tensor, task: Tensor | None, *, halved: bool) -> Output:
@@ -103,6 +108,7 @@ class Evaluator:
 
         Raises:
             Diverged: An output is not finite. On a GPU this is noticed at the next evaluation at an end.
+            EvaluationInterrupted: The run is asked to stop. Nothing of this evaluation is recorded.
         """
         if kind is not Kind.STEP:
             self._switch = step
@@ -119,11 +125,15 @@ class Evaluator:
             self._again(panel)
         else:
             booked = cost.extra_forward_rows, cost.extra_seconds
-            with torch.inference_mode():
-                noting = self.predictions if kind is Kind.END else None
-                self._sums.append(self._pass(learner, panel, noting, step, experience))
-            asked = cost.extra_forward_rows - booked[0]  # by parts that predict with a forward pass of their own
-            cost.extra_forward_rows, cost.extra_seconds = booked
+            try:
+                with torch.inference_mode():
+                    noting = self.predictions if kind is Kind.END else None
+                    self._sums.append(self._pass(learner, panel, noting, step, experience))
+                asked = cost.extra_forward_rows - booked[0]  # by parts that predict with a forward pass of their own
+            except _Stopped:
+                raise EvaluationInterrupted(int(kind), experience) from None
+            finally:
+                cost.extra_forward_rows, cost.extra_seconds = booked
             cost.evaluation_rows += len(panel.x) + asked
         self._before = conditions
         self._looks.append((step, int(kind), experience, began - self._started - self.seconds, panel.tasks))
@@ -171,6 +181,8 @@ class Evaluator:
             learner.scratch.clear()
             chunk, versions = self._chunk, self._versions(panel)
             for start in range(0, u, chunk):
+                if asked_to_stop():
+                    raise _Stopped
                 span = slice(start, start + chunk)
                 mask = panel.class_mask.rows(span)
                 task = panel.task[span] if self._stream.task_labels else None

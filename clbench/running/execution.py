@@ -11,10 +11,11 @@ from clbench.benchmark.assignments import Assignment
 from clbench.core.errors import Refused
 from clbench.core.store import Keep
 from clbench.core.types import Dataset, Stream
+from clbench.running import attempts
 from clbench.running.cell_key import Cell
 from clbench.running.executors import Event, executor_name, ignore
 from clbench.running.executors.executor_names import named_executor
-from clbench.running.executors.limits import limits
+from clbench.running.executors.limits import SNAPSHOT_SECONDS, limits, snapshot_seconds
 from clbench.running.found_records import Found, find_records
 from clbench.running.matrix import Outcome, run_matrix
 from clbench.running.options import Options
@@ -41,6 +42,7 @@ def execute_plan(
     time_limit: float | str | None = None,
     memory_limit: int | str | None = None,
     isolated: bool = False,
+    snapshot_every: float | str = SNAPSHOT_SECONDS,
     executor: str | None = None,
     gpus_per_cell: float | None = None,
     watch: Callable[[Event], None] = ignore,
@@ -66,6 +68,8 @@ def execute_plan(
         given=given,
         keep=keep,
         partial=where / "partial" if where is not None else None,
+        attempts=where / attempts.FOLDER if where is not None else None,
+        snapshot_every=snapshot_seconds(snapshot_every),
         limits=held,
         isolated=isolated,
         executor=executor,

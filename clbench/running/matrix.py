@@ -12,6 +12,7 @@ from typing import Any
 from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.record import Record
+from clbench.running import attempts
 from clbench.running.cell_files import move_cell, remove_litter
 from clbench.running.cell_key import Cell
 from clbench.running.executors import (
@@ -19,6 +20,7 @@ from clbench.running.executors import (
     Event,
     Notified,
     Progress,
+    Retried,
     Trained,
     execute,
     executor_name,
@@ -127,14 +129,19 @@ def run_matrix(
     def keep(event: Any) -> None:
         if isinstance(event, Notified):
             notice(event.sentence)
+        elif isinstance(event, Retried):
+            notice(f"{event.cell.label}, seed {event.cell.seed}: {event.reason}; attempt {event.attempt} begins")
         elif isinstance(event, Trained):
             if folder is not None and shared is not None:
                 put(event.record)
             return
         elif isinstance(event, Record):
+            if folder is not None:
+                event = attempts.with_attempts(event, folder)
             known[event.key] = event
             if folder is not None and shared is not None:
                 known[event.key] = put(event)
+                attempts.settle(event, folder)
                 shared.release(event.key)
         elif isinstance(event, Progress) and shared is not None:
             shared.report(event.cell, event.step, event.fraction)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clbench.core.store import Keep
-from clbench.running.executors.limits import Limits
+from clbench.running.executors.limits import SNAPSHOT_SECONDS, Limits
 
 if TYPE_CHECKING:
     from clbench.running.executors.added_objects import AddedObject
@@ -24,6 +24,8 @@ class Options:
         given: Arrays, stream or module that the program hands over.
         keep: The files to keep with records; ``None`` keeps none.
         partial: The directory of snapshots of long cells; ``None`` keeps none.
+        attempts: The directory in which the starts of unfinished cells are written down; ``None`` keeps none.
+        snapshot_every: Seconds between two snapshots of a cell; 0 makes one only when the cell is asked to stop.
         limits: Limits of a cell; only a worker can enforce them.
         isolated: Whether a single job runs in a worker too, so that a cell that ends its process, hangs or needs too
             much memory affects no other cell. In this process a debugger can follow it.
@@ -39,6 +41,8 @@ class Options:
     given: UserObjects | None = None
     keep: Keep | None = None
     partial: Path | None = None
+    attempts: Path | None = None
+    snapshot_every: float = SNAPSHOT_SECONDS
     limits: Limits = field(default_factory=Limits)
     isolated: bool = False
     executor: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from clbench.core.cost import Cost
 from clbench.core.errors import Refused
 from clbench.core.global_rng import global_states, set_others
 from clbench.core.record import Trace
+from clbench.core.stop_request import EvaluationInterrupted
 from clbench.core.types import Stream
 from clbench.evaluate import Evaluator
 from clbench.evaluate.early_stopping import EarlyStopping
@@ -29,7 +31,7 @@ from clbench.scenarios import merging
 from clbench.strategies.chain import Chain
 from clbench.strategies.part import Part
 from clbench.training.assemble import assemble_trainer, seed_training
-from clbench.training.experience_passes import EVERY_PASS, Cursor
+from clbench.training.experience_passes import ENDED, EVERY_PASS, Cursor
 from clbench.training.learner import Learner
 from clbench.training.loop import train
 from clbench.training.trainer import Trainer
@@ -95,8 +97,16 @@ class Run:
         """Return the learner that the parts of the strategy see."""
         return self.trainer.learner
 
-    def train(self, tick: Tick | None = None) -> None:
-        """Train from where the cursor is to the end of the stream."""
+    def train(self, tick: Tick | None = None, pause: Callable[[], Any] = lambda: None) -> None:
+        """Train from where the cursor is to the end of the stream.
+
+        Args:
+            tick: A function that is called after every step.
+            pause: A function that is called when the samples of an experience are learned, before its end hooks.
+
+        Raises:
+            Interrupted: The run is asked to stop; it says whether a snapshot of it can be resumed.
+        """
         if self.cursor.step == 0 and not self.cursor.begun:
             seed_training(self.cell.seed)
         learn = partial(
@@ -108,11 +118,16 @@ class Run:
             cursor=self.cursor,
             tick=None if tick is None else lambda cursor, done: tick(cursor.step, self._fraction(done)),
             watch=self.stopping or EVERY_PASS,
+            pause=pause,
         )
-        if self.search is None:
-            learn(looks=self.evaluator)
-        else:
-            self.search.learn(self, learn)
+        try:
+            if self.search is None:
+                learn(looks=self.evaluator)
+            else:
+                self.search.learn(self, learn)
+        except EvaluationInterrupted as stop:
+            stop.savable = self.cursor.keep_evaluation(stop.kind, stop.experience)
+            raise
 
     def _fraction(self, done: float) -> float:
         """Return the fraction of the run that is done, from that of the stream."""
@@ -227,10 +242,15 @@ def _unlike(ours: dict[str, Any], other: Any, experiences: int) -> str:
     shapes = [[tuple(t.shape) for t in (held["learner"]["w"], *held["learner"]["buffers"])] for held in (ours, other)]
     if shapes[0] != shapes[1]:
         return "is of a model with other weights or buffers"
-    cursor = other["cursor"]
-    if (
-        min(cursor[name] for name in ("experience", "epoch", "start", "step")) < 0
-        or cursor["experience"] >= experiences
-    ):
-        return "stands at no step of this stream"
-    return ""
+    return "" if _stands(other, experiences) else "stands at no step of this stream"
+
+
+def _stands(snapshot: dict[str, Any], experiences: int) -> bool:
+    """Return whether the cursor of a snapshot is a place of the stream, and not before its last evaluation."""
+    cursor, looks = snapshot["cursor"], snapshot["evaluator"]["looks"]
+    counts = [cursor[name] for name in ("experience", "epoch", "start", "step", "made", "stage")]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return False
+    last = looks[-1][0] if looks else 0
+    there = cursor["experience"] < experiences and cursor["stage"] <= ENDED and last <= cursor["step"]
+    return bool(there and cursor["start"] <= (0 if cursor["order"] is None else len(cursor["order"])))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from clbench.adapters.run_setup import Job, Skip
@@ -14,9 +16,11 @@ from clbench.core.global_rng import preserved
 from clbench.core.identity import reasons
 from clbench.core.notices import notice
 from clbench.core.record import Record, Trace
+from clbench.core.stop_request import Interrupted
 from clbench.core.torch_threads import torch_threads
 from clbench.core.trace_equality import trace_digest
 from clbench.data.roots import searching
+from clbench.running.attempts import START, Attempt, Place
 from clbench.running.cell_key import Cell
 from clbench.running.code_digest import code_of
 from clbench.running.divergence import remedy
@@ -25,7 +29,8 @@ from clbench.running.options import Options
 from clbench.running.prepare import prepare_job
 from clbench.running.prepared_run import Run
 from clbench.running.saved_models import Keeper
-from clbench.running.snapshots import Snapshots, Tick, Unfit, set_aside
+from clbench.running.snapshot_file import Unfit, set_aside, snapshot_path
+from clbench.running.snapshots import Snapshots, Tick, attempt_of
 from clbench.training.loss_check import Diverged
 
 DEFAULTS = Options()
@@ -50,10 +55,14 @@ def run_cell(
         trained: A function that gets the record before further files are saved, so that it cannot be lost.
     """
     code_of(cell.config)  # read now: an edit during the run is not of the code that runs
+    attempt = attempt_of(
+        options.attempts / f"{cell.key}.jsonl" if options.attempts else None, snapshot_path(cell.key, options)
+    )
     with preserved(), torch_threads(cell.config["training"]["threads"]), searching(options.data_dir):
         keeper = None if options.keep is None else Keeper(cell, options.keep)
-        run, status, reason, told = _trained(cell, options, tick, keeper)
+        run, status, reason, told = _trained(cell, options, tick, keeper, attempt)
         made = record(cell, run, status=status, reason=reason, device=options.device, traceback=told)
+        made = replace(made, attempts=attempt.told)
         if keeper is not None and status == "done":
             if trained is not None:
                 trained(made)
@@ -62,42 +71,77 @@ def run_cell(
 
 
 def _trained(
-    cell: Cell, options: Options, tick: Tick | None, keeper: Keeper | None
+    cell: Cell, options: Options, tick: Tick | None, keeper: Keeper | None, attempt: Attempt
 ) -> tuple[Job | None, str, str, str]:
     """Run a cell as far as possible, and return the run with its status, the reason, and the traceback of a failure."""
-    run: Job | None = None
-    partial = options.partial / f"{cell.key}.pt" if options.partial else None
-
-    def ready() -> Job:
-        made = prepare_job(cell, data_dir=options.data_dir, device=options.device, given=options.given)
-        if keeper is not None:
-            keeper.watch(made)
-        return made
-
+    training = _Training(cell, options, tick, keeper, attempt)
+    status, reason, traceback = "done", "", ""
     try:
         peak_memory.reset(options.device)
-        run = ready()
-        if partial is not None and isinstance(run, Run):
-            try:
-                Snapshots(run, partial).train(tick)
-            except Unfit as error:
-                told = set_aside(partial, error)
-                notice(f"{cell.label}, seed {cell.seed}: {told}; the cell starts again")
-                run = ready()
-                assert isinstance(run, Run)
-                Snapshots(run, partial).train(tick)
-        else:
-            run.train(tick)
+        training.run()
     except Skip as error:
-        return run, "skipped", str(error), ""
+        status, reason = "skipped", str(error)
     except Diverged as error:
-        return run, "diverged", f"{error}{'' if run is None else remedy(run.stream.dataset)}", ""
+        status, reason = "diverged", f"{error}{'' if training.job is None else remedy(training.job.stream.dataset)}"
     except SystemExit as error:
         called = f"it called sys.exit({'' if error.code is None else repr(error.code)}){place(error)}"
-        return run, "failed", called, traceback_text(error)
+        status, reason, traceback = "failed", called, traceback_text(error)
     except Exception as error:
-        return run, "failed", story(error), traceback_text(error)
-    return run, "done", "", ""
+        status, reason, traceback = "failed", story(error), traceback_text(error)
+    except (Interrupted, KeyboardInterrupt):
+        attempt.end("stopped", training.place)
+        raise
+    attempt.end(status, training.place)
+    return training.job, status, reason, traceback
+
+
+@dataclass
+class _Training:
+    """Train one cell, from its snapshot if it has one."""
+
+    cell: Cell
+    options: Options
+    tick: Tick | None
+    keeper: Keeper | None
+    attempt: Attempt
+    job: Job | None = None
+    snapshots: Snapshots | None = None
+
+    def run(self) -> None:
+        """Train, and begin anew if the snapshot cannot be resumed."""
+        path = snapshot_path(self.cell.key, self.options)
+        job = self._ready()
+        if path is None or not isinstance(job, Run):
+            job.train(self.tick)
+            return
+        try:
+            self._train(job, path)
+        except Unfit as error:
+            notice(f"{self.cell.label}, seed {self.cell.seed}: {set_aside(path, error)}; the cell starts again")
+            self.attempt.begin_anew()
+            job = self._ready()
+            assert isinstance(job, Run)
+            self._train(job, path)
+
+    @property
+    def place(self) -> Place:
+        """Return where the run stands."""
+        if self.snapshots is not None:
+            return self.snapshots.place
+        return START if self.job is None else Place(seconds=self.job.evaluator.elapsed)
+
+    def _ready(self) -> Job:
+        options, self.snapshots = self.options, None
+        self.job = prepare_job(self.cell, data_dir=options.data_dir, device=options.device, given=options.given)
+        if self.keeper is not None:
+            self.keeper.watch(self.job)
+        return self.job
+
+    def _train(self, job: Run, path: Path) -> None:
+        seconds = self.options.snapshot_every or math.inf
+        code = code_of(self.cell.config)
+        self.snapshots = Snapshots(job, path, seconds=seconds, code=code, attempt=self.attempt)
+        self.snapshots.train(self.tick)
 
 
 def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str, traceback: str = "") -> Record:

@@ -9,10 +9,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from clbench.core.record import Kind
 from clbench.training.batch import Batch
 from clbench.training.batch_splits import BatchSplit
 from clbench.training.learner import ExperienceView
 from clbench.training.trainer import Trainer
+
+LEARNING, LEARNED, ENDED = range(3)
+"""Stages of a running experience: its passes are made, all of them have been made, its end hooks have run too."""
 
 
 @dataclass
@@ -26,6 +30,8 @@ class Cursor:
         start: Samples of ``order`` already learned in this pass; ``order`` is ``None`` before a pass begins.
         step: Steps of the stream done.
         made: Steps of the running experience done.
+        stage: The stage of the running experience.
+        owes: Whether the evaluation after the last step was interrupted, so that it is still to be made.
         merged: (5, n) samples of the replay buffer that are merged into the running experience.
     """
 
@@ -35,6 +41,8 @@ class Cursor:
     start: int = 0
     step: int = 0
     made: int = 0
+    stage: int = LEARNING
+    owes: bool = False
     order: Tensor | None = field(default=None, repr=False)
     merged: Tensor | None = field(default=None, repr=False)
 
@@ -45,6 +53,25 @@ class Cursor:
     def leave_experience(self) -> None:
         """Forget the running experience, which has ended."""
         self.begun, self.epoch, self.made, self.order, self.start, self.merged = False, 0, 0, None, 0, None
+        self.stage = LEARNING
+
+    def keep_evaluation(self, kind: int, experience: int) -> bool:
+        """Note an evaluation that was interrupted, so that the run makes it when it is resumed.
+
+        Args:
+            kind: The value of :class:`clbench.core.record.Kind` of the evaluation.
+            experience: The experience that it names.
+
+        Returns:
+            Whether the run can be resumed from here.
+        """
+        if kind == Kind.STEP:
+            self.owes = True
+        elif kind == Kind.SWITCH:
+            self.experience = experience
+        elif kind == Kind.END:
+            return self.begun  # otherwise the parts have acted at the end of the stream
+        return kind != Kind.START
 
 
 class PassWatch(Protocol):
@@ -107,6 +134,8 @@ class Passes:
             A batch; the place in the order of its pass where it ends; and the fraction of the experience's steps that
             are done when it is learned, above 1 if a part makes passes longer.
         """
+        if at.stage != LEARNING:
+            return
         own, merged = len(shown), at.merged
         index = shown.index if merged is None else torch.cat([shown.index, merged], dim=1)  # (5, N)
         per_pass = self.split.count(index.shape[1])
@@ -136,6 +165,7 @@ class Passes:
             if not self.watch.goes_on(trainer, at):
                 break
         self.watch.finish(trainer)
+        at.stage = LEARNED
 
     def _spans_left(self, at: Cursor, rows: int) -> list[tuple[int, int]]:
         """Return (start, stop) of the batches of a pass that remain to be learned, no more than there are steps

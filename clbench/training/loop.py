@@ -15,7 +15,7 @@ from clbench.core.record import Kind
 from clbench.core.types import Experience, Stream
 from clbench.training.batch import Batch
 from clbench.training.batch_splits import BatchSplit
-from clbench.training.experience_passes import EVERY_PASS, Cursor, Passes, PassWatch
+from clbench.training.experience_passes import ENDED, EVERY_PASS, LEARNED, Cursor, Passes, PassWatch
 from clbench.training.learner import ExperienceView, Learner, Output
 from clbench.training.learner_readout import Readout
 from clbench.training.objective import Terms
@@ -50,6 +50,7 @@ def train(
     tick: Callable[[Cursor, float], Any] | None = None,
     watch: PassWatch = EVERY_PASS,
     until: int | None = None,
+    pause: Callable[[], Any] = lambda: None,
 ) -> None:
     """Learn a stream.
 
@@ -64,6 +65,7 @@ def train(
         tick: Called after every step with the cursor and the fraction of the stream done; may raise to stop.
         watch: Decides after each pass over an experience whether another one follows.
         until: The experience before which to stop, with the stream unfinished; ``None`` learns it to its end.
+        pause: Called when the samples of an experience are learned, before its end hooks; the run can be saved there.
 
     Raises:
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
@@ -79,9 +81,10 @@ def train(
         shown = trainer.enter(experience)
         if not at.begun:
             looks.look(trainer.readout, Kind.SWITCH, number, at.step)
-            if experience.boundary:
-                begin_experience(trainer, hooks, shown, at, training)
-        at.experience, at.begun = number, True
+            begin_experience(trainer, hooks, experience, shown, at, training)
+        elif at.owes:  # the run was interrupted in this evaluation
+            looks.look(trainer.readout, Kind.STEP, number, at.step)
+        at.experience, at.begun, at.owes = number, True, False
         for batch, stop, done in passes.batches(trainer, shown, at, partial(order, trainer, hooks, experience, shown)):
             if rate is not None:
                 trainer.steps.scale_lr(rate(number, done, len(stream)))
@@ -93,8 +96,10 @@ def train(
             if tick:
                 tick(at, (number + min(done, 1.0)) / len(stream))
         trainer.losses.check()
-        if experience.boundary:
-            end_experience(learner, hooks, shown)
+        if at.stage == LEARNED:  # not so if the run was interrupted in the evaluation below
+            pause()
+            end_experience(learner, hooks, experience, shown)
+            at.stage = ENDED
         looks.look(trainer.readout, Kind.END, number, at.step)
         at.leave_experience()
     for finish in hooks.end_stream if until is None else ():
@@ -114,8 +119,12 @@ def begin_run(trainer: Trainer, hooks: Hooks, looks: Looks, at: Cursor) -> None:
         looks.look(trainer.readout, Kind.START, -1, 0)
 
 
-def begin_experience(trainer: Trainer, hooks: Hooks, shown: ExperienceView, at: Cursor, training: Training) -> None:
-    """Begin an experience with a visible boundary: hooks first, then merge samples of the replay buffer into it."""
+def begin_experience(
+    trainer: Trainer, hooks: Hooks, experience: Experience, shown: ExperienceView, at: Cursor, training: Training
+) -> None:
+    """Begin an experience if its boundary is visible: hooks first, then merge samples of the replay buffer into it."""
+    if not experience.boundary:
+        return
     if training.optimizer_state == "reset":
         trainer.steps.reset()
     for begin in hooks.begin_experience:
@@ -171,9 +180,11 @@ def step(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
     _count(learner, batch)
 
 
-def end_experience(learner: Learner, hooks: Hooks, shown: ExperienceView) -> None:
-    """End an experience with a visible boundary: offer its samples, if the policy wants them at the end, then run
+def end_experience(learner: Learner, hooks: Hooks, experience: Experience, shown: ExperienceView) -> None:
+    """End an experience if its boundary is visible: offer its samples, if the policy wants them at the end, then run
     hooks."""
+    if not experience.boundary:
+        return
     if learner.memory.admit_when == "end":
         learner.memory.admit_shuffled(shown.index)
     for end in hooks.end_experience:

@@ -15,11 +15,13 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.notices import Notice
 from clbench.running import snapshots
+from clbench.running.code_digest import code_of
 from clbench.running.options import Options
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.running.run_cell import run_cell
-from clbench.running.snapshots import Snapshots, packed
+from clbench.running.snapshot_file import packed
+from clbench.running.snapshots import Snapshots
 from clbench.running.user_objects import UserObjects
 
 MATRIX = {"strategies": "naive, er", "seeds": 2, "overrides": {"training.epochs": 1}}
@@ -273,7 +275,7 @@ def test_snapshot_shares_no_memory_with_the_run():
 
 def saved_at(step, cell, path):
     with pytest.raises(Interrupted):
-        Snapshots(prepare(cell), path, seconds=0).train(interrupt_at(step))
+        Snapshots(prepare(cell), path, seconds=0, code=code_of(cell.config)).train(interrupt_at(step))
     return path.read_bytes()
 
 
@@ -281,7 +283,7 @@ def changed(content, change):
     """A file's content with its snapshot changed, and a right checksum."""
     snapshot = torch.load(io.BytesIO(content.partition(b"\n")[2]), weights_only=True)
     change(snapshot)
-    return packed(snapshot)
+    return packed(snapshot, code=json.loads(content.partition(b"\n")[0])["code"])
 
 
 UNFIT = {
@@ -291,7 +293,7 @@ UNFIT = {
     "a flipped byte": lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
     "of another clbench": lambda content: content.replace(b'"clbench": "', b'"clbench": "9', 1),
     "of an earlier one, without a head": lambda content: content.partition(b"\n")[2],
-    "no dictionary": lambda content: packed([1, 2]),
+    "no dictionary": lambda content: packed([1, 2], code=json.loads(content.partition(b"\n")[0])["code"]),
     "a field missing": lambda content: changed(content, lambda s: s["chain"].pop("watches")),
     "a field more": lambda content: changed(content, lambda s: s["learner"].update(more=1)),
     "a buffer more": lambda content: changed(content, lambda s: s["learner"]["buffers"].append(torch.zeros(3))),
@@ -299,6 +301,9 @@ UNFIT = {
     "a negative step": lambda content: changed(content, lambda s: s["cursor"].update(step=-3)),
     "past the end": lambda content: changed(content, lambda s: s["cursor"].update(experience=5)),
     "another cell's": lambda content: changed(content, lambda s: s.update(key="0123456789abcdef")),
+    "past the end of a pass": lambda content: changed(content, lambda s: s["cursor"].update(start=10_000)),
+    "before its last evaluation": lambda content: changed(content, lambda s: s["cursor"].update(step=3)),
+    "of other code": lambda content: content.replace(b'"engine": "', b'"engine": "0', 1),
     "memory of another size": lambda content: changed(
         content, lambda s: s["learner"]["memory"].update(index=torch.zeros(5, 3))
     ),
@@ -334,7 +339,6 @@ def test_a_snapshot_that_cannot_be_written_is_told_once_and_the_run_goes_on(tmp_
 
 
 def test_a_run_that_is_asked_to_stop_is_saved_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(snapshots, "WORTH_SECONDS", 0.0)
     cell, path = cell_of("er"), tmp_path / "KEY.pt"
     whole, rest = prepare(cell), prepare(cell)
 

@@ -14,6 +14,7 @@ from clbench.core.record import Record
 from clbench.core.registry import Registry
 from clbench.running.cell_key import Cell
 from clbench.running.executors.process_guard import one_process
+from clbench.running.stop_signals import stops_cleanly
 
 if TYPE_CHECKING:
     from clbench.running.options import Options
@@ -39,6 +40,21 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Retried:
+    """Report that a cell is started again, because its worker process died.
+
+    Args:
+        cell: The cell.
+        reason: How its process died.
+        attempt: The number of the new attempt, from 2.
+    """
+
+    cell: Cell
+    reason: str
+    attempt: int
+
+
+@dataclass(frozen=True)
 class Notified:
     """Report a small fault in a worker; see :mod:`clbench.core.notices`."""
 
@@ -59,7 +75,7 @@ class Elsewhere:
     record: Record
 
 
-Event = Started | Progress | Notified | Elsewhere | Record
+Event = Started | Progress | Retried | Notified | Elsewhere | Record
 """The events of a matrix."""
 
 Emit = Callable[[Any], None]
@@ -116,8 +132,9 @@ class Executor(Protocol):
         options: What all cells share.
         jobs: Number of cells at a time, at least 1. If ``options.all_cores`` is set, it is what fits the cores of this
             machine, and an executor for other machines may count theirs.
-        emit: A function that gets every event: :class:`Started`, then :class:`Progress` and :class:`Notified` as they
-            occur, :class:`Trained` before further files of a cell are saved, and the :class:`Record` at its end.
+        emit: A function that gets every event: :class:`Started`, then :class:`Progress`, :class:`Retried` and
+            :class:`Notified` as they occur, :class:`Trained` before further files of a cell are saved, and the
+            :class:`Record` at its end.
     """
 
     def __call__(self, queue: Queue, options: Options, jobs: int, emit: Emit) -> None: ...
@@ -173,7 +190,8 @@ def execute(cells: Sequence[Cell] | Queue, options: Options, *, jobs: int, emit:
     queue = Listed(cells) if isinstance(cells, Sequence) else cells
     executor = named_executor(executor_name(options, jobs))
     executor.check(options)
-    executor.call(queue, options, jobs, emit)
+    with stops_cleanly():
+        executor.call(queue, options, jobs, emit)
 
 
 def ticker(cell: Cell, send: Callable[[Progress], Any]) -> Callable[[int, float], None]:

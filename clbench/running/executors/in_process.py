@@ -7,6 +7,7 @@ from time import sleep
 
 from clbench.core.errors import Refused
 from clbench.core.record import Record
+from clbench.core.stop_request import Interrupted, asked_to_stop, end_steps, note_step
 from clbench.running.cell_key import Cell
 from clbench.running.executors import Emit, Queue, Started, Trained, run_here, ticker
 from clbench.running.executors.process_guard import children, ends_if_copied, left_behind, started
@@ -42,13 +43,19 @@ def _run_guarded(cell: Cell, options: Options, emit: Emit) -> Record:
 
     def tick(step: int, fraction: float) -> None:
         ends_if_copied(owner)
+        note_step()
         told(step, fraction)
+        if asked_to_stop():
+            raise Interrupted
 
     def trained(record: Record) -> None:
         ends_if_copied(owner)
         emit(Trained(record))
 
-    record = run_here(cell, options, tick, trained)
+    try:
+        record = run_here(cell, options, tick, trained)
+    finally:
+        end_steps()
     if started():
         left_behind(before)
     return record

@@ -20,6 +20,10 @@ SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {unit + end: 1024**power for power, unit in enumerate("kmgt", 1) for end in ("", "b", "ib")}
 
 
+SNAPSHOT_SECONDS = 300.0
+"""Seconds between two snapshots of a cell, unless the user sets them: the largest loss if a process is killed."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Limit a cell; if it uses more, it is ended and fails with the reason.
@@ -49,6 +53,17 @@ def limits(time_limit: float | str | None = None, memory_limit: int | str | None
         None if time_limit is None else _read(time_limit, SECONDS, "time_limit", "90s, 15m or 2h"),
         None if memory_limit is None else int(_read(memory_limit, _bytes(), "memory_limit", "500MB, 8GB or 50%")),
     )
+
+
+def snapshot_seconds(written: float | str) -> float:
+    """Read the time between two snapshots: ``300``, ``"5m"``; 0 for none until the run is asked to stop.
+
+    Raises:
+        Refused: It cannot be read.
+    """
+    if str(written).strip() in ("0", "0.0", "0s"):
+        return 0.0
+    return _read(written, SECONDS, "snapshot_every", "300s or 5m, or 0 for none")
 
 
 def _read(written: float | str, units: dict[str, float], name: str, allowed: str) -> float:

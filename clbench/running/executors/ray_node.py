@@ -125,7 +125,7 @@ def run_on_node(options: bytes, cell: Cell, departure: Departure, mailbox: Any) 
 
 def local(options: Options, departure: Departure) -> Options:
     """Return the options of this node: checkpoints are written only if the result directory is the driver's."""
-    return options if reached(departure) else replace(options, partial=None)
+    return options if reached(departure) else replace(options, partial=None, attempts=None)
 
 
 def reached(departure: Departure) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from clbench.core.notices import Notice
 from clbench.core.record import Record
+from clbench.core.stop_request import Interrupted, ask_to_stop, asked_to_stop, end_steps, makes_steps, note_step
 from clbench.running.cell_key import Cell
 from clbench.running.executors import Notified, Trained, run_here, ticker
 from clbench.running.executors.added_objects import unpack
@@ -48,16 +49,13 @@ class _Life:
 
     def __init__(self, pipe: Any) -> None:
         self.pid, self.pipe = os.getpid(), pipe
-        self.stopping = False
-        self.stepped = False
-        """Whether the current cell has reached its first step; before, there is nothing to save."""
 
     def stop(self, _number: int, _frame: object) -> None:
-        """Save the run at the end of the step on SIGTERM if it is worth it, then end."""
+        """End on SIGTERM: at once before the first step of a cell, afterwards where the run can be saved."""
         ends_if_copied(self.pid)
-        if not self.stepped:
+        if not makes_steps():
             os._exit(STOPPED)
-        self.stopping = True
+        ask_to_stop()
 
     def send(self, obj: Any) -> None:
         """Send an object; a copy of this process ends here."""
@@ -66,15 +64,13 @@ class _Life:
 
     def run(self, cell: Cell, options: Options) -> Record:
         """Run a cell; any error that it raises belongs to it."""
-        from clbench.running.snapshots import Interrupted
-
         told = ticker(cell, self.send)
 
         def tick(step: int, fraction: float) -> None:
             ends_if_copied(self.pid)
-            self.stepped = True
+            note_step()
             told(step, fraction)
-            if self.stopping:
+            if asked_to_stop():
                 raise Interrupted
 
         def trained(record: Record) -> None:
@@ -94,7 +90,7 @@ class _Life:
             reason, where = f"{type(error).__name__}: it ended the cell{place(error)}", traceback_text(error)
             return record(cell, None, status="failed", reason=reason, device=options.device, traceback=where)
         finally:
-            self.stepped = False
+            end_steps()
 
 
 def work(descriptor: int, parent: int, stacks: int) -> None:
@@ -143,6 +139,8 @@ def work(descriptor: int, parent: int, stacks: int) -> None:
             with suppress(OSError):
                 os.chdir(folder)
             life.send(Answer(record, retire=bool(left) or threading.active_count() > threads))
+            if asked_to_stop():
+                os._exit(STOPPED)
     ends_if_copied(life.pid)
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from clbench.core.record import Record
+from clbench.running.attempts import START, close
 from clbench.running.cell_key import Cell
-from clbench.running.executors import Emit, Queue, Started, Trained
+from clbench.running.executors import Emit, Queue, Retried, Started, Trained
 from clbench.running.executors.limits import (
     MOST_PROCESSES,
     SHARE,
@@ -28,6 +30,7 @@ from clbench.running.executors.limits import (
 from clbench.running.executors.stack_file import StackFile
 from clbench.running.executors.worker import STOPPED, Answer, Begun
 from clbench.running.options import Options
+from clbench.running.snapshot_file import place_of, snapshot_path
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -36,10 +39,14 @@ MARK = "CLBENCH_WORKER"
 """Environment variable that identifies the processes of a worker, whatever their parent is now."""
 LOOK_SECONDS = 0.5
 """Seconds between two checks of workers."""
+LAST_SECONDS = 0.05
+"""Seconds between two checks for the last messages of workers."""
 COUNT_SECONDS = 2.0
 """Seconds between two counts of the processes that cells have started."""
 GRACE_SECONDS = 10.0
 """Seconds that a worker has to save its cell if the matrix is stopped."""
+ATTEMPTS = 3
+"""Number of times that a cell is started in all if its worker process dies."""
 
 
 @dataclass
@@ -50,12 +57,14 @@ class _Worker:
     stacks: StackFile
     cell: Cell | None = None
     began: float | None = None
+    since: str = ""
     trained: Record | None = None
     others: list[int] = field(default_factory=list)
 
     def take(self, cell: Cell) -> None:
         """Start a cell."""
         self.cell, self.began, self.trained, self.others = cell, None, None, []
+        self.since = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.stacks.forget()
         _send(self.pipe, cell)
 
@@ -85,6 +94,8 @@ def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> Non
             if any(worker.cell for worker in pool.workers):
                 pool.listen()
                 pool.look()
+            elif pool.again:
+                continue
             elif queue.waiting:
                 sleep(LOOK_SECONDS)  # wait for cells that other commands run
             else:
@@ -99,11 +110,15 @@ class _Pool:
         self.workers: list[_Worker] = []
         self.memory = SHARE * machine_memory()
         self.looked = self.counted = monotonic()
+        self.again: list[Cell] = []
+        self.deaths: dict[str, list[str]] = {}
+        self.died: dict[str, list[dict[str, Any]]] = {}
+        """Attempts that no file holds, of each cell whose worker has died."""
 
     def hand_out(self, queue: Queue, jobs: int) -> None:
         """Give cells to idle workers, and to new workers if there may be more."""
         while sum(worker.cell is not None for worker in self.workers) < jobs:
-            cell = queue.take()
+            cell = self.again.pop(0) if self.again else queue.take()
             if cell is None:
                 return
             worker = next((worker for worker in self.workers if worker.cell is None), None)
@@ -111,7 +126,8 @@ class _Pool:
                 worker = _start(self.packed, cell.config["training"]["threads"])
                 self.workers.append(worker)
             worker.take(cell)
-            self.emit(Started(cell))
+            if cell.key not in self.deaths:
+                self.emit(Started(cell))
 
     def listen(self) -> None:
         """Receive messages of workers for a moment, and detect workers that have died."""
@@ -144,23 +160,47 @@ class _Pool:
             if event.retire:
                 self.workers.remove(worker)
                 worker.stop()
-            self.emit(event.record)
+            before = self.died.pop(event.record.key, [])
+            self.emit(replace(event.record, attempts=(*before, *event.record.attempts)))
         else:
             self.emit(event)
 
     def _died(self, worker: _Worker) -> None:
-        """Handle a worker that has died, or that sends no more messages."""
+        """Start the cell of a worker again that has died, or that sends no more messages; a few times at most."""
         self.workers.remove(worker)
+        told, hint = "", ""
         if worker.process.poll() is None:
             worker.stop()
-            self._fail(worker, "its worker process sent no more messages")
+            how = "it sent no more messages"
+        else:
+            code, told = worker.process.wait(), worker.stacks.crash()
+            worker.sweep([])
+            number = -code if code < 0 else code - 128 if code == STOPPED else 0
+            how = signal.Signals(number).name if number else f"exit code {code}"
+            hint = "; was there enough memory? fewer --jobs need less" if how == "SIGKILL" else ""
+        cell = worker.cell
+        assert cell is not None
+        ways = self.deaths.setdefault(cell.key, [])
+        ways.append(how)
+        self._note_death(worker, cell, f"died: {how}")
+        if worker.trained is None and len(ways) < ATTEMPTS:
+            worker.cell = None
+            self.again.append(cell)
+            self.emit(Retried(cell, f"its worker process died ({how})", len(ways) + 1))
             return
-        code, told = worker.process.wait(), worker.stacks.crash()
-        worker.sweep([])
-        number = -code if code < 0 else code - 128 if code == STOPPED else 0
-        how = signal.Signals(number).name if number else f"exit code {code}"
-        hint = "; was there enough memory? fewer --jobs need less" if how == "SIGKILL" else ""
-        self._fail(worker, f"its worker process died ({how}){hint}", told)
+        often = f" in each of {len(ways)} attempts" if len(ways) > 1 else ""
+        self._fail(worker, f"its worker process died ({', '.join(dict.fromkeys(ways))}){often}{hint}", told)
+
+    def _note_death(self, worker: _Worker, cell: Cell, how: str) -> None:
+        """Write down the end of an attempt of which its process says nothing any more."""
+        snapshot = snapshot_path(cell.key, self.options)
+        if self.options.attempts is not None:
+            kept = START if snapshot is None else place_of(snapshot)
+            close(self.options.attempts / f"{cell.key}.jsonl", kept, how)
+        elif worker.began is not None:
+            seconds = round(monotonic() - worker.began, 3)
+            ended = {"ended": how, "to_step": 0, "seconds": seconds, "lost_seconds": seconds}
+            self.died.setdefault(cell.key, []).append({"began": worker.since, "from_step": 0, **ended})
 
     def _end(self, worker: _Worker, reason: str) -> None:
         self.workers.remove(worker)
@@ -220,16 +260,39 @@ class _Pool:
                 worker.process.terminate()
         until = monotonic() + GRACE_SECONDS
         for worker in self.workers:
+            cell = worker.cell
+            if cell is not None:
+                self._last_words(worker, until)
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(timeout=max(0.0, until - monotonic()))
             worker.process.kill()
             worker.process.wait()
+            if cell is not None and worker.cell is not None:
+                self._note_death(worker, cell, "stopped")
             if id(worker) in others:
                 worker.sweep(others[id(worker)])
             else:
                 _end_group(worker.process.pid)
                 worker.pipe.close()
                 worker.stacks.close()
+
+    def _last_words(self, worker: _Worker, until: float) -> None:
+        """Receive the record of a cell that ends while its worker is asked to stop."""
+        while worker.cell is not None and monotonic() < until:
+            try:
+                if worker.pipe.poll(LAST_SECONDS):
+                    event = worker.pipe.recv()
+                elif worker.process.poll() is not None:
+                    return
+                else:
+                    continue
+            except Exception:  # the pipe was closed
+                return
+            if isinstance(event, Answer | Trained):
+                with suppress(Exception):  # what ends the matrix is reported, not this
+                    self.emit(event if isinstance(event, Trained) else event.record)
+            if isinstance(event, Answer):
+                worker.cell = None
 
 
 def _end_group(pid: int) -> None:
