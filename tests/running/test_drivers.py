@@ -297,3 +297,23 @@ def test_a_different_record_that_another_command_has_written_meanwhile_stands_an
     np.testing.assert_array_equal(found.trace.score, other.trace.score)
     [ours] = clbench.api.records(tmp_path / "conflicts")
     np.testing.assert_array_equal(ours.trace.score, record.trace.score)
+
+
+def test_two_commands_that_run_stale_cells_again_share_them(tmp_path):
+    arguments = {"strategies": "naive", "seeds": 2, "overrides": SHORT, "out": tmp_path}
+    for record in clbench.run("split-digits", **arguments):
+        store.amend(record.key, tmp_path, code={"engine": "0" * 16, "strategy": "0" * 16})
+    started = []
+
+    def count(event):
+        started.extend([event.cell.seed] if isinstance(event, Started) else [])
+
+    def watch(event):
+        count(event)
+        if started == [0]:  # a second command begins while the first one runs a cell
+            clbench.run("split-digits", **arguments, rerun="stale", wait=False, watch=count)
+
+    records = clbench.run("split-digits", **arguments, rerun="stale", watch=watch)
+    assert started == [0, 1]
+    assert [record.status for record in records] == ["done", "done"]
+    assert clbench.status(tmp_path)["stale"] == []
