@@ -18,6 +18,7 @@ from support import SMALL, ready, train_until
 import clbench
 from clbench.core import store
 from clbench.core.notices import Notice
+from clbench.core.record_folder import LeftOut
 from clbench.core.trace_equality import trace_digest
 from clbench.running import snapshots
 from clbench.running.claims import Claims
@@ -148,6 +149,53 @@ def test_the_table_of_a_folder_with_a_damaged_file_is_that_of_the_folder_without
             path.write_bytes(content)
 
     for_each_damage(examples, check)
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory):
+    """A result folder with a record of the first format, which has no checksums, and its key."""
+    out, source = tmp_path_factory.mktemp("older"), Path(__file__).parents[2] / "baselines" / "rotated-mnist"
+    key = min(path.stem for path in (source / "records").glob("*.json"))
+    for kind in ("record", "trace"):
+        path = path_of(kind, key, out)
+        path.parent.mkdir()
+        shutil.copy(path_of(kind, key, source), path)
+    assert store.head(store.record_path(key, out)).format == 1
+    return out, key
+
+
+@pytest.mark.parametrize("kind", ["record", "trace"])
+@pytest.mark.parametrize("examples", [60, *MANY])
+def test_a_damaged_file_without_checksums_is_read_or_named_too(older, kind, examples):
+    out, key = older
+    path = path_of(kind, key, out)
+    content = path.read_bytes()
+
+    def check(damage: Damage) -> None:
+        path.write_bytes(damage(content))
+        left = LeftOut(out)
+        try:
+            read = [record.trace for record in store.load_folder(left)]
+        finally:
+            path.write_bytes(content)
+        assert len(read) + len(left.damaged) + len(left.newer) == 1
+        assert all(key in sentence for sentence in left.sentences())
+
+    for_each_damage(examples, check)
+
+
+def test_a_trace_whose_archive_claims_to_be_encrypted_is_damaged(older):
+    out, key = older
+    path = path_of("trace", key, out)
+    content = path.read_bytes()
+    at = content.index(b"PK\x01\x02") + 8  # the flags of the first file in the archive's directory
+    path.write_bytes(content[:at] + bytes([content[at] | 1]) + content[at + 1 :])
+    left = LeftOut(out)
+    try:
+        assert list(store.load_folder(left)) == []
+    finally:
+        path.write_bytes(content)
+    assert "is encrypted" in left.sentences()[0]
 
 
 @pytest.fixture(scope="module")
