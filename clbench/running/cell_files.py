@@ -11,7 +11,7 @@ from pathlib import Path
 from clbench.core import record_file
 from clbench.core.errors import Refused
 from clbench.core.result_paths import record_path, spare_trace_path
-from clbench.core.temporary_files import is_temporary, remove_left, temporary_beside
+from clbench.core.temporary_files import is_temporary, temporary_beside
 
 BESIDE = (
     ("traces", ".npz"),
@@ -109,15 +109,6 @@ def copy_file(source: Path, target: Path) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):
             temporary.unlink()
-
-
-FOLDERS = ("records", "traces", "predictions", "models", "partial", "attempts", "plans", ".cache")
-"""Folders of a result directory in which commands write files."""
-
-
-def remove_litter(out: Path) -> None:
-    """Remove temporary files that killed commands have left in a result directory; others may be at work in it."""
-    remove_left(out, *(out / name for name in FOLDERS))
 
 
 def remove_temporary_files(place: Path) -> None:

@@ -120,6 +120,36 @@ class FolderClock:
         return abs(now - claim.touched / 1e9) > claim.seconds  # a time far ahead is of a clock that was set back
 
 
+def _sweep(folder: Path, clock: FolderClock) -> None:
+    """Remove temporary files that killed commands have left among claims."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        left = [Path(each.path) for each in entries if each.name.startswith(".") or each.name.endswith(PROGRESS)]
+        now = clock.look() if left else 0.0
+        for path in left:
+            seen = read(path)
+            if seen is None:
+                continue
+            ended = seen.holder is not None and seen.holder.has_ended
+            if ended or now - seen.touched / 1e9 > LITTER_SECONDS:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def remove_left(out: Path) -> None:
+    """Remove what commands that have ended have left among the claims of a result directory: claims of finished cells,
+    and temporary files."""
+    folder = out / FOLDER
+    clock = FolderClock(folder)
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            seen = read(path) if store.has(path.name, out) else None
+            if seen is not None and clock.is_free(seen):
+                path.unlink(missing_ok=True)
+    _sweep(folder, clock)
+    with suppress(OSError):
+        folder.rmdir()
+
+
 class Claims:
     """Claim cells of a result directory for this command, and keep the claims alive.
 
@@ -151,7 +181,7 @@ class Claims:
         """
         if not self._clean:
             self._clean = True
-            self._sweep()
+            _sweep(self.folder, self._clock)
         taken = self._create(key)
         if not taken:
             with suppress(FileNotFoundError):  # another command has just removed the empty folder
@@ -188,7 +218,7 @@ class Claims:
         with suppress(OSError):
             (self.folder / f"{self.me.token}{PROGRESS}").unlink(missing_ok=True)
         if self._clean:
-            self._sweep()
+            _sweep(self.folder, self._clock)
         with suppress(OSError):
             self.folder.rmdir()
 
@@ -277,20 +307,6 @@ class Claims:
                 path.unlink()
             raise
         return True
-
-    def _sweep(self) -> None:
-        """Remove temporary files that killed commands have left."""
-        with suppress(OSError), os.scandir(self.folder) as entries:
-            left = [Path(each.path) for each in entries if each.name.startswith(".") or each.name.endswith(PROGRESS)]
-            now = self._clock.look() if left else 0.0
-            for path in left:
-                seen = read(path)
-                if seen is None:
-                    continue
-                ended = seen.holder is not None and seen.holder.has_ended
-                if ended or now - seen.touched / 1e9 > LITTER_SECONDS:
-                    with suppress(OSError):
-                        path.unlink()
 
     # ----------------------------------------------------------------------------------------------- alive
 

@@ -13,7 +13,7 @@ from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.running import attempts
-from clbench.running.cell_files import move_cell, remove_litter
+from clbench.running.cell_files import move_cell
 from clbench.running.cell_key import Cell
 from clbench.running.executors import (
     Elsewhere,
@@ -28,6 +28,7 @@ from clbench.running.executors import (
 )
 from clbench.running.executors.added_objects import pack
 from clbench.running.found_records import Found, find_records
+from clbench.running.litter import remove_litter
 from clbench.running.options import Options
 from clbench.running.saving import amend, check_still_there, check_writable, put_record, set_damaged_aside, tell_damaged
 from clbench.running.shared_cells import Shared
