@@ -116,6 +116,7 @@ def show_record(console: Console, record: Record, *, place: str = "", traceback:
     section("cell", {name: flat(value) for name, value in record.cell.items() if name not in ("benchmark", "seed")})
     section("environment", {name: value for name, value in record.environment.items() if value not in ("", None)})
     told = with_breaches(record.cell, record.alarms)
+    section("code", code_of_record(record))
     section("alarms", {str(number): text for number, text in enumerate(told, 1)})
 
 
@@ -152,6 +153,17 @@ def attempts_of(record: Record) -> dict[str, str]:
         steps = f"steps {each.get('from_step', 0)} to {each.get('to_step', '?')}"
         shown[str(number)] = f"{each.get('began', '?')}, {steps}, {ended}" + (f", {lost:.1f} s lost" if lost else "")
     return shown
+
+
+def code_of_record(record: Record) -> dict[str, str]:
+    """Return the digests of the code that made a record, each with whether it is that of now."""
+    from clbench.running.code_digest import code_of
+
+    now = code_of(record.cell) if record.code else {}
+    return {
+        part: f"{digest}, {'as now' if digest == now.get(part) else 'changed since'}"
+        for part, digest in record.code.items()
+    }
 
 
 def metrics_of(record: Record) -> dict[str, str]:

@@ -41,7 +41,7 @@ def table_notes(
         )
     if any(set(row.finished) != set(common) for row in finished) and common:
         notes.append("means and intervals are over each strategy's own finished seeds")
-    notes += [*other_streams(finished), *labels(rows), *different_versions(rows)]
+    notes += [*other_streams(finished), *labels(rows), *different_versions(rows), *different_code(rows)]
     differing = differing_settings([record.cell for row in rows for record in row.records])
     if differing:
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
@@ -108,6 +108,33 @@ def different_versions(rows: Iterable[Row]) -> list[str]:
     if len(found) < 2:
         return []
     return ["made with different versions: " + "; ".join(f"{text} ({', '.join(own)})" for text, own in found.items())]
+
+
+def different_code(rows: Iterable[Row]) -> list[str]:
+    """Return a sentence if rows, or the seeds of one of them, were made by different code of clbench.
+
+    If no record knows its code, as in older results, there is none.
+    """
+    engines: Counter[str] = Counter()
+    mixed = []
+    for row in rows:
+        ours = [record.code for record in row.records if not _of_script(record)]
+        engines.update(code.get("engine", "") for code in ours)
+        if len({code["strategy"] for code in ours if "strategy" in code}) > 1:
+            mixed.append(row.strategy)
+    unknown = engines.pop("", 0)
+    if not engines or (len(engines) < 2 and not unknown and not mixed):
+        return []
+    told = [f"states of the engine: {' and '.join(str(n) for _, n in engines.most_common())} records"]
+    told = told if len(engines) > 1 else []
+    told += [f"states of strategies: {', '.join(mixed)}"] if mixed else []
+    told += [f"unknown code: {unknown} of {unknown + engines.total()} records"] if unknown else []
+    return [f"made by different code ({'; '.join(told)}); `clbench status DIR` counts stale cells"]
+
+
+def _of_script(record: Record) -> bool:
+    """Return whether a script of another library made a record, whose code has no digests."""
+    return any(str(item.get("name", "")).startswith("script:") for item in record.cell.get("strategy", ()))
 
 
 def labels(rows: Iterable[Row]) -> list[str]:

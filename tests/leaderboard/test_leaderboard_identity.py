@@ -186,3 +186,24 @@ def test_a_changed_label_is_shown_after_the_same_command_again(tmp_path):
     assert [row.strategy for row in clbench.board(tmp_path).tables[0].rows] == ["plain"]
     assert content_hash(second.cell) == second.key
     assert first.data == second.data != ""
+
+
+NEW, OLD = {"engine": "1" * 16, "strategy": "2" * 16}, {"engine": "0" * 16, "strategy": "2" * 16}
+
+
+@pytest.mark.parametrize(
+    ("codes", "note"),
+    [
+        (({}, {}, {}), None),  # older results, which know nothing of their code
+        ((NEW, NEW, NEW), None),
+        ((NEW, NEW, OLD), "states of the engine: 2 and 1 records"),
+        ((NEW, {}, {}), "unknown code: 2 of 3 records"),
+        ((NEW, {**NEW, "strategy": "3" * 16}, NEW), "states of strategies: er"),
+    ],
+)
+def test_code_is_told_where_records_of_a_table_were_made_by_different_code(codes, note):
+    records = [replace(each, code=code) for each, code in zip(runs(seeds=3), codes, strict=True)]
+    [table] = board(records).tables
+    told = [each for each in table.notes if each.startswith("made by different code")]
+    whole = f"made by different code ({note}); `clbench status DIR` counts stale cells"
+    assert told == ([] if note is None else [whole])

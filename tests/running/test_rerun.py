@@ -111,6 +111,16 @@ def test_the_command_says_which_cells_would_run_again_and_why(older):
     assert call(*ask).out.startswith("2 of 2 cells finished earlier with other code (1) or unknown code (1): ")
 
 
+def test_a_record_is_shown_with_the_code_that_made_it_and_whether_it_is_that_of_now(older):
+    out, records = older
+    shown = call("show", str(out), records[0].key).out.partition("\ncode\n")[2].splitlines()
+    assert [line.split(maxsplit=1) for line in shown[:2]] == [
+        ["engine", "0" * 16 + ", changed since"],
+        ["strategy", "1" * 16 + ", changed since"],
+    ]
+    assert "as now" in call("show", str(out), records[1].key).out
+
+
 def test_a_key_does_not_depend_on_code(older, tmp_path, monkeypatch):
     _, records = older
     monkeypatch.setattr(run_cell, "code_of", lambda _cell: OTHER)
