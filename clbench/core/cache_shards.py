@@ -58,7 +58,7 @@ class CacheShards:
         if merged:
             entries = {**(self._held or {}), **self._new}
         try:
-            self._prepare()
+            make_cache_folder(self.folder.parent)
             write(self.folder / f"{self._prefix}{secrets.token_hex(4)}.json", _encoded(entries))
             self._new = {}
             for path in (*merged, *self._of_other_versions()):
@@ -74,15 +74,23 @@ class CacheShards:
             self._files.append(path)
         return found | self._new
 
-    def _prepare(self) -> None:
-        """Make the folder, which version control and backups leave out."""
-        if not self.folder.exists():
-            self.folder.mkdir()
-            (self.folder / ".gitignore").write_text("*\n")
-            (self.folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
-
     def _of_other_versions(self) -> list[Path]:
         return [path for path in self.folder.glob(f"{self._kind}*.json") if not path.name.startswith(self._prefix)]
+
+
+def make_cache_folder(directory: Path) -> Path:
+    """Make the folder of a result directory for files that may be deleted, and return its path. Version control and
+    backups leave it out.
+
+    Raises:
+        OSError: The directory cannot be written.
+    """
+    folder = directory / FOLDER
+    if not folder.exists():
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
+        (folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+    return folder
 
 
 def _encoded(entries: dict[str, Any]) -> bytes:

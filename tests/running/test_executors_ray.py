@@ -21,9 +21,11 @@ from command_line import call
 import clbench
 from clbench.core.errors import Refused
 from clbench.core.trace_equality import trace_digest
+from clbench.running.attempts import attempts_text
 from clbench.running.executors import Notified, Started, execute, ray_cluster
 from clbench.running.executors.executor_names import split_name
-from clbench.running.executors.ray_node import Departure, local, mark_path, run_on_node
+from clbench.running.executors.ray_executor import Flight
+from clbench.running.executors.ray_node import Arrived, Departure, local, mark_path, run_on_node
 from clbench.running.options import Options
 from clbench.strategies import STRATEGIES
 
@@ -121,6 +123,7 @@ def test_a_node_that_is_lost_in_the_middle_costs_no_cell_and_changes_no_trace(cl
     assert len(list(signs.glob("arrived*"))) == 3
     assert len([event for event in events if isinstance(event, Started)]) == 2
 
+    assert sorted(len(record.attempts) for record in records) == [1, 2]
     usual = clbench.run("split-digits", executor="in-process", out=tmp_path / "usual", **asked)
     assert [trace_digest(record.trace) for record in records] == [trace_digest(record.trace) for record in usual]
     for record in usual:
@@ -287,6 +290,15 @@ def test_a_node_keeps_checkpoints_only_where_it_reaches_the_results_of_the_drive
     assert of("abd") is None  # a folder of the same name on another machine
     assert of("abc", tmp_path / "elsewhere") is None
     assert of("abc", None) is None
+
+
+def test_attempts_on_lost_nodes_are_told_by_the_driver_where_nodes_cannot_write_them():
+    flight = Flight(None)
+    assert not flight.arrive(Arrived("a", writes=False))
+    assert flight.arrive(Arrived("b", writes=True))
+    assert flight.arrive(Arrived("c", writes=False))  # the attempt on b is in its file
+    assert [attempt["ended"] for attempt in flight.lost] == ["died: its node was lost"]
+    assert attempts_text((*flight.lost, {})).startswith("2 attempts, ")
 
 
 def test_a_node_with_another_version_fails_its_cell_with_a_sentence():

@@ -10,12 +10,14 @@ import os
 import secrets
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from clbench.core.atomic_files import write
+from clbench.core.cache_shards import make_cache_folder
 from clbench.core.errors import Refused
 from clbench.core.notices import notice
 from clbench.core.record import Record
@@ -83,11 +85,25 @@ run_on_ray = RayExecutor()
 
 
 @dataclass
-class _Flight:
-    """Hold a cell that is on its way."""
+class Flight:
+    """Hold a cell that is on its way, and its attempts that ended with their nodes and that no node writes down."""
 
     cell: Cell
-    starts: int = 0
+    arrived: Arrived | None = None
+    began: str = ""
+    since: float = 0.0
+    lost: list[dict[str, Any]] = field(default_factory=list)
+
+    def arrive(self, event: Arrived) -> bool:
+        """Note that the cell begins on a node, and return whether it had begun on another one before."""
+        before = self.arrived
+        if before is not None and not before.writes:
+            seconds = round(monotonic() - self.since, 3)
+            ended = {"ended": "died: its node was lost", "to_step": 0, "seconds": seconds, "lost_seconds": seconds}
+            self.lost.append({"began": self.began, "from_step": 0, **ended})
+        self.arrived, self.since = event, monotonic()
+        self.began = datetime.now(UTC).isoformat(timespec="milliseconds")
+        return before is not None
 
 
 class _Tasks:
@@ -100,7 +116,7 @@ class _Tasks:
         self.packed = self.ray.put(packed)
         self.mailbox = self._mailbox()
         self.letters: Any = None
-        self.flights: dict[Any, _Flight] = {}
+        self.flights: dict[Any, Flight] = {}
         self.cores, self.room, self.counted = 1, jobs, -ROOM_SECONDS
         self.told: set[tuple[float, float]] = set()
 
@@ -140,7 +156,7 @@ class _Tasks:
             task = self.ray.remote(run_on_node).options(
                 num_cpus=cores, num_gpus=self.gpus, max_retries=LOST_NODES, name=f"{cell.label}, seed {cell.seed}"
             )
-            self.flights[task.remote(self.packed, cell, self.departure, self.mailbox)] = _Flight(cell)
+            self.flights[task.remote(self.packed, cell, self.departure, self.mailbox)] = Flight(cell)
             self.emit(Started(cell))
 
     def _most(self) -> int:
@@ -190,8 +206,7 @@ class _Tasks:
             if flight is None:
                 continue
             if isinstance(event, Arrived):
-                flight.starts += 1
-                if flight.starts > 1:
+                if flight.arrive(event):
                     where = f"{flight.cell.label}, seed {flight.cell.seed}"
                     self.emit(Notified(f"{where}: its node was lost; the cell runs again on {event.node}"))
             else:
@@ -208,10 +223,11 @@ class _Tasks:
         except Exception as error:
             self.emit(self._failed(flight.cell, error))
             return
+        record = replace(returned.record, attempts=(*flight.lost, *returned.record.attempts))
         if returned.files and self.options.keep is not None:
-            self.emit(Trained(returned.record))
+            self.emit(Trained(record))
             self._keep(returned, self.options.keep.folder, flight.cell)
-        self.emit(returned.record)
+        self.emit(record)
 
     def _keep(self, returned: Returned, folder: Path, cell: Cell) -> None:
         for name, content in returned.files.items():
@@ -263,6 +279,7 @@ def _mark(results: Path) -> str:
     path = mark_path(results)
     with suppress(OSError):
         if not path.exists():
+            make_cache_folder(results)
             write(path, secrets.token_hex(16).encode())
         return path.read_text(encoding="ascii")
     return secrets.token_hex(16)  # a directory that no node has

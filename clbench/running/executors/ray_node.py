@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from clbench.core.cache_shards import FOLDER
 from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.running.cell_key import Cell
@@ -53,9 +54,11 @@ class Arrived:
 
     Args:
         node: The name of the node.
+        writes: Whether the node writes down the attempts of the cell, because it reaches the driver's results.
     """
 
     node: str
+    writes: bool
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def run_on_node(options: bytes, cell: Cell, departure: Departure, mailbox: Any) 
         mailbox.post.remote(cell.key, cloudpickle.dumps(event))
 
     _arrive(departure)
-    send(Arrived(platform.node()))
+    send(Arrived(platform.node(), reached(departure)))
     ended: list[Record] = []
     last = monotonic()
 
@@ -139,7 +142,7 @@ def reached(departure: Departure) -> bool:
 
 def mark_path(results: Path) -> Path:
     """Return the path of the file by which nodes recognise a result directory."""
-    return results / ".cache" / "directory"
+    return results / FOLDER / "directory"
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
