@@ -273,12 +273,21 @@ def _usual(records: Iterable[Record]) -> dict[tuple[str, int], str]:
 
 
 def _section(record: Record) -> str:
-    return json.dumps(record.cell.get("stream"), sort_keys=True, default=str)
+    if record.settings not in _SECTIONS:
+        _SECTIONS[record.settings] = json.dumps(record.cell.get("stream"), sort_keys=True, default=str)
+    return _SECTIONS[record.settings]
+
+
+_SECTIONS: dict[str, str] = {}
+_SEES: dict[str, str] = {}
+"""Stream sections, and what strategies see, by the settings of cells."""
 
 
 def sees(record: Record) -> str:
     """Return the part of the stream that a strategy declares to see: ``stream``, or ``merged`` or ``accumulated``."""
-    return _sees(json.dumps(record.cell.get("strategy", ()), sort_keys=True, default=str))
+    if record.settings not in _SEES:
+        _SEES[record.settings] = _sees(json.dumps(record.cell.get("strategy", ()), sort_keys=True, default=str))
+    return _SEES[record.settings]
 
 
 @cache

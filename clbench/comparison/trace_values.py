@@ -78,7 +78,7 @@ class TraceValues:
     """Compute the values of records, and save those of records on disk at the end of a ``with`` block."""
 
     def __init__(self) -> None:
-        self._caches: dict[Path, CacheShards] = {}
+        self._caches: dict[str, CacheShards] = {}
         self._metrics: dict[str, tuple[Metric, bool]] = {}
 
     def __enter__(self) -> TraceValues:
@@ -170,9 +170,10 @@ class TraceValues:
             self._cache(own).put(_key(own), entry)
 
     def _cache(self, trace: StoredTrace) -> CacheShards:
-        if trace.directory not in self._caches:
-            self._caches[trace.directory] = CacheShards(trace.directory, "metrics", code_digest())
-        return self._caches[trace.directory]
+        place = str(trace.directory)
+        if place not in self._caches:
+            self._caches[place] = CacheShards(trace.directory, "metrics", code_digest())
+        return self._caches[place]
 
 
 @cache

@@ -34,7 +34,7 @@ from clbench.core.result_paths import (
 from clbench.core.stored_trace import stored_trace
 
 __all__ = [
-    "FORMAT", "Damaged", "Keep", "amend", "end_path", "has", "head", "load", "load_all", "model_path",
+    "FORMAT", "Damaged", "Keep", "amend", "end_path", "has", "load", "load_all", "model_path",
     "predictions_path", "publish", "record_path", "save", "set_aside", "set_record_aside", "trace_path",
     "write", "write_or_refuse",
 ]  # fmt: skip
@@ -181,11 +181,6 @@ def load(path: Path, *, lazily: bool = False) -> Record:
 
 OF_FILES = ("format", "has_trace", "sums")
 """Entries of a file that are no fields of a record."""
-
-
-def head(path: Path) -> RecordFile:
-    """Read one record file without its trace. Errors are as in :func:`load`."""
-    return _read(path)
 
 
 def _replaced(path: Path, held: RecordFile) -> bool:

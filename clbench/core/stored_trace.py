@@ -96,61 +96,63 @@ def stored_trace(record: Path, held: RecordFile, *, lazily: bool) -> StoredTrace
     """
     written, stream = held.sums.get("trace", ""), held.cell.get("stream") or {}
     settled = stream.get("output") == "all" or stream.get("setting") in ("task", "domain")
-    with _damage_of(record):
-        checksum = record_file.checksum(_content(record, written))
-    read = partial(_decoded, record, checksum, held.trace_digest, settled=settled)
-    stored = StoredTrace(read, record.parent.parent, checksum, settled=settled)
+    key, directory = record.stem, record.parent.parent
+    with _damage_of(key, directory):
+        content = _content(key, directory, written)
+    checksum = written or record_file.checksum(content)
+    read = partial(_decoded, key, directory, checksum, held.trace_digest, settled=settled)
+    stored = StoredTrace(read, directory, checksum, settled=settled)
     if not (lazily and written):
         stored()
     return stored
 
 
-def _decoded(record: Path, checksum: str, digest: str, *, settled: bool) -> Trace:
-    with _damage_of(record):
-        trace = trace_file.decoded(_content(record, checksum))
+def _decoded(key: str, directory: Path, checksum: str, digest: str, *, settled: bool) -> Trace:
+    with _damage_of(key, directory):
+        trace = trace_file.decoded(_content(key, directory, checksum))
         if digest and trace_digest(trace) != digest:
             raise ValueError("its digest differs")
     if not trace.competing.size:
         trace = replace(trace, settled=settled)
-    kept = predictions_path(record.stem, record.parent.parent)
+    kept = predictions_path(key, directory)
     return replace(trace, predictions=Predictions(kept)) if kept.exists() else trace
 
 
 @contextmanager
-def _damage_of(record: Path) -> Iterator[None]:
+def _damage_of(key: str, directory: Path) -> Iterator[None]:
     """Report errors of reading a record's trace as damage."""
     try:
         yield
     except (OSError, ValueError) as error:
-        path = trace_path(record.stem, record.parent.parent)
+        path = trace_path(key, directory)
         what = str(error.strerror if isinstance(error, OSError) else error).split("\n")[0]
         raise Damaged(
             f"the trace {path} is damaged or missing ({what}); remove it and its record and run the benchmark again",
-            record.name,
+            f"{key}.json",
             f"its trace is damaged or missing: {what}",
         ) from None
 
 
-def _content(record: Path, written: str) -> bytes:
+def _content(key: str, directory: Path, written: str) -> bytes:
     """Return the content of a record's trace with a checksum. If it is still under its spare name, it gets its own.
 
     Raises:
         OSError: There is no such file.
         ValueError: The file has another checksum.
     """
-    path = trace_path(record.stem, record.parent.parent)
+    path = trace_path(key, directory)
     if not written:  # a record of format 1
         return path.read_bytes()
-    spare = spare_trace_path(path.stem, path.parent.parent, written)
-    for place in (path, spare, path):
+    for spare in (False, True, False):
+        place = spare_trace_path(key, directory, written) if spare else path
         try:
             content = place.read_bytes()
         except FileNotFoundError:
             continue
         if record_file.checksum(content) == written:
-            if place == spare:
+            if spare:
                 with suppress(OSError):  # another process was faster, or the folder can only be read
-                    spare.replace(path)
+                    place.replace(path)
             return content
     if not path.exists():
         path.read_bytes()

@@ -42,7 +42,7 @@ def table_notes(
     if any(set(row.finished) != set(common) for row in finished) and common:
         notes.append("means and intervals are over each strategy's own finished seeds")
     notes += [*other_streams(finished), *labels(rows), *different_versions(rows), *different_code(rows)]
-    differing = differing_settings([record.cell for row in rows for record in row.records])
+    differing = differing_settings([record.cell for row in rows for record in _one_each(row.records)])
     if differing:
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
     late = [row.strategy for row in rows if unavailable(row.records)]
@@ -142,9 +142,14 @@ def labels(rows: Iterable[Row]) -> list[str]:
     found = [
         f"{row.strategy} is {row.recipe}"
         for row in rows
-        if any(map(is_renamed, row.records)) and _bare(row.strategy) != _bare(row.recipe)
+        if any(map(is_renamed, _one_each(row.records))) and _bare(row.strategy) != _bare(row.recipe)
     ]
     return ["labels: " + "; ".join(found)] if found else []
+
+
+def _one_each(records: Iterable[Record]) -> Iterable[Record]:
+    """Return one of the records that differ only in their seeds and results."""
+    return {(record.settings, record.label): record for record in records}.values()
 
 
 def _bare(text: str) -> str:

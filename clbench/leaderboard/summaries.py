@@ -35,9 +35,9 @@ class Summary:
 def summarise(values: Mapping[int, Value]) -> Summary:
     """Summarise the values of some seeds; the mean and the interval are over the seeds that have one."""
     found = {seed: values[seed].value for seed in sorted(values) if values[seed].defined}
-    reason = next(
-        (value.reason for value in values.values() if not value.defined), "" if values else "no finished cell"
-    )
+    reason = "" if values else "no finished cell"
+    if len(found) < len(values):
+        reason = next(value.reason for value in values.values() if not value.defined)
     if not found:
         return Summary(math.nan, math.nan, 0, reason)
     numbers = list(found.values())
