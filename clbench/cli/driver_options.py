@@ -63,6 +63,11 @@ def shard_note(plan: Plan, here: Collection[str]) -> str:
     return f"shard {plan.shard}: {missing} of {count(total, 'cell')} are in other folders" if missing else ""
 
 
+def tell_waiting(cells: int) -> None:
+    """Say that a command waits for cells that others run."""
+    tell(f"other commands run the remaining {count(cells, 'cell')}; this one waits, and takes over what they leave")
+
+
 def leave(cells: Sequence[Cell], out: Path) -> int:
     """Say which cells other commands run, and return the exit code."""
     from clbench.running.claims import running

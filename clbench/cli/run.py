@@ -12,7 +12,7 @@ import typer
 
 from clbench.cli.benchmark_options import SEEDS, Device, Settings, Shipped, TunedFile
 from clbench.cli.common import count, make_console
-from clbench.cli.driver_options import WORDS, NoWait, Share, command_line, leave, shard_text
+from clbench.cli.driver_options import WORDS, NoWait, Share, command_line, leave, shard_text, tell_waiting
 from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
 from clbench.cli.executor_options import ExecutorName, GpusPerCell
@@ -176,7 +176,7 @@ def run(
             "jobs": jobs, "device": device, "data_dir": where, "save_model": save_model or False,
             "save_predictions": save_predictions, "time_limit": time_limit, "snapshot_every": snapshot_every,
             "memory_limit": memory_limit, "isolated": not in_process, "executor": executor,
-            "found": found, "wait": not no_wait, "command": command_line(context),
+            "found": found, "wait": not no_wait, "waits": tell_waiting, "command": command_line(context),
             "gpus_per_cell": gpus_per_cell,
         }  # fmt: skip
         outcome = _execute(console, plan, tally=tally, out=folder, options=options)

@@ -48,6 +48,7 @@ def execute_plan(
     watch: Callable[[Event], None] = ignore,
     found: Found | None = None,
     wait: bool = True,
+    waits: Callable[[int], None] = lambda _cells: None,
     command: str = "",
     rerun: str | None = None,
 ) -> Outcome:
@@ -55,7 +56,8 @@ def execute_plan(
 
     If all cells are finished, only the data set is built, to compare its checksum with the records. If worker processes
     run the cells on CPUs, this process imports no torch. Arguments are as in :func:`clbench.run`; ``found`` are the
-    records of :func:`records_of`, if they were read before, and ``command`` is the command line for the plan's file.
+    records of :func:`records_of`, if they were read before, ``command`` is the command line for the plan's file,
+    and ``waits`` is called once, with their number, when only cells remain that other commands run.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     data_dir = plan.data_dir or path_text(data_dir)
@@ -95,7 +97,9 @@ def execute_plan(
             _check_model(
                 given.model, stream, first.seed, alone=jobs in (1, "1") and executor_name(options, 1) == "in-process"
             )
-    return run_matrix(plan.cells, options, out=where, jobs=jobs, watch=watch, found=found, wait=wait, begin=begin)
+    return run_matrix(
+        plan.cells, options, out=where, jobs=jobs, watch=watch, found=found, wait=wait, waits=waits, begin=begin
+    )
 
 
 def records_of(

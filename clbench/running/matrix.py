@@ -89,6 +89,7 @@ def run_matrix(
     watch: Callable[[Event], None] = ignore,
     found: Found | None = None,
     wait: bool = True,
+    waits: Callable[[int], None] = lambda _cells: None,
     begin: Callable[[Path], None] = lambda _out: None,
 ) -> Outcome:
     """Run cells. A failing or diverging cell becomes a record with the reason, and the matrix continues.
@@ -102,6 +103,7 @@ def run_matrix(
         found: The records that the result directory holds, if they were read before. Damaged records, and those that
             were made with other data than the current, are put aside when their cells are run again.
         wait: Whether to wait for cells that other commands run in the same result directory.
+        waits: A function that is called once when only such cells remain, with their number.
         begin: A function that gets the result directory before the first cell, once it can be written.
 
     Raises:
@@ -163,6 +165,7 @@ def run_matrix(
             aside=_aside(found, folder),
             lacks=(lambda _record: False) if options.keep is None else options.keep.lacks,
             wait=wait,
+            waits=waits,
         )
     try:
         execute(todo if shared is None else shared, options, jobs=n, emit=keep)

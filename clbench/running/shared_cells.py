@@ -50,6 +50,7 @@ class Shared:
             and only if its record is the one that was read.
         lacks: A function that says whether files that are to be kept with a record are missing.
         wait: Whether to wait for cells that other commands run.
+        waits: A function that is called once, with the number of these cells, when this command begins to wait.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Shared:
         aside: Callable[[Cell], None] = lambda _cell: None,
         lacks: Callable[[Record], bool] = lambda _record: False,
         wait: bool = True,
+        waits: Callable[[int], None] = lambda _cells: None,
     ) -> None:
         self.out = out
         self._cells = {cell.key: cell for cell in cells}
@@ -72,6 +74,7 @@ class Shared:
         self._told: dict[str, Told] = {}
         self._next = 0.0
         self._failed = 0
+        self._waits, self._has_waited = waits, False
 
     @property
     def waiting(self) -> bool:
@@ -102,6 +105,9 @@ class Shared:
                 return cell
             self.release(cell.key)
             self._found(record)
+        if self.waiting and not self._told and not self._has_waited:
+            self._has_waited = True
+            self._waits(len(self._cells))
         self._next = monotonic() + max(REST_SECONDS, 10 * (monotonic() - began))
         return None
 

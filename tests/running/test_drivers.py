@@ -16,9 +16,11 @@ import pytest
 from command_line import call
 
 import clbench
+from clbench.cli.driver_options import tell_waiting
 from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.running.claims import Claims
+from clbench.running.execution import execute_plan
 from clbench.running.executors import Elsewhere, Started
 from clbench.running.plan import plan
 from clbench.running.shards import Shard, read_shard, sharded
@@ -177,7 +179,9 @@ def test_no_wait_leaves_the_cells_of_others_with_a_sentence_and_exit_code_3(tmp_
 
 
 def test_a_driver_whose_cells_others_run_waits_and_has_their_records(tmp_path):
-    [cell] = cells(1)
+    overrides = [f"{name}={value}" for name, value in SHORT.items()]
+    made = plan("split-digits", strategies=["naive"], seeds=1, overrides=overrides)
+    [cell] = made.cells
     theirs = Claims(tmp_path)
     theirs.take(cell.key)
     [record] = clbench.run("split-digits", strategies="naive", seeds=1, overrides=SHORT)
@@ -187,16 +191,23 @@ def test_a_driver_whose_cells_others_run_waits_and_has_their_records(tmp_path):
         store.save(record, tmp_path)
         theirs.close()
 
+    waits = []
     before = signal.signal(signal.SIGALRM, finish)
     signal.setitimer(signal.ITIMER_REAL, 1.5)
     try:
-        [found] = clbench.run(
-            "split-digits", strategies="naive", seeds=1, overrides=SHORT, out=tmp_path, watch=heard.append
-        )
+        outcome = execute_plan(made, out=tmp_path, watch=heard.append, waits=waits.append)
     finally:
         signal.signal(signal.SIGALRM, before)
+    assert waits == [1]
     assert [type(event) for event in heard] == [Elsewhere]
-    assert found.created == record.created
+    assert outcome.records[0].created == record.created
+
+
+def test_a_command_that_waits_says_so(capsys):
+    tell_waiting(3)
+    assert capsys.readouterr().err == (
+        "clbench: other commands run the remaining 3 cells; this one waits, and takes over what they leave\n"
+    )
 
 
 # --------------------------------------------------------------------------------------------------- shards
