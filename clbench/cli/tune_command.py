@@ -96,8 +96,9 @@ def tune(
                 watch=_shown(status, console, tally, begun=lambda: stops.begin(tally, folder)),
             )
     show_tuned(console, found)
-    command = f"clbench run {benchmark} --strategies '{', '.join(found.settings.strategies)}' --tuned {found.path}"
-    console.print(f"{found.path} written; use it by: {command}", soft_wrap=True)
+    path = folder / "tuned.yaml"
+    command = f"clbench run {benchmark} --strategies '{', '.join(found.settings.strategies)}' --tuned {path}"
+    console.print(f"{path} written; use it by: {command}", soft_wrap=True)
 
 
 def _shown(status: Any, console: Console, tally: Any, *, begun: Callable[[], None]) -> Callable[[str, Event], None]:
