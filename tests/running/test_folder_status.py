@@ -16,12 +16,13 @@ import clbench
 from clbench.core import store
 from clbench.core.record import Record
 from clbench.running.claim_holder import Holder
-from clbench.running.claims import Claims
+from clbench.running.claims import Claims, FolderClock
 from clbench.running.code_digest import code_of
 from clbench.running.plan import plan
 from clbench.running.plan_files import read_plans, write_plan
 from clbench.running.shards import Shard, sharded
 
+KEY = "0123456789abcdef"
 OTHER_MACHINE = {"boot": "another machine", "host": "node7", "pid": 4711}
 
 
@@ -219,17 +220,19 @@ def test_damaged_progress_is_no_traceback(tmp_path, progress):
     assert "naive, seed 0" in answer.out
 
 
-@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_shown_too(tmp_path):
+def test_a_folder_that_cannot_be_written_is_shown_too(tmp_path, monkeypatch):
     [cell] = planned(seeds=1, strategies=["naive"]).cells
     store.save(record_of(cell), tmp_path)
-    claim(tmp_path, cell.key)
-    for path in (tmp_path / "claims", tmp_path):
-        path.chmod(0o555)
-    try:
-        assert len(clbench.status(tmp_path)["running"]) == 1
-    finally:
-        tmp_path.chmod(0o755)
+    claim(tmp_path, KEY)
+    claim(tmp_path, KEY[::-1], ago=3600.0)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(FolderClock, "look", refuse)
+    told = clbench.status(tmp_path)
+    assert [each["key"] for each in told["running"]] == [KEY]
+    assert [each["key"] for each in told["ended"]] == [KEY[::-1]]
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
