@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -113,8 +114,10 @@ def _files(told: Mapping[str, Any]) -> list[str]:
         lines.append(f"{count(len(told['foreign']), 'file')} in records/ that are no records: {_some(told['foreign'])}")
     if told["stale"]:
         cells = [_who(each) for each in told["stale"]]
+        by_strategy = Counter(each["strategy"] for each in told["stale"])
+        named = [f"{label} ({number})" for label, number in by_strategy.most_common()] if len(cells) > 3 else cells
         lines.append(
-            f"{count(len(cells), 'stale cell')}, whose code has changed since: {_some(cells)}; "
+            f"{count(len(cells), 'stale cell')}, whose code has changed since: {_some(named)}; "
             "`clbench run ... --rerun stale` runs them again"
         )
     if told["unknown_code"]:

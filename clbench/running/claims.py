@@ -15,7 +15,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
@@ -326,6 +326,7 @@ class Claims:
                 touched = monotonic()
                 for key in held:
                     self._touch(key)
+                self._published = {}
             if progress != self._published:
                 self._published = progress
                 self._publish(progress)
@@ -344,7 +345,8 @@ class Claims:
     def _publish(self, progress: dict[str, dict[str, Any]]) -> None:
         with suppress(OSError):
             if progress:
-                store.write(self.folder / f"{self.me.token}{PROGRESS}", json.dumps(progress).encode())
+                told = {**asdict(self.me), "cells": progress}  # with the holder: whoever finds it knows if it has ended
+                store.write(self.folder / f"{self.me.token}{PROGRESS}", json.dumps(told).encode())
 
 
 def _put_back(aside: Path, path: Path) -> None:
@@ -430,8 +432,8 @@ def _time(folder: Path) -> float:
 
 
 def _told(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError, RecursionError):
-        held = json.loads(path.read_bytes())
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        held = json.loads(path.read_bytes())["cells"]
         if isinstance(held, dict):
             return held
     return {}

@@ -308,6 +308,18 @@ def test_other_commands_hear_of_the_progress_of_a_cell(tmp_path, monkeypatch):
         assert running(tmp_path)[0].progress == {}
 
 
+def test_the_progress_that_a_killed_command_of_this_machine_told_is_removed_at_once(tmp_path):
+    (tmp_path / "claims").mkdir()
+    with subprocess.Popen([sys.executable, "-c", ""]) as other:
+        other.wait()
+    ended = {**vars(replace(Holder.here(), pid=other.pid, started=1.0)), "cells": {KEY: {"step": 3}}}
+    path = tmp_path / "claims" / f"{ended['token']}.progress"
+    path.write_text(json.dumps(ended))
+    with taking(tmp_path) as mine:
+        mine.take(KEY)
+        assert not path.exists()
+
+
 def test_files_that_killed_commands_have_left_are_removed_after_some_minutes(tmp_path):
     folder = tmp_path / "claims"
     folder.mkdir()

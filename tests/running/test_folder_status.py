@@ -53,7 +53,7 @@ def claim(out, key, progress=None, ago=0.0, **changes):
     touched = (out / "claims" / key).stat().st_mtime - ago
     os.utime(out / "claims" / key, (touched, touched))
     if progress is not None:
-        (out / "claims" / f"{holder.token}.progress").write_text(json.dumps({key: progress}))
+        (out / "claims" / f"{holder.token}.progress").write_text(json.dumps({"cells": {key: progress}}))
 
 
 def content(out):
