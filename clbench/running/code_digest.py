@@ -32,7 +32,8 @@ NOT_OF_CORE = (
 """Modules of ``core`` that change no trace: they find objects, word messages, measure costs and keep records. All
 others of ``core`` count as the engine, new ones too."""
 OF_STRATEGIES = (
-    "canonical_form", "chain", "hooks", "notation", "part", "part_checks", "part_state", "protocol", "strategy",
+    "canonical_form", "chain", "hooks", "notation", "part", "part_checks", "part_state", "protocol", "stability_knobs",
+    "strategy",
 )  # fmt: skip
 """Modules of ``strategies`` that count as the engine, since every strategy uses them."""
 OF_ADAPTERS = ("run_setup",)
