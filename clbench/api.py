@@ -59,7 +59,7 @@ def run(
     shard: str | None = None,
     wait: bool = True,
     rerun: str | None = None,
-    progress: bool | None = None,
+    progress: bool | str | None = None,
     watch: Callable[[Event], None] = ignore,
 ) -> list[Record]:
     """Run a benchmark matrix. Cells that are finished in ``out`` are not run again.
@@ -111,7 +111,8 @@ def run(
         rerun: ``"stale"`` to run finished cells again whose code has changed since, or is unknown. A record with an
             equal result stays; another one moves to ``OUT/superseded``.
         progress: Whether to show progress: as bars in a notebook and in a terminal, as a line per cell elsewhere. By
-            default only a notebook shows it.
+            default only a notebook shows it. ``"bars"``, ``"lines"``, ``"json"`` (one object a line on standard output)
+            or ``"none"`` choose the form.
         watch: A function that is called with every event: :class:`Started`, :class:`Progress`, and each
             :class:`Record`.
 
@@ -123,7 +124,7 @@ def run(
         Refused: A setting or an argument is wrong; this is raised before anything runs.
     """
     from clbench.core.identity import describe_model
-    from clbench.running.progress import both, shown_progress
+    from clbench.running.progress import both, shown_progress, shows_scores
     from clbench.running.shards import read_shard, sharded
     from clbench.running.user_objects import UserObjects
 
@@ -166,6 +167,7 @@ def run(
             watch=both(show, watch),
             found=found,
             wait=wait,
+            scores=shows_scores(show),
         )
     return Records(outcome.records)
 

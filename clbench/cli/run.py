@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -17,7 +17,7 @@ from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
 from clbench.cli.executor_options import ExecutorName, GpusPerCell
 from clbench.cli.plugins import Plugins
-from clbench.cli.progress_options import SnapshotEvery
+from clbench.cli.progress_options import ProgressForm, Shown, SnapshotEvery, output_of
 from clbench.cli.rerun_option import Rerun, stale_note
 from clbench.cli.run_results import Wandb, publish, send, verdict
 from clbench.cli.stopping import Stoppable
@@ -97,6 +97,7 @@ def run(
         ),
     ] = None,
     snapshot_every: SnapshotEvery = "300s",
+    progress: Shown = None,
     in_process: Annotated[
         bool,
         typer.Option(
@@ -128,7 +129,7 @@ def run(
     Exit code: 0 all cells done, 1 a cell failed or diverged, 2 the command or the benchmark file is wrong, 3 --no-wait
     left cells to other commands; 130 stopped by Ctrl-C, 143 by SIGTERM, 138 by SIGUSR1, 129 by the end of the terminal.
     """
-    with Stoppable() as stops:
+    with output_of(progress) as stream, Stoppable() as stops:
         from clbench.running.execution import keeping, records_of, split_strategies
         from clbench.running.matrix import OTHER_DATA
         from clbench.running.plan import plan as make_plan
@@ -179,7 +180,7 @@ def run(
             "found": found, "wait": not no_wait, "waits": tell_waiting, "command": command_line(context),
             "gpus_per_cell": gpus_per_cell,
         }  # fmt: skip
-        outcome = _execute(console, plan, tally=tally, out=folder, options=options)
+        outcome = _execute(console, plan, tally=tally, out=folder, options=options, form=progress, stream=stream)
         records = outcome.records
         if not outcome.elsewhere:
             publish(console, plan, folder)
@@ -189,14 +190,23 @@ def run(
     raise typer.Exit((verdict(records, folder) if records else 0) or left)
 
 
-def _execute(console: Console, plan: Plan, *, tally: Tally, out: Path, options: dict[str, Any]) -> Outcome:
+def _execute(
+    console: Console,
+    plan: Plan,
+    *,
+    tally: Tally,
+    out: Path,
+    options: dict[str, Any],
+    form: ProgressForm | None,
+    stream: TextIO,
+) -> Outcome:
     from clbench.running.execution import execute_plan
-    from clbench.running.progress import clock_text, display
+    from clbench.running.progress import clock_text, display, shows_scores
 
     if tally.before:
         console.print(f"{tally.before} of {tally.total} cells are already finished.")
-    with display(tally, console) as watch:
-        outcome = execute_plan(plan, out=out, watch=_unbroken(watch), **options)
+    with display(tally, console, form, stream) as watch:
+        outcome = execute_plan(plan, out=out, watch=_unbroken(watch), scores=shows_scores(watch), **options)
     if tally.ended:
         with suppress(OSError):  # the results are not yet written
             console.print(f"{count(tally.ended, 'cell')} run in {clock_text(tally.elapsed)}.")

@@ -51,13 +51,15 @@ def execute_plan(
     waits: Callable[[int], None] = lambda _cells: None,
     command: str = "",
     rerun: str | None = None,
+    scores: bool = False,
 ) -> Outcome:
     """Run the cells of a plan. The first stream is built before, so that its errors appear before anything runs.
 
     If all cells are finished, only the data set is built, to compare its checksum with the records. If worker processes
     run the cells on CPUs, this process imports no torch. Arguments are as in :func:`clbench.run`; ``found`` are the
     records of :func:`records_of`, if they were read before, ``command`` is the command line for the plan's file,
-    and ``waits`` is called once, with their number, when only cells remain that other commands run.
+    ``waits`` is called once, with their number, when only cells remain that other commands run, and ``scores`` asks for
+    the ACC and gap of running cells with their progress.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     data_dir = plan.data_dir or path_text(data_dir)
@@ -72,6 +74,7 @@ def execute_plan(
         partial=where / "partial" if where is not None else None,
         attempts=where / attempts.FOLDER if where is not None else None,
         snapshot_every=snapshot_seconds(snapshot_every),
+        scores=scores,
         limits=held,
         isolated=isolated,
         executor=executor,

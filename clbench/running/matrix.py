@@ -15,6 +15,7 @@ from clbench.core.record import Record
 from clbench.running import attempts
 from clbench.running.cell_files import move_cell
 from clbench.running.cell_key import Cell
+from clbench.running.cell_order import longest_first
 from clbench.running.executors import (
     Elsewhere,
     Event,
@@ -117,6 +118,7 @@ def run_matrix(
         _relabel(cells, known, folder)
     todo = [cell for cell in cells if cell.key not in known]
     n = jobs_for(todo, jobs)
+    todo = longest_first(todo, folder) if n > 1 else todo
     options = replace(options, all_cores=jobs == "auto")
     if executor_name(options, n) != "in-process":
         options = replace(options, added=tuple(pack(todo)))

@@ -34,6 +34,8 @@ class NotebookBars:
         clock: Function that returns seconds.
     """
 
+    scores = True
+
     def __init__(self, tally: Tally, clock: Callable[[], float] = monotonic) -> None:
         self.tally, self.clock = tally, clock
         self.running: dict[str, tuple[str, float]] = {}
@@ -59,6 +61,8 @@ class NotebookBars:
             self.running[event.cell.key] = (f"{event.cell.label}, seed {event.cell.seed}", 0.0)
         elif isinstance(event, Progress):
             text = f"{event.cell.label}, seed {event.cell.seed}, iteration {event.step}"
+            if event.scores is not None and event.scores.text:
+                text += f", {event.scores.text}"
             self.running[event.cell.key] = (text, event.fraction)
         elif isinstance(event, Record):
             self.running.pop(event.key, None)

@@ -26,6 +26,7 @@ class Options:
         partial: The directory of snapshots of long cells; ``None`` keeps none.
         attempts: The directory in which the starts of unfinished cells are written down; ``None`` keeps none.
         snapshot_every: Seconds between two snapshots of a cell; 0 makes one only when the cell is asked to stop.
+        scores: Whether the progress of running cells includes their ACC and gap so far.
         limits: Limits of a cell; only a worker can enforce them.
         isolated: Whether a single job runs in a worker too, so that a cell that ends its process, hangs or needs too
             much memory affects no other cell. In this process a debugger can follow it.
@@ -43,6 +44,7 @@ class Options:
     partial: Path | None = None
     attempts: Path | None = None
     snapshot_every: float = SNAPSHOT_SECONDS
+    scores: bool = False
     limits: Limits = field(default_factory=Limits)
     isolated: bool = False
     executor: str | None = None

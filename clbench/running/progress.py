@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TextIO
 
+from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.running.executors import Elsewhere, Event, Notified, Progress, Started, ignore
 from clbench.running.found_records import FINISHED
@@ -127,6 +129,8 @@ class Lines:
 class Bars:
     """Show a bar for all cells and one per running cell until the end; cells without a result leave a line."""
 
+    scores = True
+
     def __init__(self, tally: Tally, console: Console) -> None:
         from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
         from rich.progress import Progress as RichProgress
@@ -165,7 +169,8 @@ class Bars:
             note = f"seed {event.cell.seed}"
             self.cells[event.cell.key] = self.progress.add_task(event.cell.label, total=1.0, note=note)
         elif isinstance(event, Progress):
-            note = f"seed {event.cell.seed}, iteration {event.step}"
+            text = event.scores.text if event.scores is not None else ""
+            note = f"seed {event.cell.seed}, {text or f'iteration {event.step}'}"
             self.progress.update(self.cells[event.cell.key], completed=event.fraction, note=note)
         elif isinstance(event, Record):
             self.progress.remove_task(self.cells.pop(event.key))
@@ -174,9 +179,43 @@ class Bars:
         self.progress.update(self.overall, completed=self.tally.fraction, note=self.tally)
 
 
-def display(tally: Tally, console: Console) -> Display:
-    """Return bars for a terminal, lines otherwise."""
-    return Bars(tally, console) if console.is_terminal else Lines(tally)
+FORMS = ("bars", "lines", "json", "none")
+"""The forms of progress."""
+
+
+class Silent:
+    """Count events, and show nothing."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing."""
+
+    def __call__(self, event: Event) -> None:
+        self.tally.see(event)
+
+
+def display(tally: Tally, console: Console, form: str | None = None, stream: TextIO | None = None) -> Display:
+    """Return the display of a run.
+
+    Args:
+        tally: Its counts.
+        console: Where bars are shown.
+        form: One of :data:`FORMS`; ``None`` for bars in a terminal and lines otherwise.
+        stream: Where lines of JSON go; by default standard output.
+    """
+    if form == "json":
+        from clbench.running.progress_json import JsonLines
+
+        return JsonLines(tally, sys.stdout if stream is None else stream)
+    if form == "none":
+        return Silent(tally)
+    bars = console.is_terminal if form is None else form == "bars"
+    return Bars(tally, console) if bars else Lines(tally)
 
 
 def both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Callable[[Event], None]:
@@ -190,26 +229,37 @@ def both(first: Callable[[Event], None], second: Callable[[Event], None]) -> Cal
 
 
 @contextmanager
-def shown_progress(wanted: bool | None, total: int, before: int) -> Iterator[Callable[[Event], None]]:
+def shown_progress(wanted: bool | str | None, total: int, before: int) -> Iterator[Callable[[Event], None]]:
     """Show the progress of a run as long as the context lasts, and yield the function that takes its events.
 
     Args:
-        wanted: Whether to show it; ``None`` shows it only in a notebook.
+        wanted: Whether to show it, or one of :data:`FORMS`; ``None`` shows it only in a notebook.
         total: Number of cells of the run.
         before: Number of those that are finished and not run again.
+
+    Raises:
+        Refused: There is no such form.
     """
     from clbench.running.notebook_progress import NotebookBars, in_notebook
 
+    if isinstance(wanted, str) and wanted not in FORMS:
+        raise Refused(f"progress = {wanted!r} is not known; use True, False, {', '.join(FORMS)}")
     notebook = in_notebook()
-    if not (notebook if wanted is None else wanted):
+    if not (notebook if wanted is None else wanted) or wanted == "none":
         yield ignore
         return
     tally = Tally(total, before)
-    if notebook:
+    if notebook and wanted in (None, True, "bars"):
         with NotebookBars(tally) as bars:
             yield bars
         return
     from rich.console import Console
 
-    with display(tally, Console(highlight=False, markup=False, emoji=False)) as lines:
-        yield lines
+    form = wanted if isinstance(wanted, str) else None
+    with display(tally, Console(highlight=False, markup=False, emoji=False), form) as shown:
+        yield shown
+
+
+def shows_scores(watch: Callable[[Event], None]) -> bool:
+    """Return whether a display shows the scores of running cells, so that they are to be computed."""
+    return bool(getattr(watch, "scores", False))

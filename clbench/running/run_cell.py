@@ -43,6 +43,7 @@ def run_cell(
     *,
     tick: Tick | None = None,
     trained: Callable[[Record], Any] | None = None,
+    ready: Callable[[Job], Any] | None = None,
 ) -> Record:
     """Run one cell to its record. The record reports every failure except an interruption.
 
@@ -53,6 +54,7 @@ def run_cell(
             end.
         tick: A function that is called after every step.
         trained: A function that gets the record before further files are saved, so that it cannot be lost.
+        ready: A function that gets the job when it is ready to train.
     """
     code_of(cell.config)  # read now: an edit during the run is not of the code that runs
     attempt = attempt_of(
@@ -60,7 +62,7 @@ def run_cell(
     )
     with preserved(), torch_threads(cell.config["training"]["threads"]), searching(options.data_dir):
         keeper = None if options.keep is None else Keeper(cell, options.keep)
-        run, status, reason, told = _trained(cell, options, tick, keeper, attempt)
+        run, status, reason, told = _trained(_Training(cell, options, tick, keeper, attempt, ready))
         made = record(cell, run, status=status, reason=reason, device=options.device, traceback=told)
         made = replace(made, attempts=attempt.told)
         if keeper is not None and status == "done":
@@ -70,14 +72,11 @@ def run_cell(
         return made
 
 
-def _trained(
-    cell: Cell, options: Options, tick: Tick | None, keeper: Keeper | None, attempt: Attempt
-) -> tuple[Job | None, str, str, str]:
+def _trained(training: _Training) -> tuple[Job | None, str, str, str]:
     """Run a cell as far as possible, and return the run with its status, the reason, and the traceback of a failure."""
-    training = _Training(cell, options, tick, keeper, attempt)
     status, reason, traceback = "done", "", ""
     try:
-        peak_memory.reset(options.device)
+        peak_memory.reset(training.options.device)
         training.run()
     except Skip as error:
         status, reason = "skipped", str(error)
@@ -89,9 +88,9 @@ def _trained(
     except Exception as error:
         status, reason, traceback = "failed", story(error), traceback_text(error)
     except (Interrupted, KeyboardInterrupt):
-        attempt.end("stopped", training.place)
+        training.attempt.end("stopped", training.place)
         raise
-    attempt.end(status, training.place)
+    training.attempt.end(status, training.place)
     return training.job, status, reason, traceback
 
 
@@ -104,6 +103,7 @@ class _Training:
     tick: Tick | None
     keeper: Keeper | None
     attempt: Attempt
+    ready: Callable[[Job], Any] | None
     job: Job | None = None
     snapshots: Snapshots | None = None
 
@@ -135,6 +135,8 @@ class _Training:
         self.job = prepare_job(self.cell, data_dir=options.data_dir, device=options.device, given=options.given)
         if self.keeper is not None:
             self.keeper.watch(self.job)
+        if self.ready is not None:
+            self.ready(self.job)
         return self.job
 
     def _train(self, job: Run, path: Path) -> None:

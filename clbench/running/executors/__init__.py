@@ -18,6 +18,7 @@ from clbench.running.stop_signals import stops_cleanly
 
 if TYPE_CHECKING:
     from clbench.running.options import Options
+    from clbench.running.scores_so_far import Scores, ScoresSoFar
 
 TICK_SECONDS = 0.2
 """Seconds between two reports of a running cell's progress."""
@@ -32,11 +33,13 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """Report the progress of a running cell: number of steps, and fraction of its stream in [0, 1]."""
+    """Report the progress of a running cell: number of steps, fraction of its stream in [0, 1], and its scores so far
+    if ``options.scores`` asks for them."""
 
     cell: Cell
     step: int
     fraction: float
+    scores: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -194,22 +197,36 @@ def execute(cells: Sequence[Cell] | Queue, options: Options, *, jobs: int, emit:
         executor.call(queue, options, jobs, emit)
 
 
-def ticker(cell: Cell, send: Callable[[Progress], Any]) -> Callable[[int, float], None]:
-    """Return a tick function for a running cell that reports progress regularly."""
+def ticker(
+    cell: Cell, send: Callable[[Progress], Any], scores: ScoresSoFar | None = None
+) -> Callable[[int, float], None]:
+    """Return a tick function for a running cell that reports progress regularly, with its scores so far."""
     told = monotonic()
 
     def tick(step: int, fraction: float) -> None:
         nonlocal told
         if monotonic() - told >= TICK_SECONDS:
             told = monotonic()
-            send(Progress(cell, step, fraction))
+            send(Progress(cell, step, fraction, None if scores is None else scores()))
 
     return tick
 
 
-def run_here(cell: Cell, options: Options, tick: Any, trained: Callable[[Record], None]) -> Record:
+def scores_of_run(options: Options) -> ScoresSoFar | None:
+    """Return what computes the scores of a running cell, if they are asked for."""
+    if not options.scores:
+        return None
+    from clbench.running.scores_so_far import ScoresSoFar
+
+    return ScoresSoFar()
+
+
+def run_here(
+    cell: Cell, options: Options, tick: Any, trained: Callable[[Record], None], scores: ScoresSoFar | None = None
+) -> Record:
     """Run a cell in this process; a copy of the process that returns from it is ended."""
     from clbench.running.run_cell import run_cell
 
     with one_process():
-        return run_cell(cell, options, tick=tick, trained=trained)
+        ready = None if scores is None else scores.watch
+        return run_cell(cell, options, tick=tick, trained=trained, ready=ready)

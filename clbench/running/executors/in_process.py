@@ -9,7 +9,7 @@ from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.core.stop_request import Interrupted, asked_to_stop, end_steps, note_step
 from clbench.running.cell_key import Cell
-from clbench.running.executors import Emit, Queue, Started, Trained, run_here, ticker
+from clbench.running.executors import Emit, Queue, Started, Trained, run_here, scores_of_run, ticker
 from clbench.running.executors.process_guard import children, ends_if_copied, left_behind, started
 from clbench.running.options import Options
 
@@ -38,7 +38,8 @@ def run_in_process(queue: Queue, options: Options, jobs: int, emit: Emit) -> Non
 
 def _run_guarded(cell: Cell, options: Options, emit: Emit) -> Record:
     """Run a cell in this process; copies of the process, and processes that it has started, are ended."""
-    owner, told = os.getpid(), ticker(cell, emit)
+    scores = scores_of_run(options)
+    owner, told = os.getpid(), ticker(cell, emit, scores)
     before = children()
 
     def tick(step: int, fraction: float) -> None:
@@ -53,7 +54,7 @@ def _run_guarded(cell: Cell, options: Options, emit: Emit) -> Record:
         emit(Trained(record))
 
     try:
-        record = run_here(cell, options, tick, trained)
+        record = run_here(cell, options, tick, trained, scores)
     finally:
         end_steps()
     if started():

@@ -17,7 +17,7 @@ from clbench.core.notices import Notice
 from clbench.core.record import Record
 from clbench.core.stop_request import Interrupted, ask_to_stop, asked_to_stop, end_steps, makes_steps, note_step
 from clbench.running.cell_key import Cell
-from clbench.running.executors import Notified, Trained, run_here, ticker
+from clbench.running.executors import Notified, Trained, run_here, scores_of_run, ticker
 from clbench.running.executors.added_objects import unpack
 from clbench.running.executors.limits import descendants, end
 from clbench.running.executors.process_guard import ends_if_copied, left_behind
@@ -64,7 +64,8 @@ class _Life:
 
     def run(self, cell: Cell, options: Options) -> Record:
         """Run a cell; any error that it raises belongs to it."""
-        told = ticker(cell, self.send)
+        scores = scores_of_run(options)
+        told = ticker(cell, self.send, scores)
 
         def tick(step: int, fraction: float) -> None:
             ends_if_copied(self.pid)
@@ -77,7 +78,7 @@ class _Life:
             self.send(Trained(record))
 
         try:
-            return run_here(cell, options, tick, trained)
+            return run_here(cell, options, tick, trained, scores)
         except Interrupted:
             ends_if_copied(self.pid)
             os._exit(STOPPED)
