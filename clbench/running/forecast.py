@@ -210,7 +210,13 @@ def cell_seconds(cell: Cell, *, data_dir: str | None = None, device: str = "cpu"
         share = budget / VISITS
         number = min(max(int(share / max(pilot.iteration_seconds, 1e-6)), FEWEST), MOST)
         sample = _timed(cell, number, visits=VISITS, allowance=share, data_dir=data_dir, device=device)
-    return sample.whole_seconds
+    return sample.whole_seconds(times=times_learned(cell))
+
+
+def times_learned(cell: Cell) -> int:
+    """Return how often a run learns each experience at least: more than once if it chooses settings itself."""
+    tuning = cell.config.get("tuning")
+    return 1 if tuning is None else 1 + max(1, len(tuning.get("learning_rates", ())))
 
 
 @dataclass(frozen=True)
@@ -263,16 +269,19 @@ class _Sample:
         took = [seconds for looks in self.clock.step_looks.values() for _, seconds in looks]
         return float(self.step_seconds[0] + _mean(took) * self.looks.sum() / max(1, self.iterations.sum()))
 
-    @property
-    def whole_seconds(self) -> float:
-        """Return the seconds of the whole run."""
+    def whole_seconds(self, *, times: int = 1) -> float:
+        """Return the seconds of the whole run.
+
+        Args:
+            times: How often each experience is learned; it is evaluated once.
+        """
         clock, at = self.clock, self.clock.visits
         everywhere, usual = np.arange(len(self.iterations)), self.step_seconds
         first = [max(0.0, clock.steps[number][0] - usual[number]) for number in range(len(at))]  # with its beginning
         step, begin, end = (np.interp(everywhere, at, known) for known in (usual, first, list(clock.ends.values())))
         learned = np.cumsum(self.iterations > 0) - 1  # before each, in the whole run
         step += self.growth * (learned - np.interp(everywhere, at, np.arange(len(at))))
-        seconds = self.setup + (self.iterations * step + begin + end).sum() + clock.finish
+        seconds = self.setup + times * (self.iterations * step + begin + end).sum() + clock.finish
         start, *ends = clock.end_looks
         after_the_stream = clock.due_at_ends - 1 - len(at)  # one more if parts act there
         looks = start + (len(self.iterations) + after_the_stream) * _mean(ends) + self._step_looks()

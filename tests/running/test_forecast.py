@@ -83,6 +83,15 @@ def test_where_everything_takes_a_known_time_the_prediction_is_exact(name, machi
     assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=1e-6)
 
 
+@pytest.mark.parametrize("rates", [[], [0.1, 0.2, 0.3]])
+def test_a_run_that_chooses_settings_learns_each_experience_at_least_once_more_for_each_rate(rates, machine):
+    chf = ("tuning.protocol=chf", "tuning.drop=1", f"tuning.learning_rates={rates}")
+    cell = cell_of("l2(strength=1e-3)", "training.epochs=4", *chf)  # the first try of every experience stands
+    # a switch is evaluated anew after a return, where it is the evaluation before it otherwise
+    assert cell_seconds(cell) == pytest.approx(truth(machine, cell), rel=0.02)
+    assert cell_seconds(cell) > 1.5 * cell_seconds(cell_of("l2(strength=1e-3)", "training.epochs=4"))
+
+
 @pytest.mark.parametrize(("by_place", "by_past"), [(0.5, 0.0), (0.0, 0.25), (0.5, 0.25)])
 def test_steps_that_grow_along_the_stream_or_with_what_was_really_learned_are_told_apart_as_far_as_lines_go(
     by_place, by_past, machine, monkeypatch
