@@ -24,6 +24,7 @@ from clbench.metrics import get as get_metric
 from clbench.metrics.metric import Metric
 from clbench.running.execution import Strategy, data_and_settings, execute_plan, split_strategies
 from clbench.running.executors import Event, ignore
+from clbench.running.executors.kept_workers import workers_kept
 from clbench.running.plan import Plan, make_stream
 from clbench.running.plan import plan as make_plan
 from clbench.running.user_objects import UserObjects
@@ -179,7 +180,8 @@ def tune(
             for (study, values), each in zip(wanted, plans, strict=True)
         ]
 
-    leaders = _search(studies, run)
+    with workers_kept():
+        leaders = _search(studies, run)
     context = {
         "protocol": how.name, "benchmark": title, "seeds": chosen, "metric": metric, "sampler": sampler, "seed": seed,
     }  # fmt: skip

@@ -17,6 +17,7 @@ from clbench.core.record import Record
 from clbench.running.attempts import START, close
 from clbench.running.cell_key import Cell
 from clbench.running.executors import Emit, Queue, Retried, Started, Trained
+from clbench.running.executors.kept_workers import KEPT
 from clbench.running.executors.limits import (
     MOST_PROCESSES,
     SHARE,
@@ -55,6 +56,7 @@ class _Worker:
     pipe: Connection
     mark: str
     stacks: StackFile
+    threads: int
     cell: Cell | None = None
     began: float | None = None
     since: str = ""
@@ -100,6 +102,7 @@ def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> Non
                 sleep(LOOK_SECONDS)  # wait for cells that other commands run
             else:
                 break
+        pool.keep_idle()
     finally:
         pool.close()
 
@@ -123,11 +126,28 @@ class _Pool:
                 return
             worker = next((worker for worker in self.workers if worker.cell is None), None)
             if worker is None:
-                worker = _start(self.packed, cell.config["training"]["threads"])
+                worker = self._new(cell.config["training"]["threads"])
                 self.workers.append(worker)
             worker.take(cell)
             if cell.key not in self.deaths:
                 self.emit(Started(cell))
+
+    def _new(self, threads: int) -> _Worker:
+        """Return a worker that is kept from an earlier matrix, or else start one."""
+        kept = KEPT.get()
+        while kept is not None and (worker := kept.take((self.packed, threads))) is not None:
+            if worker.process.poll() is None:
+                return worker  # type: ignore[no-any-return]
+            worker.stop()
+        return _start(self.packed, threads)
+
+    def keep_idle(self) -> None:
+        """Keep idle workers for the next matrix, if the program asks for it."""
+        kept = KEPT.get()
+        if kept is not None:
+            for worker in [worker for worker in self.workers if worker.cell is None]:
+                self.workers.remove(worker)
+                kept.keep((self.packed, worker.threads), worker, worker.stop)
 
     def listen(self) -> None:
         """Receive messages of workers for a moment, and detect workers that have died."""
@@ -325,4 +345,4 @@ def _start(packed: bytes, threads: int) -> _Worker:
     )  # fmt: skip
     theirs.close()
     _send(ours, packed)
-    return _Worker(process, ours, mark, stacks)
+    return _Worker(process, ours, mark, stacks, threads)
