@@ -68,7 +68,9 @@ def publish(record: Record, directory: Path) -> Record | None:
             try:
                 seen = spare.path.read_bytes()
                 standing = load(spare.path)
-            except FileNotFoundError:  # it was moved meanwhile
+            except FileNotFoundError:  # it was moved meanwhile, or leads nowhere
+                if spare.path.is_symlink():
+                    set_record_aside(record.key, directory)
                 continue
             except Damaged:
                 set_record_aside(record.key, directory, seen)

@@ -48,17 +48,17 @@ def written_at_once(out, processes, rounds, first="nothing"):
     for process in started:
         process.stdin.write("\n")
         process.stdin.flush()
-    return [int(process.communicate(timeout=60)[0]) for process in started]
+    return [int(process.communicate(timeout=300)[0]) for process in started]
 
 
 @pytest.mark.parametrize("first", ["nothing", "failed"])
-def test_of_processes_that_write_one_record_exactly_one_succeeds_with_its_own_trace(tmp_path, first):
-    rounds = 60
-    wins = written_at_once(tmp_path, 2, rounds, first)
+@pytest.mark.parametrize(("processes", "rounds"), [(2, 60), pytest.param(4, 500, marks=pytest.mark.slow)])
+def test_of_processes_that_write_one_record_exactly_one_succeeds_with_its_own_trace(tmp_path, processes, rounds, first):
+    wins = written_at_once(tmp_path, processes, rounds, first)
     if first == "nothing":
         assert sum(wins) == rounds
     found = list(store.load_all(tmp_path))  # no notice: nothing is damaged
-    digests = [trace_digest(dipping(me, tasks=2, length=4)) for me in (0, 1)]
+    digests = [trace_digest(dipping(me, tasks=2, length=4)) for me in range(processes)]
     assert len(found) == rounds
     assert {each.status for each in found} == {"done"}
     assert {each.trace_digest for each in found} <= set(digests)
@@ -197,3 +197,13 @@ def test_a_folder_that_can_only_be_read_is_read_whole(tmp_path, monkeypatch):
     [found] = store.load_all(tmp_path)
     assert found.trace_digest == trace_digest(made.trace) == trace_digest(found.trace)
     assert spare.exists()
+
+
+def test_a_link_that_leads_nowhere_is_moved_away_and_the_record_is_written(tmp_path):
+    made = record("er", 0, dipping(0))
+    path = store.record_path(made.key, tmp_path)
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "nowhere")
+    assert store.publish(made, tmp_path) is None
+    assert store.load(path).status == "done"
+    assert (tmp_path / "damaged" / "records" / path.name).is_symlink()
