@@ -79,7 +79,7 @@ def _running(told: Mapping[str, Any]) -> list[str]:
     for each in told["running"]:
         where = "by an unknown command" if each["host"] is None else f"on {each['host']}, process {each['pid']}"
         parts = [f"{100 * each['fraction']:.0f} %"]
-        parts += [f"{name} {100 * each[name]:.1f} %" for name in ("acc", "gap") if name in each]
+        parts += [each["scores"]] if each["scores"] else []
         parts += [f"for {clock_text(each['seconds'])}"] if each["seconds"] else []
         parts += [f"about {clock_text(each['seconds_left'])} left"] if each["seconds_left"] is not None else []
         parts += [f"silent for {each['silent_seconds']:.0f} s"] if each["silent_seconds"] > 30 else []

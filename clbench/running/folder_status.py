@@ -207,8 +207,16 @@ def _running(claim: Running, names: Mapping[str, tuple[str, str, int]], seconds:
         left *= 1 - fraction
     elif fraction > first:
         left = took * (1 - fraction) / (fraction - first)
-    more = {name: told[name] for name in ("acc", "gap") if isinstance(told.get(name), int | float)}
-    return {**described, "step": int(step), "fraction": fraction, "seconds": took, **more, "seconds_left": left}
+    scores = {name: told[name] if isinstance(told.get(name), int | float) else None for name in ("acc", "gap")}
+    return {
+        **described,
+        "step": int(step),
+        "fraction": fraction,
+        **scores,
+        "scores": str(told.get("text", "")),
+        "seconds": took,
+        "seconds_left": left,
+    }
 
 
 def _number(value: object) -> float:

@@ -149,7 +149,7 @@ def run_matrix(
                 attempts.settle(event, folder)
                 shared.release(event.key)
         elif isinstance(event, Progress) and shared is not None:
-            shared.report(event.cell, event.step, event.fraction)
+            shared.report(event)
         watch(event)
 
     def elsewhere(record: Record) -> None:

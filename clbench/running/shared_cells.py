@@ -8,16 +8,21 @@ import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from clbench.core import store
 from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.running.cell_key import Cell
 from clbench.running.claims import Claims
+from clbench.running.executors import Progress
 from clbench.running.found_records import Mark, mark_of
+
+if TYPE_CHECKING:
+    from clbench.running.scores_so_far import Scores
 
 REST_SECONDS = 0.2
 """Shortest time in seconds between two searches of cells that are all claimed by other commands."""
@@ -30,12 +35,13 @@ MOST_FAILURES = 20
 
 @dataclass
 class Told:
-    """Hold how far a cell is: when this command began it, and the fraction of its stream that was done before."""
+    """Hold how far a cell is: when this command began it, what was done before, and its scores so far."""
 
     began: float
     step: int = 0
     fraction: float = 0.0
     first: float | None = None
+    scores: Scores | None = None
 
 
 class Shared:
@@ -123,13 +129,13 @@ class Shared:
             return None
         return None if self._lacks(record) else record
 
-    def report(self, cell: Cell, step: int, fraction: float) -> None:
+    def report(self, progress: Progress) -> None:
         """Tell other commands how far a cell is."""
-        told = self._told.get(cell.key)
+        told = self._told.get(progress.cell.key)
         if told is not None:
-            told.first = fraction if told.first is None else told.first
-            told.step, told.fraction = step, fraction
-            self._tell(cell, told)
+            told.first = progress.fraction if told.first is None else told.first
+            told.step, told.fraction, told.scores = progress.step, progress.fraction, progress.scores
+            self._tell(progress.cell, told)
 
     def _tell(self, cell: Cell, told: Told) -> None:
         self._told[cell.key] = told
@@ -142,6 +148,7 @@ class Shared:
                 fraction=round(told.fraction, 4),
                 from_fraction=round(told.first or 0.0, 4),
                 seconds=round(monotonic() - told.began, 1),
+                **({} if told.scores is None else asdict(told.scores)),
             )
 
     def release(self, key: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,8 @@ from clbench.core.record import Record
 from clbench.running.claim_holder import Holder
 from clbench.running.claims import Claims, FolderClock
 from clbench.running.code_digest import code_of
+from clbench.running.execution import execute_plan
+from clbench.running.executors import Progress
 from clbench.running.plan import plan
 from clbench.running.plan_files import read_plans, write_plan
 from clbench.running.shards import Shard, sharded
@@ -81,6 +84,7 @@ def test_what_is_done_runs_failed_and_waits_is_counted_by_the_plan(tmp_path):
     [runs] = told["running"]
     assert (runs["strategy"], runs["seed"], runs["host"], runs["pid"]) == ("er", 0, "node7", 4711)
     assert (runs["step"], runs["fraction"], runs["seconds"]) == (30, 0.25, 3.0)
+    assert (runs["acc"], runs["gap"], runs["scores"]) == (None, None, "")
     assert runs["seconds_left"] == 6.0  # three quarters of the 8 seconds that cells of the benchmark took
     assert [each["key"] for each in told["ended"]] == [whole.cells[5].key]
     assert (told["waiting"], told["with_checkpoint"]) == (3, 1)
@@ -98,11 +102,12 @@ def test_the_command_prints_it_and_its_exit_code_tells_unfinished_from_finished_
     assert call("status", tmp_path).code == 3
     for cell in whole.cells[:3]:
         store.save(record_of(cell), tmp_path)
-    claim(tmp_path, whole.cells[3].key, {"step": 30, "fraction": 0.5, "from_fraction": 0.0, "seconds": 65.0})
+    told = {"step": 30, "fraction": 0.5, "from_fraction": 0.0, "seconds": 65.0}
+    claim(tmp_path, whole.cells[3].key, {**told, "acc": 0.912, "gap": None, "text": "ACC 91.2 %"})
     answer = call("status", tmp_path)
     assert answer.code == 3
     assert "split-digits@2: planned 4: 3 done, 1 running\n" in answer.out
-    assert "  er, seed 1: 50 %, for 1:05, about 0:04 left, on node7, process 4711\n" in answer.out
+    assert "  er, seed 1: 50 %, ACC 91.2 %, for 1:05, about 0:04 left, on node7, process 4711\n" in answer.out
     assert "About 0:04 left with 1 cell at a time.\n" in answer.out
     (tmp_path / "claims" / whole.cells[3].key).unlink()
     store.save(record_of(whole.cells[3], "failed", "ValueError: no"), tmp_path)
@@ -249,13 +254,20 @@ def test_a_run_writes_its_plan_and_tells_its_progress(tmp_path):
     seen = []
 
     def watch(event):
-        if type(event).__name__ == "Progress" and not seen:
-            seen.append(clbench.status(out))
+        if isinstance(event, Progress) and not seen:
+            told = clbench.status(out)
+            if told["running"][0]["acc"] is not None:  # published every two seconds
+                seen.append(told)
+            else:
+                time.sleep(0.5)
 
-    clbench.run("split-digits", strategies="naive", seeds=2, overrides={"training.epochs": 3}, out=out, watch=watch)
+    made = plan("split-digits", strategies=["naive"], seeds=2)
+    execute_plan(made, out=out, watch=watch, scores=True)
     [first] = seen
     assert (first["plans"][0]["planned"], first["plans"][0]["running"], first["plans"][0]["waiting"]) == (2, 1, 1)
     assert (first["running"][0]["pid"], first["running"][0]["strategy"]) == (os.getpid(), "naive")
+    assert 0.0 <= first["running"][0]["acc"] <= 1.0
+    assert first["running"][0]["scores"].startswith("ACC ")
     assert clbench.status(out)["plans"][0]["done"] == 2
 
 
