@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,10 +73,11 @@ def leave(cells: Sequence[Cell], out: Path) -> int:
     """Say which cells other commands run, and return the exit code."""
     from clbench.running.claims import running
 
+    tell(f"other commands run the remaining {count(len(cells), 'cell')} in {out}; `clbench status {out}` follows them:")
     wanted = {cell.key: cell for cell in cells}
     for claim in running(out):
         cell = wanted.get(claim.key)
         if cell is not None and claim.holder is not None:
-            print(f"  {cell.label}, seed {cell.seed}: on {claim.holder.host}, process {claim.holder.pid}")
-    tell(f"other commands run the remaining {count(len(cells), 'cell')} in {out}; `clbench status {out}` follows them")
+            where = f"on {claim.holder.host}, process {claim.holder.pid}"
+            print(f"  {cell.label}, seed {cell.seed}: {where}", file=sys.stderr)
     return LEFT

@@ -167,7 +167,7 @@ def test_no_wait_leaves_the_cells_of_others_with_a_sentence_and_exit_code_3(tmp_
     theirs.take(second.key)
     answer = call("run", "split-digits", "--strategies", "naive", "--seeds", "2", *SET, "--out", tmp_path, "--no-wait")
     assert answer.code == 3
-    assert f"naive, seed 1: on {theirs.me.host}, process {os.getpid()}" in answer.out
+    assert f"naive, seed 1: on {theirs.me.host}, process {os.getpid()}" in answer.err
     assert f"other commands run the remaining 1 cell in {tmp_path}; `clbench status {tmp_path}`" in answer.err
     assert not (tmp_path / "leaderboard.md").exists()
     assert [record.seed for record in clbench.api.records(tmp_path)] == [0]
