@@ -16,6 +16,7 @@ import pytest
 from command_line import call
 
 import clbench
+from clbench import api
 from clbench.cli.driver_options import tell_waiting
 from clbench.core import store
 from clbench.core.errors import Refused
@@ -38,6 +39,7 @@ def cells(seeds=2):
 DRIVER = f"""
 import sys
 import clbench
+from clbench import api
 from clbench.running.executors import Started
 
 def watch(event):
@@ -108,6 +110,7 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 import clbench
+from clbench import api
 from clbench.running.executors import Progress
 
 def watch(event):
@@ -170,7 +173,7 @@ def test_no_wait_leaves_the_cells_of_others_with_a_sentence_and_exit_code_3(tmp_
     assert f"naive, seed 1: on {theirs.me.host}, process {os.getpid()}" in answer.err
     assert f"other commands run the remaining 1 cell in {tmp_path}; `clbench status {tmp_path}`" in answer.err
     assert not (tmp_path / "leaderboard.md").exists()
-    assert [record.seed for record in clbench.api.records(tmp_path)] == [0]
+    assert [record.seed for record in api.records(tmp_path)] == [0]
     records = clbench.run("split-digits", strategies="naive", seeds=2, overrides=SHORT, out=tmp_path, wait=False)
     assert [record.seed for record in records] == [0]
     theirs.close()
@@ -306,7 +309,7 @@ def test_a_different_record_that_another_command_has_written_meanwhile_stands_an
     ):
         [found] = clbench.run("split-digits", strategies="naive", seeds=1, overrides=SHORT, out=tmp_path, watch=watch)
     np.testing.assert_array_equal(found.trace.score, other.trace.score)
-    [ours] = clbench.api.records(tmp_path / "conflicts")
+    [ours] = api.records(tmp_path / "conflicts")
     np.testing.assert_array_equal(ours.trace.score, record.trace.score)
 
 
