@@ -39,6 +39,8 @@ class Place:
     seconds: float = 0.0
 
 
+LONGEST = 1e9
+"""Seconds of work from which a number in a file of attempts is not believed, because the file is damaged."""
 START = Place()
 """The place where a run without a snapshot begins."""
 
@@ -148,7 +150,7 @@ def close(path: Path, kept: Place, how: str = "killed") -> None:
 def lost_seconds(attempts: Sequence[Mapping[str, Any]]) -> float:
     """Return the seconds of work that was done and not kept, summed over attempts."""
     lost = [attempt.get("lost_seconds", 0.0) for attempt in attempts]
-    return float(sum(seconds for seconds in lost if isinstance(seconds, int | float)))
+    return float(sum(seconds for seconds in lost if isinstance(seconds, int | float) and 0 <= seconds < LONGEST))
 
 
 def attempts_text(attempts: Sequence[Mapping[str, Any]]) -> str:

@@ -106,7 +106,7 @@ def _plausible(known: dict[str, Any]) -> bool:
         and all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)
         and isinstance(known["pid"], int)
         and 0 < known["pid"] < 2**31
-        and abs(known["started"]) < float("inf")
+        and abs(known["started"]) < 2**63
         and 0 < known["seconds"] <= LONGEST
     )
 

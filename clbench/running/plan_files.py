@@ -80,7 +80,7 @@ def read_plans(out: Path) -> list[PlanFile]:
 
 def _readable(folder: Path) -> Iterator[PlanFile]:
     for path in sorted(folder.glob("*.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             held = json.loads(path.read_bytes())
             if held["format"] > FORMAT:
                 continue
