@@ -53,7 +53,7 @@ def test_every_command_of_the_page_is_one_that_the_program_accepts(line: str) ->
 def test_commands_in_the_text_of_the_page_exist() -> None:
     named = set(re.findall(r"`clbench (\w+)", PAGE))
     assert named <= set(typer.main.get_command(app).commands)
-    assert {"run", "board", "diff", "merge"} <= named
+    assert {"run", "board", "status", "diff", "merge"} <= named
 
 
 def test_options_of_run_in_the_text_of_the_page_exist() -> None:
