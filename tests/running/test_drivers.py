@@ -39,7 +39,6 @@ def cells(seeds=2):
 DRIVER = f"""
 import sys
 import clbench
-from clbench import api
 from clbench.running.executors import Started
 
 def watch(event):
@@ -110,7 +109,6 @@ import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
 import clbench
-from clbench import api
 from clbench.running.executors import Progress
 
 def watch(event):
