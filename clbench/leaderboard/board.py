@@ -133,6 +133,8 @@ def board(
         raise Refused(f"--decimals {decimals} is not possible; choose 0 to {MOST_DECIMALS}")
     if metrics is not None and columns is not None:
         raise Refused("--metrics and --columns both choose columns; leave one of them out")
+    for name in metrics or ():
+        get_metric(name)  # an unknown one is refused before traces are read
     with TraceValues() as values:
         return _board(values, records, metrics, columns, rows, rename, order, decimals, across=across, latest=latest)
 
@@ -157,8 +159,6 @@ def _board(
         columns = chosen_columns(columns, {name for record in records for name in record.cost})
         metrics = [name for name in columns if is_metric(name)]
     names, shown = usual(records, values) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
-    for name in names:
-        get_metric(name)
     if across and metrics is None:
         shown = tuple(name for name in shown if name in ACROSS)
     found = {title: by_strategy(own) for title, own in comparable.tables(records).items()}
