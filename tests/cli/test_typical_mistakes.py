@@ -158,6 +158,8 @@ OPTIONS = [
     ("run split-digits --gpus-per-cell 0.2", "does not divide GPUs among cells; leave gpus_per_cell out"),
     ("run split-digits --time-limit soon", "2h"),
     ("run split-digits --memory-limit much", "8GB"),
+    ("run split-digits --snapshot-every often", "300s or 5m, or 0 for none"),
+    ("run split-digits --progress dots", "'bars', 'lines', 'json', 'none'"),
     (f"{RUN} --plugin idea", "--plugin idea is no Python file; give a FILE.py that defines strategies"),
     (f"{RUN} --plugin ideas.py", "which cannot be read: {folder} has no such file; did you mean 'idea.py'?"),
     (f"{RUN} --plugin broken.py", "broken.py does not import: ModuleNotFoundError: No module named 'numpyy'"),

@@ -192,15 +192,16 @@ def test_a_signal_that_is_ignored_stays_ignored_by_commands_too():
 
 
 PROGRAM = [sys.executable, "-m", "clbench"]
-LONG = ["--seeds", "1", "--set", "training.epochs=40"]
+LONG = ["--seeds", "1", "--set", "training.epochs=12"]
 
 
 def begun(process: subprocess.Popen[str], out: Path) -> Path:
     """Wait until a cell has been trained for a while: its attempt gives signs of life."""
     seen: set[int] = set()
-    for _ in range(1200):
+    for _ in range(4000):
         for path in out.glob("attempts/*.jsonl"):
-            seen.add(path.stat().st_mtime_ns)
+            if path.read_bytes().endswith(b"\n"):  # its start is written
+                seen.add(path.stat().st_mtime_ns)
             if len(seen) > 1:
                 return path
         assert process.poll() is None, process.communicate()
@@ -208,16 +209,14 @@ def begun(process: subprocess.Popen[str], out: Path) -> Path:
     raise AssertionError("no cell began")
 
 
-@pytest.mark.parametrize(
-    ("number", "arguments"), [(signal.SIGTERM, ()), (signal.SIGUSR1, ()), (signal.SIGUSR1, ("--in-process",))]
-)
+@pytest.mark.parametrize(("number", "arguments"), [(signal.SIGTERM, ()), (signal.SIGUSR1, ("--in-process",))])
 def test_a_signal_loses_no_step_of_a_long_cell_and_the_same_command_continues(tmp_path, monkeypatch, number, arguments):
     monkeypatch.delenv("CLBENCH_IN_PROCESS", raising=False)
     command = [*PROGRAM, "run", "split-digits", "--strategies", "er", *LONG, "--out", str(tmp_path), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     path = begun(process, tmp_path)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert "stopped: 0 of 1 cell" in told
     [first] = read(path)
@@ -237,7 +236,7 @@ def test_a_signal_loses_no_step_of_a_long_cell_and_the_same_command_continues(tm
 
 SCRIPT = """
 import clbench
-clbench.run("split-digits", strategies="er", seeds=1, overrides={"training.epochs": 40}, out=OUT)
+clbench.run("split-digits", strategies="er", seeds=1, overrides={"training.epochs": 12}, out=OUT)
 """
 
 
@@ -248,7 +247,7 @@ def test_a_script_that_is_ended_by_a_signal_saves_its_cell_and_ends_by_that_sign
     )  # fmt: skip
     path = begun(process, tmp_path)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGTERM
     [first] = read(path)
     assert (first["ended"], first["lost_steps"]) == ("stopped", 0)
