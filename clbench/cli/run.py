@@ -133,6 +133,7 @@ def run(
         from clbench.running.execution import keeping, records_of, split_strategies
         from clbench.running.matrix import OTHER_DATA
         from clbench.running.plan import plan as make_plan
+        from clbench.running.plan_files import write_plan
         from clbench.running.progress import Tally
         from clbench.running.shards import read_shard, sharded
         from clbench.running.tuned_cells import tuned_settings
@@ -154,6 +155,8 @@ def run(
         if share is not None:
             console.print(f"{shard_text(plan)}.")
             if not plan.cells:
+                if not dry_run:
+                    write_plan(plan, folder, command_line(context))  # so that merge knows an empty share from a typo
                 return
         found = records_of(plan, folder, keep, rerun=rerun)
         old, known = found.outdated, set(found.known)

@@ -18,6 +18,7 @@ from clbench.comparison.record_difference import first_difference
 from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.record import Record, Trace
+from clbench.core.record_folder import record_files
 from clbench.core.trace_equality import trace_digest
 from clbench.running import plan_files
 from clbench.running.cell_files import copy_cell, copy_file, remove_temporary_files
@@ -228,9 +229,16 @@ def _copies(sources: Sequence[Path]) -> dict[str, list[Copy]]:
     """Return the readable records of each key; unusable files are reported and left out."""
     found: dict[str, list[Copy]] = {}
     for number, path in enumerate(sources):
+        if _is_empty_share(path):
+            continue
         for record in store.load_all(path):
             found.setdefault(record.key, []).append(Copy(number, replace(record, trace=None), _digest(record)))
     return found
+
+
+def _is_empty_share(path: Path) -> bool:
+    """Return whether a command wrote its plan to a folder and had no cell to run, because its share holds none."""
+    return not record_files(path)[0] and any(not plan.cells for plan in plan_files.read_plans(path))
 
 
 def _digest(record: Record) -> str:

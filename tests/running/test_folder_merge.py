@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import call
+from command_line import FAST, call
 from synthetic import record, trace_from
 
 import clbench
@@ -200,6 +200,21 @@ def test_folders_of_one_name_are_told_apart_by_those_above_them(tmp_path):
     [conflict] = clbench.merge(a, b, out=tmp_path / "C")["conflicts"]
     assert conflict["folders"] == ["conflicts/x-res", "conflicts/y-res"]
     assert distinct_names([Path("/res"), Path("/y/res")]) == ["res", "y-res"]
+
+
+def test_a_share_that_holds_no_cell_is_merged_with_the_others(tmp_path):
+    shares = [tmp_path / f"s{number}" for number in (1, 2, 3)]
+    for number, out in enumerate(shares, 1):
+        answer = call(
+            "run", "split-digits", "--strategies", "naive", "--seeds", "1", "--shard", f"{number}/3", "--out", out,
+            *FAST, "--set", "evaluation.every=0",
+        )  # fmt: skip
+        assert (answer.code, answer.err) == (0, "")
+    assert sorted(len(list((out / "records").glob("*"))) for out in shares) == [0, 0, 1]
+    told = clbench.merge(*shares, out=tmp_path / "all")
+    assert told["cells"] == 1
+    with pytest.raises(Refused, match="s4 holds no records"):
+        clbench.merge(*shares, tmp_path / "s4", out=tmp_path / "other")
 
 
 def test_damaged_and_foreign_files_are_named_and_left_out(tmp_path):
