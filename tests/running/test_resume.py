@@ -361,3 +361,33 @@ def test_what_a_guest_keeps_is_counted_alike_after_an_interruption(tmp_path, str
     whole = run_cell(cell)
     saved_at(20, cell, tmp_path / f"{cell.key}.pt")
     assert run_cell(cell, Options(partial=tmp_path)).cost["state_bytes"] == whole.cost["state_bytes"] > 0
+
+
+FULL = """
+import resource, signal, warnings
+from pathlib import Path
+from clbench.core.notices import Notice
+from clbench.running.options import Options
+from clbench.running import snapshots
+from clbench.running.plan import plan
+from clbench.running.run_cell import run_cell
+snapshots.END_SECONDS = 0.0
+snapshots.SHARE = 1e9
+[cell] = plan("split-digits", strategies=["er"], seeds=[3], overrides=["training.epochs=2"]).cells
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always", Notice)
+    record = run_cell(cell, Options(partial=Path("out/partial"), attempts=Path("out/attempts")))
+sentences = [str(each.message) for each in told if issubclass(each.category, Notice)]
+print(record.status, record.trace_digest, len(sentences), sentences[0], sep="|")
+"""
+
+
+def test_a_full_disk_costs_the_snapshots_and_one_sentence_but_not_the_cell(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True, check=True, cwd=tmp_path)
+    status, digest, count, sentence = done.stdout.strip().split("|")
+    assert (status, digest, count) == ("done", run_cell(cell_of("er")).trace_digest, "1")
+    assert sentence.startswith("no snapshot can be written to out/partial/")
+    assert "the run continues" in sentence
+    assert list((tmp_path / "out" / "partial").iterdir()) == []
