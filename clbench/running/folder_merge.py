@@ -145,8 +145,6 @@ def merge(sources: Sequence[Path], out: Path, *, snapshots: bool = False) -> Mer
             cells += 1
             equal += best.finished and any(copy.finished for copy in others)
         kept = _copy_snapshots(copies, sources, out) if snapshots else 0
-        for path in (plan for source in sources for plan in sorted((source / plan_files.FOLDER).glob("*.json"))):
-            copy_file(path, out / plan_files.FOLDER / path.name)
         (out / MARKER).unlink(missing_ok=True)
     except OSError as error:
         raise Refused(
