@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import warnings
@@ -112,6 +114,7 @@ class Cluster:
     def __init__(self, ray: Any, address: str, *, temporary: Path | None, joined: bool) -> None:
         self.ray, self.address, self._temporary, self._joined = ray, address, temporary, joined
         self._heard = self._probed = monotonic()
+        self.silent = False
         if joined:
             _print_messages(ray, False)
 
@@ -136,6 +139,7 @@ class Cluster:
         if answers(self.address, 2.0):
             self._heard = monotonic()
         elif now - self._heard >= SILENT_SECONDS:
+            self.silent = True
             raise Refused(
                 f"the Ray cluster at {self.address} has not answered for {SILENT_SECONDS:g} seconds; finished cells "
                 "are safe, run the same command again when it is back"
@@ -146,10 +150,28 @@ class Cluster:
         """Leave the cluster, or end the Ray of this machine with its files."""
         if self._joined:
             with own_signals(), quiet():
-                self.ray.shutdown()
+                _leave(self.ray, silent=self.silent)
             _print_messages(self.ray, True)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _leave(ray: Any, *, silent: bool) -> None:
+    """Close the connection to a cluster. That to a silent one stays open, because Ray would wait for minutes."""
+    if not silent:
+        ray.shutdown()
+        return
+    with suppress(Exception):
+        atexit.unregister(ray._private.worker.shutdown)
+    atexit.register(_end_at_once)
+
+
+def _end_at_once() -> None:
+    """End the program, whose threads of Ray still wait for a silent cluster; it has failed."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(2)
 
 
 def _print_messages(ray: Any, printed: bool) -> None:

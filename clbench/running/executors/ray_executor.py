@@ -133,7 +133,8 @@ class _Tasks:
                 else:
                     break
         except BaseException:
-            self._cancel()
+            if not self.cluster.silent:
+                self._cancel()
             raise
 
     def _mailbox(self) -> Any:
