@@ -296,7 +296,7 @@ class Record:
 
     @property
     def stored_trace(self) -> Any:
-        """Return the :class:`clbench.core.stored_trace.StoredTrace` of a record that was read from a file, else
+        """Return the ``StoredTrace`` of a record that was read from a file, else
         ``None``."""
         held = self.__dict__["trace"]
         return held if callable(held) else None

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Stored(Protocol):
-    """Return the trace of a file; see :class:`clbench.core.stored_trace.StoredTrace`."""
+    """Return the trace of a file; see ``clbench.core.stored_trace``."""
 
     def __call__(self) -> Trace: ...
 
