@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,9 @@ def _rescued(record: Record, out: Path) -> str:
     try:
         store.save(record, place)
     except OSError:
+        for folder in (place / "records", place / "traces", place):
+            with suppress(OSError):  # it holds records of an earlier run
+                folder.rmdir()
         return ""
     return f"it is kept in {place}, whose records and traces belong into those of {out}; "
 

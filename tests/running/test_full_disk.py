@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import shutil
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,7 @@ def check_full_disk(benchmark: Path, undisturbed: Path, out: Path, limit: int) -
     assert answer.code in (0, 1, 2), answer.err
     assert "Traceback" not in answer.err + answer.out
     check_whole(out, expected)
+    assert not list(Path(tempfile.gettempdir()).glob(f"clbench-rescued-{out.name}"))
     again = call(*command(benchmark, out))
     assert again.code == 0, again.err
     check_whole(out, expected)
@@ -140,7 +142,7 @@ def test_a_disk_that_is_full_for_a_kind_of_file_costs_a_sentence_and_the_same_co
 ):
     less, *words = FAULTS[kind]
     largest = max((len(held) for name, held in files(undisturbed).items() if name.startswith(kind)), default=0)
-    answer = check_full_disk(benchmark, undisturbed, tmp_path / "out", largest - less)
+    answer = check_full_disk(benchmark, undisturbed, tmp_path / "full", largest - less)
     assert answer.code == 2
     for said in words:
         assert said in answer.err
@@ -152,7 +154,7 @@ def test_a_disk_that_is_full_at_any_file_costs_a_sentence_and_the_same_command_c
     benchmark, undisturbed, tmp_path
 ):
     for limit in sizes(undisturbed):
-        answer = check_full_disk(benchmark, undisturbed, tmp_path / "out", limit)
+        answer = check_full_disk(benchmark, undisturbed, tmp_path / "full", limit)
         assert answer.code == 2
         assert all(line.startswith("clbench: ") for line in answer.err.splitlines())
 
