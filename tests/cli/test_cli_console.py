@@ -80,7 +80,7 @@ def test_a_full_disk_does_not_hide_the_leaderboard_of_finished_cells(tmp_path, m
     command = ["run", "split-digits", "--strategies", "naive", "--seeds", "2", *FAST, "--out", tmp_path]
     assert call(*command).code == 0
     with monkeypatch.context() as patch:
-        patch.setattr("clbench.core.store.write", full)
+        patch.setattr("clbench.core.atomic_files.write", full)
         answer = call(*command)
     assert answer.code == 2
     assert "naive" in answer.out

@@ -73,7 +73,9 @@ def test_the_python_on_the_page_is_what_is_written():
 def test_the_recipe_on_the_page_joins_replay_and_the_part_that_is_written(monkeypatch):
     scaffold.strategy("pull_back")
     monkeypatch.syspath_prepend("clbench-pull-back")
-    Path("recipes.py").write_text(blocks("python")[2], encoding="utf-8")
+    Path("recipes.py").write_text(
+        next(text for text in blocks("python") if "clbench_pull_back" in text), encoding="utf-8"
+    )
     (name,) = plugin("recipes.py").values()
     made = Strategy.parse(f"{name}(strength=0.5, rows=3)").parts()
     assert [type(part).__name__ for part in made] == ["Replay", "PullBack"]
