@@ -48,7 +48,7 @@ def die_at_write(number):
     def count_down(descriptor):
         nonlocal count
         fsync(descriptor)
-        count += 1
+        count += Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent.name in ("traces", "records")
         if count == number:
             os.kill(os.getpid(), signal.SIGKILL)
     os.fsync = count_down
@@ -65,8 +65,7 @@ for out, kind, value in moments:
         time.sleep(value)
         os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    files = [path.name for path in out.rglob("*") if path.is_file()]
-    half = sum(name.startswith(".") for name in files)
+    half = sum(len(list((out / folder).glob(".*"))) for folder in ("traces", "records"))
     print(json.dumps([code, half, len(list(out.glob("traces/[!.]*"))), len(list(out.glob("records/[!.]*")))]))
 """
 
@@ -75,9 +74,10 @@ for out, kind, value in moments:
 def killed(tmp_path_factory):
     """Matrices killed at a number of writes or of seconds, some moments in a row: kind -> folder and states.
 
-    A state is the exit code and the numbers of half-written files, traces and records in the folder.
+    A state is the exit code and the numbers of hidden files of traces and records, of traces and of records. Writes
+    are those of traces and records: one of each for every cell that is to be run.
     """
-    moments = {"write": [2, 3, 5, 4], "seconds": [0.01, 0.15, 0.3, 0.2, 0.4]}
+    moments = {"write": [1, 2, 4, 3], "seconds": [0.01, 0.15, 0.3, 0.2, 0.4]}
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in moments}
     listed = [(str(folders[kind]), kind, value) for kind, values in moments.items() for value in values]
     code = KILLED.replace("**MATRIX", f"**{MATRIX}")
@@ -97,11 +97,11 @@ def assert_whole(out, undisturbed):
 
 
 def test_kill_9_while_a_file_is_written_leaves_nothing_half_written_and_loses_nothing(killed, undisturbed):
-    # writes of a matrix: the probe for a writable folder, then trace and record of each cell that is to be run
     out, states = killed["write"]
-    assert states == [[-9, 1, 0, 0], [-9, 3, 0, 0], [-9, 5, 1, 1], [-9, 6, 2, 2]]
+    assert states == [[-9, 1, 0, 0], [-9, 3, 0, 0], [-9, 4, 1, 1], [-9, 4, 2, 2]]  # a new record removes spare traces
     assert len(list(store.load_all(out))) == 2
     assert_whole(out, undisturbed)
+    assert [path for folder in ("traces", "records") for path in (out / folder).glob(".*")] == []
 
 
 def test_kill_9_after_any_time_loses_nothing(killed, undisturbed):
