@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,8 @@ def test_a_search_is_used_by_a_run_and_shown_on_its_leaderboard(folder: Path) ->
     assert "first:2 (4 trials, " in table
     assert "end (4 trials, " in table
     assert "settings chosen on the whole stream (end), which is not available to a learner: er" in table
-    key = next(path.stem for path in (folder / "late-run" / "records").glob("*.json") if "end" in path.read_text())
+    written = {path.stem: json.loads(path.read_text()) for path in (folder / "late-run" / "records").glob("*.json")}
+    key = next(key for key, record in written.items() if record["tuning"].get("protocol") == "end")
     shown = call("show", "late-run", key[:8]).out
     assert "protocol" in shown
     assert "study" in shown

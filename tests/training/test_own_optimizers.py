@@ -226,7 +226,7 @@ def test_show_and_check_know_an_optimizer_of_a_file(own, tmp_path):
     assert "betas tuple[float, float] = (0.9, 0.99)" in shown
     assert "arXiv 2302.06675" in shown
     kept, broken = (call("check", f"{file}:{name}") for name in ("Lion", "Forgetful"))
-    assert (kept.code, kept.out.rstrip().endswith("continues from its state_dict: kept")) == (0, True)
+    assert (kept.code, "continues from its state_dict: kept" in kept.out) == (0, True)
     assert (broken.code, "broken: optimizer" in broken.out) == (1, True)
     assert "does not continue from its state_dict" in broken.out
 
