@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -165,7 +166,7 @@ def record(cell: Cell, run: Job | None, *, status: str, reason: str, device: str
             alarms = (*alarms, f"its cost and its alarms could not be computed: {story(error)}")
     made = Record(
         key=cell.key,
-        cell=cell.config,
+        cell=json.loads(json.dumps(cell.config)),  # as it is read from disk: tuples are lists
         label=cell.label,
         status=status,
         reason=reason,

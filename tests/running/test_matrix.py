@@ -55,6 +55,7 @@ def test_cell_gives_the_same_trace_alone_and_in_a_matrix(alone, tmp_path):
     assert_same_traces(records, alone)
     from_disk = {record.key: record for record in store.load_all(tmp_path)}
     assert_same_traces([from_disk[record.key] for record in records], alone)
+    assert [from_disk[record.key].cell for record in records] == [record.cell for record in records]
 
 
 def test_different_cells_give_different_traces(alone):
