@@ -52,6 +52,7 @@ def execute_plan(
     command: str = "",
     rerun: str | None = None,
     scores: bool = False,
+    begin: Callable[[Path], None] | None = None,
 ) -> Outcome:
     """Run the cells of a plan. The first stream is built before, so that its errors appear before anything runs.
 
@@ -59,7 +60,8 @@ def execute_plan(
     run the cells on CPUs, this process imports no torch. Arguments are as in :func:`clbench.run`; ``found`` are the
     records of :func:`records_of`, if they were read before, ``command`` is the command line for the plan's file,
     ``waits`` is called once, with their number, when only cells remain that other commands run, and ``scores`` asks for
-    the ACC and gap of running cells with their progress.
+    the ACC and gap of running cells with their progress. ``begin`` writes the plan's file to the result directory, in
+    place of this function, for plans that are a part of a greater one.
     """
     where, held = None if out is None else Path(out).expanduser().absolute(), limits(time_limit, memory_limit)
     data_dir = plan.data_dir or path_text(data_dir)
@@ -82,7 +84,7 @@ def execute_plan(
     )
     (chosen or named_executor(executor_name(options, 1))).check(options)
 
-    def begin(folder: Path) -> None:
+    def begin_alone(folder: Path) -> None:
         write_plan(plan, folder, command)
 
     if found is None:
@@ -101,7 +103,15 @@ def execute_plan(
                 given.model, stream, first.seed, alone=jobs in (1, "1") and executor_name(options, 1) == "in-process"
             )
     return run_matrix(
-        plan.cells, options, out=where, jobs=jobs, watch=watch, found=found, wait=wait, waits=waits, begin=begin
+        plan.cells,
+        options,
+        out=where,
+        jobs=jobs,
+        watch=watch,
+        found=found,
+        wait=wait,
+        waits=waits,
+        begin=begin or begin_alone,
     )
 
 

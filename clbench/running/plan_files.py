@@ -4,7 +4,7 @@ that have not begun."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ class PlanFile:
     """Describe what a command was asked to run.
 
     Args:
-        name: The name of the file, a checksum of the keys; the same command has the same name.
+        name: The name of the file, a checksum of keys; the same command has the same name.
         benchmark: Name and version of the benchmark, such as ``split-digits@2``.
         command: The command line, empty for a program.
         shard: The share of the cells, such as ``3/16``; empty for all.
@@ -56,9 +56,20 @@ class PlanFile:
     cells: tuple[PlannedCell, ...]
 
 
-def write_plan(plan: Plan, out: Path, command: str = "") -> None:
-    """Write the plan of a command to its result directory, if that is possible."""
-    keys = sorted(cell.key for cell in plan.cells)
+def plan_name(keys: Iterable[str]) -> str:
+    """Return the name of the plan of some cells, whatever their order."""
+    return blake2b(" ".join(sorted(keys)).encode(), digest_size=8).hexdigest()
+
+
+def write_plan(plan: Plan, out: Path, command: str = "", name: str = "") -> None:
+    """Write the plan of a command to its result directory, if that is possible.
+
+    Args:
+        plan: The plan.
+        out: The result directory.
+        command: The command line, empty for a program.
+        name: Its name, :func:`plan_name` of its cells by default. A plan of this name is replaced.
+    """
     content = {
         "format": FORMAT,
         "benchmark": f"{plan.benchmark.name}@{plan.benchmark.version}",
@@ -68,7 +79,7 @@ def write_plan(plan: Plan, out: Path, command: str = "") -> None:
         "written": datetime.now(UTC).isoformat(timespec="microseconds"),
         "cells": [[cell.key, cell.label, cell.seed] for cell in plan.cells],
     }
-    name = blake2b(" ".join(keys).encode(), digest_size=8).hexdigest()
+    name = name or plan_name(cell.key for cell in plan.cells)
     with suppress(OSError):
         store.write(out / FOLDER / f"{name}.json", json.dumps(content).encode("utf-8", "backslashreplace"))
 

@@ -22,11 +22,13 @@ from clbench.core.store import write_or_refuse
 from clbench.core.types import Stream
 from clbench.metrics import get as get_metric
 from clbench.metrics.metric import Metric
+from clbench.running.cell_key import Cell
 from clbench.running.execution import Strategy, data_and_settings, execute_plan, split_strategies
 from clbench.running.executors import Event, ignore
 from clbench.running.executors.kept_workers import workers_kept
 from clbench.running.plan import Plan, make_stream
 from clbench.running.plan import plan as make_plan
+from clbench.running.plan_files import plan_name, write_plan
 from clbench.running.user_objects import UserObjects
 from clbench.strategies.knobs import spaces_of
 from clbench.strategies.stability_knobs import starts_within
@@ -167,6 +169,9 @@ def tune(
         "given": UserObjects(dataset=own, model=model),
     }  # fmt: skip
 
+    asked: dict[str, Cell] = {}  # of the whole search, which has one plan
+    began: list[str] = []  # the name of this plan
+
     def run(wanted: Sequence[tuple[Study, Values]], told: str) -> list[Trial]:
         plans = [planned(study.entry(values)) for study, values in wanted]
         cells = {cell.key: cell for each in plans for cell in each.cells}
@@ -174,7 +179,15 @@ def tune(
             return []
         whole = replace(plans[0], cells=list(cells.values()))
         heard = ignore if watch is None else lambda event: watch(told, event)
-        found: dict[str, Record] = {r.key: r for r in execute_plan(whole, out=where, watch=heard, **options).records}
+        asked.update(cells)
+        began.append(plan_name(cells))
+
+        def begin(folder: Path) -> None:
+            write_plan(replace(whole, cells=list(asked.values())), folder, name=began[0])
+
+        found: dict[str, Record] = {
+            r.key: r for r in execute_plan(whole, out=where, watch=heard, begin=begin, **options).records
+        }
         return [
             study.trial(values, [found[cell.key] for cell in each.cells])
             for (study, values), each in zip(wanted, plans, strict=True)

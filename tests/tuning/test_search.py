@@ -15,6 +15,7 @@ from clbench.core import store
 from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.data.digits import digits
+from clbench.running.plan_files import read_plans
 from clbench.tuning import tune
 
 SPACE = "ewc.strength=1:1000:log"
@@ -121,22 +122,27 @@ def test_trials_are_ordinary_cells_and_the_first_one_is_the_default(tmp_path):
     assert set(strengths) == {each.values["ewc.strength"] for each in trials}
     acc = {value: clbench.metrics.get("acc")(record.trace).value for value, record in strengths.items()}
     assert acc[answer.values["ewc.strength"]] == max(acc.values()) == pytest.approx(answer.tuning["score"], abs=1e-6)
+    assert [{cell.key for cell in plan.cells} for plan in read_plans(tmp_path)] == [
+        set(held)
+    ]  # a plan, not one a batch
     steps = sum(record.cost["steps"] for record in held.values())
     whole = clbench.run(SMALL, strategies="ewc", seeds="100,")[0].cost["steps"]
     assert answer.tuning["spent"] == pytest.approx(steps / whole, abs=0.06)
 
 
-def test_a_setting_that_does_nothing_there_keeps_its_default_and_is_named():
+def test_a_setting_that_changes_no_score_keeps_its_default_and_is_named():
     (alone,) = tune(SMALL, strategies="ewc", protocol="first:1", **QUICK).settings.strategies.values()
     assert alone.values == {"ewc.strength": 10}
-    assert alone.notes[0].startswith("ewc.strength does not act there")
+    assert alone.notes[0].startswith(
+        "ewc.strength changes no recorded score there: all trials have equal traces, so it keeps its default 10;"
+    )
     found = tune(SMALL, strategies="ewc", protocol="first:1", space=BOTH, **QUICK)
     (both,) = found.settings.strategies.values()
     assert both.values["ewc.strength"] == 10
     assert both.tuning["checks"] == 2
-    assert sum("does not act there" in note for note in both.notes) == 1
+    assert sum("changes no recorded score there: the best trial, and" in note for note in both.notes) == 1
     (acts,) = tune(SMALL, strategies="ewc", protocol="first:3", **QUICK).settings.strategies.values()
-    assert not any("does not act" in note for note in acts.notes)
+    assert not any("changes no recorded" in note for note in acts.notes)
 
 
 def test_a_diverging_trial_never_wins():
