@@ -39,7 +39,7 @@ class Trial:
         return math.nan if self.problem else sum(self.scores) / len(self.scores)
 
     def same_runs(self, other: Trial) -> bool:
-        """Return whether the runs of two trials are equal bit for bit."""
+        """Return whether the runs of two trials have equal traces, so that only their weights may differ."""
         return all(self.digests) and self.digests == other.digests
 
 
@@ -67,7 +67,7 @@ def _steps_away(knobs: Sequence[Knob], values: Values, first: Values) -> float:
 
 
 def idle(trials: Sequence[Trial]) -> bool:
-    """Return whether trials with different values are equal bit for bit, in all that have a result."""
+    """Return whether trials with different values have equal traces, all that have a result."""
     finished = [trial for trial in trials if not trial.problem]
     several = len({repr(sorted(trial.values.items())) for trial in finished}) > 1
     return several and all(trial.same_runs(finished[0]) for trial in finished)
@@ -95,19 +95,22 @@ def remarks(
         chosen: The chosen trial.
         trials: All trials, the default first.
         knobs: The settings that were searched.
-        idle_places: Knobs that do not act there.
+        idle_places: Knobs that change no recorded score there.
         close: Difference between two means that hardly separates them; ``None`` for metrics without such a number.
     """
+    lost = [trial for trial in trials if trial.problem]
+    which = "the best trial, and the one that differs in it alone,"
+    if idle(trials):
+        which = "all trials with a score" if lost else "all trials"
     told = [
-        f"{knob.place} does not act there: with other values every evaluation has equal scores, so it keeps "
-        f"{_kept(knob)}; more experiences, or more held-out samples (stream.dataset.validation), may show an effect"
+        f"{knob.place} changes no recorded score there: {which} have equal traces, so it keeps {_kept(knob)}; more "
+        "experiences, or more held-out samples (stream.dataset.validation), may show an effect"
         for knob in knobs
         if knob.place in idle_places
     ]
     acting = [knob for knob in knobs if knob.place not in idle_places]
     told += [text for knob in acting if (text := _at_end(knob, chosen.values[knob.place]))]
     told += _close_calls(chosen, trials, acting, close)
-    lost = [trial for trial in trials if trial.problem]
     if lost:
         told.append(f"{len(lost)} of {len(trials)} trials have no score, and the first reason is: {lost[0].problem}")
     return told

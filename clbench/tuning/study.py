@@ -118,7 +118,7 @@ class Study:
         return [other_value(knob, found) for knob in self.knobs]
 
     def idle_places(self, leader: Trial) -> list[str]:
-        """Return the knobs that do not act there: runs that differ in them alone are equal bit for bit.
+        """Return the knobs that change no recorded score there: runs that differ in them alone have equal traces.
 
         Args:
             leader: The trial from which :meth:`to_check` went out.
@@ -129,7 +129,7 @@ class Study:
         return [knob.place for knob, check in pairs if check.same_runs(leader)]
 
     def settled(self, chosen: Trial, idle_places: Sequence[str]) -> Values:
-        """Return the chosen values, with knobs that do not act at their default."""
+        """Return the chosen values, with knobs that change no recorded score at their default."""
         usual = first_values(self.knobs)
         return {place: usual[place] if place in idle_places else value for place, value in chosen.values.items()}
 

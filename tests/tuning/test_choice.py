@@ -71,7 +71,9 @@ def test_what_a_reader_has_to_know_of_a_choice_is_said():
         "1 of 5 trials have no score, and the first reason is: x",
     ]
     (idle_note,) = remarks(trials[0], trials[:1], [STRENGTH], ["ewc.strength"], close=0.01)
-    assert idle_note.startswith("ewc.strength does not act there: ")
+    assert idle_note.startswith(
+        "ewc.strength changes no recorded score there: the best trial, and the one that differs"
+    )
     assert "so it keeps its default 100; more experiences" in idle_note
 
 
