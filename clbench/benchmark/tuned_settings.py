@@ -159,6 +159,11 @@ def as_tuned(document: Mapping[str, Any], name: str = "the tuned settings") -> T
         for recipe, values in sections["defaults"].items():
             if not isinstance(values, Mapping):
                 raise Refused(f"{where}: defaults of {recipe} have to be a mapping, like {recipe}: {{strength: 1}}")
+        if not sections["tuning"].get("protocol"):
+            raise Refused(
+                f"{where}: tuning names no protocol, so how the values were found is unknown (is the file cut off?). "
+                "Run its clbench tune command again, or write the values without --tuned"
+            )
         found[str(strategy)] = TunedStrategy(**sections, notes=tuple(map(str, held.get("notes") or ())))
     return TunedSettings(str(document["benchmark"]), found, document.get("settings") or {}, name)
 

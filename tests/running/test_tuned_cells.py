@@ -110,6 +110,10 @@ def test_a_file_is_read_as_it_was_written(tmp_path):
         ("benchmark: a@1\nstrategies: {er: 3}\n", "strategy 'er': it has to be a mapping with defaults, training"),
         ("benchmark: a@1\nstrategies: {er: {default: {}}}\n", "unknown key 'default'; did you mean 'defaults'?"),
         ("benchmark: a@1\nstrategies: {er: {defaults: 3}}\n", "defaults = 3 is not allowed; it has to be a mapping"),
+        (
+            "benchmark: a@1\nstrategies:\n  ewc:\n    defaults: {ewc: {strength: 3}}\n    tuning:\n",
+            "tuning names no protocol",
+        ),
         ("benchmark: a@1\nstrategies: {ewc: {defaults: {ewc: 3}}}\n", "defaults of ewc have to be a mapping"),
         ("a: [\n", "not valid YAML"),
     ],
