@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,9 +27,12 @@ def show_folder(console: Console, folder: Path, key: str, *, traceback: bool = F
         Refused: There is no such cell, or several and a traceback is wanted.
     """
     from clbench import api
+    from clbench.core import store
 
     found = [record for record in api.records(folder) if record.key.startswith(key)]
     if not found:
+        for path in sorted((folder / "records").glob(f"{glob.escape(key)}*.json")) if key else ():
+            store.load(path)  # a damaged record is refused with its fault
         raise Refused(f"no cell in {folder} has a key that begins with {key!r}; `clbench show {folder}` lists them")
     if len(found) == 1:
         return show_record(console, found[0], place=str(folder), traceback=traceback)

@@ -94,6 +94,8 @@ def decoded(content: bytes, path: Path) -> RecordFile:
             raise ValueError(_first_fault(error)) from None
         _check_cell(held["cell"])
         _check(held, path)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is cut off or edited: {error}") from None
     except KeyError as error:
         raise ValueError(f"its cell has no entry {error}") from None
     except RecursionError:

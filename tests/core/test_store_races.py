@@ -165,7 +165,9 @@ def test_many_damaged_and_foreign_files_are_named_in_one_line_each(tmp_path):
     foreign, damaged = (str(each.message) for each in told)
     assert foreign.startswith(f"left out of {folder}: 5 files that are no records: .DS_Store, ._a.json, ")
     assert foreign.endswith(", ...")
-    assert damaged.startswith(f"left out of {tmp_path}: 7 damaged records: {paths[0].name} (Expecting value")
+    assert damaged.startswith(
+        f"left out of {tmp_path}: 7 damaged records: {paths[0].name} (it is cut off or edited: Expecting value"
+    )
     assert damaged.endswith(", ...; run their benchmarks again")
     assert sorted(path.name for path in folder.iterdir()) == before
 
