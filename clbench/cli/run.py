@@ -130,6 +130,7 @@ def run(
     left cells to other commands; 130 stopped by Ctrl-C, 143 by SIGTERM, 138 by SIGUSR1, 129 by the end of the terminal.
     """
     with output_of(progress) as stream, Stoppable() as stops:
+        from clbench.core.errors import Refused
         from clbench.running.execution import keeping, records_of, split_strategies
         from clbench.running.matrix import OTHER_DATA
         from clbench.running.plan import plan as make_plan
@@ -138,6 +139,8 @@ def run(
         from clbench.running.shards import read_shard, sharded
         from clbench.running.tuned_cells import tuned_settings
 
+        if no_time and not dry_run:
+            raise Refused("--no-time belongs to --dry-run; add --dry-run, or leave --no-time out to run the cells")
         share = read_shard(shard)
         plan = make_plan(
             benchmark,

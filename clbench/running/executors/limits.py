@@ -63,7 +63,7 @@ def snapshot_seconds(written: float | str) -> float:
     """
     if str(written).strip() in ("0", "0.0", "0s"):
         return 0.0
-    return _read(written, SECONDS, "snapshot_every", "300s or 5m, or 0 for none")
+    return _read(written, SECONDS, "snapshot_every", "300s or 5m, or 0 for one only when the run is stopped")
 
 
 def _read(written: float | str, units: dict[str, float], name: str, allowed: str) -> float:

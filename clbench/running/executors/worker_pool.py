@@ -257,7 +257,10 @@ class _Pool:
         for worker in busy:
             uses, took = held[id(worker)], 0.0 if worker.began is None else now - worker.began
             if limits.seconds is not None and took > limits.seconds:
-                self._end(worker, f"it exceeded its time limit of {limits.seconds:g} seconds")
+                self._end(
+                    worker,
+                    f"it exceeded its time limit of {limits.seconds:g} second{'' if limits.seconds == 1 else 's'}",
+                )
             elif limits.memory is not None and uses > limits.memory:
                 self._end(
                     worker, f"it held {size_text(uses)}, more than its memory limit of {size_text(limits.memory)}"
