@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from clbench.core import store
+from clbench.core.errors import Refused
 from clbench.core.result_paths import record_path
 from clbench.core.temporary_files import remove_left
 from clbench.running import claims
@@ -30,7 +32,9 @@ def remove_litter(out: Path) -> None:
 
 def _remove_of_finished(path: Path, out: Path) -> None:
     """Remove a file of an unfinished cell if it is older than the cell's record: the command that wrote the record was
-    killed before it removed the file. A newer one is of a cell that runs again."""
-    with suppress(OSError):
-        if path.stat().st_mtime_ns <= record_path(path.stem, out).stat().st_mtime_ns:
+    killed before it removed the file. A newer one is of a cell that runs again, and a failed cell will run again."""
+    record = record_path(path.stem, out)
+    with suppress(OSError, Refused):
+        older = path.stat().st_mtime_ns <= record.stat().st_mtime_ns
+        if older and store.load(record, lazily=True).status != "failed":
             path.unlink()

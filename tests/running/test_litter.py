@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from synthetic import dipping, record
@@ -91,6 +92,14 @@ def test_a_checkpoint_that_is_older_than_the_record_of_its_cell_is_removed_and_a
     again = [placed(out, name, after=1) for name in stale]
     remove_litter(out)
     assert [name for name in names(out) if name in again] == sorted(again)
+
+
+def test_a_failed_cell_keeps_its_checkpoint_and_its_attempts_because_it_is_run_again(out):
+    failed = replace(DONE, key="f" * 16, status="failed", reason="RuntimeError: no", trace=None)
+    store.save(failed, out)
+    kept = [placed(out, f"partial/{failed.key}.pt", after=-1), placed(out, f"attempts/{failed.key}.jsonl", after=-1)]
+    remove_litter(out)
+    assert [name for name in names(out) if name in kept] == sorted(kept)
 
 
 def test_a_run_that_has_nothing_to_do_removes_what_others_have_left(tmp_path):
