@@ -220,7 +220,10 @@ def load_all(*directories: Path) -> Iterator[Record]:
         yield from load_folder(out)
         out.report()
         if not out.read:
-            raise Refused(f"{directory} holds no records; give a directory that `clbench run --out DIR` has written")
+            absent = "" if directory.exists() else ", because there is no such folder"
+            raise Refused(
+                f"{directory} holds no records{absent}; give a directory that `clbench run --out DIR` has written"
+            )
 
 
 def load_folder(out: LeftOut) -> Iterator[Record]:

@@ -53,8 +53,9 @@ def folder_status(directory: Path) -> dict[str, Any]:
     """
     read, plans, running = _read(directory), read_plans(directory), claims.running(directory)
     if not (read.records or read.damaged or read.newer or plans or running):
+        absent = "" if directory.exists() else ", because there is no such folder"
         raise Refused(
-            f"{directory} holds no records and no plan; give a folder that `clbench run --out DIR` has written"
+            f"{directory} holds no records and no plan{absent}; give a folder that `clbench run --out DIR` has written"
         )
     alive = {each.key: each for each in running if not each.free}
     planned = {cell.key: plan for plan in reversed(plans) for cell in plan.cells}
