@@ -98,6 +98,7 @@ def tune(
     show_tuned(console, found)
     path = folder / "tuned.yaml"
     command = f"clbench run {benchmark} --strategies '{', '.join(found.settings.strategies)}' --tuned {path}"
+    command += "".join(f" --set {assignment}" for assignment in settings or ())
     console.print(f"{path} written; use it by: {command}", soft_wrap=True)
 
 

@@ -23,6 +23,7 @@ from clbench.benchmark.tuning_section import check_tuning
 from clbench.core import parameters
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.near_names import same
+from clbench.core.notices import notice
 from clbench.core.types import Dataset, Stream
 from clbench.data.roots import searching, with_beside
 from clbench.models import frozen_features
@@ -155,6 +156,8 @@ def _planned(
         for cell in _of_seeds(filled, label, strategy, found, seeds_of_all, stream):
             cells.setdefault(cell.key, cell)
     tuning.check()
+    for sentence in tuning.remarks(f"{checked.name}@{checked.version}", list(cells.values())):
+        notice(sentence)
     return checked, list(cells.values())
 
 

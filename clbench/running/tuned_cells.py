@@ -3,10 +3,11 @@ with the cell into its record, outside of its key."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clbench.benchmark.documents import plain
 from clbench.benchmark.tuned_settings import TunedSettings, TunedStrategy, as_tuned, read_tuned
 from clbench.core.errors import Refused
 from clbench.core.record import Record
@@ -102,6 +103,37 @@ class Tuning:
                 f"{', '.join(self.seen)}; name such a strategy by --strategies, without values of its own"
             )
 
+    def remarks(self, benchmark: str, cells: Sequence[Cell]) -> list[str]:
+        """Return a sentence for each way in which a run does not fit the search of its settings: another benchmark,
+        other settings, or seeds of the search.
+
+        Args:
+            benchmark: Name and version of the benchmark of the run.
+            cells: All cells of the run, of which some have tuned settings.
+        """
+        if self.settings is None:
+            return []
+        tuned = [cell for cell in cells if cell.tuning]
+        told, source = [], self.settings.source
+        if self.settings.benchmark != benchmark:
+            told.append(f"the settings in {source} were chosen for {self.settings.benchmark}, and this is {benchmark}")
+        for place, value in self.settings.settings.items():
+            here = [_at(cell.config, place) for cell in tuned]
+            other = next((each for each in here if each is not _ABSENT and plain(each) != plain(value)), _ABSENT)
+            if other is not _ABSENT:
+                told.append(
+                    f"the settings in {source} were chosen with {place}={value}, and here it is {other}; add --set "
+                    f"{place}={value} for a run as in the search"
+                )
+        searched = {seed for cell in tuned for seed in cell.tuning.get("seeds") or ()}
+        both = sorted(searched & {cell.seed for cell in tuned})
+        if both:
+            told.append(
+                f"the settings in {source} were chosen on seeds {', '.join(map(str, both))} too; use other seeds for "
+                "results that the choice has not seen"
+            )
+        return told
+
     def _same(self, name: str, strategy: Any) -> bool:
         """Return whether a name in the file is a strategy of the run, without values that differ."""
         calls = [notation.calls(each) for each in (name, strategy)]
@@ -111,6 +143,19 @@ class Tuning:
             return Strategy.parse(name, self.defaults) == Strategy.parse(strategy, self.defaults)
         except Refused:  # a setting without a default: only the text is compared
             return False
+
+
+_ABSENT = object()
+
+
+def _at(config: Mapping[str, Any], place: str) -> Any:
+    """Return the value of a cell at a dotted place; a cell holds some settings only where they are not the default."""
+    found: Any = config
+    for name in place.split("."):
+        if not isinstance(found, Mapping) or name not in found:
+            return _ABSENT
+        found = found[name]
+    return found
 
 
 def _in_run(written: Any, found: TunedStrategy) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 from support import SMALL
@@ -11,6 +12,7 @@ import clbench
 from clbench.benchmark.tuned_settings import as_tuned, provenance_text, read_tuned
 from clbench.core import store
 from clbench.core.errors import Refused
+from clbench.core.notices import Notice
 from clbench.running.plan import plan
 
 FIRST = {"protocol": "first:2", "trials": 24, "spent": 4.8, "study": "00"}
@@ -44,6 +46,31 @@ def test_a_strategy_is_found_however_it_is_written_and_not_with_other_values():
     ]  # fmt: skip  (the third is the first again)
     with pytest.raises(Refused, match="has settings for ewc, er \\+ ewc, and the run has naive, er"):
         cells(["naive", "er"])
+
+
+def said(*, seeds=1, overrides=(), **changes):
+    file = copy.deepcopy(FILE) | changes
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", Notice)
+        plan(SMALL, strategies=["naive", "ewc"], seeds=seeds, overrides=overrides, tuned=as_tuned(file))
+    return [str(each.message) for each in told if issubclass(each.category, Notice)]
+
+
+def test_a_run_that_does_not_fit_the_search_of_its_settings_says_in_what():
+    assert said() == []
+    [told] = said(benchmark="small@2")
+    assert told == "the settings in the tuned settings were chosen for small@2, and this is small@1"
+    assert said(settings={"training.epochs": 3}, overrides=["training.epochs=3"]) == []
+    [told] = said(settings={"training.epochs": 3}, overrides=["training.epochs=2"])
+    assert told.endswith(
+        "with training.epochs=3, and here it is 2; add --set training.epochs=3 for a run as in the search"
+    )
+    on_seeds = {
+        "strategies": {"ewc": {"defaults": {"ewc": {"strength": 3.0}}, "tuning": FIRST | {"seeds": [100, 101]}}}
+    }
+    assert said(seeds=2, **on_seeds) == []
+    [told] = said(seeds=[5, 101], **on_seeds)
+    assert "were chosen on seeds 101 too; use other seeds" in told
 
 
 def test_a_value_that_the_entry_sets_too_is_refused():
