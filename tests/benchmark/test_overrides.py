@@ -60,7 +60,7 @@ def test_a_run_takes_values_that_yaml_would_have_read_otherwise():
     }
     (record,) = clbench.run("split-digits", strategies="naive", seeds=1, overrides=overrides)
     assert record.status == "done"
-    assert record.cell["model"]["hidden"] == (3, 4)
+    assert record.cell["model"]["hidden"] == [3, 4]
     with pytest.raises(Refused, match=r"there is no folder /data/run #1"):
         clbench.run("split-digits", strategies="naive", seeds=1, overrides={"stream.dataset": "folder:/data/run #1"})
 
@@ -103,7 +103,7 @@ def test_a_benchmark_given_as_a_mapping_may_hold_what_programs_hold():
             "training": {"lr": np.float64(0.5)},
         }
     )
-    assert made.cells[0].config["model"]["hidden"] == (3, 4)
+    assert made.cells[0].config["model"]["hidden"] == [3, 4]
     assert made.cells[0].key == plan(plain(made.benchmark.model_dump())).cells[0].key
 
 
