@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -228,6 +231,24 @@ def test_a_worker_that_is_killed_twice_finishes_with_three_attempts_and_the_undi
     with pytest.warns(Notice, match="attempt [23] begins"):
         [in_memory] = clbench.run("split-digits", **ask, isolated=True)
     assert [each["ended"] for each in in_memory.attempts] == ["died: SIGKILL", "died: SIGKILL", "done"]
+
+
+def test_a_worker_whose_command_is_killed_ends_without_a_word(tmp_path):
+    code = f"""
+import clbench
+clbench.run("split-digits", strategies="er", seeds=1, overrides=["training.epochs=200"], out={str(tmp_path)!r},
+            isolated=True, watch=lambda event: print("event", flush=True))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as command:
+        for _ in range(3):  # the third event comes from a worker at work
+            assert command.stdout.readline() == b"event\n"
+        workers = psutil.Process(command.pid).children()
+        command.kill()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    [path] = (tmp_path / "attempts").iterdir()
+    [line] = path.read_text().splitlines()
+    assert "began" in json.loads(line)
+    assert "ended" not in json.loads(line)
 
 
 def test_a_part_that_always_kills_its_process_fails_after_three_attempts_and_says_so(tmp_path, mortal):

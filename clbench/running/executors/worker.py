@@ -58,9 +58,16 @@ class _Life:
         ask_to_stop()
 
     def send(self, obj: Any) -> None:
-        """Send an object; a copy of this process ends here."""
+        """Send an object; a copy of this process ends here, and so does a worker whose command has died.
+
+        It ends without a word, because another command may have taken its cell over already.
+        """
         ends_if_copied(self.pid)
-        self.pipe.send(obj)
+        try:
+            self.pipe.send(obj)
+        except (BrokenPipeError, ConnectionResetError):
+            end(descendants(self.pid))
+            os._exit(STOPPED)
 
     def run(self, cell: Cell, options: Options) -> Record:
         """Run a cell; any error that it raises belongs to it."""
@@ -82,8 +89,6 @@ class _Life:
         except Interrupted:
             ends_if_copied(self.pid)
             os._exit(STOPPED)
-        except (BrokenPipeError, ConnectionResetError):
-            raise
         except BaseException as error:
             from clbench.running.error_text import place, traceback_text
             from clbench.running.run_cell import record
@@ -122,7 +127,7 @@ def work(descriptor: int, parent: int, stacks: int) -> None:
         else:
             shown(message, category, *rest)
 
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with suppress(EOFError, ConnectionResetError):
         options = cloudpickle.loads(pipe.recv())
         problems = unpack(options.added)
         threads, folder = threading.active_count(), os.getcwd()
