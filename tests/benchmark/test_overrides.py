@@ -103,7 +103,7 @@ def test_a_benchmark_given_as_a_mapping_may_hold_what_programs_hold():
             "training": {"lr": np.float64(0.5)},
         }
     )
-    assert made.cells[0].config["model"]["hidden"] == [3, 4]
+    assert made.cells[0].config["model"]["hidden"] == (3, 4)
     assert made.cells[0].key == plan(plain(made.benchmark.model_dump())).cells[0].key
 
 
