@@ -37,6 +37,7 @@ ELSEWHERE = {
         "clbench.running.saved_models.predictor.Saved",
         "clbench.running.executors.Started",
         "clbench.running.executors.Progress",
+        "clbench.running.scores_so_far.Scores",
         "clbench.core.record.Kind",
         "clbench.core.measure.Measure",
         "clbench.core.rng.Generator",

@@ -14,11 +14,12 @@ from clbench.core.record import Record
 from clbench.core.registry import Registry
 from clbench.running.cell_key import Cell
 from clbench.running.executors.process_guard import one_process
+from clbench.running.scores_so_far import Scores
 from clbench.running.stop_signals import stops_cleanly
 
 if TYPE_CHECKING:
     from clbench.running.options import Options
-    from clbench.running.scores_so_far import Scores, ScoresSoFar
+    from clbench.running.scores_so_far import ScoresSoFar
 
 TICK_SECONDS = 0.2
 """Seconds between two reports of a running cell's progress."""
