@@ -12,7 +12,8 @@ import torch
 
 from clbench.core.record import Record
 from clbench.running.cell_key import Cell
-from clbench.running.executors import Options, execute
+from clbench.running.executors import execute
+from clbench.running.options import Options
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 
