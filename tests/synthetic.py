@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from clbench.core import store
 from clbench.core.record import Kind, Record, Trace
 from clbench.core.types import content_hash
 
@@ -54,6 +55,18 @@ def dipping(seed, *, tasks=5, length=60, depth=0.5, loss=0.02, noise=0.01, every
         return np.clip(values + noise * rng.normal(size=tasks), 0, 1).round(2)
 
     return trace_from(np.eye(tasks, dtype=bool), [length] * tasks, accuracy, every=every)
+
+
+def flat(acc):
+    """A trace of two tasks whose final accuracies have the mean ``acc``."""
+    return trace_from(np.eye(2, dtype=bool), [2, 2], lambda step, _: np.array([acc - 0.1, acc + 0.1]).round(4))
+
+
+def folder(path, *records):
+    """Save records in a result folder, and return its path."""
+    for each in records:
+        store.save(each, path)
+    return path
 
 
 def record(

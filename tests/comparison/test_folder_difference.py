@@ -8,23 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from command_line import call
-from synthetic import record, trace_from
+from synthetic import flat, folder, record
 
 import clbench
-from clbench.core import store
 from clbench.core.measure import Measure
 from clbench.core.record import Predictions
-
-
-def flat(acc):
-    """A trace of two tasks whose final accuracies have the mean ``acc``."""
-    return trace_from(np.eye(2, dtype=bool), [2, 2], lambda step, _: np.array([acc - 0.1, acc + 0.1]).round(4))
-
-
-def folder(path, *records):
-    for each in records:
-        store.save(each, path)
-    return path
 
 
 @pytest.fixture

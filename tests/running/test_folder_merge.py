@@ -9,10 +9,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from command_line import FAST, call
-from synthetic import record, trace_from
+from synthetic import flat, folder, record
 
 import clbench
 from clbench.core import record_file, store
@@ -21,17 +20,6 @@ from clbench.core.notices import Notice
 from clbench.running.folder_merge import distinct_names
 
 BASELINES = Path(__file__).parents[2] / "baselines"
-
-
-def flat(acc):
-    """A trace of two tasks whose final accuracies have the mean ``acc``."""
-    return trace_from(np.eye(2, dtype=bool), [2, 2], lambda step, _: np.array([acc - 0.1, acc + 0.1]).round(4))
-
-
-def folder(path, *records):
-    for each in records:
-        store.save(each, path)
-    return path
 
 
 def files(path):
