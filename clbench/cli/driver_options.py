@@ -71,7 +71,7 @@ def tell_waiting(cells: int) -> None:
 
 def leave(cells: Sequence[Cell], out: Path) -> int:
     """Say which cells other commands run, and return the exit code."""
-    from clbench.running.claims import running
+    from clbench.running.claimed_cells import running
 
     tell(f"other commands run the remaining {count(len(cells), 'cell')} in {out}; `clbench status {out}` follows them:")
     wanted = {cell.key: cell for cell in cells}

@@ -38,7 +38,7 @@ def remove_left(*folders: Path) -> None:
     for folder in folders:
         with suppress(OSError):
             left = [each.name for each in os.scandir(folder) if each.name.startswith(".") and is_temporary(each.name)]
-            now = _clock(folder) if left else 0.0
+            now = folder_time(folder) if left else 0.0
             for name in left:
                 path = folder / name
                 if _has_ended(name) or now - path.lstat().st_mtime > LEFT_SECONDS:
@@ -71,12 +71,18 @@ def _has_ended(name: str) -> bool:
     return False
 
 
-def _clock(folder: Path) -> float:
-    """Return the time by the clock that stamps the files of a folder."""
+def folder_time(folder: Path) -> float:
+    """Return the time in seconds by the clock that stamps the files of a folder: that of a file that is written now.
+
+    A network file system asks its server for it, and knows afterwards which files the folder holds.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
     probe = temporary_beside(folder / "now")
     try:
-        probe.touch()
-        return probe.stat().st_mtime
+        probe.write_bytes(b"\n")
+        return probe.stat().st_mtime_ns / 1e9
     finally:
         with suppress(OSError):
             probe.unlink()

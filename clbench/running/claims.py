@@ -13,111 +13,21 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from clbench.core import store
-from clbench.running.claim_holder import Holder, patience
+from clbench.core.temporary_files import LEFT_SECONDS
+from clbench.running.claim_files import FOLDER, PROGRESS, FolderClock, Seen, read
+from clbench.running.claim_holder import Holder
 
-FOLDER = "claims"
-"""Folder of a result directory for claims."""
-PROGRESS = ".progress"
-"""Suffix of the files in which commands tell the progress of their cells."""
 ATTEMPTS = 20
-CLOCK_SECONDS = 5.0
-"""Longest time in seconds for which the clock of a file system is continued without a new look at it."""
 PUBLISH_SECONDS = 2.0
 """Shortest time in seconds between two reports of progress for other commands."""
-LITTER_SECONDS = 600.0
-"""Age in seconds from which temporary files that killed commands have left are removed."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Describe a claim as it was found.
-
-    Args:
-        content: The bytes of its file.
-        touched: The time of its last touch in nanoseconds, by the clock of the file system.
-        holder: Its holder; ``None`` if the file is empty, damaged or foreign.
-    """
-
-    content: bytes
-    touched: int
-    holder: Holder | None
-
-    @property
-    def seconds(self) -> float:
-        """Return the time without a touch after which it may be taken over."""
-        return patience() if self.holder is None else self.holder.seconds
-
-
-def read(path: Path) -> Seen | None:
-    """Return a claim; ``None`` if there is none. The file is opened, so that a network file system asks its server."""
-    try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            content = file.read(65536)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        with suppress(OSError):
-            return Seen(b"", path.stat().st_mtime_ns, None)
-        return None
-    return Seen(content, found.st_mtime_ns, Holder.read(content))
-
-
-class FolderClock:
-    """Tell the time by the clock that stamps the files of a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._last: tuple[float, float] | None = None
-
-    def look(self) -> float:
-        """Return the time of a file that is written now, in seconds.
-
-        Raises:
-            OSError: The folder cannot be written.
-        """
-        probe = self.folder / f".now.{secrets.token_hex(8)}"
-        try:
-            probe.write_bytes(b"\n")
-            now = probe.stat().st_mtime_ns / 1e9
-        finally:
-            with suppress(OSError):
-                probe.unlink()
-        self._last = now, monotonic()
-        return now
-
-    def now(self) -> float:
-        """Return the time in seconds, at most some seconds after the last look.
-
-        Raises:
-            OSError: The folder cannot be written.
-        """
-        if self._last is None or monotonic() - self._last[1] > CLOCK_SECONDS:
-            return self.look()
-        return self._last[0] + monotonic() - self._last[1]
-
-    def is_free(self, claim: Seen) -> bool:
-        """Return whether a claim may be taken over.
-
-        Raises:
-            OSError: The folder cannot be written.
-        """
-        if claim.holder is not None and claim.holder.has_ended:
-            return True
-        return self._silent(claim, self.now()) and self._silent(claim, self.look())
-
-    @staticmethod
-    def _silent(claim: Seen, now: float) -> bool:
-        return abs(now - claim.touched / 1e9) > claim.seconds  # a time far ahead is of a clock that was set back
 
 
 def _sweep(folder: Path, clock: FolderClock) -> None:
@@ -130,7 +40,7 @@ def _sweep(folder: Path, clock: FolderClock) -> None:
             if seen is None:
                 continue
             ended = seen.holder is not None and seen.holder.has_ended
-            if ended or now - seen.touched / 1e9 > LITTER_SECONDS:
+            if ended or now - seen.touched / 1e9 > LEFT_SECONDS:
                 with suppress(OSError):
                     path.unlink()
 
@@ -359,81 +269,3 @@ def _put_back(aside: Path, path: Path) -> None:
         with suppress(OSError):
             if not path.exists():
                 aside.rename(path)
-
-
-# --------------------------------------------------------------------------------------------------- for readers
-
-
-@dataclass(frozen=True)
-class Running:
-    """Describe the claim of a cell for people.
-
-    Args:
-        key: The key of the cell.
-        holder: The command that runs it; ``None`` if the file does not tell.
-        silent: Seconds since the claim was touched.
-        free: Whether the next command may take it over, because its holder has ended or is silent.
-        progress: What the holder has told last, such as ``step`` and ``fraction``; empty if nothing.
-    """
-
-    key: str
-    holder: Holder | None
-    silent: float
-    free: bool
-    progress: dict[str, Any]
-
-
-def is_claimed(key: str, out: Path) -> bool:
-    """Return whether a command runs a cell at the moment."""
-    seen = read(out / FOLDER / key)
-    if seen is None:
-        return False
-    try:
-        return not FolderClock(out / FOLDER).is_free(seen)
-    except OSError:
-        return True
-
-
-def running(out: Path) -> list[Running]:
-    """Return the claims of a result directory, in the order of keys. Nothing is changed in it."""
-    found = [(key, seen) for key in _names(out / FOLDER) if (seen := read(out / FOLDER / key)) is not None]
-    if not found:
-        return []
-    now, told = _time(out / FOLDER), {}
-    described = []
-    for key, seen in found:
-        holder = seen.holder
-        if holder is not None and holder.token not in told:
-            told[holder.token] = _told(out / FOLDER / f"{holder.token}{PROGRESS}")
-        silent = now - seen.touched / 1e9
-        ended = holder is not None and holder.has_ended
-        progress = {} if holder is None else told[holder.token].get(key, {})
-        free = ended or abs(silent) > seen.seconds
-        described.append(Running(key, holder, max(0.0, silent), free, progress if isinstance(progress, dict) else {}))
-    return described
-
-
-def _names(folder: Path) -> Iterator[str]:
-    """Yield the names of claims: 16 hexadecimal digits each."""
-    with suppress(OSError):
-        for name in sorted(os.listdir(folder)):
-            if len(name) == 16 and set(name) <= set("0123456789abcdef"):
-                yield name
-
-
-def _time(folder: Path) -> float:
-    """Return the time by the clock of a file system; by this machine's clock if the folder cannot be written."""
-    try:
-        return FolderClock(folder).look()
-    except OSError:
-        from time import time
-
-        return time()
-
-
-def _told(path: Path) -> dict[str, Any]:
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        held = json.loads(path.read_bytes())["cells"]
-        if isinstance(held, dict):
-            return held
-    return {}

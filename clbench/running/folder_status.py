@@ -16,8 +16,8 @@ from clbench.core.errors import Refused
 from clbench.core.record import STATUSES
 from clbench.core.record_file import RecordFile
 from clbench.core.record_folder import record_files
-from clbench.running import claims
-from clbench.running.claims import Running
+from clbench.running.claimed_cells import Running
+from clbench.running.claimed_cells import running as running_cells
 from clbench.running.code_digest import CHANGED, UNKNOWN, code_state
 from clbench.running.plan_files import PlanFile, read_plans
 from clbench.running.starts import starts_of
@@ -51,7 +51,7 @@ def folder_status(directory: Path) -> dict[str, Any]:
     Raises:
         Refused: The directory holds neither records nor plans nor claims.
     """
-    read, plans, running = _read(directory), read_plans(directory), claims.running(directory)
+    read, plans, running = _read(directory), read_plans(directory), running_cells(directory)
     if not (read.records or read.damaged or read.newer or plans or running):
         absent = "" if directory.exists() else ", because there is no such folder"
         raise Refused(

@@ -12,7 +12,7 @@ from clbench.core.errors import Refused, did_you_mean
 from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.running.cell_files import move_cell
-from clbench.running.claims import is_claimed
+from clbench.running.claimed_cells import is_claimed
 
 FORGOTTEN = "forgotten"
 """Folder of a result directory for forgotten cells; it is a result directory too."""

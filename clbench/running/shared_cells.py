@@ -4,8 +4,6 @@ have written meanwhile are taken over."""
 from __future__ import annotations
 
 import errno
-import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 from clbench.core import store
 from clbench.core.notices import notice
 from clbench.core.record import Record
+from clbench.core.temporary_files import folder_time
 from clbench.running.cell_key import Cell
 from clbench.running.claims import Claims
 from clbench.running.executors import Progress
@@ -119,7 +118,8 @@ class Shared:
 
     def _written_meanwhile(self, key: str) -> Record | None:
         """Return the record of a cell that another command has written since this one read it, if it is complete."""
-        _ask_server(self.out / "records")
+        with suppress(OSError):
+            folder_time(self.out / "records")  # a network file system then knows which records there are now
         mark = mark_of(key, self.out)
         if mark is None or mark == self._before.get(key):
             return None
@@ -178,13 +178,3 @@ class Shared:
                 "directory"
             )
             return True
-
-
-def _ask_server(folder: Path) -> None:
-    """Create a file in a folder and remove it. A network file system then asks its server which files the folder holds,
-    in place of remembering that a record did not exist a moment ago."""
-    probe = folder / f".now.{secrets.token_hex(8)}"
-    with suppress(OSError):
-        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    with suppress(OSError):
-        probe.unlink()

@@ -17,8 +17,10 @@ import pytest
 
 from clbench.core.notices import Notice
 from clbench.running import claim_holder, claims
+from clbench.running.claim_files import FolderClock, Seen, read
 from clbench.running.claim_holder import Holder
-from clbench.running.claims import Claims, FolderClock, Seen, is_claimed, read, running
+from clbench.running.claimed_cells import is_claimed, running
+from clbench.running.claims import Claims
 from clbench.running.plan import plan
 from clbench.running.shared_cells import Shared
 

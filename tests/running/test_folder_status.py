@@ -16,8 +16,9 @@ from synthetic import dipping
 import clbench
 from clbench.core import store
 from clbench.core.record import Record
+from clbench.running.claim_files import FolderClock
 from clbench.running.claim_holder import Holder
-from clbench.running.claims import Claims, FolderClock
+from clbench.running.claims import Claims
 from clbench.running.code_digest import code_of
 from clbench.running.execution import execute_plan
 from clbench.running.executors import Progress

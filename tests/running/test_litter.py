@@ -13,7 +13,9 @@ from synthetic import dipping, record
 
 import clbench
 from clbench.core import store
-from clbench.running.claims import FOLDER, LITTER_SECONDS, Claims
+from clbench.core.temporary_files import LEFT_SECONDS
+from clbench.running.claim_files import FOLDER
+from clbench.running.claims import Claims
 from clbench.running.litter import remove_litter
 
 DONE = record("er", 0, dipping(0, tasks=2, length=3))
@@ -76,7 +78,7 @@ def test_the_claim_of_a_command_that_runs_a_finished_cell_again_stays(out):
 
 def test_progress_that_nobody_has_told_for_ten_minutes_is_removed(out):
     fresh, old = (placed(out, f"{FOLDER}/{letter * 16}.progress", after=0) for letter in "ab")
-    then = time.time() - LITTER_SECONDS - 60
+    then = time.time() - LEFT_SECONDS - 60
     os.utime(out / old, (then, then))
     remove_litter(out)
     assert fresh in names(out)
