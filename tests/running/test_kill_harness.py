@@ -229,7 +229,7 @@ def kill_at_random(folder: Path, seed: int, kills: int, undisturbed: dict[str, s
 
 
 def check(harness: Harness, undisturbed: dict[str, str]) -> int:
-    """Check that the folder holds what an undisturbed run leaves, and that each kill cost a running cell one start at most.
+    """Check that the folder holds what an undisturbed run leaves, and that each kill cost a running cell one start.
 
     Returns:
         The number of starts of cells.
