@@ -15,7 +15,7 @@ from clbench.cli.common import count, make_console
 from clbench.cli.driver_options import WORDS, NoWait, Share, command_line, leave, shard_text, tell_waiting
 from clbench.cli.dry_run import show_plan, show_time
 from clbench.cli.examples import Exemplified
-from clbench.cli.executor_options import ExecutorName, GpusPerCell
+from clbench.cli.executor_options import ExecutorName, GpusPerCell, check_in_process
 from clbench.cli.plugins import Plugins
 from clbench.cli.progress_options import ProgressForm, Shown, SnapshotEvery, output_of
 from clbench.cli.rerun_option import Rerun, stale_note
@@ -141,6 +141,7 @@ def run(
 
         if no_time and not dry_run:
             raise Refused("--no-time belongs to --dry-run; add --dry-run, or leave --no-time out to run the cells")
+        check_in_process(context, jobs=jobs, executor=executor)
         share = read_shard(shard)
         plan = make_plan(
             benchmark,

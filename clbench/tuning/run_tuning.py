@@ -138,7 +138,7 @@ def tune(
         "data_dir": data_dir,
     }
     where = None if out is None else Path(out).expanduser().absolute()
-    written = split_strategies(strategies) or []
+    written = _distinct(split_strategies(strategies) or [])
     checked = make_plan(benchmark, seeds=None, strategies=["naive"], overrides=settings, **replaced)
     listed = spaces_of(written, checked.benchmark, parse_space(space))
     name = checked.benchmark.name
@@ -208,6 +208,15 @@ def tune(
     if path is not None:
         write_or_refuse(path, tuned.text.encode())
     return Tuned(tuned, {study.label: (*study.trials, *study.checks) for study in studies}, path)
+
+
+def _distinct(written: Sequence[Strategy]) -> list[Strategy]:
+    """Return strategies without those that are written a second time: a search of them would be the same."""
+    found: list[Strategy] = []
+    for each in written:
+        if each not in found:
+            found.append(each)
+    return found
 
 
 def _search(studies: Sequence[Study], run: Callable[[Sequence[tuple[Study, Values]], str], list[Trial]]) -> list[Trial]:

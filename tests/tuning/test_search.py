@@ -130,6 +130,14 @@ def test_trials_are_ordinary_cells_and_the_first_one_is_the_default(tmp_path):
     assert answer.tuning["spent"] == pytest.approx(steps / whole, abs=0.06)
 
 
+def test_a_strategy_that_is_written_twice_is_searched_once():
+    told = []
+    settings = {"protocol": "first:1", **QUICK, "watch": lambda text, _: told.append(text)}
+    found = tune(SMALL, strategies="ewc, ewc", **settings)
+    assert list(found.settings.strategies) == ["ewc"]
+    assert set(told) == {"trials 1 to 4 of 6", "trials 5 to 6 of 6"}
+
+
 def test_a_setting_that_changes_no_score_keeps_its_default_and_is_named():
     (alone,) = tune(SMALL, strategies="ewc", protocol="first:1", **QUICK).settings.strategies.values()
     assert alone.values == {"ewc.strength": 10}

@@ -47,7 +47,7 @@ def limits(time_limit: float | str | None = None, memory_limit: int | str | None
     """Read limits: ``90``, ``"90s"``, ``"15m"``, ``"2h"``; bytes, ``"500MB"``, ``"8GB"``, ``"50%"``.
 
     Raises:
-        Refused: A limit cannot be read, or is not above 0.
+        Refused: A limit cannot be read, is not above 0, or is more than 100 %.
     """
     return Limits(
         None if time_limit is None else _read(time_limit, SECONDS, "time_limit", "90s, 15m or 2h"),
@@ -70,6 +70,8 @@ def _read(written: float | str, units: dict[str, float], name: str, allowed: str
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z%]*)\s*", str(written).lower())
     if found is None or found[2] not in units or not float(found[1]) > 0:
         raise Refused(f"{name} = {written!r} cannot be read; write a number above 0 with a unit, such as {allowed}")
+    if found[2] == "%" and float(found[1]) > 100:
+        raise Refused(f"{name} = {written!r} is more than this machine has; write at most 100%, such as 50%")
     return float(found[1]) * units[found[2]]
 
 
