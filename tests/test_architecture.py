@@ -28,7 +28,7 @@ LEVELS = (
     "comparison adapters",
     "plots",
     "running leaderboard",
-    "testing api",
+    "testing api submission",
     "tuning",
     "ablation",
     "cli __main__",

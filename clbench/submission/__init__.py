@@ -1,0 +1,1 @@
+"""Pack records into a bundle that strangers can check, and check bundles by reading and re-running them."""
