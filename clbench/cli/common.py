@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clbench.core.shown_text import pictured
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -18,10 +20,10 @@ PIPED_WIDTH = 160
 
 
 def make_console() -> Console:
-    """Return a console on standard output that prints texts unchanged, without markup or highlighting."""
-    from rich.console import Console
+    """Return a console on standard output that prints texts without markup, and control characters as pictures."""
+    from clbench.running.text_console import TextConsole
 
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    console = TextConsole(soft_wrap=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED_WIDTH
     return console
@@ -36,7 +38,9 @@ def pairs(items: Mapping[str, Any]) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in items.items():
-        grid.add_row(Text(label, style="dim"), value if isinstance(value, Text) else Text(str(value)))
+        grid.add_row(
+            Text(pictured(label), style="dim"), value if isinstance(value, Text) else Text(pictured(str(value)))
+        )
     return grid
 
 

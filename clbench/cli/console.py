@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from clbench.core.notices import Notice
+from clbench.core.shown_text import pictured
 
 PLAIN = {
     "→": "->", "←": "<-", "↑": "^", "↓": "v", "±": "+-", "×": "x", "·": ".", "…": "...", "–": "-", "—": "-", "−": "-",
@@ -80,6 +81,6 @@ def tell(text: str) -> None:
     """Print a line to standard error, after what was printed before; do nothing if neither can be written."""
     try:
         sys.stdout.flush()
-        print(f"clbench: {text}", file=sys.stderr, flush=True)
+        print(f"clbench: {pictured(text)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):
         pass

@@ -12,6 +12,7 @@ import typer
 
 from clbench.cli.common import count
 from clbench.cli.console import tell
+from clbench.core.shown_text import shown
 
 if TYPE_CHECKING:
     from clbench.running.cell_key import Cell
@@ -79,5 +80,5 @@ def leave(cells: Sequence[Cell], out: Path) -> int:
         cell = wanted.get(claim.key)
         if cell is not None and claim.holder is not None:
             where = f"on {claim.holder.host}, process {claim.holder.pid}"
-            print(f"  {cell.label}, seed {cell.seed}: {where}", file=sys.stderr)
+            print(f"  {shown(cell.label)}, seed {cell.seed}: {where}", file=sys.stderr)
     return LEFT

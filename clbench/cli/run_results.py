@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from clbench.cli.common import count, picture, print_board, write_file
 from clbench.cli.console import tell
 from clbench.cli.driver_options import shard_note
+from clbench.core.shown_text import pictured, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,7 +136,8 @@ def _list_reasons(records: Sequence[Record]) -> None:
     for record in records:
         groups.setdefault((record.label, record.status, record.reason), []).append(str(record.seed))
     for (label, status, reason), seeds in groups.items():
-        print(f"  {label}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {status}: {reason}", file=sys.stderr)
+        text = f"{shown(label)}, seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}: {status}: {pictured(reason)}"
+        print(f"  {text}", file=sys.stderr)
 
 
 def _lacks_buffer(record: Record) -> bool:

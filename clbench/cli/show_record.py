@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clbench.cli.common import pairs
 from clbench.core.errors import Refused
+from clbench.core.shown_text import pictured, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,21 +55,21 @@ def _list(console: Console, folder: Path, records: Sequence[Record]) -> None:
 
     apart = settings_that_differ(records)
     headings = ["Key", "Benchmark", "Strategy", "Differs in", "Seed", "Status", "Reason"]
-    shown = [name for name in headings if name != "Differs in" or any(apart.values())]
+    named = [name for name in headings if name != "Differs in" or any(apart.values())]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in shown:
+    for heading in named:
         table.add_column(heading, overflow="fold", no_wrap=heading == "Key")
     for record in sorted(records, key=lambda r: (r.benchmark, r.label, apart[r.key], r.seed)):
         texts = (
             record.key,
-            record.benchmark,
-            record.label,
+            shown(record.benchmark),
+            shown(record.label),
             apart[record.key],
             record.seed,
             record.status,
             record.reason,
         )
-        table.add_row(*(Text(str(text)) for name, text in zip(headings, texts, strict=True) if name in shown))
+        table.add_row(*(Text(pictured(str(text))) for name, text in zip(headings, texts, strict=True) if name in named))
     console.print(table)
     console.print(
         f"`clbench show {folder} KEY` shows one of them; the first characters of its key are enough", style="dim"
@@ -151,12 +152,12 @@ def attempts_of(record: Record) -> dict[str, str]:
     total = attempts_text(record.attempts)
     if not total:
         return {}
-    shown = {"in all": total}
+    named = {"in all": total}
     for number, each in enumerate(record.attempts, 1):
         ended, lost = each.get("ended", "running"), lost_seconds([each])
         steps = f"steps {each.get('from_step', 0)} to {each.get('to_step', '?')}"
-        shown[str(number)] = f"{each.get('began', '?')}, {steps}, {ended}" + (f", {lost:.1f} s lost" if lost else "")
-    return shown
+        named[str(number)] = f"{each.get('began', '?')}, {steps}, {ended}" + (f", {lost:.1f} s lost" if lost else "")
+    return named
 
 
 def code_of_record(record: Record) -> dict[str, str]:
@@ -176,7 +177,7 @@ def metrics_of(record: Record) -> dict[str, str]:
 
     if record.trace is None:
         return {"none": "nothing was recorded"}
-    shown = {}
+    named = {}
     for name, value in compute(record.trace).items():
         metric, measure = get(name).under(record.trace.measure), record.trace.measure
         told = metric.shown(value.value, measure)
@@ -185,8 +186,8 @@ def metrics_of(record: Record) -> dict[str, str]:
         else:
             unit = {"score": measure.unit, "change": measure.unit, "number": ""}.get(metric.unit, metric.unit)
             number = f"{told:.4g} {unit}".rstrip()
-        shown[metric.title] = number if value.defined else f"undefined: {value.reason}"
-    return shown
+        named[metric.title] = number if value.defined else f"undefined: {value.reason}"
+    return named
 
 
 def amount(value: float) -> str:

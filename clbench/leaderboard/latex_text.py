@@ -14,7 +14,10 @@ ESCAPES = {
     "²": "$^2$", "³": "$^3$", "√": r"$\surd$",
     "\u200b": "{}",
     "’": "'", "‘": "`", "“": "``", "”": "''", "\u00a0": "~", "∇": r"$\nabla$", "Δ": r"$\Delta$", "∑": r"$\sum$",
+    "⟨": r"$\langle$", "⟩": r"$\rangle$",
 }  # fmt: skip
+PICTURES = 0x2400
+"""The picture of the first control character; those of the next 31 follow."""
 GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
     "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "µ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho",
@@ -50,7 +53,8 @@ def _letter(letter: str) -> str:
         return f"$\\{GREEK[letter]}$"
     if letter.isascii() or _is_accented(letter):
         return letter
-    return f"[U+{ord(letter):04X}]"
+    code = ord(letter)
+    return f"[U+{code - PICTURES if PICTURES <= code < PICTURES + 32 else code:04X}]"
 
 
 def _is_accented(letter: str) -> bool:

@@ -21,7 +21,7 @@ from clbench.leaderboard.board import Board
 from clbench.leaderboard.columns import usual
 from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import number
-from clbench.leaderboard.sheets import footnotes, heading, sheets, visible
+from clbench.leaderboard.sheets import footnotes, heading, sheets
 from clbench.leaderboard.summaries import summarise
 from clbench.metrics import get as get_metric
 from clbench.strategies.protocol import with_breaches
@@ -60,7 +60,7 @@ def html(obj: Any) -> str:
 
 def _needs_attention(board: Board) -> frozenset[str]:
     """Return the sentences below tables that need attention: on cells without a result, and alarms."""
-    return frozenset(text for table in board.tables for text in map(visible, footnotes(table)[len(table.notes) :]))
+    return frozenset(text for table in board.tables for text in footnotes(table)[len(table.notes) :])
 
 
 def _card(record: Record) -> dict[str, Any]:

@@ -5,11 +5,11 @@ A sheet is one benchmark, or all benchmarks side by side.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clbench.core.measure import ACCURACY, Measure
+from clbench.core.shown_text import shown
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
 from clbench.leaderboard.board_rows import Row, group_problems, seed_words
@@ -97,14 +97,14 @@ def sheets(
 
 def _single(board: Board, table: Table, names: Sequence[str], decimals: int) -> Sheet:
     return Sheet(
-        title=visible(table.benchmark),
+        title=shown(table.benchmark, None),
         columns=tuple(Column(name, heading(name, table.measure)) for name in names),
         lines=tuple(tuple(_cell(board, table, row, name, names, decimals) for name in names) for row in table.rows),
         ranks=tuple(row.rank for row in table.rows),
         legend=legend([table]),
         seeds=seed_words(table.seeds),
         marks=marks(table.rows),
-        notes=tuple(map(visible, footnotes(table))),
+        notes=tuple(footnotes(table)),
     )
 
 
@@ -113,11 +113,11 @@ def _across(board: Board, decimals: int) -> Sheet:
     own = [name for name in board.columns or board.shown if name != "strategy"]
     columns = [Column("strategy", TITLES["strategy"])]
     columns += [
-        Column(name, heading(name, table.measure), visible(table.benchmark)) for table in board.tables for name in own
+        Column(name, heading(name, table.measure), shown(table.benchmark)) for table in board.tables for name in own
     ]
     lines = []
     for name in board.names:
-        line = [Number(visible(name))]
+        line = [Number(shown(name))]
         for table in board.tables:
             row = table.row(name)
             line += [_cell(board, table, row, column, own, decimals) if row else Number(NOTHING) for column in own]
@@ -131,14 +131,14 @@ def _across(board: Board, decimals: int) -> Sheet:
     of_all = len(board.tables)
     notes = [text if len(own) == of_all else f"{' and '.join(own)}: {text}" for text, own in told.items()]
     return Sheet(
-        title=" and ".join(visible(table.benchmark) for table in board.tables),
+        title=" and ".join(shown(table.benchmark, None) for table in board.tables),
         columns=tuple(columns),
         lines=tuple(lines),
         ranks=(0,) * len(lines),
         legend=legend(board.tables),
         seeds=seeds.pop() if len(seeds) == 1 else "",
         marks=marks(every),
-        notes=tuple(map(visible, notes)),
+        notes=tuple(notes),
     )
 
 
@@ -147,11 +147,11 @@ def _cell(board: Board, table: Table, row: Row, name: str, names: Sequence[str],
         return Number(str(row.rank or NOTHING))
     fewer = len(row.finished) < len(table.seeds) and "seeds" not in names
     if name == "strategy":
-        return Number(visible(row.strategy), count=f"(n={len(row.finished)})" * fewer)
+        return Number(shown(row.strategy), count=f"(n={len(row.finished)})" * fewer)
     if name == "engine":
-        return Number(row.engine)
+        return Number(shown(row.engine))
     if name == "settings":
-        return Number(visible(row.settings_origin))
+        return Number(shown(row.settings_origin))
     if name == "seeds":
         return Number(f"{len(row.finished)}/{len(table.seeds)}")
     if not is_metric(name):
@@ -188,7 +188,7 @@ def heading(name: str, measure: Measure = ACCURACY) -> str:
     if name in TITLES:
         return TITLES[name]
     if not is_metric(name):
-        return name.removeprefix(COST).replace("_", " ")
+        return shown(name.removeprefix(COST).replace("_", " "))
     metric = get_metric(name).under(measure)
     return f"{metric.title} {metric.arrow}".rstrip()
 
@@ -197,9 +197,10 @@ def footnotes(table: Table) -> list[str]:
     """Return the table's notes, the reasons for missing cells, and the alarms, one sentence each."""
     lines = list(table.notes)
     for row in table.rows:
-        lines += [f"{row.strategy}: {text}" for text in group_problems(row.problems)]
-        lines += [f"{row.strategy}: alarm: {text}" for text in row.alarms]
-    return lines
+        name = shown(row.strategy)
+        lines += [f"{name}: {text}" for text in group_problems(row.problems)]
+        lines += [f"{name}: alarm: {text}" for text in row.alarms]
+    return [shown(line, None) for line in lines]
 
 
 def legend(tables: Sequence[Table]) -> str:
@@ -213,11 +214,3 @@ def legend(tables: Sequence[Table]) -> str:
     told = values if few else interval if min(counts) >= SEEDS_FOR_INTERVAL else mixed
     measures = dict.fromkeys(table.measure.legend or table.measure.name for table in tables)
     return "; ".join([told, *measures])
-
-
-def visible(text: str) -> str:
-    """Return a text with control characters written out, as ``\\\\x1b``, so that no terminal obeys them."""
-    return "".join(
-        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cf") else letter
-        for letter in " ".join(text.split())
-    )

@@ -25,9 +25,8 @@ WHOLE = ("families", "data", "models", "scenarios", "benchmark", "training", "ev
 """Rooms whose modules all count as the engine: a change of any of them can change a trace."""
 NOT_OF_CORE = (
     "identity", "atomic_files", "cost", "environment", "errors", "near_files", "near_names", "notices", "peak_memory",
-    "public_names", "record", "record_file", "record_folder", "registry", "result_paths", "search_space", "store",
-    "temporary_files",
-    "trace_equality", "trace_file", "user_files",
+    "public_names", "record", "record_file", "record_folder", "registry", "result_paths", "search_space", "shown_text",
+    "store", "temporary_files", "trace_equality", "trace_file", "user_files",
 )  # fmt: skip
 """Modules of ``core`` that change no trace: they find objects, word messages, measure costs and keep records. All
 others of ``core`` count as the engine, new ones too."""

@@ -253,10 +253,10 @@ def shown_progress(wanted: bool | str | None, total: int, before: int) -> Iterat
         with NotebookBars(tally) as bars:
             yield bars
         return
-    from rich.console import Console
+    from clbench.running.text_console import TextConsole
 
     form = wanted if isinstance(wanted, str) else None
-    with display(tally, Console(highlight=False, markup=False, emoji=False), form) as shown:
+    with display(tally, TextConsole(), form) as shown:
         yield shown
 
 
