@@ -251,6 +251,11 @@ def board(
     decimals: int | None = None,
     across: bool = False,
     latest: bool = False,
+    seeds: int | str | Iterable[int] | None = None,
+    rank_by: str = "acc",
+    within: str | Mapping[str, float] | None = None,
+    versus: str | None = None,
+    pairs: bool = False,
 ) -> Board:
     """Return the leaderboard of some result directories; ``clbench.leaderboard.render`` prints it.
 
@@ -259,21 +264,27 @@ def board(
         metrics: The metrics to show, in this order.
         columns: All columns to show, in this order, instead of ``metrics``: ``rank``, ``strategy``, ``engine``,
             ``settings``, ``seeds``, metrics, and entries of a record's cost such as ``cost_train_seconds``.
-        rows: The strategies to show. Ranks, common seeds and marks are those among them.
+        rows: The strategies to show. Ranks, groups and marks are those among them.
         rename: New names of strategies or benchmarks: ``{"mine": "Ours"}`` or ``["mine=Ours"]``.
         order: ``rank``, ``name``, a metric (best first), or strategies that come first.
         decimals: Decimals of printed values, 0 to 9; by default those of each format.
         across: Whether tables and text show all benchmarks in one table.
         latest: Whether to show only the newest version of each strategy of your own code; a note counts the others.
+        seeds: The only seeds that count: ``"0-9"``, ``"0,1,2"``, ``5`` (0 to 4) or a list. By default a strategy needs
+            the seeds that most strategies have in order to be ranked.
+        rank_by: The metric that ranks.
+        within: The largest costs: ``"memory_bytes=1e6,steps=500"`` or a mapping. Rows above them are not ranked.
+        versus: The strategy that all others are compared with.
+        pairs: Whether formats show the comparisons of all pairs of rows.
 
     Raises:
-        Refused: A directory holds no records, or a metric, column or strategy does not exist.
+        Refused: A directory holds no records, or a metric, column, strategy or cost does not exist.
     """
     from clbench.leaderboard.board import board as make_board
 
     return make_board(
         records(*directories), metrics, columns=columns, rows=rows, rename=rename, order=order, decimals=decimals,
-        across=across, latest=latest,
+        across=across, latest=latest, seeds=seeds, rank_by=rank_by, within=within, versus=versus, pairs=pairs,
     )  # fmt: skip
 
 

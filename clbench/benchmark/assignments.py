@@ -85,19 +85,21 @@ def _read_assignment(assignment: Assignment) -> tuple[str, Any]:
 
 
 def seeds(written: int | str | Iterable[int]) -> list[int]:
-    """Read seeds from ``5`` (0 to 4), ``"0,1,2"``, ``"3,"`` (only 3) or a list.
+    """Read seeds from ``5`` (0 to 4), ``"0,1,2"``, ``"0-9"``, ``"3,"`` (only 3) or a list.
 
     Raises:
         Refused: Another text, a repetition, a negative number, or no seed.
     """
     if isinstance(written, str):
         try:
-            pieces = [int(piece) for piece in written.split(",") if piece.strip()]
+            pieces = [_range(piece) for piece in written.split(",") if piece.strip()]
         except ValueError:
             raise Refused(
-                f"seeds {written!r} cannot be read; write 5 (for 0 to 4), 0,1,2 or 3, (for 3 alone)"
+                f"seeds {written!r} cannot be read; write 5 (for 0 to 4), 0-9, 0,1,2 or 3, (for 3 alone)"
             ) from None
-        listed = pieces if "," in written else list(range(*pieces)) if pieces else []
+        listed = [seed for piece in pieces for seed in piece]
+        if len(listed) == 1 and "," not in written and "-" not in written:
+            listed = list(range(*listed))
     else:
         given = plain(written if isinstance(written, int) or hasattr(written, "tolist") else list(written), "seeds")
         listed = given if isinstance(given, list) else list(range(given))
@@ -106,3 +108,22 @@ def seeds(written: int | str | Iterable[int]) -> list[int]:
     if not listed or len(set(listed)) != len(listed) or min(listed) < 0:
         raise Refused(f"seeds {written!r} give {listed}; at least one is needed, none below 0 and none twice")
     return listed
+
+
+MOST_IN_RANGE = 100_000
+"""Largest number of seeds that a range such as ``0-9`` may hold."""
+
+
+def _range(piece: str) -> list[int]:
+    """Read ``3``, or ``0-9``.
+
+    Raises:
+        ValueError: Another text.
+    """
+    first, dash, last = piece.strip().partition("-")
+    if not dash or not first:
+        return [int(piece)]
+    found = range(int(first), int(last) + 1)
+    if not 0 < len(found) <= MOST_IN_RANGE:
+        raise ValueError(piece)
+    return list(found)

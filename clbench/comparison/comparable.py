@@ -17,6 +17,7 @@ from typing import Any
 
 from clbench import data, models, scenarios
 from clbench.benchmark import documents, schema, sections
+from clbench.benchmark.assignments import seeds
 from clbench.benchmark.schedule_notation import SOURCE, shown
 from clbench.benchmark.shipped_files import official
 from clbench.comparison.record_groups import distinct
@@ -214,6 +215,14 @@ def _other_defaults(cell: Mapping[str, Any], label: str) -> list[str]:
             if _number(have) != _number(value) and not re.search(rf"\b{re.escape(name)}=", label):
                 told.append(f"defaults.{item['name']}.{name}={_shown(json.dumps(_number(have)))}")
     return told
+
+
+def shipped_seeds(cell: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the seeds of the shipped file of a cell's benchmark, ascending; empty for other benchmarks."""
+    name, version = str(cell["benchmark"]["name"]), cell["benchmark"]["version"]
+    if _official(name, version) is None:
+        return ()
+    return tuple(sorted(seeds(_file(name, version).seeds)))
 
 
 def defaults_for(cell: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

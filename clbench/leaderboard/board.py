@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-import numpy as np
-
+from clbench.benchmark.assignments import seeds as read_seeds
 from clbench.comparison import comparable
 from clbench.comparison.code_versions import newest
 from clbench.comparison.record_groups import JointRuns, by_strategy, is_finished
@@ -16,17 +16,18 @@ from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.public_names import public
 from clbench.core.record import Record
-from clbench.leaderboard.best_values import TIE, marked
+from clbench.leaderboard.best_values import marked
 from clbench.leaderboard.board_rows import Problem, Row
 from clbench.leaderboard.columns import chosen_columns, is_metric, usual
 from clbench.leaderboard.notes import left_out, table_notes
-from clbench.leaderboard.row_choice import BY_RANK, RowChoice, choose
+from clbench.leaderboard.pairs import BoardPair, board_pairs, grouped
+from clbench.leaderboard.row_choice import BY_RANK, RowChoice, choose, one_label
 from clbench.leaderboard.settings_origin import is_tuned
+from clbench.leaderboard.standings import RANKED_BY, RankingChoice, check_budget, check_metric, ranked
 from clbench.leaderboard.summaries import Summary, summarise
 from clbench.metrics import Value, metric_names
 from clbench.metrics import get as get_metric
 
-RANKED_BY = "acc"
 MOST_DECIMALS = 9
 ACROSS = ("acc", "wc_acc", "forgetting")
 """The metrics of a table across benchmarks unless others are requested."""
@@ -39,18 +40,30 @@ class Table:
     Args:
         benchmark: Name and version, the differences from the shipped file of that version, and the evaluated split.
         seeds: Seeds of all records.
-        common: Seeds that every ranked strategy has finished. Only these determine the ranking.
+        reference: The seeds that a row needs in order to be ranked. Only these determine ranks.
         rows: One per strategy.
         notes: Sentences that a reader needs to compare rows.
         measure: What its scores are.
+        ranking: What ranks its rows.
     """
 
     benchmark: str
     seeds: tuple[int, ...]
-    common: tuple[int, ...]
+    reference: tuple[int, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     measure: Measure = ACCURACY
+    ranking: RankingChoice = field(default_factory=RankingChoice)
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """Return the reference seeds; the seeds of all records if no row has a result."""
+        return self.reference or self.seeds
+
+    @cached_property
+    def pairs(self) -> tuple[BoardPair, ...]:
+        """Return the pairs of its rows, compared by the metric that ranks."""
+        return board_pairs(self.rows, self.ranking.versus)
 
     def row(self, strategy: str) -> Row | None:
         """Return the row of a strategy by the name that tables show; ``None`` if it has none."""
@@ -69,6 +82,8 @@ class Board:
         decimals: Decimals that the user chose; ``None`` for those of each format.
         across: Whether all tables stand in one, with a group of columns for each benchmark.
         names: The names of all rows, in the order of that one table.
+        ranking: What ranks the rows of its tables.
+        with_pairs: Whether formats show the pairs of each table.
     """
 
     tables: tuple[Table, ...]
@@ -78,6 +93,8 @@ class Board:
     decimals: int | None = None
     across: bool = False
     names: tuple[str, ...] = ()
+    ranking: RankingChoice = field(default_factory=RankingChoice)
+    with_pairs: bool = False
 
     def __repr__(self) -> str:
         told = "; ".join(f"{table.benchmark}: {', '.join(row.strategy for row in table.rows)}" for table in self.tables)
@@ -88,6 +105,11 @@ class Board:
 
         text: str = html(self)
         return text
+
+    @property
+    def ranked_by(self) -> str:
+        """Return the metric that ranks strategies."""
+        return self.ranking.by
 
     @property
     def has_tuned(self) -> bool:
@@ -111,23 +133,35 @@ def board(
     decimals: int | None = None,
     across: bool = False,
     latest: bool = False,
+    seeds: int | str | Iterable[int] | None = None,
+    rank_by: str = RANKED_BY,
+    within: str | Mapping[str, float] | None = None,
+    versus: str | None = None,
+    pairs: bool = False,
 ) -> Board:
-    """Rank strategies by ACC over their common seeds, for each benchmark. No value is ever imputed.
+    """Rank strategies by a metric over their reference seeds, for each benchmark. No value is ever imputed.
 
     Args:
         records: Any records; of two with the same key the finished one counts, or else the later one.
         metrics: The metrics to show, in this order; by default the usual ones, of which narrow formats show fewer.
         columns: All columns to show, in this order, instead of ``metrics``: ``rank``, ``strategy``, ``engine``,
             ``settings``, ``seeds``, metrics, and entries of a record's cost such as ``cost_train_seconds``.
-        rows: The strategies to show. Ranks, common seeds and marks are those among them.
+        rows: The strategies to show. Ranks, groups and marks are those among them.
         rename: New names of strategies or benchmarks: ``{"mine": "Ours"}`` or ``["mine=Ours"]``.
         order: ``rank``, ``name``, a metric (best first), or strategies that come first.
         decimals: Decimals of printed values; by default those of each format.
         across: Whether tables and text show all benchmarks in one table.
         latest: Whether to leave out the records of older versions of a user's code; a note counts them.
+        seeds: The only seeds that count, which are then the reference seeds: ``"0-9"``, ``"0,1,2"``, ``5`` (0 to 4) or
+            a list. By default the reference seeds are those that most strategies have; see
+            :func:`clbench.leaderboard.standings.reference_seeds`.
+        rank_by: The metric that ranks.
+        within: The largest costs, ``"memory_bytes=1e6,steps=500"`` or a mapping. Rows above them are not ranked.
+        versus: The strategy that all others are compared with.
+        pairs: Whether formats show the pairs of rows of each table; ``versus`` shows them too.
 
     Raises:
-        Refused: A metric, column or strategy does not exist, or two rows would have one name.
+        Refused: A metric, column, strategy or cost does not exist, or two rows would have one name.
     """
     if decimals is not None and not 0 <= decimals <= MOST_DECIMALS:
         raise Refused(f"--decimals {decimals} is not possible; choose 0 to {MOST_DECIMALS}")
@@ -135,36 +169,25 @@ def board(
         raise Refused("--metrics and --columns both choose columns; leave one of them out")
     for name in metrics or ():
         get_metric(name)  # an unknown one is refused before traces are read
+    ranking = RankingChoice(check_metric(rank_by), None if seeds is None else tuple(sorted(read_seeds(seeds))))
     with TraceValues() as values:
-        return _board(values, records, metrics, columns, rows, rename, order, decimals, across=across, latest=latest)
-
-
-def _board(
-    values: TraceValues,
-    records: Iterable[Record],
-    metrics: Sequence[str] | None,
-    columns: Sequence[str] | None,
-    rows: str | Sequence[str] | None,
-    rename: Mapping[str, str] | Iterable[str],
-    order: str | Sequence[str],
-    decimals: int | None,
-    *,
-    across: bool,
-    latest: bool,
-) -> Board:
-    """Return a board; arguments and errors are as in :func:`board`."""
-    records = values.readable(records)
-    records, older = newest(records) if latest else (records, [])
-    if columns is not None:
-        columns = chosen_columns(columns, {name for record in records for name in record.cost})
-        metrics = [name for name in columns if is_metric(name)]
-    names, shown = usual(records, values) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
-    if across and metrics is None:
-        shown = tuple(name for name in shown if name in ACROSS)
-    found = {title: by_strategy(own) for title, own in comparable.tables(records).items()}
-    choice = choose((label for own in found.values() for label in own), found, rows=rows, rename=rename, order=order)
-    hidden = _by_title(older, tuple(found))
-    every = [_table(title, own, names, choice, values, hidden.get(title, ())) for title, own in found.items()]
+        records = values.readable(records)
+        records, older = newest(records) if latest else (records, [])
+        ranking = replace(ranking, within=check_budget(within, {name for record in records for name in record.cost}))
+        if columns is not None:
+            columns = chosen_columns(columns, {name for record in records for name in record.cost})
+            metrics = [name for name in columns if is_metric(name)]
+        names, shown = usual(records, values) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
+        if across and metrics is None:
+            shown = tuple(name for name in shown if name in ACROSS)
+        found = {title: by_strategy(own) for title, own in comparable.tables(records).items()}
+        labels = list(dict.fromkeys(label for own in found.values() for label in own))
+        choice = choose(labels, found, rows=rows, rename=rename, order=order)
+        ranking = replace(ranking, versus=None if versus is None else one_label(versus, labels, choice))
+        hidden = _by_title(older, tuple(found))
+        every = [
+            _table(title, own, names, choice, ranking, values, hidden.get(title, ())) for title, own in found.items()
+        ]
     made = tuple(table for table in every if table.rows)
     return Board(
         tables=made,
@@ -174,6 +197,8 @@ def _board(
         decimals=decimals,
         across=across,
         names=choice.across(table.rows for table in made),
+        ranking=ranking,
+        with_pairs=pairs or versus is not None,
     )
 
 
@@ -192,47 +217,52 @@ def _table(
     strategies: Mapping[str, list[Record]],
     names: tuple[str, ...],
     choice: RowChoice,
+    ranking: RankingChoice,
     values: TraceValues,
     older: Sequence[Record] = (),
 ) -> Table:
     joint = JointRuns(record for found in strategies.values() for record in found)
-    kept = {label: found for label, found in strategies.items() if choice.shows(label)}
+    kept = {
+        label: [record for record in found if ranking.seeds is None or record.seed in ranking.seeds]
+        for label, found in strategies.items()
+        if choice.shows(label)
+    }
+    kept = {label: found for label, found in kept.items() if found}
     seeds = tuple(sorted({record.seed for found in kept.values() for record in found}))
     extra = (choice.order,) if isinstance(choice.order, str) and choice.order in metric_names() else ()
-    wanted = tuple(dict.fromkeys((*names, *extra, RANKED_BY)))
+    wanted = tuple(dict.fromkeys((*names, *extra, ranking.by)))
     cells = {
         label: {r.seed: values.metrics(r, wanted, joint.reference(r)) for r in found if is_finished(r)}
         for label, found in kept.items()
     }
-    by_seed = {label: _scores(found) for label, found in cells.items()}
-    candidates = {label: scores for label, scores in by_seed.items() if scores}
-    common = tuple(s for s in seeds if candidates and all(s in scores for scores in candidates.values()))
-    ranking = {label: float(np.mean([scores[s] for s in common])) for label, scores in candidates.items() if common}
-    ranks = _ranks(ranking)
     columns = tuple(dict.fromkeys((*names, *extra)))
     rows = [
         Row(
             strategy=choice.names.get(label, label),
-            rank=ranks.get(label),
-            ranking=ranking.get(label, math.nan),
+            rank=None,
+            ranking=math.nan,
             metrics={name: summarise({s: cell[name] for s, cell in cells[label].items()}) for name in columns},
             cost=_costs({r.seed: r.cost for r in found if is_finished(r)}),
-            problems=_problems(found, seeds),
+            problems=(),
             records=tuple(found),
             label=label,
+            scores=_scores(cells[label], ranking.by),
         )
         for label, found in kept.items()
     ]
+    shipped = comparable.shipped_seeds(rows[0].records[0].cell) if rows else ()
+    reference, rows = ranked(rows, ranking, shipped, seeds)
+    rows = [replace(row, problems=_problems(row.records, reference or seeds)) for row in rows]
     title = choice.names.get(benchmark, benchmark)
     _refuse_equal_names(rows, title)
-    rows = choice.ordered(marked(rows))
+    rows = choice.ordered(marked(grouped(rows)))
     measure = values.measure(record for found in strategies.values() for record in found)
-    notes = table_notes(rows, seeds, common, measure, values)
+    notes = table_notes(rows, seeds, reference, measure, values, ranking)
     if rows and len(kept) < len(strategies):
-        notes += (f"{len(kept)} of {len(strategies)} strategies; ranks and marks are among them",)
+        notes += (f"{len(kept)} of {len(strategies)} strategies; ranks, groups and marks are among them",)
     if older:
         notes += (left_out(older),)
-    return Table(title, seeds, common, tuple(rows), notes, measure)
+    return Table(title, seeds, reference, tuple(rows), notes, measure, ranking)
 
 
 def _refuse_equal_names(rows: Sequence[Row], title: str) -> None:
@@ -245,13 +275,8 @@ def _refuse_equal_names(rows: Sequence[Row], title: str) -> None:
             )
 
 
-def _scores(cells: Mapping[int, Mapping[str, Value]]) -> dict[int, float]:
-    return {seed: cell[RANKED_BY].value for seed, cell in cells.items() if cell[RANKED_BY].defined}
-
-
-def _ranks(ranking: Mapping[str, float]) -> dict[str, int]:
-    """Return 1 + the number of better strategies for each, so that ties share a rank and the next rank is skipped."""
-    return {label: 1 + sum(other > own + TIE for other in ranking.values()) for label, own in ranking.items()}
+def _scores(cells: Mapping[int, Mapping[str, Value]], name: str) -> dict[int, float]:
+    return {seed: cells[seed][name].value for seed in sorted(cells) if cells[seed][name].defined}
 
 
 def _costs(costs: Mapping[int, Mapping[str, float]]) -> dict[str, Summary]:
@@ -262,10 +287,11 @@ def _costs(costs: Mapping[int, Mapping[str, float]]) -> dict[str, Summary]:
     }
 
 
-def _problems(records: Iterable[Record], seeds: Iterable[int]) -> tuple[Problem, ...]:
+def _problems(records: Sequence[Record], reference: Iterable[int]) -> tuple[Problem, ...]:
+    """Return the cells without a result: reference seeds that were not run, and own runs that did not finish."""
     found = {record.seed: record for record in records}
     problems = []
-    for seed in seeds:
+    for seed in sorted({*found, *reference}):
         if seed not in found:
             problems.append(Problem(seed, "missing", "not run"))
         elif not is_finished(found[seed]):

@@ -32,7 +32,7 @@ class Row:
     Args:
         strategy: Name that tables show: the label, or the name that the user gave it.
         rank: Rank, 1 is best and ties share a rank; ``None`` if unranked.
-        ranking: Mean ACC over the table's common seeds, which determines the rank; NaN if unranked.
+        ranking: Mean of the metric that ranks, over the table's reference seeds; NaN if unranked.
         metrics: name -> summary over this strategy's finished seeds.
         cost: name -> summary over the same seeds.
         problems: Cells without a result.
@@ -40,6 +40,10 @@ class Row:
         label: Label of the strategy, with overrides.
         marks: Metric -> ``"best"`` or ``"level"`` (not separated from the best); see
             :mod:`clbench.leaderboard.best_values`.
+        scores: Seed -> value of the metric that ranks, over this strategy's finished seeds.
+        standing: ``ranked``, ``incomplete``, ``over budget`` or ``no result``.
+        covered: How many of the table's reference seeds it has, and how many there are.
+        group: Its group, 1 is best: rows of one group are not separated from its best row. ``None`` if it has none.
     """
 
     strategy: str
@@ -51,6 +55,10 @@ class Row:
     records: tuple[Record, ...]
     label: str
     marks: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[int, float] = field(default_factory=dict)
+    standing: str = "ranked"
+    covered: tuple[int, int] = (0, 0)
+    group: int | None = None
 
     @property
     def engine(self) -> str:
@@ -97,6 +105,13 @@ class Row:
             for alarm in told[place]:
                 seeds.setdefault(alarm, []).append(record.seed)
         return [f"{alarm} ({seed_words(found)})" for alarm, found in seeds.items()]
+
+
+def coverage(row: Row) -> str:
+    """Return how many reference seeds a row has: ``10/10``, or ``10/10 + 2`` if it has others too."""
+    have, wanted = row.covered
+    others = len(row.finished) - have
+    return f"{have}/{wanted} + {others}" if others > 0 else f"{have}/{wanted}"
 
 
 def seed_words(seeds: Iterable[int]) -> str:

@@ -37,7 +37,7 @@ def comma_separated(board: Board) -> str:
             first = [plain(table.benchmark), row.rank or "", plain(row.strategy), plain(row.engine)]
             first += [plain(row.settings_origin)] * _has_settings(board)
             last = [row.looks, count_problems(row.problems), plain(row.recipe), row.versions]
-            writer.writerow([*first, len(table.seeds), len(row.finished), *_values(board, row), *last])
+            writer.writerow([*first, len(table.wanted), len(row.finished), *_values(board, row), *last])
     return out.getvalue()
 
 
@@ -103,13 +103,13 @@ def json_text(board: Board) -> str:
             "benchmark": table.benchmark,
             **({} if table.measure == ACCURACY else {"measure": table.measure.name}),
             "seeds": table.seeds,
-            "common_seeds": table.common,
+            "reference_seeds": table.reference,
             "notes": table.notes,
             "rows": [{**_json_row(row), **(_origin(row) if _has_settings(board) else {})} for row in table.rows],
         }
         for table in board.tables
     ]
-    content = {"ranked_by": "acc", "metrics": board.metrics, "tables": tables}
+    content = {"ranked_by": board.ranked_by, "metrics": board.metrics, "tables": tables}
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -119,7 +119,10 @@ def _json_row(row: Row) -> dict[str, Any]:
         **({} if row.label == row.strategy else {"label": row.label}),
         "engine": row.engine,
         "rank": row.rank,
-        "acc_over_common_seeds": _or(row.ranking, None),
+        "mean_over_reference_seeds": _or(row.ranking, None),
+        "standing": row.standing,
+        "group": row.group,
+        "reference_seeds_covered": row.covered[0],
         "finished_seeds": row.finished,
         "looks": row.looks,
         "recipe": row.recipe,

@@ -11,36 +11,37 @@ from clbench.comparison.trace_values import TraceValues
 from clbench.core.measure import Measure
 from clbench.core.public_names import public
 from clbench.core.record import Record
-from clbench.leaderboard.board_rows import Row, seed_words
+from clbench.leaderboard.board_rows import Row
 from clbench.leaderboard.columns import on_versions
 from clbench.leaderboard.settings_origin import unavailable
 from clbench.leaderboard.settings_text import differing_settings, is_renamed, versions
+from clbench.leaderboard.standing_notes import standing_notes
+from clbench.leaderboard.standings import RankingChoice
 
 
 def table_notes(
-    rows: Sequence[Row], seeds: tuple[int, ...], common: tuple[int, ...], measure: Measure, values: TraceValues
+    rows: Sequence[Row],
+    seeds: tuple[int, ...],
+    reference: tuple[int, ...],
+    measure: Measure,
+    values: TraceValues,
+    ranking: RankingChoice,
 ) -> tuple[str, ...]:
     """Return the notes of a table.
 
     Args:
         rows: Its rows.
         seeds: The seeds of all records.
-        common: The seeds that every ranked strategy has finished.
+        reference: The seeds that a ranked strategy has.
         measure: What its scores are.
         values: What computes the facts of traces.
+        ranking: What ranks its rows.
     """
     looks = " or ".join(dict.fromkeys(row.looks for row in rows))
     notes = [f"evaluations: {looks}"] if looks else []
     finished = [row for row in rows if row.finished]
     notes += on_versions({row.strategy: row.records for row in finished}, rows[0].metrics if rows else (), values)
-    if finished and not common:
-        notes.append("no seed is finished for every strategy, so none is ranked")
-    elif common and common != seeds:
-        notes.append(
-            f"ranked by {measure.short} over the seeds that every ranked strategy has finished: {seed_words(common)}"
-        )
-    if any(set(row.finished) != set(common) for row in finished) and common:
-        notes.append("means and intervals are over each strategy's own finished seeds")
+    notes += standing_notes(rows, seeds, reference, measure, ranking)
     notes += [*other_streams(finished), *labels(rows), *different_versions(rows), *different_code(rows)]
     differing = differing_settings([record.cell for row in rows for record in _one_each(row.records)])
     if differing:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from clbench.core.errors import Refused, did_you_mean
 from clbench.leaderboard.board_rows import Row
+from clbench.leaderboard.standings import STANDINGS
 from clbench.metrics import get as get_metric
 from clbench.metrics import metric_names
 
@@ -33,7 +34,7 @@ class RowChoice:
 
     def ordered(self, rows: Iterable[Row]) -> list[Row]:
         """Return rows in the order of the choice; unranked rows come last, unless labels say otherwise."""
-        by_rank = sorted(rows, key=lambda row: (row.rank is None, row.rank or 0, row.strategy))
+        by_rank = sorted(rows, key=_place)
         if self.order == BY_RANK:
             return by_rank
         if self.order == BY_NAME:
@@ -56,6 +57,11 @@ class RowChoice:
             return tuple(rows)
         place = {self.names.get(label, label): i for i, label in reversed(list(enumerate(self.order)))}
         return tuple(sorted(rows, key=lambda name: place.get(name, len(place))))
+
+
+def _place(row: Row) -> tuple[int, int, int, str]:
+    """Return what sorts rows: their standing, then their rank, then how many reference seeds they have."""
+    return STANDINGS.index(row.standing), row.rank or 0, -row.covered[0], row.strategy
 
 
 def choose(
@@ -100,6 +106,24 @@ def choose(
             f"({did_you_mean(order, [BY_RANK, BY_NAME, *metric_names(), *labels])})"
         )
     return RowChoice(chosen, names, found(order, "--order"))
+
+
+def one_label(written: str, labels: Sequence[str], choice: RowChoice) -> str:
+    """Return the label of the strategy that all others are compared with.
+
+    Args:
+        written: Its label, or its new name.
+        labels: The labels of all tables.
+        choice: The rows that are shown.
+
+    Raises:
+        Refused: There is no such strategy, or it is not shown.
+    """
+    named = {_bare(name): label for label, name in choice.names.items() if label in labels}
+    label = _label(written, named | {_bare(each): each for each in labels}, labels)
+    if not choice.shows(label):
+        raise Refused(f"--versus {written} is not among --rows; name it there too")
+    return label
 
 
 def _split(written: str | Sequence[str]) -> list[str]:

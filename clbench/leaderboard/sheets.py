@@ -12,7 +12,7 @@ from clbench.core.measure import ACCURACY, Measure
 from clbench.core.shown_text import shown
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
-from clbench.leaderboard.board_rows import Row, group_problems, seed_words
+from clbench.leaderboard.board_rows import Row, coverage, group_problems, seed_words
 from clbench.leaderboard.columns import COST, is_metric
 from clbench.leaderboard.numbers import NOTHING, Number, amount, number
 from clbench.metrics import get as get_metric
@@ -102,7 +102,7 @@ def _single(board: Board, table: Table, names: Sequence[str], decimals: int) -> 
         lines=tuple(tuple(_cell(board, table, row, name, names, decimals) for name in names) for row in table.rows),
         ranks=tuple(row.rank for row in table.rows),
         legend=legend([table]),
-        seeds=seed_words(table.seeds),
+        seeds=seed_words(table.wanted),
         marks=marks(table.rows),
         notes=tuple(footnotes(table)),
     )
@@ -123,10 +123,10 @@ def _across(board: Board, decimals: int) -> Sheet:
             line += [_cell(board, table, row, column, own, decimals) if row else Number(NOTHING) for column in own]
         lines.append(tuple(line))
     every = [row for table in board.tables for row in table.rows]
-    seeds = {seed_words(table.seeds) for table in board.tables}
+    seeds = {seed_words(table.wanted) for table in board.tables}
     told: dict[str, list[str]] = {}
     for table in board.tables:
-        for text in [*([] if len(seeds) == 1 else [seed_words(table.seeds)]), *footnotes(table)]:
+        for text in [*([] if len(seeds) == 1 else [seed_words(table.wanted)]), *footnotes(table)]:
             told.setdefault(text, []).append(table.benchmark)
     of_all = len(board.tables)
     notes = [text if len(own) == of_all else f"{' and '.join(own)}: {text}" for text, own in told.items()]
@@ -145,7 +145,7 @@ def _across(board: Board, decimals: int) -> Sheet:
 def _cell(board: Board, table: Table, row: Row, name: str, names: Sequence[str], decimals: int) -> Number:
     if name == "rank":
         return Number(str(row.rank or NOTHING))
-    fewer = len(row.finished) < len(table.seeds) and "seeds" not in names
+    fewer = row.covered[0] < row.covered[1] and "seeds" not in names
     if name == "strategy":
         return Number(shown(row.strategy), count=f"(n={len(row.finished)})" * fewer)
     if name == "engine":
@@ -153,11 +153,11 @@ def _cell(board: Board, table: Table, row: Row, name: str, names: Sequence[str],
     if name == "settings":
         return Number(shown(row.settings_origin))
     if name == "seeds":
-        return Number(f"{len(row.finished)}/{len(table.seeds)}")
+        return Number(coverage(row))
     if not is_metric(name):
         cost = row.cost.get(name.removeprefix(COST))
         return Number(amount(cost.mean) if cost else NOTHING)
-    expected = len(table.seeds if board.across and fewer else row.finished)
+    expected = len(table.wanted if board.across and fewer else row.finished)
     return metric_cell(board, table, row, name, expected=expected, decimals=decimals)
 
 
@@ -206,7 +206,7 @@ def footnotes(table: Table) -> list[str]:
 def legend(tables: Sequence[Table]) -> str:
     """Return what a reader has to know of the numbers of some tables."""
     counts = {len(row.finished) for table in tables for row in table.rows if row.finished}
-    counts = counts or {len(table.seeds) for table in tables} or {SEEDS_FOR_INTERVAL}
+    counts = counts or {len(table.wanted) for table in tables} or {SEEDS_FOR_INTERVAL}
     interval = "mean ± half-width of the 95 % Student-t interval over seeds"
     few = max(counts) < SEEDS_FOR_INTERVAL
     values = "the value of each seed; intervals are shown from three seeds on"

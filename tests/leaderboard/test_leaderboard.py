@@ -13,6 +13,7 @@ from clbench.comparison.record_groups import by_strategy
 from clbench.core.errors import Refused
 from clbench.core.record import Trace
 from clbench.leaderboard import FORMATS, board, frame, render
+from clbench.leaderboard.standings import reference_seeds
 from clbench.metrics import COLUMNS, compute, intransigence, metric_names
 
 
@@ -38,17 +39,41 @@ def test_one_seed_has_a_mean_but_no_interval():
     assert math.isnan(summary.half)
 
 
-def test_rank_is_by_acc_over_the_seeds_that_all_have_finished():
-    scores = {"er": [0.9, 0.8, 0.1], "naive": [0.85, 0.82]}
+def test_rank_is_by_acc_over_the_seeds_that_most_strategies_have():
+    scores = {"er": [0.9, 0.8, 0.1], "agem": [0.7, 0.8, 0.6], "mir": [0.6] * 4, "naive": [0.95, 0.82]}
     table = only_table([flat(label, s, a) for label, found in scores.items() for s, a in enumerate(found)])
-    assert table.common == (0, 1)
-    first, second = table.rows
-    assert (first.strategy, first.rank) == ("er", 1)
-    assert first.ranking == pytest.approx(0.85)
-    assert first.metrics["acc"].mean == pytest.approx(0.6)
-    assert (second.strategy, second.rank, second.ranking) == ("naive", 2, pytest.approx(0.835))
-    assert [(p.seed, p.status) for p in second.problems] == [(2, "missing")]
-    assert any("seeds 0, 1" in note for note in table.notes)
+    assert table.reference == (0, 1, 2)
+    assert [(row.strategy, row.rank, row.standing, row.covered) for row in table.rows] == [
+        ("agem", 1, "ranked", (3, 3)),
+        ("er", 2, "ranked", (3, 3)),
+        ("mir", 2, "ranked", (3, 3)),
+        ("naive", None, "incomplete", (2, 3)),
+    ]
+    agem, er, mir, naive = table.rows
+    assert (agem.ranking, er.ranking, mir.ranking) == pytest.approx((0.7, 0.6, 0.6))
+    assert math.isnan(naive.ranking)
+    assert naive.metrics["acc"].mean == pytest.approx(0.885)
+    assert [(p.seed, p.status) for p in naive.problems] == [(2, "missing")]
+    assert mir.metrics["acc"].n == 4
+    assert "ranked by ACC over seeds 0, 1, 2; a row without one of them is not ranked" in table.notes
+    assert any(
+        note.startswith("naive is incomplete: 2 of 3 seeds; minus agem over 2 shared seeds: +13.5")
+        for note in table.notes
+    )
+
+
+def test_of_several_most_common_sets_of_seeds_the_largest_and_then_the_first_is_the_reference():
+    found = [frozenset({0}), frozenset({1, 2}), frozenset({3, 4}), frozenset()]
+    assert reference_seeds(found, ()) == (1, 2)
+    assert reference_seeds([*found, frozenset({0})], ()) == (0,)
+    assert reference_seeds([], ()) == ()
+
+
+def test_rows_that_lack_seeds_of_the_shipped_benchmark_do_not_choose_the_reference_seeds():
+    few, five, ten = (frozenset(range(n)) for n in (2, 5, 10))
+    assert reference_seeds([few] * 9 + [ten] * 2 + [five], range(5)) == tuple(range(10))
+    assert reference_seeds([few] * 9 + [ten] * 2 + [five], ()) == (0, 1)
+    assert reference_seeds([few, few, frozenset({7})], range(5)) == (0, 1)
 
 
 def test_ties_share_a_rank_and_the_next_rank_is_skipped():
@@ -61,7 +86,7 @@ def test_strategies_without_a_finished_cell_are_listed_unranked_with_the_reason_
     records += [record("ewc", s, status="diverged", reason="not finite after step 7") for s in range(2)]
     records += [record("gem", 0, status="skipped", reason="it needs task labels")]
     table = only_table(records)
-    assert table.common == (0, 1, 2)
+    assert table.reference == (0, 1, 2)
     assert [row.rank for row in table.rows] == [1, None, None]
     ewc, gem = table.rows[1:]
     assert [(p.seed, p.status, p.reason) for p in ewc.problems] == [
@@ -81,10 +106,11 @@ def test_a_diverged_cell_counts_in_no_mean_even_where_it_has_a_trace():
     assert row.finished == (0,)
 
 
-def test_without_a_seed_in_common_nothing_is_ranked_and_the_board_says_so():
-    table = only_table([flat("er", 0, 0.9), flat("naive", 1, 0.5)])
-    assert [row.rank for row in table.rows] == [None, None]
-    assert any("none is ranked" in note for note in table.notes)
+def test_rows_without_a_common_seed_are_not_compared_and_the_one_without_the_reference_seed_is_incomplete():
+    table = only_table([flat("er", 0, 0.9), flat("naive", 1, 0.95)])
+    assert [(row.strategy, row.rank, row.covered) for row in table.rows] == [("er", 1, (1, 1)), ("naive", None, (0, 1))]
+    assert "naive is incomplete: 0 of 1 seeds" in table.notes
+    assert table.pairs == ()
 
 
 def test_a_cell_recorded_twice_counts_once_and_the_finished_record_wins():

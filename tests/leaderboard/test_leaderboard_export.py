@@ -128,13 +128,13 @@ def test_one_or_two_seeds_are_shown_as_values_without_an_interval(format):
 
 def test_files_for_programs_hold_the_values_of_all_seeds_in_full():
     made = board([*scored(1 / 3, 2 / 3), *scored(0.1, 0.2, 0.3, label="naive")], ["acc"])
-    er, naive = csv.DictReader(io.StringIO(render(made, "csv")))
+    naive, er = csv.DictReader(io.StringIO(render(made, "csv")))
     assert [float(value) for value in er["acc_values"].split()] == [1 / 3, 2 / 3]
     assert (er["acc_half"], er["acc_n"], naive["acc_n"]) == ("", "2", "3")
     assert float(naive["acc_half"]) > 0
-    first, _ = json.loads(render(made, "json"))["tables"][0]["rows"]
+    _, last = json.loads(render(made, "json"))["tables"][0]["rows"]
     values = {"0": 1 / 3, "1": 2 / 3}
-    assert first["metrics"]["acc"] == {"mean": 0.5, "half": None, "n": 2, "values": values, "mark": "best"}
+    assert last["metrics"]["acc"] == {"mean": 0.5, "half": None, "n": 2, "values": values}
 
 
 def test_a_table_with_rows_of_two_and_of_three_seeds_says_what_both_show():

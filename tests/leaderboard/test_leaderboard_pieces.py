@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from synthetic import record, trace_from
 
 from clbench.leaderboard import board, notes
-from clbench.leaderboard.board import _ranks
 from clbench.leaderboard.board_rows import Problem, count_problems, group_problems
 from clbench.leaderboard.settings_text import differing_settings, evaluation_text, recipe
+from clbench.leaderboard.standings import places_of
 from clbench.leaderboard.summaries import summarise
 from clbench.metrics import Value
 from clbench.metrics.curves import experience_boundaries
@@ -50,13 +50,13 @@ def test_without_any_value_the_reason_is_that_of_the_first_seed_or_that_nothing_
 
 @given(st.dictionaries(st.text(min_size=1), st.integers(0, 5), min_size=1))
 def test_a_rank_is_one_more_than_the_number_of_better_strategies(scores):
-    ranks = _ranks({label: score / 10 for label, score in scores.items()})
+    ranks = places_of({label: score / 10 for label, score in scores.items()})
     for label, score in scores.items():
         assert ranks[label] == 1 + sum(other > score for other in scores.values())
 
 
 def test_differences_in_the_last_bits_are_ties():
-    assert _ranks({"a": 0.5, "b": 0.5 + 1e-12, "c": 0.4}) == {"a": 1, "b": 1, "c": 3}
+    assert places_of({"a": 0.5, "b": 0.5 + 1e-12, "c": 0.4}) == {"a": 1, "b": 1, "c": 3}
 
 
 def test_the_order_of_records_changes_no_table():
@@ -94,8 +94,8 @@ def test_a_row_knows_its_finished_seeds_and_those_that_are_not():
     row = next(row for row in table.rows if row.strategy == "a")
     assert table.seeds == (0, 1, 2)
     assert row.finished == (0,)
+    assert table.reference == (0,)  # that another row has seed 1 instead is no problem of this one
     assert [(p.seed, p.status, p.reason) for p in row.problems] == [
-        (1, "missing", "not run"),
         (2, "failed", "no memory"),
     ]
 

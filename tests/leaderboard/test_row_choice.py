@@ -32,16 +32,16 @@ RECORDS = [
 ]
 
 
-def test_ranks_and_common_seeds_are_those_of_the_rows_that_are_shown():
+def test_ranks_and_reference_seeds_are_those_of_the_rows_that_are_shown():
     every = board(RECORDS, ["acc"])
-    assert every.tables[0].common == (0, 1)  # er lacks seed 2
+    assert every.tables[0].reference == (0, 1, 2)
     assert [(row.strategy, row.rank) for row in every.tables[0].rows] == [
-        ("er(loss=sum, rows=8)", 1), ("agem", 2), ("er", 3), ("naive", 4),
+        ("er(loss=sum, rows=8)", 1), ("agem", 2), ("naive", 3), ("er", None),
     ]  # fmt: skip
-    chosen = board(RECORDS, ["acc"], rows="naive, agem")
-    assert chosen.tables[0].common == (0, 1, 2)
-    assert [(row.strategy, row.rank) for row in chosen.tables[0].rows] == [("agem", 1), ("naive", 2)]
-    assert "2 of 4 strategies; ranks and marks are among them" in chosen.tables[0].notes
+    chosen = board(RECORDS, ["acc"], rows="er")
+    assert chosen.tables[0].reference == (0, 1)  # er lacks seed 2
+    assert [(row.strategy, row.rank) for row in chosen.tables[0].rows] == [("er", 1)]
+    assert "1 of 4 strategies; ranks, groups and marks are among them" in chosen.tables[0].notes
     assert not any("of 4 strategies" in note for note in every.tables[0].notes)
 
 
