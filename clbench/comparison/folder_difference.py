@@ -21,7 +21,7 @@ from clbench.metrics.interval import SEEDS_FOR_INTERVAL, half_width
 
 METRIC = "acc"
 """The metric whose difference is shown for each strategy."""
-CAUSES = ("device", "hardware", "clbench", "torch", "commit")
+CAUSES = ("device", "hardware", "capability", "clbench", "torch", "commit")
 """Entries of a record's environment that may be the cause of another result."""
 
 

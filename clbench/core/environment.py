@@ -27,6 +27,7 @@ def environment(device: str, engine: str = "clbench") -> dict[str, Any]:
         "platform": platform.platform(terse=True),
         "device": device,
         "hardware": hardware,
+        "capability": torch.backends.cpu.get_cpu_capability(),
         "commit": _commit(),
     }
 
