@@ -47,6 +47,7 @@ _PUBLIC = {
     "stream": "clbench.api",
     "tune": "clbench.tuning",
     "to_avalanche": "clbench.adapters.avalanche.to_avalanche",
+    "write_site": "clbench.site",
 }
 
 _ROOMS = (

@@ -31,6 +31,7 @@ LEVELS = (
     "testing api submission",
     "tuning",
     "ablation",
+    "site",
     "cli __main__",
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names.split()}

@@ -21,6 +21,7 @@ from clbench.cli.quickstart_command import quickstart
 from clbench.cli.run import Spelled, run
 from clbench.cli.sensitivity_command import sensitivity
 from clbench.cli.show import show
+from clbench.cli.site_command import site
 from clbench.cli.status_command import status
 from clbench.cli.tune_command import tune
 from clbench.cli.uses import show_uses
@@ -119,6 +120,14 @@ app.command(
         "clbench plot results/split-digits -o gap.pdf --width 3.3 --no-title  # for a column",
     ),
 )(plot)
+app.command(
+    "site",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench site results/split-digits -o site  # then open site/index.html",
+        "clbench site results/* -o site --title 'Our results'  # all result folders below results",
+    ),
+)(site)
 app.command(
     "sensitivity",
     cls=Exemplified,
