@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from clbench.leaderboard.best_values import is_bound
 from clbench.leaderboard.numbers import NOTHING, amount
 from clbench.leaderboard.page_settings import stream_words
 from clbench.metrics import get as get_metric
@@ -23,7 +24,7 @@ COSTS = {
     "seconds": ("Seconds", ("train_seconds",), "training time; comparable on one machine only"),
 }
 """Name of a column of costs -> heading, entries of the record's cost that are added, meaning."""
-NARROW = ("min_acc", "aaa", "steps", "seconds", "origin")
+NARROW = ("min_acc", "aaa", "memory", "steps", "seconds", "origin")
 """Columns that are shown only if the reader ticks them."""
 
 
@@ -52,7 +53,8 @@ def columns(site: Site) -> list[FrontColumn]:
     """Return the columns of the table, in order."""
     made = [
         FrontColumn("benchmark", "Benchmark", "name, version, and differences from the benchmark's file"),
-        FrontColumn("rank", "#", "rank on its benchmark; ties share a rank", number=True),
+        FrontColumn("rank", "#", "rank on its benchmark, among rows with all reference seeds", number=True),
+        FrontColumn("group", "Group", "rows of a group are not separated from its best row", number=True),
         FrontColumn("strategy", "Strategy", "name and settings; leads to the page of the row"),
     ]
     for name in METRICS:
@@ -62,7 +64,7 @@ def columns(site: Site) -> list[FrontColumn]:
             made.append(FrontColumn(name, metric.title, metric.formula, first, True, name not in NARROW))
     made += [
         FrontColumn("front", "Pareto", "● no other row costs at most as much and scores at least as high", "desc"),
-        FrontColumn("seeds", "Seeds", "finished seeds of those wanted", "desc", True),
+        FrontColumn("seeds", "Seeds", "finished reference seeds of its benchmark", "desc", True),
         *(FrontColumn(name, head, told, "asc", True, name not in NARROW) for name, (head, _, told) in COSTS.items()),
         FrontColumn("origin", "Settings", "how the settings were found", shown=False),
         FrontColumn("status", "Verified", "what was verified: " + ", ".join(STATUSES), "desc"),
@@ -96,7 +98,7 @@ def _card(benchmark: SiteBenchmark) -> dict[str, Any]:
         "benchmark": benchmark,
         "words": stream_words(table) if table.rows else "",
         "rows": len(table.rows),
-        "seeds": len(table.seeds),
+        "seeds": len(table.wanted),
         "best": next((row for row in benchmark.rows if row.row.rank == 1), None),
         "light": pareto_path(benchmark, "light") if has_picture(benchmark) else "",
         "dark": pareto_path(benchmark, "dark"),
@@ -112,13 +114,13 @@ def _rows(site: Site, benchmark: SiteBenchmark, shown: list[FrontColumn]) -> Ite
             "row": each.row,
             "front": each.row.label in front,
             "cells": {
-                column.name: cell(site.board, benchmark.table, each.row, column.name)
+                column.name: cell(site.board, benchmark.table, each.row, column.name, decimals=1)
                 for column in shown
                 if column.name in METRICS
             },
             "costs": {name: _cost(each, entries) for name, (_, entries, _) in COSTS.items()},
             "status_order": STATUSES.index(each.status),
-            "wanted": len(benchmark.table.seeds),
+            "bound": is_bound(each.row),
         }
 
 

@@ -40,10 +40,10 @@ def cells(board: Board, table: Table, row: Row, names: Sequence[str]) -> list[Ce
     return [cell(board, table, row, name) for name in names]
 
 
-def cell(board: Board, table: Table, row: Row, name: str) -> Cell:
-    """Return the cell of a metric of a row."""
+def cell(board: Board, table: Table, row: Row, name: str, *, decimals: int = 2) -> Cell:
+    """Return the cell of a metric of a row, with some decimals of percentages."""
     summary = row.metrics[name]
-    shown = metric_cell(board, table, row, name, expected=len(row.finished), decimals=2)
+    shown = metric_cell(board, table, row, name, expected=len(row.finished), decimals=decimals)
     return Cell(
         main=shown.main,
         half=shown.half,

@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 from clbench.core import store
+from clbench.core.errors import Refused
+from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.core.record_folder import record_files
 from clbench.site.benchmark_page import benchmark_pages
@@ -73,12 +75,26 @@ def write_site(*directories: str | Path, out: str | Path, title: str = TITLE) ->
 def result_folders(*directories: Path) -> Iterator[Path]:
     """Yield the result folders among some directories and below them, in a stable order and each once.
 
-    A result folder is not searched further: the folders in it hold results that were set aside.
+    A result folder is not searched further: the folders in it hold results that were set aside. A directory without
+    results is reported and left out, as are files, so that ``results/*`` can be given.
+
+    Raises:
+        Refused: No directory has results, or one does not exist.
     """
+    found = {directory: list(_below(directory)) for directory in directories}
+    for directory in found:
+        if not directory.exists():
+            raise Refused(f"{directory} does not exist; give result folders of `clbench run`, or folders above them")
+    without = [str(directory) for directory, folders in found.items() if not folders]
+    if len(without) == len(found):
+        raise Refused(
+            f"{' and '.join(without)} holds no records; give a directory that `clbench run --out DIR` has written"
+        )
+    if without:
+        notice(f"left out, because no results are in them: {', '.join(without)}")
     seen: set[Path] = set()
-    for directory in directories:
-        found = list(_below(directory)) or [directory]  # which is refused as a folder without records
-        for folder in found:
+    for folders in found.values():
+        for folder in folders:
             place = folder.resolve()
             if place not in seen:
                 seen.add(place)

@@ -16,10 +16,30 @@
     steps: amount(row.cells[place("steps")].dataset.order),
     front: row.cells[place("front")].textContent !== "",
     status: row.cells[place("status")].textContent,
+    path: row.querySelector("th a").getAttribute("href").slice("rows/".length, -".html".length),
   }));
 
   function amount(text) {
     return text === undefined || text.trim() === "" ? NaN : Number(text);
+  }
+
+  // Two rows of a benchmark can be compared: a box in front of each name, and a link when two are ticked.
+  const compare = document.getElementById("compare");
+  let picked = [];
+  [...node.tBodies[0].rows].forEach((row, index) => {
+    const box = clbench.element("input", "", { type: "checkbox", class: "pick", "aria-label": `compare ${row.querySelector("th a").textContent}`, value: rows[index].path });
+    row.querySelector("th").prepend(box, " ");
+  });
+  const boxes = [...node.querySelectorAll(".pick")];
+
+  function showPicked() {
+    for (const box of boxes) box.checked = picked.includes(box.value);
+    const benchmarks = new Set(picked.map((path) => path.split("/")[0]));
+    const ready = picked.length === 2 && benchmarks.size === 1;
+    compare.hidden = picked.length === 0;
+    compare.textContent = ready ? "Compare the two ticked rows" : benchmarks.size > 1 ? "Tick two rows of one benchmark to compare them" : "Tick another row of this benchmark to compare them";
+    if (ready) compare.setAttribute("href", `compare.html#a=${picked[0]}&b=${picked[1]}`);
+    else compare.removeAttribute("href");
   }
 
   const table = clbench.table(node, {
@@ -50,6 +70,8 @@
     for (const tick of ticks) tick.checked = chosen.includes(tick.value);
     const [name, way] = (state.get("sort") || "").split(":");
     table.order(place(name) >= 0 ? [[place(name), way === "desc" ? "desc" : "asc"]] : []);
+    picked = (state.get("pick") || "").split(",").filter((path) => rows.some((row) => row.path === path));
+    showPicked();
     show();
     applying = false;
   }
@@ -75,6 +97,7 @@
       status: fields.status.value,
       front: fields.front.checked ? "1" : "",
       columns: same ? "" : [...fixed, ...shown].join(","),
+      pick: picked.join(","),
       sort: order && order[1] ? `${headings[order[0]]}:${order[1]}` : "",
     }, replace);
   }
@@ -91,6 +114,13 @@
   });
   table.on("order", () => {
     if (!applying) keep(false);
+  });
+  node.addEventListener("change", (event) => {
+    if (!event.target.matches(".pick")) return;
+    const path = event.target.value;
+    picked = event.target.checked ? [...picked, path].slice(-2) : picked.filter((other) => other !== path);
+    showPicked();
+    keep(false);
   });
   form.hidden = false;
   clbench.onState(apply);
