@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from clbench.core.measure import ACCURACY, Measure
+from clbench.core.npz_arrays import Column, npz_arrays
 from clbench.core.record import Trace
 
-TRACE_FIELDS = ("step", "kind", "experience", "score", "rows", "present", "every", "seconds")
-OPTIONAL_FIELDS = (
-    "population",
-    "masked",
-    "class_score",
-    "probe_step",
-    "probe",
-    "units",
-    "competing",
-    "met",
-    "counted",
-    "spread",
-    "further",
-)
+TRACE_FIELDS = {
+    "step": Column("i", 1),
+    "kind": Column("i", 1),
+    "experience": Column("i", 1),
+    "score": Column("f", 2),
+    "rows": Column("i", 1),
+    "present": Column("b", 2),
+    "every": Column("i", 0),
+    "seconds": Column("f", 1),
+}
+OPTIONAL_FIELDS = {
+    "population": Column("i", 1),
+    "masked": Column("f", 2),
+    "class_score": Column("f", 2),
+    "probe_step": Column("i", 1),
+    "probe": Column("f", 2),
+    "units": Column("i", 2),
+    "competing": Column("i", 2),
+    "met": Column("i", 1),
+    "counted": Column("i", 1),
+    "spread": Column("f", 2),
+    "further": Column("V", 2),
+}
 """Fields of a trace that a file holds only if something was recorded; older files have none of them."""
 MEASURE = "measure"
 """The field of a file for the measure of scores that are not accuracies."""
+MOST_BYTES = 2**32
+"""The most bytes of the arrays of a trace."""
 
 
 def encoded(trace: Trace) -> bytes:
@@ -43,22 +57,48 @@ def encoded(trace: Trace) -> bytes:
     return buffer.getvalue()
 
 
-def decoded(content: bytes) -> Trace:
-    """Return the trace in the content of a file.
+def decoded(content: bytes, *, most: int = MOST_BYTES) -> Trace:
+    """Return the trace in the content of a file, which may be hostile: headers of arrays are checked before an array is
+    read, and nothing is unpickled.
+
+    Args:
+        content: The bytes of the file.
+        most: The most bytes of all arrays together.
 
     Raises:
         ValueError: The content is damaged; the message gives the reason.
     """
-    try:
-        with np.load(io.BytesIO(content)) as arrays:  # given a path, np.load leaves a damaged file open
-            fields: dict[str, Any] = {name: arrays[name] for name in TRACE_FIELDS}
-            fields |= {name: arrays[name] for name in OPTIONAL_FIELDS if name in arrays}
-            measure = _measure(str(arrays[MEASURE])) if MEASURE in arrays else ACCURACY
-        return Trace(**{**fields, "every": int(fields["every"])}, measure=measure)
-    except Exception as error:  # NumPy reads the header of an array before its checksum is compared
-        raise ValueError(str(error) or type(error).__name__) from None
+    arrays = npz_arrays(content, {**TRACE_FIELDS, **OPTIONAL_FIELDS, MEASURE: Column("U", 0)}, most)
+    absent = [name for name in TRACE_FIELDS if name not in arrays]
+    if absent:
+        raise ValueError(f"it has no array {absent[0]!r}")
+    measure = _measure(str(arrays.pop(MEASURE))) if MEASURE in arrays else ACCURACY
+    every = int(arrays.pop("every"))
+    return Trace(**arrays, every=every, measure=measure)
 
 
 def _measure(written: str) -> Measure:
-    fields = json.loads(written)
-    return Measure(**{**fields, "columns": tuple(fields["columns"])})
+    """Return the measure of scores that are not accuracies.
+
+    Raises:
+        ValueError: The text describes none.
+    """
+    kinds = {each.name: each.type for each in dataclasses.fields(Measure)}
+    try:
+        held = json.loads(written)
+        wrong = set(held) - set(kinds) or {name for name, value in held.items() if not _fits(value, str(kinds[name]))}
+        if wrong or not abs(held.get("factor", 1.0)) < math.inf or not 0 <= held.get("decimals", 0) <= 20:
+            raise ValueError
+        return Measure(**{**held, "columns": tuple(held.get("columns", ()))})
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise ValueError("its measure is damaged") from None
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Return whether a value is what a field of a measure holds."""
+    if kind.startswith("tuple"):
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    allowed = {"str": isinstance(value, str), "bool": isinstance(value, bool), "float": number}
+    allowed |= {"int": number and isinstance(value, int)}
+    return allowed.get(kind, number or value is None or value == "classes")

@@ -24,9 +24,10 @@ from clbench.strategies import STRATEGIES
 WHOLE = ("families", "data", "models", "scenarios", "benchmark", "training", "evaluate")
 """Rooms whose modules all count as the engine: a change of any of them can change a trace."""
 NOT_OF_CORE = (
-    "identity", "atomic_files", "cost", "environment", "errors", "near_files", "near_names", "notices", "peak_memory",
-    "public_names", "record", "record_file", "record_folder", "registry", "result_paths", "search_space", "shown_text",
-    "store", "temporary_files", "trace_equality", "trace_file", "user_files",
+    "identity", "atomic_files", "cost", "environment", "errors", "near_files", "near_names", "notices", "npz_arrays",
+    "peak_memory", "public_names", "record", "record_file", "record_folder", "registry", "result_paths",
+    "search_space", "shown_text", "store", "temporary_files", "trace_equality", "trace_file", "user_files",
+    "zip_members",
 )  # fmt: skip
 """Modules of ``core`` that change no trace: they find objects, word messages, measure costs and keep records. All
 others of ``core`` count as the engine, new ones too."""
