@@ -299,7 +299,7 @@ class Record:
         """Return the ``StoredTrace`` of a record that was read from a file, else
         ``None``."""
         held = self.__dict__["trace"]
-        return held if callable(held) else None
+        return held if getattr(held, "directory", None) is not None else None
 
     @cached_property
     def settings(self) -> str:

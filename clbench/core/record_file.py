@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
@@ -71,7 +71,7 @@ def encoded(record: Record, trace: bytes | None) -> bytes:
     return held.model_copy(update={"sums": sums}).model_dump_json(indent=1, exclude=absent).encode()
 
 
-def decoded(content: bytes, path: Path) -> RecordFile:
+def decoded(content: bytes, path: PurePath) -> RecordFile:
     """Return the fields in the content of a record's file.
 
     Args:
@@ -139,7 +139,7 @@ def _sum_of(content: dict[str, Any]) -> str:
     return checksum(json.dumps(told, sort_keys=True).encode())
 
 
-def _check(content: dict[str, Any], path: Path) -> None:
+def _check(content: dict[str, Any], path: PurePath) -> None:
     """Check that a record is as it was written: its key belongs to its cell, and its numbers are unchanged.
 
     Raises:

@@ -68,7 +68,7 @@ def decoded(content: bytes, *, most: int = MOST_BYTES) -> Trace:
     Raises:
         ValueError: The content is damaged; the message gives the reason.
     """
-    arrays = npz_arrays(content, {**TRACE_FIELDS, **OPTIONAL_FIELDS, MEASURE: Column("U", 0)}, most)
+    arrays: dict[str, Any] = npz_arrays(content, {**TRACE_FIELDS, **OPTIONAL_FIELDS, MEASURE: Column("U", 0)}, most)
     absent = [name for name in TRACE_FIELDS if name not in arrays]
     if absent:
         raise ValueError(f"it has no array {absent[0]!r}")

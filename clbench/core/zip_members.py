@@ -111,7 +111,7 @@ def _directory(content: bytes, limits: ZipLimits) -> tuple[int, int]:
     if count > limits.files:
         raise ValueError(f"it holds {count:,} files; at most {limits.files:,} are allowed")
     if not count * _ENTRY.size <= size <= count * (_ENTRY.size + LONGEST_NAME):
-        raise ValueError("the directory of the zip file is damaged")
+        raise ValueError("the directory of the zip file is damaged, or has names of more than 200 bytes")
     return count, start
 
 
@@ -148,9 +148,7 @@ def _member(view: memoryview, place: int, at: int, limits: ZipLimits) -> tuple[M
     return member, _ENTRY.size + n_name, begin + packed
 
 
-def _begin(
-    view: memoryview, at: int, wanted: tuple[int, int, int, int, int], name: str, limits: ZipLimits
-) -> int:
+def _begin(view: memoryview, at: int, wanted: tuple[int, int, int, int, int], name: str, limits: ZipLimits) -> int:
     """Return where the data of a member begin, after its own header, which has to agree with the directory."""
     if at + _LOCAL.size > len(view):
         return -1
@@ -162,7 +160,7 @@ def _begin(
         raise ValueError(f"the header of {name!r} contradicts the directory of the zip file")
     if n_extra > limits.extra:
         raise ValueError(f"the header of {name!r} has additions")
-    return at + _LOCAL.size + n_name + n_extra
+    return at + _LOCAL.size + int(n_name) + int(n_extra)
 
 
 def _name(written: bytes, length: int) -> str:

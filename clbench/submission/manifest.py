@@ -42,7 +42,7 @@ class Manifest(BaseModel):
         format: Version of the layout.
         contact: Who answers questions: an e-mail address or a web address.
         licence: The SPDX identifier of the licence of the records, such as ``CC-BY-4.0``.
-        created: Time of writing, ISO 8601, UTC.
+        created: Time of the newest record, ISO 8601, UTC, so that the same records make the same bundle.
         clbench: The version of clbench that wrote the bundle.
         files: The sha256 of each file in the bundle except this one.
         seeds: The reference seeds of each benchmark, by ``NAME@VERSION``.
@@ -54,8 +54,8 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = FORMAT
-    contact: Text
-    licence: Text
+    contact: Annotated[str, StringConstraints(max_length=200)]
+    licence: Annotated[str, StringConstraints(max_length=200)]
     created: Text
     clbench: Text
     files: Annotated[dict[Text, Sha256], Field(max_length=5_000)]

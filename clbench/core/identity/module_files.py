@@ -16,16 +16,25 @@ from clbench.core.identity.module_origin import library
 def beside(module: types.ModuleType) -> str:
     """Return the checksum of the program's modules that a module uses, directly or indirectly; empty if there are
     none."""
-    found: dict[str, str] = {}
+    told = "\n".join(f"{name} {_text(*found)}" for name, found in sorted(_files(module).items()))
+    return hashlib.sha256(told.encode()).hexdigest()[:16] if told else ""
+
+
+def files_beside(module: types.ModuleType) -> dict[str, Path]:
+    """Return the files of the program's modules that a module uses, directly or indirectly, by the modules' names."""
+    return {name: path for name, (_, path) in sorted(_files(module).items())}
+
+
+def _files(module: types.ModuleType) -> dict[str, tuple[types.ModuleType, Path]]:
+    found: dict[str, tuple[types.ModuleType, Path]] = {}
     waiting = [module]
     while waiting:
         for other in _used(waiting.pop(), package=module.__name__.partition(".")[0]):
             file = getattr(other, "__file__", None)
             if other is not module and file is not None and other.__name__ not in found:
-                found[other.__name__] = _text(other, Path(file))
+                found[other.__name__] = other, Path(file)
                 waiting.append(other)
-    told = "\n".join(f"{name} {text}" for name, text in sorted(found.items()))
-    return hashlib.sha256(told.encode()).hexdigest()[:16] if found else ""
+    return found
 
 
 def _used(module: types.ModuleType, package: str) -> Iterator[types.ModuleType]:
