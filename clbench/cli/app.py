@@ -76,7 +76,7 @@ app.command(
     "board",
     cls=Exemplified,
     epilog=examples(
-        "clbench board results/split-digits --metrics acc,wc_acc,forgetting",
+        "clbench board results/split-digits --metrics acc,wc_acc,forgetting --pairs  # with p values of differences",
         "clbench board results/split-digits --rename 'er_ace=ER-ACE' -o table.tex  # for a paper",
     ),
 )(board)

@@ -64,6 +64,29 @@ def board(
     latest: Annotated[
         bool, typer.Option("--latest", help="Of your own code, show only the newest version of each strategy.")
     ] = False,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="The only seeds that count, like 0-9 or 0,1,2 (5 means 0 to 4).",
+            show_default="those that most strategies have rank",
+        ),
+    ] = None,
+    rank_by: Annotated[str, typer.Option(help="The metric that ranks.")] = "acc",
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COST=LIMIT,...",
+            help="Rank only strategies within these costs, like memory_bytes=1e6,steps=500.",
+            show_default=False,
+        ),
+    ] = None,
+    versus: Annotated[
+        str | None,
+        typer.Option(metavar="STRATEGY", help="Compare all others with it, seed by seed.", show_default=False),
+    ] = None,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Compare all pairs of strategies: differences, p values, power.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of printing.")
     ] = None,
@@ -76,7 +99,8 @@ def board(
     if format == "hub":
         chosen_ones = {
             "--metrics": metrics, "--columns": columns, "--rows": rows, "--rename": rename, "--order": order,
-            "--decimals": decimals, "--across": across or None,
+            "--decimals": decimals, "--across": across or None, "--seeds": seeds, "--within": within,
+            "--rank-by": None if rank_by == "acc" else rank_by, "--versus": versus, "--pairs": pairs or None,
         }  # fmt: skip
         _export(directories, [name for name, value in chosen_ones.items() if value is not None], output, latest=latest)
         return
@@ -94,6 +118,11 @@ def board(
         decimals=decimals,
         across=across,
         latest=latest,
+        seeds=seeds,
+        rank_by=rank_by,
+        within=within,
+        versus=versus,
+        pairs=pairs,
     )
     if output is None and chosen == "table":
         print_board(make_console(), made, chosen=metrics is not None or columns is not None)

@@ -55,7 +55,7 @@ def print_board(console: Console, board: Board, *, chosen: bool = False) -> None
 
     from rich.measure import Measurement
 
-    from clbench.leaderboard import rich_tables
+    from clbench.leaderboard import rich_pairs, rich_tables
 
     shown, views = board.shown, rich_tables(board)
     for room in range(len(board.shown), 0, -1):
@@ -67,6 +67,8 @@ def print_board(console: Console, board: Board, *, chosen: bool = False) -> None
         ):
             break
     for view in views:
+        console.print(view)
+    for view in rich_pairs(board):
         console.print(view)
     if shown != board.shown:
         hidden = ", ".join(board.shown[len(shown) :])

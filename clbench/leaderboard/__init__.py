@@ -6,7 +6,7 @@ from clbench.leaderboard.columns import HEADLINE
 from clbench.leaderboard.export import FORMATS, render
 from clbench.leaderboard.frame import frame
 from clbench.leaderboard.summaries import Summary
-from clbench.leaderboard.text_tables import rich_tables
+from clbench.leaderboard.text_tables import rich_pairs, rich_tables
 
 __all__ = [
     "FORMATS",
@@ -19,5 +19,6 @@ __all__ = [
     "board",
     "frame",
     "render",
+    "rich_pairs",
     "rich_tables",
 ]

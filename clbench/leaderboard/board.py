@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from clbench.benchmark.assignments import seeds as read_seeds
 from clbench.comparison import comparable
 from clbench.comparison.code_versions import newest
 from clbench.comparison.record_groups import JointRuns, by_strategy, is_finished
@@ -23,7 +22,7 @@ from clbench.leaderboard.notes import left_out, table_notes
 from clbench.leaderboard.pairs import BoardPair, board_pairs, grouped
 from clbench.leaderboard.row_choice import BY_RANK, RowChoice, choose, one_label
 from clbench.leaderboard.settings_origin import is_tuned
-from clbench.leaderboard.standings import RANKED_BY, RankingChoice, check_budget, check_metric, ranked
+from clbench.leaderboard.standings import RANKED_BY, RankingChoice, check_budget, check_metric, check_seeds, ranked
 from clbench.leaderboard.summaries import Summary, summarise
 from clbench.metrics import Value, metric_names
 from clbench.metrics import get as get_metric
@@ -169,11 +168,15 @@ def board(
         raise Refused("--metrics and --columns both choose columns; leave one of them out")
     for name in metrics or ():
         get_metric(name)  # an unknown one is refused before traces are read
-    ranking = RankingChoice(check_metric(rank_by), None if seeds is None else tuple(sorted(read_seeds(seeds))))
+    ranking = RankingChoice(check_metric(rank_by))
     with TraceValues() as values:
         records = values.readable(records)
         records, older = newest(records) if latest else (records, [])
-        ranking = replace(ranking, within=check_budget(within, {name for record in records for name in record.cost}))
+        ranking = replace(
+            ranking,
+            seeds=check_seeds(seeds, (record.seed for record in records)),
+            within=check_budget(within, {name for record in records for name in record.cost}),
+        )
         if columns is not None:
             columns = chosen_columns(columns, {name for record in records for name in record.cost})
             metrics = [name for name in columns if is_metric(name)]

@@ -13,6 +13,8 @@ from clbench.core.measure import ACCURACY
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.board_rows import Row, count_problems
 from clbench.leaderboard.columns import COST
+from clbench.leaderboard.pair_sheets import plain_pair
+from clbench.leaderboard.pooled_pairs import plain_pool
 from clbench.leaderboard.settings_origin import is_tuned
 from clbench.leaderboard.summaries import Summary
 
@@ -105,11 +107,14 @@ def json_text(board: Board) -> str:
             "seeds": table.seeds,
             "reference_seeds": table.reference,
             "notes": table.notes,
+            **({"pairs": [plain_pair(pair) for pair in table.pairs]} if board.with_pairs else {}),
             "rows": [{**_json_row(row), **(_origin(row) if _has_settings(board) else {})} for row in table.rows],
         }
         for table in board.tables
     ]
-    content = {"ranked_by": board.ranked_by, "metrics": board.metrics, "tables": tables}
+    content: dict[str, Any] = {"ranked_by": board.ranked_by, "metrics": board.metrics, "tables": tables}
+    if board.with_pairs and len(board.tables) > 1:
+        content["pooled"] = plain_pool(board)
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

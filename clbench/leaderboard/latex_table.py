@@ -15,6 +15,7 @@ from itertools import groupby
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.latex_text import breakable, escaped, width
 from clbench.leaderboard.numbers import Number
+from clbench.leaderboard.pair_sheets import pair_sheets
 from clbench.leaderboard.sheets import Sheet, sheets
 
 ROOMS = (("table", 218.0), ("table*", 342.0), ("table*", 390.0), ("table*", 440.0))
@@ -89,7 +90,8 @@ def latex(board: Board) -> str:
     """Return a table per benchmark, or one for all, with caption and label."""
     labels: list[str] = []
     parts = []
-    for sheet in sheets(board, decimals=1, lead=("strategy", "engine", "settings")):
+    shown = sheets(board, decimals=1, lead=("strategy", "engine", "settings"))
+    for sheet in (*shown, *pair_sheets(board, decimals=1)):
         labels.append(_label(sheet.title, labels))
         parts.append(_table(sheet, labels[-1]))
     return "\n".join(parts)

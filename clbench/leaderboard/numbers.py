@@ -80,3 +80,8 @@ def number(
 def amount(value: float) -> str:
     """Return a cost as text: ``1,234``, or three digits of a small one."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def p_text(p: float) -> str:
+    """Return a p value with three decimals, or its order if it is smaller: ``< 0.001``."""
+    return NOTHING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -21,6 +21,7 @@ from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import NOTHING, amount
 from clbench.leaderboard.page_pictures import MOST, narrow_picture, wide_picture
 from clbench.leaderboard.page_settings import row_settings, shared_settings, stream_words
+from clbench.leaderboard.pair_sheets import pair_sheets
 from clbench.leaderboard.sheets import Column, Sheet, legend, metric_cell, sheets
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
@@ -95,7 +96,7 @@ def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict
         "notes": table.notes,
         "marks": _capital(marks(table.rows)),
         "legend": _capital(legend([table])),
-        "ranked_by": table.measure.short,
+        "ranked_by": get_metric(table.ranking.by).under(table.measure).title,
         "metrics": [_metric(name, table.measure) for name in names],
         "words": stream_words(table),
         "settings": shared_settings(table),
@@ -109,6 +110,7 @@ def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict
         "cells": [(row.strategy, record) for row in table.rows for record in row.records],
         "wide": wide_picture(table, place),
         "narrow": narrow_picture(table, place),
+        "pairs": next(iter(pair_sheets(replace(board, tables=(table,), across=False), decimals=2)), None),
         "left_out": max(0, sum(bool(row.finished) for row in table.rows) - MOST),
     }
 

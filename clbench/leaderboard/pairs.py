@@ -91,9 +91,9 @@ def _versus(rows: Sequence[Row], label: str) -> tuple[BoardPair, ...]:
     if anchor is None:
         return ()
     others = [row for row in rows if row is not anchor]
-    ranked = [row for row in others if row.standing == RANKED == anchor.standing]
-    rest = [row for row in others if row not in ranked]
-    return _corrected([(row, anchor) for row in ranked], [(row, anchor) for row in rest])
+    complete = [row for row in others if row.covered[0] == row.covered[1]]
+    rest = [row for row in others if row not in complete]
+    return _corrected([(row, anchor) for row in complete], [(row, anchor) for row in rest])
 
 
 def _corrected(tested: Sequence[tuple[Row, Row]], further: Sequence[tuple[Row, Row]]) -> tuple[BoardPair, ...]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from clbench.benchmark.assignments import seeds as read_seeds
 from clbench.core.errors import Refused, did_you_mean
 from clbench.leaderboard.best_values import TIE
-from clbench.leaderboard.board_rows import Row
+from clbench.leaderboard.board_rows import Row, seed_words
 from clbench.leaderboard.summaries import Summary
 from clbench.metrics import get as get_metric
 
@@ -59,6 +60,33 @@ def check_metric(name: str) -> str:
     return name
 
 
+def check_seeds(written: int | str | Iterable[int] | None, known: Iterable[int]) -> tuple[int, ...] | None:
+    """Return the only seeds that count, ascending; ``None`` for all.
+
+    Args:
+        written: ``"0-9"``, ``"0,1,2"``, ``5`` (0 to 4), or a list.
+        known: The seeds of the records.
+
+    Raises:
+        Refused: The text cannot be read, or no record has one of the seeds.
+    """
+    if written is None:
+        return None
+    chosen, there = sorted(read_seeds(written)), sorted(set(known))
+    missing = [seed for seed in chosen if seed not in there]
+    if missing:
+        raise Refused(
+            f"--seeds: no record has {_few(missing)}, and a row needs all seeds to be ranked; the records have "
+            f"{_few(there)}"
+        )
+    return tuple(chosen)
+
+
+def _few(seeds: Sequence[int]) -> str:
+    told = seed_words(seeds[:10])
+    return f"{told}, … ({len(seeds)} seeds)" if len(seeds) > 10 else told
+
+
 def check_budget(within: str | Mapping[str, float] | None, costs: Iterable[str]) -> dict[str, float]:
     """Return the largest values of costs that a user wrote.
 
@@ -76,10 +104,7 @@ def check_budget(within: str | Mapping[str, float] | None, costs: Iterable[str])
     for written, limit in given:
         name = str(written).strip().removeprefix("cost_")
         if name not in known:
-            raise Refused(
-                f"--within {name}: the records have no such cost; {did_you_mean(name, known)}; "
-                f"choose among {', '.join(known) or 'none'}"
-            )
+            raise Refused(f"--within {name}: the records have no such cost; {did_you_mean(name, known)}")
         try:
             found[name] = float(limit)
         except (TypeError, ValueError):

@@ -23,6 +23,8 @@ POWER = 0.8
 """The probability with which a detectable difference is found."""
 EXACT_SEEDS = 16
 """Largest number of seeds for which all patterns of signs are tried; above it, a sample of as many patterns."""
+PART = 4096
+"""Number of patterns of signs that are tried at once."""
 MOST_SEEDS = 1000
 """Largest number of seeds that is searched for one that separates two strategies."""
 ROUNDING = 1e-9
@@ -144,19 +146,19 @@ def sign_test(differences: ArrayLike) -> float:
     values = np.asarray(differences, dtype=float)
     if not len(values):
         return math.nan
-    sums = np.abs(_signs(len(values)) @ values)
-    observed = abs(values.sum())
-    tolerance = 1e-12 * float(np.abs(values).sum())
-    return float(np.mean(sums >= observed - tolerance))
+    signs = _signs(len(values))
+    least = abs(values.sum()) - 1e-12 * float(np.abs(values).sum())
+    parts = (signs[first : first + PART] for first in range(0, len(signs), PART))  # spares memory with many seeds
+    return sum(int(np.sum(np.abs(part @ values) >= least)) for part in parts) / len(signs)
 
 
 @cache
 def _signs(n: int) -> NDArray[Any]:
     """Return (patterns, n) signs, of which the first pattern is the observed one."""
     if n <= EXACT_SEEDS:
-        return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-    signs = np.random.default_rng(n).choice([-1.0, 1.0], size=(2**EXACT_SEEDS, n))
-    signs[0] = 1.0
+        return (1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)).astype(np.int8)
+    signs = 2 * np.random.default_rng(n).integers(0, 2, size=(2**EXACT_SEEDS, n), dtype=np.int8) - 1
+    signs[0] = 1
     return signs
 
 

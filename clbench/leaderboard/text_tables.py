@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clbench.leaderboard.board import Board
 from clbench.leaderboard.numbers import Number
-from clbench.leaderboard.sheets import sheets
+from clbench.leaderboard.pair_sheets import pair_sheets
+from clbench.leaderboard.sheets import Sheet, sheets
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -38,12 +40,21 @@ class View:
 
 def rich_tables(board: Board) -> list[View]:
     """Return a table per benchmark for the terminal, with its notes below."""
+    return _views(sheets(board, decimals=1))
+
+
+def rich_pairs(board: Board) -> list[View]:
+    """Return a table of pairs per benchmark for the terminal, if the board shows pairs."""
+    return _views(pair_sheets(board, decimals=1))
+
+
+def _views(shown: Iterable[Sheet]) -> list[View]:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
     views = []
-    for sheet in sheets(board, decimals=1):
+    for sheet in shown:
         view = RichTable(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
         for column in sheet.columns:
             words = f"{column.group}\n{column.title}" if column.group else column.title
@@ -79,7 +90,7 @@ def terminal(board: Board) -> str:
 
     out = io.StringIO()
     console = Console(file=out, width=160, color_system=None)
-    for view in rich_tables(board):
+    for view in (*rich_tables(board), *rich_pairs(board)):
         console.print(view)
     return out.getvalue()
 
@@ -87,7 +98,7 @@ def terminal(board: Board) -> str:
 def markdown(board: Board) -> str:
     """Return a table per benchmark in GitHub's Markdown."""
     parts = []
-    for sheet in sheets(board, decimals=2):
+    for sheet in (*sheets(board, decimals=2), *pair_sheets(board, decimals=2)):
         lines = [
             [f"{_escape(column.group)}: {column.title}" if column.group else column.title for column in sheet.columns],
             [":---" if column.is_text else "---:" for column in sheet.columns],

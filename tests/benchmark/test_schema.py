@@ -221,14 +221,17 @@ def test_an_assignment_has_a_key_and_a_form_for_messages(assignment, key, short)
     ("written_as", "meant"),
     [
         (3, [0, 1, 2]), ("3", [0, 1, 2]), ("3,", [3]), ("0,2,5", [0, 2, 5]), ([7, 1], [7, 1]), (range(2, 4), [2, 3]),
-        (np.array([4, 2]), [4, 2]), (np.int64(2), [0, 1]), (" 1 , 2 ", [1, 2]), ((9,), [9]),
+        (np.array([4, 2]), [4, 2]), (np.int64(2), [0, 1]), (" 1 , 2 ", [1, 2]), ("0-3", [0, 1, 2, 3]),
+        ("2-3,7", [2, 3, 7]), ((9,), [9]),
     ],
 )  # fmt: skip
 def test_seeds_are_a_number_of_them_or_a_list(written_as, meant):
     assert assignments.seeds(written_as) == meant
 
 
-@pytest.mark.parametrize("written_as", ["", "a", "1,1", "-1,", 0, [], [1, 1], [-1], [1.5], [True], "1.5"])
+@pytest.mark.parametrize(
+    "written_as", ["", "a", "1,1", "-1,", 0, [], [1, 1], [-1], [1.5], [True], "1.5", "3-1", "1-", "0-2,1"]
+)
 def test_seeds_that_are_none_or_twice_or_no_whole_numbers_are_refused(written_as):
     with pytest.raises(Refused, match="seeds"):
         assignments.seeds(written_as)
