@@ -129,4 +129,4 @@ def _cost(row: SiteRow, entries: tuple[str, ...]) -> tuple[str, str]:
     found = [row.row.cost[name].mean for name in entries if name in row.row.cost]
     if not found:
         return NOTHING, ""
-    return amount(sum(found)), f"{sum(found):.6g}"
+    return amount(sum(found)), f"{sum(found):.5g}"

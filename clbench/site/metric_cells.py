@@ -32,7 +32,7 @@ class Cell:
     sort: str
     is_best: bool
     reason: str
-    bar: tuple[float, float, float] | None = None
+    bar: tuple[int, int, int] | None = None
 
 
 def cells(board: Board, table: Table, row: Row, names: Sequence[str]) -> list[Cell]:
@@ -48,16 +48,16 @@ def cell(board: Board, table: Table, row: Row, name: str, *, decimals: int = 2) 
         main=shown.main,
         half=shown.half,
         more=" ".join(filter(None, (shown.count, shown.sign))),
-        sort="" if math.isnan(summary.mean) else f"{summary.mean:.6g}",
+        sort="" if math.isnan(summary.mean) else f"{summary.mean:.5g}",
         is_best=shown.is_best,
         reason=summary.reason,
         bar=_bar(table, summary.mean, summary.half),
     )
 
 
-def _bar(table: Table, mean: float, half: float) -> tuple[float, float, float] | None:
+def _bar(table: Table, mean: float, half: float) -> tuple[int, int, int] | None:
     if table.measure != ACCURACY or math.isnan(mean):
         return None
     half = 0.0 if math.isnan(half) else half
-    low, high, middle = (round(100 * min(1.0, max(0.0, x)), 1) for x in (mean - half, mean + half, mean))
+    low, high, middle = (round(100 * min(1.0, max(0.0, x))) for x in (mean - half, mean + half, mean))
     return low, high, middle

@@ -63,7 +63,7 @@ class Site:
 
     Args:
         board: The leaderboard.
-        benchmarks: Its tables, in order.
+        benchmarks: Its tables, those with the most rows first.
         title: The heading of the site.
     """
 

@@ -1,6 +1,7 @@
 """The files of a site, read without a browser."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import synthetic
 import clbench
 from clbench import Refused
 from clbench.site import write_site
+from clbench.site.front_page import front_page
 from clbench.site.pareto_picture import cost_points
+from clbench.site.site_build import asset_files
 from clbench.site.site_content import site_of
 from clbench.site.site_templates import POLICY
+from clbench.site.vendored_libraries import library_files
 from clbench.site.verification_badges import folder_status
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onmouseover='x' \u202e\x1b[2J"
@@ -22,10 +26,10 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onmouseover='
 class Page(HTMLParser):
     """Collect the tags of a page with their attributes, and its text."""
 
-    def __init__(self, path):
+    def __init__(self, text, folder=None):
         super().__init__()
-        self.tags, self.text, self.folder = [], "", path.parent
-        self.feed(path.read_text(encoding="utf-8"))
+        self.tags, self.text, self.folder = [], "", folder
+        self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
@@ -53,7 +57,10 @@ def site(results, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pages(site):
-    return {path.relative_to(site).as_posix(): Page(path) for path in site.rglob("*.html")}
+    return {
+        path.relative_to(site).as_posix(): Page(path.read_text(encoding="utf-8"), path.parent)
+        for path in site.rglob("*.html")
+    }
 
 
 def test_equal_records_give_equal_files(results, site, tmp_path):
@@ -142,3 +149,22 @@ def test_results_of_nobody_are_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(Refused, match="holds no records"):
         write_site(tmp_path / "empty", out=tmp_path / "site")
     assert [path.name for path in Path(tmp_path).iterdir()] == ["empty"]
+
+
+def test_the_front_page_with_its_scripts_stays_small_for_40_rows_on_8_benchmarks():
+    labels = [f"er_ace(rows={k}) + ewc(strength={k})" for k in range(40)]
+    records = [synthetic.record(label, seed, synthetic.flat(0.01 * k + 0.003 * seed)) for k, label in enumerate(labels)
+               for seed in range(3)]  # fmt: skip
+    one = site_of(records, title="Leaderboard")
+    eight = [replace(one.benchmarks[0], slug=f"split-cifar10-online-{k}") for k in range(8)]
+    files = dict(front_page(replace(one, benchmarks=tuple(eight))))
+    files |= dict(asset_files()) | dict(library_files())
+    assert files["index.html"].count(b"<th scope=row") == 320
+    scripts = ["site.css", "site.js", "front.js", "lib/datatables/dataTables.min.js"]
+    loaded = [
+        own.get("src") or own["href"]
+        for tag, own in Page(files["index.html"].decode()).tags
+        if tag in ("script", "link")
+    ]
+    assert sorted(loaded) == sorted(scripts)
+    assert sum(len(files[name]) for name in ("index.html", *scripts)) < 450_000

@@ -11,11 +11,11 @@
   const ticks = [...form.querySelectorAll("[name=column]")];
   const fixed = usual.filter((name) => !ticks.some((tick) => tick.value === name));
   const rows = [...node.tBodies[0].rows].map((row) => ({
-    benchmark: row.dataset.b,
+    benchmark: row.querySelector("td a").getAttribute("href").slice("benchmarks/".length, -".html".length),
     memory: amount(row.cells[place("memory")].dataset.order),
     steps: amount(row.cells[place("steps")].dataset.order),
-    front: row.cells[place("front")].textContent !== "",
-    status: row.cells[place("status")].textContent,
+    front: row.cells[place("front")].textContent.trim() !== "",
+    status: row.cells[place("status")].textContent.trim(),
     path: row.querySelector("th a").getAttribute("href").slice("rows/".length, -".html".length),
   }));
 
