@@ -1,4 +1,4 @@
-"""Run each row once on data that a secret key has changed: a strategy that knows the test samples fails there.
+"""Change a data set by a secret key: as hard as before, and unknown to whoever knows the test samples by heart.
 
 The key permutes the labels, and the pixels too where this changes nothing for an honest strategy: in a multilayer
 perceptron every input has an equal place, so that permuted pixels are as easy as plain ones. Networks that use the
@@ -12,7 +12,6 @@ of one task, so that the tasks stay as hard as they were.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,79 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.record import Record
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Index, Rows, content_hash
 from clbench.running.plan import make_stream, rows
-from clbench.running.user_objects import UserObjects
-from clbench.submission.bands import FEWEST, band_above
-from clbench.submission.cell_runs import RunSettings, cell_of, run_whole
-from clbench.submission.rerun_results import HONEST_SEEDS, RerunResult
-from clbench.submission.submitted_rows import SubmittedRow, rows_of, values
-from clbench.submission.trusted_code import NotRunnable
 
-CHECK = "secret data"
-METRIC = "acc"
-"""The metric that is compared with the submitted seeds; higher is better."""
 NEUTRAL_MODELS = ("mlp",)
 """Models in which all inputs have equal places."""
 OF_PLACES = ("rotated", "corrupted")
 """Scenarios that change images in a way that depends on the places of pixels."""
-
-
-def try_secret_data(
-    records: Sequence[Record], *, settings: RunSettings | None = None, key: int | None = None, metric: str = METRIC
-) -> list[RerunResult]:
-    """Run the first seed of every row once more, on data that a secret key has changed.
-
-    Args:
-        records: All records of the submission, as they were read from it.
-        settings: How cells are run.
-        key: The key; by default it is drawn by the operating system, so that nobody knows it before.
-        metric: The metric that is compared; higher is better.
-
-    Returns:
-        One result for each row: its value must not be below the band of the submitted seeds. The sentence contains the
-        key, with which the run can be repeated.
-    """
-    how, found = settings or RunSettings(), rows_of(records)
-    key = secrets.randbits(128) if key is None else key
-    return [_tried(row, how, key, metric, len(found)) for row in found]
-
-
-def _tried(row: SubmittedRow, how: RunSettings, key: int, metric: str, rows_in_all: int) -> RerunResult:
-    record, held = row.records[0], row.values(metric)
-
-    def result(told: str, *, holds: bool) -> RerunResult:
-        return RerunResult(CHECK, HONEST_SEEDS, row.key, row.label, (record.seed,), holds, f"{row.label}: {told}")
-
-    if len(held) < FEWEST:
-        return result(
-            f"its secret run cannot be judged: it has {len(held)} seeds, and a band needs {FEWEST}", holds=False
-        )
-    if record.cell["training"].get("stop"):
-        return result("not run on secret data: early stopping measures held-out samples of the plain data", holds=True)
-    try:
-        cell = cell_of(record, trust=how.trust)
-        data, told = secret_data(cell.config, [each.seed for each in row.records], key, data_dir=how.options.data_dir)
-    except NotRunnable as error:
-        return result(f"cannot be run on secret data: {error}", holds=False)
-    except Exception as error:
-        return result(f"its data cannot be changed ({type(error).__name__}: {error})", holds=False)
-    options = replace(how.options, given=UserObjects(dataset=data))
-    made = run_whole([cell], replace(how, options=options))[0]
-    value = values([made], metric)
-    if made.status != "done" or not value:
-        return result(f"its run on secret data is {made.status}{made.reason and ': '}{made.reason}", holds=False)
-    expected = band_above(held, new=rows_in_all, grain=1 / int(min(made.trace.rows)) if made.trace else 0.0)
-    where = f"{metric} is {value[0]:.4g} on data with {told} (key {key:#x})"
-    if value[0] in expected:
-        return result(f"{where}, in the band of its seeds (from {expected.low:.4g})", holds=True)
-    return result(
-        f"{where}, below the band of its seeds (from {expected.low:.4g}): it knows more of the plain data than its "
-        "training samples say",
-        holds=False,
-    )
 
 
 def secret_data(
@@ -110,13 +44,19 @@ def secret_data(
     draws = Generator(key, "submission/secret data")
     places, told = _places(cell, plain, draws)
     changed = _moved(plain, places) if places is not None else plain
+    labels = np.arange(plain.n_classes)
     if plain.family == "classification":
         labels = _labels(_groups(cell, plain, seeds, data_dir), plain.n_classes, draws)
         changed = _relabelled(changed, labels)
         told = f"{told}permuted labels"
     else:
         told = told.removesuffix(" and ") or "no change"
-    return replace(changed, checksum=content_hash([plain.checksum, hex(key)])), told
+    return replace(
+        changed,
+        checksum=content_hash(
+            [plain.checksum, hex(key), told, labels.tolist(), [] if places is None else places.tolist()]
+        ),
+    ), told
 
 
 # ------------------------------------------------------------------------------------------------- labels
@@ -165,7 +105,7 @@ def _places(cell: Mapping[str, Any], plain: Dataset, draws: Generator) -> tuple[
     shape, model = plain.shape, cell["model"]
     if plain.tokens:
         return None, ""
-    if _neutral(cell):
+    if learns_any_order_of_inputs(cell):
         return draws.permutation(int(np.prod(shape[-2:])) if len(shape) == 3 else shape[0]), "permuted pixels and "
     if len(shape) != 3:
         return None, ""
@@ -178,7 +118,7 @@ def _places(cell: Mapping[str, Any], plain: Dataset, draws: Generator) -> tuple[
     return turned[int(draws.integers(1, len(turned))[0])].reshape(-1), "mirrored or turned images and "
 
 
-def _neutral(cell: Mapping[str, Any]) -> bool:
+def learns_any_order_of_inputs(cell: Mapping[str, Any]) -> bool:
     """Return whether an honest strategy learns permuted pixels as easily as plain ones."""
     stream = cell["stream"]
     views = any("strong" in (item.get("parameters") or {}) for item in cell["strategy"])

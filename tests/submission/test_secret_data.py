@@ -9,7 +9,8 @@ from clbench.core.rng import Generator
 from clbench.running.plan import plan, rows
 from clbench.submission.cell_runs import RunSettings
 from clbench.submission.rerun_results import failures
-from clbench.submission.secret_data import _groups, _labels, secret_data, try_secret_data
+from clbench.submission.secret_data import _groups, _labels, secret_data
+from clbench.submission.secret_runs import try_secret_data
 from clbench.submission.submitted_rows import values
 
 KNOWS_THE_DIGITS = """
@@ -114,5 +115,5 @@ def test_a_strategy_that_knows_all_digits_by_heart_ranks_first_and_collapses_on_
     assert max(values(honest(), "acc")) < 0.9
     found = failures(try_secret_data(made, settings=RunSettings(trust=True)))
     assert len(found) == 1
-    assert "below the band of its seeds (from 0.98): it knows more of the plain data" in found[0].sentence
+    assert "below the band of its seeds (from 0.98), as if it knew the plain data by heart" in found[0].sentence
     assert found[0].level == "honest seeds"
