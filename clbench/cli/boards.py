@@ -13,7 +13,8 @@ from clbench.cli.output_files import PICTURES, format_of
 from clbench.cli.picture_options import FontSize, Height, Title, Width
 from clbench.plots import KINDS
 
-SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".txt": "table"}
+SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".txt": "table",
+            ".parquet": "parquet"}  # fmt: skip
 """The format of a file by its suffix."""
 
 MANY_OBJECTS = 20_000
@@ -29,7 +30,7 @@ def board(
     format: Annotated[
         str | None,
         typer.Option(
-            help="table, md, csv, json, latex, html, or hub (a folder).",
+            help="table, md, csv, json, latex, html, parquet, or hub (a folder).",
             show_default="from the file's suffix, else table",
         ),
     ] = None,
@@ -39,8 +40,8 @@ def board(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="All columns to show, instead of --metrics: rank, strategy, engine, settings, seeds, metrics, and "
-            "costs like cost_train_seconds.",
+            help="All columns to show, instead of --metrics: rank, group, strategy, engine, settings, seeds, metrics, "
+            "and costs like cost_train_seconds.",
             show_default=False,
         ),
     ] = None,
@@ -94,7 +95,7 @@ def board(
     """Rank strategies by their results. The sign ≈ marks values that are not separated from the best."""
     from clbench import api
     from clbench.core.errors import Refused, did_you_mean
-    from clbench.leaderboard import FORMATS, render
+    from clbench.leaderboard import BINARY, FORMATS, content, render
 
     if format == "hub":
         chosen_ones = {
@@ -105,8 +106,10 @@ def board(
         _export(directories, [name for name, value in chosen_ones.items() if value is not None], output, latest=latest)
         return
     gc.set_threshold(MANY_OBJECTS)
-    if format is not None and format not in FORMATS:
-        raise Refused(f"there is no board format {format!r}; {did_you_mean(format, [*FORMATS, 'hub'])}")
+    if format is not None and format not in (*FORMATS, *BINARY):
+        raise Refused(f"there is no board format {format!r}; {did_you_mean(format, [*FORMATS, *BINARY, 'hub'])}")
+    if output is None and format in BINARY:
+        raise Refused(f"--format {format} is a file for programs: add -o FILE.{format}")
     chosen = _format(format, output)
     made = api.board(
         *directories,
@@ -127,11 +130,10 @@ def board(
     if output is None and chosen == "table":
         print_board(make_console(), made, chosen=metrics is not None or columns is not None)
         return
-    text = render(made, chosen)
     if output is None:
-        print(text, end="")
+        print(render(made, chosen), end="")
     else:
-        write_file(output, text.encode())
+        write_file(output, content(made, chosen))
         print(f"{output} written")
 
 

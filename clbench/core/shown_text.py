@@ -36,6 +36,16 @@ def shown(text: object, most: int | None = MOST) -> str:
     return f"{line[: most - 1 - tail]}…{line[len(line) - tail :]}"
 
 
+def drawn(text: object, most: int | None = MOST) -> str:
+    """Return a text as :func:`shown` does, for pictures: fonts lack the pictures of control characters, so their
+    numbers stand there."""
+    return re.sub("[\u2400-\u2421]", _numbered, shown(text, most))
+
+
+def _numbered(found: re.Match[str]) -> str:
+    return f"⟨U+{0x7F if found[0] == '␡' else ord(found[0]) - 0x2400:04X}⟩"
+
+
 def pictured(text: str) -> str:
     """Return a text with pictures in place of characters that a terminal obeys or a reader cannot see.
 
@@ -51,11 +61,16 @@ def pictured(text: str) -> str:
     return _SUSPECTS.sub(lambda found: _picture(found[0]), text)
 
 
+def is_unseen(letter: str) -> bool:
+    """Return whether a character is one that a terminal may obey, or that a reader cannot see."""
+    return letter in INVISIBLE or unicodedata.category(letter) in _UNSEEN
+
+
 _SUSPECTS = re.compile(r"[^\n\t -~]")
 
 
 def _picture(letter: str) -> str:
-    if letter not in INVISIBLE and unicodedata.category(letter) not in _UNSEEN:
+    if not is_unseen(letter):
         return letter
     code = ord(letter)
     if code < 0x20:

@@ -3,12 +3,13 @@
 from clbench.leaderboard.board import Board, Table, board
 from clbench.leaderboard.board_rows import Problem, Row
 from clbench.leaderboard.columns import HEADLINE
-from clbench.leaderboard.export import FORMATS, render
+from clbench.leaderboard.export import BINARY, FORMATS, content, render
 from clbench.leaderboard.frame import frame
 from clbench.leaderboard.summaries import Summary
 from clbench.leaderboard.text_tables import rich_pairs, rich_tables
 
 __all__ = [
+    "BINARY",
     "FORMATS",
     "HEADLINE",
     "Board",
@@ -17,6 +18,7 @@ __all__ = [
     "Summary",
     "Table",
     "board",
+    "content",
     "frame",
     "render",
     "rich_pairs",

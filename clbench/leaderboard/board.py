@@ -16,8 +16,9 @@ from clbench.core.measure import ACCURACY, Measure
 from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.leaderboard.best_values import marked
+from clbench.leaderboard.board_columns import is_metric
 from clbench.leaderboard.board_rows import Problem, Row
-from clbench.leaderboard.columns import chosen_columns, is_metric, usual
+from clbench.leaderboard.columns import chosen_columns, usual
 from clbench.leaderboard.notes import left_out, table_notes
 from clbench.leaderboard.pairs import BoardPair, board_pairs, grouped
 from clbench.leaderboard.row_choice import BY_RANK, RowChoice, choose, one_label

@@ -10,6 +10,7 @@ from functools import cached_property
 from clbench.comparison.record_groups import is_finished
 from clbench.core.public_names import public
 from clbench.core.record import Record
+from clbench.core.shown_text import shown
 from clbench.leaderboard.settings_origin import settings_origin
 from clbench.leaderboard.settings_text import evaluation_text, recipe, versions
 from clbench.leaderboard.summaries import Summary
@@ -59,6 +60,11 @@ class Row:
     standing: str = "ranked"
     covered: tuple[int, int] = (0, 0)
     group: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Return its name as sentences and tables show it."""
+        return shown(self.strategy)
 
     @property
     def engine(self) -> str:

@@ -1,4 +1,4 @@
-"""The columns of a leaderboard: those that the user names, or the usual metrics, given what its records contain."""
+"""The choice of a leaderboard's columns: those that the user names, or the usual metrics, by what records hold."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from clbench.comparison.record_groups import is_finished
 from clbench.comparison.trace_values import TraceFacts, TraceValues
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.record import Record
+from clbench.leaderboard.board_columns import names as lead
+from clbench.leaderboard.column_type import COST
 from clbench.metrics import EARLIER, FAMILIES, board_names, metric_names, split_number
 from clbench.metrics.stability_gap import SINCE_SWITCH
 
@@ -35,17 +37,6 @@ def _with_further(facts: Iterable[TraceFacts]) -> tuple[tuple[str, ...], tuple[s
     return tuple((names[0], *further, *names[1:]) for names in (board_names(), HEADLINE))  # type: ignore[return-value]
 
 
-LEAD = ("rank", "strategy", "engine", "settings", "seeds")
-"""Columns that are neither metrics nor costs."""
-COST = "cost_"
-"""Beginning of the name of a column with an entry of the records' cost."""
-
-
-def is_metric(column: str) -> bool:
-    """Return whether a column holds a metric."""
-    return column not in LEAD and not column.startswith(COST)
-
-
 def chosen_columns(written: Sequence[str], costs: Iterable[str]) -> tuple[str, ...]:
     """Check the columns that the user named. The strategy comes first if it is not among them.
 
@@ -56,7 +47,7 @@ def chosen_columns(written: Sequence[str], costs: Iterable[str]) -> tuple[str, .
     Raises:
         Refused: There is no such column.
     """
-    known = [*LEAD, *(COST + name for name in costs)]
+    known = [*lead(), *(COST + name for name in costs)]
     for name in written:
         family = split_number(name)[0] in FAMILIES
         if name not in known and not family and name not in metric_names():

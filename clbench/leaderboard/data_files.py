@@ -1,4 +1,7 @@
-"""Leaderboards as files for programs: CSV and JSON. They contain fractions in full."""
+"""Leaderboards as files for programs: CSV, Parquet and JSON. They contain fractions in full.
+
+JSON and Parquet hold texts as they are in records. CSV is opened in spreadsheets and printed, so its texts are shown.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,25 @@ import csv
 import io
 import json
 import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY
-from clbench.leaderboard.board import Board
-from clbench.leaderboard.board_rows import Row, count_problems
-from clbench.leaderboard.columns import COST
+from clbench.core.shown_text import is_unseen, shown
+from clbench.leaderboard.board import Board, Table
+from clbench.leaderboard.board_columns import STRATEGY, columns_of
+from clbench.leaderboard.board_rows import Problem, Row, count_problems
+from clbench.leaderboard.column_type import ABSENT, COST, Column
 from clbench.leaderboard.pair_sheets import plain_pair
 from clbench.leaderboard.pooled_pairs import plain_pool
-from clbench.leaderboard.settings_origin import is_tuned
 from clbench.leaderboard.summaries import Summary
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+"""The first letters of a formula in spreadsheets, also as they are written in East Asia."""
+Field = tuple[str, Any]
+"""The name of a column of a file, and a value."""
 
 
 def comma_separated(board: Board) -> str:
@@ -24,82 +35,107 @@ def comma_separated(board: Board) -> str:
 
     Each metric has columns for mean, half-width, number of seeds, and the seeds' values with spaces between them.
     """
-    _refuse_decimals(board)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    if board.across:
-        _write_across(writer, board)
-        return out.getvalue()
-    columns = [column for name in _named(board) for column in _columns(name)]
-    origin = ["settings"] * _has_settings(board)
-    lead = ["benchmark", "rank", "strategy", "engine", *origin, "seeds", "finished"]
-    writer.writerow([*lead, *columns, "looks", "problems", "recipe", "versions"])
-    for table in board.tables:
-        for row in table.rows:
-            first = [plain(table.benchmark), row.rank or "", plain(row.strategy), plain(row.engine)]
-            first += [plain(row.settings_origin)] * _has_settings(board)
-            last = [row.looks, count_problems(row.problems), plain(row.recipe), row.versions]
-            writer.writerow([*first, len(table.wanted), len(row.finished), *_values(board, row), *last])
+    lines = _lines(board, "csv")
+    writer.writerow(plain(name) for name in _names(lines))
+    writer.writerows([_comma_separated(value) for _, value in line] for line in lines)
     return out.getvalue()
 
 
-def _has_settings(board: Board) -> bool:
-    """Return whether a file says how settings were found: if a search found any, or the user asked for it."""
-    return board.has_tuned or "settings" in (board.columns or ())
+def _comma_separated(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    return " ".join(map(repr, value)) if isinstance(value, tuple) else "" if value is None else value
 
 
-def _write_across(writer: Any, board: Board) -> None:
-    """Write a line per strategy, with the columns of each benchmark under its name."""
-    own = ["rank", "finished", *(column for name in _named(board) for column in _columns(name))]
-    writer.writerow(["strategy", *(f"{table.benchmark}: {column}" for table in board.tables for column in own)])
+def parquet(board: Board) -> bytes:
+    """Return the columns of :func:`comma_separated` as a Parquet file, with the values of seeds as lists."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lines = _lines(board, "parquet")
+    columns = {name: [line[place][1] for line in lines] for place, name in enumerate(_names(lines))}
+    out = io.BytesIO()
+    pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), out)
+    return out.getvalue()
+
+
+def _lines(board: Board, format: str) -> list[list[Field]]:
+    """Return the lines of a file, each with all its columns."""
+    refuse_decimals(board)
+    if board.across:
+        return list(_lines_across(board, format))
+    columns = columns_of(board, format, board.metrics)
+    return [
+        [field for column in columns for field in _fields(column, table, row, format)]
+        for table in board.tables
+        for row in table.rows
+    ]
+
+
+def _lines_across(board: Board, format: str) -> Iterator[list[Field]]:
+    """Yield a line per strategy, with the columns of each benchmark under its name."""
+    columns = columns_of(board, "flat across", board.metrics)
+    own = {table.benchmark: [_fields(each, table, table.rows[0], format) for each in columns] for table in board.tables}
     for name in board.names:
-        line: list[Any] = [plain(name)]
+        line: list[Field] = [(STRATEGY.name, _text(name, STRATEGY, format))]
         for table in board.tables:
-            row = table.row(name)
-            line += [row.rank or "", len(row.finished), *_values(board, row)] if row else [""] * len(own)
-        writer.writerow(line)
+            row, title = table.row(name), _title(table, format)
+            found = [_fields(each, table, row, format) for each in columns] if row else own[table.benchmark]
+            line += [(f"{title}: {part}", value if row else None) for fields in found for part, value in fields]
+        yield line
 
 
-def _named(board: Board) -> list[str]:
-    """Return the metrics, and the costs among the columns that the user chose."""
-    return [*board.metrics, *(name for name in board.columns or () if name.startswith(COST))]
+def _title(table: Table, format: str) -> str:
+    return shown(table.benchmark, None) if format == "csv" else table.benchmark
 
 
-def _columns(name: str) -> tuple[str, ...]:
-    return name, f"{name}_half", f"{name}_n", f"{name}_values"
+def _names(lines: Sequence[Sequence[Field]]) -> list[str]:
+    return [name for name, _ in lines[0]] if lines else []
 
 
-def _values(board: Board, row: Row) -> list[Any]:
-    values: list[Any] = []
-    for name in _named(board):
-        missing = Summary(math.nan, math.nan, 0)
-        found = row.cost.get(name.removeprefix(COST), missing) if name.startswith(COST) else row.metrics[name]
-        every = " ".join(map(repr, found.values.values()))
-        values += [_or(found.mean, ""), _or(found.half, ""), found.n, every]
-    return values
+def _fields(column: Column, table: Table, row: Row, format: str) -> list[Field]:
+    """Return the value of a column as fields of a line: a summary has four, and problems are counted."""
+    name, value = column.name, column.value(table, row)
+    if isinstance(value, Summary):
+        values = tuple(value.values.values())
+        every = {"": _or_none(value.mean), "_half": _or_none(value.half), "_n": value.n, "_values": values}
+        return [(f"{name}{end}", part) for end, part in every.items()]
+    if isinstance(value, tuple) and all(isinstance(each, Problem) for each in value):
+        value = count_problems(value)
+    if isinstance(value, str):
+        return [(name, _text(value, column, format))]
+    return [(name, None if value is ABSENT else _or_none(value))]
+
+
+def _text(text: str, column: Column, format: str) -> str:
+    return shown(text, column.most) if format == "csv" else text
 
 
 def plain(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula: an apostrophe stands before ``=``, ``+``, ``-`` and
     ``@``."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _or(value: float, otherwise: Any) -> Any:
-    return otherwise if math.isnan(value) else value
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _refuse_decimals(board: Board) -> None:
+def refuse_decimals(board: Board) -> None:
+    """Refuse decimals for a file that holds numbers in full."""
     if board.decimals is not None:
-        raise Refused("csv and json hold numbers in full; leave out --decimals, or choose another format")
+        raise Refused("csv, parquet and json hold numbers in full; leave out --decimals, or choose another format")
 
 
 def json_text(board: Board) -> str:
     """Return the whole leaderboard as JSON, without traces. A missing value is null, with its reason; there is no
     NaN."""
-    _refuse_decimals(board)
+    refuse_decimals(board)
     if board.across:
         raise Refused("json holds one table per benchmark; leave out --across, or choose another format")
+    columns = columns_of(board, "json", ())
     tables = [
         {
             "benchmark": table.benchmark,
@@ -108,48 +144,40 @@ def json_text(board: Board) -> str:
             "reference_seeds": table.reference,
             "notes": table.notes,
             **({"pairs": [plain_pair(pair) for pair in table.pairs]} if board.with_pairs else {}),
-            "rows": [{**_json_row(row), **(_origin(row) if _has_settings(board) else {})} for row in table.rows],
+            "rows": [_json_row(columns, table, row) for row in table.rows],
         }
         for table in board.tables
     ]
     content: dict[str, Any] = {"ranked_by": board.ranked_by, "metrics": board.metrics, "tables": tables}
     if board.with_pairs and len(board.tables) > 1:
         content["pooled"] = plain_pool(board)
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return re.sub(r"[^\n -~]", lambda found: json.dumps(found[0])[1:-1] if is_unseen(found[0]) else found[0], text)
 
 
-def _json_row(row: Row) -> dict[str, Any]:
+def _json_row(columns: Sequence[Column], table: Table, row: Row) -> dict[str, Any]:
+    found = {each.name: each.value(table, row) for each in columns if not each.name.startswith(COST)}
     return {
-        "strategy": row.strategy,
-        **({} if row.label == row.strategy else {"label": row.label}),
-        "engine": row.engine,
-        "rank": row.rank,
-        "mean_over_reference_seeds": _or(row.ranking, None),
-        "standing": row.standing,
-        "group": row.group,
-        "reference_seeds_covered": row.covered[0],
-        "finished_seeds": row.finished,
-        "looks": row.looks,
-        "recipe": row.recipe,
-        "versions": row.versions,
+        **{name: _json_value(value) for name, value in found.items() if value is not ABSENT},
         "metrics": {name: _json_summary(summary, row.marks.get(name, "")) for name, summary in row.metrics.items()},
         "cost": {name: _json_summary(summary) for name, summary in row.cost.items()},
-        "problems": [vars(problem) for problem in row.problems],
-        "alarms": row.alarms,
-        "cells": [
-            {"seed": r.seed, "status": r.status, "key": r.key, "fingerprint": r.fingerprint} for r in row.records
-        ],
     }
 
 
-def _origin(row: Row) -> dict[str, Any]:
-    return {"settings": row.settings_origin, **({"tuning": row.records[0].tuning} if is_tuned(row.records) else {})}
+def _json_value(value: Any) -> Any:
+    if isinstance(value, Summary):
+        return _json_summary(value)
+    if isinstance(value, Problem):
+        return vars(value)
+    if isinstance(value, Mapping):
+        return {str(key): _json_value(each) for key, each in value.items()}
+    return [_json_value(each) for each in value] if isinstance(value, list | tuple) else _or_none(value)
 
 
 def _json_summary(summary: Summary, mark: str = "") -> dict[str, Any]:
-    shown: dict[str, Any] = {"mean": _or(summary.mean, None), "half": _or(summary.half, None), "n": summary.n}
+    told: dict[str, Any] = {"mean": _or_none(summary.mean), "half": _or_none(summary.half), "n": summary.n}
     if summary.values:
-        shown["values"] = {str(seed): value for seed, value in summary.values.items()}
+        told["values"] = {str(seed): value for seed, value in summary.values.items()}
     if mark:
-        shown["mark"] = mark
-    return {**shown, "reason": summary.reason} if summary.reason else shown
+        told["mark"] = mark
+    return {**told, "reason": summary.reason} if summary.reason else told

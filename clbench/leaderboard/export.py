@@ -1,6 +1,6 @@
-"""The formats of a leaderboard: terminal table, Markdown, CSV, JSON, LaTeX and HTML.
+"""The formats of a leaderboard: terminal table, Markdown, CSV, JSON, Parquet, LaTeX and HTML.
 
-Formats for people (table, Markdown, LaTeX, HTML) show percent; files for programs (CSV, JSON) contain fractions.
+Formats for people (table, Markdown, LaTeX, HTML) show percent; files for programs (CSV, JSON, Parquet) fractions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from clbench.core.errors import Refused, did_you_mean
 from clbench.leaderboard.board import Board
-from clbench.leaderboard.data_files import comma_separated, json_text
+from clbench.leaderboard.data_files import comma_separated, json_text, parquet
 from clbench.leaderboard.latex_table import latex
 from clbench.leaderboard.text_tables import markdown, terminal
 
@@ -18,11 +18,22 @@ def render(board: Board, format: str) -> str:
     """Return a leaderboard as text in one of :data:`FORMATS`.
 
     Raises:
+        Refused: The format is unknown or no text, or does not suit the board's choices.
+    """
+    if format in BINARY:
+        raise Refused(f"format {format} is no text; write it to a file, as `clbench board DIR -o FILE.{format}` does")
+    if format not in FORMATS:
+        raise Refused(f"there is no board format {format!r}; {did_you_mean(format, [*FORMATS, *BINARY])}")
+    return FORMATS[format](board)
+
+
+def content(board: Board, format: str) -> bytes:
+    """Return the content of a file with a leaderboard, in one of :data:`FORMATS` or :data:`BINARY`.
+
+    Raises:
         Refused: The format is unknown, or does not suit the board's choices.
     """
-    if format not in FORMATS:
-        raise Refused(f"there is no board format {format!r}; {did_you_mean(format, FORMATS)}")
-    return FORMATS[format](board)
+    return BINARY[format](board) if format in BINARY else render(board, format).encode()
 
 
 def html(board: Board) -> str:
@@ -41,3 +52,5 @@ FORMATS: dict[str, Callable[[Board], str]] = {
     "html": html,
 }
 """Map a format to a function from a board to its text."""
+BINARY: dict[str, Callable[[Board], bytes]] = {"parquet": parquet}
+"""Map a format that is no text to a function from a board to the content of its file."""

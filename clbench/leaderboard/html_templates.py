@@ -1,10 +1,13 @@
-"""Load the HTML templates of the folder ``templates``, in which all text is escaped."""
+"""Load the HTML templates of the folder ``templates``, in which all text is escaped, and control characters are
+pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from clbench.core.shown_text import pictured
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -26,6 +29,12 @@ def template(name: str, **filters: Callable[..., Any]) -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters.update(filters)
     return environment.get_template(name)
+
+
+def _shown(value: Any) -> Any:
+    """Return a text without control characters; what is HTML already stays as it is."""
+    return pictured(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

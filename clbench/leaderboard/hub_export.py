@@ -20,9 +20,10 @@ from clbench.core.errors import Refused
 from clbench.core.measure import ACCURACY
 from clbench.core.public_names import public
 from clbench.core.record import Kind, Record, Trace
+from clbench.core.shown_text import shown
 from clbench.leaderboard.board import board
 from clbench.leaderboard.frame import frame
-from clbench.leaderboard.text_tables import markdown
+from clbench.leaderboard.text_tables import escaped, markdown
 from clbench.metrics import get as get_metric
 from clbench.metrics import metric_names
 
@@ -154,9 +155,9 @@ def _licence(card: str) -> str:
 
 def _card(records: Sequence[Record], *, licence: str) -> str:
     counts = Counter(record.benchmark for record in records)
-    names = ", ".join(counts)
-    versions = ", ".join(sorted({str(record.environment.get("clbench", "?")) for record in records}))
-    listed = "\n".join(f"- `{name}`: {number} cells" for name, number in counts.items())
+    names = ", ".join(escaped(shown(name)) for name in counts)
+    versions = ", ".join(sorted({escaped(shown(record.environment.get("clbench", "?"))) for record in records}))
+    listed = "\n".join(f"- {_code(name)}: {number} cells" for name, number in counts.items())
     metrics = "\n".join(
         f"| `{name}` | {get_metric(name).title}: {_cell(get_metric(name).formula)} |" for name in metric_names()
     )
@@ -164,7 +165,7 @@ def _card(records: Sequence[Record], *, licence: str) -> str:
     scores = " or ".join(sorted("accuracy, in [0, 1]," if m == ACCURACY else m.name for m in measures))
     columns = "\n".join(f"| `{name}` | {what} |" for name, what in COLUMNS.items())
     return f"""---
-pretty_name: {json.dumps(f"Continual-learning results on {names}")}
+pretty_name: {json.dumps(f"Continual-learning results on {', '.join(map(shown, counts))}")}
 {licence}
 tags: [continual-learning, benchmark, leaderboard, clbench]
 configs:
@@ -225,6 +226,11 @@ cells, traces = pd.read_parquet("data/cells.parquet"), pd.read_parquet("data/tra
 
 or `datasets.load_dataset(NAME, "cells", split="train")`.
 """
+
+
+def _code(text: str) -> str:
+    """Return a name in the letters of code."""
+    return "`" + shown(text).replace("`", "'") + "`"
 
 
 def _cell(text: str) -> str:

@@ -90,8 +90,7 @@ def latex(board: Board) -> str:
     """Return a table per benchmark, or one for all, with caption and label."""
     labels: list[str] = []
     parts = []
-    shown = sheets(board, decimals=1, lead=("strategy", "engine", "settings"))
-    for sheet in (*shown, *pair_sheets(board, decimals=1)):
+    for sheet in (*sheets(board, decimals=1, format="latex"), *pair_sheets(board, decimals=1)):
         labels.append(_label(sheet.title, labels))
         parts.append(_table(sheet, labels[-1]))
     return "\n".join(parts)
@@ -149,9 +148,15 @@ def _table(sheet: Sheet, label: str) -> str:
 def _text(cell: Number, room: float, layout: Layout) -> str:
     """Return a name, in several lines if it is wider than its room."""
     count = rf" {{\tiny {escaped(cell.count)}}}" if cell.count else ""
-    if width(str(cell)) * layout.points <= room:
+    count = (rf"$^{{\mathrm{{{cell.raised}}}}}$" if cell.raised else "") + count
+    if width(_words(cell)) * layout.points <= room:
         return escaped(cell.main) + count
     return rf"\parbox[t]{{{room:.0f}pt}}{{\raggedright {breakable(cell.main, SHORTEST_NAME)}{count}\strut}}"
+
+
+def _words(cell: Number) -> str:
+    """Return the letters of a cell of text, about as wide as they are set: raised ones are smaller."""
+    return str(cell) + cell.raised
 
 
 def _number(cell: Number, shape: Shape, layout: Layout) -> str:
@@ -259,7 +264,7 @@ def _height(sheet: Sheet, layout: Layout, room: float) -> float:
         room: Width of a name, in em.
     """
     texts = [place for place, column in enumerate(sheet.columns) if column.is_text]
-    rows = sum(max([1, *(len(_lines(_pieces(str(line[place])), room)) for place in texts)]) for line in sheet.lines)
+    rows = sum(max([1, *(len(_lines(_pieces(_words(line[place])), room)) for place in texts)]) for line in sheet.lines)
     caption = "; ".join((sheet.title, sheet.legend, sheet.seeds, sheet.marks))
     lines = math.ceil(10 * width(caption) / layout.room) + HEAD
     notes = sum(math.ceil(7.97 * width(note) / layout.room) for note in sheet.notes)
@@ -269,7 +274,7 @@ def _height(sheet: Sheet, layout: Layout, room: float) -> float:
 def _names(sheet: Sheet) -> list[str]:
     """Return the texts of all columns of text, with their titles."""
     texts = [(place, column) for place, column in enumerate(sheet.columns) if column.is_text]
-    return [text for place, column in texts for text in (column.title, *(str(line[place]) for line in sheet.lines))]
+    return [text for place, column in texts for text in (column.title, *(_words(line[place]) for line in sheet.lines))]
 
 
 def _pieces(text: str) -> list[str]:

@@ -18,10 +18,11 @@ from clbench.core.record import Record
 from clbench.core.registry import a
 from clbench.core.types import Stream
 from clbench.leaderboard.board import Board
+from clbench.leaderboard.column_type import metric_heading
 from clbench.leaderboard.columns import usual
 from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import number
-from clbench.leaderboard.sheets import footnotes, heading, sheets
+from clbench.leaderboard.sheets import footnotes, sheets
 from clbench.leaderboard.summaries import summarise
 from clbench.metrics import get as get_metric
 from clbench.strategies.protocol import with_breaches
@@ -45,7 +46,7 @@ def html(obj: Any) -> str:
         Refused: It is something else.
     """
     if isinstance(obj, Board):
-        made = sheets(obj, decimals=1)
+        made = sheets(obj, decimals=1, format="notebook")
         return template("notebook.html").render(kind="board", sheets=made, attention=_needs_attention(obj))
     if isinstance(obj, Record):
         return template("notebook.html").render(kind="record", **_card(obj))
@@ -92,7 +93,7 @@ def _metrics(record: Record) -> list[dict[str, str]]:
             metric = get_metric(name).under(measure)
             words = number(summarise({record.seed: value}), name, expected=1, decimals=1, measure=measure)
             percent = metric.in_percent(measure)
-            found.append({"name": heading(name, measure), "words": f"{words} %" if percent else str(words)})
+            found.append({"name": metric_heading(name, measure), "words": f"{words} %" if percent else str(words)})
     return found
 
 

@@ -40,13 +40,13 @@ def table_notes(
     looks = " or ".join(dict.fromkeys(row.looks for row in rows))
     notes = [f"evaluations: {looks}"] if looks else []
     finished = [row for row in rows if row.finished]
-    notes += on_versions({row.strategy: row.records for row in finished}, rows[0].metrics if rows else (), values)
+    notes += on_versions({row.name: row.records for row in finished}, rows[0].metrics if rows else (), values)
     notes += standing_notes(rows, seeds, reference, measure, ranking)
     notes += [*other_streams(finished), *labels(rows), *different_versions(rows), *different_code(rows)]
     differing = differing_settings([record.cell for row in rows for record in _one_each(row.records)])
     if differing:
         notes.append(f"rows differ in settings of the benchmark: {', '.join(differing)}")
-    late = [row.strategy for row in rows if unavailable(row.records)]
+    late = [row.name for row in rows if unavailable(row.records)]
     if late:
         notes.append(
             f"settings chosen on the whole stream (end), which is not available to a learner: {', '.join(late)}"
@@ -84,7 +84,7 @@ def other_streams(rows: Iterable[Row]) -> list[str]:
     Upper bounds are only those strategies that declare to see a merged or accumulated stream.
     """
     streams: dict[int, Counter[str]] = {}
-    pairs = [(row.strategy, record) for row in rows for record in row.records if record.fingerprint]
+    pairs = [(row.name, record) for row in rows for record in row.records if record.fingerprint]
     for _, record in pairs:
         streams.setdefault(record.seed, Counter())[record.fingerprint] += 1
     usual = {seed: counts.most_common(1)[0][0] for seed, counts in streams.items()}
@@ -105,7 +105,7 @@ def different_versions(rows: Iterable[Row]) -> list[str]:
     for row in rows:
         for record in row.records:
             if versions(record):
-                found.setdefault(versions(record), {})[row.strategy] = None
+                found.setdefault(versions(record), {})[row.name] = None
     if len(found) < 2:
         return []
     return ["made with different versions: " + "; ".join(f"{text} ({', '.join(own)})" for text, own in found.items())]
@@ -122,7 +122,7 @@ def different_code(rows: Iterable[Row]) -> list[str]:
         ours = [record.code for record in row.records if not _of_script(record)]
         engines.update(code.get("engine", "") for code in ours)
         if len({code["strategy"] for code in ours if "strategy" in code}) > 1:
-            mixed.append(row.strategy)
+            mixed.append(row.name)
     unknown = engines.pop("", 0)
     if not engines or (len(engines) < 2 and not unknown and not mixed):
         return []
@@ -141,7 +141,7 @@ def _of_script(record: Record) -> bool:
 def labels(rows: Iterable[Row]) -> list[str]:
     """Return a sentence on labels that differ from their strategies, such as ``er_sum is er(loss=sum)``."""
     found = [
-        f"{row.strategy} is {row.recipe}"
+        f"{row.name} is {row.recipe}"
         for row in rows
         if any(map(is_renamed, _one_each(row.records))) and _bare(row.strategy) != _bare(row.recipe)
     ]

@@ -22,12 +22,14 @@ class Number:
         half: Half-width of its interval; empty if there is none.
         count: Number of seeds, ``(n=3)``, if it is not the expected one.
         mark: ``"best"``, ``"level"``, or empty.
+        raised: A letter that LaTeX sets beside it, above the line.
     """
 
     main: str
     half: str = ""
     count: str = ""
     mark: str = ""
+    raised: str = ""
 
     @property
     def is_best(self) -> bool:

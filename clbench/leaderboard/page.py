@@ -14,15 +14,19 @@ from itertools import groupby
 from typing import Any
 
 from clbench.core.measure import ACCURACY, Measure
+from clbench.core.shown_text import shown
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
+from clbench.leaderboard.board_columns import STRATEGY, columns_of, is_metric, standing_text
 from clbench.leaderboard.board_rows import Row, group_problems
+from clbench.leaderboard.column_type import Column, Context
 from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import NOTHING, amount
 from clbench.leaderboard.page_pictures import MOST, narrow_picture, wide_picture
 from clbench.leaderboard.page_settings import row_settings, shared_settings, stream_words
 from clbench.leaderboard.pair_sheets import pair_sheets
-from clbench.leaderboard.sheets import Column, Sheet, legend, metric_cell, sheets
+from clbench.leaderboard.sheets import Heading, Sheet, legend, sheets
+from clbench.leaderboard.summaries import Summary
 from clbench.metrics import get as get_metric
 from clbench.strategies.expected_results import sentences
 
@@ -78,11 +82,11 @@ def _across(board: Board) -> Sheet | None:
     """Return all benchmarks in one table, if the board is across them."""
     if not board.across or not board.tables:
         return None
-    sheet = sheets(board, decimals=2)[0]
+    sheet = sheets(board, decimals=2, format="html")[0]
     return replace(sheet, legend=_capital(sheet.legend), marks=_capital(sheet.marks))
 
 
-def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
+def _groups(columns: Sequence[Heading]) -> list[tuple[str, int]]:
     """Return the groups of columns from left to right, each with its number of columns."""
     return [(group, len(list(found))) for group, found in groupby(columns, key=lambda column: column.group)]
 
@@ -90,14 +94,13 @@ def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
 def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict[str, Any]:
     return {
         "id": f"board-{place}",
-        "benchmark": table.benchmark,
+        "benchmark": shown(table.benchmark, None),
         "seeds": ", ".join(str(seed) for seed in table.wanted),
         "count": len(table.wanted),
         "notes": table.notes,
         "marks": _capital(marks(table.rows)),
         "legend": _capital(legend([table])),
-        "ranked_by": get_metric(table.ranking.by).under(table.measure).title,
-        "metrics": [_metric(name, table.measure) for name in names],
+        "columns": [_column(column, table) for column in _columns(board, names)],
         "words": stream_words(table),
         "settings": shared_settings(table),
         "rows": [
@@ -107,7 +110,7 @@ def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict
         "expected": _expected(table),
         "costs": _costs(table),
         "environments": _environments(table),
-        "cells": [(row.strategy, record) for row in table.rows for record in row.records],
+        "cells": [(shown(row.strategy), record) for row in table.rows for record in row.records],
         "wide": wide_picture(table, place),
         "narrow": narrow_picture(table, place),
         "pairs": next(iter(pair_sheets(replace(board, tables=(table,), across=False), decimals=2)), None),
@@ -115,33 +118,68 @@ def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict
     }
 
 
-def _row(board: Board, table: Table, row: Row, names: Sequence[str]) -> dict[str, Any]:
-    cells = []
-    for name in names:
-        summary = row.metrics[name]
-        shown = metric_cell(board, table, row, name, expected=len(row.finished), decimals=2)
-        cells.append(
-            {
-                "mean": shown.main,
-                "half": shown.half,
-                "count": shown.count,
-                "sort": "" if math.isnan(summary.mean) else f"{summary.mean:.9g}",
-                "best": shown.is_best,
-                "sign": shown.sign,
-                "reason": summary.reason,
-                "fraction": max(0.0, min(1.0, summary.mean)) if name == "acc" and summary.n else None,
-            }
-        )
+def _columns(board: Board, metrics: Sequence[str]) -> list[Column]:
+    """Return the columns of the page: what stands before the strategy, the metrics, and the rest behind them, so that
+    a narrow window shows results first. Columns that the user chose keep their order."""
+    columns = columns_of(board, "html", metrics)
+    if board.columns:
+        return columns
+    place = columns.index(STRATEGY) + 1
+    return [*columns[:place], *sorted(columns[place:], key=lambda column: not is_metric(column.name))]
+
+
+def _column(column: Column, table: Table) -> dict[str, Any]:
+    metric = get_metric(column.name).under(table.measure) if is_metric(column.name) else None
+    told = (
+        f"Rank by {get_metric(table.ranking.by).under(table.measure).title} over the reference seeds"
+        if column.name == "rank"
+        else _capital(column.help)
+    )
+    return {
+        "name": column.name,
+        "title": metric.title if metric else column.heading(table),
+        "arrow": metric.arrow if metric else "",
+        "better": metric.better if metric else "",
+        "is_metric": metric is not None,
+        "is_text": column.is_text,
+        "first": "ascending" if column.ascending else "descending",
+        "help": f"{metric.title}: {metric.formula} ({metric.better})" if metric else told,
+    }
+
+
+def _row(board: Board, table: Table, row: Row, metrics: Sequence[str]) -> dict[str, Any]:
+    columns = _columns(board, metrics)
+    context = Context(board, table, tuple(column.name for column in columns), 2, "html")
     return {
         "rank": row.rank,
-        "strategy": row.strategy,
+        "strategy": shown(row.strategy),
         "engine": "" if row.engine == "clbench" else row.engine,
         "origin": row.settings_origin if board.has_tuned else "",
-        "finished": len(row.finished),
-        "complete": row.covered[0] == row.covered[1],
-        "cells": cells,
+        "standing": "" if row.standing == "ranked" else standing_text(row),
+        "cells": [_cell(column, context, row) for column in columns],
         "problems": group_problems(row.problems),
         "alarms": row.alarms,
+    }
+
+
+def _cell(column: Column, context: Context, row: Row) -> dict[str, Any]:
+    """Return a cell as people read it, with the value by which its column is sorted."""
+    number, value = column.text(context, row), column.value(context.table, row)
+    summary = value if isinstance(value, Summary) else None
+    order = summary.mean if summary else value
+    if isinstance(order, float):
+        order = "" if math.isnan(order) else f"{order:.9g}"
+    return {
+        "name": column.name,
+        "is_text": column.is_text,
+        "mean": number.main,
+        "half": number.half,
+        "count": number.count if summary else "",
+        "sort": order if isinstance(order, str | int) else "" if order is None else number.main,
+        "best": number.is_best,
+        "sign": number.sign,
+        "reason": summary.reason if summary else "",
+        "fraction": max(0.0, min(1.0, summary.mean)) if column.name == "acc" and summary and summary.n else None,
     }
 
 
@@ -157,11 +195,11 @@ def _costs(table: Table) -> dict[str, Any]:
     """Return the mean cost of each strategy over its finished seeds, as text."""
     names = list(dict.fromkeys(name for row in table.rows for name in row.cost))
     rows = [
-        (row.strategy, [amount(row.cost[name].mean) if name in row.cost else NOTHING for name in names])
+        (shown(row.strategy), [amount(row.cost[name].mean) if name in row.cost else NOTHING for name in names])
         for row in table.rows
         if row.cost
     ]
-    return {"names": [name.replace("_", " ") for name in names], "rows": rows}
+    return {"names": [shown(name.replace("_", " ")) for name in names], "rows": rows}
 
 
 def _environments(table: Table) -> list[tuple[int, list[tuple[str, str]]]]:

@@ -7,6 +7,7 @@ import re
 from clbench.comparison import comparable
 from clbench.comparison.record_groups import is_finished
 from clbench.core.errors import Refused
+from clbench.core.shown_text import drawn
 from clbench.leaderboard.board import Table
 
 NARROW, LETTERS = 3.8, 8.5
@@ -38,8 +39,8 @@ def _drawn(table: Table, name: str, width: float | None, labels: list[str]) -> s
     from clbench import plots
 
     records = [record for row in table.rows for record in row.records]
-    names = {row.label: row.strategy for row in table.rows}
-    names |= dict.fromkeys(comparable.tables(filter(is_finished, records)), table.benchmark)
+    names = {row.label: drawn(row.strategy) for row in table.rows}
+    names |= dict.fromkeys(comparable.tables(filter(is_finished, records)), drawn(table.benchmark, None))
     form = plots.Format(names=names) if width is None else plots.Format(width=width, font_size=LETTERS, names=names)
     try:
         with rc_context({"path.simplify_threshold": FINE}):

@@ -14,7 +14,7 @@ from clbench.leaderboard.board_rows import seed_words
 from clbench.leaderboard.numbers import NOTHING, Number, p_text
 from clbench.leaderboard.pairs import BoardPair
 from clbench.leaderboard.pooled_sheets import pooled_sheets
-from clbench.leaderboard.sheets import Column, Sheet
+from clbench.leaderboard.sheets import Heading, Sheet
 from clbench.leaderboard.statistics import EXACT_SEEDS
 from clbench.metrics import get as get_metric
 
@@ -55,9 +55,9 @@ def _sheet(table: Table, decimals: int) -> Sheet:
     metric = get_metric(table.ranking.by).under(table.measure)
     names = {row.label: shown(row.strategy) for row in table.rows}
     columns = [
-        Column(
-            "strategy" if name in ("one", "other") else name,
+        Heading(
             f"{title} ({metric.title})" * (name == "difference") or title,
+            is_text=name in ("one", "other"),
         )
         for name, title in COLUMNS
     ]

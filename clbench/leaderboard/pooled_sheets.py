@@ -11,7 +11,7 @@ from clbench.leaderboard.board import Board
 from clbench.leaderboard.numbers import NOTHING, Number, p_text
 from clbench.leaderboard.pooled_pairs import AcrossBenchmarks
 from clbench.leaderboard.pooled_statistics import Pooled, performance_profile
-from clbench.leaderboard.sheets import Column, Sheet
+from clbench.leaderboard.sheets import Heading, Sheet
 from clbench.leaderboard.statistics import LEVEL
 from clbench.metrics import get as get_metric
 
@@ -55,10 +55,10 @@ def pooled_sheets(board: Board, *, decimals: int) -> list[Sheet]:
     rows = Sheet(
         title="All benchmarks: rows",
         columns=(
-            Column("strategy", "Strategy"),
-            Column("benchmarks", "Benchmarks"),
-            Column("mean", f"IQM of {metric.title} {metric.arrow}".rstrip()),
-            *(Column("profile", f"Runs > {metric.shown(each):g}") for each in thresholds),
+            Heading("Strategy", is_text=True),
+            Heading("Benchmarks", is_text=False),
+            Heading(f"IQM of {metric.title} {metric.arrow}".rstrip(), is_text=False),
+            *(Heading(f"Runs > {metric.shown(each):g}", is_text=False) for each in thresholds),
         ),
         lines=tuple(lines),
         ranks=(0,) * len(lines),
@@ -74,14 +74,14 @@ def pooled_sheets(board: Board, *, decimals: int) -> list[Sheet]:
     pairs = Sheet(
         title="All benchmarks: pairs",
         columns=(
-            Column("strategy", "Strategy"),
-            Column("strategy", "minus"),
-            Column("benchmarks", "Benchmarks"),
-            Column("difference", f"Mean difference ({metric.title})"),
-            Column("wins", "Wins/ties/losses"),
-            Column("wilcoxon_p", "p (Wilcoxon)"),
-            Column("holm_p", "Holm's p (pool)"),
-            Column("improvement", "Improvement"),
+            Heading("Strategy", is_text=True),
+            Heading("minus", is_text=True),
+            Heading("Benchmarks", is_text=False),
+            Heading(f"Mean difference ({metric.title})", is_text=False),
+            Heading("Wins/ties/losses", is_text=False),
+            Heading("p (Wilcoxon)", is_text=False),
+            Heading("Holm's p (pool)", is_text=False),
+            Heading("Improvement", is_text=False),
         ),
         lines=tuple(
             (

@@ -5,41 +5,32 @@ A sheet is one benchmark, or all benchmarks side by side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from clbench.core.measure import ACCURACY, Measure
 from clbench.core.shown_text import shown
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
-from clbench.leaderboard.board_rows import Row, coverage, group_problems, seed_words
-from clbench.leaderboard.columns import COST, is_metric
-from clbench.leaderboard.numbers import NOTHING, Number, amount, number
-from clbench.metrics import get as get_metric
+from clbench.leaderboard.board_columns import STRATEGY, column, columns_of
+from clbench.leaderboard.board_rows import Row, group_problems, seed_words
+from clbench.leaderboard.column_type import Column, Context
+from clbench.leaderboard.numbers import NOTHING, Number
 from clbench.metrics.interval import SEEDS_FOR_INTERVAL
-
-TITLES = {"rank": "#", "strategy": "Strategy", "engine": "Run by", "settings": "Settings", "seeds": "Seeds"}
 
 
 @dataclass(frozen=True)
-class Column:
-    """Describe a column.
+class Heading:
+    """Describe a column of a sheet.
 
     Args:
-        name: ``rank``, ``strategy``, ``engine``, ``settings``, ``seeds``, a metric, or ``cost_`` and an entry of the
-            cost.
         title: Its title for people.
+        is_text: Whether it holds words, which stand on the left; numbers stand on the right.
         group: The benchmark that it belongs to, where a sheet shows several; else empty.
     """
 
-    name: str
     title: str
+    is_text: bool
     group: str = ""
-
-    @property
-    def is_text(self) -> bool:
-        """Return whether it holds words, which stand on the left; numbers stand on the right."""
-        return self.name in ("strategy", "engine", "settings")
 
     @property
     def full_title(self) -> str:
@@ -63,7 +54,7 @@ class Sheet:
     """
 
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[Heading, ...]
     lines: tuple[tuple[Number, ...], ...]
     ranks: tuple[int | None, ...]
     legend: str
@@ -77,50 +68,47 @@ class Sheet:
         return [self.legend, *([self.marks] if self.marks else []), *self.notes]
 
 
-def sheets(
-    board: Board, *, decimals: int, lead: Sequence[str] = ("rank", "strategy", "engine", "settings", "seeds")
-) -> list[Sheet]:
+def sheets(board: Board, *, decimals: int, format: str) -> list[Sheet]:
     """Return the sheets of a leaderboard: one per table, or one for all of them.
 
     Args:
         board: The leaderboard.
         decimals: Decimals of percentages unless the user chose others.
-        lead: Columns before the metrics unless the user chose columns; ``engine`` only where the loop of another
-            library ran a row, ``settings`` only where a search found those of a row.
+        format: The format for people, which decides about the columns.
     """
     if board.across and board.tables:
-        return [_across(board, decimals)]
-    needed = {"engine": board.has_other_engines, "settings": board.has_tuned}
-    lead = [name for name in lead if needed.get(name, True)]
-    return [_single(board, table, board.columns or (*lead, *board.shown), decimals) for table in board.tables]
+        return [_across(board, decimals, format)]
+    columns = columns_of(board, format, board.shown)
+    return [_single(board, table, columns, decimals, format) for table in board.tables]
 
 
-def _single(board: Board, table: Table, names: Sequence[str], decimals: int) -> Sheet:
+def _single(board: Board, table: Table, columns: Sequence[Column], decimals: int, format: str) -> Sheet:
+    context = Context(board, table, tuple(column.name for column in columns), decimals, format)
     return Sheet(
         title=shown(table.benchmark, None),
-        columns=tuple(Column(name, heading(name, table.measure)) for name in names),
-        lines=tuple(tuple(_cell(board, table, row, name, names, decimals) for name in names) for row in table.rows),
+        columns=tuple(Heading(column.heading(table), column.is_text) for column in columns),
+        lines=tuple(tuple(column.text(context, row) for column in columns) for row in table.rows),
         ranks=tuple(row.rank for row in table.rows),
         legend=legend([table]),
         seeds=seed_words(table.wanted),
-        marks=marks(table.rows),
+        marks=_told([marks(table.rows), _letters(columns, table.rows, format)]),
         notes=tuple(footnotes(table)),
     )
 
 
-def _across(board: Board, decimals: int) -> Sheet:
+def _across(board: Board, decimals: int, format: str) -> Sheet:
     """Return all tables side by side: a line per name of a strategy, a group of columns per benchmark."""
-    own = [name for name in board.columns or board.shown if name != "strategy"]
-    columns = [Column("strategy", TITLES["strategy"])]
-    columns += [
-        Column(name, heading(name, table.measure), shown(table.benchmark)) for table in board.tables for name in own
+    own = [column(name) for name in board.columns or board.shown if name != STRATEGY.name]
+    headings = [Heading(STRATEGY.heading(board.tables[0]), is_text=True)]
+    headings += [
+        Heading(each.heading(table), each.is_text, shown(table.benchmark)) for table in board.tables for each in own
     ]
     lines = []
     for name in board.names:
         line = [Number(shown(name))]
         for table in board.tables:
-            row = table.row(name)
-            line += [_cell(board, table, row, column, own, decimals) if row else Number(NOTHING) for column in own]
+            row, context = table.row(name), Context(board, table, [each.name for each in own], decimals, format)
+            line += [each.text(context, row) if row else Number(NOTHING) for each in own]
         lines.append(tuple(line))
     every = [row for table in board.tables for row in table.rows]
     seeds = {seed_words(table.wanted) for table in board.tables}
@@ -129,68 +117,28 @@ def _across(board: Board, decimals: int) -> Sheet:
         for text in [*([] if len(seeds) == 1 else [seed_words(table.wanted)]), *footnotes(table)]:
             told.setdefault(text, []).append(table.benchmark)
     of_all = len(board.tables)
-    notes = [text if len(own) == of_all else f"{' and '.join(own)}: {text}" for text, own in told.items()]
+    notes = [text if len(names) == of_all else f"{' and '.join(names)}: {text}" for text, names in told.items()]
     return Sheet(
         title=" and ".join(shown(table.benchmark, None) for table in board.tables),
-        columns=tuple(columns),
+        columns=tuple(headings),
         lines=tuple(lines),
         ranks=(0,) * len(lines),
         legend=legend(board.tables),
         seeds=seeds.pop() if len(seeds) == 1 else "",
         marks=marks(every),
-        notes=tuple(notes),
+        notes=tuple(shown(note, None) for note in notes),
     )
 
 
-def _cell(board: Board, table: Table, row: Row, name: str, names: Sequence[str], decimals: int) -> Number:
-    if name == "rank":
-        return Number(str(row.rank or NOTHING))
-    fewer = row.covered[0] < row.covered[1] and "seeds" not in names
-    if name == "strategy":
-        return Number(shown(row.strategy), count=f"(n={len(row.finished)})" * fewer)
-    if name == "engine":
-        return Number(shown(row.engine))
-    if name == "settings":
-        return Number(shown(row.settings_origin))
-    if name == "seeds":
-        return Number(coverage(row))
-    if not is_metric(name):
-        cost = row.cost.get(name.removeprefix(COST))
-        return Number(amount(cost.mean) if cost else NOTHING)
-    expected = len(table.wanted if board.across and fewer else row.finished)
-    return metric_cell(board, table, row, name, expected=expected, decimals=decimals)
+def _letters(columns: Sequence[Column], rows: Sequence[Row], format: str) -> str:
+    """Return what the letters beside labels in LaTeX mean; empty without any."""
+    if format != "latex" or STRATEGY not in columns or all(row.group is None for row in rows):
+        return ""
+    return f"letters: groups ({column('group').help})"
 
 
-def metric_cell(board: Board, table: Table, row: Row, name: str, *, expected: int, decimals: int) -> Number:
-    """Return a metric of a row as people read it.
-
-    Args:
-        board: The leaderboard.
-        table: The table of the row.
-        row: The row.
-        name: Name of the metric.
-        expected: The number of seeds that is not printed.
-        decimals: Decimals of percentages unless the user chose others.
-    """
-    return number(
-        row.metrics[name],
-        name,
-        expected=expected,
-        decimals=decimals if board.decimals is None else board.decimals,
-        exact=board.decimals is not None,
-        measure=table.measure,
-        mark=row.marks.get(name, ""),
-    )
-
-
-def heading(name: str, measure: Measure = ACCURACY) -> str:
-    """Return the title of a column; that of a metric has its better direction, if there is one: ``ACC ↑``."""
-    if name in TITLES:
-        return TITLES[name]
-    if not is_metric(name):
-        return shown(name.removeprefix(COST).replace("_", " "))
-    metric = get_metric(name).under(measure)
-    return f"{metric.title} {metric.arrow}".rstrip()
+def _told(texts: Iterable[str]) -> str:
+    return "; ".join(filter(None, texts))
 
 
 def footnotes(table: Table) -> list[str]:

@@ -40,12 +40,12 @@ def standing_notes(
     best = next(iter(competing(rows)), None)
     for row in rows:
         if row.standing == INCOMPLETE:
-            told = f"{row.strategy} is incomplete: {row.covered[0]} of {row.covered[1]} seeds"
+            told = f"{row.name} is incomplete: {row.covered[0]} of {row.covered[1]} seeds"
             pair = None if best is None else paired(row.scores, best.scores)
             notes.append(told + (_difference(pair, best, ranking, measure) if pair and best and pair.n else ""))
     if ranking.within:
         limits = ", ".join(f"{name} up to {amount(limit)}" for name, limit in ranking.within.items())
-        over = [f"{row.strategy} ({_costs(row, ranking)})" for row in rows if row.standing == OVER_BUDGET]
+        over = [f"{row.name} ({_costs(row, ranking)})" for row in rows if row.standing == OVER_BUDGET]
         notes.append(f"ranked within {limits}" + (f"; not within: {', '.join(over)}" if over else ""))
     pairwise = [name for name in (rows[0].metrics if rows else ()) if get_metric(name).reference]
     if any(row.metrics[name].n for row in rows for name in pairwise):
@@ -59,7 +59,7 @@ def _difference(pair: Pair, best: Row, ranking: RankingChoice, measure: Measure)
     places = metric.decimals(measure, percent=2)
     half = f" ± {metric.shown(pair.half, measure):.{places}f}" if pair.n > 2 else ""
     shared = "1 shared seed" if pair.n == 1 else f"{pair.n} shared seeds"
-    return f"; minus {best.strategy} over {shared}: {metric.shown(pair.difference, measure):+.{places}f}{half}"
+    return f"; minus {best.name} over {shared}: {metric.shown(pair.difference, measure):+.{places}f}{half}"
 
 
 def _costs(row: Row, ranking: RankingChoice) -> str:

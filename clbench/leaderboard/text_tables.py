@@ -40,7 +40,7 @@ class View:
 
 def rich_tables(board: Board) -> list[View]:
     """Return a table per benchmark for the terminal, with its notes below."""
-    return _views(sheets(board, decimals=1))
+    return _views(sheets(board, decimals=1, format="table"))
 
 
 def rich_pairs(board: Board) -> list[View]:
@@ -98,23 +98,24 @@ def terminal(board: Board) -> str:
 def markdown(board: Board) -> str:
     """Return a table per benchmark in GitHub's Markdown."""
     parts = []
-    for sheet in (*sheets(board, decimals=2), *pair_sheets(board, decimals=2)):
+    for sheet in (*sheets(board, decimals=2, format="md"), *pair_sheets(board, decimals=2)):
         lines = [
-            [f"{_escape(column.group)}: {column.title}" if column.group else column.title for column in sheet.columns],
+            [f"{escaped(column.group)}: {column.title}" if column.group else column.title for column in sheet.columns],
             [":---" if column.is_text else "---:" for column in sheet.columns],
             *([_cell(cell) for cell in line] for line in sheet.lines),
         ]
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        notes = "\n".join(f"- {_escape(text)}" for text in sheet.below)
-        parts.append(f"## {_escape(sheet.title)}\n\n{body}\n\n{notes}\n")
+        notes = "\n".join(f"- {escaped(text)}" for text in sheet.below)
+        parts.append(f"## {escaped(sheet.title)}\n\n{body}\n\n{notes}\n")
     return "\n".join(parts)
 
 
 def _cell(cell: Number) -> str:
-    return f"**{_escape(str(cell))}**" if cell.is_best else _escape(str(cell))
+    return f"**{escaped(str(cell))}**" if cell.is_best else escaped(str(cell))
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return a text that Markdown prints as it is."""
     for mark in "\\|*_`<>[]#":
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split())

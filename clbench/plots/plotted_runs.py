@@ -13,6 +13,7 @@ from clbench.comparison.record_groups import by_strategy, is_finished, joint_run
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.measure import ACCURACY, Measure
 from clbench.core.record import Kind, Record, Trace
+from clbench.core.shown_text import drawn as drawn_text
 from clbench.metrics import curves
 from clbench.metrics.accuracy_matrix import acc, end_looks, visited
 from clbench.metrics.metric import Undefined
@@ -102,12 +103,13 @@ def choose(records: Iterable[Record], benchmark: str | None, strategies: Sequenc
     names = current().names
     drawn: dict[str, str] = {}
     for label in dict.fromkeys(wanted or _by_rank(runs)):
-        name = names.get(label, label)
+        name = drawn_text(names.get(label, label))
         name = f"{THIN_SPACE}{name}" if name.startswith("_") else name  # no legend shows names that begin with _
         if name in drawn:
             raise Refused(f"{drawn[name]!r} and {label!r} cannot both be called {name!r} in one picture")
         drawn[name] = label
-    made = Runs(names.get(chosen, chosen), {name: runs[label] for name, label in drawn.items()}, everyone, drawn)
+    title = drawn_text(names.get(chosen, chosen), None)
+    made = Runs(title, {name: runs[label] for name, label in drawn.items()}, everyone, drawn)
     try:
         for traces in made.traces.values():
             list(map(end_looks, traces))

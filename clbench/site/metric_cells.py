@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from clbench.core.measure import ACCURACY
 from clbench.leaderboard.board import Board, Table
 from clbench.leaderboard.board_rows import Row
-from clbench.leaderboard.sheets import metric_cell
+from clbench.leaderboard.column_type import metric_cell
 
 
 @dataclass(frozen=True)

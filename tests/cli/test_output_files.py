@@ -11,7 +11,7 @@ from synthetic import dipping, record
 from clbench.cli.boards import SUFFIXES
 from clbench.cli.output_files import PICTURES
 from clbench.core import store
-from clbench.leaderboard import FORMATS
+from clbench.leaderboard import BINARY, FORMATS
 from clbench.plots import picture_files
 
 
@@ -22,15 +22,15 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_every_format_of_a_board_has_one_suffix_and_pictures_are_what_can_be_saved() -> None:
-    assert sorted(SUFFIXES.values()) == sorted(FORMATS)
+    assert sorted(SUFFIXES.values()) == sorted([*FORMATS, *BINARY])
     assert tuple(PICTURES) == picture_files.SUFFIXES
 
 
 @pytest.mark.parametrize(
     ("arguments", "allowed"),
     [
-        (["board", "RESULTS", "-o", "table.doc"], ".md, .csv, .json, .tex, .html, .txt"),
-        (["board", "RESULTS", "-o", "table"], ".md, .csv, .json, .tex, .html, .txt"),
+        (["board", "RESULTS", "-o", "table.doc"], ".md, .csv, .json, .tex, .html, .txt, .parquet"),
+        (["board", "RESULTS", "-o", "table"], ".md, .csv, .json, .tex, .html, .txt, .parquet"),
         (["plot", "RESULTS", "-o", "gap.gif"], ".png, .svg, .pdf"),
         (["plot", "RESULTS", "-o", "gap"], ".png, .svg, .pdf"),
         (["show", "split-digits", "--plot", "stream.jpeg"], ".png, .svg, .pdf"),

@@ -131,8 +131,8 @@ def test_means_stand_below_each_other_and_the_best_is_bold():
 
     text = render(board([*of("wide", [0.1, 0.5, 0.9]), *of("tight", [0.95, 0.96, 0.97])], ["acc"]), "latex")
     # half-widths: 4.303 * 0.4 / sqrt(3) = 0.994 and 4.303 * 0.01 / sqrt(3) = 0.0248
-    assert r"tight & \textbf{96.0 $\pm$ \phantom{0}2.5}" in text
-    assert r"wide & 50.0 $\pm$ 99.4$^{\approx}$" in text
+    assert r"tight$^{\mathrm{a}}$ & \textbf{96.0 $\pm$ \phantom{0}2.5}" in text
+    assert r"wide$^{\mathrm{a}}$ & 50.0 $\pm$ 99.4$^{\approx}$" in text
 
 
 def test_rows_with_fewer_seeds_say_so_beside_their_name():

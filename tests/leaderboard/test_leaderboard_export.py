@@ -12,8 +12,8 @@ from synthetic import matrix, record, trace_from
 
 from clbench.core.errors import Refused
 from clbench.leaderboard import FORMATS, board, render, rich_tables
+from clbench.leaderboard.column_type import metric_heading
 from clbench.leaderboard.page import page
-from clbench.leaderboard.sheets import heading
 from clbench.plots import COLOURS
 
 RUDE = '<script>alert("x")</script> & er_ace | 100 %'
@@ -226,7 +226,7 @@ def test_the_page_of_unfinished_records_has_no_picture_but_still_the_reasons():
 
 
 def test_a_heading_has_an_arrow_only_where_one_value_is_better_than_another():
-    assert [heading(name) for name in ("acc", "gap_depth", "gap_pairs")] == ["ACC ↑", "Gap depth ↓", "Gap pairs"]
+    assert [metric_heading(name) for name in ("acc", "gap_depth", "gap_pairs")] == ["ACC ↑", "Gap depth ↓", "Gap pairs"]
 
 
 def test_notes_and_titles_in_the_terminal_are_not_broken_to_the_width_of_a_narrow_table():

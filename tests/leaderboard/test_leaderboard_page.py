@@ -76,7 +76,7 @@ def test_only_alarms_and_missing_results_ask_for_attention():
     loud = page(board([*runs("er"), *runs("naive", alarms=("the penalty was always 0",))]))
     assert loud.count('class="attention"') == loud.count('class="tag attention"') == 1
     failed = page(board([*runs("er"), record("gem", 0, status="failed", reason="no memory left")]))
-    assert "0 of 2 seeds</span>" in failed
+    assert "no result 0/2</span>" in failed
     assert "no memory left" in failed
 
 

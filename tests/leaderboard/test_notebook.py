@@ -50,7 +50,7 @@ class Read(HTMLParser):
 
 def test_a_board_is_a_table_with_the_texts_of_its_sheet_and_the_best_in_bold():
     made = board(matrix())
-    [sheet] = sheets(made, decimals=1)
+    [sheet] = sheets(made, decimals=1, format="notebook")
     read = Read(made._repr_html_())
     assert read.rows[0] == [column.full_title for column in sheet.columns]
     assert read.rows[1:] == [[str(cell) for cell in line] for line in sheet.lines]
