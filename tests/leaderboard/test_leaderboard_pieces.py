@@ -143,7 +143,7 @@ class Row:
     """As much of a row as notes read."""
 
     def __init__(self, strategy, *records):
-        self.strategy = self.label = strategy
+        self.strategy = self.label = self.name = strategy
         self.records = records
         self.recipe = recipe(records[0])
 
