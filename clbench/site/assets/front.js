@@ -122,6 +122,15 @@
     showPicked();
     keep(false);
   });
+  const menu = form.querySelector(".columns");
+  document.addEventListener("pointerdown", (event) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
   form.hidden = false;
   clbench.onState(apply);
 })();
