@@ -12,42 +12,45 @@ from command_line import call
 from synthetic import dipping, folder, record
 
 import clbench
+from clbench.core.errors import Refused
 from clbench.core.types import content_hash
 from clbench.leaderboard import FORMATS, board, content, render
 from clbench.leaderboard.hub_export import export
 from clbench.leaderboard.notebook import html
+from clbench.strategies import STRATEGIES
+from clbench.strategies.strategy import Strategy
 
 ATTACK = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.exe\u2066\x00\x7f<script>alert(1)</script>"
 FIELDS = ("label", "reason", "traceback", "alarms", "created", "environment", "fingerprint", "benchmark", "dataset",
           "scenario", "optimizer", "strategy", "parameter", "cost", "tuning")  # fmt: skip
 
 
-def attacked(field: str, seed: int = 0, status: str = "done"):
-    """A record with the attack in one of its fields."""
+def attacked(field: str, seed: int = 0, status: str = "done", attack: str = ATTACK):
+    """A record with an attack in one of its fields."""
     made = record("er", seed, dipping(seed, tasks=2, length=8) if status == "done" else None, status=status)
     cell = json.loads(json.dumps(made.cell))
     if field == "benchmark":
-        cell["benchmark"]["name"] = ATTACK
+        cell["benchmark"]["name"] = attack
     elif field == "dataset":
-        cell["stream"]["dataset"]["name"] = ATTACK
+        cell["stream"]["dataset"]["name"] = attack
     elif field == "scenario":
-        cell["stream"]["scenario"] = ATTACK
+        cell["stream"]["scenario"] = attack
     elif field == "optimizer":
-        cell["training"]["optimizer"] = ATTACK
+        cell["training"]["optimizer"] = attack
     elif field == "strategy":
-        cell["strategy"] = [{"name": ATTACK, "parameters": {}}]
+        cell["strategy"] = [{"name": attack, "parameters": {}}]
     elif field == "parameter":
-        cell["strategy"] = [{"name": "er", "parameters": {ATTACK: ATTACK}}]
+        cell["strategy"] = [{"name": "er", "parameters": {attack: attack}}]
     own = {
-        "label": {"label": ATTACK},
-        "reason": {"reason": ATTACK},
-        "traceback": {"traceback": f'Traceback\n  File "{ATTACK}", line 1, in {ATTACK}\n{ATTACK}'},
-        "alarms": {"alarms": (ATTACK,)},
-        "created": {"created": ATTACK},
-        "environment": {"environment": {"clbench": ATTACK, "torch": ATTACK, ATTACK: ATTACK}},
-        "fingerprint": {"fingerprint": ATTACK},
-        "cost": {"cost": {ATTACK: 1.0}},
-        "tuning": {"tuning": {"protocol": ATTACK, "trials": 3, "spent": 2.0, "benchmark": ATTACK}},
+        "label": {"label": attack},
+        "reason": {"reason": attack},
+        "traceback": {"traceback": f'Traceback\n  File "{attack}", line 1, in {attack}\n{attack}'},
+        "alarms": {"alarms": (attack,)},
+        "created": {"created": attack},
+        "environment": {"environment": {"clbench": attack, "torch": attack, attack: attack}},
+        "fingerprint": {"fingerprint": attack},
+        "cost": {"cost": {attack: 1.0}},
+        "tuning": {"tuning": {"protocol": attack, "trials": 3, "spent": 2.0, "benchmark": attack}},
     }
     return replace(made, cell=cell, key=content_hash(cell), **own.get(field, {}))
 
@@ -57,8 +60,9 @@ def acting(text: str) -> set[str]:
     return {letter for letter in text if unicodedata.category(letter) in ("Cc", "Cf", "Cs") and letter not in "\n\t"}
 
 
-def records_of(field: str):
-    return [*(attacked(field, seed) for seed in range(3)), attacked(field, 3, "failed"), record("naive", 0)]
+def records_of(field: str, attack: str = ATTACK):
+    cells = [(0, "done"), (1, "done"), (2, "done"), (3, "failed")]
+    return [*(attacked(field, seed, status, attack) for seed, status in cells), record("naive", 0)]
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -95,20 +99,23 @@ def test_no_command_prints_a_character_that_acts(field, tmp_path):
 
 
 @pytest.mark.parametrize("beginning", ["=", "+", "-", "@", "\t=", "\r+", "＝", " ="])
-@pytest.mark.parametrize("field", ["label", "benchmark", "parameter", "environment", "tuning"])
-def test_no_text_of_csv_begins_as_a_formula_and_numbers_are_numbers(beginning, field, monkeypatch):
-    monkeypatch.setattr("test_hostile_text.ATTACK", f'{beginning}HYPERLINK("http://evil","click")', raising=False)
-    globals()["ATTACK"], before = f'{beginning}HYPERLINK("http://evil","click")', globals()["ATTACK"]
-    try:
-        found = records_of(field)
-        texts = [render(board(found, ["gap_depth", "acc"]), "csv"), render(board(found, ["acc"], across=True), "csv")]
-    finally:
-        globals()["ATTACK"] = before
+@pytest.mark.parametrize("field", ["label", "benchmark", "strategy", "environment", "tuning", "cost"])
+def test_no_text_of_csv_begins_as_a_formula_and_numbers_are_numbers(beginning, field):
+    found = records_of(field, f'{beginning}HYPERLINK("http://evil","click")')
+    columns = {"columns": [f"cost_{name}" for name in found[0].cost]} if field == "cost" else {"metrics": ["acc"]}
+    texts = [render(board(found, across=across, **columns), "csv") for across in (False, True)]
     for text in texts:
         cells = [cell for line in csv.reader(io.StringIO(text)) for cell in line]
-        assert [cell for cell in cells if cell[:1] in tuple("=+@\t\r＝＋－＠")] == []
+        assert [cell for cell in cells if cell.startswith(tuple("=+@\t\r＝＋－＠"))] == []
         assert all(float(cell) <= 0 for cell in cells if cell.startswith("-"))
-        assert any("HYPERLINK" in cell for cell in cells) or field == "tuning" or len(cells) < 40
+    assert "HYPERLINK" in texts[0]
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@"])
+def test_no_strategy_that_runs_has_a_label_with_an_apostrophe_in_csv(sign):
+    with pytest.raises(Refused):
+        Strategy.parse(f"{sign}er")
+    assert all(name[0].isalpha() for name in (entry.name for entry in STRATEGIES))
 
 
 def test_negative_numbers_of_csv_have_no_apostrophe():
