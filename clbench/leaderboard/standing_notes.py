@@ -43,6 +43,12 @@ def standing_notes(
             told = f"{row.name} is incomplete: {row.covered[0]} of {row.covered[1]} seeds"
             pair = None if best is None else paired(row.scores, best.scores)
             notes.append(told + (_difference(pair, best, ranking, measure) if pair and best and pair.n else ""))
+    if any(row.group is not None for row in rows):
+        notes.append(
+            "groups: a row is in the group of the best row that it is not separated from (paired t test over seeds, "
+            "corrected for all pairs of ranked strategies by Holm's method, as ≈ is not); rank and group depend on the "
+            "other rows"
+        )
     if ranking.within:
         limits = ", ".join(f"{name} up to {amount(limit)}" for name, limit in ranking.within.items())
         over = [f"{row.name} ({_costs(row, ranking)})" for row in rows if row.standing == OVER_BUDGET]
