@@ -62,7 +62,7 @@ def _sheet(table: Table, decimals: int) -> Sheet:
         for name, title in COLUMNS
     ]
     return Sheet(
-        title=f"{shown(table.benchmark)}: pairs",
+        title=f"{shown(table.benchmark)}, pairs",
         columns=tuple(columns),
         lines=tuple(_line(table, names, pair, decimals) for pair in table.pairs),
         ranks=(0,) * len(table.pairs),

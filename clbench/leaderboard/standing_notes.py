@@ -45,9 +45,8 @@ def standing_notes(
             notes.append(told + (_difference(pair, best, ranking, measure) if pair and best and pair.n else ""))
     if any(row.group is not None for row in rows):
         notes.append(
-            "groups: a row is in the group of the best row that it is not separated from (paired t test over seeds, "
-            "corrected for all pairs of ranked strategies by Holm's method, as ≈ is not); rank and group depend on the "
-            "other rows"
+            "group: not separated from the best row of the group (paired t test, Holm's correction for all pairs "
+            "of ranked strategies, which ≈ lacks); rank and group depend on the other rows"
         )
     if ranking.within:
         limits = ", ".join(f"{name} up to {amount(limit)}" for name, limit in ranking.within.items())
