@@ -46,6 +46,7 @@ _PUBLIC = {
     "status": "clbench.api",
     "stream": "clbench.api",
     "tune": "clbench.tuning",
+    "submit": "clbench.submission.bundle_writer",
     "to_avalanche": "clbench.adapters.avalanche.to_avalanche",
     "write_site": "clbench.site",
 }

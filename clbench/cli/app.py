@@ -23,6 +23,7 @@ from clbench.cli.sensitivity_command import sensitivity
 from clbench.cli.show import show
 from clbench.cli.site_command import site
 from clbench.cli.status_command import status
+from clbench.cli.submit_command import submit
 from clbench.cli.tune_command import tune
 from clbench.cli.uses import show_uses
 
@@ -112,6 +113,14 @@ app.command(
         "clbench forget results/split-digits --older --yes  # your methods as they were before their last edit",
     ),
 )(forget)
+app.command(
+    "submit",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench submit results -o bundle.zip --contact ada@example.org --licence MIT",
+        "clbench submit a b -o ab.zip --contact https://example.org --licence CC0-1.0",
+    ),
+)(submit)
 app.command(
     "plot",
     cls=Exemplified,

@@ -44,15 +44,34 @@ def read_bundle(path: str | Path) -> Submitted:
     """
     try:
         content = content_of(Path(path), MOST_BYTES, links=True)
+    except (OSError, ValueError) as error:
+        raise _no_bundle(str(path), str(error.strerror if isinstance(error, OSError) else error)) from None
+    return bundle_of(content, str(path))
+
+
+def bundle_of(content: bytes, path: str) -> Submitted:
+    """Read a bundle from its bytes; as :func:`read_bundle`.
+
+    Args:
+        content: The bytes of the zip file.
+        path: Its path, for messages.
+
+    Raises:
+        Refused: The content is no bundle, or exceeds a limit.
+    """
+    try:
         members = zip_members(content, BUNDLE)
         manifest = _manifest(members)
-    except (OSError, ValueError) as error:
-        why = str(error.strerror if isinstance(error, OSError) else error)
-        raise Refused(
-            f"{shown(path, None)} is no bundle that can be read: {shown(why, None)}; write one with "
-            "`clbench submit DIR -o bundle.zip`"
-        ) from None
-    return _Reading(members, manifest).submitted(hashlib.sha256(content).hexdigest(), str(path))
+    except ValueError as error:
+        raise _no_bundle(path, str(error)) from None
+    return _Reading(members, manifest).submitted(hashlib.sha256(content).hexdigest(), path)
+
+
+def _no_bundle(path: str, why: str) -> Refused:
+    return Refused(
+        f"{shown(path, None)} is no bundle that can be read: {shown(why, None)}; write one with "
+        "`clbench submit DIR -o bundle.zip`"
+    )
 
 
 def _manifest(members: Mapping[str, Member]) -> Manifest:

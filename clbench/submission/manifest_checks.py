@@ -11,6 +11,8 @@ from clbench.submission.manifest import Manifest
 
 LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*(?: (?:WITH|OR|AND) [A-Za-z0-9][A-Za-z0-9.+-]*)*")
 """The shape of an SPDX expression, such as ``CC-BY-4.0`` or ``Apache-2.0 OR MIT``."""
+RESULTS = ("done", "diverged")
+"""Statuses of records that have a result."""
 CONTACT = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+|https://[^\s/]+\.[^\s]+")
 """The shape of an e-mail address or a web address."""
 
@@ -47,11 +49,13 @@ def contact_problems(contact: str, licence: str) -> Iterator[str]:
 
 def _wrong_row(row: Sequence[Record], manifest: Manifest, code: dict[str, str]) -> Iterator[str]:
     first = row[0]
-    wanted, finished = set(manifest.seeds.get(first.benchmark, ())), {each.seed for each in row if each.has_trace}
-    missing = sorted(wanted - finished)
+    if all(each.status == "skipped" for each in row):
+        return
+    results = [each for each in row if each.status in RESULTS]
+    missing = sorted(set(manifest.seeds.get(first.benchmark, ())) - {each.seed for each in results})
     if missing:
         seeds = ", ".join(map(str, missing))
         yield f"{first.label} has no result for seed {seeds} of {first.benchmark}, which the manifest names"
-    others = [each.key for each in row if each.code != code]
+    others = [each.key for each in results if each.code != code]
     if others:
         yield f"the code of {first.label} in the manifest is not that of its record {min(others)}"

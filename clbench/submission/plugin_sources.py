@@ -62,14 +62,16 @@ def source_problems(records: Iterable[Record], manifest: Manifest, sources: Mapp
         used |= files
         if (plugin.name, plugin.source) not in wanted:
             yield f"the manifest names code of {plugin.name}, which no record uses"
-        elif files <= set(texts) and plugin.file:
+        elif not files <= set(texts):
+            yield f"the bundle does not hold the program text of {plugin.name}"
+        elif plugin.file:
             yield from _wrong_text(plugin, texts)
     for name, source in sorted(wanted):
         own = known.get((name, source))
         if own is None:
             yield f"records use code of {name} with checksum {source}, which the manifest does not name"
         elif FILE in name and not own.file:
-            yield f"the bundle does not hold the program text of {name}"
+            yield f"the manifest names no program text of {name}"
     for name in sorted(set(texts) - used):
         yield f"the bundle holds {name}, which belongs to no record"
 
