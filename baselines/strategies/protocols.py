@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from table import TUNED
+from table import OF_BENCHMARK, TUNED
 
 from clbench.api import records
 from clbench.benchmark.tuned_settings import read_tuned
 from clbench.core.record import Record
 from clbench.metrics import acc
-from clbench.metrics.interval import half_width
+from clbench.metrics.interval import SEEDS_FOR_INTERVAL, half_width
 from clbench.strategies.knobs import with_values
 from clbench.strategies.strategy import Strategy
 
@@ -31,45 +31,48 @@ PROTOCOLS = {
 }
 """Folders of the tables, after the setting, and what they are."""
 BASELINES = ("naive", "er")
-BENCHMARK = "split-mnist-online"
+SETTINGS = {"split-mnist-online": ("class", "task", "domain"), "split-cifar10-online": ("class",)}
+"""The tables of each benchmark."""
 Scores = dict[int, float]
 
 
 def main() -> None:
     """Write ``protocols.md``."""
-    told = [f"# {BENCHMARK}: settings chosen under `first:2` and under `end`", "", INTRODUCTION]
-    for setting in ("class", "task", "domain"):
-        found = {name: folder for name in PROTOCOLS if (folder := folder_of(setting, name)).is_dir()}
-        if len(found) > 1:
-            told += ["", *section(setting, found)]
+    told = ["# Settings chosen under `first:2` and under `end`", "", INTRODUCTION]
+    for benchmark, every in SETTINGS.items():
+        for setting in every:
+            found = {name: folder for name in PROTOCOLS if (folder := folder_of(benchmark, setting, name)).is_dir()}
+            told += ["", *section(benchmark, setting, found)]
     (HERE / "protocols.md").write_text("\n".join(told) + "\n", encoding="utf-8")
 
 
 INTRODUCTION = (
-    "ACC in percent, mean and half-width of the 95 % Student-t interval over five seeds, with the number of finished "
-    "seeds if some diverged. Written by `protocols.py`, which says what *above* and *below* mean. Under `end` a search "
-    "sees held-out samples of all tasks, which no learner has; under `first:2` those of the first two experiences. "
-    "Both are searches of 12 trials with two seeds; *grids* are those of 2 to 4 values behind the tables of the README."
+    "ACC in percent, mean and half-width of the 95 % Student-t interval over five seeds of Split-MNIST and three of "
+    "Split-CIFAR-10, with the number of finished seeds if some diverged. Written by `protocols.py`, which says what "
+    "*above* and *below* mean. Under `end` a search sees held-out samples of all tasks, which no learner has; under "
+    "`first:2` those of the first two experiences. Both are searches of 12 trials with two seeds; *grids* are those of "
+    "2 to 4 values behind the tables of the README."
 )
 
 
-def folder_of(setting: str, protocol: str) -> Path:
+def folder_of(benchmark: str, setting: str, protocol: str) -> Path:
     """The folder of a table."""
-    return HERE / BENCHMARK / (setting if protocol == "end" else f"{setting}-{protocol}")
+    return HERE / benchmark / (setting if protocol == "end" else f"{setting}-{protocol}")
 
 
-def section(setting: str, found: Mapping[str, Path]) -> list[str]:
-    """The tables of one setting."""
+def section(benchmark: str, setting: str, found: Mapping[str, Path]) -> list[str]:
+    """The tables of one benchmark in one setting."""
     tables = {name: by_strategy(folder) for name, folder in found.items()}
-    chosen = {name: settings(setting, name) for name in found}
+    chosen = {name: settings(benchmark, setting, name) for name in found}
+    methods = TUNED | OF_BENCHMARK.get(benchmark, {})
     lines = [
-        f"## {setting}",
+        f"## {benchmark}, {setting}",
         "",
         "| method | " + " | ".join(f"{PROTOCOLS[name]} | ACC | against naive, er" for name in found) + " |",
         "| --- |" + " --- | --- | --- |" * len(found),
     ]
     changed, pair = [], list(found)[-2:]  # of two tables for end, that of the same search is compared
-    for method in TUNED:
+    for method in methods:
         row, verdicts = [f"`{method}`"], {}
         for name, table in tables.items():
             text, key = chosen[name][method]
@@ -84,7 +87,7 @@ def section(setting: str, found: Mapping[str, Path]) -> list[str]:
     lines += ["", "Differences paired by seed:", ""]
     lines += ["| method | " + " | ".join(f"{PROTOCOLS[last]} minus {PROTOCOLS[name]}" for name in others) + " |"]
     lines += ["| --- |" + " --- |" * len(others)]
-    for method in TUNED:
+    for method in methods:
         ours = tables[last].get(chosen[last][method][1], {})
         told = [difference(ours, tables[name].get(chosen[name][method][1], {})) for name in others]
         lines.append(f"| `{method}` | {' | '.join(told)} |")
@@ -93,11 +96,11 @@ def section(setting: str, found: Mapping[str, Path]) -> list[str]:
     return [*lines, "", f"**Methods whose relation to `naive` or `er` is not the same under {compared}: {names}.**"]
 
 
-def settings(setting: str, protocol: str) -> dict[str, tuple[str, str]]:
+def settings(benchmark: str, setting: str, protocol: str) -> dict[str, tuple[str, str]]:
     """Method -> its chosen settings as text, and its canonical form."""
-    tuned = read_tuned(HERE / "tuned" / f"{BENCHMARK}-{setting}-{protocol}.yaml")
+    tuned = read_tuned(HERE / "tuned" / f"{benchmark}-{setting}-{protocol}.yaml")
     made = {}
-    for method, text in TUNED.items():
+    for method, text in (TUNED | OF_BENCHMARK.get(benchmark, {})).items():
         values = tuned.strategies[text].values
         chosen = with_values(text, values)
         told = (
@@ -127,12 +130,14 @@ def score(record: Record) -> float:
 
 
 def shown(scores: Scores) -> str:
-    """Mean and interval of the finished seeds."""
+    """Mean and interval of the finished seeds, or their values if they are too few."""
     done = [value for value in scores.values() if not np.isnan(value)]
     if not done:
         return "diverged" if scores else "not run"
     counted = "" if len(done) == len(scores) else f" ({len(done)}/{len(scores)} seeds)"
-    return f"{np.mean(done):.1f} ± {half_width(done, fewest=3):.1f}{counted}"
+    if len(done) < SEEDS_FOR_INTERVAL:
+        return ", ".join(f"{value:.1f}" for value in done) + counted
+    return f"{np.mean(done):.1f} ± {half_width(done, fewest=SEEDS_FOR_INTERVAL):.1f}{counted}"
 
 
 def paired(ours: Scores, theirs: Scores) -> list[float]:
@@ -143,14 +148,18 @@ def paired(ours: Scores, theirs: Scores) -> list[float]:
 def difference(ours: Scores, theirs: Scores) -> str:
     """The paired difference with its interval."""
     found = paired(ours, theirs)
-    return f"{np.mean(found):+.1f} ± {half_width(found, fewest=3):.1f}" if len(found) > 2 else "no pairs"
+    return (
+        f"{np.mean(found):+.1f} ± {half_width(found, fewest=SEEDS_FOR_INTERVAL):.1f}"
+        if len(found) >= SEEDS_FOR_INTERVAL
+        else "no pairs"
+    )
 
 
 def against(ours: Scores, theirs: Scores) -> str:
     """Above, below or equal; diverged if any seed has not finished."""
     if len(found := paired(ours, theirs)) < len(theirs):
         return "diverged"
-    mean, half = float(np.mean(found)), float(half_width(found, fewest=3))
+    mean, half = float(np.mean(found)), float(half_width(found, fewest=SEEDS_FOR_INTERVAL))
     return "equal" if abs(mean) <= half else "above" if mean > 0 else "below"
 
 
