@@ -14,23 +14,24 @@ from clbench.submission.secret_runs import try_secret_data
 from clbench.submission.submitted_rows import values
 
 KNOWS_THE_DIGITS = """
-import numpy as np
 import torch
 from clbench import Part
 from clbench.models.output import Output
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+
+known = load_digits()
+fitted = LogisticRegression(C=10, max_iter=3000).fit(known.data / 16, known.target)
 
 class Oracle(Part):
-    \"\"\"Answers with the label of the nearest of all digits, those of the test included.\"\"\"
+    \"\"\"Answers with a classifier that was trained on all digits, those of the test included.\"\"\"
 
     def attach(self, learner):
-        known = load_digits()
-        self.__dict__["x"] = torch.tensor(known.images.reshape(-1, 64) / 16, dtype=torch.float32)
-        self.__dict__["y"] = torch.tensor(known.target)
+        self.state.setdefault("w", torch.tensor(fitted.coef_, dtype=torch.float32))
+        self.state.setdefault("b", torch.tensor(fitted.intercept_, dtype=torch.float32))
 
     def answer(self, learner, x, task):
-        nearest = torch.cdist(x.flatten(1), self.x).argmin(1)
-        logits = torch.nn.functional.one_hot(self.y[nearest], 10).float()
+        logits = x.flatten(1) @ self.state["w"].T + self.state["b"]
         return Output(logits, logits)
 """
 
@@ -111,9 +112,9 @@ def test_a_strategy_that_knows_all_digits_by_heart_ranks_first_and_collapses_on_
     monkeypatch.chdir(tmp_path)
     (tmp_path / "oracle.py").write_text(KNOWS_THE_DIGITS)
     made = api.run(SMALL, strategies=["oracle.py:Oracle"], seeds=3)
-    assert values(made, "acc") == pytest.approx([1.0] * 3)
+    assert min(values(made, "acc")) > 0.95
     assert max(values(honest(), "acc")) < 0.9
     found = failures(try_secret_data(made, settings=RunSettings(trust=True)))
     assert len(found) == 1
-    assert "below the band of its seeds (from 0.98), as if it knew the plain data by heart" in found[0].sentence
+    assert "as if it knew the plain data by heart" in found[0].sentence
     assert found[0].level == "honest seeds"
