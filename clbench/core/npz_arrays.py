@@ -34,7 +34,7 @@ class Column:
     dimensions: int
 
 
-def npz_arrays(content: bytes, columns: Mapping[str, Column], most: int) -> dict[str, NDArray[Any]]:
+def npz_arrays(content: bytes | memoryview, columns: Mapping[str, Column], most: int) -> dict[str, NDArray[Any]]:
     """Return the arrays of an archive by name. Arrays of other names are left out.
 
     Args:

@@ -119,7 +119,7 @@ def _first_fault(error: ValidationError) -> str:
     return f"its entry {place!r} is wrong: {faults[0]['msg'][0].lower()}{faults[0]['msg'][1:]}"
 
 
-def checksum(content: bytes) -> str:
+def checksum(content: bytes | memoryview) -> str:
     """Return the checksum of a file as 16 hex digits."""
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 

@@ -57,7 +57,7 @@ def encoded(trace: Trace) -> bytes:
     return buffer.getvalue()
 
 
-def decoded(content: bytes, *, most: int = MOST_BYTES) -> Trace:
+def decoded(content: bytes | memoryview, *, most: int = MOST_BYTES) -> Trace:
     """Return the trace in the content of a file, which may be hostile: headers of arrays are checked before an array is
     read, and nothing is unpickled.
 

@@ -47,11 +47,17 @@ class Member:
     data: memoryview
 
     def content(self) -> bytes:
-        """Decompress the member. No more memory is used than its size in the directory says.
+        """Return the content of the member; as :meth:`buffer`."""
+        return bytes(self.buffer())
+
+    def buffer(self) -> bytes | memoryview:
+        """Return the content of the member: a view of the zip file if it is stored there as it is, so that no memory is
+        used; else decompressed. No more memory is used than its size in the directory says.
 
         Raises:
             ValueError: Its data differ from the directory.
         """
+        content: bytes | memoryview = self.data
         if self.deflated:
             inflate = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
@@ -60,14 +66,12 @@ class Member:
                 raise ValueError(f"the compressed data of {self.name!r} are damaged") from None
             if not inflate.eof or inflate.unused_data:
                 raise ValueError(f"the compressed data of {self.name!r} are not as long as its header says")
-        else:
-            content = bytes(self.data)
         if len(content) != self.size or zlib.crc32(content) != self.crc:
             raise ValueError(f"the content of {self.name!r} does not belong to its header")
         return content
 
 
-def zip_members(content: bytes, limits: ZipLimits) -> dict[str, Member]:
+def zip_members(content: bytes | memoryview, limits: ZipLimits) -> dict[str, Member]:
     """Return the members of a zip file by name, in their order. Nothing is decompressed.
 
     Every byte of the file has to belong to a member or to the directory: there are no comments, no bytes before,
@@ -99,7 +103,7 @@ def zip_members(content: bytes, limits: ZipLimits) -> dict[str, Member]:
     return found
 
 
-def _directory(content: bytes, limits: ZipLimits) -> tuple[int, int]:
+def _directory(content: bytes | memoryview, limits: ZipLimits) -> tuple[int, int]:
     """Return the number of members, and where the directory begins."""
     if len(content) < _END.size or content[-_END.size :][:4] != b"PK\x05\x06":
         raise ValueError("it is no zip file, or does not end as one does" if content else "it is empty")

@@ -16,7 +16,7 @@ from clbench.submission import manifest as manifests
 from clbench.submission.manifest import Manifest
 from clbench.submission.manifest_checks import manifest_problems
 from clbench.submission.plugin_sources import source_problems
-from clbench.submission.record_content import ReadRecord, order, read_record
+from clbench.submission.record_content import MOST_RECORD, MOST_TRACE, ReadRecord, order, read_record
 from clbench.submission.submitted import Submitted
 from clbench.submission.untrusted_files import BUNDLE, MOST_BYTES, content_of
 from clbench.submission.untrusted_json import plain_json
@@ -26,6 +26,8 @@ TRACE = re.compile(r"traces/([0-9a-f]{16})\.npz")
 SOURCE = re.compile(r"sources/(.+\.py)")
 MOST_SOURCE = 1_000_000
 """The most bytes of a program text."""
+MOST = {RECORD: MOST_RECORD, TRACE: MOST_TRACE, SOURCE: MOST_SOURCE}
+"""The most bytes of each kind of file, which is not decompressed if its header says more."""
 MOST_MANIFEST = 4_000_000
 """The most bytes of a manifest."""
 
@@ -129,10 +131,18 @@ class _Reading:
         )
 
     def _content(self, name: str) -> bytes | None:
+        """Return a copy of the content of a member; as :meth:`_buffer`."""
+        content = self._buffer(name)
+        return None if content is None else bytes(content)
+
+    def _buffer(self, name: str) -> bytes | memoryview | None:
         """Return the content of a member; ``None`` if it is damaged or not what the manifest names, which is a
         problem."""
+        most = next((each for form, each in MOST.items() if form.fullmatch(name)), 0)
         try:
-            content = self.members[name].content()
+            if self.members[name].size > most:
+                raise ValueError(f"it has {self.members[name].size:,} bytes; at most {most:,} are allowed")
+            content = self.members[name].buffer()
         except ValueError as error:
             self.problems.append(f"{name} is damaged: {error}")
             return None
@@ -152,7 +162,7 @@ class _Reading:
             place = f"traces/{found[1]}.npz"
             used.add(place)
             content = self._content(name)
-            trace = self._content(place) if place in self.members else None
+            trace = self._buffer(place) if place in self.members else None
             if content is None or (trace is None and place in self.members):
                 continue
             try:
@@ -164,12 +174,9 @@ class _Reading:
                 self.problems.append(f"the trace {name} belongs to no record of the bundle")
 
     def _read_sources(self) -> None:
-        for name, member in self.members.items():
+        for name in self.members:
             found = SOURCE.fullmatch(name)
             if not found:
-                continue
-            if member.size > MOST_SOURCE:
-                self.problems.append(f"{name} has {member.size:,} bytes; at most {MOST_SOURCE:,} are allowed")
                 continue
             content = self._content(name)
             if content is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -13,13 +13,14 @@ from weakref import ref
 from clbench.core import record_file, trace_file
 from clbench.core.record import Record, Trace
 from clbench.core.record_file import RecordFile
+from clbench.core.stored_trace import size_of
 from clbench.core.trace_equality import trace_digest
 from clbench.submission.trace_ranges import check_ranges
 from clbench.submission.untrusted_json import plain_json
 
 MOST_RECORD = 1_000_000
 """The most bytes of the file of a record."""
-MOST_TRACE = 64_000_000
+MOST_TRACE = 32_000_000
 """The most bytes of the arrays of a trace."""
 OF_FILES = ("format", "has_trace", "sums")
 """Entries of a file that are no fields of a record."""
@@ -46,7 +47,7 @@ class ReadRecord:
 class SubmittedTrace:
     """Decode a trace from its bytes when it is called. No cache of metrics on disk is read for it."""
 
-    content: bytes
+    content: bytes | memoryview
     settled: bool
     _alive: ref[Trace] | None = field(default=None, repr=False)
 
@@ -58,19 +59,18 @@ class SubmittedTrace:
             if not trace.competing.size:
                 trace = replace(trace, settled=self.settled)
             self._alive = ref(trace)
-        _LATEST[id(trace)] = trace
-        _LATEST.move_to_end(id(trace))
-        while len(_LATEST) > MOST_LATEST:
-            _LATEST.popitem(last=False)
+        if size_of(trace) <= MOST_KEPT:
+            _LATEST.append(trace)
         return trace
 
 
-MOST_LATEST = 4
-_LATEST: OrderedDict[int, Trace] = OrderedDict()
+MOST_KEPT = 1_000_000
+"""The most bytes of a trace that stays in memory although nobody holds it."""
+_LATEST: deque[Trace] = deque(maxlen=8)
 """The traces that were asked for last."""
 
 
-def read_record(name: str, content: bytes, trace: bytes | None) -> ReadRecord:
+def read_record(name: str, content: bytes, trace: bytes | memoryview | None) -> ReadRecord:
     """Return the record in a file, with its trace. The trace is decoded once, so that it can be read later on.
 
     Args:
@@ -112,7 +112,7 @@ def _check_cell(held: RecordFile) -> None:
         raise ValueError("its strategy has no parts or no label")
 
 
-def _trace(held: RecordFile, content: bytes) -> SubmittedTrace:
+def _trace(held: RecordFile, content: bytes | memoryview) -> SubmittedTrace:
     written, stream = held.sums.get("trace"), held.cell.get("stream") or {}
     if written is not None and record_file.checksum(content) != written:
         raise ValueError("its trace does not belong to it: the checksums differ")

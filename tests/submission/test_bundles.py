@@ -302,6 +302,15 @@ def test_hostile_json_of_a_record_is_a_problem_and_of_a_manifest_a_refusal(tmp_p
         read_bundle(rewrite(path, {**files, "manifest.json": manifest}))
 
 
+def test_a_file_that_is_too_large_for_its_kind_is_not_decompressed(tmp_path):
+    path = bundle(tmp_path)
+    files = members(path)
+    name = record_name(files)
+    read = read_bundle(rewrite(path, {**files, name: b" " * 1_000_001}, rehash=True))
+    assert f"{name} is damaged: it has 1,000,001 bytes; at most 1,000,000 are allowed" in read.problems
+    assert name not in read.files
+
+
 @pytest.mark.parametrize("text", ["\x1b[2J", "\u202eexe.zip", "\x00", "<script>alert(1)</script>", "a\nb"])
 def test_no_sentence_about_a_bundle_holds_what_a_terminal_obeys(tmp_path, text):
     path = bundle(tmp_path)
