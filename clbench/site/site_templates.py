@@ -6,6 +6,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from clbench.core.shown_text import pictured, shown
 from clbench.site.site_content import Site
 
 if TYPE_CHECKING:
@@ -32,10 +33,16 @@ def render(name: str, site: Site, path: str, **values: Any) -> bytes:
 
 
 def breakable(text: str) -> Any:
-    """Return a label, escaped, that may be broken after brackets, equals signs, underscores, colons and slashes."""
+    """Return a label, shortened and escaped, that may be broken after brackets, equals signs, underscores, colons and
+    slashes."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"(?<=[(\[=_:/])(?!$)", "<wbr>", str(escape(text))))
+    return Markup(re.sub(r"(?<=[(\[=_:/])(?!$)", "<wbr>", str(escape(shown(text)))))
+
+
+def _seen(value: Any) -> Any:
+    """Return pictures of control characters in a text; other values, and text that is HTML already, stay."""
+    return pictured(value) if type(value) is str else value
 
 
 @cache
@@ -46,8 +53,9 @@ def _environment() -> Environment:
         loader=PackageLoader("clbench.site"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_seen,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["breakable"] = breakable
+    made.filters |= {"breakable": breakable, "label": shown}
     return made
