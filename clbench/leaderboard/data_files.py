@@ -64,6 +64,8 @@ def parquet(board: Board) -> bytes:
 def _lines(board: Board, format: str) -> list[list[Field]]:
     """Return the lines of a file, each with all its columns."""
     refuse_decimals(board)
+    if board.with_pairs:
+        return list(_lines_of_pairs(board, format))
     if board.across:
         return list(_lines_across(board, format))
     columns = columns_of(board, format, board.metrics)
@@ -85,6 +87,26 @@ def _lines_across(board: Board, format: str) -> Iterator[list[Field]]:
             found = [_fields(each, table, row, format) for each in columns] if row else own[table.benchmark]
             line += [(f"{title}: {part}", value if row else None) for fields in found for part, value in fields]
         yield line
+
+
+def _lines_of_pairs(board: Board, format: str) -> Iterator[list[Field]]:
+    """Yield a line per pair of rows of each table, or of rows over all benchmarks."""
+    found = (
+        [(None, each) for each in plain_pool(board)["pairs"]]
+        if board.across
+        else [(table, plain_pair(table, pair)) for table in board.tables for pair in table.pairs]
+    )
+    for table, pair in found:
+        title = [] if table is None else [("benchmark", _title(table, format))]
+        flat = {
+            f"{name}_{part}" if part else name: each
+            for name, value in pair.items()
+            for part, each in (value.items() if isinstance(value, dict) else [("", value)])
+        }
+        yield [
+            *title,
+            *((name, _text(each, STRATEGY, format) if isinstance(each, str) else each) for name, each in flat.items()),
+        ]
 
 
 def _title(table: Table, format: str) -> str:
@@ -143,7 +165,7 @@ def json_text(board: Board) -> str:
             "seeds": table.seeds,
             "reference_seeds": table.reference,
             "notes": table.notes,
-            **({"pairs": [plain_pair(pair) for pair in table.pairs]} if board.with_pairs else {}),
+            **({"pairs": [plain_pair(table, pair) for pair in table.pairs]} if board.with_pairs else {}),
             "rows": [_json_row(columns, table, row) for row in table.rows],
         }
         for table in board.tables

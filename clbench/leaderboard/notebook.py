@@ -22,6 +22,7 @@ from clbench.leaderboard.column_type import metric_heading
 from clbench.leaderboard.columns import usual
 from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import number
+from clbench.leaderboard.pair_sheets import pair_sheets
 from clbench.leaderboard.sheets import footnotes, sheets
 from clbench.leaderboard.summaries import summarise
 from clbench.metrics import get as get_metric
@@ -46,7 +47,7 @@ def html(obj: Any) -> str:
         Refused: It is something else.
     """
     if isinstance(obj, Board):
-        made = sheets(obj, decimals=1, format="notebook")
+        made = [*sheets(obj, decimals=1, format="notebook"), *pair_sheets(obj, decimals=1)]
         return template("notebook.html").render(kind="board", sheets=made, attention=_needs_attention(obj))
     if isinstance(obj, Record):
         return template("notebook.html").render(kind="record", **_card(obj))

@@ -136,11 +136,12 @@ def _smallest(counts: Sequence[int]) -> list[str]:
     return [f"the smallest possible p (signs) is {told}: signs can separate nothing there"] if few else []
 
 
-def plain_pair(pair: BoardPair) -> dict[str, Any]:
-    """Return a pair as plain data; numbers that do not exist are ``None``."""
+def plain_pair(table: Table, pair: BoardPair) -> dict[str, Any]:
+    """Return a pair of a table as plain data; numbers that do not exist are ``None``."""
+    names = {row.label: row.strategy for row in table.rows}
     values = {**vars(pair.statistics), "holm_p": pair.holm_p, "more_seeds": pair.more_seeds}
     return {
-        "one": pair.one,
-        "other": pair.other,
+        "one": names[pair.one],
+        "other": names[pair.other],
         **{name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()},
     }

@@ -1,5 +1,7 @@
 """Statistics over benchmarks against scipy and hand-worked values, and how boards show them."""
 
+import csv
+import io
 import json
 import math
 
@@ -105,6 +107,27 @@ def test_only_benchmarks_on_which_both_rows_are_complete_count():
     assert [row["strategy"] for row in plain["pooled"]["rows"]] == ["er", "mir", "naive"]
     assert {(each["one"], each["other"]) for each in plain["pooled"]["pairs"]} == set(found)
     assert all(len(table["pairs"]) >= 2 for table in plain["tables"])
+
+
+def test_files_of_pairs_hold_a_line_per_pair_with_numbers_in_full():
+    rows = {"er": [0.9, 0.8, 0.9], "naive": [0.1, 0.2, 0.1], "=mir": [0.5, 0.5]}
+    records = [each for name in ("one", "two") for label, found in rows.items() for each in runs(label, name, found)]
+    made = board(records, ["acc"], pairs=True, rename={"er": "Ours"})
+    lines = list(csv.DictReader(io.StringIO(render(made, "csv"))))
+    assert [(line["benchmark"], line["one"], line["other"], line["n"]) for line in lines] == [
+        (name, "Ours", other, n) for name in ("one@1", "two@1") for other, n in (("naive", "3"), ("'=mir", "2"))
+    ]
+    assert float(lines[0]["difference"]) == made.tables[0].pairs[0].statistics.difference
+    assert float(lines[0]["holm_p"]) == made.tables[0].pairs[0].holm_p
+    assert lines[1]["holm_p"] == lines[1]["t_p"] == ""  # two shared seeds
+    (pooled,) = csv.DictReader(io.StringIO(render(board(records, ["acc"], pairs=True, across=True), "csv")))
+    assert (pooled["one"], pooled["other"], pooled["wins"], pooled["improvement_value"]) == ("er", "naive", "2", "1.0")
+
+
+def test_a_notebook_shows_the_pairs_too():
+    records = [*runs("er", "one", [0.9, 0.8, 0.9]), *runs("naive", "one", [0.1, 0.2, 0.1])]
+    assert "Holm" in board(records, ["acc"], pairs=True)._repr_html_()
+    assert "one@1, pairs" not in board(records, ["acc"])._repr_html_()
 
 
 @pytest.mark.parametrize("format", ["table", "md", "latex", "html", "json"])
