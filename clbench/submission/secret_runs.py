@@ -140,7 +140,7 @@ class _Trial:
         grain = 1 / int(min(made.trace.rows))
         expected = band_above(each.row.values(self._metric), new=self._rows, grain=grain)
         told = f"{self._metric} is {value[0]:.4g} on data with {each.changes} (key {self._key:#x})"
-        before = "" if not self._place else f"; it was below with {self._place} other keys"
+        before = "" if not self._place else f"; it was below with {self._place} other key{'s' * (self._place > 1)}"
         if value[0] in expected:
             return self._result(
                 each.row, f"{told}, in the band of its seeds (from {expected.low:.4g}){before}", holds=True
