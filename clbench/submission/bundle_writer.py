@@ -242,7 +242,13 @@ def _plugins(
     results: Iterable[Record], folders: Sequence[Path], missing: list[str]
 ) -> tuple[tuple[Plugin, ...], dict[str, bytes]]:
     plugins, files = [], dict[str, bytes]()
-    for name, source in sorted({named for record in results for named in foreign_names(record)}):
+    wanted: set[tuple[str, str]] = set()
+    for record in results:
+        try:
+            wanted.update(foreign_names(record))
+        except ValueError as error:
+            missing.append(str(error))
+    for name, source in sorted(wanted):
         try:
             plugin, texts = plugin_of(name, source, folders)
         except Refused as error:

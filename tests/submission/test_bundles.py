@@ -16,6 +16,7 @@ from synthetic import folder
 import clbench
 from clbench.core import store
 from clbench.core.trace_equality import trace_digest
+from clbench.core.types import content_hash
 from clbench.submission.bundle_reader import read_bundle
 from clbench.submission.bundle_writer import Incomplete
 from clbench.submission.folder_files import result_folders
@@ -99,6 +100,14 @@ def test_folders_with_different_results_of_one_cell_are_not_packed(tmp_path):
     folder(other, made("er", 0, trace=made("er", 1).trace))
     with pytest.raises(Incomplete, match="the folders hold different results of er, seed 0 of mine@1"):
         clbench.submit(one, other, out=tmp_path / "b.zip", **WHO)
+
+
+def test_a_record_whose_cell_has_another_form_is_missing(tmp_path):
+    odd = made("er", 0)
+    odd.cell["stream"]["apply"] = [3]
+    odd = dataclasses.replace(odd, key=content_hash(odd.cell))
+    with pytest.raises(Incomplete, match=f"the cell of the record {odd.key} cannot be read"):
+        clbench.submit(folder(tmp_path / "res", odd), out=tmp_path / "b.zip", **WHO)
 
 
 # ---------------------------------------------------------------------------------------------- program texts
