@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 from clbench.core.record import Record
+from clbench.core.shown_text import pictured
 from clbench.running.executors import Event, Progress, Started
 from clbench.running.progress import Tally, outcome_text
 
@@ -76,7 +77,7 @@ class NotebookBars:
         tally = self.tally
         lines = [_bar(f"all {tally.total} cells: {tally}", tally.fraction if tally.total > tally.before else 1.0)]
         lines += [_bar(text, fraction) for text, fraction in self.running.values()]
-        lines += [f'<div style="{ATTENTION}">{escape(text)}</div>' for text in self.told]
+        lines += [f'<div style="{ATTENTION}">{escape(pictured(text))}</div>' for text in self.told]
         return f'<div style="{STYLE}">{"".join(lines)}</div>'
 
     def _draw(self) -> None:
@@ -92,4 +93,4 @@ def _bar(text: str, fraction: float) -> str:
     track = "display: inline-block; width: 12em; height: 0.6em; margin-right: 0.8em; border-radius: 0.3em; "
     track += "background: rgba(128, 128, 128, 0.25); overflow: hidden"
     inside = f"display: block; width: {percent:.1f}%; height: 100%; background: #0072b2"
-    return f'<div><span style="{track}"><span style="{inside}"></span></span>{escape(text)}</div>'
+    return f'<div><span style="{track}"><span style="{inside}"></span></span>{escape(pictured(text))}</div>'

@@ -321,6 +321,10 @@ OWN = [
 ]
 TABLES = [
     ("board res --format latx", "did you mean 'latex'?"),
+    ("board res --format parquet", "is a file for programs: add -o FILE.parquet"),
+    ("board res --format parket", "did you mean 'parquet'?"),
+    ("board res -o two.parquet --decimals 3", "hold numbers in full; leave out --decimals"),
+    ("board res --columns grop", "did you mean 'group'?"),
     ("board res --metrics accuracy", "did you mean 'acc'?"),
     ("board res -o table.xlsx", "cannot write a leaderboard as 'table.xlsx'; end its name in .md, .csv"),
     ("board res --rename mine", "write the old name, =, and the new one: --rename 'mine=Ours'"),
