@@ -48,6 +48,7 @@ _PUBLIC = {
     "tune": "clbench.tuning",
     "submit": "clbench.submission.bundle_writer",
     "to_avalanche": "clbench.adapters.avalanche.to_avalanche",
+    "verify": "clbench.submission.verification",
     "write_site": "clbench.site",
 }
 

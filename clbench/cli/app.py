@@ -26,6 +26,7 @@ from clbench.cli.status_command import status
 from clbench.cli.submit_command import submit
 from clbench.cli.tune_command import tune
 from clbench.cli.uses import show_uses
+from clbench.cli.verify_command import verify
 
 app = typer.Typer(
     name="clbench",
@@ -137,6 +138,14 @@ app.command(
         "clbench site results/* -o site --title 'Our results'  # all result folders below results",
     ),
 )(site)
+app.command(
+    "verify",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench verify results/split-digits  # do records agree with themselves?",
+        "clbench verify bundle.zip --rerun 3 --fresh 3 -o verification.json",
+    ),
+)(verify)
 app.command(
     "sensitivity",
     cls=Exemplified,

@@ -115,7 +115,7 @@ def _of_experience(training: Mapping[str, Any], size: int, share: int, fewest: i
     if not lengths:
         return 0
     whole, left = divmod(iterations * share, len(lengths))
-    return whole * sum(lengths) + sum(lengths[:left])
+    return int(whole * sum(lengths) + sum(lengths[:left]))
 
 
 def _operations(subject: Subject, held: Mapping[str, float]) -> Iterator[Said]:
@@ -153,23 +153,29 @@ def _model(subject: Subject, held: Mapping[str, float]) -> Iterator[Said]:
     if isinstance(made, str):
         yield subject.unchecked(CHECK, f"the number of weights: {made}")
         return
-    weights, forward = made
     if parts.engine:
         return
+    weights, forward, backward = made
     if held.get("weights") != weights:
         yield subject.finding(CHECK, f"names {held.get('weights', 0):,.0f} weights, and its model has {weights:,}")
-    rows = held.get("evaluation_rows", 0)
-    if held.get("evaluation_flops") and held["evaluation_flops"] != rows * forward:
-        yield subject.finding(
-            CHECK,
-            f"names {held['evaluation_flops']:,.0f} operations of evaluations, and its model takes "
-            f"{rows * forward:,.0f} for {rows:,.0f} samples",
-        )
+    if not held.get("evaluation_flops"):
+        return
+    both = held.get("stream_rows", 0) + held.get("replay_rows", 0)
+    forward_rows, backward_rows = (both + held.get(f"extra_{way}_rows", 0) for way in ("forward", "backward"))
+    for name, own, what in (
+        ("evaluation_flops", held.get("evaluation_rows", 0) * forward, "evaluations"),
+        ("train_flops", forward_rows * forward + backward_rows * backward, "training"),
+    ):
+        if held.get(name) != own:
+            yield subject.finding(
+                CHECK,
+                f"names {held.get(name, 0):,.0f} operations of {what}, and its model takes {own:,.0f} for its samples",
+            )
 
 
 @lru_cache(maxsize=64)
-def _made(written: str, shape: tuple[int, ...], n_outputs: int, tokens: bool) -> tuple[int, int] | str:
-    """Return the trainable weights of a model and its forward operations for one sample, or why it was not made."""
+def _made(written: str, shape: tuple[int, ...], n_outputs: int, tokens: bool) -> tuple[int, int, int] | str:
+    """Return the trainable weights of a model and its operations for one sample, or why it was not made."""
     from clbench.core.global_rng import preserved
     from clbench.models.flops import per_row
     from clbench.models.initial_model import initial_model
@@ -181,7 +187,7 @@ def _made(written: str, shape: tuple[int, ...], n_outputs: int, tokens: bool) ->
         with preserved("cpu"):
             model = initial_model(settings, shape, n_outputs, seed=0, given=None, tokens=tokens)
             weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-            return weights, per_row(model, shape, tokens=tokens).forward
+            return weights, *per_row(model.train(), shape, tokens=tokens)
     except Exception as error:  # settings of strangers may be impossible in any way
         return f"the model cannot be made here ({type(error).__name__})"
 

@@ -23,7 +23,7 @@ from clbench.submission.folder_reader import read_folders
 from clbench.submission.metric_checks import metric_values, recomputed
 from clbench.submission.rebuilt_streams import PartFacts, Rebuilt
 from clbench.submission.record_identity_checks import file_problems, identity
-from clbench.submission.rerun_results import RerunResult, failures
+from clbench.submission.rerun_results import RerunResult
 from clbench.submission.schedule_checks import schedule
 from clbench.submission.score_checks import scores
 from clbench.submission.seed_checks import TraceMark, rows_checked
@@ -50,7 +50,7 @@ class Verified:
         unchecked: What could not be checked, and of how many records.
         remarks: What readers should know.
         runs: What cells that were run again have shown, whether they hold or not.
-        power: How often fresh seeds would notice picked ones; empty if none were run.
+        drawn: How cells and seeds were drawn, and how often fresh seeds notice picked ones.
         done: The levels that were checked.
     """
 
@@ -63,7 +63,7 @@ class Verified:
     unchecked: dict[str, int] = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
     runs: tuple[RerunResult, ...] = ()
-    power: str = ""
+    drawn: tuple[str, ...] = ()
     done: tuple[Level, ...] = ("consistent",)
 
     @property
@@ -285,18 +285,13 @@ def _run(
     each: Verified, submitted: Submitted, rerun: int, fresh: int, prefix: int | None, how: RunSettings
 ) -> Verified:
     """Run cells and fresh seeds of a submission, and add what they show."""
-    from clbench.submission.fresh_seeds import stated_power, try_fresh
-    from clbench.submission.reruns import reproduce
-    from clbench.submission.secret_data import try_secret_data
+    from clbench.submission.run_checks import run_checks
 
-    records, digest = submitted.records, submitted.digest
-    runs = reproduce(records, digest, rerun, prefix=prefix, settings=how)
-    done: tuple[Level, ...] = ("consistent", "reproduced") if runs else ("consistent",)
-    power = ""
-    if fresh and runs and not failures(runs):
-        runs += try_fresh(records, digest, fresh, settings=how)
-        runs += try_secret_data(records, settings=how)
-        done = ("consistent", "reproduced", "honest seeds")
-        kept = Counter(record.settings for record in records if record.has_trace)
-        power = stated_power(min(kept.values(), default=0), fresh)
-    return replace(each, runs=tuple(runs), findings=(*each.findings, *failures(runs)), power=power, done=done)
+    made = run_checks(submitted, rerun=rerun, fresh=fresh, prefix=prefix, settings=how)
+    return replace(
+        each,
+        runs=made.results,
+        findings=(*each.findings, *made.findings),
+        drawn=made.remarks,
+        done=("consistent", *made.done),
+    )

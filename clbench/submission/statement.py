@@ -1,0 +1,119 @@
+"""The report of a verification as an in-toto Statement v1: plain JSON that names what was verified by its sha256.
+
+It is not signed. A signature says who says it; running cells again says whether it is so.
+
+Source: the in-toto attestation framework, Statement v1.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from clbench.core.atomic_files import write_or_refuse
+from clbench.core.environment import environment
+from clbench.core.shown_text import shown
+from clbench.submission.findings import STATUSES, Status
+from clbench.submission.verification import Verification, Verified
+
+TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:clbench:verification:v1"
+"""The type of the predicate; the page on submissions describes its fields."""
+LARGEST = 5_000_000
+"""Largest size in bytes of a statement that is read."""
+
+
+def statement(verification: Verification, *, device: str = "cpu") -> dict[str, Any]:
+    """Return the report of a verification.
+
+    Args:
+        verification: What was found.
+        device: The device on which cells were run again.
+    """
+    return {
+        "_type": TYPE,
+        "subject": [
+            {"name": shown(each.path, None), "digest": {"sha256": each.digest}} for each in verification.submissions
+        ],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "status": verification.status,
+            "asked": verification.asked,
+            "verified": datetime.now(UTC).isoformat(timespec="seconds"),
+            "verifier": dict(environment(device)),
+            "submissions": [_told(each) for each in verification.submissions],
+        },
+    }
+
+
+def _told(each: Verified) -> dict[str, Any]:
+    return {
+        "sha256": each.digest,
+        "bundle": each.bundle,
+        "status": each.status,
+        "checked": list(each.done),
+        "records": each.records,
+        "findings": [
+            {"check": found.check, "level": found.level, "record": found.key, "sentence": found.sentence}
+            for found in each.findings
+        ],
+        "not_checked": [{"what": what, "records": number} for what, number in each.unchecked.items()],
+        "remarks": [
+            {"check": remark.check, "record": remark.key, "sentence": remark.sentence} for remark in each.remarks
+        ],
+        "drawn": list(each.drawn),
+        "runs": [
+            {
+                "check": run.check,
+                "level": run.level,
+                "record": run.key,
+                "strategy": shown(run.label),
+                "seeds": list(run.seeds),
+                "holds": run.holds,
+                "sentence": run.sentence,
+            }
+            for run in each.runs
+        ],
+        "rows": [dict(row) for row in each.rows],
+    }
+
+
+def write_statement(verification: Verification, path: str | Path, *, device: str = "cpu") -> None:
+    """Write the report of a verification as JSON.
+
+    Raises:
+        Refused: The file cannot be written.
+    """
+    text = json.dumps(statement(verification, device=device), indent=1, ensure_ascii=True, allow_nan=False)
+    write_or_refuse(Path(path).expanduser(), text.encode() + b"\n")
+
+
+def read_status(path: str | Path, digest: str) -> Status:
+    """Return the status that a report gives to a submission.
+
+    Anybody may have written the file, so nothing in it raises an error. A report of other content counts for nothing.
+
+    Args:
+        path: The report.
+        digest: The sha256 of the submission as it is now.
+
+    Returns:
+        The status; ``self-reported`` if there is no readable report of this digest.
+    """
+    lowest = STATUSES[0]
+    try:
+        place = Path(path)
+        if place.stat().st_size > LARGEST:
+            return lowest
+        found: Any = json.loads(place.read_text(encoding="utf-8"))
+        if found["_type"] != TYPE or found["predicateType"] != PREDICATE:
+            return lowest
+        if not any(subject["digest"]["sha256"] == digest for subject in found["subject"]):
+            return lowest
+        given = [each["status"] for each in found["predicate"]["submissions"] if each["sha256"] == digest]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return lowest
+    known = [status for status in STATUSES if status in given]
+    return known[0] if given and all(isinstance(each, str) and each in STATUSES for each in given) else lowest
