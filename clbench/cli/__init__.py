@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = app(args=words, prog_name="clbench", standalone_mode=False)
             sys.exit(code if isinstance(code, int) else 0)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                tell(f"{str(error.filename)[:40]}... is too long for the name of a file or folder; check it")
+                sys.exit(2)
             if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EIO):
                 raise
             tell(f"the output cannot be written: {error.strerror}")

@@ -14,6 +14,14 @@ MOST = 8
 """The most files that are listed."""
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a path is a file; no for a name that the file system does not allow, such as a very long one."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def why_unread(path: Path, error: OSError) -> str:
     """Return why a file cannot be read, as the end of a sentence.
 

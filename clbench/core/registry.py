@@ -25,7 +25,7 @@ from clbench.core import identity
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.identity import program_text
 from clbench.core.identity.module_files import beside
-from clbench.core.near_files import defined_here, why_unread
+from clbench.core.near_files import defined_here, is_file, why_unread
 from clbench.core.notices import notice
 from clbench.core.user_files import found
 
@@ -97,7 +97,7 @@ class Registry:
         """Return a suggestion in place of an unknown name."""
         if name.endswith(".py"):
             return f"write {name}:NAME for an object in that file"
-        if name.isidentifier() and Path(f"{name}.py").is_file():
+        if name.isidentifier() and is_file(Path(f"{name}.py")):
             return f"write {name}.py:NAME for an object in that file"
         own = defined_here(name)
         if own:
