@@ -39,7 +39,10 @@ from clbench.metrics import (
 from clbench.metrics.metric import Undefined
 from clbench.metrics.switches import old_pairs
 
-CODE = ("metrics/*.py", "core/record.py", "core/measure.py", "core/trace_file.py", "core/types.py")
+CODE = (
+    "metrics/*.py", "core/record.py", "core/measure.py", "core/npz_arrays.py", "core/trace_file.py", "core/types.py",
+    "core/zip_members.py",
+)  # fmt: skip
 """Files of clbench on which the values depend. Metrics of other code are never kept."""
 READS_MORE = "clbench.metrics.prediction_metrics"
 """The module of metrics that read further files."""
