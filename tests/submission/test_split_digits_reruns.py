@@ -1,4 +1,4 @@
-"""Long proofs on the default benchmark: another platform, secret data, and the time that a verification takes."""
+"""Long proofs on the default benchmark: another platform, fresh seeds, secret data, and honest strategies."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ def test_cells_of_a_processor_without_vector_instructions_lie_in_the_bands_where
 
 
 def test_every_strategy_of_the_default_benchmark_is_honest_by_fresh_seeds_and_on_secret_data():
-    made = api.run("split-digits", seeds=5, jobs=2)
+    made = api.run("split-digits", seeds=5)
     assert not failures(reproduce(made, DIGEST, 3))
     assert not failures(try_fresh(made, DIGEST, 3))
     for key in (0, 2, 10):  # with key 2 naive is below its band, and not with the next one
