@@ -14,7 +14,7 @@ from clbench.site.metric_cells import cell
 from clbench.site.pareto_picture import cost_points, has_picture, pareto_path, pareto_pictures
 from clbench.site.site_content import Site, SiteBenchmark, SiteRow
 from clbench.site.site_templates import render
-from clbench.site.verification_badges import STATUSES
+from clbench.submission.findings import STATUSES
 
 METRICS = ("acc", "wc_acc", "min_acc", "gap_depth", "forgetting", "aaa")
 """The metrics of the front page; the pages of benchmarks have all."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-STATUSES = ("self-reported", "consistent", "reproduced", "honest seeds")
-"""The statuses, from the least to the most that was done."""
+from clbench.core.errors import Refused
+from clbench.submission.findings import STATUSES
+from clbench.submission.folder_reader import read_folders
+from clbench.submission.statement_status import read_status
+
 STATEMENT = "verification.json"
 """File beside the folder ``records`` with the report of a verification."""
-LARGEST = 5_000_000
-"""Largest size in bytes of a statement that is read."""
 
 
 def lowest(statuses: Iterable[str]) -> str:
@@ -21,19 +20,21 @@ def lowest(statuses: Iterable[str]) -> str:
 
 
 def folder_status(folder: Path) -> str:
-    """Return the status that the statement in a result folder gives; ``self-reported`` if it has no readable one.
+    """Return the status that the statement in a result folder gives to the records in it.
 
-    The statement may be written by anybody, so nothing in it can make the site fail.
+    The statement may be written by anybody, so nothing in it can make the site fail. A statement of other records
+    counts for nothing: its sha256 is compared with that of the folder.
+
+    Returns:
+        ``self-reported`` if there is no readable statement of these records.
     """
     path = folder / STATEMENT
-    try:
-        if path.stat().st_size > LARGEST:
-            return STATUSES[0]
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-        status = found["predicate"]["status"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    if not path.is_file():
         return STATUSES[0]
-    return status if isinstance(status, str) and status in STATUSES else STATUSES[0]
+    try:
+        return read_status(path, read_folders(folder).digest)
+    except Refused:  # it holds no records, or more than a submission may
+        return STATUSES[0]
 
 
 COLOURS = {"self-reported": "#6b7280", "consistent": "#0b62a8", "reproduced": "#0f7a4d", "honest seeds": "#7a4a00"}

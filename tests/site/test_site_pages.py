@@ -1,6 +1,7 @@
 """The files of a site, read without a browser."""
 
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +20,9 @@ from clbench.site.site_content import site_of
 from clbench.site.site_templates import POLICY
 from clbench.site.vendored_libraries import library_files
 from clbench.site.verification_badges import folder_status
+from clbench.submission.folder_reader import read_folders
+from clbench.submission.statement import write_statement
+from clbench.submission.verification import Verification, Verified
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onmouseover='x' \u202e\x1b[2J"
 
@@ -121,20 +125,23 @@ def test_the_points_on_the_pareto_front_are_those_that_no_other_dominates():
     np.testing.assert_allclose(points["dear"].score, 0.7)
 
 
-@pytest.mark.parametrize(
-    ("text", "status"),
-    [
-        ('{"predicate": {"status": "reproduced"}}', "reproduced"),
-        ('{"predicate": {"status": "excellent"}}', "self-reported"),
-        ('{"predicate": {"status": ["reproduced"]}}', "self-reported"),
-        ('{"predicate": null}', "self-reported"),
-        ("[" * 100_000, "self-reported"),
-        ("no json", "self-reported"),
-    ],
-)
-def test_a_statement_beside_records_gives_their_status_and_a_damaged_one_none(tmp_path, text, status):
-    (tmp_path / "verification.json").write_text(text)
-    assert folder_status(tmp_path) == status
+def test_a_statement_beside_records_gives_the_status_of_these_records_alone(results, tmp_path):
+    folder = tmp_path / "mine"
+    shutil.copytree(results, folder)
+    assert folder_status(folder) == "self-reported"
+    found = Verified("mine", read_folders(folder).digest, bundle=False, records=1, done=("consistent", "reproduced"))
+    write_statement(Verification((found,), "reproduced"), folder / "verification.json")
+    assert folder_status(folder) == "reproduced"
+    next((folder / "records").glob("*.json")).unlink()
+    assert folder_status(folder) == "self-reported"
+
+
+@pytest.mark.parametrize("text", ['{"predicate": {"status": "reproduced"}}', "null", "[" * 100_000, "no json"])
+def test_a_damaged_statement_beside_records_gives_no_status(results, tmp_path, text):
+    folder = tmp_path / "mine"
+    shutil.copytree(results, folder)
+    (folder / "verification.json").write_text(text)
+    assert folder_status(folder) == "self-reported"
 
 
 def test_folders_without_results_are_left_out_and_named(results, tmp_path):
