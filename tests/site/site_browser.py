@@ -36,7 +36,7 @@ class Watched:
         self.faults: list[str] = []
         self.requests: list[str] = []
         context.on("request", self._requested)
-        context.on("requestfailed", lambda request: self.faults.append(f"not found: {request.url}"))
+        context.on("requestfailed", self._failed)
         context.on("dialog", self._dialog)
         context.on("console", lambda line: self.faults.append(f"console: {line.text}"))
         context.on("weberror", lambda error: self.faults.append(f"error: {error.error}"))
@@ -57,6 +57,10 @@ class Watched:
         inside = parts.scheme == "file" and Path(unquote(parts.path)).resolve().is_relative_to(self.folder)
         if not inside:
             self.faults.append(f"request: {request.url[:200]}")
+
+    def _failed(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # a picture that was still loading when the reader left the page
+            self.faults.append(f"not found: {request.url} ({request.failure})")
 
     def _dialog(self, dialog: Any) -> None:
         self.faults.append(f"dialog: {dialog.message}")
