@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,8 @@ from clbench.submission.trusted_code import foreign_code
 from clbench.training.batch_splits import BatchSplit
 
 CHECK = "cost"
+MOST_WEIGHTS = 100_000_000
+"""Models that may have more weights are not made again."""
 ROUNDING = 1e-3
 """Seconds within which times agree."""
 
@@ -93,6 +96,16 @@ def _samples(subject: Subject, held: Mapping[str, float]) -> Iterator[Said]:
     memory = subject.record.cell.get("memory") or {}
     if memory.get("size") == 0 and held.get("replay_rows") and not parts.engine:
         yield subject.finding(CHECK, "names samples of a replay buffer, and its settings have none")
+    if not parts.keeps:
+        return
+    if memory.get("policy") != "reservoir" or parts.engine:
+        yield subject.unchecked(CHECK, "bytes of the replay buffer: its policy decides how many samples it holds")
+        return
+    least = min(memory.get("size", 0), sum(stream.sizes), wanted[0]) * stream.row_bytes  # a reservoir fills up
+    if held.get("memory_bytes", 0) < least:
+        yield subject.finding(
+            CHECK, f"names {held.get('memory_bytes', 0):,.0f} bytes of memory, and its replay buffer takes {least:,}"
+        )
 
 
 def samples_of(training: Mapping[str, Any], stream: StreamFacts) -> list[int]:
@@ -158,7 +171,7 @@ def _model(subject: Subject, held: Mapping[str, float]) -> Iterator[Said]:
     weights, forward, backward = made
     if held.get("weights") != weights:
         yield subject.finding(CHECK, f"names {held.get('weights', 0):,.0f} weights, and its model has {weights:,}")
-    if not held.get("evaluation_flops"):
+    if "evaluation_flops" not in held and "train_flops" not in held:  # as in older records
         return
     both = held.get("stream_rows", 0) + held.get("replay_rows", 0)
     forward_rows, backward_rows = (both + held.get(f"extra_{way}_rows", 0) for way in ("forward", "backward"))
@@ -182,8 +195,9 @@ def _made(written: str, shape: tuple[int, ...], n_outputs: int, tokens: bool) ->
 
     try:
         settings = json.loads(written)
-        if any(number > 10_000 for number in _sizes(settings)):
-            return "a size of the model exceeds 10,000"
+        sizes = sorted([*map(abs, _sizes(settings)), math.prod(shape), n_outputs], reverse=True)
+        if len(sizes) * sizes[0] * sizes[1] > MOST_WEIGHTS:
+            return "the model may be too large to be made here"
         with preserved("cpu"):
             model = initial_model(settings, shape, n_outputs, seed=0, given=None, tokens=tokens)
             weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

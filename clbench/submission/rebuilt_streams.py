@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import numpy as np
 from clbench.core.record import Record
 from clbench.core.shown_text import shown
 from clbench.core.types import Index, Mask, Stream
+from clbench.data.roots import Missing
 from clbench.running.plan import make_stream, rows
 from clbench.running.prepare import SEEN
 from clbench.strategies.part import Part
@@ -22,8 +24,18 @@ from clbench.submission.trusted_code import foreign_code
 
 MOST_EXPERIENCES = 10_000
 """Longer streams are not made again."""
-LARGEST_SETTING = 10_000_000
+LARGEST_SETTING = 2_000
 """Streams with a larger number among their settings are not made again, since they may need all memory."""
+MOST_ROWS = 10_000_000
+"""The same for numbers of samples."""
+LARGEST_IMAGE = 256
+"""The same for the size in pixels to which images are scaled."""
+
+
+class Impossible(str):
+    """Give the reason why no run can have the settings of a cell, as a text."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class StreamFacts:
         shape: Shape of one sample.
         n_outputs: Number of output units.
         tokens: Whether samples are tokens.
+        row_bytes: Bytes of one sample as it is kept in a replay buffer.
     """
 
     fingerprint: str
@@ -53,6 +66,7 @@ class StreamFacts:
     shape: tuple[int, ...]
     n_outputs: int
     tokens: bool
+    row_bytes: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class PartFacts:
         skips: Whether a part may leave out steps or make steps of its own.
         arranges: Whether a part changes which samples an experience holds, or their order.
         at_end: Whether a part acts at the end of the stream, after which is one more evaluation.
-        answers: Whether a part predicts, which may pass more samples forward in evaluations.
+        keeps: Whether it keeps samples in the replay buffer.
     """
 
     sees: str
@@ -75,7 +89,7 @@ class PartFacts:
     skips: bool
     arranges: bool
     at_end: bool
-    answers: bool
+    keeps: bool
 
 
 class Rebuilt:
@@ -120,8 +134,11 @@ class Rebuilt:
             return "its stream uses code that is not clbench's own"
         if ":" in name:
             return "its data set is read from files that its author names"
-        if any(abs(number) > LARGEST_SETTING for number in _numbers(section)):
-            return f"a setting of its stream exceeds {LARGEST_SETTING:,}"
+        if "features" in (data if isinstance(data, Mapping) else {}):
+            return "its samples are features of a frozen network, which are not computed again"
+        large = next((each for each, number in _numbers(section) if abs(number) > _most(each)), None)
+        if large is not None:
+            return f"its setting {shown(large)} exceeds {_most(large):,}"
         try:
             with _without_downloads():
                 whole = make_stream(section, seed, data_dir=self._data_dir)
@@ -129,9 +146,10 @@ class Rebuilt:
             if len(whole) > MOST_EXPERIENCES:
                 return f"its stream has more than {MOST_EXPERIENCES:,} experiences"
             return _facts(whole, SEEN[sees](whole), checksum)
+        except Missing as error:
+            return f"its data is not at hand ({_short(error)})"
         except Exception as error:  # settings of strangers may be impossible in any way
-            reason = shown(" ".join(str(error).split()), None)
-            return f"its stream cannot be made here ({reason or type(error).__name__})"
+            return Impossible(f"its stream is refused ({_short(error)})")
 
 
 def _facts(whole: Stream, seen: Stream, checksum: str) -> StreamFacts:
@@ -154,6 +172,7 @@ def _facts(whole: Stream, seen: Stream, checksum: str) -> StreamFacts:
         shape=tuple(data.shape),
         n_outputs=whole.n_outputs,
         tokens=data.tokens,
+        row_bytes=math.prod(data.shape) * data.train.x.dtype.itemsize,
     )
 
 
@@ -164,8 +183,7 @@ def _part_facts(cell: Mapping[str, Any]) -> PartFacts | str:
         parts = Strategy.of(cell["strategy"], "").parts()
         declared = Declarations.of(parts)
     except Exception as error:  # settings of strangers may be impossible in any way
-        reason = shown(" ".join(str(error).split()), None)
-        return f"its strategy cannot be read by this version ({reason or type(error).__name__})"
+        return Impossible(f"its strategy is refused ({_short(error)})")
     return PartFacts(
         sees=declared.sees,
         engine=declared.engine,
@@ -173,8 +191,12 @@ def _part_facts(cell: Mapping[str, Any]) -> PartFacts | str:
         skips=any(map(_skips, parts)),
         arranges=any(_has(part, "order") or _has(part, "merge") for part in parts),
         at_end=any(_has(part, "end_stream") for part in parts),
-        answers=any(_has(part, name) for part in parts for name in ("answer", "predict")),
+        keeps="memory" in declared.needs,
     )
+
+
+def _short(error: Exception) -> str:
+    return shown(" ".join(str(error).split()), None) or type(error).__name__
 
 
 def _has(part: Part, hook: str) -> bool:
@@ -188,15 +210,21 @@ def _skips(part: Part) -> bool:
     return _has(part, "observe") or (code is not None and "skip" in code.co_names)
 
 
-def _numbers(value: Any) -> Iterator[float]:
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Yield all numbers of a section with the names of their settings."""
     if isinstance(value, int | float):
-        yield value
+        yield name, value
     elif isinstance(value, Mapping):
-        for held in value.values():
-            yield from _numbers(held)
+        for inner, held in value.items():
+            yield from _numbers(held, str(inner))
     elif isinstance(value, list | tuple):
         for held in value:
-            yield from _numbers(held)
+            yield from _numbers(held, name)
+
+
+def _most(name: str) -> int:
+    """Return the largest number that a setting of a stream may have here."""
+    return MOST_ROWS if "rows" in name else LARGEST_IMAGE if name == "size" else LARGEST_SETTING
 
 
 @contextmanager

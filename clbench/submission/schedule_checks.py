@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from clbench.benchmark import evaluation_schedules
+from clbench.benchmark.evaluation_schedules import Due
 from clbench.core.record import Kind, Trace
 from clbench.submission.check_results import Said, Subject
 from clbench.submission.rebuilt_streams import PartFacts, StreamFacts
@@ -17,7 +16,7 @@ from clbench.submission.trusted_code import foreign_code
 from clbench.training.batch_splits import BatchSplit
 
 CHECK = "schedule"
-MOST_STEPS = 5_000_000
+MOST_STEPS = 500_000
 """Runs of more steps are not planned again."""
 KINDS = {Kind.START: "at the start", Kind.STEP: "after a step", Kind.END: "at an end", Kind.SWITCH: "at a switch"}
 
@@ -45,10 +44,9 @@ def schedule(subject: Subject) -> Iterator[Said]:
     parts = subject.rebuilt.parts(subject.record)
     last = parts.at_end if isinstance(parts, PartFacts) else _ends_twice(trace)
     switches = bool(trace.competing.size) or bool((trace.kind == Kind.SWITCH).any())
-    written = json.dumps({name: evaluation.get(name) for name in ("schedule", "every")}, sort_keys=True)
-    expected = _planned(written, tuple(ends), switches, last and done)
-    found = [tuple(look) for look in np.stack([trace.step, trace.kind, trace.experience], axis=1).tolist()]
-    yield from _compared(subject, found, expected, done=done)
+    due = evaluation_schedules.due(evaluation.get("schedule") or "every", evaluation.get("every") or 0)
+    found = zip(trace.step.tolist(), trace.kind.tolist(), trace.experience.tolist(), strict=True)
+    yield from _compared(subject, found, _planned(due, ends, switches, last and done), done=done)
     if done:
         yield from _iterations(subject, ends)
 
@@ -73,42 +71,41 @@ def _ends_twice(trace: Trace) -> bool:
     return bool(len(trace.kind) > 1 and (trace.kind[-2:] == Kind.END).all() and trace.step[-1] == trace.step[-2])
 
 
-@lru_cache(maxsize=256)
-def _planned(written: str, ends: tuple[int, ...], switches: bool, last: bool) -> list[Look]:
-    """Return the evaluations of a run whose experiences end at given steps.
+def _planned(due: Due, ends: Sequence[int], switches: bool, last: bool) -> Iterator[Look]:
+    """Yield the evaluations of a run whose experiences end at given steps.
 
     Args:
-        written: The schedule as the settings write it.
+        due: The schedule.
         ends: The step at which each experience ends.
         switches: Whether there are evaluations at switches.
         last: Whether there is one more at the end of the stream.
     """
-    settings: Mapping[str, Any] = json.loads(written)
-    name = settings.get("schedule") or "every"
-    due = evaluation_schedules.due(name, settings.get("every") or 0)
-    looks: list[Look] = [(0, Kind.START, -1)]
+    yield 0, Kind.START, -1
     before = 0
     for number, end in enumerate(ends):
         if switches:
-            looks.append((before, Kind.SWITCH, number))
-        looks += [(step, Kind.STEP, number) for step in range(before + 1, end + 1) if due(step, step - before)]
-        looks.append((end, Kind.END, number))
+            yield before, Kind.SWITCH, number
+        for step in range(before + 1, end + 1):
+            if due(step, step - before):
+                yield step, Kind.STEP, number
+        yield end, Kind.END, number
         before = end
     if last:
-        looks.append((before, Kind.END, len(ends) - 1))
-    return looks
+        yield before, Kind.END, len(ends) - 1
 
 
-def _compared(subject: Subject, found: list[Look], expected: list[Look], *, done: bool) -> Iterator[Said]:
+def _compared(subject: Subject, found: Iterable[Look], expected: Iterator[Look], *, done: bool) -> Iterator[Said]:
     """Yield the first evaluation that is not as planned. A run that diverged may end before its plan."""
-    for number, (one, other) in enumerate(zip(found, expected, strict=False)):
+    number = 0
+    for number, one in enumerate(found, 1):
+        other = next(expected, None)
         if one != other:
-            yield subject.finding(
-                CHECK, f"has evaluation {number + 1} {_told(one)}, and its schedule has it {_told(other)}"
-            )
+            planned = "ends before" if other is None else f"has it {_told(other)}"
+            yield subject.finding(CHECK, f"has evaluation {number} {_told(one)}, and its schedule {planned}")
             return
-    if len(found) > len(expected) or (done and len(found) < len(expected)):
-        yield subject.finding(CHECK, f"has {len(found)} evaluations, and its schedule asks for {len(expected)}")
+    missing = next(expected, None) if done else None
+    if missing is not None:
+        yield subject.finding(CHECK, f"has {number} evaluations, and its schedule has one more {_told(missing)}")
 
 
 def _told(look: Look) -> str:

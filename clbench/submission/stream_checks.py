@@ -8,6 +8,7 @@ import numpy as np
 
 from clbench.core.record import Record
 from clbench.submission.check_results import Said, Subject
+from clbench.submission.rebuilt_streams import Impossible
 
 CHECK = "stream"
 
@@ -16,6 +17,9 @@ def stream(subject: Subject) -> Iterator[Said]:
     """Compare fingerprint, checksum of the data, and the tasks of each experience with the stream made again."""
     record, facts = subject.record, subject.stream
     if record.status not in ("done", "diverged"):
+        return
+    if isinstance(facts, Impossible):
+        yield subject.finding(CHECK, f"cannot be the result of its cell: {facts}")
         return
     if isinstance(facts, str):
         yield subject.unchecked(CHECK, f"the fingerprint of the stream: {facts}")

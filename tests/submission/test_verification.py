@@ -148,6 +148,7 @@ def test_fewer_steps_than_declared_are_named() -> None:
         ("replay_rows", 0.5, "numbers of operations and of samples that do not belong together"),
         ("train_flops", 0.5, "operations of training, and its model takes"),
         ("weights", 0.5, "weights, and its model has"),
+        ("memory_bytes", 0.5, "names 1,280 bytes of memory, and its replay buffer takes 2,560"),
         ("train_seconds", 0.1, "s of training, and its trace has"),
     ],
 )
