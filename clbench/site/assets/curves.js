@@ -1,0 +1,125 @@
+// Curves of a benchmark: a line per ticked strategy, in two charts that share the ticks. The state is in the address.
+"use strict";
+(() => {
+  const section = document.getElementById("curves");
+  const data = section && clbench.data[section.dataset.name];
+  if (!data || typeof uPlot === "undefined") return;
+  const tools = document.getElementById("curve-tools");
+  const box = document.getElementById("curve-rows");
+  const told = document.getElementById("curve-told");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const factor = data.measure.percent ? 100 : 1;
+  const first = data.rows.slice(0, Number(section.dataset.first)).map((row) => row.slug);
+  const charts = {};
+
+  for (const row of data.rows) {
+    const label = clbench.element("label");
+    const tick = clbench.element("input", "", { type: "checkbox", value: row.slug });
+    const colour = clbench.element("span", "", { class: "colour", "aria-hidden": "true" });
+    colour.style.setProperty("background", row.colour);
+    label.append(tick, colour, clbench.element("span", row.label));
+    box.append(label);
+  }
+  const ticks = [...box.querySelectorAll("input")];
+
+  // Join lines with x values of their own into columns over all x; where a line has no point there, it goes on.
+  const joined = (lines) => uPlot.join(lines.map(([x, y]) => [x, y]), lines.map(() => [1]));
+
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // Draw dotted vertical lines at some x.
+  const marks = (at) => (plot) => {
+    const context = plot.ctx;
+    context.save();
+    context.strokeStyle = colour("--muted");
+    context.setLineDash([2, 4]);
+    context.beginPath();
+    for (const x of at) {
+      const place = Math.round(plot.valToPos(x, "x", true)) + 0.5;
+      if (place < plot.bbox.left || place > plot.bbox.left + plot.bbox.width) continue;
+      context.moveTo(place, plot.bbox.top);
+      context.lineTo(place, plot.bbox.top + plot.bbox.height);
+    }
+    context.stroke();
+    context.restore();
+  };
+
+  function draw(name, lines, at, signed) {
+    const node = document.getElementById(name);
+    if (charts[name]) charts[name].destroy();
+    delete charts[name];
+    node.hidden = lines.length === 0;
+    if (node.hidden) return;
+    const digits = signed ? 2 : 1;
+    const shown = (value) => (value === null || value === undefined ? "" : (signed && value > 0 ? "+" : "") + value.toFixed(factor === 100 ? digits : 3));
+    const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+    const columns = joined(lines.map((line) => [line.x, line.y.map((y) => (y === null ? null : y * factor))]));
+    charts[name] = new uPlot(
+      {
+        width: Math.max(240, node.clientWidth),
+        height: signed ? 260 : 340,
+        scales: { x: { time: false } },
+        legend: { live: true },
+        cursor: { points: { size: 6 } },
+        series: [
+          { label: signed ? "iterations since the switch" : "iteration" },
+          ...lines.map((line) => ({
+            label: line.label,
+            stroke: line.colour,
+            width: line.thin ? 0.75 : 1.75,
+            spanGaps: true,
+            points: { show: line.x.length < 40 && !line.thin, size: 5 },
+            value: (_, value) => shown(value),
+          })),
+        ],
+        axes: [axis, { ...axis, size: 56, label: data.measure.name + (factor === 100 ? " in percent" : ""), labelSize: 20 }],
+        hooks: { drawClear: [marks(at)] },
+      },
+      columns,
+      node,
+    );
+    charts[name].lines = lines;
+  }
+
+  function apply(state) {
+    const chosen = state.has("rows") ? state.get("rows").split(",") : first;
+    tools.curve.value = state.get("curve") || "seen";
+    if (tools.curve.selectedIndex < 0) tools.curve.value = "seen";
+    tools.low.checked = state.has("low");
+    for (const tick of ticks) tick.checked = chosen.includes(tick.value);
+    const rows = data.rows.filter((row) => chosen.includes(row.slug));
+    const lines = [];
+    for (const row of rows) {
+      const curve = row.curves[tools.curve.value];
+      if (!curve) continue;
+      lines.push({ label: row.label, colour: row.colour, x: curve.mean[0], y: curve.mean[1] });
+      if (tools.low.checked && curve.low)
+        lines.push({ label: row.label + ", lowest", colour: row.colour, x: curve.low[0], y: curve.low[1], thin: true });
+    }
+    draw("curve-chart", lines, data.switches, false);
+    const gaps = rows.filter((row) => row.gap).map((row) => ({ label: row.label, colour: row.colour, x: row.gap[0], y: row.gap[1] }));
+    draw("gap-chart", gaps, [0], true);
+    for (const id of ["gap-title", "gap-told"]) document.getElementById(id).hidden = gaps.length === 0;
+    told.textContent = rows.length + " of " + data.rows.length + " strategies";
+  }
+
+  function keep() {
+    const chosen = ticks.filter((tick) => tick.checked).map((tick) => tick.value);
+    const usual = chosen.join() === first.join();
+    const params = { curve: tools.curve.value === "seen" ? "" : tools.curve.value, low: tools.low.checked ? "1" : "", rows: usual ? "" : chosen.join() || "none" };
+    clbench.setState(params);
+    if (!location.hash) apply(clbench.state());
+  }
+
+  tools.hidden = box.hidden = false;
+  document.getElementById("curves-picture").hidden = true;
+  tools.addEventListener("change", keep);
+  box.addEventListener("change", keep);
+  tools.addEventListener("submit", (event) => event.preventDefault());
+  clbench.onState(apply);
+  dark.addEventListener("change", () => apply(clbench.state()));
+  addEventListener("resize", () => {
+    for (const [name, chart] of Object.entries(charts)) chart.setSize({ width: Math.max(240, document.getElementById(name).clientWidth), height: chart.height });
+  });
+  clbench.charts = charts;
+})();

@@ -1,0 +1,134 @@
+"""Curves of a benchmark's page: thinned without losing a dip, and the data, pictures and matrices of the page."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from synthetic import dipping, record
+
+from clbench.core.record import Kind
+from clbench.metrics.accuracy_matrix import end_scores
+from clbench.site.benchmark_page import benchmark_pages, fingerprints
+from clbench.site.curve_data import curve_data, curves_of
+from clbench.site.end_matrices import SHADES, end_matrices
+from clbench.site.site_content import site_of
+from clbench.site.thinned_curves import lowest_points, thinned
+
+SCORES = hnp.arrays(float, st.integers(1, 300), elements=st.floats(0, 1) | st.just(np.nan))
+
+
+@given(SCORES, st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_every_column_keeps_its_lowest_and_its_highest_point(y, columns, seed):
+    x = np.sort(np.random.default_rng(seed).integers(0, 1000, len(y))).astype(float)
+    kept = thinned(x, y, columns)
+    assert list(kept) == sorted(set(kept))
+    assert {0, len(x) - 1} <= set(kept)
+    width = (x[-1] - x[0]) or 1.0
+    column = np.minimum(((x - x[0]) / width * columns).astype(int), columns - 1)
+    for k in set(column):
+        own, left = y[column == k], y[kept[column[kept] == k]]
+        if not np.isnan(own).all():
+            assert np.nanmin(left) == np.nanmin(own)
+            assert np.nanmax(left) == np.nanmax(own)
+    gaps = np.isnan(y)
+    assert (np.isnan(y[kept]).any() == gaps.any()) or len(x) > columns
+    if len(x) > columns:
+        assert len(kept) <= 2 * columns + 2 + np.sum(gaps & ~np.concatenate([[False], gaps[:-1]]))
+
+
+@given(hnp.arrays(float, st.integers(1, 200), elements=st.floats(0, 1)), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_the_lowest_point_of_every_column_stays(y, columns, seed):
+    x = np.random.default_rng(seed).integers(0, 500, len(y)).astype(float)
+    low = lowest_points(x, y, columns)
+    assert y[low].min() == y.min()
+    assert (np.diff(x[low]) > 0).all()
+    assert len(low) <= columns
+
+
+def site(**given):
+    records = [
+        record(label, seed, dipping(seed, tasks=3, length=700, depth=depth), **given)
+        for label, depth in (("er", 0.3), ("naive", 0.6))
+        for seed in range(3)
+    ]
+    return site_of(records, title="t")
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    made = site()
+    found = curves_of(made, made.benchmarks[0])
+    assert found is not None
+    return found
+
+
+def test_the_lowest_drawn_value_of_each_task_is_its_lowest_evaluation_of_any_seed(drawn):
+    data = curve_data(drawn)
+    for row, own in zip(drawn.rows, data["rows"], strict=True):
+        for task in range(3):
+            lowest = min(
+                np.nanmin(trace.score[(trace.step >= 700 * task) & (trace.kind != Kind.SWITCH), task])
+                for trace in row.traces
+            )
+            low = own["curves"][str(task)]["low"]
+            assert min(low[1]) == pytest.approx(lowest, abs=1e-6)
+            assert low[0] == sorted(low[0])
+
+
+def test_means_are_thinned_to_a_few_points_and_end_at_the_mean_of_the_last_evaluation(drawn):
+    data = curve_data(drawn)
+    assert data["switches"] == [700, 1400]
+    assert data["end"] == 2100
+    for row, own in zip(drawn.rows, data["rows"], strict=True):
+        x, y = own["curves"]["seen"]["mean"]
+        assert 200 < len(x) <= 402
+        assert x[-1] == 2100
+        assert y[-1] == pytest.approx(np.mean([trace.score[-1].mean() for trace in row.traces]), abs=1e-4)
+        before, after = data["window"]
+        assert (own["gap"][0][0], own["gap"][0][-1]) == (-before, after)
+
+
+def test_a_matrix_holds_the_mean_of_the_ends_of_experiences(drawn):
+    matrices = end_matrices(drawn)
+    assert [each.row.row.row.strategy for each in matrices] == [each.row.row.strategy for each in drawn.rows]
+    for each in matrices:
+        mean = np.mean([end_scores(trace).T for trace in each.row.traces], axis=0)
+        for line, scores in zip(each.tasks, mean, strict=True):
+            for cell, score in zip(line, scores, strict=True):
+                if np.isnan(score):
+                    assert cell.text == ""
+                else:
+                    assert float(cell.text) == pytest.approx(100 * score, abs=0.051)
+                    assert cell.shade == round(score * SHADES)
+        assert [[cell.present for cell in line] for line in each.tasks] == np.eye(3, dtype=bool).tolist()
+
+
+def test_a_page_loads_the_data_that_is_written_and_its_pictures():
+    files = dict(benchmark_pages(site()))
+    (page,) = (text.decode() for name, text in files.items() if name.endswith(".html"))
+    (data,) = (name for name in files if name.startswith("data/"))
+    assert f'src="../{data}"' in page
+    name, text = re.fullmatch(r"clbench\.add\((\"[^\"]+\"),(.*)\);\n", files[data].decode()).groups()
+    assert f"data-name={name}" in page
+    assert {row["label"] for row in json.loads(text)["rows"]} == {"er", "naive"}
+    pictures = {each.removeprefix("../") for each in re.findall(r'(?:src|srcset)="([^"]+\.svg)"', page)}
+    assert pictures <= set(files)
+    assert len(pictures) == 4
+
+
+def test_a_row_without_runs_along_the_stream_has_no_curve_and_no_page_fails_for_it():
+    made = site_of([record("gem", 0, status="failed", reason="no memory left")], title="t")
+    assert curves_of(made, made.benchmarks[0]) is None
+    (page,) = dict(benchmark_pages(made)).values()
+    assert b'id="curves"' not in page
+
+
+def test_fingerprints_are_listed_by_seed():
+    (benchmark,) = site().benchmarks
+    found = fingerprints(benchmark)
+    assert [seed for seed, _ in found] == sorted(seed for seed, _ in found)
+    assert {seed for seed, _ in found} == {0, 1, 2}
