@@ -41,7 +41,7 @@ def verify(
     data_dir: Annotated[
         str | None, typer.Option(help="Folder of data sets; streams are made again from them.", show_default=False)
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
     jobs: Annotated[str, typer.Option(help="How many cells run at a time: a number, or auto for all cores.")] = "1",
     output: Annotated[
         Path | None,
@@ -62,6 +62,9 @@ def verify(
     if output is not None:
         format_of(output, {".json": "json"}, "a report")
     gc.set_threshold(MANY_OBJECTS)
+    from rich.text import Text
+
+    from clbench.core.shown_text import pictured
     from clbench.submission.statement import statement, write_statement
     from clbench.submission.verification import verify as run
 
@@ -76,7 +79,7 @@ def verify(
             data_dir=data_dir,
             device=device,
             jobs=int(jobs) if jobs.isdecimal() else jobs,
-            watch=shown.update,
+            watch=lambda told: shown.update(Text(pictured(told))),
         )
     if output is not None:
         write_statement(found, output, device=device)

@@ -24,6 +24,8 @@ from clbench.submission.trusted_code import foreign_code
 
 MOST_EXPERIENCES = 10_000
 """Longer streams are not made again."""
+SCRIPT = "script:"
+"""The beginning of the names of strategies that ran in scripts with ``ContinualEvaluationPlugin``."""
 LARGEST_SETTING = 2_000
 """Streams with a larger number among their settings are not made again, since they may need all memory."""
 MOST_ROWS = 10_000_000
@@ -177,7 +179,11 @@ def _facts(whole: Stream, seen: Stream, checksum: str) -> StreamFacts:
 
 
 def _part_facts(cell: Mapping[str, Any]) -> PartFacts | str:
+    if not isinstance(cell["strategy"], list) or not cell["strategy"]:
+        return Impossible("its strategy has no parts")
     try:
+        if any(str(item.get("name")).startswith(SCRIPT) for item in cell["strategy"]):
+            return "a script of its author ran it, with another library"
         if any(foreign_code(cell)):
             return "its strategy uses code that is not clbench's own"
         parts = Strategy.of(cell["strategy"], "").parts()

@@ -75,8 +75,11 @@ def _multiples(subject: Subject, trace: Trace) -> Iterator[Said]:
 def _evaluated(subject: Subject, trace: Trace) -> Iterator[Said]:
     """Check that each evaluation includes exactly the tasks that the settings name."""
     which = (subject.record.cell.get("evaluation") or {}).get("tasks")
-    if which not in ("seen", "current", "all"):
+    if which is None:  # as in records of scripts
         yield subject.unchecked(CHECK, "the tasks of evaluations: its settings do not name them")
+        return
+    if which not in ("seen", "current", "all"):
+        yield subject.finding(CHECK, f"has evaluation.tasks = {which!r}, which is none of seen, current and all")
         return
     expected = np.ones(trace.score.shape, dtype=bool)
     steps = np.flatnonzero(trace.kind == Kind.STEP)

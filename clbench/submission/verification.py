@@ -13,6 +13,7 @@ from clbench.core.errors import Refused
 from clbench.core.record import Record
 from clbench.core.shown_text import shown
 from clbench.core.trace_equality import trace_digest
+from clbench.running.execution import choose_device
 from clbench.submission.bundle_reader import read_bundle
 from clbench.submission.cell_runs import RunSettings
 from clbench.submission.check_results import NotChecked, RecordCheck, Remark, Said, Subject, named
@@ -115,7 +116,7 @@ def verify(
         prefix: Number of optimiser steps to run of each drawn cell; ``None`` runs whole cells.
         trust: Whether code that is not clbench's own may run, if a copy with the same digest is installed here.
         data_dir: The folder of data sets. Streams are made again where their data is there.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``auto``.
         jobs: Number of cells that run at a time, or ``"auto"``.
         watch: A function that gets a sentence before each submission and each level.
 
@@ -132,7 +133,9 @@ def verify(
     if prefix is not None and not rerun:
         raise Refused("prefix shortens the cells that are run again; add --rerun, such as --rerun 3")
     asked: Status = "honest seeds" if fresh else "reproduced" if rerun else "consistent"
-    directory = None if data_dir is None else str(Path(data_dir).expanduser())
+    directory, device = None if data_dir is None else str(Path(data_dir).expanduser()), choose_device(device)
+    if directory is not None and not Path(directory).is_dir():
+        raise Refused(f"there is no folder {shown(directory, None)}; give the folder of data sets, or leave it out")
     rebuilt = Rebuilt(directory)
     how = _settings(directory, device, jobs, trust=trust)
     found: list[Verified] = []
@@ -149,8 +152,11 @@ def verify(
 
 
 def _settings(data_dir: str | None, device: str, jobs: int | str, *, trust: bool) -> RunSettings:
+    from clbench.running.matrix import jobs_for
     from clbench.running.options import Options
 
+    if jobs != "auto":
+        jobs_for((), jobs)
     return RunSettings(Options(data_dir=data_dir, device=device), jobs=jobs, trust=trust)
 
 

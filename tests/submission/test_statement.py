@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -116,6 +117,8 @@ def test_the_command_ends_with_0_if_the_status_is_reached_and_with_1_if_it_is_no
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
+    shutil.copytree(folder / "res", folder / "[/x]")
+    assert call("verify", "[/x]").out.startswith("[/x]: 10 records, consistent")
     answer = call("verify", "res", "-o", "report.json")
     assert (answer.code, "res: 10 records, consistent" in answer.out) == (0, True)
     jsonschema.validate(json.loads((folder / "report.json").read_text(encoding="utf-8")), STATEMENT)
