@@ -11,8 +11,11 @@ import typer
 
 from clbench.cli.boards import MANY_OBJECTS
 from clbench.cli.common import count, make_console
+from clbench.cli.console import tell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from clbench.submission.verification import Verification, Verified
@@ -81,16 +84,17 @@ def verify(
             jobs=int(jobs) if jobs.isdecimal() else jobs,
             watch=lambda told: shown.update(Text(pictured(told))),
         )
-    if output is not None:
-        write_statement(found, output, device=device)
     if as_json:
-        print(json.dumps(statement(found, device=device), indent=1))
+        print(json.dumps(statement(found), indent=1))
     else:
-        _print(console, found, output)
+        _print(console, found)
+    if output is not None:
+        write_statement(found, output)
+        tell(f"the report is in {output}")
     raise typer.Exit(0 if found.status == found.asked else 1)
 
 
-def _print(console: Console, found: Verification, output: Path | None) -> None:
+def _print(console: Console, found: Verification) -> None:
     from clbench.core.shown_text import shown
 
     def say(text: str, style: str = "") -> None:
@@ -103,12 +107,9 @@ def _print(console: Console, found: Verification, output: Path | None) -> None:
         say(f"{count(len(found.submissions), 'submission')}: the lowest status is {found.status}", "bold")
     if found.status != found.asked:
         say(f"{found.asked} was asked for, and {found.status} is reached", "bold red")
-    if output is not None:
-        say(f"the report is in {shown(output, None)}", "dim")
 
 
-def _print_one(say: object, each: Verified) -> None:
-    assert callable(say)
+def _print_one(say: Callable[[str, str], None], each: Verified) -> None:
     for name, sentences, style in (
         ("wrong", [found.sentence for found in each.findings], "red"),
         ("holds", [run.sentence for run in each.runs if run.holds], ""),

@@ -56,7 +56,7 @@ class Subject:
     Args:
         record: The record.
         rebuilt: Makes the stream of a record again.
-        formats: The version of the format of its file; 0 if unknown.
+        format: The version of the format of its file; 0 if unknown.
     """
 
     record: Record

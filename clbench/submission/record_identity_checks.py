@@ -14,6 +14,8 @@ from clbench.submission.submitted import Submitted
 
 FILES = "files"
 CHECK = "identity"
+WITH_DIGEST = 3
+"""The first format of records that holds the digest of the trace."""
 
 
 def file_problems(submitted: Submitted) -> Iterator[Finding]:
@@ -34,6 +36,8 @@ def identity(subject: Subject) -> Iterator[Said]:
         assert subject.trace is not None
         if trace_digest(subject.trace) != record.trace_digest:
             yield subject.finding(CHECK, "has another trace than the one whose digest it names")
+    elif record.has_trace and subject.format >= WITH_DIGEST:
+        yield subject.finding(CHECK, f"names no digest of its trace, which format {subject.format} has")
     elif record.has_trace:
         yield subject.unchecked(CHECK, "the digest of the trace: records of formats 1 and 2 hold none")
     if record.status == "failed":

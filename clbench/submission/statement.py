@@ -19,12 +19,11 @@ from clbench.submission.statement_status import PREDICATE, TYPE
 from clbench.submission.verification import Verification, Verified
 
 
-def statement(verification: Verification, *, device: str = "cpu") -> dict[str, Any]:
+def statement(verification: Verification) -> dict[str, Any]:
     """Return the report of a verification.
 
     Args:
         verification: What was found.
-        device: The device on which cells were run again.
     """
     return {
         "_type": TYPE,
@@ -36,7 +35,7 @@ def statement(verification: Verification, *, device: str = "cpu") -> dict[str, A
             "status": verification.status,
             "asked": verification.asked,
             "verified": datetime.now(UTC).isoformat(timespec="seconds"),
-            "verifier": dict(environment(device)),
+            "verifier": dict(environment(verification.device)),
             "submissions": [_told(each) for each in verification.submissions],
         },
     }
@@ -74,11 +73,11 @@ def _told(each: Verified) -> dict[str, Any]:
     }
 
 
-def write_statement(verification: Verification, path: str | Path, *, device: str = "cpu") -> None:
+def write_statement(verification: Verification, path: str | Path) -> None:
     """Write the report of a verification as JSON.
 
     Raises:
         Refused: The file cannot be written.
     """
-    text = json.dumps(statement(verification, device=device), indent=1, ensure_ascii=True, allow_nan=False)
+    text = json.dumps(statement(verification), indent=1, ensure_ascii=True, allow_nan=False)
     write_or_refuse(Path(path).expanduser(), text.encode() + b"\n")

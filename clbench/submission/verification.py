@@ -80,10 +80,12 @@ class Verification:
     Args:
         submissions: One entry for each bundle and each result folder.
         asked: The status that the checks could reach at most.
+        device: The device on which cells were run again.
     """
 
     submissions: tuple[Verified, ...]
     asked: Status
+    device: str = "cpu"
 
     @property
     def status(self) -> Status:
@@ -148,7 +150,7 @@ def verify(
             watch(f"running {rerun} cells of {path}")
             each = _run(each, submitted, rerun, fresh, prefix, how)
         found.append(each)
-    return Verification(tuple(found), asked)
+    return Verification(tuple(found), asked, device)
 
 
 def _settings(data_dir: str | None, device: str, jobs: int | str, *, trust: bool) -> RunSettings:

@@ -21,6 +21,15 @@ from clbench.submission.submitted import Submitted
 from clbench.submission.verification import Verified, consistent
 
 
+def test_a_record_without_the_digest_that_its_format_has_is_named_and_an_older_one_is_not() -> None:
+    stripped = replace(one("er", 0), trace_digest="")
+    records = tuple(among_honest(stripped))
+    for version, status in ((3, "self-reported"), (1, "consistent")):
+        found = consistent(Submitted(records, None, {}, "5" * 64, (), "theirs", formats={stripped.key: version}))
+        assert found.status == status
+    assert found.unchecked["identity: the digest of the trace: records of formats 1 and 2 hold none"] == 1
+
+
 def checked(records: Sequence[Record], manifest: Manifest | None = None, **more: object) -> Verified:
     """Return what is found about records, as if an attacker had hashed every file again."""
     submitted = Submitted(tuple(records), manifest, {}, "5" * 64, (), "theirs")
