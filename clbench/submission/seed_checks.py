@@ -178,9 +178,10 @@ def _shipped(benchmark: str) -> _Shipped | None:
     """Return what a benchmark with a name says; ``None`` if this version of clbench does not ship it."""
     name, _, version = benchmark.rpartition("@")
     try:
-        if not version.isdecimal() or official(name, int(version)) is None:
+        file = official(name, int(version)) if version.isdecimal() else None
+        if file is None:
             return None
-        planned = plan(benchmark)
+        planned = plan(file)
         seeds = tuple(sorted({cell.seed for cell in planned.cells}))
         return _Shipped(seeds, _shared(json.loads(json.dumps(planned.cells[0].config))))
     except Exception:  # a file of another package may be wrong in any way

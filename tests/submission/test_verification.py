@@ -234,6 +234,38 @@ def test_hostile_records_are_findings_and_never_tracebacks() -> None:
     assert all(each.sentence.isprintable() for each in found.findings)
 
 
+EVIL = """\
+from pathlib import Path
+
+Path("was-run").write_text("it was", encoding="utf-8")
+"""
+
+
+def test_no_code_that_a_record_names_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text(EVIL, encoding="utf-8")
+    name, cell = "evil.py:Evil", one("er", 0).cell
+    code = {"name": name, "parameters": {}, "source": "0" * 16}
+    hostile = [
+        recelled(one("er", 0), strategy=[code]),
+        recelled(one("er", 0), strategy=[{"name": f"observe:{name}", "parameters": {}}]),
+        recelled(one("er", 0), stream={**cell["stream"], "scenario": name}),
+        recelled(one("er", 0), stream={**cell["stream"], "dataset": {"name": name}}),
+        recelled(one("er", 0), stream={**cell["stream"], "apply": [{name: {}}]}),
+        recelled(one("er", 0), model={**cell["model"], "name": name}),
+        recelled(one("er", 0), model={**cell["model"], "activation": name}),
+        recelled(one("er", 0), evaluation={**cell["evaluation"], "schedule": {name: {}}}),
+        recelled(one("er", 0), training={**cell["training"], "optimizer": {name: {}}, "lr_schedule": {name: {}}}),
+        recelled(one("er", 0), benchmark={"name": "evil.py", "version": 1}),
+    ]
+    for record in hostile:
+        checked([record])
+    assert not (tmp_path / "was-run").exists()
+    with pytest.raises(Refused):  # the trap works: a cell that runs it leaves its mark
+        clbench.run("split-digits", strategies=[name], seeds=1)
+    assert (tmp_path / "was-run").exists()
+
+
 def test_verify_reads_folders_below_a_path_and_names_a_changed_byte(tmp_path: Path) -> None:
     for name in ("one", "two"):
         for record in honest():
