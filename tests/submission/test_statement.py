@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from small_submission import honest
 
 import clbench
 from clbench.core import store
+from clbench.core.errors import Refused
 from clbench.submission.findings import Finding
 from clbench.submission.statement import statement, write_statement
 from clbench.submission.statement_status import read_status
@@ -128,3 +130,48 @@ def test_the_command_ends_with_0_if_the_status_is_reached_and_with_1_if_it_is_no
     assert answer.code == 1
     assert "lacks seed 0 of two-halves@1" in answer.out
     assert "consistent was asked for, and self-reported is reached" in answer.out
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Path:
+    clbench.submit(folder / "res", out=folder / "bundle.zip", contact="ada@example.org", licence="MIT")
+    return folder / "bundle.zip"
+
+
+def test_a_bundle_is_reproduced_by_running_drawn_cells_and_the_report_holds_each_run(whole: Path) -> None:
+    found = clbench.verify(whole, rerun=2, prefix=6)
+    assert (found.asked, found.status) == ("reproduced", "reproduced")
+    (each,) = statement(found)["predicate"]["submissions"]
+    assert each["sha256"] == hashlib.sha256(whole.read_bytes()).hexdigest()
+    assert each["checked"] == ["consistent", "reproduced"]
+    assert [run["holds"] for run in each["runs"]] == [True, True]
+    assert {run["record"] for run in each["runs"]} <= {record.key for record in honest()}
+
+
+def test_nothing_is_run_again_of_a_bundle_that_is_not_consistent(folder: Path) -> None:
+    for record in honest()[1:]:
+        store.save(record, folder / "dropped")
+    found = clbench.verify(folder / "dropped", rerun=2)
+    assert (found.asked, found.status, found.submissions[0].runs) == ("reproduced", "self-reported", ())
+
+
+@pytest.mark.parametrize("place", range(0, 100, 4))
+def test_one_changed_byte_of_a_bundle_is_named(whole: Path, tmp_path: Path, place: int) -> None:
+    content = bytearray(whole.read_bytes())
+    content[place * len(content) // 100 + 7] ^= 1
+    path = tmp_path / "changed.zip"
+    path.write_bytes(content)
+    assert _told_of(path)
+
+
+def _told_of(path: Path) -> list[str]:
+    """Return why a bundle is not consistent: why it cannot be read, or what is found; empty if it is consistent."""
+    try:
+        found = clbench.verify(path)
+    except Refused as error:
+        return [str(error)]
+    return [each.sentence for each in found.findings]
+
+
+def test_the_honest_bundle_has_nothing_to_tell(whole: Path) -> None:
+    assert not _told_of(whole)
