@@ -87,7 +87,7 @@ def submit(
         The bundle.
 
     Raises:
-        Incomplete: Something is missing: results of reference seeds, readable files, digests of code, program texts,
+        Refused: Something is missing: results of reference seeds, readable files, digests of code, program texts,
             contact or licence. The message lists all of it.
         Refused: A folder holds no records, or the file cannot be written.
     """
