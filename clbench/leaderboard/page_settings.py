@@ -53,6 +53,11 @@ def stream_words(table: Table) -> str:
     return ", ".join(filter(None, [text, f"model {model['name']}" if model.get("name") else ""]))
 
 
+def full_settings(row: Row) -> list[tuple[str, str]]:
+    """Return all settings of a row's cells that are set, as dotted names with their values."""
+    return [(f"{section}.{key}", value) for (section, key), value in _settings(row).items() if value not in ("", NONE)]
+
+
 def _settings(row: Row) -> dict[Setting, str]:
     """Return the settings of a row's cells as text; several values are joined by ``or``."""
     found: dict[Setting, dict[str, None]] = {}

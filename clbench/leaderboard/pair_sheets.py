@@ -47,11 +47,21 @@ def pair_sheets(board: Board, *, decimals: int) -> list[Sheet]:
     if board.across:
         return pooled_sheets(board, decimals=decimals)
     return [
-        _sheet(table, decimals if board.decimals is None else board.decimals) for table in board.tables if table.pairs
+        pair_sheet(table, decimals if board.decimals is None else board.decimals)
+        for table in board.tables
+        if table.pairs
     ]
 
 
-def _sheet(table: Table, decimals: int) -> Sheet:
+def pair_sheet(table: Table, decimals: int, among: Sequence[BoardPair] | None = None) -> Sheet:
+    """Return the sheet of the pairs of a table.
+
+    Args:
+        table: The table.
+        decimals: Decimals of percentages.
+        among: The pairs to show; by default all of the table.
+    """
+    pairs = table.pairs if among is None else tuple(among)
     metric = get_metric(table.ranking.by).under(table.measure)
     names = {row.label: shown(row.strategy) for row in table.rows}
     columns = [
@@ -64,12 +74,12 @@ def _sheet(table: Table, decimals: int) -> Sheet:
     return Sheet(
         title=f"{shown(table.benchmark)}, pairs",
         columns=tuple(columns),
-        lines=tuple(_line(table, names, pair, decimals) for pair in table.pairs),
-        ranks=(0,) * len(table.pairs),
+        lines=tuple(_line(table, names, pair, decimals) for pair in pairs),
+        ranks=(0,) * len(pairs),
         legend="difference: mean over shared seeds ± half-width of its 95 % Student-t interval, paired by seed",
         seeds=seed_words(table.wanted),
-        marks=f"{SIGN}: not separated (Holm's p is 0.05 or more)" if any(map(_is_level, table.pairs)) else "",
-        notes=tuple(_notes(table, names)),
+        marks=f"{SIGN}: not separated (Holm's p is 0.05 or more)" if any(map(_is_level, pairs)) else "",
+        notes=tuple(_notes(pairs, names)),
     )
 
 
@@ -102,9 +112,8 @@ def _is_level(pair: BoardPair) -> bool:
     return not math.isnan(pair.holm_p) and not pair.separated
 
 
-def _notes(table: Table, names: dict[str, str]) -> list[str]:
+def _notes(pairs: Sequence[BoardPair], names: dict[str, str]) -> list[str]:
     """Return sentences on what the columns mean, and on how many seeds would separate the best rows."""
-    pairs = table.pairs
     notes = [
         "p (t): paired t test; p (signs): all changes of signs of the differences, without an assumption on their "
         "distribution",

@@ -61,13 +61,14 @@ def recipe(record: Record) -> str:
 
 def _written(item: Mapping[str, Any]) -> str:
     name, parameters = str(item.get("name", "")), item.get("parameters") or {}
-    known = _defaults(name)
+    known = default_parameters(name)
     changed = {k: v for k, v in parameters.items() if k not in known or not _same(v, known[k])}
     short = re.sub(r"[^:]*[/\\](?=[^/\\:]+\.py:)", "", name)
     return strategy_text.label([{short: changed}])
 
 
-def _defaults(name: str) -> dict[str, Any]:
+def default_parameters(name: str) -> dict[str, Any]:
+    """Return the declared defaults of a strategy's parameters; empty if it is not known here."""
     try:
         fields = schema(STRATEGIES.get(name)).model_fields
         return {k: v.get_default(call_default_factory=True) for k, v in fields.items() if not v.is_required()}
@@ -83,7 +84,7 @@ def has_only_defaults(record: Record) -> bool:
     return all(
         name in usual and _same(value, usual[name])
         for item in record.cell.get("strategy", ())
-        for usual in [_defaults(str(item.get("name", "")))]
+        for usual in [default_parameters(str(item.get("name", "")))]
         for name, value in (item.get("parameters") or {}).items()
     )
 
@@ -104,7 +105,7 @@ def is_renamed(record: Record) -> bool:
             return True
         if any(key in parameters and not _same(parameters[key], value) for key, value in given.items()):
             return True
-        usual = _defaults(own)
+        usual = default_parameters(own)
         if any(k in usual and k not in given and not _same(v, usual[k]) for k, v in parameters.items()):
             return not _by_default(record, own)
     return False

@@ -22,8 +22,8 @@ MOST_TASKS = 10
 """Largest number of tasks with curves of their own; of more, the first, the last and some between have one."""
 SEEN = "seen"
 """Name of the curve of the mean over the tasks seen so far; curves of tasks have their number as name."""
-EXACT, ROUNDED = 6, 4
-"""Decimals of evaluations, and of means over seeds."""
+X_UNIT, Y_UNIT = 0.1, 0.0001
+"""What the numbers of a curve count: tenths of an iteration, and hundredths of a percent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +113,8 @@ def _readable(row: SiteRow) -> list[Trace]:
 def curve_data(drawn: BenchmarkCurves) -> dict[str, Any]:
     """Return the data of the page: switches, and for each row its curves and its mean change after a switch.
 
-    A curve is ``{"mean": [x, y], "low": [x, y]}``: the mean over seeds, and the lowest evaluation of any seed. Both are
-    thinned without losing a dip, so that the lowest drawn value is the lowest evaluation.
+    A curve is ``{"mean": ..., "low": ...}``, both :func:`packed`: the mean over seeds, and the lowest evaluation of any
+    seed. They are thinned without losing a dip, so that the lowest drawn value is the lowest evaluation.
     """
     window = _window(drawn)
     measure = drawn.benchmark.table.measure
@@ -155,12 +155,11 @@ def _curve(seeds: Sequence[curves.Series]) -> dict[str, Any] | None:
         return None
     line = curves.over_seeds(seeds)
     kept = thinned(line.x, line.mean)
-    single = len(seeds) == 1
-    made = {"mean": _points(line.x[kept], line.mean[kept], EXACT if single else ROUNDED)}
-    if not single:
+    made = {"mean": packed(line.x[kept], line.mean[kept])}
+    if len(seeds) > 1:
         x, y = (np.concatenate([getattr(each, name) for each in seeds]) for name in ("x", "y"))
         low = lowest_points(x, y)
-        made["low"] = _points(x[low], y[low], EXACT)
+        made["low"] = packed(x[low], y[low])
     return made
 
 
@@ -172,19 +171,29 @@ def _window(drawn: BenchmarkCurves) -> tuple[int, int]:
     return min(max(1, after // 6), shortest), after
 
 
-def _gap(traces: Sequence[Trace], before: int, after: int) -> list[list[float | None]] | None:
+def _gap(traces: Sequence[Trace], before: int, after: int) -> list[list[int | None]] | None:
     """Return the mean change of the score on old tasks after a switch; ``None`` if it is not defined."""
     try:
         line = curves.over_seeds([curves.since_switch(trace, before=before, after=after) for trace in traces])
     except Undefined:
         return None
     kept = thinned(line.x, line.mean)
-    return _points(line.x[kept], line.mean[kept], ROUNDED)
+    return packed(line.x[kept], line.mean[kept])
 
 
-def _points(x: curves.Curve, y: curves.Curve, decimals: int) -> list[list[float | None]]:
-    """Return a curve as [x, y], rounded; whole numbers are written without a decimal point."""
+def packed(x: curves.Curve, y: curves.Curve) -> list[list[int | None]]:
+    """Return a curve as whole numbers: each x in tenths minus the one before, and each y in units of 0.0001.
+
+    A curve takes half of the room of its decimal numbers.
+    """
+    tenths = np.round(x / X_UNIT).astype(int)
     return [
-        [int(each) if each == int(each) else round(float(each), 1) for each in x],
-        [None if np.isnan(each) else round(float(each), decimals) for each in y],
+        np.diff(tenths, prepend=0).tolist(),
+        [None if np.isnan(each) else round(float(each) / Y_UNIT) for each in y],
     ]
+
+
+def unpacked(curve: Sequence[Sequence[int | None]]) -> tuple[curves.Curve, curves.Curve]:
+    """Return x and y of a packed curve, y rounded to 0.0001."""
+    x = np.cumsum(np.array(curve[0], dtype=float)) * X_UNIT
+    return x, np.array([np.nan if each is None else each for each in curve[1]]) * Y_UNIT

@@ -1,16 +1,110 @@
-"""The page of a row: its results by seed and its cells."""
+"""The page of a row: how to run it, its settings and sources, its results by seed, its cost and its cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from clbench.comparison.comparable import deviations
+from clbench.core.public_names import public
+from clbench.leaderboard.board_rows import group_problems
+from clbench.leaderboard.numbers import NOTHING, amount
+from clbench.leaderboard.settings_text import default_parameters
 from clbench.metrics import get as get_metric
-from clbench.site.site_content import Site
+from clbench.site.site_content import Site, SiteBenchmark, SiteRow
 from clbench.site.site_templates import render
+from clbench.strategies.expected_results import sentences
+from clbench.strategies.published_source import bibtex, published_sources
+
+OWN_BIBTEX = """@software{clbench,
+  title = {clbench: continual-learning benchmarks with evaluation at every iteration},
+  author = {{The clbench authors}},
+  version = {VERSION}
+}"""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Hold a parameter of a part: its name, its value, and its default if the value is another one."""
+
+    name: str
+    value: str
+    default: str = ""
 
 
 def row_pages(site: Site) -> Iterator[tuple[str, bytes]]:
     """Yield the page of each row."""
     for benchmark, row in site.rows:
-        metrics = [get_metric(name).under(benchmark.table.measure) for name in site.board.metrics]
-        yield row.path, render("row.html", site, row.path, benchmark=benchmark, row=row, metrics=metrics)
+        yield row.path, _page(site, benchmark, row)
+
+
+def _page(site: Site, benchmark: SiteBenchmark, row: SiteRow) -> bytes:
+    first = row.row.records[0]
+    strategy, stream = first.cell.get("strategy") or (), first.cell.get("stream") or {}
+    sources = published_sources(strategy)
+    entries = [OWN_BIBTEX.replace("VERSION", str(first.environment.get("clbench", "")))]
+    return render(
+        "row.html",
+        site,
+        row.path,
+        benchmark=benchmark,
+        row=row,
+        metrics=[get_metric(name).under(benchmark.table.measure) for name in site.board.metrics],
+        command=command(benchmark, row),
+        parts=[(str(public(item["name"])), parameters(item)) for item in strategy],
+        sources=sources,
+        expected=sentences(strategy, stream) if strategy else [],
+        problems=group_problems(row.row.problems),
+        costs=_costs(row),
+        environments=_environments(row),
+        bibtex="\n\n".join([*entries, *filter(None, (bibtex(name, source) for name, source in sources))]),
+    )
+
+
+def command(benchmark: SiteBenchmark, row: SiteRow) -> str:
+    """Return the command that runs the cells of a row again.
+
+    Settings of training that a benchmark file gives to this strategy alone are settings of the command.
+    """
+    record = row.row.records[0]
+    name = str(record.cell.get("benchmark", {}).get("name", benchmark.name))
+    words = ["clbench", "run", name, "--strategies", row.row.recipe]
+    words += ["--seeds", ",".join(str(each.seed) for each in row.row.records) + "," * (len(row.row.records) == 1)]
+    for each in deviations(record.cell, row.row.recipe):
+        words += ["--set", each]
+    return " ".join(shlex.quote(str(public(word))) for word in words)
+
+
+def parameters(item: Mapping[str, Any]) -> list[Parameter]:
+    """Return the parameters of a part of a strategy in canonical form."""
+    known = default_parameters(str(item.get("name", "")))
+    found = []
+    for name, value in (item.get("parameters") or {}).items():
+        changed = name in known and str(known[name]) != str(value)
+        found.append(Parameter(name, str(public(value)), str(known[name]) if changed else ""))
+    return found
+
+
+def _costs(row: SiteRow) -> list[tuple[str, str, list[str]]]:
+    """Return name, mean and the value of each finished seed of each entry of the cost, as text."""
+    told = []
+    for name, summary in row.row.cost.items():
+        mean = NOTHING if math.isnan(summary.mean) else amount(summary.mean)
+        values = [amount(summary.values[s]) if s in summary.values else NOTHING for s in row.row.finished]
+        told.append((name.replace("_", " "), mean, values))
+    return told
+
+
+def _environments(row: SiteRow) -> list[tuple[int, list[tuple[str, str]]]]:
+    """Return the distinct environments of the cells, each with its number of cells."""
+    found = Counter(
+        tuple(
+            (name, str(public(value))) for name, value in sorted(record.environment.items()) if value not in ("", None)
+        )
+        for record in row.row.records
+    )
+    return [(count, list(items)) for items, count in found.most_common() if items]

@@ -13,7 +13,9 @@ from clbench.core.notices import notice
 from clbench.core.record import Record
 from clbench.core.record_folder import record_files
 from clbench.site.benchmark_page import benchmark_pages
+from clbench.site.compare_page import compare_pages
 from clbench.site.front_page import front_page
+from clbench.site.pairs_page import pairs_pages
 from clbench.site.row_page import row_pages
 from clbench.site.site_content import Site, site_of
 from clbench.site.site_folder import check_free, write_files
@@ -22,7 +24,7 @@ from clbench.site.verification_badges import badge_files, folder_status
 
 TITLE = "Continual-learning leaderboard"
 Pages = Callable[[Site], Iterator[tuple[str, bytes]]]
-PAGES: tuple[Pages, ...] = (front_page, benchmark_pages, row_pages)
+PAGES: tuple[Pages, ...] = (front_page, benchmark_pages, row_pages, pairs_pages, compare_pages)
 """What makes the files of a site: each yields paths below its folder, with ``/``, and contents."""
 
 

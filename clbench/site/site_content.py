@@ -52,6 +52,11 @@ class SiteBenchmark:
         return f"benchmarks/{self.slug}.html"
 
     @property
+    def pairs_path(self) -> str:
+        """Return the path of the page of its pairs."""
+        return f"pairs/{self.slug}.html"
+
+    @property
     def name(self) -> str:
         """Return its title: name, version, and differences from the shipped file of that version."""
         return self.table.benchmark

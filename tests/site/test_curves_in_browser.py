@@ -63,7 +63,7 @@ def test_the_lowest_drawn_value_of_a_task_is_its_lowest_evaluation(browser, real
             )
             for trace in split_digits_traces[label]
         ]
-        assert drawn[f"{label}, lowest"] == pytest.approx(100 * np.min(found), abs=1e-3)
+        assert drawn[f"{label}, lowest"] == pytest.approx(100 * np.min(found), abs=0.0051)
 
 
 @pytest.fixture(scope="module")

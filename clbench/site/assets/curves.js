@@ -25,6 +25,12 @@
   // Join lines with x values of their own into columns over all x; where a line has no point there, it goes on.
   const joined = (lines) => uPlot.join(lines.map(([x, y]) => [x, y]), lines.map(() => [1]));
 
+  // Whole numbers become x, of which only steps in tenths are written, and y, in ten-thousandths.
+  function unpacked([steps, values]) {
+    let tenths = 0;
+    return { x: steps.map((step) => (tenths += step) / 10), y: values.map((value) => (value === null ? null : value / 10000)) };
+  }
+
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   // Draw dotted vertical lines at some x.
@@ -92,12 +98,12 @@
     for (const row of rows) {
       const curve = row.curves[tools.curve.value];
       if (!curve) continue;
-      lines.push({ label: row.label, colour: row.colour, x: curve.mean[0], y: curve.mean[1] });
+      lines.push({ label: row.label, colour: row.colour, ...unpacked(curve.mean) });
       if (tools.low.checked && curve.low)
-        lines.push({ label: row.label + ", lowest", colour: row.colour, x: curve.low[0], y: curve.low[1], thin: true });
+        lines.push({ label: row.label + ", lowest", colour: row.colour, ...unpacked(curve.low), thin: true });
     }
     draw("curve-chart", lines, data.switches, false);
-    const gaps = rows.filter((row) => row.gap).map((row) => ({ label: row.label, colour: row.colour, x: row.gap[0], y: row.gap[1] }));
+    const gaps = rows.filter((row) => row.gap).map((row) => ({ label: row.label, colour: row.colour, ...unpacked(row.gap) }));
     draw("gap-chart", gaps, [0], true);
     for (const id of ["gap-title", "gap-told"]) document.getElementById(id).hidden = gaps.length === 0;
     told.textContent = rows.length + " of " + data.rows.length + " strategies";
