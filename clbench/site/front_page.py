@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clbench.leaderboard.best_values import is_bound
+from clbench.leaderboard.board_rows import coverage
 from clbench.leaderboard.numbers import NOTHING, amount
 from clbench.leaderboard.page_settings import stream_words
 from clbench.metrics import get as get_metric
@@ -64,7 +65,7 @@ def columns(site: Site) -> list[FrontColumn]:
             made.append(FrontColumn(name, metric.title, metric.formula, first, True, name not in NARROW))
     made += [
         FrontColumn("front", "Pareto", "● no other row costs at most as much and scores at least as high", "desc"),
-        FrontColumn("seeds", "Seeds", "finished reference seeds of its benchmark", "desc", True),
+        FrontColumn("seeds", "Seeds", "finished reference seeds of its benchmark, + further seeds", "desc", True),
         *(FrontColumn(name, head, told, "asc", True, name not in NARROW) for name, (head, _, told) in COSTS.items()),
         FrontColumn("origin", "Settings", "how the settings were found", shown=False),
         FrontColumn("status", "Verified", "what was verified: " + ", ".join(STATUSES), "desc"),
@@ -113,6 +114,7 @@ def _rows(site: Site, benchmark: SiteBenchmark, shown: list[FrontColumn]) -> Ite
             "site": each,
             "row": each.row,
             "front": each.row.label in front,
+            "coverage": coverage(each.row),
             "cells": {
                 column.name: cell(site.board, benchmark.table, each.row, column.name, decimals=1)
                 for column in shown
@@ -129,4 +131,4 @@ def _cost(row: SiteRow, entries: tuple[str, ...]) -> tuple[str, str]:
     found = [row.row.cost[name].mean for name in entries if name in row.row.cost]
     if not found:
         return NOTHING, ""
-    return amount(sum(found)), f"{sum(found):.5g}"
+    return amount(sum(found)), f"{sum(found):.12g}"  # in full: a rounded one could pass a budget that it exceeds

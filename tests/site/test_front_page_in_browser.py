@@ -165,3 +165,20 @@ def test_print_shows_the_whole_table_without_controls(front):
     assert page.locator("header.top").is_hidden()
     assert page.locator("#rows tbody tr").count() == 10
     assert page.locator(".scroll").first.evaluate("e => getComputedStyle(e).overflowX") == "visible"
+
+
+def test_two_ticked_rows_of_a_benchmark_lead_to_their_comparison_and_back(front):
+    page = front.page
+    page.select_option("[name=benchmark]", index=1)
+    names = [page.locator("#rows th.name a").nth(place).inner_text() for place in (0, 1)]
+    page.locator(".pick").nth(0).check()
+    assert page.inner_text("#compare") == "Tick another row of this benchmark to compare them"
+    page.locator(".pick").nth(1).check()
+    page.click("#compare")
+    page.wait_for_function("() => document.querySelectorAll('select[name=a] option').length > 0")
+    chosen = [
+        page.locator(f"select[name={name}]").evaluate("all => all.selectedOptions[0].textContent") for name in "ab"
+    ]
+    assert chosen == names
+    page.go_back()
+    page.wait_for_function("() => document.querySelectorAll('.pick:checked').length === 2")

@@ -175,3 +175,29 @@ def test_the_front_page_with_its_scripts_stays_small_for_40_rows_on_8_benchmarks
     ]
     assert sorted(loaded) == sorted(scripts)
     assert sum(len(files[name]) for name in ("index.html", *scripts)) < 450_000
+
+
+def test_the_front_page_counts_reference_seeds_and_further_ones_and_marks_what_was_verified():
+    records = [synthetic.record(label, seed, synthetic.flat(0.5)) for label in ("er", "ewc", "si") for seed in range(5)]
+    records += [synthetic.record("er", seed, synthetic.flat(0.5)) for seed in (5, 6)]
+    records += [synthetic.record("naive", 0, synthetic.flat(0.5))]
+    statuses = {record.key: "reproduced" for record in records if record.label == "er"}
+    site = site_of(records, title="t", statuses=statuses)
+    [page] = [content.decode() for path, content in front_page(site) if path == "index.html"]
+    rows = {re.search(r"<th[^>]*><a[^>]*>([^<]*)", row)[1]: row for row in page.split("<tr>")[2:]}
+    assert ">5/5 + 2<" in rows["er"]
+    assert ">5/5<" in rows["ewc"]
+    assert ">1/5<" in rows["naive"]
+    assert '<span class="tag v2">reproduced</span>' in rows["er"]
+    assert "tag v" not in rows["ewc"]
+
+
+def test_a_budget_is_compared_with_costs_in_full():
+    assert _cost_of({"memory_bytes": 1_000_001.0, "state_bytes": 2.0}) == "1000003"
+
+
+def _cost_of(cost):
+    record = synthetic.record("er", 0, synthetic.flat(0.5))
+    site = site_of([replace(record, cost=record.cost | cost)], title="t")
+    [page] = [content.decode() for path, content in front_page(site) if path == "index.html"]
+    return re.search(r'data-order="(\d+)">1,000,003', page)[1]

@@ -38,7 +38,7 @@
     const ready = picked.length === 2 && benchmarks.size === 1;
     compare.hidden = picked.length === 0;
     compare.textContent = ready ? "Compare the two ticked rows" : benchmarks.size > 1 ? "Tick two rows of one benchmark to compare them" : "Tick another row of this benchmark to compare them";
-    if (ready) compare.setAttribute("href", `compare.html#a=${picked[0]}&b=${picked[1]}`);
+    if (ready) compare.setAttribute("href", `compare.html#${picked.map((path, place) => `${"ab"[place]}=rows/${path}.html`).join("&")}`);
     else compare.removeAttribute("href");
   }
 
