@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from clbench.core.shown_text import pictured, shown
+from clbench.leaderboard.board_rows import coverage
 from clbench.site.site_content import Site
 
 if TYPE_CHECKING:
@@ -57,5 +58,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"breakable": breakable, "label": shown}
+    made.filters |= {"breakable": breakable, "label": shown, "coverage": coverage}
     return made

@@ -127,3 +127,10 @@ def test_pages_of_rows_show_alarms_problems_and_one_row_per_metric_with_values()
     assert "failed (seed 0): no memory left" in gem
     assert "<th scope=row class=name>MSE" not in er
     assert "<td class=n>0.5000" in er
+
+
+def test_a_row_with_more_seeds_than_its_rank_uses_says_so():
+    records = [record("er", s, flat(0.5)) for s in range(7)]
+    records += [record(label, s, flat(0.4)) for label in ("naive", "l2") for s in range(5)]
+    pages = dict(row_pages(site_of(records, title="t")))
+    assert b"Reference seeds: 5/5 + 2." in next(text for name, text in pages.items() if name.endswith("/er.html"))
