@@ -48,8 +48,8 @@ docs: $(STAMP)   ## the docs site in docs/_build/html, with warnings as errors
 	$(BIN)/python docs/_ext/stage.py docs/_build/source
 	$(BIN)/python -m sphinx -W -n --keep-going -q -c docs -d docs/_build/doctrees docs/_build/source docs/_build/html
 	@rm -rf docs/_build/html/leaderboard
-	@test ! -d docs/leaderboard || cp -R docs/leaderboard docs/_build/html/leaderboard
 	$(BIN)/python docs/_ext/check_site.py docs/_build/html
+	@test ! -d docs/leaderboard || cp -R docs/leaderboard docs/_build/html/leaderboard
 	@echo "open docs/_build/html/index.html"
 
 format: $(STAMP) ## let ruff format and mend what it can

@@ -39,3 +39,12 @@ def test_the_picture_of_the_site_is_below_200_kb_and_shows_a_page():
         white = Image.new("L", grey.size, 255)
         left, top, right, bottom = ImageChops.difference(grey, white).getbbox()
     assert (right - left, bottom - top) > (1200, 800)  # text and lines from edge to edge, no error page
+
+
+def test_the_docs_take_the_site_along_after_their_own_links_are_checked():
+    """The pages of the site have states in their addresses (``#benchmark=...``), which are no places of a page."""
+    remove, check, copy = (
+        dry("docs").index(command)
+        for command in ("rm -rf docs/_build/html/leaderboard", "check_site.py", "cp -R docs/leaderboard")
+    )
+    assert remove < check < copy
