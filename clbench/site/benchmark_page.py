@@ -15,6 +15,7 @@ from clbench.site.site_content import Site, SiteBenchmark
 from clbench.site.site_templates import render
 from clbench.site.stream_strip import strip_path, strip_pictures
 from clbench.site.svg_themes import themed
+from clbench.site.thinned_curves import COLUMNS
 
 
 def benchmark_pages(site: Site) -> Iterator[tuple[str, bytes]]:
@@ -43,6 +44,7 @@ def _page(site: Site, benchmark: SiteBenchmark, drawn: BenchmarkCurves | None) -
         drawn=drawn,
         pictures=_pictures(drawn) if drawn else {},
         first=MOST,
+        columns=COLUMNS,
         matrices=end_matrices(drawn) if drawn else [],
         fingerprints=fingerprints(benchmark),
         metrics=[get_metric(name).under(table.measure) for name in names],

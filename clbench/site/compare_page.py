@@ -14,11 +14,11 @@ from clbench.core.shown_text import shown
 from clbench.leaderboard.page_settings import full_settings
 from clbench.metrics import get as get_metric
 from clbench.site.data_scripts import data_script
+from clbench.site.packed_numbers import DIGITS
 from clbench.site.row_page import parameters
 from clbench.site.site_content import Site, SiteBenchmark, SiteRow
 from clbench.site.site_templates import render
 
-DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 PRINT = 2
 """Letters of the print of an evaluation: two that differ have the same one in 1 of 4,096 cases."""
 

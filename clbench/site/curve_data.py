@@ -15,6 +15,7 @@ from clbench.metrics import Undefined, curves
 from clbench.metrics.accuracy_matrix import end_looks
 from clbench.plots.plotted_runs import default_window, median_boundaries
 from clbench.plots.strategy_styles import Style, styles
+from clbench.site.packed_numbers import packed, unpacked
 from clbench.site.site_content import Site, SiteBenchmark, SiteRow
 from clbench.site.thinned_curves import lowest_points, thinned
 
@@ -113,8 +114,8 @@ def _readable(row: SiteRow) -> list[Trace]:
 def curve_data(drawn: BenchmarkCurves) -> dict[str, Any]:
     """Return the data of the page: switches, and for each row its curves and its mean change after a switch.
 
-    A curve is ``{"mean": ..., "low": ...}``, both :func:`packed`: the mean over seeds, and the lowest evaluation of any
-    seed. They are thinned without losing a dip, so that the lowest drawn value is the lowest evaluation.
+    A curve is ``{"mean": ..., "low": ...}``, both as :func:`points`: the mean over seeds, and the lowest evaluation of
+    any seed. They are thinned without losing a dip, so that the lowest drawn value is the lowest evaluation.
     """
     window = _window(drawn)
     measure = drawn.benchmark.table.measure
@@ -155,11 +156,11 @@ def _curve(seeds: Sequence[curves.Series]) -> dict[str, Any] | None:
         return None
     line = curves.over_seeds(seeds)
     kept = thinned(line.x, line.mean)
-    made = {"mean": packed(line.x[kept], line.mean[kept])}
+    made = {"mean": points(line.x[kept], line.mean[kept])}
     if len(seeds) > 1:
         x, y = (np.concatenate([getattr(each, name) for each in seeds]) for name in ("x", "y"))
         low = lowest_points(x, y)
-        made["low"] = packed(x[low], y[low])
+        made["low"] = points(x[low], y[low])
     return made
 
 
@@ -171,29 +172,28 @@ def _window(drawn: BenchmarkCurves) -> tuple[int, int]:
     return min(max(1, after // 6), shortest), after
 
 
-def _gap(traces: Sequence[Trace], before: int, after: int) -> list[list[int | None]] | None:
+def _gap(traces: Sequence[Trace], before: int, after: int) -> list[str] | None:
     """Return the mean change of the score on old tasks after a switch; ``None`` if it is not defined."""
     try:
         line = curves.over_seeds([curves.since_switch(trace, before=before, after=after) for trace in traces])
     except Undefined:
         return None
     kept = thinned(line.x, line.mean)
-    return packed(line.x[kept], line.mean[kept])
+    return points(line.x[kept], line.mean[kept])
 
 
-def packed(x: curves.Curve, y: curves.Curve) -> list[list[int | None]]:
-    """Return a curve as whole numbers: each x in tenths minus the one before, and each y in units of 0.0001.
+def points(x: curves.Curve, y: curves.Curve) -> list[str]:
+    """Return a curve as two packed texts: x in tenths of an iteration, y in units of 0.0001.
 
-    A curve takes half of the room of its decimal numbers.
+    Values that are not finite are missing, so that a diverged run leaves a hole in its curve.
     """
-    tenths = np.round(x / X_UNIT).astype(int)
     return [
-        np.diff(tenths, prepend=0).tolist(),
-        [None if np.isnan(each) else round(float(each) / Y_UNIT) for each in y],
+        packed(round(float(each) / X_UNIT) for each in x),
+        packed(round(float(each) / Y_UNIT) if np.isfinite(each) else None for each in y),
     ]
 
 
-def unpacked(curve: Sequence[Sequence[int | None]]) -> tuple[curves.Curve, curves.Curve]:
-    """Return x and y of a packed curve, y rounded to 0.0001."""
-    x = np.cumsum(np.array(curve[0], dtype=float)) * X_UNIT
-    return x, np.array([np.nan if each is None else each for each in curve[1]]) * Y_UNIT
+def curve(texts: Sequence[str]) -> tuple[curves.Curve, curves.Curve]:
+    """Return x and y of such texts, y rounded to 0.0001 and NaN where it is missing."""
+    x, y = (np.array([np.nan if each is None else each for each in unpacked(text)], dtype=float) for text in texts)
+    return x * X_UNIT, y * Y_UNIT

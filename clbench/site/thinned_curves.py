@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 Curve = NDArray[np.float64]
 
-COLUMNS = 200
-"""Pixel columns of a drawn curve."""
+COLUMNS = 800
+"""Columns of a drawn curve, about one per pixel."""
 
 
 def thinned(x: Curve, y: Curve, columns: int = COLUMNS) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ from site_browser import watched
 from clbench.core import store
 from clbench.core.record import Kind
 from clbench.metrics.curves import experience_boundaries
+from clbench.site.packed_numbers import packed
 
 LINES = "name => (clbench.charts[name]?.lines || []).map(line => line.label)"
 LOWEST = """() => clbench.charts["curve-chart"].series.slice(1).map((each, k) =>
@@ -75,6 +76,12 @@ def split_digits_traces(real_site):
         if record.benchmark == "split-digits@2":
             found.setdefault(record.label, []).append(record.trace)
     return found
+
+
+def test_the_script_unpacks_the_numbers_that_were_packed(browser, real_site):
+    numbers = [0, 3, None, -70_000, 2**40, 2**40 - 1, 15, 31, 47, None, -1, *range(-40, 40, 3)]
+    with watched(browser, real_site) as seen:
+        assert seen.open(page_of(real_site)).evaluate("text => clbench.unpacked(text)", packed(numbers)) == numbers
 
 
 def test_without_script_a_picture_of_the_curves_is_shown(browser, real_site):

@@ -13,11 +13,13 @@ from synthetic import dipping, record
 from clbench.core.record import Kind
 from clbench.metrics.accuracy_matrix import end_scores
 from clbench.site.benchmark_page import benchmark_pages, fingerprints
-from clbench.site.curve_data import curve_data, curves_of, unpacked
+from clbench.site.curve_data import curve, curve_data, curves_of, points
 from clbench.site.end_matrices import SHADES, end_matrices
+from clbench.site.packed_numbers import packed, unpacked
 from clbench.site.site_content import site_of
 from clbench.site.thinned_curves import lowest_points, thinned
 
+WHOLE = st.lists(st.none() | st.integers(-(2**40), 2**40) | st.integers(-40, 40))
 SCORES = hnp.arrays(float, st.integers(1, 300), elements=st.floats(0, 1) | st.just(np.nan))
 
 
@@ -49,6 +51,25 @@ def test_the_lowest_point_of_every_column_stays(y, columns, seed):
     assert len(low) <= columns
 
 
+@given(WHOLE)
+def test_packed_numbers_are_unpacked_to_themselves(numbers):
+    text = packed(numbers)
+    assert unpacked(text) == numbers
+    assert re.fullmatch(r"[\w.-]*", text, re.ASCII)
+
+
+def test_packed_numbers_are_those_worked_out_by_hand():
+    # differences +5, 0, -1, none, +16 and -21 are 10, 0, 1, none, 32 = 0 + 1 * 32 and 41 = 9 + 1 * 32
+    assert packed([5, 5, 4, None, 20, -1]) == "A01.W1f1"
+    assert unpacked("A01") == [5, 5, 4]
+
+
+def test_values_of_a_diverged_run_are_missing_in_its_curve():
+    x, y = curve(points(np.array([0.0, 1.5, 3.0]), np.array([0.25, np.inf, np.nan])))
+    assert x == pytest.approx([0, 1.5, 3])
+    assert y == pytest.approx([0.25, np.nan, np.nan], nan_ok=True)
+
+
 def site(**given):
     records = [
         record(label, seed, dipping(seed, tasks=3, length=700, depth=depth), **given)
@@ -74,7 +95,7 @@ def test_the_lowest_drawn_value_of_each_task_is_its_lowest_evaluation_of_any_see
                 np.nanmin(trace.score[(trace.step >= 700 * task) & (trace.kind != Kind.SWITCH), task])
                 for trace in row.traces
             )
-            x, low = unpacked(own["curves"][str(task)]["low"])
+            x, low = curve(own["curves"][str(task)]["low"])
             assert low.min() == pytest.approx(lowest, abs=0.50001e-4)
             assert (np.diff(x) > 0).all()
 
@@ -84,12 +105,12 @@ def test_means_are_thinned_to_a_few_points_and_end_at_the_mean_of_the_last_evalu
     assert data["switches"] == [700, 1400]
     assert data["end"] == 2100
     for row, own in zip(drawn.rows, data["rows"], strict=True):
-        x, y = unpacked(own["curves"]["seen"]["mean"])
-        assert 200 < len(x) <= 402
+        x, y = curve(own["curves"]["seen"]["mean"])
+        assert 800 < len(x) <= 1602
         assert x[-1] == pytest.approx(2100)
         assert y[-1] == pytest.approx(np.mean([trace.score[-1].mean() for trace in row.traces]), abs=1e-4)
         before, after = data["window"]
-        x, _ = unpacked(own["gap"])
+        x, _ = curve(own["gap"])
         assert (x[0], x[-1]) == (-before, pytest.approx(after))
 
 

@@ -25,10 +25,9 @@
   // Join lines with x values of their own into columns over all x; where a line has no point there, it goes on.
   const joined = (lines) => uPlot.join(lines.map(([x, y]) => [x, y]), lines.map(() => [1]));
 
-  // Whole numbers become x, of which only steps in tenths are written, and y, in ten-thousandths.
-  function unpacked([steps, values]) {
-    let tenths = 0;
-    return { x: steps.map((step) => (tenths += step) / 10), y: values.map((value) => (value === null ? null : value / 10000)) };
+  // The texts of a curve hold x in tenths of an iteration and y in ten-thousandths.
+  function unpacked([x, y]) {
+    return { x: clbench.unpacked(x).map((value) => value / 10), y: clbench.unpacked(y).map((value) => (value === null ? null : value / 10000)) };
   }
 
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();

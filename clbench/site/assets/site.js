@@ -1,11 +1,32 @@
 // Shared by all pages: data from scripts beside the page, and the state of the page in its address.
 "use strict";
+const DIGITS = new Map([..."0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"].map((letter, k) => [letter, k]));
 window.clbench = {
   data: {},
 
   // Called by the scripts of the folder data, each with a name and plain data.
   add(name, value) {
     this.data[name] = value;
+  },
+
+  // The whole numbers of a text: a letter holds five bits of a difference from the number before, and whether more follow.
+  unpacked(text) {
+    const found = [];
+    let [before, rest, scale] = [0, 0, 1];
+    for (const letter of text) {
+      if (letter === ".") {
+        found.push(null);
+        continue;
+      }
+      const digit = DIGITS.get(letter);
+      rest += (digit % 32) * scale;
+      scale *= 32;
+      if (digit > 31) continue;
+      before += rest % 2 ? -(rest + 1) / 2 : rest / 2;
+      found.push(before);
+      [rest, scale] = [0, 1];
+    }
+    return found;
   },
 
   // The state of the page: the names and values after # in its address.
