@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from clbench.leaderboard.best_values import is_bound
-from clbench.leaderboard.board_rows import coverage
 from clbench.leaderboard.numbers import NOTHING, amount
 from clbench.leaderboard.page_settings import stream_words
 from clbench.metrics import get as get_metric
@@ -114,7 +113,6 @@ def _rows(site: Site, benchmark: SiteBenchmark, shown: list[FrontColumn]) -> Ite
             "site": each,
             "row": each.row,
             "front": each.row.label in front,
-            "coverage": coverage(each.row),
             "cells": {
                 column.name: cell(site.board, benchmark.table, each.row, column.name, decimals=1)
                 for column in shown
