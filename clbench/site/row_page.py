@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clbench.benchmark.shipped_files import official
 from clbench.comparison.comparable import deviations
 from clbench.core.public_names import public
 from clbench.leaderboard.board_rows import group_problems
@@ -55,6 +56,7 @@ def _page(site: Site, benchmark: SiteBenchmark, row: SiteRow) -> bytes:
         row=row,
         metrics=[get_metric(name).under(benchmark.table.measure) for name in site.board.metrics],
         command=command(benchmark, row),
+        shipped=is_shipped(first.cell),
         parts=[(str(public(item["name"])), parameters(item)) for item in strategy],
         sources=sources,
         expected=sentences(strategy, stream) if strategy else [],
@@ -68,15 +70,29 @@ def _page(site: Site, benchmark: SiteBenchmark, row: SiteRow) -> bytes:
 def command(benchmark: SiteBenchmark, row: SiteRow) -> str:
     """Return the command that runs the cells of a row again.
 
-    Settings of training that a benchmark file gives to this strategy alone are settings of the command.
+    Settings of training that a benchmark file gives to this strategy alone are settings of the command. The version of
+    the benchmark is in it, so that it runs the same cells after the benchmark has changed.
     """
     record = row.row.records[0]
-    name = str(record.cell.get("benchmark", {}).get("name", benchmark.name))
-    words = ["clbench", "run", name, "--strategies", row.row.recipe]
+    words = ["clbench", "run", benchmark_word(record.cell, benchmark), "--strategies", row.row.recipe]
     words += ["--seeds", ",".join(str(each.seed) for each in row.row.records) + "," * (len(row.row.records) == 1)]
     for each in deviations(record.cell, row.row.recipe):
         words += ["--set", each]
     return " ".join(shlex.quote(str(public(word))) for word in words)
+
+
+def benchmark_word(cell: Mapping[str, Any], benchmark: SiteBenchmark) -> str:
+    """Return ``NAME@VERSION`` of the benchmark of a cell, or the name that its file has if no package ships it."""
+    told = cell.get("benchmark") or {}
+    name = str(told.get("name", benchmark.name))
+    return f"{name}@{told['version']}" if is_shipped(cell) else f"{name}.yaml"
+
+
+def is_shipped(cell: Mapping[str, Any]) -> bool:
+    """Return whether clbench or another package has the benchmark of a cell, in its version."""
+    told = cell.get("benchmark") or {}
+    version = told.get("version")
+    return isinstance(version, int) and official(str(told.get("name", "")), version) is not None
 
 
 def parameters(item: Mapping[str, Any]) -> list[Parameter]:

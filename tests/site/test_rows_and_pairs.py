@@ -1,5 +1,6 @@
 """Pages of rows, pairs and comparisons: the command runs the same cells, and differences are those of the records."""
 
+import itertools
 import math
 import shlex
 from pathlib import Path
@@ -35,16 +36,52 @@ def test_the_command_of_a_row_runs_its_cells(digits):
     _, benchmark = digits
     for row in benchmark.rows:
         words = shlex.split(command(benchmark, row))
-        assert words[:3] == ["clbench", "run", "split-digits"]
+        assert words[:3] == ["clbench", "run", "split-digits@2"]
         options = dict(zip(words[3:7:2], words[4:7:2], strict=True))
         settings = [word for word in words[7:] if word != "--set"]
         made = plan(
-            "split-digits",
+            words[2],
             strategies=[options["--strategies"]],
             seeds=read_seeds(options["--seeds"]),
             overrides=settings,
         )
         assert {cell.key for cell in made.cells} == {each.key for each in row.row.records}
+
+
+def test_the_command_of_an_earlier_version_runs_the_cells_of_that_version():
+    folders = [BASELINES / "strategies" / "refresh" / name for name in ("longer", "short")]
+    records = [r for r in store.load_all(*folders) if r.label == "er"]
+    found = site_of(records, title="t")
+    assert [benchmark.name.split(" + ")[0] for benchmark in found.benchmarks] == ["split-digits@1"] * 2
+    for benchmark, row in found.rows:
+        words = shlex.split(command(benchmark, row))
+        assert words[2] == "split-digits@1"
+        made = plan(
+            words[2],
+            strategies=["er"],
+            seeds=read_seeds(words[words.index("--seeds") + 1]),
+            overrides=[each for name, each in itertools.pairwise(words) if name == "--set"],
+        )
+        assert {cell.key for cell in made.cells} == {each.key for each in row.row.records}
+
+
+def test_a_row_on_a_benchmark_that_does_not_ship_asks_for_its_file():
+    found = site_of([record("er", 0, flat(0.5), name="mine")], title="t")
+    ((benchmark, row),) = found.rows
+    assert shlex.split(command(benchmark, row))[2] == "mine.yaml"
+    ((_, page),) = row_pages(found)
+    assert b"does not come with clbench" in page
+
+
+def test_a_row_leads_to_its_comparison_and_its_pairs_where_there_are_other_rows(digits):
+    site, benchmark = digits
+    pages = {name: text.decode() for name, text in row_pages(site)}
+    for row in benchmark.rows:
+        assert f'href="../../compare.html#a={row.path}"' in pages[row.path]
+        assert f'href="../../{benchmark.pairs_path}"' in pages[row.path]
+    ((_, alone),) = row_pages(site_of([record("er", 0, flat(0.5))], title="t"))
+    assert b"compare.html" not in alone
+    assert b"pairs/" not in alone
 
 
 def test_a_deviation_from_the_shipped_file_is_in_the_command():
