@@ -16,7 +16,8 @@ from clbench.core.trace_equality import trace_digest
 from clbench.running.execution import choose_device
 from clbench.submission.bundle_reader import read_bundle
 from clbench.submission.cell_runs import RunSettings
-from clbench.submission.check_results import NotChecked, RecordCheck, Remark, Said, Subject, named
+from clbench.submission.check_results import NotChecked, RecordCheck, Remark, Said, Subject
+from clbench.submission.copied_traces import copied_traces
 from clbench.submission.cost_checks import cost
 from clbench.submission.findings import STATUSES, Finding, Level, Status, reached
 from clbench.submission.folder_files import result_folders
@@ -33,7 +34,6 @@ from clbench.submission.submitted import Submitted
 
 CHECKS: tuple[RecordCheck, ...] = (identity, scores, schedule, cost, stream, recomputed)
 """The checks of each record, in order."""
-TWICE = "submitted twice"
 Watch = Callable[[str], object]
 
 
@@ -194,7 +194,7 @@ def consistent(submitted: Submitted, rebuilt: Rebuilt | None = None, held: dict[
     Args:
         submitted: The submission.
         rebuilt: Makes streams again; by default those whose data needs no folder.
-        held: For bundles: the traces of other bundles, from the marks of traces to the names of bundles. Those of this
+        held: For bundles: the sha256 of files of traces -> the name of the bundle that holds it. Those of this
             one are added.
     """
     rebuilt = Rebuilt() if rebuilt is None else rebuilt
@@ -210,7 +210,7 @@ def consistent(submitted: Submitted, rebuilt: Rebuilt | None = None, held: dict[
             marks[record.key], values[record.key] = mark, known
     said += _tried_rows(submitted, marks)
     if held is not None and submitted.manifest is not None:
-        said += _twice(submitted, marks, held)
+        said += copied_traces(submitted, held)
     return Verified(
         path=submitted.path,
         digest=submitted.digest,
@@ -270,20 +270,6 @@ def _rows(records: Sequence[Record], values: dict[str, dict[str, float]]) -> Ite
             "status": [record.status for record in ordered],
             "metrics": [values.get(record.key, {}) for record in ordered],
         }
-
-
-def _twice(submitted: Submitted, marks: dict[str, TraceMark], held: dict[str, str]) -> Iterator[Finding]:
-    """Yield a finding for each record whose cell and trace another bundle has too."""
-    for record in submitted.records:
-        mark = marks.get(record.key)
-        if mark is None:
-            continue
-        what = f"{record.key} {mark.digest}"
-        if what in held:
-            sentence = f"{named(record)} is also in {held[what]}: one content is submitted twice"
-            yield Finding(TWICE, "consistent", record.key, shown(sentence, None))
-        else:
-            held[what] = submitted.path
 
 
 # ------------------------------------------------------------------------------------------------- runs

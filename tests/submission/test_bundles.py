@@ -19,9 +19,9 @@ from clbench.core.trace_equality import trace_digest
 from clbench.core.types import content_hash
 from clbench.submission.bundle_reader import read_bundle
 from clbench.submission.bundle_writer import Incomplete
+from clbench.submission.copied_traces import copied_traces
 from clbench.submission.folder_files import result_folders
 from clbench.submission.folder_reader import read_folders
-from clbench.submission.repeated_content import repeated_content
 
 WHO = {"contact": "ada@example.org", "licence": "CC-BY-4.0"}
 
@@ -257,24 +257,21 @@ def test_traces_that_are_swapped_or_missing_are_named(tmp_path):
     assert any("its trace is missing" in each for each in read.problems)
 
 
-def test_content_that_was_submitted_twice_is_named_in_the_later_submission(tmp_path):
+def test_a_trace_that_was_submitted_twice_is_named_in_the_later_bundle_and_an_honest_repetition_is_not(tmp_path):
     honest = read_bundle(bundle(tmp_path / "a", *(made("er", seed) for seed in range(2))))
     renamed = [made("mine", seed, trace=made("er", seed).trace) for seed in range(2)]
     copied = read_bundle(bundle(tmp_path / "b", *renamed))
-    times = [
+    again = [
         dataclasses.replace(each, trace=dataclasses.replace(each.trace, seconds=np.arange(float(len(each.trace.step)))))
-        for each in renamed
+        for each in (made("er", 0), made("er", 1), *renamed)
     ]
-    retimed = read_bundle(bundle(tmp_path / "c", *times))
+    repeated = read_bundle(bundle(tmp_path / "c", *again))
     other = read_bundle(bundle(tmp_path / "d", made("naive", 0), made("naive", 1)))
-    first, second, third, fourth = repeated_content([honest, copied, retimed, other])
-    assert (first, fourth) == ((), ())
-    assert [finding.key for finding in second] == [record.key for record in copied.records]
-    assert "mine, seed 0 of mine@1 is a copy: " in second[0].sentence
-    assert "is that of another strategy: er of " in third[0].sentence
-    again = [dataclasses.replace(each, trace=dataclasses.replace(each.trace, seconds=times[0].trace.seconds))
-             for each in (made("er", 0), made("er", 1))]  # fmt: skip
-    assert repeated_content([honest, read_bundle(bundle(tmp_path / "e", *again))])[1] == ()
+    held: dict[str, str] = {}
+    found = [list(copied_traces(each, held)) for each in (honest, copied, repeated, other)]
+    assert [len(each) for each in found] == [0, 2, 0, 0]
+    assert [finding.key for finding in found[1]] == [record.key for record in copied.records]
+    assert found[1][0].sentence.startswith(f"the trace of mine, seed 0 ({copied.records[0].key}) is a copy: ")
 
 
 # ---------------------------------------------------------------------------------------------- hostile texts

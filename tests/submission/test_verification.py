@@ -185,15 +185,18 @@ def test_records_of_two_codes_in_a_row_are_named() -> None:
     assert "names no code, and er, seed" in found.sentence
 
 
-def test_one_content_in_two_bundles_is_named_and_in_two_folders_is_not() -> None:
+def test_one_trace_file_in_two_bundles_is_named_and_equal_results_of_two_runs_are_not() -> None:
     manifest = Manifest(contact="a@b.org", licence="MIT", created="", clbench="", files={}, seeds={})
     held: dict[str, str] = {}
-    assert checked(honest(), manifest, held=held).status == "consistent"
-    found = checked(honest()[:1], manifest, held=held).findings
-    assert [each.sentence for each in found if each.check == "submitted twice"] == [
-        f"{honest()[0].label}, seed 0 ({honest()[0].key}) is also in theirs: one content is submitted twice"
-    ]
-    assert checked(honest(), held={}).status == "consistent"
+    files = {f"traces/{record.key}.npz": f"{place:064d}" for place, record in enumerate(honest())}
+    ours = Submitted(tuple(honest()), manifest, {}, "5" * 64, (), "ours", files)
+    assert consistent(ours, held=held).status == "consistent"
+    first = next(iter(files))
+    other = {**dict.fromkeys(files, "f" * 64), first: files[first]}
+    theirs = Submitted(tuple(honest()), manifest, {}, "6" * 64, (), "theirs", other)
+    found = [each for each in consistent(theirs, held=held).findings if each.check == "submitted twice"]
+    assert [each.key for each in found] == [honest()[0].key]
+    assert "is a copy: ours holds the same file" in found[0].sentence
 
 
 def test_a_shipped_benchmark_with_another_stream_is_refused_in_bundles_and_noted_in_folders() -> None:
