@@ -17,6 +17,8 @@ from clbench.plots.plotted_runs import default_window, median_boundaries
 from clbench.plots.strategy_styles import Style, styles
 from clbench.site.packed_numbers import packed, unpacked
 from clbench.site.site_content import Site, SiteBenchmark, SiteRow
+from clbench.site.strategy_lines import colour_on, dashes
+from clbench.site.svg_themes import themed
 from clbench.site.thinned_curves import lowest_points, thinned
 
 MOST_TASKS = 10
@@ -114,8 +116,8 @@ def _readable(row: SiteRow) -> list[Trace]:
 def curve_data(drawn: BenchmarkCurves) -> dict[str, Any]:
     """Return the data of the page: switches, and for each row its curves and its mean change after a switch.
 
-    A curve is ``{"mean": ..., "low": ...}``, both as :func:`points`: the mean over seeds, and the lowest evaluation of
-    any seed. They are thinned without losing a dip, so that the lowest drawn value is the lowest evaluation.
+    A curve is ``{"mean": ..., "low": ...}``, both as :func:`points`: the mean over seeds, and the lowest seed at each
+    iteration. They are thinned without losing a dip, so that the lowest drawn value is the lowest evaluation.
     """
     window = _window(drawn)
     measure = drawn.benchmark.table.measure
@@ -129,7 +131,8 @@ def curve_data(drawn: BenchmarkCurves) -> dict[str, Any]:
             {
                 "label": shown(each.row.row.strategy),
                 "slug": each.row.slug,
-                "colour": each.style.colour,
+                "colour": [colour_on(theme, each.style.colour) for theme in themed()],
+                "dash": dashes(each.style),
                 "seeds": len(each.traces),
                 "curves": _curves(drawn, each),
                 "gap": _gap(each.traces, *window),
@@ -148,19 +151,24 @@ def _curves(drawn: BenchmarkCurves, row: DrawnRow) -> dict[str, Any]:
     found = {SEEN: [drawn.scaled(trace, curves.series(trace, trace.seen)) for trace in row.traces]}
     for task in drawn.tasks:
         found[str(task)] = [drawn.scaled(trace, curves.one_task(trace, task)) for trace in row.traces]
-    return {name: made for name, own in found.items() if (made := _curve([each for each in own if len(each.x)]))}
+    return {name: made for name, own in found.items() if (made := over_seeds([each for each in own if len(each.x)]))}
 
 
-def _curve(seeds: Sequence[curves.Series]) -> dict[str, Any] | None:
+def over_seeds(seeds: Sequence[curves.Series]) -> dict[str, list[str]] | None:
+    """Return the mean over seeds and the lowest seed at each iteration; ``None`` without seeds.
+
+    Between its evaluations a seed has the interpolated value, so the lowest line does not jump from seed to seed where
+    seeds are evaluated at different iterations.
+    """
     if not seeds:
         return None
     line = curves.over_seeds(seeds)
     kept = thinned(line.x, line.mean)
     made = {"mean": points(line.x[kept], line.mean[kept])}
     if len(seeds) > 1:
-        x, y = (np.concatenate([getattr(each, name) for each in seeds]) for name in ("x", "y"))
-        low = lowest_points(x, y)
-        made["low"] = points(x[low], y[low])
+        lowest = np.min([np.interp(line.x, each.x, each.y) for each in seeds], axis=0)
+        low = lowest_points(line.x, lowest)
+        made["low"] = points(line.x[low], lowest[low])
     return made
 
 

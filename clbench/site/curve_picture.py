@@ -10,6 +10,7 @@ import numpy as np
 from clbench.core.shown_text import shown
 from clbench.metrics.curves import Line
 from clbench.site.curve_data import BenchmarkCurves, DrawnRow, mean_seen
+from clbench.site.strategy_lines import colour_on, dashes
 from clbench.site.svg_themes import Theme, themed
 from clbench.site.thinned_curves import thinned
 
@@ -68,8 +69,11 @@ def _picture(drawn: BenchmarkCurves, rows: Sequence[DrawnRow], lines: Sequence[L
         kept = thinned(line.x, line.mean, COLUMNS)
         points = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in zip(line.x[kept], line.mean[kept], strict=True))
         y = HEIGHT + LINE * place + LINE / 2
-        made.append(f'<polyline points="{points}" fill="none" stroke="{row.style.colour}" stroke-width="1.6"/>')
-        made.append(f'<path d="M{LEFT} {y:g}h22" stroke="{row.style.colour}" stroke-width="3"/>')
+        drawn_as = f'stroke="{colour_on(theme, row.style.colour)}"'
+        if dash := dashes(row.style):
+            drawn_as += f' stroke-dasharray="{" ".join(f"{each:g}" for each in dash)}"'
+        made.append(f'<polyline points="{points}" fill="none" {drawn_as} stroke-width="1.6"/>')
+        made.append(f'<path d="M{LEFT} {y:g}h26" {drawn_as} stroke-width="2.4"/>')
         made.append(f'<text x="{LEFT + 30}" y="{y + 4:g}">{_escaped(shown(row.row.row.strategy))}</text>')
     return "".join(made) + "</svg>\n"
 

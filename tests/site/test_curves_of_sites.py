@@ -12,11 +12,15 @@ from synthetic import dipping, record
 
 from clbench.core.record import Kind
 from clbench.metrics.accuracy_matrix import end_scores
+from clbench.metrics.curves import Series
+from clbench.plots.strategy_styles import COLOURS, Style
 from clbench.site.benchmark_page import benchmark_pages, fingerprints
-from clbench.site.curve_data import curve, curve_data, curves_of, points
+from clbench.site.curve_data import curve, curve_data, curves_of, over_seeds, points
 from clbench.site.end_matrices import SHADES, end_matrices
 from clbench.site.packed_numbers import packed, unpacked
 from clbench.site.site_content import site_of
+from clbench.site.strategy_lines import colour_on, dashes
+from clbench.site.svg_themes import themed
 from clbench.site.thinned_curves import lowest_points, thinned
 
 WHOLE = st.lists(st.none() | st.integers(-(2**40), 2**40) | st.integers(-40, 40))
@@ -68,6 +72,31 @@ def test_values_of_a_diverged_run_are_missing_in_its_curve():
     x, y = curve(points(np.array([0.0, 1.5, 3.0]), np.array([0.25, np.inf, np.nan])))
     assert x == pytest.approx([0, 1.5, 3])
     assert y == pytest.approx([0.25, np.nan, np.nan], nan_ok=True)
+
+
+def test_the_lowest_line_follows_one_seed_where_seeds_are_evaluated_at_different_iterations():
+    low, high = (Series(np.arange(start, 30.0, 2), np.full(15, y), np.zeros(15)) for start, y in ((0, 0.25), (1, 0.75)))
+    x, y = curve(over_seeds([low, high])["low"])
+    assert x.tolist() == list(range(30))
+    assert y == pytest.approx(np.full(30, 0.25))
+
+
+def test_lines_of_dark_pages_can_be_seen_on_their_ground():
+    def luminance(colour):
+        parts = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return linear @ (0.2126, 0.7152, 0.0722)
+
+    light, dark = themed()
+    assert luminance("#777777") == pytest.approx(0.1845, abs=1e-4)
+    for colour in COLOURS:
+        assert colour_on(light, colour) == colour
+        assert (luminance(colour_on(dark, colour)) + 0.05) / (luminance(dark.ground) + 0.05) >= 3
+
+
+def test_a_line_has_the_dashes_of_the_plots_in_pixels():
+    assert dashes(Style("#0072b2", "-", "o")) == []
+    assert dashes(Style("#0072b2", (0, (5, 1.4)), "o"), 2) == [10, 2.8]
 
 
 def site(**given):

@@ -11,13 +11,26 @@
   const factor = data.measure.percent ? 100 : 1;
   const first = data.rows.slice(0, Number(section.dataset.first)).map((row) => row.slug);
   const charts = {};
+  const samples = [];
+
+  const shade = (row) => row.colour[dark.matches ? 1 : 0];
+
+  // A short line with the colour and the dashes of a strategy.
+  function sample(row) {
+    const space = "http://www.w3.org/2000/svg";
+    const picture = document.createElementNS(space, "svg");
+    const line = document.createElementNS(space, "path");
+    for (const [name, value] of Object.entries({ class: "sample", "aria-hidden": "true", viewBox: "0 0 26 4" })) picture.setAttribute(name, value);
+    for (const [name, value] of Object.entries({ d: "M0 2h26", "stroke-width": "2.4", "stroke-dasharray": row.dash.join(" ") || "none" })) line.setAttribute(name, value);
+    samples.push([row, line]);
+    picture.append(line);
+    return picture;
+  }
 
   for (const row of data.rows) {
     const label = clbench.element("label");
     const tick = clbench.element("input", "", { type: "checkbox", value: row.slug });
-    const colour = clbench.element("span", "", { class: "colour", "aria-hidden": "true" });
-    colour.style.setProperty("background", row.colour);
-    label.append(tick, colour, clbench.element("span", row.label));
+    label.append(tick, sample(row), clbench.element("span", row.label));
     box.append(label);
   }
   const ticks = [...box.querySelectorAll("input")];
@@ -72,13 +85,14 @@
             label: line.label,
             stroke: line.colour,
             width: line.thin ? 0.75 : 1.75,
+            dash: line.thin ? [] : line.dash,
             spanGaps: true,
             points: { show: line.x.length < 40 && !line.thin, size: 5 },
             value: (_, value) => shown(value),
           })),
         ],
         axes: [axis, { ...axis, size: 56, label: data.measure.name + (factor === 100 ? " in percent" : ""), labelSize: 20 }],
-        hooks: { drawClear: [marks(at)] },
+        hooks: { drawAxes: [marks(at)] },
       },
       columns,
       node,
@@ -91,18 +105,19 @@
     tools.curve.value = state.get("curve") || "seen";
     if (tools.curve.selectedIndex < 0) tools.curve.value = "seen";
     tools.low.checked = state.has("low");
+    for (const [row, line] of samples) line.setAttribute("stroke", shade(row));
     for (const tick of ticks) tick.checked = chosen.includes(tick.value);
     const rows = data.rows.filter((row) => chosen.includes(row.slug));
     const lines = [];
     for (const row of rows) {
       const curve = row.curves[tools.curve.value];
       if (!curve) continue;
-      lines.push({ label: row.label, colour: row.colour, ...unpacked(curve.mean) });
+      lines.push({ label: row.label, colour: shade(row), dash: row.dash, ...unpacked(curve.mean) });
       if (tools.low.checked && curve.low)
-        lines.push({ label: row.label + ", lowest", colour: row.colour, ...unpacked(curve.low), thin: true });
+        lines.push({ label: row.label + ", lowest", colour: shade(row), dash: row.dash, ...unpacked(curve.low), thin: true });
     }
     draw("curve-chart", lines, data.switches, false);
-    const gaps = rows.filter((row) => row.gap).map((row) => ({ label: row.label, colour: row.colour, ...unpacked(row.gap) }));
+    const gaps = rows.filter((row) => row.gap).map((row) => ({ label: row.label, colour: shade(row), dash: row.dash, ...unpacked(row.gap) }));
     draw("gap-chart", gaps, [0], true);
     for (const id of ["gap-title", "gap-told"]) document.getElementById(id).hidden = gaps.length === 0;
     told.textContent = rows.length + " of " + data.rows.length + " strategies";
