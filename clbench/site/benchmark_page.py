@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from clbench.leaderboard.page_settings import row_settings, shared_settings, stream_words
 from clbench.metrics import get as get_metric
 from clbench.site.curve_data import BenchmarkCurves, curve_data, curves_of
-from clbench.site.curve_picture import MOST, curve_path, curve_pictures
+from clbench.site.curve_picture import MOST, STILL_COLUMNS, curve_path, curve_pictures
 from clbench.site.data_scripts import data_script
 from clbench.site.end_matrices import end_matrices
 from clbench.site.metric_cells import cells
@@ -44,7 +44,7 @@ def _page(site: Site, benchmark: SiteBenchmark, drawn: BenchmarkCurves | None) -
         drawn=drawn,
         pictures=_pictures(drawn) if drawn else {},
         first=MOST,
-        columns=COLUMNS,
+        columns=(COLUMNS, STILL_COLUMNS),
         matrices=end_matrices(drawn) if drawn else [],
         fingerprints=fingerprints(benchmark),
         metrics=[get_metric(name).under(table.measure) for name in names],

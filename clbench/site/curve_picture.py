@@ -18,8 +18,8 @@ WIDTH, HEIGHT = 900, 320
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 26
 LINE = 16
 """Height of a line of the legend."""
-COLUMNS = 200
-"""Columns of its curves; the charts of the page have more."""
+STILL_COLUMNS = 200
+"""Columns of the curves of the picture; the charts of the page have more."""
 MOST = 6
 """Largest number of rows in the picture, and of rows whose curves a page shows at first."""
 
@@ -66,7 +66,7 @@ def _picture(drawn: BenchmarkCurves, rows: Sequence[DrawnRow], lines: Sequence[L
     made.append(f'<path d="{marks}" stroke="{theme.muted}" stroke-dasharray="1 3"/>')
     made.append(f'<text x="{(LEFT + WIDTH) / 2:g}" y="{HEIGHT - 6}" text-anchor="middle">iteration</text>')
     for place, (row, line) in enumerate(zip(rows, lines, strict=True)):
-        kept = thinned(line.x, line.mean, COLUMNS)
+        kept = thinned(line.x, line.mean, STILL_COLUMNS)
         points = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in zip(line.x[kept], line.mean[kept], strict=True))
         y = HEIGHT + LINE * place + LINE / 2
         drawn_as = f'stroke="{colour_on(theme, row.style.colour)}"'
