@@ -101,7 +101,7 @@ def curves_of(site: Site, benchmark: SiteBenchmark) -> BenchmarkCurves | None:
 
 
 def _readable(row: SiteRow) -> list[Trace]:
-    """Return the traces of the finished runs with an evaluation at the end of every experience."""
+    """Return the traces of the finished runs with scores and an evaluation at the end of every experience."""
     found = []
     for record in row.row.records:
         if record.status == "done" and record.trace is not None:
@@ -109,7 +109,8 @@ def _readable(row: SiteRow) -> list[Trace]:
                 end_looks(record.trace)
             except Undefined:
                 continue
-            found.append(record.trace)
+            if np.isfinite(record.trace.score[record.trace.seen]).any():
+                found.append(record.trace)
     return found
 
 

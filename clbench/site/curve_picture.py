@@ -39,7 +39,8 @@ def curve_pictures(drawn: BenchmarkCurves) -> Iterator[tuple[str, bytes]]:
 
 def _picture(drawn: BenchmarkCurves, rows: Sequence[DrawnRow], lines: Sequence[Line], theme: Theme) -> str:
     values = np.concatenate([line.mean for line in lines])
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    values = values[np.isfinite(values)]  # a diverged run may have others
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     room = 0.05 * (high - low) or 0.05
     low, high = low - room, high + room
     end = float(drawn.boundaries[-1]) or 1.0
@@ -67,6 +68,7 @@ def _picture(drawn: BenchmarkCurves, rows: Sequence[DrawnRow], lines: Sequence[L
     made.append(f'<text x="{(LEFT + WIDTH) / 2:g}" y="{HEIGHT - 6}" text-anchor="middle">iteration</text>')
     for place, (row, line) in enumerate(zip(rows, lines, strict=True)):
         kept = thinned(line.x, line.mean, STILL_COLUMNS)
+        kept = kept[np.isfinite(line.mean[kept])]
         points = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in zip(line.x[kept], line.mean[kept], strict=True))
         y = HEIGHT + LINE * place + LINE / 2
         drawn_as = f'stroke="{colour_on(theme, row.style.colour)}"'

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from clbench.core.measure import Measure
+from clbench.metrics import Undefined
 from clbench.metrics.accuracy_matrix import end_scores
 from clbench.site.curve_data import BenchmarkCurves, DrawnRow
 
@@ -41,7 +43,8 @@ def end_matrices(drawn: BenchmarkCurves) -> list[EndMatrix]:
     for row in drawn.rows:
         shapes = {trace.present.shape for trace in row.traces}
         if len(shapes) == 1 and max(next(iter(shapes))) <= LARGEST:
-            found.append(_matrix(row, measure))
+            with suppress(Undefined):  # a task was not evaluated when an experience ended
+                found.append(_matrix(row, measure))
     return found
 
 

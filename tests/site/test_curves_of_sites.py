@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,6 +177,31 @@ def test_a_row_without_runs_along_the_stream_has_no_curve_and_no_page_fails_for_
     assert curves_of(made, made.benchmarks[0]) is None
     (page,) = dict(benchmark_pages(made)).values()
     assert b'id="curves"' not in page
+
+
+@pytest.mark.parametrize("task", [slice(None), slice(1, 2)])
+def test_a_row_with_a_task_that_was_not_evaluated_at_an_end_has_no_matrix_and_the_others_have_theirs(task):
+    whole = dipping(0, tasks=3)
+    score = whole.score.copy()
+    score[:, task] = np.nan
+    made = site_of([record("er", 0, whole), record("naive", 0, replace(whole, score=score))], title="t")
+    found = curves_of(made, made.benchmarks[0])
+    assert found is not None
+    assert [each.row.row.row.strategy for each in end_matrices(found)] == ["er"]
+    assert dict(benchmark_pages(made))
+
+
+@pytest.mark.parametrize("value", [-np.inf, np.nan])
+def test_a_score_that_is_not_finite_leaves_a_hole_in_its_curve_and_the_page_is_written(value):
+    whole = dipping(0, tasks=3)
+    score = whole.score.copy()
+    score[-1, 0] = value
+    made = site_of([record("er", 0, whole), record("naive", 0, replace(whole, score=score))], title="t")
+    files = dict(benchmark_pages(made))
+    pictures = b"".join(text for name, text in files.items() if name.endswith("curves-light.svg"))
+    assert pictures.count(b"<polyline") == 2
+    assert b"nan" not in pictures
+    assert b"inf" not in pictures
 
 
 def test_fingerprints_are_listed_by_seed():
