@@ -97,7 +97,9 @@ def site_of(records: Iterable[Record], *, title: str, statuses: Mapping[str, str
     """
     made = board(records)
     names = slugs(table.benchmark for table in made.tables)
-    return Site(made, tuple(_benchmark(table, names[table.benchmark], statuses or {}) for table in made.tables), title)
+    largest_first = sorted(made.tables, key=lambda table: -len(table.rows))
+    benchmarks = tuple(_benchmark(table, names[table.benchmark], statuses or {}) for table in largest_first)
+    return Site(made, benchmarks, title)
 
 
 def _benchmark(table: Table, slug: str, statuses: Mapping[str, str]) -> SiteBenchmark:

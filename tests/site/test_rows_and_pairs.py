@@ -171,3 +171,8 @@ def test_a_row_with_more_seeds_than_its_rank_uses_says_so():
     records += [record(label, s, flat(0.4)) for label in ("naive", "l2") for s in range(5)]
     pages = dict(row_pages(site_of(records, title="t")))
     assert b"Reference seeds: 5/5 + 2." in next(text for name, text in pages.items() if name.endswith("/er.html"))
+
+
+def test_benchmarks_with_the_most_rows_come_first():
+    records = [record("er", 0, flat(0.5), name="a"), *(record(label, 0, flat(0.4), name="b") for label in ("er", "l2"))]
+    assert [len(each.rows) for each in site_of(records, title="t").benchmarks] == [2, 1]
