@@ -16,7 +16,7 @@ from clbench.core.trace_equality import trace_difference
 from clbench.running.plan import plan
 from clbench.site.compare_page import PRINT, prints, rows_data
 from clbench.site.pairs_page import pair_matrix, pairs_pages
-from clbench.site.row_page import command, parameters, row_pages
+from clbench.site.row_page import OWN_BIBTEX, command, parameters, row_pages
 from clbench.site.site_content import site_of
 from clbench.strategies import STRATEGIES
 from clbench.strategies.published_source import bibtex, published_source, published_sources
@@ -176,3 +176,11 @@ def test_a_row_with_more_seeds_than_its_rank_uses_says_so():
 def test_benchmarks_with_the_most_rows_come_first():
     records = [record("er", 0, flat(0.5), name="a"), *(record(label, 0, flat(0.4), name="b") for label in ("er", "l2"))]
     assert [len(each.rows) for each in site_of(records, title="t").benchmarks] == [2, 1]
+
+
+def test_the_entry_of_clbench_names_title_and_authors_of_its_citation_file():
+    import yaml
+
+    citation = yaml.safe_load((BASELINES.parent / "CITATION.cff").read_text(encoding="utf-8"))
+    assert f"title = {{{citation['title']}}}" in OWN_BIBTEX
+    assert f"author = {{{{{citation['authors'][0]['name']}}}}}" in OWN_BIBTEX
