@@ -1,5 +1,5 @@
-"""Data of pages as classic scripts: ``clbench.add("name", {...})``. Pages opened from disk cannot fetch files, but can
-load scripts beside them."""
+"""Data of pages as classic scripts, each a call with a name and plain data. Pages opened from disk cannot fetch files,
+but can load scripts beside them."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def packed(numbers: Iterable[int | None]) -> str:
 
 
 def unpacked(text: str) -> list[int | None]:
-    """Return the numbers of a packed text; ``clbench.unpacked`` of the pages' script does the same."""
+    """Return the numbers of a packed text; the function of the same name in ``site.js`` does the same."""
     found: list[int | None] = []
     before, rest, scale = 0, 0, 1
     for letter in text:
