@@ -1,4 +1,4 @@
-"""Load the HTML templates of the folder ``templates``, in which all text is escaped, and control characters are
+"""Load the HTML templates of a room's folder ``templates``, in which all text is escaped, and control characters are
 pictures."""
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 
 @cache
-def template(name: str, **filters: Callable[..., Any]) -> Template:
+def template(name: str, package: str = "clbench.leaderboard", **filters: Callable[..., Any]) -> Template:
     """Return a template that escapes text and refuses unknown names.
 
     Args:
         name: Its file in the folder ``templates``.
+        package: The room that has the folder.
         filters: Functions that the template calls by name.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("clbench.leaderboard"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +13,7 @@ import numpy as np
 from clbench.core.record import Record
 from clbench.core.shown_text import shown
 from clbench.core.types import Index, Mask, Stream
-from clbench.data.roots import Missing
+from clbench.data.roots import Missing, offline
 from clbench.running.plan import make_stream, rows
 from clbench.running.prepare import SEEN
 from clbench.strategies.part import Part
@@ -142,7 +140,7 @@ class Rebuilt:
         if large is not None:
             return f"its setting {shown(large)} exceeds {_most(large):,}"
         try:
-            with _without_downloads():
+            with offline():
                 whole = make_stream(section, seed, data_dir=self._data_dir)
                 checksum = rows(section, data_dir=self._data_dir).checksum
             if len(whole) > MOST_EXPERIENCES:
@@ -231,17 +229,3 @@ def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 def _most(name: str) -> int:
     """Return the largest number that a setting of a stream may have here."""
     return MOST_ROWS if "rows" in name else LARGEST_IMAGE if name == "size" else LARGEST_SETTING
-
-
-@contextmanager
-def _without_downloads() -> Iterator[None]:
-    """Switch downloads off, since the data of a stranger's choice is not fetched for a check."""
-    before = os.environ.get("CLBENCH_OFFLINE")
-    os.environ["CLBENCH_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CLBENCH_OFFLINE"]
-        else:
-            os.environ["CLBENCH_OFFLINE"] = before
