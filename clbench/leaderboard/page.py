@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -23,7 +22,7 @@ from clbench.leaderboard.column_type import Column, Context
 from clbench.leaderboard.html_templates import template
 from clbench.leaderboard.numbers import NOTHING, amount
 from clbench.leaderboard.page_pictures import MOST, narrow_picture, wide_picture
-from clbench.leaderboard.page_settings import row_settings, shared_settings, stream_words
+from clbench.leaderboard.page_settings import environments, row_settings, shared_settings, stream_words
 from clbench.leaderboard.pair_sheets import pair_sheets
 from clbench.leaderboard.sheets import Heading, Sheet, legend, sheets
 from clbench.leaderboard.summaries import Summary
@@ -109,7 +108,7 @@ def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict
         ],
         "expected": _expected(table),
         "costs": _costs(table),
-        "environments": _environments(table),
+        "environments": environments(record for row in table.rows for record in row.records),
         "cells": [(shown(row.strategy), record) for row in table.rows for record in row.records],
         "wide": wide_picture(table, place),
         "narrow": narrow_picture(table, place),
@@ -200,13 +199,3 @@ def _costs(table: Table) -> dict[str, Any]:
         if row.cost
     ]
     return {"names": [shown(name.replace("_", " ")) for name in names], "rows": rows}
-
-
-def _environments(table: Table) -> list[tuple[int, list[tuple[str, str]]]]:
-    """Return the distinct environments of the records, each with its number of cells."""
-    found = Counter(
-        tuple((name, str(value)) for name, value in sorted(record.environment.items()) if value not in ("", None))
-        for row in table.rows
-        for record in row.records
-    )
-    return [(count, list(items)) for items, count in found.most_common() if items]

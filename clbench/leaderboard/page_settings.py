@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clbench.comparison.comparable import SECTIONS
 from clbench.core.public_names import public
+from clbench.core.record import Record
 from clbench.leaderboard.board import Table
 from clbench.leaderboard.board_rows import Row
 
@@ -56,6 +57,17 @@ def stream_words(table: Table) -> str:
 def full_settings(row: Row) -> list[tuple[str, str]]:
     """Return all settings of a row's cells that are set, as dotted names with their values."""
     return [(f"{section}.{key}", value) for (section, key), value in _settings(row).items() if value not in ("", NONE)]
+
+
+def environments(records: Iterable[Record]) -> list[tuple[int, list[tuple[str, str]]]]:
+    """Return the distinct environments of records, each with its number of cells; absolute paths are shortened."""
+    found = Counter(
+        tuple(
+            (name, str(public(value))) for name, value in sorted(record.environment.items()) if value not in ("", None)
+        )
+        for record in records
+    )
+    return [(count, list(items)) for items, count in found.most_common() if items]
 
 
 def _settings(row: Row) -> dict[Setting, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from clbench.comparison.comparable import deviations
 from clbench.core.public_names import public
 from clbench.leaderboard.board_rows import group_problems
 from clbench.leaderboard.numbers import NOTHING, amount
+from clbench.leaderboard.page_settings import environments
 from clbench.leaderboard.settings_text import default_parameters
 from clbench.metrics import get as get_metric
 from clbench.site.site_content import Site, SiteBenchmark, SiteRow
@@ -62,7 +62,7 @@ def _page(site: Site, benchmark: SiteBenchmark, row: SiteRow) -> bytes:
         expected=sentences(strategy, stream) if strategy else [],
         problems=group_problems(row.row.problems),
         costs=_costs(row),
-        environments=_environments(row),
+        environments=environments(row.row.records),
         bibtex="\n\n".join([*entries, *filter(None, (bibtex(name, source) for name, source in sources))]),
     )
 
@@ -113,14 +113,3 @@ def _costs(row: SiteRow) -> list[tuple[str, str, list[str]]]:
         values = [amount(summary.values[s]) if s in summary.values else NOTHING for s in row.row.finished]
         told.append((name.replace("_", " "), mean, values))
     return told
-
-
-def _environments(row: SiteRow) -> list[tuple[int, list[tuple[str, str]]]]:
-    """Return the distinct environments of the cells, each with its number of cells."""
-    found = Counter(
-        tuple(
-            (name, str(public(value))) for name, value in sorted(record.environment.items()) if value not in ("", None)
-        )
-        for record in row.row.records
-    )
-    return [(count, list(items)) for items, count in found.most_common() if items]
