@@ -128,12 +128,14 @@ def check_full_disk(benchmark: Path, undisturbed: Path, out: Path, limit: int) -
 
 FAULTS = {
     "claims": (0, "cells cannot be claimed in", "the attempts of a cell cannot be written to"),
-    "records": (1, "the record of naive, seed 0 cannot be written to", "make room and run the same command again"),
-    "models": (1, "the model could not be kept in", "the same command runs the cell again for it"),
-    "leaderboard.json": (1, "leaderboard.json cannot be written", "the same command writes the files"),
-    "stability_gap.png": (1, "stability_gap.png cannot be written", "the same command writes the files"),
+    "records": (100, "the record of naive, seed 0 cannot be written to", "make room and run the same command again"),
+    "models": (100, "the model could not be kept in", "the same command runs the cell again for it"),
+    "leaderboard.json": (1000, "leaderboard.json cannot be written", "the same command writes the files"),
+    "stability_gap.png": (1000, "stability_gap.png cannot be written", "the same command writes the files"),
 }
-"""Kinds of files, whether a byte more than the limit is needed for the largest one, and words of the messages."""
+"""Kinds of files, how many bytes of the largest one are above the limit, and words of the messages.
+
+Records and boards hold times, so their sizes differ by some bytes between two runs: one byte is not enough."""
 
 
 @pytest.mark.parametrize("kind", FAULTS)
