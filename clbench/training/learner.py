@@ -176,6 +176,16 @@ class Learner:
         """
         return self._steps.another_optimizer()
 
+    def would_be_step(self) -> Tensor:
+        """Return the change (P,) of the weights that the optimiser's next step would make with the present gradient.
+
+        In a ``gradient`` hook, ``learner.w + learner.would_be_step()`` are the weights after the step if nothing
+        changes the gradient further. Learning rate, momentum, moments, weight decay, frozen weights and the longest
+        gradient of the benchmark count. Weights, gradient, state of the optimiser and number of steps stay as they are.
+        """
+        with self.side_work._extra():
+            return self._steps.would_be_step()
+
     # ------------------------------------------------------------------ weights that do not move
 
     def freeze(self, name: str, mask: Tensor | None) -> None:

@@ -6,9 +6,11 @@ import copy
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from clbench.benchmark.schema import Training
 from clbench.core.cost import Cost
+from clbench.core.global_rng import preserved
 from clbench.models.flat_weights import Flat
 from clbench.training import optimizers
 from clbench.training.frozen_weights import FrozenWeights
@@ -76,7 +78,10 @@ class WeightSteps:
 
     def clip(self, longest: float) -> None:
         """Shorten the gradient if that of the weights that move is longer than this, by Euclidean norm."""
-        g, frozen = self._flat.g, self._frozen.mask
+        self._clip(self._flat.g, longest)
+
+    def _clip(self, g: Tensor, longest: float) -> None:
+        frozen = self._frozen.mask
         moving = g if frozen is None else g.masked_fill(frozen, 0.0)
         g.mul_((longest / moving.norm().clamp(min=1e-12)).clamp(max=1.0))
 
@@ -86,6 +91,23 @@ class WeightSteps:
         if self.clip_norm is not None:
             self.clip(self.clip_norm)
         self._frozen.step(optimizer or self.optimizer)
+
+    def would_be_step(self) -> Tensor:
+        """Return the change (P,) of the weights that :meth:`step` would make with the present gradient.
+
+        A copy of the optimiser makes the step on a copy of the weights: weights, gradient, momentum, moments, counters
+        and global generators stay as they are.
+        """
+        flat = self._flat
+        w = nn.Parameter(flat.w.detach().clone())
+        w.grad = flat.g.clone()
+        if self.clip_norm is not None:
+            self._clip(w.grad, self.clip_norm)
+        with preserved(w.device):
+            _over(self.optimizer, flat.w, w).step()
+        change = w.detach() - flat.w.detach()
+        frozen = self._frozen.mask
+        return change if frozen is None else change.masked_fill_(frozen, 0.0)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -101,3 +123,13 @@ class WeightSteps:
         self.others = []
         for other in state["others"]:
             self.another_optimizer().load_state_dict(copy.deepcopy(other))
+
+
+def _over(optimizer: torch.optim.Optimizer, old: nn.Parameter, new: nn.Parameter) -> torch.optim.Optimizer:
+    """Return a copy of an optimiser over other weights, with copies of all that it keeps.
+
+    ``copy.deepcopy`` of the optimiser itself would lose attributes that a class of the user's has set.
+    """
+    copied = type(optimizer).__new__(type(optimizer))
+    vars(copied).update(copy.deepcopy(vars(optimizer), {id(old): new, id(optimizer): copied}))
+    return copied
