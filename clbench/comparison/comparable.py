@@ -140,7 +140,7 @@ def _completed(cell: Mapping[str, Any]) -> dict[str, Any]:
     with suppress(Refused):
         rows = {**validate(data.load, {k: v for k, v in rows.items() if k in SETTINGS}, where="dataset"), **rows}
     with suppress(Refused):
-        model = {**model, **models.canonical(model)}
+        model = {**model, **models.completed(model)}
     told = {name: rows[name] for name in (*SETTINGS, "features") if name in rows}
     made: dict[str, Any] = {
         "stream": {**stream, "dataset": {"": rows.get("name", ""), **told}},

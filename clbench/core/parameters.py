@@ -28,6 +28,15 @@ Count = Annotated[int, Field(ge=1)]
 """A setting that counts something; at least 1."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """Mark a setting that a cell holds only if it differs from its default, so that older cells keep their keys.
+
+    It stands beside the type: ``bias: Annotated[bool, Option()] = True``. A setting that is added to a function that
+    has cells already is marked.
+    """
+
+
 @cache
 def schema(target: Callable[..., Any]) -> type[BaseModel]:
     """Return the pydantic model of a callable's keyword parameters. Positional parameters (data, generator) are not
@@ -99,6 +108,23 @@ def validate(
         return model.model_validate(values).model_dump()
     except ValidationError as error:
         raise Refused(explain(error, where), str(error.errors()[0]["loc"][0])) from None
+
+
+def without_options(target: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return checked values as a cell holds them: without each :class:`Option` at its default.
+
+    Args:
+        target: The function or dataclass that declares the settings.
+        values: All settings, as :func:`validate` returns them.
+    """
+    fields = schema(target).model_fields
+    unwritten = {
+        name
+        for name, info in fields.items()
+        if any(isinstance(mark, Option) for mark in info.metadata)
+        and values[name] == info.get_default(call_default_factory=True)
+    }
+    return {name: value for name, value in values.items() if name not in unwritten}
 
 
 def _only_numbers(kind: Any) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clbench.core.errors import Refused
-from clbench.core.parameters import validate
+from clbench.core.parameters import validate, without_options
 from clbench.core.public_names import public
 from clbench.core.registry import Registry
 from clbench.core.user_files import found
@@ -25,7 +25,7 @@ MODELS = Registry(
     "clbench.models",
     {
         "mlp": ("clbench.models.builders:mlp", "fully connected layers of any widths; linear without hidden layers"),
-        "cnn": ("clbench.models.builders:cnn", "four convolutions with group norm, sized for CPUs"),
+        "cnn": ("clbench.models.builders:cnn", "four convolutions with group, batch or no norm, sized for CPUs"),
         "resnet": ("clbench.models.builders:resnet", "slim ResNet-18 for small images, group or batch norm"),
         "vit": ("clbench.models.builders:vit", "small vision transformer, sized for CPUs"),
         "torchvision": ("clbench.models.builders:torchvision", "any torchvision classifier: torchvision:resnet18"),
@@ -37,17 +37,27 @@ FILE = "weights_checksum"
 
 
 def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the configuration of a model and write out all settings; this builds nothing and imports no torch.
+    """Check the configuration of a model and write out its settings; this builds nothing and imports no torch.
 
     Args:
         config: ``name`` and settings by name; settings that are not given keep their defaults. ``name:
             torchvision:resnet18`` is short for ``name: torchvision, architecture: resnet18``.
 
     Returns:
-        ``name`` and all settings of that model; if ``weights`` is a file, also the checksum of its content.
+        ``name`` and all settings of that model, without each :class:`~clbench.core.parameters.Option` at its default;
+        if ``weights`` is a file, also the checksum of its content.
 
     Raises:
         Refused: The name is missing or unknown, a setting is unknown, or a value has a wrong type.
+    """
+    checked = completed(config)
+    return checked if "source" in checked else without_options(MODELS.get(checked["name"]), checked)
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the configuration of a model and write out all settings, options at their default too.
+
+    Arguments and errors are as in :func:`canonical`.
     """
     if not isinstance(config.get("name"), str):
         names = ", ".join(entry.name for entry in MODELS)
@@ -95,7 +105,7 @@ def make(config: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int) -> A
     from clbench.models.user_models import construct
     from clbench.models.wrap import wrap
 
-    settings = canonical(config)
+    settings = completed(config)
     source = settings.pop("source", "")
     settings.pop(FILE, None)
     name = settings.pop("name")

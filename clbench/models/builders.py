@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from clbench.core.errors import Refused
+from clbench.core.parameters import Option
 
 
 def mlp(
@@ -14,6 +15,7 @@ def mlp(
     hidden: tuple[int, ...] = (100, 100),
     activation: Literal["relu", "tanh", "elu", "gelu"] = "relu",
     dropout: float = 0.0,
+    bias: Annotated[bool, Option()] = True,
 ) -> Any:
     """Build a multilayer perceptron without normalisation.
 
@@ -23,6 +25,7 @@ def mlp(
         hidden: Widths of the hidden layers, each at least 1; empty for a linear model.
         activation: Activation after each hidden layer.
         dropout: Fraction of hidden units that dropout removes after each activation in training, in [0, 1).
+        bias: Whether layers have biases, the head included.
 
     Returns:
         A :class:`clbench.models.mlp.MLP`.
@@ -36,7 +39,7 @@ def mlp(
         _at_least_one("mlp", "hidden", width)
     if not 0 <= dropout < 1:
         raise Refused(f"model 'mlp': dropout = {dropout} is not a fraction in [0, 1); write 0 for none")
-    return MLP(shape, n_outputs, hidden=hidden, activation=activation, dropout=dropout)
+    return MLP(shape, n_outputs, hidden=hidden, activation=activation, dropout=dropout, bias=bias)
 
 
 def cnn(
@@ -45,7 +48,8 @@ def cnn(
     *,
     width: int = 32,
     hidden: int = 128,
-    norm: Literal["group", "none"] = "group",
+    norm: Literal["group", "batch", "none"] = "group",
+    bias: Annotated[bool, Option()] = True,
 ) -> Any:
     """Build a small CNN: two blocks of two 3x3 convolutions and a pooling, and one hidden layer; sized for CPUs.
 
@@ -54,7 +58,9 @@ def cnn(
         n_outputs: Number of output units C.
         width: Channels of the first block, at least 1; the second has twice as many.
         hidden: Width of the layer before the head (H), at least 1.
-        norm: Group normalisation after each convolution, or no normalisation.
+        norm: Group or batch normalisation after each convolution, or no normalisation.
+        bias: Whether the two linear layers have biases, and convolutions that no normalisation follows. Norm layers
+            keep their own offsets.
 
     Returns:
         A :class:`clbench.models.cnn.CNN`.
@@ -67,7 +73,7 @@ def cnn(
     _images("cnn", shape, smallest=4)
     _at_least_one("cnn", "width", width)
     _at_least_one("cnn", "hidden", hidden)
-    return CNN(shape, n_outputs, width=width, hidden=hidden, norm=norm)
+    return CNN(shape, n_outputs, width=width, hidden=hidden, norm=norm, bias=bias)
 
 
 def resnet(

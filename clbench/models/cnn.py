@@ -15,16 +15,18 @@ from clbench.models.output import Output
 class CNN(nn.Module):
     """Compute logits by four 3x3 convolutions and a hidden layer; see :func:`clbench.models.builders.cnn`."""
 
-    def __init__(self, shape: Sequence[int], n_outputs: int, *, width: int, hidden: int, norm: str) -> None:
+    def __init__(
+        self, shape: Sequence[int], n_outputs: int, *, width: int, hidden: int, norm: str, bias: bool = True
+    ) -> None:
         super().__init__()
         channels, rows, columns = shape
         widths = [channels, width, width, 2 * width, 2 * width]
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, 3, padding=1, bias=norm == "none") for a, b in pairwise(widths)
+            nn.Conv2d(a, b, 3, padding=1, bias=bias and norm == "none") for a, b in pairwise(widths)
         )
         self.norms = nn.ModuleList(norm_layer(norm, b) for b in widths[1:])
-        self.hidden = nn.Linear(2 * width * (rows // 4) * (columns // 4), hidden)
-        self.head = nn.Linear(hidden, n_outputs)
+        self.hidden = nn.Linear(2 * width * (rows // 4) * (columns // 4), hidden, bias=bias)
+        self.head = nn.Linear(hidden, n_outputs, bias=bias)
 
     def features(self, x: Tensor) -> Tensor:
         """Map images (B, channels, height, width) to features (B, H)."""

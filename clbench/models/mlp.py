@@ -20,12 +20,19 @@ class MLP(nn.Module):
     """Compute logits by fully connected layers; see :func:`clbench.models.builders.mlp`."""
 
     def __init__(
-        self, shape: Sequence[int], n_outputs: int, *, hidden: Sequence[int], activation: str, dropout: float
+        self,
+        shape: Sequence[int],
+        n_outputs: int,
+        *,
+        hidden: Sequence[int],
+        activation: str,
+        dropout: float,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         widths = [math.prod(shape), *hidden]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
-        self.head = nn.Linear(widths[-1], n_outputs)
+        self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in pairwise(widths))
+        self.head = nn.Linear(widths[-1], n_outputs, bias=bias)
         self.activation = ACTIVATIONS[activation]
         self.dropout = dropout
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from clbench.core.compat import import_torchvision
 from clbench.core.errors import Refused
-from clbench.models import MODELS, canonical, make
+from clbench.models import MODELS, canonical, completed, make
 from clbench.models.output import Output
 from clbench.models.wrap import wrap
 
@@ -25,6 +25,8 @@ OURS = [
     {"name": "mlp", "hidden": [16], "activation": "tanh", "dropout": 0.5},
     {"name": "cnn", "width": 4, "hidden": 16},
     {"name": "cnn", "width": 4, "hidden": 16, "norm": "none"},
+    {"name": "cnn", "width": 4, "hidden": 16, "norm": "none", "bias": False},
+    {"name": "mlp", "hidden": [12, 9], "bias": False},
     {"name": "resnet", "width": 3},
     {"name": "resnet", "width": 4, "norm": "batch"},
 ]
@@ -105,6 +107,42 @@ def test_cnn_has_the_weights_worked_out_by_hand():
     dense = (64 * 8 * 8 + 1) * 128 + (128 + 1) * 10
     assert count(make({"name": "cnn"}, (3, 32, 32), 10)) == convolutions + norms + dense
     assert count(make({"name": "cnn", "norm": "none"}, (3, 32, 32), 10)) == convolutions + norms // 2 + dense
+
+
+def test_models_without_bias_have_weight_matrices_and_norm_layers_alone():
+    mlp = make({"name": "mlp", "hidden": [100, 100], "bias": False}, (784,), 10)
+    assert count(mlp) == 784 * 100 + 100 * 100 + 100 * 10
+    bare, batch = (make({"name": "cnn", "norm": n, "bias": False}, (3, 32, 32), 10) for n in ("none", "batch"))
+    matrices = 9 * (3 * 32 + 32 * 32 + 32 * 64 + 64 * 64) + 64 * 8 * 8 * 128 + 128 * 10
+    assert count(bare) == matrices
+    assert count(batch) == matrices + 2 * (32 + 32 + 64 + 64)
+    assert [name for name, _ in bare.named_parameters() if name.endswith("bias")] == []
+    many = rows(70, (784,))  # enough for the kernel of evaluations
+    with torch.no_grad():
+        torch.testing.assert_close(mlp(many).logits[:3], mlp(many[:3]).logits)
+
+
+def test_cnn_with_batch_norm_has_running_statistics_of_each_convolution():
+    model = make({"name": "cnn", "width": 4, "norm": "batch"}, IMAGE, 5)
+    x = 3 * rows(50) + 1
+    model.train()(x)
+    seen = model.convolutions[0](x)  # (B, 4, 8, 8)
+    torch.testing.assert_close(model.norms[0].running_mean, 0.1 * seen.mean((0, 2, 3)).detach())
+    assert [len(norm.running_mean) for norm in model.norms] == [4, 4, 8, 8]
+
+
+def test_a_setting_added_to_a_model_stands_in_a_cell_only_where_it_differs_from_its_default():
+    older = {"name": "mlp", "hidden": (3,), "activation": "relu", "dropout": 0.0}
+    assert canonical({"name": "mlp", "hidden": [3]}) == older
+    assert canonical({"name": "mlp", "hidden": [3], "bias": True}) == older
+    assert canonical({"name": "mlp", "hidden": [3], "bias": False}) == {**older, "bias": False}
+    assert completed({"name": "mlp", "hidden": [3]}) == {**older, "bias": True}
+    assert canonical({"name": "cnn"}) == {"name": "cnn", "width": 32, "hidden": 128, "norm": "group"}
+
+
+def test_settings_with_a_bias_that_is_no_yes_or_no_are_refused():
+    with pytest.raises(Refused, match="bias = 'some' is not allowed"):
+        canonical({"name": "cnn", "bias": "some"})
 
 
 @pytest.mark.parametrize("norm", ["group", "batch"])
