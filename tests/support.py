@@ -39,6 +39,7 @@ SMALL = {
         "k_fpf": {"iters": 5, "every": 8},
         "pcr": {"views": 1},
         "hpcr": {"views": 1},
+        "acil": {"expansion": 64},
         "view_batch": {"views": 2, "strong": None},
     },
 }

@@ -7,7 +7,8 @@ of a pass. Work at boundaries (Fisher information, herding) is in both. Target: 
 
 Steps in loops of a part's own (gdumb, fpf, k_fpf) are steps with their own number of rows; gdumb's have momentum, decay
 and clipping. ncm and slda send nothing through the model: their floor is the sums per class, and for slda the scatter
-matrix, of the stream's pixels in double precision. refresh draws a normal number for every weight. Of fpf and k_fpf a
+matrix, of the stream's pixels in double precision; that of acil is the expansion of the pixels, two products with a
+matrix of 2048 x 2048 and a system of B equations. refresh draws a normal number for every weight. Of fpf and k_fpf a
 whole backward pass is in the floor, although the formula needs that of the trained layers alone: theirs is generous.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
@@ -70,8 +71,9 @@ STRATEGIES = [
     "sensitivity",
     "ncm",
     "slda",
+    "acil(features=pixels)",
 ]
-MAIN = {"ncm": "sums", "slda": "scatter", "refresh": "noisy"}
+MAIN = {"ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy"}
 """What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
 OWN = {"gdumb": "clipped"}
 """The same for steps in a part's own loop."""
@@ -119,6 +121,8 @@ class Bare:
         self.heavy = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-6)
         self.x = torch.randint(0, 256, (6000, 784), dtype=torch.uint8)
         self.y = torch.randint(0, 10, (6000,))
+        self.expansion = torch.randn(784, 2048, dtype=torch.float64) / 28
+        self.inverse = torch.eye(2048, dtype=torch.float64)
 
     def rows(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """A gathered and scaled batch."""
@@ -168,6 +172,15 @@ class Bare:
         """The same, and the scatter matrix of the rows."""
         z = self.sums(n)
         z.T @ z
+
+    def regression(self, n: int) -> None:
+        """The products of a recursive regression on random features of the rows, in double precision."""
+        x, _ = self.rows(n)
+        h = (x.double() @ self.expansion).relu_()
+        moved = h @ self.inverse
+        root = torch.linalg.cholesky(torch.eye(n, dtype=torch.float64) + moved @ h.T)
+        moved = torch.linalg.solve_triangular(root, moved, upper=False)
+        self.inverse.addmm_(moved.T, moved, alpha=-1e-9)
 
     def price(self, what: str, n: int, repeats: int = 30) -> float:
         """Median seconds of one pass over n rows."""

@@ -39,6 +39,7 @@ SHIPPED = {
     "view_batch": OLIVE, "refresh": SKY, "group_mask": GREEN, "hft": RED, "fpf": OCHRE, "k_fpf": SKY,
     "freeze_norm": PURPLE, "feat_kd": TEAL, "pred_kd": PINK, "sensitivity": ORANGE,
     "loss_form": BLUE,
+    "acil": OLIVE,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

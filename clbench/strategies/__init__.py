@@ -49,6 +49,10 @@ STRATEGIES = Registry(
             "clbench.strategies.slda:slda",
             "streaming linear discriminant analysis, of pixels or of a frozen model's features",
         ),
+        "acil": (
+            "clbench.strategies.acil:acil",
+            "exact ridge regression on random features of pixels or of a frozen model's features",
+        ),
         "hft": ("clbench.strategies.hft:HFT", "train a random half of the weights in every experience"),
         "fpf": ("clbench.strategies.fpf:fpf", "fine-tune a few modules on the replay buffer at the end of the stream"),
         "k_fpf": (

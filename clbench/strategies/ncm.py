@@ -76,7 +76,7 @@ class Means(Part):
         from clbench.models.output import Output
 
         z = self.see(learner, x)
-        if "mean" not in self.state:
+        if "count" not in self.state:
             return Output(z.new_zeros(len(z), learner.n_outputs).float(), z.float())
         return self.read(learner, z)
 
