@@ -16,6 +16,7 @@ from clbench.core.cost import Cost
 from clbench.core.types import Stream
 from clbench.models.flat_weights import Flat
 from clbench.models.output import Output
+from clbench.training import layer_inputs
 from clbench.training.batch import ROW, VIEW, Batch
 from clbench.training.competing_classes import CompetingClasses
 from clbench.training.device_rows import Resident
@@ -136,6 +137,23 @@ class Learner:
     def raw(self, index: Tensor) -> Tensor:
         """Return the inputs (n, ...) of an index matrix (5, n), without augmentation."""
         return self._rows.present(index[ROW], index[VIEW])
+
+    def inputs(self, index: Tensor, *, w: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what each linear and convolutional layer reads on the samples of an index matrix (5, N).
+
+        The samples pass the model in evaluation mode, without augmentation and without side effects.
+
+        Args:
+            index: The samples.
+            w: (P,) flat weights; the current ones by default.
+
+        Returns:
+            Name of a layer -> its inputs (n, fan-in): one row for each sample, token, or patch of a convolution; see
+            :mod:`clbench.training.layer_inputs`. A layer that is not called as a module is absent.
+        """
+        with layer_inputs.recorded(self.model) as seen:
+            self.side_work.features(index, w=w)
+        return layer_inputs.joined(seen)
 
     def loss(self, batch: Batch, output: Output) -> Tensor:
         """Return the loss of a step, a scalar: the objective, of a part or the family, and the terms that parts add."""
