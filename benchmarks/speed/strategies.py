@@ -69,6 +69,7 @@ STRATEGIES = [
     "view_batch(views=2, strong=null)",
     "freeze_norm",
     "sensitivity",
+    "only",
     "ncm",
     "slda",
     "acil(features=pixels)",

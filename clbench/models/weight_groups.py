@@ -22,7 +22,7 @@ from clbench.models.blocks import number_blocks
 
 Kind = Literal[
     "stem", "conv", "shortcut", "fc", "norm", "query", "key", "value", "output", "up", "gate", "down", "embedding",
-    "other", "head",
+    "other", "head", "bias",
 ]  # fmt: skip
 ATTENTION: tuple[Kind, ...] = ("query", "key", "value", "output")
 FEED_FORWARD: tuple[Kind, ...] = ("up", "gate", "down")
@@ -146,6 +146,9 @@ def groups(table: Iterable[Layer]) -> tuple[Group, ...]:
 def select(found: Sequence[Group], text: str) -> tuple[Group, ...]:
     """Return the groups in a text, joined by +: names (``conv2``), kinds (``norm``), ``attention``, ``mlp``, ``all``.
 
+    The kind ``bias`` is one group of the biases of all layers that are not norms, without those of other groups in the
+    text.
+
     Raises:
         Refused: A name is no group and no kind, or the model has nothing of a kind.
     """
@@ -155,12 +158,21 @@ def select(found: Sequence[Group], text: str) -> tuple[Group, ...]:
     chosen = tuple(
         g for g in found if any(name == g.name or name == g.kind or g.kind in ALIASES.get(name, ()) for name in wanted)
     )
+    if "bias" in wanted:
+        chosen = (*chosen, *_biases(each for each in found if each not in chosen))
     if unknown or not chosen:
         raise Refused(
             f"{text!r} names no modules of this model; its modules are {', '.join(g.name for g in found)}; write "
-            "names, kinds (norm, conv, fc, attention, mlp, head) or all, joined by +"
+            "names, kinds (norm, bias, conv, fc, attention, mlp, head) or all, joined by +"
         )
     return chosen
+
+
+def _biases(found: Iterable[Group]) -> tuple[Group, ...]:
+    """Return one group of the biases in some groups, or none if they have none."""
+    own = [replace(layer, places=tuple(p for p in layer.places if p.bias)) for group in found for layer in group.layers]
+    with_bias = tuple(replace(layer, kind="bias", statistics=()) for layer in own if layer.places)
+    return (Group("bias", "bias", with_bias),) if with_bias else ()
 
 
 def mask(chosen: Iterable[Group | Layer], weights: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ SHIPPED = {
     "freeze_norm": PURPLE, "feat_kd": TEAL, "pred_kd": PINK, "sensitivity": ORANGE,
     "loss_form": BLUE,
     "acil": OLIVE,
+    "only": PURPLE,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

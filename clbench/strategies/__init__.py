@@ -54,6 +54,10 @@ STRATEGIES = Registry(
             "exact ridge regression on random features of pixels or of a frozen model's features",
         ),
         "hft": ("clbench.strategies.hft:HFT", "train a random half of the weights in every experience"),
+        "only": (
+            "clbench.strategies.only:Only",
+            "train norms, biases and head, or other modules, and freeze the rest of the model; a control",
+        ),
         "fpf": ("clbench.strategies.fpf:fpf", "fine-tune a few modules on the replay buffer at the end of the stream"),
         "k_fpf": (
             "clbench.strategies.fpf:k_fpf",

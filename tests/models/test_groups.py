@@ -173,6 +173,19 @@ def test_modules_are_chosen_by_name_kind_or_alias():
     assert chosen("head+conv") == ["head"]  # a kind that this model lacks
 
 
+def test_biases_are_a_kind_without_those_of_other_groups_in_the_text():
+    found = groups(table({"name": "cnn", "width": 2, "hidden": 6, "norm": "group"})[2])
+
+    def chosen(text):
+        return {group.name: [place.parameter for place in group.places] for group in select(found, text)}
+
+    every = [place.parameter for group in found for place in group.places if place.bias]
+    assert chosen("bias") == {"bias": every}
+    assert chosen("bias+head")["bias"] == [name for name in every if not name.startswith("head")]
+    assert chosen("all+bias") == chosen("all")
+    assert not any("norm" in name for name in every)
+
+
 @pytest.mark.parametrize("text", ["haed", "", "conv", "stem+conv9"])
 def test_what_names_no_module_is_refused_with_those_there_are(text):
     found = groups(table({"name": "mlp", "hidden": [7]})[2])

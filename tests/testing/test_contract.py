@@ -14,7 +14,7 @@ LIGHT = {**SMALL["defaults"], "fpf": {"iters": 4}, "k_fpf": {"iters": 4}}
 ROTATED = ("stream.scenario=rotated", "stream.setting=domain", "stream.degrees=[0, 70]", "reveal=[length]")
 CONTROLS = {"frozen"}
 """Strategies that are not meant to learn a second experience."""
-ELSEWHERE = {"si": "si(strength=0.01)"}
+ELSEWHERE = {"si": "si(strength=0.01)", "only": "only(modules='norm+bias+fc+head')"}
 """Strengths are a matter of stream and model: what another setting takes."""
 
 
