@@ -26,6 +26,10 @@ MODELS = Registry(
     {
         "mlp": ("clbench.models.builders:mlp", "fully connected layers of any widths; linear without hidden layers"),
         "cnn": ("clbench.models.builders:cnn", "four convolutions with group, batch or no norm, sized for CPUs"),
+        "perceptron": (
+            "clbench.models.builders:perceptron",
+            "one linear unit whose sign is the class; the student of scenario teacher",
+        ),
         "resnet": ("clbench.models.builders:resnet", "slim ResNet-18 for small images, group or batch norm"),
         "vit": ("clbench.models.builders:vit", "small vision transformer, sized for CPUs"),
         "torchvision": ("clbench.models.builders:torchvision", "any torchvision classifier: torchvision:resnet18"),

@@ -42,6 +42,32 @@ def mlp(
     return MLP(shape, n_outputs, hidden=hidden, activation=activation, dropout=dropout, bias=bias)
 
 
+def perceptron(shape: tuple[int, ...], n_outputs: int) -> Any:
+    """Build a perceptron: z = Σ w x / √N over the N values of a sample, without a bias, and the class is its sign.
+
+    The logits are ln Φ(-z) and ln Φ(z), the logarithms of the probabilities of a probit model. Unlike the last layer of
+    other models, its unit serves both classes. Initial weights are drawn from N(0, 1).
+
+    Args:
+        shape: Shape of one sample, which is flattened.
+        n_outputs: Number of output units C, which must be 2.
+
+    Returns:
+        A :class:`clbench.models.perceptron.Perceptron`.
+
+    Raises:
+        Refused: There are not two classes.
+    """
+    from clbench.models.perceptron import Perceptron
+
+    if n_outputs != 2:
+        raise Refused(
+            f"model 'perceptron' tells two classes apart, and this stream has {n_outputs} outputs; choose model mlp "
+            "with hidden: [], or a stream of two classes in the domain setting"
+        )
+    return Perceptron(shape)
+
+
 def cnn(
     shape: tuple[int, ...],
     n_outputs: int,

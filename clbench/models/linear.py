@@ -42,7 +42,8 @@ def linear(layer: nn.Linear, x: Tensor, *, relu: bool = False) -> Tensor:
         (B, O) outputs.
     """
     plain = torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or len(x) < FEWEST_ROWS
-    hooked = layer._forward_hooks or layer._forward_pre_hooks  # a hook waits for the layer to be called
+    # a hook waits for the layer to be called, and a subclass may compute something else
+    hooked = layer._forward_hooks or layer._forward_pre_hooks or type(layer) is not nn.Linear
     if plain or hooked or not fused_available():
         out = layer(x)
         return torch.relu(out) if relu else out

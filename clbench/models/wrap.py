@@ -128,10 +128,11 @@ def _returns_both(module: nn.Module, output: Output, head: str | None, n_outputs
     if head is not None:
         return module if own is module.get_submodule(head) else Headed(module, head)
     weights = list(own.parameters()) if isinstance(own, nn.Module) else []
-    if not weights or any(not w.dim() or len(w) != n_outputs for w in weights):
+    if not weights or any(not w.dim() or len(w) not in (1, n_outputs) for w in weights):
         raise Refused(
             f"model {kind} has no layer that makes its logits: neither a torch.nn.Linear with {n_outputs} outputs that "
-            f"they come from, nor a `head` whose parameters have {n_outputs} rows, one for each class; end it with one"
+            f"they come from, nor a `head` whose parameters have {n_outputs} rows, one for each class, or a single one "
+            "for all; end it with one"
         )
     return module
 

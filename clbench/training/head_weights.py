@@ -24,8 +24,12 @@ class HeadWeights:
         self._like = flat.g
 
     def serving(self, units: Tensor) -> Tensor:
-        """Return (P,) bool, the weights and biases of the output units (C,) bool."""
+        """Return (P,) bool, the weights and biases of the output units (C,) bool.
+
+        A single row that serves all units counts if all of them do.
+        """
         mask = torch.zeros_like(self._like, dtype=torch.bool)
         for place, shape in self._places:
-            mask[place] = units.reshape(-1, *(1 for _ in shape[1:])).expand(shape).reshape(-1)
+            rows = units if shape[0] == len(units) else units.all()
+            mask[place] = rows.reshape(-1, *(1 for _ in shape[1:])).expand(shape).reshape(-1)
         return mask
