@@ -134,6 +134,19 @@ class Transform(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Teacher:
+    """Hold the known rule by which the two labels of a task are given: the sign of a sum over the inputs.
+
+    Args:
+        weights: (F,) the weights of the sum.
+        load: α, the number of its training samples as a multiple of F.
+    """
+
+    weights: NDArray[Any]
+    load: float
+
+
+@dataclass(frozen=True, eq=False)
 class Task:
     """Describe a distribution for evaluation. One or more experiences may hold its samples.
 
@@ -143,6 +156,8 @@ class Task:
         rows: (n,) indices of its test samples.
         classes: Output units among its labels.
         view: View under which it is evaluated.
+        teacher: The rule that gives its labels, if it is known. Readings compare a model with it; strategies never see
+            it.
     """
 
     id: int
@@ -150,6 +165,7 @@ class Task:
     rows: Index
     classes: tuple[int, ...]
     view: int = 0
+    teacher: Teacher | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,7 +89,8 @@ def load(
         validation: Fraction of the training samples to hold out, stratified, equal for every seed; in [0, 1).
         train_rows: Size of a fixed stratified subset of the remaining samples; all if ``None``.
         evaluate_on: The samples of ``Dataset.test``: the test split, or the held-out samples.
-        size: Side in pixels to which images are resized (both sides, bilinear); ``None`` keeps their size.
+        size: Side in pixels to which images are resized (both sides, bilinear); ``None`` keeps their size. Of
+            ``patterns``, the number of inputs.
         scale: Divisor that brings values to [0, 1], such as 255; by default it is derived from the values.
         layout: ``NHWC`` if channels are last, ``NCHW`` if they are first; by default it is derived from the shape.
         background: Colour behind transparent pixels of images: ``black`` (the default), ``white``, ``grey`` or

@@ -43,6 +43,10 @@ DATASETS = Registry(
             "clbench.data.diabetes:diabetes",
             "scikit-learn's diabetes: 442 patients, 10 numbers each, a number to predict; no download",
         ),
+        "patterns": (
+            "clbench.data.patterns:patterns",
+            "random patterns: 14014 vectors of 1001 values +1 and -1, 2 classes; made, no download",
+        ),
         "mnist": (f"{_TV}:mnist", "MNIST: 70000 images 1x28x28, 10 classes"),
         "fashion_mnist": (f"{_TV}:fashion_mnist", "Fashion-MNIST: 70000 images 1x28x28, 10 classes"),
         "kmnist": (f"{_TV}:kmnist", "Kuzushiji-MNIST: 70000 images 1x28x28, 10 classes"),

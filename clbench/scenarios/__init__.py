@@ -53,6 +53,10 @@ SCENARIOS = Registry(
         ),
         "drift": ("clbench.scenarios.drift:drift", "labels are swapped or permuted over time, also in evaluations"),
         "scole": ("clbench.scenarios.scole:scole", "thousands of short experiences, each with k of the N classes"),
+        "teacher": (
+            "clbench.scenarios.teacher:teacher",
+            "random patterns labelled by a perceptron with binary weights, another one each time",
+        ),
         "cir": ("clbench.scenarios.cir:cir", "class-incremental with repetition, by slots or by sampling"),
     },
 )
