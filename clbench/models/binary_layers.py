@@ -75,7 +75,8 @@ class BinaryLayer:
     def sums(self, x: Tensor, apply: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Return the layer's output: drawn in training mode; in evaluation mode as ``read_out`` says."""
         if not self.training and self.read_out != "sample":
-            return apply(x, self.mean if self.read_out == "mean" else self.sign) / self.fan_in**0.5
+            fixed: Tensor = apply(x, self.mean if self.read_out == "mean" else self.sign) / self.fan_in**0.5
+            return fixed
         mean, variance = self.moments(x, apply)
         return mean + torch.randn_like(mean) * (variance + TINY).sqrt()
 
