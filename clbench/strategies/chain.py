@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from clbench.core.errors import Refused, did_you_mean
-from clbench.core.rng import Generator
+from clbench.core.rng import Generator, derive
 from clbench.strategies.effects import WatchedHook
 from clbench.strategies.hooks import Hook
 from clbench.strategies.part import ADDS, EVERY_FAMILY, HOOKS, NEEDS, Part, defines
 from clbench.training.buffer_policies import POLICIES, Chosen
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NO_BUFFER = "a replay buffer, and the benchmark's memory has size 0"
 """The need of a cell that is skipped because its benchmark gives no replay buffer, which is seldom meant."""
@@ -41,7 +44,7 @@ class Chain:
 
     def __init__(self, parts: Sequence[Part], *, seed: int, single: bool = False) -> None:
         self.parts = tuple(parts)
-        self._single = single
+        self._seed, self._single = seed, single
         for number, part in enumerate(self.parts):
             part.__dict__["twin"] = sum(type(p) is type(part) for p in self.parts[:number])
             part.generator = Generator(seed, f"part/{stream_name(type(part))}/{part.twin}")
@@ -54,6 +57,11 @@ class Chain:
             for part in self._having(HOOKS["gradient"])
             if part.gradient_order <= ADDS  # readers add their own penalty after reading
         )
+
+    @property
+    def answers_in_training(self) -> bool:
+        """Tell whether a part's ``answer`` replaces the model in training too."""
+        return any(part.answers_in_training and defines(part, "answer") for part in self.parts)
 
     if TYPE_CHECKING:
 
@@ -74,6 +82,28 @@ class Chain:
                 self.watched.append(method)
             acting.append(method)
         return tuple(acting)
+
+    def built(self, model: nn.Module, shape: tuple[int, ...], n_outputs: int, *, tokens: bool = False) -> nn.Module:
+        """Return the model with what parts add to it, in chain order.
+
+        Each part draws from torch's generator, seeded by the run's seed and the name of its random stream. Afterwards
+        the generator is as before. Without such a part it is the model itself.
+
+        Args:
+            model: On the CPU, with the run's initial weights.
+            shape: The shape of one sample.
+            n_outputs: C, output units.
+            tokens: Whether samples are int64 tokens.
+
+        Raises:
+            Refused: A part returns no module of the form that clbench needs.
+        """
+        for part in self._having(HOOKS["build"]):
+            from clbench.strategies.built_model import built_by
+
+            seed = derive(self._seed, f"build/{stream_name(type(part))}/{part.twin}")
+            model = built_by(part, model, shape, n_outputs, seed=seed, tokens=tokens)
+        return model
 
     def snapshot(self) -> dict[str, Any]:
         """Return state and generator of every part, and what was noticed of their effects."""

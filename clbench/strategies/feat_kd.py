@@ -53,7 +53,8 @@ class FeatKD(Part):
         if "previous" not in self.state or self.strength == 0 or not len(batch.stream):
             return None
         span = batch.stream.span
-        taught = learner.side_work.forward(batch.x[span], **self.state["previous"]).features  # (B, H)
+        task = batch.revealed_task(span)
+        taught = learner.side_work.forward(batch.x[span], task=task, **self.state["previous"]).features  # (B, H)
         distance = (output.features[span] - taught).square()
         return self.strength * (distance.mean() if self.over_features == "mean" else distance.sum(1).mean())
 

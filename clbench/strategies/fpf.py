@@ -175,10 +175,10 @@ class FPF(Part):
     def _distil(self, learner: Learner, batch: Batch) -> Tensor:
         from clbench.training.objective import task_loss
 
-        logits = learner.model(batch.x).logits  # (B, C)
+        logits = learner.run(batch).logits  # (B, C)
         distance = (logits - batch.stream.side["logits"]).square().mean()
-        loss: Tensor = task_loss(logits, batch) + self.alpha * distance
-        return loss
+        assert self.alpha is not None
+        return task_loss(logits, batch) + self.alpha * distance
 
 
 @dataclass(kw_only=True)

@@ -115,7 +115,7 @@ class GDumb(Part):
         from clbench.training.objective import task_loss
 
         if not self.cutmix or self.generator.uniform(1)[0] >= self.cutmix:
-            return task_loss(learner.model(batch.x).logits, batch)
+            return task_loss(learner.run(batch).logits, batch)
         return cutmix_loss(learner.model, batch, self.cutmix_alpha, self.generator)
 
 

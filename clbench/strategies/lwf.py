@@ -81,7 +81,9 @@ class LwF(Part):
         if "previous" not in self.state or self.strength == 0 or not len(batch.stream):
             return None
         span = batch.stream.span
-        taught = learner.side_work.forward(batch.x[span], **self.state["previous"]).logits / self.temperature  # (B, C)
+        task = batch.revealed_task(span)
+        old = learner.side_work.forward(batch.x[span], task=task, **self.state["previous"])
+        taught = old.logits / self.temperature  # (B, C)
         logits = output.logits[span] / self.temperature
         rivals = self._rivals(learner, batch)
         factor = self.strength * (self.temperature**2 if self.squared else 1.0)

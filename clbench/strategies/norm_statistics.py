@@ -48,7 +48,7 @@ def recompute(learner: Learner, chosen: tuple[Group, ...], index: Tensor) -> Non
             for module in modules:
                 module.__dict__["training"] = any(module is other for other in own)
             for rows in index.tensor_split(-(-index.shape[1] // CHUNK), dim=1):
-                learner.model(learner.batch(rows).x)
+                learner.run(learner.batch(rows))
                 learner.cost.extra_forward_rows += rows.shape[1]
     finally:
         for module, momentum in zip(own, momenta, strict=True):

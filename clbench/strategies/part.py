@@ -24,7 +24,7 @@ from clbench.strategies.part_state import copied, tensor_bytes
 from clbench.training.buffer_policies import POLICIES
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from clbench.training.batch import Batch
     from clbench.training.learner import ExperienceView, Learner, Output
@@ -87,6 +87,10 @@ class Part:
     protocol: ClassVar[Mapping[str, Any]] = {}
     """Settings of a benchmark that the method's source requires: ``{"stream.output": "all"}``; a tuple if several
     values are possible. A cell with another value runs too, with an alarm."""
+    answers_in_training: ClassVar[bool] = False
+    """Whether its ``answer`` replaces the model in training too. Then it is differentiable, and a function of the
+    parameters of ``learner.model``, not of ``learner.w``, so that it can be computed under other weights. In
+    importances and gradients per sample, all samples of a call have one task."""
     identity: ClassVar[Mapping[str, Any] | None] = None
     """The parameters at which the part does nothing, such as ``{"strength": 0}``; ``None`` if it always acts."""
 
@@ -159,6 +163,17 @@ class Part:
         It is not a hook of the loop.
         """
         return settings
+
+    @hook(prepares=True)
+    def build(self, model: nn.Module, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
+        """Add to the model, or replace layers of it, before its weights become one vector.
+
+        It gets a model on the CPU, the shape of a sample and C, and returns a module of the same form: from samples to
+        ``Output``, with its last layer as ``head``. It is called once, before everything else, and again when a kept
+        model is read. Draw from torch's generator, which is seeded for the part; what is drawn changes no other random
+        number. Keep here only references to modules; what is learned belongs into weights, buffers or :attr:`state`.
+        """
+        return model
 
     @hook(prepares=True)
     def attach(self, learner: Learner) -> None:
@@ -268,7 +283,8 @@ class Part:
     def answer(self, learner: Learner, x: Tensor, task: Tensor | None) -> Output:
         """Return logits and features in evaluations, instead of the model.
 
-        ``x`` (B, ...) are the inputs, ``task`` (B,) are their task labels if the stream reveals them.
+        ``x`` (B, ...) are the inputs, ``task`` (B,) are their task labels if the stream reveals them. If the part sets
+        :attr:`answers_in_training`, it is called in training too.
         """
         raise NotImplementedError
 

@@ -80,7 +80,8 @@ class PredKD(Part):
 
         taught = None
         if "old" in self.state:
-            taught = learner.side_work.forward(batch.x, **self.state["previous"]).logits.sigmoid()
+            old = learner.side_work.forward(batch.x, task=batch.revealed_task(), **self.state["previous"])
+            taught = old.logits.sigmoid()
         return self.scale * over_sources(self._each(batch, output, taught), batch)
 
     def plasticity(self, learner: Learner, batch: Batch, output: Output) -> Tensor:

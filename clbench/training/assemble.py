@@ -27,10 +27,18 @@ from clbench.training.trainer import Trainer
 
 
 class StrategyHooks(Hooks, Protocol):
-    """Describe what a learner and the loop call of a strategy: the hooks of the loop, and those that change scores."""
+    """Describe what a learner and the loop call of a strategy: the hooks of the loop, those that change scores, and
+    what builds the model."""
 
     predict: tuple[Any, ...]
     answer: Any
+
+    @property
+    def answers_in_training(self) -> bool:
+        """Tell whether the ``answer`` hook replaces the model in training too."""
+
+    def built(self, model: nn.Module, shape: tuple[int, ...], n_outputs: int, *, tokens: bool = False) -> nn.Module:
+        """Return the model with what parts add to it; it is on the CPU."""
 
 
 @dataclass
@@ -42,8 +50,8 @@ class TrainerSetup:
         seed: The seed of the run.
         stream: The stream that the strategy sees.
         rows: The training samples, on the device.
-        model: With the run's initial weights, on its device; returns :class:`clbench.models.output.Output`.
-        device: ``cpu`` or ``cuda``.
+        model: With the run's initial weights, before parts add to it; returns :class:`clbench.models.output.Output`.
+        device: ``cpu`` or ``cuda``; the model is moved there.
         share: Number of the benchmark's experiences in one that the strategy sees: all of them if they are merged.
     """
 
@@ -76,7 +84,7 @@ def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
         row_bytes=setup.rows.row_bytes,
     )
     trainer = Trainer(
-        setup.model,
+        _model(setup, hooks),
         training,
         stream=stream,
         train=setup.rows,
@@ -85,6 +93,7 @@ def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
         separate_heads=settings.model.heads == "separate",
     )
     trainer.readout.predictors, trainer.readout.reader = hooks.predict, hooks.answer
+    trainer.answer = hooks.answer if hooks.answers_in_training else None
     trainer.steps_itself = hooks.observe is not None
     learner = trainer.learner
     split = BatchSplit(training.batch_size, training.drop_last, learner.side_work.fewest_rows)
@@ -95,6 +104,13 @@ def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
     if settings.evaluation.probe:
         trainer.probe = Probe(settings.evaluation.probe)
     return trainer
+
+
+def _model(setup: TrainerSetup, hooks: StrategyHooks) -> nn.Module:
+    """Return the model of a run with what parts add to it, on its device."""
+    dataset = setup.stream.dataset
+    built = hooks.built(setup.model.cpu(), dataset.shape, setup.stream.n_outputs, tokens=dataset.tokens)
+    return built.to(setup.device)
 
 
 def resident_rows(stream: Stream, training: Training, *, seed: int, device: str) -> Resident:

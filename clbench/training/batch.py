@@ -122,6 +122,10 @@ class Batch:
             )
         return self.index[TASK]
 
+    def revealed_task(self, span: slice = slice(None)) -> Tensor | None:
+        """Return the task labels of all samples or of a range of them; ``None`` if the stream hides them."""
+        return self.index[TASK, span] if self._task_labels else None
+
     @property
     def x(self) -> Tensor:
         """Return the inputs (B, ...): scaled, transformed and augmented; made once, on first use."""

@@ -17,6 +17,7 @@ from clbench.core.types import Stream
 from clbench.models.flat_weights import Flat
 from clbench.models.output import Output
 from clbench.training import layer_inputs
+from clbench.training.answered_model import Answer
 from clbench.training.batch import ROW, VIEW, Batch
 from clbench.training.competing_classes import CompetingClasses
 from clbench.training.device_rows import Resident
@@ -113,6 +114,7 @@ class Learner:
         self._heads, self._separate_heads = HeadWeights(model, flat), separate_heads
         self._modules = tuple(model.modules())
         self._hooks: Terms | None = None
+        self._answer: Answer | None = None
         self._steps_itself = False
         self.side_work = SideWork(self, flat, rows, steps, shape=stream.dataset.shape, tokens=rows.tokens)
 
@@ -120,7 +122,17 @@ class Learner:
         """Read training samples from another place from here on."""
         self._rows = self.side_work._rows = rows
 
-    # ------------------------------------------------------------------ batches and losses
+    # ------------------------------------------------------------------ outputs, batches and losses
+
+    def run(self, batch: Batch) -> Output:
+        """Return the output on a batch as training computes it, with a graph that leads to the weights.
+
+        It is the model's, or that of a part that answers in training too.
+        """
+        if self._answer is None:
+            output: Output = self.model(batch.x)
+            return output
+        return self._answer(self, batch.x, batch.revealed_task())
 
     def batch(self, index: Tensor, *, first_pass: bool = True) -> Batch:
         """Make a batch of the samples of an index matrix (5, B)."""

@@ -150,7 +150,7 @@ def step(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
         extend(learner, batch)
     if batch.skip:
         if hooks.store and learner.memory.takes(batch):  # its samples are offered nevertheless
-            _store(learner, hooks, batch, learner.side_work.forward(batch.x, training=True))
+            _store(learner, hooks, batch, learner.side_work.forward(batch.x, task=batch.revealed_task(), training=True))
         return
     if hooks.observe is not None:  # a learner with a step of its own
         own = hooks.observe(learner, batch)
@@ -161,7 +161,7 @@ def step(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
         return
     for move in hooks.before_step:
         move(learner, batch)
-    output = learner.model(batch.x)
+    output = learner.run(batch)
     if hooks.store and learner.memory.takes(batch):
         _store(learner, hooks, batch, output)
     loss = learner.loss(batch, output)

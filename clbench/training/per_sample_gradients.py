@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from clbench.models.flat_weights import Flat
+from clbench.training.answered_model import AnsweredModel
 
 Power = Literal["square", "absolute"]
 POWERS: dict[Power, Callable[[Tensor], Tensor]] = {"square": torch.square, "absolute": torch.abs}
@@ -40,7 +41,8 @@ def accumulate(
         power: ``square`` or ``absolute``.
     """
     owners = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(recurse=False))]
-    if all(type(m) is nn.Linear for m in owners):  # a subclass may use its weights differently
+    plain = not isinstance(model, AnsweredModel)  # a part may use the weights differently
+    if plain and all(type(m) is nn.Linear for m in owners):  # and so may a subclass
         return _by_layer(model, flat, x, scalar, extras, power)
     return _by_row(model, flat, x, scalar, extras, power)
 

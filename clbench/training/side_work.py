@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from clbench.core.errors import Refused
@@ -24,7 +24,8 @@ from clbench.models.flat_weights import Flat
 from clbench.models.module_modes import preserved_modes
 from clbench.models.output import Output
 from clbench.models.side_effects import draws
-from clbench.training.batch import ROW, VIEW, Batch, Y
+from clbench.training.answered_model import PREFIX, AnsweredModel, with_prefix
+from clbench.training.batch import ROW, TASK, VIEW, Batch, Y
 from clbench.training.batch_splits import OTHER_NORM, REASON, BatchSplit, fewest_rows
 from clbench.training.device_rows import Resident
 from clbench.training.fisher import Estimator, estimate
@@ -127,7 +128,7 @@ class SideWork:
 
     def _gradient(self, batch: Batch, of: Callable[[Output], Tensor]) -> Tensor:
         with self._extra(), self.undisturbed(training=True):
-            loss = of(self._model(batch.x))
+            loss = of(self._learner.run(batch))
             parts = torch.autograd.grad(loss, self._flat.parameters, allow_unused=True)
         self._cost.extra_forward_rows += len(batch)
         self._cost.extra_backward_rows += len(batch)
@@ -140,35 +141,67 @@ class SideWork:
         return {"w": self._flat.w.detach().clone(), "buffers": buffers}
 
     def forward(
-        self, x: Tensor, *, w: Tensor | None = None, buffers: dict[str, Tensor] | None = None, training: bool = False
+        self,
+        x: Tensor,
+        *,
+        task: Tensor | None = None,
+        w: Tensor | None = None,
+        buffers: dict[str, Tensor] | None = None,
+        training: bool = False,
     ) -> Output:
         """Return the model's output for inputs, if wanted under other weights; without gradients and side effects.
 
+        If a part answers in training, it is that part's output.
+
         Args:
             x: (B, ...) inputs, such as ``batch.x``.
+            task: (B,) task labels if the stream reveals them, as ``batch.revealed_task()`` returns them; only a part
+                that answers in training uses them.
             w: (P,) flat weights; the current ones by default. ``forward(x, **copy)`` runs a model of :meth:`copy`.
             buffers: Running statistics and the like, by name; the current ones by default.
             training: Whether to use training mode, with dropout as the next step draws it, instead of evaluation mode.
         """
         with self._extra(), self.undisturbed(training=training), torch.no_grad():
             self._cost.extra_forward_rows += len(x)
+            answer = self._learner._answer
+            module = self._model if answer is None else AnsweredModel(self._learner, answer)
+            given, prefix = ((x,), "") if answer is None else ((x, task), PREFIX)
             output: Output
             if w is None and buffers is None:
-                output = self._model(x)
+                output = module(*given)
                 return output
             pieces = zip(self._flat.slices.items(), self._flat.parameters, strict=True)
             source = self._flat.w.detach() if w is None else w
-            named = {name: source[place].view(p.shape) for (name, place), p in pieces}
-            output = functional_call(self._model, {**named, **(buffers or {})}, (x,))
+            named = {name: source[place].view(p.shape) for (name, place), p in pieces} | (buffers or {})
+            output = functional_call(module, {prefix + name: tensor for name, tensor in named.items()}, given)
             return output
+
+    def _chunks(self, index: Tensor, size: int) -> Iterator[tuple[Tensor, nn.Module, Flat]]:
+        """Yield samples of an index matrix (5, N), at most ``size`` at a time, with the module from their inputs to
+        ``Output`` and the flat weights under its names.
+
+        The module is the model. If a part answers in training, there is a module for each task.
+        """
+        answer, labels = self._learner._answer, self._learner.classes.task_labels
+        if answer is None:
+            yield from ((rows, self._model, self._flat) for rows in index.split(size, dim=1))
+            return
+        flat = with_prefix(self._flat)
+        for task in index[TASK].unique() if labels else index[TASK, :1]:
+            module = AnsweredModel(self._learner, answer, task if labels else None)
+            own = index[:, index[TASK] == task] if labels else index
+            yield from ((rows, module, flat) for rows in own.split(size, dim=1))
 
     def features(self, index: Tensor, *, w: Tensor | None = None, training: bool = False) -> Output:
         """Return the model's output on the samples of an index matrix (5, N), without augmentation, in chunks.
 
         The other arguments are as in :meth:`forward`.
         """
-        chunks = index.split(512, dim=1)
-        made = [self.forward(self._rows.present(r[ROW], r[VIEW]), w=w, training=training) for r in chunks]
+        labels = self._learner.classes.task_labels
+        made = [
+            self.forward(self._rows.present(r[ROW], r[VIEW]), task=r[TASK] if labels else None, w=w, training=training)
+            for r in index.split(512, dim=1)
+        ]
         return Output(torch.cat([m.logits for m in made]), torch.cat([m.features for m in made]))
 
     def per_row(self, index: Tensor, scalar: Callable[[Tensor], Tensor], *, power: Power) -> Tensor:
@@ -183,13 +216,13 @@ class SideWork:
         """
         total = torch.zeros_like(self._flat.g)
         with self._extra(), self.undisturbed(training=False):
-            for rows in index.split(256, dim=1):
+            for rows, model, flat in self._chunks(index, 256):
                 x, competes = self._rows.present(rows[ROW], rows[VIEW]), self._learner.classes.mask(rows).competes
                 wide = torch.ones(1, 1, dtype=torch.bool, device=self._learner.device) if competes is None else competes
                 wide = wide.expand(len(x), wide.shape[-1])
                 total += accumulate(
-                    self._model,
-                    self._flat,
+                    model,
+                    flat,
                     x,
                     lambda logits, competes: scalar(ClassMask(competes).masked(logits, 0.0)),
                     (wide,),
@@ -210,13 +243,13 @@ class SideWork:
             generator: For ``sampled``, which draws targets.
         """
         size = self._learner.batch_size if estimator == "batch" else 256
-        total, chunks = torch.zeros_like(self._flat.g), index.split(size, dim=1)
+        total, count = torch.zeros_like(self._flat.g), 0
         with self._extra(), self.undisturbed(training=False):
-            for rows in chunks:
+            for count, (rows, model, flat) in enumerate(self._chunks(index, size), 1):  # noqa: B007 it is used below
                 x = self._rows.present(rows[ROW], rows[VIEW])
                 part, forward, backward = estimate(
-                    self._model,
-                    self._flat,
+                    model,
+                    flat,
                     x,
                     self._rows.target(rows[ROW], rows[Y]),
                     family=self._rows.family,
@@ -227,7 +260,7 @@ class SideWork:
                 total += part
                 self._cost.extra_forward_rows += forward
                 self._cost.extra_backward_rows += backward
-        return total / (len(chunks) if estimator == "batch" else index.shape[1])
+        return total / (count if estimator == "batch" else index.shape[1])
 
     def fit(
         self,
@@ -281,7 +314,7 @@ class SideWork:
                 chosen = order[start:stop]
                 batch = self._learner.batch(rows.index.index_select(1, chosen))
                 batch.stream.side = {name: side.index_select(0, chosen) for name, side in rows.side.items()}
-                value = loss(batch) if loss else task_loss(self._model(batch.x).logits, batch)
+                value = loss(batch) if loss else task_loss(self._learner.run(batch).logits, batch)
                 if rate is not None:
                     optimizer.param_groups[0]["lr"] = lr * rate(step)
                 self._flat.g.zero_()

@@ -17,6 +17,7 @@ from clbench.core.global_rng import set_torch_states, torch_states
 from clbench.core.rng import Generator
 from clbench.core.types import Experience, Index, Stream
 from clbench.models.flat_weights import flatten
+from clbench.training.answered_model import Answer
 from clbench.training.class_arrivals import Arrivals
 from clbench.training.device_rows import Resident
 from clbench.training.frozen_weights import FrozenWeights
@@ -101,6 +102,15 @@ class Trainer:
     @steps_itself.setter
     def steps_itself(self, steps_itself: bool) -> None:
         self.learner._steps_itself = steps_itself
+
+    @property
+    def answer(self) -> Answer | None:
+        """Return the ``answer`` hook that replaces the model in training; ``None`` if the model itself is trained."""
+        return self.learner._answer
+
+    @answer.setter
+    def answer(self, answer: Answer | None) -> None:
+        self.learner._answer = answer
 
     # ------------------------------------------------------------------ experiences and orders
 

@@ -91,6 +91,38 @@ def test_every_strategys_model_predicts_what_its_run_saw_at_each_end(strategy, t
     assert model.classes == tuple("0123456789")
 
 
+BUILDS = """
+import torch
+from dataclasses import dataclass
+from torch import nn
+import clbench
+
+class Shifted(nn.Module):
+    def __init__(self, model, shift):
+        super().__init__()
+        self.model, self.shift = model, nn.Parameter(shift)
+        self.register_buffer("mark", torch.zeros(3))
+        self.head = model.head
+    def forward(self, x):
+        features = self.model.features(x) + self.shift
+        return clbench.Output(self.head(features), features)
+
+@dataclass(kw_only=True)
+class Shift(clbench.Part):
+    def build(self, model, shape, n_outputs):
+        return Shifted(model, torch.randn(16))
+"""
+
+
+def test_a_kept_model_predicts_as_the_run_did_with_what_a_part_built(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shift.py").write_text(BUILDS)
+    record = run(tmp_path / "out", "shift.py:Shift")
+    model = agrees(record, tmp_path / "out", trust=True)
+    assert type(model.module).__name__ == "Shifted"
+    assert record.cost["weights"] == sum(p.numel() for p in model.module.parameters())
+
+
 @pytest.mark.parametrize("strategy", ["er", "icarl", "ncm", "slda(features=model)", "ncm(features=model)"])
 @pytest.mark.parametrize("setting", ["task", "domain"])
 def test_models_that_are_told_tasks_and_models_of_domains_predict_as_they_did(strategy, setting, tmp_path):

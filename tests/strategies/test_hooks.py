@@ -30,15 +30,15 @@ def names(condition):
 
 def test_the_table_holds_the_hooks_of_a_run_in_their_order():
     assert list(HOOKS) == [
-        "attach", "begin_experience", "merge", "order", "batch", "observe", "before_step", "store", "objective", "loss",
-        "gradient", "after_step", "end_experience", "end_stream", "answer", "predict",
+        "build", "attach", "begin_experience", "merge", "order", "batch", "observe", "before_step", "store",
+        "objective", "loss", "gradient", "after_step", "end_experience", "end_stream", "answer", "predict",
     ]  # fmt: skip
     assert {name: HOOKS[name].owned for name in names(lambda each: each.owned)} == {
         "observe": "step", "objective": "objective", "answer": "answer",
     }  # fmt: skip
     assert names(lambda each: each.in_step) == ["before_step", "loss", "gradient", "after_step"]
     assert names(lambda each: each.arranges_rows) == ["merge", "order", "batch"] == sorted(ROWS, key=list(HOOKS).index)
-    assert names(lambda each: each.prepares) == ["attach", "end_experience"]
+    assert names(lambda each: each.prepares) == ["build", "attach", "end_experience"]
     assert names(lambda each: each.reads_out) == ["answer", "predict"]
     assert {name: HOOKS[name].order for name in names(lambda each: each.order)} == {
         "batch": "masks_classes", "gradient": "gradient_order", "after_step": "gradient_order",
@@ -67,11 +67,11 @@ def test_the_page_on_strategies_lists_the_table():
     assert [name for name, *_ in rows] == list(HOOKS)
 
 
-def test_every_hook_has_a_line_in_the_loop_or_is_asked_by_the_learner():
+def test_every_hook_has_a_line_in_the_loop_or_is_asked_by_the_learner_or_before_it_is_made():
     loop = (ROOT / "clbench" / "training" / "loop.py").read_text(encoding="utf-8")
     called = set(re.findall(r"\bhooks\.([a-z_]+)\b", loop))
     assert called - set(HOOKS) == set()
-    assert set(HOOKS) - called == {"objective", "loss", "answer", "predict"}
+    assert set(HOOKS) - called == {"build", "objective", "loss", "answer", "predict"}
 
 
 def test_a_chain_has_an_attribute_for_every_hook_of_the_table():

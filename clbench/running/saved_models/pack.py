@@ -31,8 +31,8 @@ from clbench.training.device_rows import Augment
 FORMAT = 1
 """Version of the layout of a model's file."""
 
-READS_OUT = ("predict", "answer")
-"""Hooks that make a part's state a part of the predictor."""
+READS_OUT = ("build", "answer", "predict")
+"""Hooks that make a part and its state a part of the predictor."""
 
 
 def save(job: Job, cell: Cell, path: Path, *, experience: int | None = None) -> None:

@@ -246,7 +246,9 @@ def read_out_of(held: Mapping[str, Any]) -> str:
     if held["foreign"]:
         return f"a part of {held['label']} computes or changes the scores"
     parts = Strategy.of(held["cell"]["strategy"]).parts()
-    readers = [parts[number] for number in held["parts"]]
+    readers = [part for number in held["parts"] if defines(part := parts[number], "answer") or defines(part, "predict")]
+    if not readers:  # they only built the network
+        return "network"
     return " and ".join(
         f"{part.title} {'answers instead of the network' if defines(part, 'answer') else 'changes its scores'}"
         for part in readers

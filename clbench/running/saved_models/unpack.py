@@ -158,6 +158,7 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
     )
     run = Run.of(cell, parts, setup)
     learner = run.learner
+    _take_weights(learner.model, held["model"])
     learner.classes.seen.copy_(held["seen"])
     learner.classes.set_mask(ALL if held["hidden"] is None else ClassMask(~held["hidden"]))
     learner.experience = held["running"]
@@ -184,8 +185,17 @@ def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:
         if config["name"] == "torchvision":
             config["weights"] = None  # those of the file replace them
         module = models.make(config, shape, n)
+    return module
+
+
+def _take_weights(module: nn.Module, kept: Mapping[str, Any]) -> None:
+    """Give a model, with what parts add to it, the weights and buffers of a file.
+
+    Raises:
+        Refused: It has others than the file.
+    """
     for kind, now in (("parameters", module.named_parameters()), ("buffers", module.named_buffers())):
-        told, there = held["model"][kind], dict(now)
+        told, there = kept[kind], dict(now)
         if {name: t.shape for name, t in told.items()} != {name: t.shape for name, t in there.items()}:
             wrong = sorted(
                 name
@@ -199,7 +209,6 @@ def _module(held: Mapping[str, Any], stream: Stream, given: Any) -> nn.Module:
         with torch.no_grad():
             for name, tensor in there.items():
                 tensor.copy_(told[name])
-    return module
 
 
 def _given(given: Any, config: Mapping[str, Any], shape: tuple[int, ...], n: int, *, tokens: bool) -> nn.Module:
