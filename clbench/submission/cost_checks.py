@@ -162,7 +162,8 @@ def _model(subject: Subject, held: Mapping[str, float]) -> Iterator[Said]:
     if network.get("weights") is not None or str(network.get("name")).startswith(("torchvision:", "given")):
         yield subject.unchecked(CHECK, "the number of weights: the model is not clbench's own")
         return
-    made = _made(json.dumps(network, sort_keys=True), stream.shape, stream.n_outputs, stream.tokens)
+    strategy = json.dumps(subject.record.cell["strategy"], sort_keys=True) if parts.builds else ""
+    made = _made(json.dumps(network, sort_keys=True), strategy, stream.shape, stream.n_outputs, stream.tokens)
     if isinstance(made, str):
         yield subject.unchecked(CHECK, f"the number of weights: {made}")
         return
@@ -187,19 +188,33 @@ def _model(subject: Subject, held: Mapping[str, float]) -> Iterator[Said]:
 
 
 @lru_cache(maxsize=64)
-def _made(written: str, shape: tuple[int, ...], n_outputs: int, tokens: bool) -> tuple[int, int, int] | str:
-    """Return the trainable weights of a model and its operations for one sample, or why it was not made."""
+def _made(
+    written: str, strategy: str, shape: tuple[int, ...], n_outputs: int, tokens: bool
+) -> tuple[int, int, int] | str:
+    """Return the trainable weights of a model and its operations for one sample, or why it was not made.
+
+    Args:
+        written: Name and settings of the model, as JSON.
+        strategy: The canonical form of the strategy, as JSON, if its parts add to the model; else empty.
+        shape: The shape of one sample.
+        n_outputs: C, output units.
+        tokens: Whether samples are int64 tokens.
+    """
     from clbench.core.global_rng import preserved
     from clbench.models.flops import per_row
     from clbench.models.initial_model import initial_model
+    from clbench.strategies.chain import Chain
+    from clbench.strategies.strategy import Strategy
 
     try:
-        settings = json.loads(written)
-        sizes = sorted([*map(abs, _sizes(settings)), math.prod(shape), n_outputs], reverse=True)
+        settings, items = json.loads(written), json.loads(strategy or "[]")
+        sizes = sorted([*map(abs, _sizes([settings, items])), math.prod(shape), n_outputs], reverse=True)
         if len(sizes) * sizes[0] * sizes[1] > MOST_WEIGHTS:
             return "the model may be too large to be made here"
         with preserved("cpu"):
             model = initial_model(settings, shape, n_outputs, seed=0, given=None, tokens=tokens)
+            if items:
+                model = Chain(Strategy.of(items, "").parts(), seed=0).built(model, shape, n_outputs, tokens=tokens)
             weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
             return weights, *per_row(model.train(), shape, tokens=tokens)
     except Exception as error:  # settings of strangers may be impossible in any way

@@ -81,6 +81,7 @@ class PartFacts:
         arranges: Whether a part changes which samples an experience holds, or their order.
         at_end: Whether a part acts at the end of the stream, after which is one more evaluation.
         keeps: Whether it keeps samples in the replay buffer.
+        builds: Whether a part adds to the model.
     """
 
     sees: str
@@ -90,6 +91,7 @@ class PartFacts:
     arranges: bool
     at_end: bool
     keeps: bool
+    builds: bool
 
 
 class Rebuilt:
@@ -196,6 +198,7 @@ def _part_facts(cell: Mapping[str, Any]) -> PartFacts | str:
         arranges=any(_has(part, "order") or _has(part, "merge") for part in parts),
         at_end=any(_has(part, "end_stream") for part in parts),
         keeps="memory" in declared.needs,
+        builds=any(_has(part, "build") for part in parts),
     )
 
 
