@@ -24,6 +24,7 @@ def learned_plainly(
     loss: Callable[[nn.Module, Tensor, Tensor, Experience], Tensor],
     end: Callable[[nn.Module, Tensor, Experience], None] = lambda *_: None,
     stepped: Callable[[list[Tensor], list[Tensor]], None] = lambda *_: None,
+    updates: int = 1,
 ) -> Tensor:
     """Weights (P,) after SGD at 0.1 in batches of 16, from the weights and in the orders of a run that has not begun.
 
@@ -33,6 +34,7 @@ def learned_plainly(
         loss: From the model, a batch's inputs and output units, and the experience to a scalar.
         end: Told of every experience's end, with its inputs.
         stepped: Told of the weights before and after every step.
+        updates: Steps on each batch.
     """
     model: Any = make({"name": "mlp", "hidden": [8]}, (1, 8, 8), run.stream.n_outputs)
     model.load_state_dict(run.learner.model.state_dict())
@@ -45,10 +47,11 @@ def learned_plainly(
             permuted = order.permutation(len(experience))
             for start in range(0, len(permuted), 16):
                 chosen = permuted[start : start + 16]
-                before = [p.detach().clone() for p in model.parameters()]
-                optimizer.zero_grad()
-                loss(model, x[experience.rows[chosen]], y[chosen], experience).backward()
-                optimizer.step()
-                stepped(before, [p.detach().clone() for p in model.parameters()])
+                for _ in range(updates):
+                    before = [p.detach().clone() for p in model.parameters()]
+                    optimizer.zero_grad()
+                    loss(model, x[experience.rows[chosen]], y[chosen], experience).backward()
+                    optimizer.step()
+                    stepped(before, [p.detach().clone() for p in model.parameters()])
         end(model, x[experience.rows], experience)
     return torch.cat([p.detach().reshape(-1) for p in model.parameters()])

@@ -75,6 +75,8 @@ class FPF(Part):
     # ------------------------------------------------------------------ when
 
     def after_step(self, learner: Learner, batch: Batch) -> None:
+        if batch.repetition:  # steps are those of the stream, as learner.total_steps counts them
+            return
         state = self._account(learner)
         state["steps"] += 1
         if self.when == "periodic":

@@ -205,9 +205,10 @@ class Part:
 
     @hook(order="masks_classes", effect=Effect.ROWS, arranges_rows=True)
     def batch(self, learner: Learner, batch: Batch) -> None:
-        """Append replayed samples, restrict the class mask, or skip the batch.
+        """Append replayed samples, restrict the class mask, skip the batch, or ask for several updates on it.
 
-        Use ``batch.append``, ``batch.mask_classes`` and ``batch.skip``. Never change samples of others.
+        Use ``batch.append``, ``batch.mask_classes``, ``batch.skip`` and ``batch.repeat``. Never change samples of
+        others. With ``batch.repeat`` above 1 it is called once for every update, ``batch.repetition`` from 0.
         """
 
     @hook(owned="step")

@@ -107,7 +107,8 @@ class ViewBatch(Part):
 
         if self.views == 1:
             return
-        state, order, at = self.state, self.state["order"], self.state["at"]
+        state, order = self.state, self.state["order"]
+        at = state["at"] - (batch.size if batch.repetition else 0)  # another update on the same places
         place = self._places(at, min(at + learner.batch_size, len(order)))
         state["at"] = at + len(place)
         visit, view = place // self.views, place % self.views

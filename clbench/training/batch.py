@@ -60,6 +60,10 @@ class Batch:
         offered: Which samples of the stream are offered to the replay buffer, positions (k,); ``None`` for all.
         skip: Set by a part's ``batch`` hook if nothing is to be learned from the batch; its samples are still offered
             to the replay buffer.
+        repeat: Number of updates on the loop's samples, at least 1; set by a part's ``batch`` hook. For each further
+            update the loop makes a batch of the same samples, and all parts act anew.
+        repetition: Number of the update on these samples, from 0. Only the samples of the first one are offered to the
+            replay buffer, and ``repeat`` has an effect only there.
     """
 
     def __init__(
@@ -78,13 +82,15 @@ class Batch:
         self._targets = targets
         self.sources = [Source(0, index.shape[1])]
         self.size = index.shape[1]
-        self.first_pass = first_pass
+        self.first_pass = self._first_pass = first_pass
         self.skip = False
+        self.repeat, self.repetition = 1, 0
         self.also_trained: Tensor | None = None
         self.offered: Tensor | None = None
         self._kept: dict[int, dict[str, Any]] = {}
         self._changes: list[Callable[[Tensor], Tensor]] = []
         self._augments: list[Callable[[Tensor, Tensor], Tensor]] = []
+        self._merged: Tensor | None = None
         self._gather = gather
         self._mask_of = class_mask
         self._task_labels = task_labels
@@ -141,7 +147,7 @@ class Batch:
         """Return what a ``batch`` hook may change of the batch; equal if nothing was changed."""
         weights = tuple(source.coefficient for source in self.sources)
         mask = id(self._class_mask) if self._restricted else None
-        return len(self), weights, self.skip, mask, len(self._changes), len(self._augments)
+        return len(self), weights, self.skip, self.repeat, mask, len(self._changes), len(self._augments)
 
     @property
     def stream(self) -> Source:
@@ -174,8 +180,25 @@ class Batch:
     def merge(self, index: Tensor) -> None:
         """Add the samples (5, n) that are merged into an experience as a source after the stream's. For the loop
         only."""
+        self._merged = index
         self.append(index)
         self.size = len(self)
+
+    def again(self, repetition: int) -> Batch:
+        """Return a batch of the loop's samples, as no part has changed it, for a further update. For the loop only."""
+        made = Batch(
+            self.index[:, self.stream.span],
+            gather=self._gather,
+            class_mask=self._mask_of,
+            targets=self._targets,
+            family=self.family,
+            first_pass=self._first_pass,
+            task_labels=self._task_labels,
+        )
+        made.repetition = repetition
+        if self._merged is not None:
+            made.merge(self._merged)
+        return made
 
     def change(self, how: Callable[[Tensor], Tensor]) -> None:
         """Change inputs when they are made, (B, ...) to (B, ...): another augmentation, or a mixture of samples."""

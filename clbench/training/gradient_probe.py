@@ -56,6 +56,8 @@ class Probe:
 
     def begin(self, learner: Learner, batch: Batch, output: Output, step: int) -> bool:
         """Record the plasticity gradient before the step's backward pass; tell whether this step is probed."""
+        if batch.repetition:
+            return False
         self._since += 1
         if not self._due(step, self._since):
             return False

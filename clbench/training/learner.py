@@ -75,7 +75,7 @@ class Learner:
             :class:`clbench.training.side_work.SideWork`.
         experience: Number of the running experience, ``None`` if boundaries are hidden.
         length: Number of experiences of the stream; ``None`` if that is not revealed or boundaries are hidden.
-        total_steps: Optimiser steps of the stream; ``None`` if that is not revealed.
+        total_steps: Iterations of the stream, one for each of its batches; ``None`` if that is not revealed.
         batch_size: Samples of the stream per step.
         n_outputs: C, output units of the model.
         device: Where weights and samples are.

@@ -88,7 +88,7 @@ def train(
         for batch, stop, done in passes.batches(trainer, shown, at, partial(order, trainer, hooks, experience, shown)):
             if rate is not None:
                 trainer.steps.scale_lr(rate(number, done, len(stream)))
-            step(trainer, hooks, batch, at.step + 1)
+            iterate(trainer, hooks, batch, at.step + 1)
             if memory.size:
                 memory.admit(batch)
             at.advance(stop)
@@ -143,8 +143,17 @@ def order(
     return positions
 
 
+def iterate(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
+    """Do one iteration, the ``number``-th from 1: an update on a batch of the stream, and further ones that a part asks
+    for, each on a new batch of the same samples."""
+    step(trainer, hooks, batch, number)
+    if batch.repeat > 1 and not batch.skip:
+        for repetition in range(1, batch.repeat):
+            step(trainer, hooks, batch.again(repetition), number)
+
+
 def step(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
-    """Do one iteration on one batch of the stream, the ``number``-th from 1."""
+    """Make one update on a batch."""
     learner = trainer.learner
     for extend in hooks.batch:
         extend(learner, batch)

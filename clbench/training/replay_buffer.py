@@ -77,10 +77,10 @@ class Memory:
     # ------------------------------------------------------------------ in
 
     def takes(self, batch: Batch) -> bool:
-        """Tell whether the samples of a batch are offered at its step."""
-        return self.size > 0 and (
-            self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass)
-        )
+        """Tell whether the samples of a batch are offered at its step: at the first update on them."""
+        if self.size == 0 or batch.repetition:
+            return False
+        return self.admit_when == "every_pass" or (self.admit_when == "first_pass" and batch.first_pass)
 
     def admit(self, batch: Batch) -> None:
         """Offer a batch's samples of the stream, after the draw and the step, with the side tensors of the stream's
