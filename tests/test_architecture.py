@@ -21,7 +21,7 @@ LEVELS = (
     "families",
     "metrics data",
     "models",
-    "scenarios",
+    "scenarios readings",
     "benchmark",
     "training",
     "strategies evaluate",

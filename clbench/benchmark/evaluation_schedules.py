@@ -84,38 +84,39 @@ EVALUATION_SCHEDULES = Registry(
 """Evaluation schedules by name, each an :class:`EvaluationSchedule`; ``every`` and ``at`` take a value instead."""
 
 
-def canonical(written: Written) -> str | dict[str, Any]:
+def canonical(written: Written, *, where: str = "evaluation.schedule") -> str | dict[str, Any]:
     """Return a schedule with every setting written out.
 
     Args:
         written: ``every``, ``ends``, ``dense``, ``{dense: {steps: .., growth: ..}}``, ``{at: [..]}``, or another name
             with or without settings.
+        where: The name of the setting, for messages.
 
     Raises:
         Refused: An unknown name or setting, a wrong type, or not exactly one name.
     """
     read = split(written)
     if read is None:
-        raise Refused(f"evaluation.schedule {written!r} must be one name, such as ends, or {{at: [1, 10, 100]}}")
+        raise Refused(f"{where} {written!r} must be one name, such as ends, or {{at: [1, 10, 100]}}")
     name, given = read
     if name not in EVALUATION_SCHEDULES:
         raise Refused(f"there is no evaluation schedule {name!r}; {EVALUATION_SCHEDULES.hint(name)}")
     if name == "at":
-        return {"at": _iterations(given)}
+        return {"at": _iterations(given, where)}
     if name not in ("every", "ends"):
-        filled = validate(EVALUATION_SCHEDULES.get(name), given or {}, where=f"evaluation.schedule {name!r}")
+        filled = validate(EVALUATION_SCHEDULES.get(name), given or {}, where=f"{where} {name!r}")
         return with_source(EVALUATION_SCHEDULES, name, filled, written)
     if given:
         hint = "; its period is evaluation.every" if name == "every" else ""
-        raise Refused(f"evaluation.schedule {name!r} takes no settings, and got {given!r}{hint}")
+        raise Refused(f"{where} {name!r} takes no settings, and got {given!r}{hint}")
     return name
 
 
-def _iterations(given: Any) -> list[int]:
+def _iterations(given: Any, where: str) -> list[int]:
     whole = isinstance(given, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in given)
     if not whole or not given or min(given) < 1:
         raise Refused(
-            f"evaluation.schedule 'at' takes iterations of the whole stream from 1, such as {{at: [1, 10, 100]}}, "
+            f"{where} 'at' takes iterations of the whole stream from 1, such as {{at: [1, 10, 100]}}, "
             f"and got {given!r}; for the ends of experiences only, write ends"
         )
     return sorted(set(given))

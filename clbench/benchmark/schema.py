@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names
+from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names, reading_names
 from clbench.benchmark.documents import Source
 from clbench.benchmark.section_base import Section
 from clbench.benchmark.tuning_section import Tuning
@@ -121,9 +122,15 @@ class Evaluation(Section):
         precision: Precision of matrix products in evaluations. ``bfloat16`` is meant for GPUs, and it changes scores.
         probe: Optimiser steps between probes of the gradient (``clbench.training.gradient_probe``), 0 for none, or a
             schedule of steps as in ``schedule``: ``dense`` after switches, or ``{at: [..]}``.
+        readings: What to read inside the network, such as ``[fau, {dormant: {tau: 0.1}}]``; names are in
+            ``clbench.readings.READINGS``.
+        reading_schedule: When to take readings besides the start and the ends of experiences, as in ``schedule``;
+            ``every`` follows the setting ``every`` and needs ``schedule: every``.
     """
 
-    options: ClassVar[frozenset[str]] = frozenset({"probe", "schedule", "masked", "classes", "precision"})
+    options: ClassVar[frozenset[str]] = frozenset(
+        {"probe", "schedule", "masked", "classes", "precision", "readings", "reading_schedule"}
+    )
 
     every: Annotated[int, Field(ge=0)] = 1
     tasks: Literal["seen", "all", "current"] = "seen"
@@ -133,6 +140,26 @@ class Evaluation(Section):
     masked: bool = False
     classes: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+    readings: Annotated[list[str | dict[str, Any]], AfterValidator(reading_names.canonical)] = Field(
+        default_factory=list
+    )
+    reading_schedule: Annotated[
+        str | dict[str, Any],
+        AfterValidator(partial(evaluation_schedules.canonical, where="evaluation.reading_schedule")),
+    ] = "ends"
+
+    @model_validator(mode="after")
+    def _readings_have_a_schedule(self) -> Evaluation:
+        if self.reading_schedule != "ends" and not self.readings:
+            raise Refused(
+                "evaluation.reading_schedule is set without evaluation.readings; name readings, or leave it out"
+            )
+        if self.reading_schedule == "every" and (self.schedule != "every" or not self.every):
+            raise Refused(
+                "evaluation.reading_schedule = every follows evaluation.every, which is not used here; set "
+                "evaluation.every without evaluation.schedule, or choose ends, dense or {at: [1, 10, 100]}"
+            )
+        return self
 
     def canonical(self) -> dict[str, Any]:
         """Return all settings; ``every`` is 0 if it has no effect, and ``ends`` needs no other setting."""

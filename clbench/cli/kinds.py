@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     "benchmarks", "datasets", "families", "scenarios", "models", "strategies", "metrics", "optimizers",
-    "lr_schedules", "evaluation_schedules", "executors",
+    "lr_schedules", "evaluation_schedules", "readings", "executors",
 )  # fmt: skip
 
 
@@ -55,6 +55,10 @@ def registry(kind: str) -> Registry:
         from clbench.benchmark.evaluation_schedules import EVALUATION_SCHEDULES
 
         return EVALUATION_SCHEDULES
+    if kind == "readings":
+        from clbench.readings import READINGS
+
+        return READINGS
     if kind == "executors":
         from clbench.running.executors import EXECUTORS
 

@@ -124,6 +124,7 @@ def _of_other_columns(ours: Trace, theirs: Trace) -> Difference | None:
     """Return the first of the other columns that both traces have recorded and that differs."""
     recorded = [{name for name in RECORDED if np.size(getattr(trace, name))} for trace in (ours, theirs)]
     absent = {name: getattr(ours, name) for name in RECORDED if name not in recorded[0] & recorded[1]}
+    absent["readings"] = {name: theirs.readings.get(name, reading) for name, reading in ours.readings.items()}
     told = trace_difference(ours, replace(theirs, **absent))
     counts = len(ours.step), len(theirs.step)
     return Difference(told.removeprefix("the trace's "), counts=counts, measure=ours.measure) if told else None

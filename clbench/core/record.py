@@ -5,11 +5,12 @@ Letters in shape comments: T tasks, E experiences, K evaluations, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,18 @@ class Predictions:
         return {**{name: held[name][here] for name in ("task", "row", "label")}, "top": top}
 
 
+class Reading(NamedTuple):
+    """Hold a reading of a run: what was inside its network at some steps.
+
+    Args:
+        steps: (J,) number of optimiser steps before each reading, ascending.
+        values: (J, ...) float32, what was read; NaN where there was no value.
+    """
+
+    steps: Index
+    values: NDArray[np.float32]
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """Hold all observations of one run. Every metric is a pure function of a trace.
@@ -115,6 +128,8 @@ class Trace:
         spread: (K, T) standard deviation of the scores of samples; (0, 0) if each score is 0 or 1.
         further: (K, T) structured array, a field for each other mean over the samples of a task that the family of
             tasks records; (0, 0) if there is none.
+        readings: Name of a reading, such as ``fau`` or ``dormant(tau=0.1)`` -> its steps and values; empty if none were
+            taken.
     """
 
     step: Index
@@ -139,6 +154,7 @@ class Trace:
     measure: Measure = ACCURACY
     spread: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     further: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0)))
+    readings: Mapping[str, Reading] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         looks, tasks = self.score.shape
@@ -165,6 +181,12 @@ class Trace:
             held = getattr(self, name)
             if held.size and held.shape != shape:
                 raise ValueError(f"trace.{name} has shape {held.shape}; expected {shape}")
+        for name, reading in self.readings.items():
+            if reading.steps.ndim != 1 or reading.values.shape[:1] != reading.steps.shape:
+                raise ValueError(
+                    f"the reading {name!r} of a trace has steps of shape {reading.steps.shape} and values of shape "
+                    f"{reading.values.shape}; expected (J,) and (J, ...)"
+                )
 
     def at(self, looks: Mask | Index) -> Trace:
         """Return the trace of some evaluations, given as (K,) bool or as (n,) ascending positions."""

@@ -74,7 +74,8 @@ class _Latest:
 
 def size_of(trace: Trace) -> int:
     """Return the bytes of a trace's arrays."""
-    return sum(getattr(getattr(trace, each.name), "nbytes", 0) for each in fields(trace))
+    read = sum(each.steps.nbytes + each.values.nbytes for each in trace.readings.values())
+    return read + sum(getattr(getattr(trace, each.name), "nbytes", 0) for each in fields(trace))
 
 
 _LATEST = _Latest(MOST_BYTES)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.measure import ACCURACY
-from clbench.core.record import Trace
+from clbench.core.record import Reading, Trace
 
 COLUMNS = ("step", "kind", "experience", "score", "rows", "present")
 """Columns of every trace that a cell determines."""
@@ -32,6 +32,10 @@ def trace_digest(trace: Trace) -> str:
         if values.size or name in COLUMNS:
             digest.update(f"{name} {values.shape} ".encode())
             _feed(digest, values)
+    for name, reading in sorted(trace.readings.items()):
+        digest.update(f"reading {name} {reading.values.shape} ".encode())
+        _feed(digest, reading.steps)
+        _feed(digest, reading.values)
     if trace.measure != ACCURACY:
         digest.update(trace.measure.name.encode())
     return digest.hexdigest()
@@ -42,6 +46,9 @@ def trace_difference(ours: Trace, theirs: Trace) -> str:
     for name in (*COLUMNS, *RECORDED):
         if not _equal(np.asarray(getattr(ours, name)), np.asarray(getattr(theirs, name))):
             return f"the trace's {name}"
+    for name in sorted({*ours.readings, *theirs.readings}):
+        if not _same_reading(ours.readings.get(name), theirs.readings.get(name)):
+            return f"the trace's reading {name}"
     return "" if ours.measure == theirs.measure else "the trace's measure"
 
 
@@ -52,7 +59,14 @@ def common_difference(ours: Trace, theirs: Trace) -> str:
         a, b = np.asarray(getattr(ours, name)), np.asarray(getattr(theirs, name))
         if (name in COLUMNS or (a.size and b.size)) and not _equal(a, b):
             return f"the trace's {name}"
+    for name in sorted(ours.readings.keys() & theirs.readings.keys()):
+        if not _same_reading(ours.readings[name], theirs.readings[name]):
+            return f"the trace's reading {name}"
     return "" if ours.measure == theirs.measure else "the trace's measure"
+
+
+def _same_reading(a: Reading | None, b: Reading | None) -> bool:
+    return a is not None and b is not None and _equal(a.steps, b.steps) and _equal(a.values, b.values)
 
 
 def _feed(digest: Any, values: NDArray[Any]) -> None:

@@ -174,6 +174,23 @@ class Panels:
             self._panel = self._chosen(np.flatnonzero(self._present[experience]), learner)
         return self._panel
 
+    def tasks_of(self, experience: int, *, seen: bool) -> list[int]:
+        """Return the tasks of an experience, or of all experiences up to it, ascending; at the start of the run (-1)
+        those of the first experience."""
+        last = max(experience, 0)
+        first = 0 if seen else last
+        return sorted({int(task) for number in range(first, last + 1) for task in self._presence[number].tasks})
+
+    def of_all_tasks(self, learner: Subject, experience: int) -> Panel:
+        """Return the samples of all tasks, in ascending order of tasks. Nothing is recorded as an evaluation."""
+        self._arrange(self.tasks_of(experience, seen=True) if experience >= 0 else [], experience)
+        task = self._tensor(np.array(self._order, dtype=np.int64))[self._place]
+        task, order = task.sort(stable=True)
+        index = order if self._index is None else self._index[order]
+        tasks = list(range(len(self.rows)))
+        target, mask = self._target[order], learner.class_mask(task)
+        return Panel(tasks, self._x, index, target, task, task, mask, np.zeros(len(tasks), dtype=np.int64), None, None)
+
     @property
     def visits(self) -> Mask:
         """Return (E, T) whether each task had samples in each of the experiences so far."""

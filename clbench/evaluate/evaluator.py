@@ -23,6 +23,7 @@ from clbench.core.types import Index, Stream
 from clbench.evaluate.evaluation_samples import Panel, Panels
 from clbench.evaluate.predictions import Predictions, best
 from clbench.evaluate.subject import Subject
+from clbench.evaluate.taken_readings import TakenReadings
 from clbench.models.output import Output
 from clbench.models.side_effects import protect
 from clbench.training.loss_check import Diverged
@@ -62,6 +63,7 @@ class Evaluator:
         panels: The samples of evaluations.
         family: The family of tasks of the stream, which scores predictions.
         predictions: Records what is predicted for every sample when experiences end, if the settings ask for it.
+        readings: Takes readings of the learner, if the settings ask for some.
         ended: Called with the number of the experience after each evaluation at its end.
 
     Raises:
@@ -97,6 +99,9 @@ class Evaluator:
         self._chunk: int | None = None
         self._changed = False  # whether the learner changes its inputs, so that it gets copies
         self.predictions: Predictions | None = None
+        self.readings: TakenReadings | None = None
+        if evaluation.readings:
+            self.readings = TakenReadings(evaluation, self.panels, task_labels=stream.task_labels)
         self.ended: list[Callable[[int], Any]] = []
         self._started = perf_counter()
         self.seconds = 0.0
@@ -112,9 +117,21 @@ class Evaluator:
         """
         if kind is not Kind.STEP:
             self._switch = step
-        elif not self._due(step, step - self._switch):
-            return
-        self.take(learner, kind, experience, step)
+        if kind is not Kind.STEP or self._due(step, step - self._switch):
+            self.take(learner, kind, experience, step)
+        if self.readings is not None and self.readings.due(learner, kind, step, step - self._switch):
+            self._read(self.readings, learner, kind, experience, step)
+
+    def _read(self, readings: TakenReadings, learner: Subject, kind: Kind, experience: int, step: int) -> None:
+        """Take readings; the training clock stops meanwhile, and what they run counts as evaluation."""
+        began, cost = perf_counter(), learner.cost
+        booked = cost.extra_forward_rows, cost.extra_seconds
+        try:
+            readings.take(learner, kind, experience, step)
+            cost.evaluation_rows += cost.extra_forward_rows - booked[0]
+        finally:
+            cost.extra_forward_rows, cost.extra_seconds = booked
+        self.seconds += perf_counter() - began
 
     def take(self, learner: Subject, kind: Kind, experience: int, step: int) -> None:
         """Evaluate, whatever the schedule says; otherwise as :meth:`look`."""
@@ -296,6 +313,7 @@ class Evaluator:
             units=self.panels.units.copy(),
             competing=self._table(self._competing, 0).astype(np.int32),
             class_score=per_class,
+            readings={} if self.readings is None else self.readings.readings(),
         )
 
     def _scores(self, totals: list[Tensor], rows: Index) -> np.ndarray:
@@ -344,7 +362,9 @@ class Evaluator:
             Diverged: An output so far is not finite.
         """
         self._check()
+        taken = {} if self.readings is None else {"readings": self.readings.state}  # only then, for older checkpoints
         return {
+            **taken,
             "looks": list(self._looks),
             "totals": [c.cpu() for c in self._totals],
             "squares": [c.cpu() for c in self._squares],
@@ -371,6 +391,8 @@ class Evaluator:
         self.panels.restore(units=state["units"].numpy().copy(), competes=state["competes"].numpy().copy())
         self._competing, self._before = [each.numpy() for each in state["competing"]], None
         self.seconds, self._started = state["seconds"], perf_counter() - state["elapsed"]
+        if self.readings is not None:
+            self.readings.state = state["readings"]
         if self.predictions is not None:
             self.predictions.state = state.get("predictions") or []
         self._sums = []

@@ -21,7 +21,7 @@ from clbench.core.identity import program_text
 from clbench.data.roots import cache_root
 from clbench.strategies import STRATEGIES
 
-WHOLE = ("families", "data", "models", "scenarios", "benchmark", "training", "evaluate")
+WHOLE = ("families", "data", "models", "scenarios", "benchmark", "training", "evaluate", "readings")
 """Rooms whose modules all count as the engine: a change of any of them can change a trace."""
 NOT_OF_CORE = (
     "identity", "atomic_files", "cost", "environment", "errors", "near_files", "near_names", "notices", "npz_arrays",

@@ -9,7 +9,7 @@ import numpy as np
 from clbench.comparison.record_difference import Difference, first_difference
 from clbench.core.record import Kind, Trace
 
-OF_THE_RUN = ("present", "met", "counted", "units", "probe_step", "probe")
+OF_THE_RUN = ("present", "met", "counted", "units", "probe_step", "probe", "readings")
 """Columns of a trace that are complete only at the end of a run."""
 
 

@@ -12,6 +12,8 @@ from clbench.core.record import Kind, Trace
 PROBE_COLUMNS = 6
 LARGEST = 2**53
 """The largest number of steps or samples."""
+LONGEST_NAME = 200
+"""The most letters in the name of a reading."""
 
 
 def check_ranges(trace: Trace) -> None:
@@ -54,6 +56,12 @@ def _wrong(trace: Trace) -> Iterator[str]:
     yield from _wrong_scores(trace)
     if trace.probe.shape != (len(trace.probe_step), PROBE_COLUMNS):
         yield "its trace has another number of probes than of steps at which they were taken"
+    for name, reading in trace.readings.items():
+        steps = reading.steps
+        if len(name) > LONGEST_NAME or (steps.size and (steps.min() < 0 or steps.max() > LARGEST)):
+            yield "its trace has a reading with an impossible name or step"
+        if (np.diff(steps) < 0).any():
+            yield "the steps of a reading of its trace do not ascend"
 
 
 def _wrong_scores(trace: Trace) -> Iterator[str]:

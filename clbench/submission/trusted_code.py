@@ -23,6 +23,7 @@ from clbench.core.user_files import found
 from clbench.data.dataset_registry import DATASETS, parts
 from clbench.data.torchvision_source import SPLITS
 from clbench.models import MODELS
+from clbench.readings import READINGS
 from clbench.scenarios import SCENARIOS
 from clbench.scenarios.combinators import COMBINATORS
 from clbench.strategies import STRATEGIES
@@ -117,6 +118,8 @@ def _names(cell: Mapping[str, Any]) -> Iterator[ForeignCode]:
         (training.get("optimizer"), OPTIMIZERS),
         (training.get("lr_schedule"), LR_SCHEDULES),
         (evaluation.get("schedule"), EVALUATION_SCHEDULES),
+        (evaluation.get("reading_schedule"), EVALUATION_SCHEDULES),
+        *((reading, READINGS) for reading in evaluation.get("readings") or ()),
     ):
         yield from _of_mapping(written, registry)
 

@@ -11,7 +11,7 @@ from clbench.core import atomic_files, store, trace_file
 from clbench.core.errors import Refused
 from clbench.core.measure import Measure
 from clbench.core.notices import Notice
-from clbench.core.record import Record, Trace
+from clbench.core.record import Reading, Record, Trace
 
 
 @pytest.fixture
@@ -27,7 +27,12 @@ def assert_same(a, b):
     assert {**vars(a), **without} == {**vars(b), **without}
     assert (a.trace is None) == (b.trace is None)
     if a.trace is not None:
-        for field in fields(Trace):
+        assert a.trace.readings.keys() == b.trace.readings.keys()
+        pairs = [(a.trace.readings[name], b.trace.readings[name]) for name in a.trace.readings]
+        for one, other in (arrays for pair in pairs for arrays in zip(*pair, strict=True)):
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+        for field in (each for each in fields(Trace) if each.name != "readings"):
             one, other = (np.asarray(getattr(r.trace, field.name)) for r in (a, b))
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
@@ -206,6 +211,7 @@ def with_extras(trace):
         measure=Measure("nats", "nats", lower_is_better=True, columns=("mse",)),
         spread=np.linspace(0, 2, looks * tasks).reshape(looks, tasks),
         further=np.full((looks, tasks), (0.25,), dtype=[("mse", np.float64)]),
+        readings={"fau": Reading(np.array([0, 4]), np.array([[0.5, np.nan], [0.25, 1]], dtype=np.float32))},
     )
 
 
@@ -216,7 +222,8 @@ def test_extra_columns_of_a_trace_come_back_and_cost_nothing_where_nothing_was_r
         assert_same(store.load(store.save(kept, tmp_path)), kept)
     held = [set(np.load(tmp_path / "traces" / f"{kept.key}.npz").files) for kept in (plain, full)]
     assert held[0] == set(trace_file.TRACE_FIELDS)
-    assert held[1] == {field.name for field in fields(Trace)} - {"settled", "predictions"}  # from the cell, and a file
+    of_readings = {"reading_0_steps", "reading_0_values"}
+    assert held[1] == {field.name for field in fields(Trace)} - {"settled", "predictions"} | of_readings
 
 
 def test_a_trace_from_before_a_column_existed_is_read_without_it(tmp_path):

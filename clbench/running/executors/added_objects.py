@@ -29,6 +29,7 @@ REGISTRIES = (
     "clbench.benchmark.lr_schedules:LR_SCHEDULES",
     "clbench.benchmark.optimizer_names:OPTIMIZERS",
     "clbench.benchmark.evaluation_schedules:EVALUATION_SCHEDULES",
+    "clbench.readings:READINGS",
     "clbench.running.executors:EXECUTORS",
 )
 """All registries, as import paths."""
