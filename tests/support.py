@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import chain
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clbench.adapters.run_setup import Skip
+from clbench.core.errors import Refused
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.running.prepared_run import Run
 from clbench.running.user_objects import UserObjects
 from clbench.strategies import STRATEGIES
+from clbench.strategies.strategy import Strategy
+from clbench.testing.trial_runs import MEETS
 from clbench.training.batch import Batch
 
 EVERY_STRATEGY = tuple(entry.name for entry in STRATEGIES)
@@ -46,19 +52,42 @@ SMALL = {
 """Split digits, 5 experiences of about 60 rows: a run takes a few hundredths of a second."""
 
 
+def needs(strategy: Any) -> set[str]:
+    """What the parts of a strategy need."""
+    try:
+        return {need for part in Strategy.parse(strategy, SMALL["defaults"]).parts() for need in part.needs}
+    except Refused:  # which the test is about
+        return set()
+
+
+def home(strategy: Any, model: object = None) -> tuple[str, ...]:
+    """Changes to the small benchmark that meet the needs of a strategy: task labels, convolutions."""
+    met = ["task_labels", *(["convolutions"] if model is None else [])]
+    return tuple(change for need in met if need in needs(strategy) for change in MEETS[need])
+
+
 def ready(strategy: str = "naive", *changes: str, seed: int = 0, model: object = None, **given: object) -> Run:
-    """A run of the small benchmark that has not begun; ``changes`` are ``key=value``, ``model`` a program's own."""
+    """A run of the small benchmark that has not begun; ``changes`` are ``key=value``, ``model`` a program's own.
+
+    The benchmark is changed to meet the strategy's needs. A test is skipped if its own model has no convolutions, and
+    the strategy needs some.
+    """
     own = None if model is None else {"name": "given"}
     dataset = given.get("dataset")
     cell = plan(
         SMALL,
         strategies=[strategy],
         seeds=[seed],
-        overrides=changes,
+        overrides=(*home(strategy, model), *changes),
         model=own,
         dataset=None if dataset is None else {"name": "given"},
     ).cells[0]
-    return prepare(cell, given=UserObjects(model=model, **given))
+    try:
+        return prepare(cell, given=UserObjects(model=model, **given))
+    except Skip as reason:
+        if model is not None and "convolutions" in str(reason):
+            pytest.skip(str(reason))
+        raise
 
 
 def trained(strategy: str = "naive", *changes: str, seed: int = 0, model: object = None, **given: object) -> Run:

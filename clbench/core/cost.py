@@ -22,6 +22,9 @@ class Cost:
         weights: Number of trainable weights (P).
         memory_bytes: Size of the replay buffer: its samples as raw values, and the tensors kept with them.
         state_bytes: Size of the further weights and statistics that parts keep.
+        task_weights: Number of weights that the strategy keeps for each task, without those of the last layer;
+            ``None`` if it keeps none. They are also in ``state_bytes``, once for each task.
+        task_head_weights: Number of weights of the last layer that it keeps for each task, likewise.
         train_seconds: Wall-clock time outside evaluations.
         evaluation_seconds: Wall-clock time of evaluations.
         extra_seconds: Wall-clock time of the side work that parts request from the learner (gradients, forward passes,
@@ -44,6 +47,8 @@ class Cost:
     weights: int = 0
     memory_bytes: int = 0
     state_bytes: int = 0
+    task_weights: int | None = None
+    task_head_weights: int | None = None
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     extra_seconds: float = 0.0

@@ -41,6 +41,7 @@ SHIPPED = {
     "loss_form": BLUE,
     "acil": OLIVE,
     "only": PURPLE,
+    "clr": TEAL,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

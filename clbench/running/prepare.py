@@ -31,7 +31,7 @@ from clbench.strategies.chain import check, undefined, unmet
 from clbench.strategies.part import Part
 from clbench.strategies.strategy import Declarations
 from clbench.training.assemble import resident_rows
-from clbench.training.revealed import revealed
+from clbench.training.revealed import OF_MODELS, provided_by, revealed
 
 
 def prepare(cell: Cell, *, data_dir: str | None = None, device: str = "cpu", given: UserObjects | None = None) -> Run:
@@ -135,7 +135,10 @@ def parts_and_setup(
     declared = Declarations.of(parts)
     # a function makes a new model for each seed, a module has its weights already
     has_weights = isinstance(given.model, nn.Module)
-    reason = undefined(parts, shown.family) or unmet(parts, revealed(shown, settings, has_weights=has_weights))
+    provided = revealed(shown, settings, has_weights=has_weights)
+    for part in parts:
+        part.__dict__["revealed"] = provided
+    reason = undefined(parts, shown.family) or unmet(parts, provided | OF_MODELS)
     if reason:
         raise Skip(reason)
     if not shows_boundaries(shown):  # a stream from a program is not known before
@@ -146,6 +149,8 @@ def parts_and_setup(
         model = initial_model(network, data.shape, stream.n_outputs, seed=seed, given=given.model, tokens=data.tokens)
     else:
         model = Blank(stream.n_outputs)
+    if reason := unmet(parts, provided | provided_by(model)):
+        raise Skip(reason)
     measured = None
     if settings.tuning is not None:
         measured = HeldOutRows(stream, settings.tuning.held_out, seed)

@@ -67,6 +67,10 @@ STRATEGIES = Registry(
             "clbench.strategies.weight_change:Sensitivity",
             "plain training; records how much each module changes",
         ),
+        "clr": (
+            "clbench.strategies.clr:CLR",
+            "a frozen network with kernels for each channel, norm layers and a head per task",
+        ),
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),

@@ -37,7 +37,12 @@ class Bank(Part):
     weights in the order of the flat weights, and ``buffers`` by name.
     """
 
+    random_stream: ClassVar[str] = "Bank"
     needs: ClassVar[frozenset[str]] = frozenset({"task_labels", "boundaries"})
+    conflicts: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("Merged", "Accumulated"),
+        "the first has weights for each task, and the second learns all tasks in one experience",
+    )
 
     # ------------------------------------------------------------------ what a subclass defines
 
@@ -82,9 +87,11 @@ class Bank(Part):
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         task = task_of(experience, self.title)
         self.leave_task(learner, task)
-        buffers = dict(learner.model.named_buffers())
+        places, buffers = self._places(learner, task), dict(learner.model.named_buffers())
+        heads = int(learner.head_mask[places].sum())
+        learner.cost.task_weights, learner.cost.task_head_weights = len(places) - heads, heads
         self.state["versions"][task] = {
-            "w": learner.w.detach()[self._places(learner, task)],  # (n,) a copy
+            "w": learner.w.detach()[places],  # (n,) a copy
             "buffers": {name: buffers[name].clone() for name in self.private_buffers(learner)},
         }
 

@@ -26,6 +26,7 @@ MEANING = {
     "pretrained": "a model with pretrained weights, and the benchmark's has random ones",
     "side_tensors": "side tensors kept with samples of the replay buffer, which it takes only at steps "
     "(memory.admit first_pass or every_pass, and a policy other than herding)",
+    "convolutions": "a model with convolutions, and the benchmark's has none (choose cnn or resnet, for example)",
 }
 
 

@@ -39,7 +39,9 @@ CLOSES, MOVES, KEEPS = 0, 1, 2
 """When a part's ``end_experience`` acts: it ends the experience with the trained weights, changes the weights, or keeps
 what is needed of the final model: importances, anchors, teachers. Ties: chain order."""
 
-NEEDS = frozenset({"task_labels", "boundaries", "memory", "length", "augmentation", "pretrained", "side_tensors"})
+NEEDS = frozenset(
+    {"task_labels", "boundaries", "memory", "length", "augmentation", "pretrained", "side_tensors", "convolutions"}
+)
 """What a part may declare to need."""
 
 
@@ -54,7 +56,7 @@ class Part:
     needs: ClassVar[frozenset[str]] = frozenset()
     """What the scenario must reveal or the benchmark provide: task_labels, boundaries, memory, length (of the stream),
     augmentation (several views of a sample), pretrained (weights to begin with), side_tensors (kept with samples of the
-    replay buffer; a part that has ``store`` needs them without a declaration)."""
+    replay buffer; a part that has ``store`` needs them without a declaration), convolutions (in the model)."""
     families: ClassVar[frozenset[str]] = frozenset({"classification"})
     """The families of tasks for which its formulas are defined, by name; :data:`EVERY_FAMILY` if they need only a loss
     per sample. In streams of another family the cell is skipped."""
@@ -112,6 +114,10 @@ class Part:
             elif name in DECLARATIONS and not isinstance(value, property):  # a property depends on the parameters
                 several, allowed = DECLARATIONS[name]
                 check_declaration(cls, name, value, several=several, allowed=allowed)
+
+    revealed: ClassVar[frozenset[str]] = frozenset()
+    """What the run of this part reveals and provides, of :data:`NEEDS`; set before its needs are checked, and empty
+    outside of a run. A part whose needs or hooks depend on it makes ``needs`` a property."""
 
     @property
     def title(self) -> str:

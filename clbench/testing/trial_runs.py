@@ -52,6 +52,7 @@ MEETS = {
     "augmentation": ("training.augment=crop-flip",),
     "length": ("reveal=[length]",),
     "pretrained": (begun("mlp"),),
+    "convolutions": ("model={name: cnn, width: 4, hidden: 8}",),
 }
 """What a part may declare as needed -> how the small benchmark provides it; everything else is always provided, or
 never."""

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
 from clbench.benchmark.run_settings import RunSettings
 from clbench.core.types import Stream
 from clbench.scenarios import shows_boundaries
 from clbench.training.buffer_policies import POLICIES, Chosen
 
+OF_MODELS = frozenset({"convolutions"})
+"""What a part may need of the network, which is known when it is made."""
+
+
+def provided_by(model: nn.Module) -> frozenset[str]:
+    """Return what a network provides, of :data:`OF_MODELS`."""
+    return OF_MODELS if any(isinstance(module, _ConvNd) for module in model.modules()) else frozenset()
+
 
 def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False) -> frozenset[str]:
-    """Return what a run reveals or provides, of ``clbench.strategies.part.NEEDS``.
+    """Return what a run reveals or provides, of ``clbench.strategies.part.NEEDS``, without what its network provides.
 
     Args:
         stream: The stream of the benchmark.

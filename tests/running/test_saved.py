@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import EVERY_STRATEGY, SMALL
+from support import EVERY_STRATEGY, SMALL, home
 from torch import nn
 
 import clbench
@@ -39,7 +39,7 @@ QUICK = {"evaluation.every": 0, "stream.dataset.train_rows": 200}
 def run(folder, strategy, *, model=None, save_model="ends", **changes):
     [record] = clbench.run(
         SMALL, strategies=[strategy], seeds=[1], out=folder, model=model, save_model=save_model, save_predictions=True,
-        overrides={**QUICK, **changes},
+        overrides=[*home(strategy, model), *(f"{key}={value}" for key, value in {**QUICK, **changes}.items())],
     )  # fmt: skip
     assert record.status == "done", record.reason
     return store.load(store.record_path(record.key, folder))

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from support import EVERY_STRATEGY, SMALL
+from support import EVERY_STRATEGY, SMALL, home
 
 from clbench.core.errors import Refused
 from clbench.running.plan import plan
@@ -27,8 +27,9 @@ TINY = {
 
 def run_of(*names):
     """A run of two strategies, or ``None`` where they are refused."""
+    met = tuple(dict.fromkeys(change for name in names for change in home(name)))
     try:
-        return prepare(plan(TINY, strategies=[" + ".join(names)], seeds=[0]).cells[0])
+        return prepare(plan(TINY, strategies=[" + ".join(names)], seeds=[0], overrides=met).cells[0])
     except (Refused, Skip):
         return None
 

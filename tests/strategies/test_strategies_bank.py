@@ -242,3 +242,12 @@ def test_without_task_labels_the_cell_is_skipped():
 
     with pytest.raises(Skip, match="needs task labels"):
         made(OwnNorms, "stream.setting=class")
+
+
+@pytest.mark.parametrize("bound", ["joint", "cumulative"])
+def test_a_chain_that_learns_all_tasks_in_one_experience_is_refused(bound):
+    from clbench.strategies.chain import check
+    from clbench.strategies.strategy import Strategy
+
+    with pytest.raises(Refused, match="the second learns all tasks in one experience"):
+        check([*Strategy.parse(bound).parts(), OwnNorms()])

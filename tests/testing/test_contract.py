@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support import EVERY_STRATEGY, SMALL, Disturbable, assert_same, everything, ready, trained
+from support import EVERY_STRATEGY, SMALL, Disturbable, assert_same, everything, needs, ready, trained
 
 from clbench.testing import PROPERTIES, check_strategy
 
@@ -60,7 +60,9 @@ def test_a_memory_of_pixels_alone_fills_up_and_counts_its_bytes(strategy, policy
 
 @pytest.mark.parametrize("strategy", [name for name in EVERY_STRATEGY if name not in CONTROLS])
 def test_every_strategy_learns_something_on_a_second_scenario_with_a_second_model(strategy):
-    run = trained(ELSEWHERE.get(strategy, strategy), *ROTATED, "model={name: cnn, width: 8}", "training.epochs=3")
+    labels = ("stream.task_labels=true",) if "task_labels" in needs(strategy) else ()
+    changes = (*ROTATED, *labels, "model={name: cnn, width: 8}", "training.epochs=3")
+    run = trained(ELSEWHERE.get(strategy, strategy), *changes)
     score = run.evaluator.trace().score
     assert np.nanmean(score[-1]) > 0.4 > np.nanmean(score[0])
 
