@@ -33,6 +33,7 @@ from clbench.metrics.masked_and_per_class import (
     masked_acc,
 )
 from clbench.metrics.metric import Metric, Undefined, Value
+from clbench.metrics.plasticity import reading_at_ends
 from clbench.metrics.prediction_metrics import top
 from clbench.metrics.retention import ByLag, Law, Retention, acc_absent, acc_present, by_lag, lags, retention
 from clbench.metrics.sample_weighted import a_auc, acc_seen, aia_seen, seen_accuracy
@@ -110,6 +111,7 @@ __all__ = [
     "metric_names",
     "min_acc",
     "mse",
+    "reading_at_ends",
     "recovery",
     "recovery_censored",
     "retention",
@@ -219,6 +221,12 @@ _ON_DEMAND = {
         _HERE + "masked_and_per_class:FORGETTING_LOCAL",
         "loss of accuracy since first visits when only a task's own classes compete",
     ),
+    "fau": (_HERE + "plasticity:FAU", "fraction of active units at the end, from readings"),
+    "fau_slope": (_HERE + "plasticity:FAU_SLOPE", "change of the fraction of active units per experience"),
+    "dormant": (_HERE + "plasticity:DORMANT", "share of dormant units at the end, from readings"),
+    "dormant_slope": (_HERE + "plasticity:DORMANT_SLOPE", "change of the share of dormant units per experience"),
+    "rank": (_HERE + "plasticity:RANK", "effective rank of the features at the end, from readings"),
+    "rank_slope": (_HERE + "plasticity:RANK_SLOPE", "change of the effective rank of the features per experience"),
     "top5": (_HERE + "prediction_metrics:TOP5", "top-5 accuracy at the end, from kept predictions"),
     "gap_residual": (
         _HERE + "stability_gap:GAP_RESIDUAL",
