@@ -55,6 +55,7 @@ STRATEGIES = [
     "ewc(strength=1, rows=200)",
     "si(strength=0.001)",
     "mas(strength=0.001, rows=200)",
+    "consolidation(strength=1, frozen=0.3, rows=200)",
     "lwf",
     "pred_kd",
     "feat_kd",

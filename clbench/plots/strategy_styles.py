@@ -42,6 +42,7 @@ SHIPPED = {
     "acil": OLIVE,
     "only": PURPLE,
     "clr": TEAL,
+    "consolidation": PINK,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

@@ -75,6 +75,10 @@ STRATEGIES = Registry(
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),
         "mas": ("clbench.strategies.mas:MAS", "stay near old weights where the output is sensitive to them"),
+        "consolidation": (
+            "clbench.strategies.consolidation:Consolidation",
+            "a strength for every weight, by Fisher information; the strongest weights are frozen",
+        ),
         "lwf": ("clbench.strategies.lwf:LwF", "distil the softmax of the last boundary's model on new samples"),
         "pred_kd": (
             "clbench.strategies.pred_kd:PredKD",

@@ -20,7 +20,7 @@ RANDOM_STREAMS = {
     "FreezeNorm": "FreezeNorm", "Frozen": "Frozen", "GDumb": "GDumb", "GEM": "GEM", "GroupMask": "GroupMask",
     "OnlineLearner": "Guest", "HFT": "HFT", "AvalanchePart": "Hosted", "InterferedRetrieval": "InterferedRetrieval",
     "Joint": "Joint", "KeepLogits": "KeepLogits", "L2": "L2", "LossForm": "LossForm", "LwF": "LwF",
-    "AnalyticHead": "AnalyticHead", "Only": "Only", "Bank": "Bank", "CLR": "CLR",
+    "AnalyticHead": "AnalyticHead", "Only": "Only", "Bank": "Bank", "CLR": "CLR", "Consolidation": "Consolidation",
     "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
     "ProxyContrast": "ProxyContrast", "ProxyDistillation": "ProxyDistillation", "Refresh": "Refresh",
     "Replay": "Replay", "Sensitivity": "Sensitivity", "SI": "SI", "Template": "Template", "ViewBatch": "ViewBatch",
