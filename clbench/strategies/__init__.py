@@ -42,6 +42,10 @@ STRATEGIES = Registry(
             "project the gradient so that the loss on the replay buffer does not increase",
         ),
         "gem": ("clbench.strategies.gem:GEM", "project the gradient so that the loss on no past experience increases"),
+        "gpm": (
+            "clbench.strategies.gpm:GPM",
+            "project the gradient of each layer so that its outputs for old inputs do not change",
+        ),
         "refresh": ("clbench.strategies.refresh:Refresh", "unlearn slightly before every step of another strategy"),
         "icarl": ("clbench.strategies.icarl:icarl", "nearest mean of herded exemplars, with distilled sigmoid outputs"),
         "ncm": ("clbench.strategies.ncm:ncm", "nearest class mean, of pixels or of a frozen model's features"),

@@ -96,6 +96,10 @@ class Part:
     identity: ClassVar[Mapping[str, Any] | None] = None
     """The parameters at which the part does nothing, such as ``{"strength": 0}``; ``None`` if it always acts."""
 
+    grows: ClassVar[str] = ""
+    """What its state keeps of every experience, such as ``"directions of the inputs of each experience"``, if the state
+    grows with their number by design; ``clbench check`` then accepts it. Empty for a state of fixed size."""
+
     def __init_subclass__(cls) -> None:
         hidden = [name for name in inspect.get_annotations(cls) if name in HOOKS]
         if hidden:

@@ -70,6 +70,11 @@ BREAKS = [
     ("Notes", "memory", "Notes keeps 140 samples of the stream outside the replay buffer, in _seen"),
     ("Relabels", "memory", "or with another label"),
     ("Lists", "state", "state grows with steps: 160 bytes after one pass over each experience, 480 after three"),
+    (
+        "ListsByDesign",
+        "state",
+        "state grows with steps: 160 bytes after one pass over each experience, 480 after three",
+    ),
     ("Collects", "state", "state grows with every experience although no class is new"),
     ("OnlyMLP", "second_model", "a run raised AssertionError"),
     ("OnlyNewClasses", "second_scenario", "a run raised RuntimeError: more than two classes"),
