@@ -69,6 +69,7 @@ STRATEGIES = [
     "k_fpf(every=40, iters=20)",
     "view_batch(views=2, strong=null)",
     "freeze_norm",
+    "l2m",
     "sensitivity",
     "only",
     "ncm",

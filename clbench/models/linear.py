@@ -42,10 +42,26 @@ def linear(layer: nn.Linear, x: Tensor, *, relu: bool = False) -> Tensor:
         (B, O) outputs.
     """
     plain = torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or len(x) < FEWEST_ROWS
-    # a hook waits for the layer to be called, and a subclass may compute something else
-    hooked = layer._forward_hooks or layer._forward_pre_hooks or type(layer) is not nn.Linear
-    if plain or hooked or not fused_available():
+    if plain or not _any_kernel(layer) or not fused_available():
         out = layer(x)
         return torch.relu(out) if relu else out
-    output: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "relu" if relu else "none", [], "")
-    return output
+    for before in layer._forward_pre_hooks.values():
+        before(layer, (x,))
+    ends = relu and not layer._forward_hooks  # what hooks add comes before the nonlinearity
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "relu" if ends else "none", [], "")
+    for after in layer._forward_hooks.values():
+        output = after(layer, (x,), output)
+    return torch.relu(output) if relu and not ends else output
+
+
+def _any_kernel(layer: nn.Linear) -> bool:
+    """Return whether a layer can be computed without being called: a subclass may compute something else, and hooks
+    wait for the call.
+
+    A hook that works with any kernel has an attribute ``any_kernel``; before the layer it returns nothing, and after it
+    the output.
+    """
+    if type(layer) is not nn.Linear:
+        return False
+    hooks = (*layer._forward_pre_hooks.values(), *layer._forward_hooks.values())
+    return all(getattr(hook, "any_kernel", False) for hook in hooks)

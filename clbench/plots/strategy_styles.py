@@ -44,6 +44,7 @@ SHIPPED = {
     "clr": TEAL,
     "consolidation": PINK,
     "gpm": GREEN,
+    "l2m": GREEN,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

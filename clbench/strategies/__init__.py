@@ -75,6 +75,10 @@ STRATEGIES = Registry(
             "clbench.strategies.clr:CLR",
             "a frozen network with kernels for each channel, norm layers and a head per task",
         ),
+        "l2m": (
+            "clbench.strategies.l2m:L2M",
+            "a frozen network with low-rank additions, chosen for each sample from a pool by the nearest key",
+        ),
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),

@@ -40,8 +40,11 @@ CLOSES, MOVES, KEEPS = 0, 1, 2
 what is needed of the final model: importances, anchors, teachers. Ties: chain order."""
 
 NEEDS = frozenset(
-    {"task_labels", "boundaries", "memory", "length", "augmentation", "pretrained", "side_tensors", "convolutions"}
-)
+    {
+        "task_labels", "boundaries", "memory", "length", "augmentation", "pretrained", "side_tensors", "convolutions",
+        "linear_layers",
+    }
+)  # fmt: skip
 """What a part may declare to need."""
 
 
@@ -56,7 +59,8 @@ class Part:
     needs: ClassVar[frozenset[str]] = frozenset()
     """What the scenario must reveal or the benchmark provide: task_labels, boundaries, memory, length (of the stream),
     augmentation (several views of a sample), pretrained (weights to begin with), side_tensors (kept with samples of the
-    replay buffer; a part that has ``store`` needs them without a declaration), convolutions (in the model)."""
+    replay buffer; a part that has ``store`` needs them without a declaration), convolutions and
+    linear_layers (in the model; the last layer does not count)."""
     families: ClassVar[frozenset[str]] = frozenset({"classification"})
     """The families of tasks for which its formulas are defined, by name; :data:`EVERY_FAMILY` if they need only a loss
     per sample. In streams of another family the cell is skipped."""

@@ -10,13 +10,19 @@ from clbench.core.types import Stream
 from clbench.scenarios import shows_boundaries
 from clbench.training.buffer_policies import POLICIES, Chosen
 
-OF_MODELS = frozenset({"convolutions"})
+OF_MODELS = frozenset({"convolutions", "linear_layers"})
 """What a part may need of the network, which is known when it is made."""
 
 
 def provided_by(model: nn.Module) -> frozenset[str]:
     """Return what a network provides, of :data:`OF_MODELS`."""
-    return OF_MODELS if any(isinstance(module, _ConvNd) for module in model.modules()) else frozenset()
+    head = getattr(model, "head", None)
+    last = set(head.modules()) if isinstance(head, nn.Module) else set()
+    provided = {
+        "convolutions": any(isinstance(module, _ConvNd) for module in model.modules()),
+        "linear_layers": any(isinstance(module, nn.Linear) and module not in last for module in model.modules()),
+    }
+    return frozenset(name for name, there in provided.items() if there)
 
 
 def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False) -> frozenset[str]:

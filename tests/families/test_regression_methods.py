@@ -160,7 +160,7 @@ def test_agem_equals_a_plain_loop():
 
 ALL = ["joint", "cumulative", "er", "derpp(alpha=0.5, beta=0.5)", "ewc(strength=1)", "mas(strength=0.1)",
        "l2(strength=0.1)", "si(strength=0.01)", "agem", "gem", "gpm(threshold=0.5)", "mir",
-       "refresh(strength=1e-6)", "hft", "fpf(iters=20)", "k_fpf(iters=5, every=8)", "der(alpha=0.5)"]  # fmt: skip
+       "refresh(strength=1e-6)", "hft", "fpf(iters=20)", "k_fpf(iters=5, every=8)", "der(alpha=0.5)", "l2m"]  # fmt: skip
 
 
 @pytest.mark.parametrize("strategy", ALL)

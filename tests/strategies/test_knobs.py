@@ -24,7 +24,7 @@ FORMS = {
     "gdumb": {"when", "min_lr", "momentum", "weight_decay", "clip_norm", "cutmix", "cutmix_alpha"},
     "hpcr": {"views", "empty", "sample_pairs", "factor_min", "factor_max", "period", "form"},
     "pcr": {"views", "empty"}, "mir": {"loss", "pool", "start"}, "ncm": {"features"}, "slda": {"features", "target"},
-    "clr": {"where", "norm", "form"}, "gpm": {"form"},
+    "l2m": {"where", "usage_penalty"}, "clr": {"where", "norm", "form"}, "gpm": {"form"},
     "acil": {"features", "expansion"}, "only": {"modules", "start_experience"},
     "refresh": {"form", "noise", "damping", "unit", "decay", "direction"},
     "view_batch": {"views", "strong", "start_epoch", "over_classes"},
