@@ -49,6 +49,7 @@ _PUBLIC = {
     "submit": "clbench.submission.bundle_writer",
     "to_avalanche": "clbench.adapters.avalanche.to_avalanche",
     "verify": "clbench.submission.verification",
+    "weight_path": "clbench.running.weight_path",
     "write_site": "clbench.site",
 }
 

@@ -17,6 +17,7 @@ from clbench.cli.forget_command import forget
 from clbench.cli.listing import list_names
 from clbench.cli.merge_command import merge
 from clbench.cli.new import new
+from clbench.cli.path_command import path
 from clbench.cli.quickstart_command import quickstart
 from clbench.cli.run import Spelled, run
 from clbench.cli.sensitivity_command import sensitivity
@@ -130,6 +131,14 @@ app.command(
         "clbench plot results/split-digits -o gap.pdf --width 3.3 --no-title  # for a column",
     ),
 )(plot)
+app.command(
+    "path",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench path results/split-digits  # how high are the barriers between ends?",
+        "clbench path results/split-digits --strategies naive,er -o path.pdf",
+    ),
+)(path)
 app.command(
     "site",
     cls=Exemplified,

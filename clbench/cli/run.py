@@ -70,6 +70,12 @@ def run(
             show_default=False,
         ),
     ] = None,
+    save_ends: Annotated[
+        bool,
+        typer.Option(
+            "--save-ends", help="Keep the weights at every end in OUT/models, for clbench path: --save-model ends."
+        ),
+    ] = False,
     save_predictions: Annotated[
         bool,
         typer.Option("--save-predictions", help="Keep the predictions at the ends of experiences in OUT/predictions."),
@@ -139,6 +145,11 @@ def run(
         from clbench.running.shards import read_shard, sharded
         from clbench.running.tuned_cells import tuned_settings
 
+        if save_ends and save_model is Kept.final:
+            raise Refused(
+                "--save-ends keeps the models at every end, and --save-model final only the last; leave one out"
+            )
+        kept_models = Kept.ends if save_ends else save_model
         if no_time and not dry_run:
             raise Refused("--no-time belongs to --dry-run; add --dry-run, or leave --no-time out to run the cells")
         check_in_process(context, jobs=jobs, executor=executor)
@@ -153,7 +164,7 @@ def run(
         )
         plan = sharded(plan, share)
         folder = out or Path("results") / plan.benchmark.name
-        keep = keeping(folder, save_model.value if save_model else False, save_predictions)
+        keep = keeping(folder, kept_models.value if kept_models else False, save_predictions)
         console = make_console()
         where = plan.data_dir
         if share is not None:
@@ -181,7 +192,7 @@ def run(
         tally = Tally(len(plan.cells), len(known))
         stops.begin(tally, folder)
         options: dict[str, Any] = {
-            "jobs": jobs, "device": device, "data_dir": where, "save_model": save_model or False,
+            "jobs": jobs, "device": device, "data_dir": where, "save_model": kept_models or False,
             "save_predictions": save_predictions, "time_limit": time_limit, "snapshot_every": snapshot_every,
             "memory_limit": memory_limit, "isolated": not in_process, "executor": executor,
             "found": found, "wait": not no_wait, "waits": tell_waiting, "command": command_line(context),

@@ -413,6 +413,13 @@ MODELS = [
     ("show res zzz", "no cell in res has a key that begins with 'zzz'; `clbench show res` lists them"),
     ("show er --traceback", "--traceback needs a record"),
     ("check idea.py:NUMBER", "idea.py:NUMBER is an int"),
+    ("path", "DIR is missing"),
+    ("path res", "repeat the command of the run with --save-ends"),
+    ("path res --strategies eer", "did you mean 'er'?"),
+    ("path res --points 2", "a line has 3 or more"),
+    ("path res -o path.tiff", "end its name in .png, .svg, .pdf, .csv, .json"),
+    ("path res -o path.csv --width 3", "--width is for pictures"),
+    ("run mine.yaml --save-ends --save-model final", "leave one out"),
     ("sensitivity split-digits --strategies eer", "did you mean 'er'?"),
     ("run split-digits --rerun old", "invalid value for '--rerun': 'old' is not one of 'stale'"),
 ]
