@@ -153,8 +153,8 @@ def batches(run: Run) -> list[Batch]:
 
 
 def stream_rows(run: Run) -> list[list[int]]:
-    """Train, and return the training rows of the stream in each step, in order."""
-    return [batch.rows[batch.stream.span].tolist() for batch in batches(run)]
+    """Train, and return the training rows of the stream in each iteration, in order."""
+    return [batch.rows[batch.stream.span].tolist() for batch in batches(run) if not batch.repetition]
 
 
 def joined(lists: Iterable[list[int]]) -> list[int]:

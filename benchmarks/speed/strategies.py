@@ -68,6 +68,7 @@ STRATEGIES = [
     "fpf(iters=40)",
     "k_fpf(every=40, iters=20)",
     "view_batch(views=2, strong=null)",
+    "repeats(high=2)",
     "freeze_norm",
     "l2m",
     "sensitivity",

@@ -35,6 +35,10 @@ STRATEGIES = Registry(
             "clbench.strategies.view_batch:ViewBatch",
             "fewer samples per batch in several views, with more steps between two visits of a sample",
         ),
+        "repeats": (
+            "clbench.strategies.repeats:Repeats",
+            "several updates on each batch, always or from a plateau of the fraction of active units",
+        ),
         "mir": ("clbench.strategies.mir:mir", "replay the samples whose loss the next step would increase most"),
         "gdumb": ("clbench.strategies.gdumb:GDumb", "train from scratch on a balanced replay buffer only"),
         "agem": (

@@ -25,7 +25,7 @@ FORMS = {
     "hpcr": {"views", "empty", "sample_pairs", "factor_min", "factor_max", "period", "form"},
     "pcr": {"views", "empty"}, "mir": {"loss", "pool", "start"}, "ncm": {"features"}, "slda": {"features", "target"},
     "l2m": {"where", "usage_penalty"}, "clr": {"where", "norm", "form"}, "gpm": {"form"},
-    "acil": {"features", "expansion"}, "only": {"modules", "start_experience"},
+    "acil": {"features", "expansion"}, "only": {"modules", "start_experience"}, "repeats": {"low", "high", "when"},
     "refresh": {"form", "noise", "damping", "unit", "decay", "direction"},
     "view_batch": {"views", "strong", "start_epoch", "over_classes"},
     "loss_form": {"alone", "new", "old", "new_classes", "old_classes"},

@@ -22,7 +22,7 @@ RANDOM_STREAMS = {
     "OnlineLearner": "Guest", "HFT": "HFT", "AvalanchePart": "Hosted", "InterferedRetrieval": "InterferedRetrieval",
     "Joint": "Joint", "KeepLogits": "KeepLogits", "L2": "L2", "LossForm": "LossForm", "LwF": "LwF",
     "AnalyticHead": "AnalyticHead", "Only": "Only", "Bank": "Bank", "CLR": "CLR", "Consolidation": "Consolidation",
-    "L2M": "L2M",
+    "L2M": "L2M", "Repeats": "Repeats",
     "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
     "ProxyContrast": "ProxyContrast", "ProxyDistillation": "ProxyDistillation", "Refresh": "Refresh",
     "Replay": "Replay", "Sensitivity": "Sensitivity", "SI": "SI", "Template": "Template", "ViewBatch": "ViewBatch",
