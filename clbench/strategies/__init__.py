@@ -79,6 +79,10 @@ STRATEGIES = Registry(
             "clbench.strategies.clr:CLR",
             "a frozen network with kernels for each channel, norm layers and a head per task",
         ),
+        "hypernet": (
+            "clbench.strategies.hypernet:Hypernet",
+            "another network generates the weights for each task, and keeps those of earlier tasks",
+        ),
         "l2m": (
             "clbench.strategies.l2m:L2M",
             "a frozen network with low-rank additions, chosen for each sample from a pool by the nearest key",

@@ -26,6 +26,7 @@ FORMS = {
     "pcr": {"views", "empty"}, "mir": {"loss", "pool", "start"}, "ncm": {"features"}, "slda": {"features", "target"},
     "l2m": {"where", "usage_penalty"}, "clr": {"where", "norm", "form"}, "gpm": {"form"},
     "acil": {"features", "expansion"}, "only": {"modules", "start_experience"}, "repeats": {"low", "high", "when"},
+    "hypernet": {"form", "embedding", "chunk", "hidden", "lookahead"},
     "refresh": {"form", "noise", "damping", "unit", "decay", "direction"},
     "view_batch": {"views", "strong", "start_epoch", "over_classes"},
     "loss_form": {"alone", "new", "old", "new_classes", "old_classes"},

@@ -18,7 +18,7 @@ RANDOM_STREAMS = {
     "AsymmetricMetric": "AsymmetricMetric", "DarkExperience": "DarkExperience", "Discriminants": "Discriminants",
     "Estimator": "Estimator", "EWC": "EWC", "Exemplars": "Exemplars", "FeatKD": "FeatKD", "FPF": "FPF",
     "FreezeNorm": "FreezeNorm", "Frozen": "Frozen", "GDumb": "GDumb", "GEM": "GEM", "GroupMask": "GroupMask",
-    "GPM": "GPM",
+    "GPM": "GPM", "Hypernet": "Hypernet",
     "OnlineLearner": "Guest", "HFT": "HFT", "AvalanchePart": "Hosted", "InterferedRetrieval": "InterferedRetrieval",
     "Joint": "Joint", "KeepLogits": "KeepLogits", "L2": "L2", "LossForm": "LossForm", "LwF": "LwF",
     "AnalyticHead": "AnalyticHead", "Only": "Only", "Bank": "Bank", "CLR": "CLR", "Consolidation": "Consolidation",

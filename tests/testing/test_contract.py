@@ -16,6 +16,8 @@ CONTROLS = {"frozen"}
 """Strategies that are not meant to learn a second experience."""
 ELSEWHERE = {"si": "si(strength=0.01)", "only": "only(modules='norm+bias+fc+head')"}
 """Strengths are a matter of stream and model: what another setting takes."""
+OPTIMIZERS = {"hypernet": ("training.optimizer=adam", "training.lr=0.01")}
+"""Optimisers without which a strategy does not learn in so few steps."""
 
 
 @pytest.mark.parametrize("prop", PROPERTIES)
@@ -61,7 +63,7 @@ def test_a_memory_of_pixels_alone_fills_up_and_counts_its_bytes(strategy, policy
 @pytest.mark.parametrize("strategy", [name for name in EVERY_STRATEGY if name not in CONTROLS])
 def test_every_strategy_learns_something_on_a_second_scenario_with_a_second_model(strategy):
     labels = ("stream.task_labels=true",) if "task_labels" in needs(strategy) else ()
-    changes = (*ROTATED, *labels, "model={name: cnn, width: 8}", "training.epochs=3")
+    changes = (*ROTATED, *labels, "model={name: cnn, width: 8}", "training.epochs=3", *OPTIMIZERS.get(strategy, ()))
     run = trained(ELSEWHERE.get(strategy, strategy), *changes)
     score = run.evaluator.trace().score
     assert np.nanmean(score[-1]) > 0.4 > np.nanmean(score[0])
