@@ -123,13 +123,14 @@ class LowRank(nn.Module):
         """Return the output (B, ..., O) with the product, as a hook after the layer."""
         x, choice = inputs[0], self.pool.choice
         assert choice is not None  # a module before this one has chosen
-        if choice.used is not None and (choice.own is None or x.dim() == 2) and len(x) == len(choice.member):
+        rows, member = x.shape[0], choice.member  # not len(x), which a recorded graph would take for a constant
+        alike = rows == member.shape[0]
+        if alike and choice.used is not None and (choice.own is None or x.dim() == 2):
             return output + SCALE * self._of_used(x, choice)
-        index = choice.member
-        if len(x) != len(index):  # the layer sees several pieces of each sample one after the other
-            index = index.repeat_interleave(len(x) // len(index))
-        a, b = self.a.index_select(0, index), self.b.index_select(0, index)  # (B, r, I), (B, O, r)
-        product: Tensor = x.reshape(len(x), -1, x.shape[-1]) @ a.mT @ b.mT
+        if not alike:  # the layer sees several pieces of each sample one after the other
+            member = member.repeat_interleave(rows // member.shape[0])
+        a, b = self.a.index_select(0, member), self.b.index_select(0, member)  # (B, r, I), (B, O, r)
+        product: Tensor = x.reshape(rows, -1, x.shape[-1]) @ a.mT @ b.mT
         return output + SCALE * product.reshape(output.shape)
 
     add.any_kernel = True  # type: ignore[attr-defined]  # see clbench.models.linear
@@ -155,7 +156,7 @@ def choice_of(index: Tensor) -> Choice:
     Which are in use is found only where that takes less time than it saves and may depend on values: not on a GPU,
     which would have to wait, and not while a graph is recorded or single samples are mapped.
     """
-    if index.device.type != "cpu" or len(index) == 1 or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or index.device.type != "cpu" or len(index) == 1:
         return Choice(index, None, None)
     used, place = index.unique(return_inverse=True)
     return Choice(index, used, F.one_hot(place, len(used)).float() if len(used) > 1 else None)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support import batches, ready, trained
+from support import SMALL, batches, ready, trained
 from torch import nn
 from torch.nn import functional as F
 
 from clbench.core.errors import Refused
 from clbench.data.arrays import from_arrays
 from clbench.models.builders import mlp
-from clbench.running.prepare import Skip
+from clbench.running.plan import plan
+from clbench.running.prepare import Skip, prepare
+from clbench.running.saved_models import load_model, save
 from clbench.strategies.modulation_pool import Choice, LowRank, Pool, choice_of, layers_of
 from clbench.testing.trial_runs import begun
 
@@ -301,3 +303,26 @@ def test_the_members_of_a_pool_come_from_the_runs_seed_and_leave_all_other_weigh
     assert not torch.equal(first.learner.model.l2m.keys, other.learner.model.l2m.keys)
     plain = weights_of(ready("naive"))
     assert all(torch.equal(value, weights_of(first)[name]) for name, value in plain.items())
+
+
+# ------------------------------------------------------------------------- kept models
+
+
+@pytest.mark.parametrize("model", ["model={name: mlp, hidden: [16]}", VIT])
+def test_a_kept_model_predicts_with_its_pool_and_can_be_written_as_a_graph(model, tmp_path):
+    cell = plan(SMALL, strategies=["l2m"], seeds=1, overrides=[model]).cells[0]
+    run = prepare(cell)
+    run.train()
+    disturb(run.learner.model)
+    save(run, cell, tmp_path / "kept.pt")
+    kept = load_model(tmp_path / "kept.pt")
+    assert kept.read_out == "network"
+    x = run.stream.dataset.test.x[:70]
+    with torch.no_grad():
+        own = run.learner.model.eval()(
+            run.evaluator.panels._test.normalised(torch.tensor(x) * run.stream.dataset.scale)
+        )
+    assert torch.allclose(kept.scores(x), own.logits, atol=1e-5)
+    graph = torch.export.load(kept.export(tmp_path / "kept.pt2")).module()
+    scores = graph(torch.from_numpy(x))
+    assert torch.allclose(scores, kept.scores(x), atol=1e-5)
