@@ -33,6 +33,7 @@ SMALL = {
     "memory": {"size": 40},
     "evaluation": {"every": 1, "rows_per_task": 20},
     "defaults": {
+        "binary": {"anneal": "constant", "beta": 1.0},
         "ewc": {"strength": 10},
         "l2": {"strength": 0.1},
         "si": {"strength": 0.01},

@@ -22,6 +22,9 @@ from clbench.models.perceptron import ProbitUnit
 TINY = 1e-20
 """Added to variances, so that the slope of their root is finite where a sample has only zeros."""
 
+STRIDE = 0x1E3779B97F4A7C15
+"""Distance between the seeds of two draws: an odd number, so that no two of them have one seed."""
+
 ReadOut = Literal["mean", "sign", "sample"]
 """The weights in evaluation mode: the ``mean`` μ; the more probable value, the ``sign`` of the field; or sums that are
 drawn as in training (``sample``)."""
@@ -33,12 +36,17 @@ class BinaryLayer:
     Attributes:
         weight: The fields, of the shape of the layer's weights.
         beta: β, a buffer without dimensions.
+        draws: How often it has drawn, a buffer without dimensions, so that a pass which leaves no trace draws what the
+            next one draws.
+        seed: Determines what it draws.
         read_out: The weights in evaluation mode; see :data:`ReadOut`.
     """
 
     weight: Tensor
     beta: Tensor
+    draws: Tensor
     training: bool
+    seed: int = 0
     read_out: ReadOut = "mean"
 
     def _begin(self) -> None:
@@ -46,6 +54,13 @@ class BinaryLayer:
         assert isinstance(self, nn.Module)
         nn.init.normal_(self.weight)
         self.register_buffer("beta", torch.ones((), dtype=self.weight.dtype, device=self.weight.device))
+        self.register_buffer("draws", torch.zeros((), dtype=torch.int64, device=self.weight.device))
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Draw standard normal numbers with the shape, type and device of a tensor."""
+        seed = (self.seed + int(self.draws) * STRIDE) % 2**63
+        self.draws.add_(1)
+        return torch.empty_like(like).normal_(generator=torch.Generator(like.device).manual_seed(seed))
 
     @property
     def fan_in(self) -> int:
@@ -78,7 +93,7 @@ class BinaryLayer:
             fixed: Tensor = apply(x, self.mean if self.read_out == "mean" else self.sign) / self.fan_in**0.5
             return fixed
         mean, variance = self.moments(x, apply)
-        return mean + torch.randn_like(mean) * (variance + TINY).sqrt()
+        return mean + self.normal(mean) * (variance + TINY).sqrt()
 
 
 class BinaryLinear(BinaryLayer, nn.Linear):

@@ -47,6 +47,7 @@ SHIPPED = {
     "l2m": GREEN,
     "repeats": SKY,
     "hypernet": PURPLE,
+    "binary": OCHRE,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""
