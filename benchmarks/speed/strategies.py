@@ -10,8 +10,9 @@ and clipping. ncm and slda send nothing through the model: their floor is the su
 matrix, of the stream's pixels in double precision; that of acil is the expansion of the pixels, two products with a
 matrix of 2048 x 2048 and a system of B equations. That of gpm has two products of each layer's gradient with its basis
 or with the basis of what is left free, whichever is narrower, and a singular value decomposition of the layer's inputs
-at each boundary. refresh draws a normal number for every weight. Of fpf and k_fpf a
-whole backward pass is in the floor, although the formula needs that of the trained layers alone: theirs is generous.
+at each boundary. refresh draws a normal number for every weight, and binary one for every unit and row, with two
+products per layer. Of fpf and k_fpf a whole backward pass is in the floor, although the formula needs that of the
+trained layers alone: theirs is generous.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
 Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
@@ -77,11 +78,12 @@ STRATEGIES = [
     "l2m",
     "sensitivity",
     "only",
+    "binary(anneal=constant, beta=1)",
     "ncm",
     "slda",
     "acil(features=pixels)",
 ]
-MAIN = {"ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy"}
+MAIN = {"ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy", "binary": "drawn"}
 """What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
 OWN = {"gdumb": "clipped"}
 """The same for steps in a part's own loop."""
@@ -176,6 +178,19 @@ class Bare:
         self.step(n)
         for parameter in self.model.parameters():
             torch.empty_like(parameter).normal_()
+
+    def drawn(self, n: int) -> None:
+        """A step whose sums are drawn: means and variances of weights of ±1, two products a layer, and their slopes."""
+        a, y = self.rows(n)
+        fields = [layer.weight for layer in self.model if isinstance(layer, torch.nn.Linear)]
+        self.optimizer.zero_grad(set_to_none=False)
+        for depth, field in enumerate(fields):
+            mean = torch.tanh(field)
+            variance = (a * a) @ (1 - mean * mean).T / field.shape[1]
+            z = a @ mean.T / field.shape[1] ** 0.5 + torch.randn(n, len(field)) * (variance + 1e-20).sqrt()
+            a = z.relu() if depth < len(fields) - 1 else z
+        F.cross_entropy(a, y).backward()
+        self.optimizer.step()
 
     def clipped(self, n: int) -> None:
         """A step with momentum, weight decay and a clipped gradient."""

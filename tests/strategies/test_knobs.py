@@ -17,7 +17,8 @@ from clbench.testing import check_strategy
 OURS = [entry.name for entry in STRATEGIES if entry.origin == "clbench"]
 FORMS = {
     "er": {"loss", "start"}, "er_ace": {"start", "unseen"}, "er_aml": {"start", "base_temperature"},
-    "binary": {"anneal", "anchor", "read_out"}, "ewc": {"mode", "fisher"}, "l2": {"head", "from_start"}, "si": {"negative"}, "mas": {"decay"},
+    "binary": {"anneal", "anchor", "read_out"},
+    "ewc": {"mode", "fisher"}, "l2": {"head", "from_start"}, "si": {"negative"}, "mas": {"decay"},
     "lwf": {"softmax", "squared", "compete"}, "feat_kd": {"over_features"}, "pred_kd": {"scale"}, "icarl": {"read_out"},
     "fpf": {"modules", "loss", "statistics", "when"}, "k_fpf": {"modules", "loss", "statistics"},
     "freeze_norm": {"affine"}, "gem": {"damping"}, "hft": {"granularity", "redraw", "start_experience", "statistics"},

@@ -15,7 +15,9 @@ from clbench.strategies.chain import Chain, stream_name
 
 RANDOM_STREAMS = {
     "Accumulated": "Accumulated", "Accumulating": "Accumulating", "AGEM": "AGEM", "Asymmetric": "Asymmetric",
-    "AsymmetricMetric": "AsymmetricMetric", "Binary": "Binary", "BinaryReadOut": "BinaryReadOut", "DarkExperience": "DarkExperience", "Discriminants": "Discriminants",
+    "AsymmetricMetric": "AsymmetricMetric",
+    "Binary": "Binary", "BinaryReadOut": "BinaryReadOut",
+    "DarkExperience": "DarkExperience", "Discriminants": "Discriminants",
     "Estimator": "Estimator", "EWC": "EWC", "Exemplars": "Exemplars", "FeatKD": "FeatKD", "FPF": "FPF",
     "FreezeNorm": "FreezeNorm", "Frozen": "Frozen", "GDumb": "GDumb", "GEM": "GEM", "GroupMask": "GroupMask",
     "GPM": "GPM", "Hypernet": "Hypernet",

@@ -17,6 +17,8 @@ from clbench.running.prepare import Skip
 from clbench.strategies.binary import joined
 
 TOLD = "reveal=[length]"
+FORM = "anneal=tanh, beta=10"
+"""The defaults, written out because the small benchmark has others."""
 
 
 def divergence(theta, anchor, beta):
@@ -75,14 +77,14 @@ def plain(run, *, beta_at, anchor_kind):
 
 @pytest.mark.parametrize("anchor", ["task", "step"])
 def test_a_run_is_that_of_a_plain_loop(anchor):
-    run = ready(f"binary(anchor={anchor}, beta=2)", TOLD, "training.epochs=2")
+    run = ready(f"binary(anneal=tanh, anchor={anchor}, beta=2)", TOLD, "training.epochs=2")
     total = run.learner.total_steps
     expected = plain(run, beta_at=lambda n: 2 * math.tanh(0.1 + 2 * n / total), anchor_kind=anchor)
     assert torch.allclose(run.learner.w.detach().double(), expected, atol=2e-4)
 
 
 def test_beta_rises_with_the_stream_and_at_the_end_of_each_pass_it_is_that_of_the_authors_code():
-    run = ready("binary", TOLD, "training.epochs=3", "training.drop_last=true")
+    run = ready(f"binary({FORM})", TOLD, "training.epochs=3", "training.drop_last=true")
     layers = [layer for _, layer in binary_layers(run.learner.model)]
     per_pass = [len(experience) // 16 for experience in run.stream]
     found = []
@@ -96,7 +98,7 @@ def test_beta_rises_with_the_stream_and_at_the_end_of_each_pass_it_is_that_of_th
 
 
 def test_the_first_experience_has_no_anchor_and_each_end_sets_it():
-    run = ready("binary", TOLD)
+    run = ready(f"binary({FORM})", TOLD)
     part = run.chain.parts[0]
     at_ends = []
     run.chain.begin_experience += (lambda learner, experience: at_ends.append(learner.w.detach().clone()),)
@@ -109,14 +111,17 @@ def test_the_first_experience_has_no_anchor_and_each_end_sets_it():
 
 
 def test_a_strength_of_zero_adds_nothing():
-    free, never = trained("binary(strength=0)", TOLD), trained("binary(strength=0, anchor=step)", TOLD)
+    free, never = (
+        trained(f"binary({FORM}, strength=0)", TOLD),
+        trained(f"binary({FORM}, strength=0, anchor=step)", TOLD),
+    )
     assert torch.equal(free.learner.w, never.learner.w)
-    assert not torch.equal(free.learner.w, trained("binary", TOLD).learner.w)
+    assert not torch.equal(free.learner.w, trained(f"binary({FORM})", TOLD).learner.w)
 
 
 @pytest.mark.parametrize("read_out", ["mean", "sign", "sample"])
 def test_read_outs_are_of_means_of_signs_or_drawn(read_out):
-    run = trained(f"binary(read_out={read_out})", TOLD)
+    run = trained(f"binary({FORM}, read_out={read_out})", TOLD)
     x = run.evaluator.panels.panel(run.trainer.readout, 2, 4).x[:20]
     first, second = (layer for _, layer in binary_layers(run.learner.model))
 
@@ -136,13 +141,14 @@ def test_read_outs_are_of_means_of_signs_or_drawn(read_out):
 
 @pytest.mark.parametrize("read_out", ["mean", "sample"])
 def test_evaluation_draws_nothing_that_training_would_draw(read_out):
-    strategy = f"er + binary(read_out={read_out})"
+    strategy = f"er + binary({FORM}, read_out={read_out})"
     often, seldom = trained(strategy, TOLD), trained(strategy, TOLD, "evaluation.schedule=ends")
     assert_same(everything(often), everything(seldom))
 
 
 @pytest.mark.parametrize(
-    "strategy", ["binary(read_out=sample)", "binary(anchor=step)", "er + binary + ewc(strength=1)"]
+    "strategy",
+    [f"binary({FORM}, read_out=sample)", f"binary({FORM}, anchor=step)", f"er + binary({FORM}) + ewc(strength=1)"],
 )
 def test_a_run_resumes_within_an_experience_bit_for_bit(strategy):
     changes = (TOLD, "training.momentum=0.9", "training.epochs=2")
@@ -157,7 +163,7 @@ def test_a_run_resumes_within_an_experience_bit_for_bit(strategy):
 
 def test_what_a_stream_hides_is_named():
     for strategy, change, why in (
-        ("binary", (), "the length of the stream"),
+        (f"binary({FORM})", (), "the length of the stream"),
         ("binary(anneal=constant)", ("stream.boundaries=false",), "visible boundaries"),
     ):
         with pytest.raises(Skip, match=why):
@@ -168,13 +174,13 @@ def test_what_a_stream_hides_is_named():
 
 def test_a_model_without_layers_that_can_be_binary_is_refused():
     with pytest.raises(Refused, match="no layer that can have binary weights"):
-        ready("binary + binary", TOLD)
+        ready(f"binary({FORM}) + binary({FORM})", TOLD)
     with pytest.raises(Refused, match="beta"):
         ready("binary(beta=0)", TOLD)
 
 
 def test_convolutions_and_norms_are_trained_together():
-    run = trained("binary", TOLD, "model={name: cnn, width: 4, hidden: 8, norm: batch}")
+    run = trained(f"binary({FORM})", TOLD, "model={name: cnn, width: 4, hidden: 8, norm: batch}")
     kinds = {type(layer).__name__ for _, layer in binary_layers(run.learner.model)}
     assert kinds == {"BinaryLinear", "BinaryConv2d"}
     part = run.chain.parts[0]
