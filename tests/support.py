@@ -42,6 +42,7 @@ SMALL = {
         "der": {"alpha": 0.5},
         "derpp": {"alpha": 0.5, "beta": 0.5},
         "gdumb": {"passes": 16},
+        "cuber": {"strength": 0.1},
         "fpf": {"iters": 20},
         "k_fpf": {"iters": 5, "every": 8},
         "pcr": {"views": 1},

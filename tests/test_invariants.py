@@ -153,7 +153,7 @@ def test_no_strategy_gathers_anything_but_rows_of_experiences_up_to_the_running_
     resident, inner = run.learner._rows, run.learner._rows.present
 
     def present(rows, view, **options):
-        gathered.append((int(owner[rows].max()), run.cursor.experience))
+        gathered.append((int(owner[rows].max()), run.learner.experience))
         return inner(rows, view, **options)
 
     resident.present = present

@@ -50,6 +50,14 @@ STRATEGIES = Registry(
             "clbench.strategies.gpm:GPM",
             "project the gradient of each layer so that its outputs for old inputs do not change",
         ),
+        "trgp": (
+            "clbench.strategies.trgp:TRGP",
+            "project gradients away from the inputs of past tasks, and scale old weights anew for each task",
+        ),
+        "cuber": (
+            "clbench.strategies.cuber:CUBER",
+            "trgp that also trains the weights of related past tasks whose gradients agree",
+        ),
         "refresh": ("clbench.strategies.refresh:Refresh", "unlearn slightly before every step of another strategy"),
         "icarl": ("clbench.strategies.icarl:icarl", "nearest mean of herded exemplars, with distilled sigmoid outputs"),
         "ncm": ("clbench.strategies.ncm:ncm", "nearest class mean, of pixels or of a frozen model's features"),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from clbench.core.errors import Refused
 from clbench.core.parameters import Count, Fraction, NonNegative
 from clbench.core.search_space import Search
 from clbench.strategies import input_bases
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from clbench.strategies.input_bases import Matrix
     from clbench.training.batch import Batch
     from clbench.training.learner import ExperienceView, Learner
-
-DRIFT = 1e-3
-"""Relative change of W M in one experience that is reported; rounding leaves about 1e-6."""
 
 
 @dataclass(kw_only=True)
@@ -77,12 +73,7 @@ class GPM(Part):
 
     def attach(self, learner: Learner) -> None:
         self.__dict__["matrices"] = found = input_bases.matrices(learner)
-        if isinstance(self.threshold, list) and len(self.threshold) != len(found):
-            raise Refused(
-                f"gpm: threshold = {self.threshold} has {len(self.threshold)} numbers, but {len(found)} layers are "
-                f"projected ({', '.join(each.name for each in found)}); give one number for each, or one for all",
-                "threshold",
-            )
+        input_bases.check_thresholds(self.threshold, found, title=self.title)
 
     @property
     def _matrices(self) -> list[Matrix]:
@@ -96,8 +87,7 @@ class GPM(Part):
 
     def _threshold(self, layer: int) -> float:
         """Return the share that the basis of a layer has to cover after the running experience."""
-        given = self.threshold[layer] if isinstance(self.threshold, list) else self.threshold
-        return min(1.0, given + self.growth * int(self.state.get("finished", 0)))
+        return input_bases.threshold_of(self.threshold, layer, self.growth * int(self.state.get("finished", 0)))
 
     def gradient(self, learner: Learner, batch: Batch) -> None:
         bases, free = self.state.get("bases"), self.state.get("free", {})
@@ -138,19 +128,7 @@ class GPM(Part):
     def _measure_drift(self, learner: Learner) -> None:
         held = self.state.get("held", {})
         for name, now in self._products(learner).items():
-            change = float((now - held[name]).norm() / held[name].norm().clamp(min=1e-30))
-            self.state["drift"] = max(change, self.state.get("drift", 0.0))
+            self.state["drift"] = max(input_bases.drift(now, held[name]), self.state.get("drift", 0.0))
 
     def self_checks(self, learner: Learner) -> list[str]:
-        found, drift, unread = [], self.state.get("drift", 0.0), self.state.get("unread")
-        if drift > DRIFT:
-            found.append(
-                f"did not keep what layers compute from old inputs: it changed by {drift:.1%}; momentum, weight decay "
-                "and adaptive optimisers leave the projected space, so train with plain SGD"
-            )
-        if unread:
-            found.append(
-                f"could not read the inputs of {', '.join(unread)}, whose gradients were not projected: a layer must "
-                "be called as a module"
-            )
-        return found
+        return input_bases.doubts(self.state.get("drift", 0.0), self.state.get("unread", []))

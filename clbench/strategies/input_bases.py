@@ -7,8 +7,11 @@ directions of a basis.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from clbench.core.errors import Refused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 
 CHUNK = 16
 """Number of samples whose inputs are in memory at a time; a convolution reads thousands of patches of each."""
+
+
+DRIFT = 1e-3
+"""Relative change of what a layer computes from old inputs that is reported; rounding leaves about 1e-6."""
 
 
 @dataclass(frozen=True)
@@ -186,3 +193,50 @@ def project_out(gradient: Tensor, basis: Tensor, free: Tensor | None = None) -> 
         gradient.addmm_(gradient @ basis, basis.T, alpha=-1)
     else:
         gradient.copy_((gradient @ free) @ free.T)
+
+
+def check_thresholds(threshold: float | list[float], found: Sequence[Matrix], *, title: str) -> None:
+    """Refuse a list of thresholds that has not one number for each layer.
+
+    Args:
+        threshold: One number for all layers, or a list.
+        found: The layers that are projected.
+        title: The name of the part, for the message.
+    """
+    if isinstance(threshold, list) and len(threshold) != len(found):
+        raise Refused(
+            f"{title}: threshold = {threshold} has {len(threshold)} numbers, but {len(found)} layers are "
+            f"projected ({', '.join(each.name for each in found)}); give one number for each, or one for all",
+            "threshold",
+        )
+
+
+def threshold_of(threshold: float | list[float], layer: int, growth: float) -> float:
+    """Return the threshold of a layer, by its place among those that are projected, after it has grown; at most 1."""
+    return min(1.0, (threshold[layer] if isinstance(threshold, list) else threshold) + growth)
+
+
+def drift(now: Tensor, before: Tensor) -> float:
+    """Return the relative change of what a layer computes from directions: products W M (out, r) now and before."""
+    return float((now - before).norm() / before.norm().clamp(min=1e-30))
+
+
+def doubts(largest: float, unread: Sequence[str]) -> list[str]:
+    """Return what looks wrong about the projection of a run, for ``Part.self_checks``.
+
+    Args:
+        largest: The largest :func:`drift` of a layer in an experience.
+        unread: Names of layers whose inputs could not be read.
+    """
+    found = []
+    if largest > DRIFT:
+        found.append(
+            f"did not keep what layers compute from old inputs: it changed by {largest:.1%}; momentum, weight decay "
+            "and adaptive optimisers leave the projected space, so train with plain SGD"
+        )
+    if unread:
+        found.append(
+            f"could not read the inputs of {', '.join(unread)}, whose gradients were not projected: a layer must "
+            "be called as a module"
+        )
+    return found

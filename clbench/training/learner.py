@@ -6,6 +6,7 @@ B samples of a batch, C output units, P weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,12 +200,17 @@ class Learner:
         """Return the benchmark's learning rate before its schedule; a part's own training loop begins with it."""
         return self._steps.base_lr
 
-    def another_optimizer(self) -> torch.optim.Optimizer:
+    def another_optimizer(self, tensors: Sequence[Tensor] | None = None) -> torch.optim.Optimizer:
         """Return the benchmark's optimiser over the model's single parameters, for a part that makes the steps itself.
 
         Its learning rate follows the benchmark's schedule.
+
+        Args:
+            tensors: Leaves that a part has beside the weights, to be stepped instead of the parameters. There is no
+                weight decay, and ``training.clip_norm`` does not apply. In a checkpoint, the part keeps the tensors and
+                the optimiser's ``state`` of them.
         """
-        return self._steps.another_optimizer()
+        return self._steps.another_optimizer(tensors)
 
     def would_be_step(self) -> Tensor:
         """Return the change (P,) of the weights that the optimiser's next step would make with the present gradient.

@@ -15,11 +15,10 @@ from clbench.core.errors import Refused
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from clbench.benchmark.schema import Training
 
-Weights = Sequence["nn.Parameter"]
+Weights = Sequence["torch.Tensor"]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -99,7 +98,7 @@ def is_optimizer(obj: Any) -> bool:
     return isinstance(obj, type) and issubclass(obj, torch.optim.Optimizer)
 
 
-def optimizer(training: Training, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+def optimizer(training: Training, weights: Weights) -> torch.optim.Optimizer:
     """Return the benchmark's optimiser over some weights.
 
     Raises:

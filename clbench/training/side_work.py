@@ -227,7 +227,7 @@ class SideWork:
                     lambda logits, competes: scalar(ClassMask(competes).masked(logits, 0.0)),
                     (wide,),
                     power=power,
-                )
+                ).detach()
                 self._cost.extra_forward_rows += len(x)
                 self._cost.extra_backward_rows += len(x)
         return total / index.shape[1]
@@ -257,7 +257,7 @@ class SideWork:
                     class_mask=self._learner.classes.mask(rows),
                     generator=generator,
                 )
-                total += part
+                total += part.detach()  # what a part answers with may have tensors that are trained beside the weights
                 self._cost.extra_forward_rows += forward
                 self._cost.extra_backward_rows += backward
         return total / (count if estimator == "batch" else index.shape[1])
@@ -325,3 +325,4 @@ class SideWork:
                 self._steps.step(optimizer)
                 self._cost.extra_forward_rows += len(batch)
                 self._cost.extra_backward_rows += len(batch)
+            self._steps.drop_gradients()

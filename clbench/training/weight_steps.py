@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,7 @@ class WeightSteps:
         self.clip_norm = training.clip_norm
         self.optimizer = optimizers.optimizer(training, [flat.w])
         self.others: list[torch.optim.Optimizer] = []
+        self._followers: WeakSet[torch.optim.Optimizer] = WeakSet()  # over tensors of parts
         self._benchmark_rates = self._rates = [group["lr"] for group in self.optimizer.param_groups]
 
     @property
@@ -61,7 +64,7 @@ class WeightSteps:
 
     def scale_lr(self, factor: float) -> None:
         """Set the learning rate to a multiple of the benchmark's."""
-        for optimizer in (self.optimizer, *self.others):
+        for optimizer in (self.optimizer, *self.others, *self._followers):
             for group, rate in zip(optimizer.param_groups, self._rates, strict=True):
                 group["lr"] = factor * rate
 
@@ -70,11 +73,29 @@ class WeightSteps:
         for optimizer in (self.optimizer, *self.others):
             optimizer.state.clear()
 
-    def another_optimizer(self) -> torch.optim.Optimizer:
-        """Return a new optimiser with the benchmark's settings over the model's parameters one by one."""
-        made = optimizers.optimizer(self._training, list(self._flat.parameters))
-        self.others.append(made)
+    def another_optimizer(self, tensors: Sequence[Tensor] | None = None) -> torch.optim.Optimizer:
+        """Return a new optimiser with the benchmark's settings over the model's parameters one by one.
+
+        Args:
+            tensors: Leaves of a part to step instead, without weight decay; the part keeps them and what the optimiser
+                remembers of them.
+        """
+        if tensors is None:
+            made = optimizers.optimizer(self._training, list(self._flat.parameters))
+            self.others.append(made)
+            return made
+        made = optimizers.optimizer(self._training, list(tensors))
+        for group, own in zip(made.param_groups, self.optimizer.param_groups, strict=True):
+            group["lr"] = own["lr"]
+            if "weight_decay" in group:
+                group["weight_decay"] = 0.0
+        self._followers.add(made)
         return made
+
+    def drop_gradients(self) -> None:
+        """Drop the gradients of tensors of parts, after a backward pass that trains only the weights."""
+        for optimizer in self._followers:
+            optimizer.zero_grad()
 
     def clip(self, longest: float) -> None:
         """Shorten the gradient if that of the weights that move is longer than this, by Euclidean norm."""

@@ -26,6 +26,7 @@ FORMS = {
     "hpcr": {"views", "empty", "sample_pairs", "factor_min", "factor_max", "period", "form"},
     "pcr": {"views", "empty"}, "mir": {"loss", "pool", "start"}, "ncm": {"features"}, "slda": {"features", "target"},
     "l2m": {"where", "usage_penalty"}, "clr": {"where", "norm", "form"}, "gpm": {"form"},
+    "trgp": {"form", "top"}, "cuber": {"form", "top"},
     "acil": {"features", "expansion"}, "only": {"modules", "start_experience"}, "repeats": {"low", "high", "when"},
     "hypernet": {"form", "embedding", "chunk", "hidden", "lookahead"},
     "refresh": {"form", "noise", "damping", "unit", "decay", "direction"},

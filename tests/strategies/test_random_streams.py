@@ -20,6 +20,7 @@ RANDOM_STREAMS = {
     "DarkExperience": "DarkExperience", "Discriminants": "Discriminants",
     "Estimator": "Estimator", "EWC": "EWC", "Exemplars": "Exemplars", "FeatKD": "FeatKD", "FPF": "FPF",
     "FreezeNorm": "FreezeNorm", "Frozen": "Frozen", "GDumb": "GDumb", "GEM": "GEM", "GroupMask": "GroupMask",
+    "TRGP": "TRGP", "CUBER": "CUBER", "ScaledProjection": "ScaledProjection",
     "GPM": "GPM", "Hypernet": "Hypernet",
     "OnlineLearner": "Guest", "HFT": "HFT", "AvalanchePart": "Hosted", "InterferedRetrieval": "InterferedRetrieval",
     "Joint": "Joint", "KeepLogits": "KeepLogits", "L2": "L2", "LossForm": "LossForm", "LwF": "LwF",
