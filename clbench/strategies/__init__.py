@@ -99,6 +99,10 @@ STRATEGIES = Registry(
             "clbench.strategies.binary:binary",
             "weights of plus and minus 1, each with a learned distribution that stays near that of old tasks",
         ),
+        "dst": (
+            "clbench.strategies.dst:DST",
+            "a sparse part of one network for each task, rewired while it learns",
+        ),
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),

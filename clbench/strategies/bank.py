@@ -57,7 +57,7 @@ class Bank(Part):
     def start_task(self, learner: Learner, task: int) -> None:
         """Set the live weights with which a new task begins; by default, they stay those of the task before it."""
 
-    def enter_task(self, learner: Learner, task: int) -> None:
+    def enter_task(self, learner: Learner, experience: ExperienceView, task: int) -> None:
         """Act when a task begins or returns and its weights are live, such as to freeze the shared weights."""
 
     def leave_task(self, learner: Learner, task: int) -> None:
@@ -82,7 +82,7 @@ class Bank(Part):
             buffers = dict(learner.model.named_buffers())
             for name, kept in version["buffers"].items():
                 buffers[name].copy_(kept)
-        self.enter_task(learner, task)
+        self.enter_task(learner, experience, task)
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
         task = task_of(experience, self.title)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 # published: 1e-5 (authors' code)
 PENALTY = 1e-5
@@ -123,7 +123,7 @@ class CLR(Bank):
         for name, kept in start["buffers"].items():
             buffers[name].copy_(kept)
 
-    def enter_task(self, learner: Learner, task: int) -> None:
+    def enter_task(self, learner: Learner, experience: ExperienceView, task: int) -> None:
         held = ~self.private(learner, task) if self._frozen else self._kernels(learner)
         learner.freeze(f"clr/{self.twin}", held)
 

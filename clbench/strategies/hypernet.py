@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from clbench.models.hypernetwork import Hypernetwork
     from clbench.training.batch import Batch
-    from clbench.training.learner import Learner, Output
+    from clbench.training.learner import ExperienceView, Learner, Output
 
 HIDDEN = {"chunks": (25, 25), "rnn": (96,)}
 """The hidden layers of each form if none are given."""
@@ -150,7 +150,7 @@ class Hypernet(Bank):
 
     # ------------------------------------------------------------------ the regulariser
 
-    def enter_task(self, learner: Learner, task: int) -> None:
+    def enter_task(self, learner: Learner, experience: ExperienceView, task: int) -> None:
         import torch
 
         others = [each for each in self.state["versions"] if each != task]

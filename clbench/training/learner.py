@@ -39,10 +39,13 @@ class ExperienceView:
     Args:
         index: (5, N) index matrix of its samples.
         id: Its number, ``None`` if boundaries are hidden.
+        steps: Number of iterations on it by the settings of the benchmark, ``None`` if boundaries are hidden. Merged
+            samples, longer passes of a part and early stopping change it.
     """
 
     index: Tensor
     id: int | None
+    steps: int | None = None
 
     def __len__(self) -> int:
         return self.index.shape[1]

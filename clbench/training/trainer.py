@@ -18,6 +18,7 @@ from clbench.core.rng import Generator
 from clbench.core.types import Experience, Index, Stream
 from clbench.models.flat_weights import flatten
 from clbench.training.answered_model import Answer
+from clbench.training.batch_splits import BatchSplit
 from clbench.training.class_arrivals import Arrivals
 from clbench.training.device_rows import Resident
 from clbench.training.frozen_weights import FrozenWeights
@@ -81,7 +82,7 @@ class Trainer:
         self.losses = LossCheck(self.learner.device)
         self.probe: Probe | None = None
         self._order = Generator(seed, "order")
-        self._stream, self._rows = stream, train
+        self._stream, self._rows, self._training = stream, train, training
         self._arrivals = Arrivals(train.family.n_labels(stream), len(stream.tasks))
         self._buffers = tuple(model.buffers())
 
@@ -132,7 +133,16 @@ class Trainer:
         if self.probe is not None:
             self.probe.enter(experience.id)
         self._flat.check(learner.model, gradients=not self.steps_itself)
-        return ExperienceView(torch.stack(columns).to(learner.device), learner.experience)
+        steps = self._iterations(n) if experience.boundary else None
+        return ExperienceView(torch.stack(columns).to(learner.device), learner.experience, steps)
+
+    def _iterations(self, n: int) -> int:
+        """Return the number of iterations on an experience of n samples."""
+        training = self._training
+        if training.iterations is not None:
+            return training.iterations
+        split = BatchSplit(training.batch_size, training.drop_last, self.learner.side_work.fewest_rows)
+        return training.epochs * split.count(n)
 
     def go_on(self, stream: Stream, train: Resident) -> None:
         """Continue with another stream that has the same outputs, whose samples are elsewhere; nothing else changes."""
