@@ -13,6 +13,10 @@ INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integer type of as many bytes as a number."""
 
 
+MOST_RANGES = 32
+"""Largest number of ranges of frozen weights that are kept one by one."""
+
+
 class FrozenWeights:
     """Keep named masks of weights, and make optimiser steps without changing those weights.
 
@@ -27,6 +31,7 @@ class FrozenWeights:
         self.masks: dict[str, Tensor] = {}
         self._w = flat.w
         self._bits = (torch.empty(0), 0, torch.empty(0))
+        self._ranges: tuple[Tensor, int, int, tuple[slice, ...] | None] = (torch.empty(0), 0, 0, None)
 
     def freeze(self, name: str, mask: Tensor | None) -> None:
         """Set the mask (P,) of a name; ``None`` removes it."""
@@ -54,6 +59,17 @@ class FrozenWeights:
         if frozen is None:
             optimizer.step()
             return
+        spans = self._spans(frozen)
+        if spans is not None:
+            kept_spans = {name: [t[span].clone() for span in spans] for name, t in self._held(optimizer)}
+            optimizer.step()
+            for name, tensor in self._held(optimizer):
+                for place, span in enumerate(spans):
+                    if name in kept_spans:
+                        tensor[span].copy_(kept_spans[name][place])
+                    else:  # a moment that this step created
+                        tensor[span].zero_()
+            return
         before = {name: t.clone() for name, t in self._held(optimizer)}
         optimizer.step()
         for name, tensor in self._held(optimizer):
@@ -61,6 +77,20 @@ class FrozenWeights:
             now = tensor.view(kept.dtype)
             old = before[name].view(kept.dtype) if name in before else 0  # a moment that this step created
             now.bitwise_xor_((now ^ old).bitwise_and_(kept))  # much faster than a selection by mask
+
+    def _spans(self, mask: Tensor) -> tuple[slice, ...] | None:
+        """Return the ranges of a mask (P,) if they are few, which are kept faster than single weights.
+
+        They are ``None`` if they are many, and in the first step with a mask, which may be the only one.
+        """
+        known, version, steps, spans = self._ranges
+        if known is not mask or version != mask._version:
+            self._ranges = (mask, mask._version, 1, None)
+            return None
+        if steps == 1:
+            spans = _ranges_of(mask)
+        self._ranges = (mask, version, steps + 1, spans)
+        return spans
 
     def _all_bits(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
         """Return integers with all bits set if a mask (P,) is true; computed anew only for another mask."""
@@ -74,3 +104,12 @@ class FrozenWeights:
         """Return weights and the optimiser's tensors of the same shape, by name."""
         state = {"w": self._w.data, **optimizer.state.get(self._w, {})}
         return [(name, t) for name, t in state.items() if isinstance(t, Tensor) and t.shape == self._w.shape]
+
+
+def _ranges_of(mask: Tensor) -> tuple[slice, ...] | None:
+    """Return the ranges where a mask (P,) is true, in order; ``None`` if they are more than :data:`MOST_RANGES`."""
+    edge = mask.new_zeros(1)
+    ends = torch.cat([edge, mask, edge]).to(torch.int8).diff().nonzero().flatten()
+    if len(ends) > 2 * MOST_RANGES:
+        return None
+    return tuple(slice(start, stop) for start, stop in ends.view(-1, 2).tolist())
