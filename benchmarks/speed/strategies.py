@@ -6,13 +6,14 @@ with its optimiser step over the rows of the stream and of memory, and the furth
 of a pass. Work at boundaries (Fisher information, herding) is in both. Target: at most 1.3.
 
 Steps in loops of a part's own (gdumb, fpf, k_fpf) are steps with their own number of rows; gdumb's have momentum, decay
-and clipping. ncm and slda send nothing through the model: their floor is the sums per class, and for slda the scatter
-matrix, of the stream's pixels in double precision; that of acil is the expansion of the pixels, two products with a
-matrix of 2048 x 2048 and a system of B equations. That of gpm has two products of each layer's gradient with its basis
-or with the basis of what is left free, whichever is narrower, and a singular value decomposition of the layer's inputs
-at each boundary. refresh draws a normal number for every weight, and binary one for every unit and row, with two
-products per layer. Of fpf and k_fpf a whole backward pass is in the floor, although the formula needs that of the
-trained layers alone: theirs is generous.
+and clipping. That of l2m has one product of rank 8 beside each hidden layer, as if all samples had one member, the
+cosines with 30 keys, and the optimiser's work on the whole pool. ncm and slda send nothing through the model: their
+floor is the sums per class, and for slda the scatter matrix, of the stream's pixels in double precision; that of acil
+is the expansion of the pixels, two products with a matrix of 2048 x 2048 and a system of B equations. That of gpm has
+two products of each layer's gradient with its basis or with the basis of what is left free, whichever is narrower, and
+a singular value decomposition of the layer's inputs at each boundary. refresh draws a normal number for every weight,
+and binary one for every unit and row, with two products per layer. Of fpf and k_fpf a whole backward pass is in the
+floor, although the formula needs that of the trained layers alone: theirs is generous.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
 Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
@@ -83,7 +84,9 @@ STRATEGIES = [
     "slda",
     "acil(features=pixels)",
 ]
-MAIN = {"ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy", "binary": "drawn"}
+MAIN = {
+    "ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy", "binary": "drawn", "l2m": "modulated",
+}  # fmt: skip
 """What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
 OWN = {"gdumb": "clipped"}
 """The same for steps in a part's own loop."""
@@ -144,6 +147,7 @@ class Bare:
         self.model = torch.nn.Sequential(*layers[:-1])
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
         self.heavy = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-6)
+        self.pool: list[torch.nn.Parameter] = []
         self.x = torch.randint(0, 256, (6000, 784), dtype=torch.uint8)
         self.y = torch.randint(0, 10, (6000,))
         self.expansion = torch.randn(784, 2048, dtype=torch.float64) / 28
@@ -191,6 +195,22 @@ class Bare:
             a = z.relu() if depth < len(fields) - 1 else z
         F.cross_entropy(a, y).backward()
         self.optimizer.step()
+
+    def modulated(self, n: int) -> None:
+        """A step of layers with low-rank products of one member of a pool, and the cosines with its keys."""
+        if not self.pool:
+            shapes = [(30, 784)] + [s for a, b in ((784, 400), (400, 400)) for s in ((30, 8, a), (30, b, 8))]
+            self.pool = [torch.nn.Parameter(0.01 * torch.randn(shape)) for shape in shapes]
+            self.pooled = torch.optim.SGD([*self.model.parameters(), *self.pool], lr=0.01)
+        keys, *pairs = self.pool
+        x, y = self.rows(n)
+        cosine = F.normalize(x, dim=1) @ F.normalize(keys, dim=1).T
+        h, member = x, 7
+        for layer, a, b in zip(self.model[:-1:2], pairs[::2], pairs[1::2], strict=True):
+            h = torch.relu(layer(h) + 2 * (h @ a[member].T @ b[member].T))
+        self.pooled.zero_grad(set_to_none=False)
+        (F.cross_entropy(self.model[-1](h), y) - 0.5 * cosine[:, member].mean()).backward()
+        self.pooled.step()
 
     def clipped(self, n: int) -> None:
         """A step with momentum, weight decay and a clipped gradient."""
