@@ -16,7 +16,7 @@ from clbench.core.measure import ACCURACY, Measure
 from clbench.core.public_names import public
 from clbench.core.record import Record
 from clbench.leaderboard.best_values import marked
-from clbench.leaderboard.board_columns import is_metric
+from clbench.leaderboard.board_columns import metric_of
 from clbench.leaderboard.board_rows import Problem, Row
 from clbench.leaderboard.columns import chosen_columns, usual
 from clbench.leaderboard.notes import left_out, table_notes
@@ -180,7 +180,7 @@ def board(
         )
         if columns is not None:
             columns = chosen_columns(columns, {name for record in records for name in record.cost})
-            metrics = [name for name in columns if is_metric(name)]
+            metrics = [own for name in columns if (own := metric_of(name))]
         names, shown = usual(records, values) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
         if across and metrics is None:
             shown = tuple(name for name in shown if name in ACROSS)

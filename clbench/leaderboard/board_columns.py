@@ -6,6 +6,7 @@ A format for people shows the text of a column. A file for programs holds its va
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clbench.core.shown_text import MOST, shown
@@ -29,6 +30,8 @@ from clbench.leaderboard.settings_origin import is_tuned
 if TYPE_CHECKING:
     from clbench.leaderboard.board import Board
 
+METRIC = "metric_"
+"""Beginning of the name of the column of a metric that is called like another column."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -267,9 +270,13 @@ def names() -> tuple[str, ...]:
     return tuple(column.name for column in COLUMNS)
 
 
-def is_metric(name: str) -> bool:
-    """Return whether a column holds a metric."""
-    return not name.startswith(COST) and name not in names()
+def metric_of(name: str) -> str:
+    """Return the metric of a column; empty if it holds none. A metric that is called like another column, such as
+    ``rank``, has the column ``metric_rank``."""
+    own = name.removeprefix(METRIC)
+    if own in names():
+        return "" if own == name else own
+    return "" if name.startswith(COST) else name
 
 
 def column(name: str) -> Column:
@@ -277,7 +284,13 @@ def column(name: str) -> Column:
     found = next((each for each in COLUMNS if each.name == name), None)
     if found is not None:
         return found
-    return cost_column(name) if name.startswith(COST) else metric_column(name)
+    return cost_column(name) if name.startswith(COST) else of_metric(metric_of(name))
+
+
+def of_metric(name: str) -> Column:
+    """Return the column of a metric."""
+    made = metric_column(name)
+    return replace(made, name=f"{METRIC}{name}") if name in names() else made
 
 
 STRATEGY = column("strategy")
@@ -298,6 +311,7 @@ def columns_of(board: Board, format: str, metrics: Iterable[str]) -> list[Column
     usual = [each for each in COLUMNS if each.shown_in(board, format)]
     return [
         *(each for each in usual if not each.is_last),
-        *map(column, (*metrics, *costs)),
+        *map(of_metric, metrics),
+        *map(column, costs),
         *(each for each in usual if each.is_last),
     ]

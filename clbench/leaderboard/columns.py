@@ -8,6 +8,7 @@ from clbench.comparison.record_groups import is_finished
 from clbench.comparison.trace_values import TraceFacts, TraceValues
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.record import Record
+from clbench.leaderboard.board_columns import metric_of
 from clbench.leaderboard.board_columns import names as lead
 from clbench.leaderboard.column_type import COST
 from clbench.metrics import EARLIER, FAMILIES, board_names, metric_names, split_number
@@ -50,7 +51,7 @@ def chosen_columns(written: Sequence[str], costs: Iterable[str]) -> tuple[str, .
     known = [*lead(), *(COST + name for name in costs)]
     for name in written:
         family = split_number(name)[0] in FAMILIES
-        if name not in known and not family and name not in metric_names():
+        if name not in known and not family and metric_of(name) not in metric_names():
             raise Refused(f"there is no column {name!r}; {did_you_mean(name, [*known, *metric_names()])}")
     names = tuple(dict.fromkeys(written))
     return names if "strategy" in names else ("strategy", *names)

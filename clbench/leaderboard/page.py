@@ -16,7 +16,7 @@ from clbench.core.measure import ACCURACY, Measure
 from clbench.core.shown_text import shown
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
-from clbench.leaderboard.board_columns import STRATEGY, columns_of, is_metric, standing_text
+from clbench.leaderboard.board_columns import STRATEGY, columns_of, metric_of, standing_text
 from clbench.leaderboard.board_rows import Row, group_problems
 from clbench.leaderboard.column_type import Column, Context
 from clbench.leaderboard.html_templates import template
@@ -124,11 +124,12 @@ def _columns(board: Board, metrics: Sequence[str]) -> list[Column]:
     if board.columns:
         return columns
     place = columns.index(STRATEGY) + 1
-    return [*columns[:place], *sorted(columns[place:], key=lambda column: not is_metric(column.name))]
+    return [*columns[:place], *sorted(columns[place:], key=lambda column: not metric_of(column.name))]
 
 
 def _column(column: Column, table: Table) -> dict[str, Any]:
-    metric = get_metric(column.name).under(table.measure) if is_metric(column.name) else None
+    name = metric_of(column.name)
+    metric = get_metric(name).under(table.measure) if name else None
     told = (
         f"Rank by {get_metric(table.ranking.by).under(table.measure).title} over the reference seeds"
         if column.name == "rank"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from clbench.core.shown_text import shown
 from clbench.leaderboard.best_values import note as marks
 from clbench.leaderboard.board import Board, Table
-from clbench.leaderboard.board_columns import STRATEGY, column, columns_of
+from clbench.leaderboard.board_columns import STRATEGY, column, columns_of, of_metric
 from clbench.leaderboard.board_rows import Row, group_problems, seed_words
 from clbench.leaderboard.column_type import Column, Context
 from clbench.leaderboard.numbers import NOTHING, Number
@@ -98,7 +98,8 @@ def _single(board: Board, table: Table, columns: Sequence[Column], decimals: int
 
 def _across(board: Board, decimals: int, format: str) -> Sheet:
     """Return all tables side by side: a line per name of a strategy, a group of columns per benchmark."""
-    own = [column(name) for name in board.columns or board.shown if name != STRATEGY.name]
+    chosen = map(column, board.columns) if board.columns else map(of_metric, board.shown)
+    own = [each for each in chosen if each.name != STRATEGY.name]
     headings = [Heading(STRATEGY.heading(board.tables[0]), is_text=True)]
     headings += [
         Heading(each.heading(table), each.is_text, shown(table.benchmark)) for table in board.tables for each in own

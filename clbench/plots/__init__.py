@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clbench.plots.picture_files import save, svg
     from clbench.plots.picture_format import Format
     from clbench.plots.predictions_plot import predicted_classes
+    from clbench.plots.readings_plot import network_readings
     from clbench.plots.strategy_styles import COLOURS
     from clbench.plots.style import GRID, INK, MUTED
     from clbench.plots.switch_plot import switch_gaps
@@ -63,6 +64,9 @@ KINDS = {
     "confusion": Kind("confusion_plot:confusion", "true and predicted classes at the end, from kept predictions"),
     "lag": Kind("lag_plot:accuracy_by_lag", "accuracy by experiences since the last visit"),
     "cost": Kind("cost_plot:cost_and_accuracy", "cost against ACC and WC-ACC, the Pareto front marked"),
+    "readings": Kind(
+        "readings_plot:network_readings", "readings of the network along the stream, from evaluation.readings"
+    ),
     "spark": Kind("terminal_plot:sparklines", "lines of text for a terminal, with ACC and WC-ACC"),
 }
 """Map the names of ``clbench plot --kind`` to kinds of plots."""
@@ -138,6 +142,7 @@ _MODULES = {
     "predictions_plot": ("predicted_classes",),
     "confusion_plot": ("confusion", "confusion_matrix"),
     "lag_plot": ("accuracy_by_lag",),
+    "readings_plot": ("network_readings",),
     "cost_plot": ("COSTS", "cost_and_accuracy"),
     "terminal_plot": ("BLOCKS", "sparklines"),
 }
@@ -161,6 +166,7 @@ __all__ = [
     "draw",
     "end_matrix",
     "get",
+    "network_readings",
     "predicted_classes",
     "save",
     "sparklines",

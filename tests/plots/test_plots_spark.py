@@ -106,10 +106,11 @@ def test_several_benchmarks_are_printed_one_after_the_other():
 def test_every_kind_takes_records_and_gives_a_picture():
     records = matrix([0])
     assert list(KINDS) == [
-        "gap", "tasks", "switches", "matrix", "classes", "predictions", "confusion", "lag", "cost", "spark",
+        "gap", "tasks", "switches", "matrix", "classes", "predictions", "confusion", "lag", "cost", "readings",
+        "spark",
     ]  # fmt: skip
     for name, kind in KINDS.items():
-        if name in ("classes", "predictions", "confusion"):  # need more than these records: see test_plots_classes.py
+        if name in ("classes", "predictions", "confusion", "readings"):  # need more than these records
             continue
         settings = {"cost": "steps"} if name == "cost" else {}
         made = kind.function(records, benchmark="split-digits@1", strategies=["er", "naive"], **settings)
@@ -133,7 +134,7 @@ def test_every_public_name_is_there_and_no_other():
 def test_the_table_of_kinds_loads_neither_numpy_nor_matplotlib():
     code = "import sys, clbench.plots as p; print(len(p.KINDS), sorted({'numpy', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "10 []"
+    assert done.stdout.strip() == "11 []"
 
 
 def test_curves_are_shared_between_line_and_text():
