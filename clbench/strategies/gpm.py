@@ -43,10 +43,11 @@ class GPM(Part):
     of samples that differs by layer is left out.
 
     Expected:
-        class: near naive; outputs for old inputs are kept, but old and new classes were never compared.
-        task: well above naive, with hardly any forgetting; below joint.
-        domain: far above naive as long as layers have free directions, then later tasks are learned less well.
-        recurring: tasks that return cannot be improved, since their inputs are protected; learning stops early.
+        class: above naive and far below replay; old outputs are kept, but old and new classes were never compared.
+        task: above naive if naive forgets, and below joint.
+        domain: far above naive if inputs differ between domains, as permutations do; later domains are learned less
+            well as directions run out. Near naive if domains share their inputs and the threshold is loose.
+        recurring: tasks that return are hardly improved, since their inputs are protected.
     """
 
     random_stream: ClassVar[str] = "GPM"
