@@ -1,15 +1,18 @@
 """Inputs of layers are what their weights multiply: by hand, by torch's unfold, and by the span of gradients."""
 
 import itertools
+from dataclasses import dataclass
 
 import pytest
 import torch
 from support import everything, ready
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from clbench.models import make
 from clbench.models.output import Output
+from clbench.strategies.part import Part
 from clbench.training.layer_inputs import as_rows, joined, recorded
 
 
@@ -148,6 +151,26 @@ def test_learner_gives_the_inputs_under_present_or_other_weights_in_evaluation_m
     zero = learner.inputs(index, w=torch.zeros_like(learner.w))
     assert torch.equal(zero["convolutions.0"], found["convolutions.0"])
     assert not zero["head"].any()
+
+
+@dataclass(kw_only=True)
+class Doubled(Part):
+    """It answers with weights twice as large, in training too."""
+
+    answers_in_training = True
+
+    def answer(self, learner, x, task):
+        doubled = {name: 2 * p for name, p in learner.model.named_parameters()}
+        return functional_call(learner.model, doubled, (x,))
+
+
+def test_inputs_are_those_under_the_weights_with_which_a_part_answers():
+    bare = "model={name: mlp, hidden: [6, 5], bias: false}"
+    plain, own = ready("naive", bare), ready("naive", bare, alter=lambda parts: [*parts, Doubled()])
+    index = own.trainer.enter(own.stream[0]).index[:, :20]
+    ours, theirs = own.learner.inputs(index), plain.learner.inputs(index)
+    for name, factor in (("layers.0", 1), ("layers.1", 2), ("head", 4)):  # ReLU layers without biases
+        torch.testing.assert_close(ours[name], factor * theirs[name])
 
 
 def test_asking_for_inputs_leaves_no_trace_and_is_counted():
