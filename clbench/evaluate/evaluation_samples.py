@@ -18,7 +18,7 @@ from clbench.benchmark.schema import Evaluation
 from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.core.rng import Generator
-from clbench.core.types import Index, Mask, Stream
+from clbench.core.types import Index, Mask, Stream, Teacher
 from clbench.evaluate.subject import Subject
 from clbench.families.class_mask import ClassMask
 from clbench.training.device_rows import Resident
@@ -190,6 +190,11 @@ class Panels:
         tasks = list(range(len(self.rows)))
         target, mask = self._target[order], learner.class_mask(task)
         return Panel(tasks, self._x, index, target, task, task, mask, np.zeros(len(tasks), dtype=np.int64), None, None)
+
+    @property
+    def teachers(self) -> list[Teacher | None]:
+        """Return the rule that gives the labels of each task, ``None`` where it is not known."""
+        return [task.teacher for task in self._stream.tasks]
 
     @property
     def visits(self) -> Mask:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clbench.core.types import Teacher
 from clbench.evaluate.evaluation_samples import Panel
 from clbench.evaluate.subject import Subject
 from clbench.families.class_mask import ClassMask
@@ -35,6 +36,7 @@ class Inspection:
         panel: The evaluation samples of all tasks, in ascending order of tasks.
         chosen: The tasks that ``current`` and ``seen`` mean.
         family: The family of tasks, whose loss is used.
+        teachers: The rule of each task, ``None`` where it is not known.
         task_labels: Whether the stream reveals the tasks of samples.
         experience, step, at_end: As in the protocol.
     """
@@ -46,6 +48,7 @@ class Inspection:
         *,
         chosen: dict[str, list[int]],
         family: Family,
+        teachers: Sequence[Teacher | None],
         task_labels: bool,
         experience: int,
         step: int,
@@ -53,6 +56,7 @@ class Inspection:
     ) -> None:
         self.subject, self.experience, self.step, self.at_end = subject, experience, step, at_end
         self.memory: dict[str, Any] = {}
+        self.teachers = teachers
         self._panel, self._chosen = panel, {**chosen, "all": list(panel.tasks)}
         self._family, self._task_labels = family, task_labels
         self._activities: dict[tuple[int, ...], Activities] = {}

@@ -60,6 +60,7 @@ class TakenReadings:
             chosen={"current": self._panels.tasks_of(experience, seen=False),
                     "seen": self._panels.tasks_of(experience, seen=True)},
             family=self._panels.family,
+            teachers=self._panels.teachers,
             task_labels=self._task_labels,
             experience=experience,
             step=step,

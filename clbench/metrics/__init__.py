@@ -227,6 +227,14 @@ _ON_DEMAND = {
     "dormant_slope": (_HERE + "plasticity:DORMANT_SLOPE", "change of the share of dormant units per experience"),
     "rank": (_HERE + "plasticity:RANK", "effective rank of the features at the end, from readings"),
     "rank_slope": (_HERE + "plasticity:RANK_SLOPE", "change of the effective rank of the features per experience"),
+    "generalisation_error": (
+        _HERE + "binary_perceptron:GENERALISATION_ERROR",
+        "share of random patterns on which student and teacher differ, at the end, from the reading overlap",
+    ),
+    "analytic_error": (
+        _HERE + "binary_perceptron:ANALYTIC_ERROR",
+        "that error of a typical binary perceptron which learned each task alone, by theory",
+    ),
     "top5": (_HERE + "prediction_metrics:TOP5", "top-5 accuracy at the end, from kept predictions"),
     "gap_residual": (
         _HERE + "stability_gap:GAP_RESIDUAL",

@@ -11,6 +11,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.core.record import Trace
+from clbench.metrics.accuracy_matrix import end_looks
+from clbench.metrics.metric import Metric, Undefined
+from clbench.metrics.plasticity import reading_of
+
 POINTS = 4001
 """Points of the integrals over a standard normal number."""
 WIDTH = 10.0
@@ -90,3 +95,58 @@ def _log_share(q: float) -> NDArray[np.float64]:
 
     share: NDArray[np.float64] = log_ndtr(NORMAL * np.sqrt(q / (1 - q)))
     return share
+
+
+# ------------------------------------------------------------------------------------------------ metrics of a run
+
+
+def _of_the_last_reading(trace: Trace, row: int) -> NDArray[np.float64]:
+    """Return a row of the last reading ``overlap``, for the tasks that the stream has visited, (tasks,).
+
+    Raises:
+        Undefined: The run stopped early, or the reading has no value.
+    """
+    end_looks(trace)
+    values = reading_of(trace, "overlap").values[-1, row].astype(np.float64)  # (T,)
+    visited: NDArray[np.float64] = values[trace.present.any(0)]
+    if np.isnan(visited).any():
+        raise Undefined(
+            "the reading 'overlap' has no value: it needs scenario teacher and a model of a single layer without a "
+            "bias, such as perceptron"
+        )
+    return visited
+
+
+def generalisation_error(trace: Trace) -> float:
+    """Return the mean over visited tasks of arccos(R) / π at the end, for the overlaps R of student and teachers."""
+    return float(error_of_overlap(_of_the_last_reading(trace, 0)).mean())
+
+
+def analytic_error(trace: Trace) -> float:
+    """Return the mean over visited tasks of the error of a typical student that learned each of them alone."""
+    return float(_of_the_last_reading(trace, 1).mean())
+
+
+GENERALISATION_ERROR = Metric(
+    name="generalisation_error",
+    title="Generalisation error",
+    function=generalisation_error,
+    formula="mean over visited tasks of arccos(R) / π at the end, R the overlap of student and teacher",
+    low=0,
+    high=1,
+    higher_is_better=False,
+    source="Li et al. 2023, arXiv 2212.02846",
+    needs="scenario teacher, evaluation.readings with overlap",
+)
+ANALYTIC_ERROR = Metric(
+    name="analytic_error",
+    title="Analytic error",
+    function=analytic_error,
+    formula="mean over visited tasks of the error of a typical binary perceptron that fits the task's samples alone",
+    low=0,
+    high=0.5,
+    higher_is_better=None,
+    source="Györgyi 1990, Physical Review A 41, 7097",
+    needs="scenario teacher, evaluation.readings with overlap",
+    comparable=False,
+)

@@ -23,6 +23,7 @@ READINGS = Registry(
         "weight_norm": (_HERE + "weight_norm:weight_norm", "Euclidean norm of the weights"),
         "gradient_norm": (_HERE + "gradient_norm:gradient_norm", "Euclidean norm of the gradient of the loss"),
         "distance": (_HERE + "distance:distance", "Euclidean distance of the weights from the initial ones"),
+        "overlap": (_HERE + "overlap:overlap", "overlap with the known teacher of each task, beside its theory"),
         "cka": (_HERE + "cka:cka", "similarity of each task's features to those at the end of its first visit"),
     },
 )

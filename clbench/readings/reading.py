@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from clbench.core.types import Teacher
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -44,6 +46,7 @@ class Inspected(Protocol):
         at_end: Whether an experience ends here.
         memory: What the reading itself keeps during the run: tensors, numbers, texts, lists and mappings. It is empty
             at the first call, and a resumed run continues with it.
+        teachers: The rule that gives the labels of each task, ``None`` where it is not known.
         subject: What the evaluator evaluates; of our own loop a ``clbench.training.learner_readout.Readout``.
     """
 
@@ -51,6 +54,7 @@ class Inspected(Protocol):
     step: int
     at_end: bool
     memory: MutableMapping[str, Any]
+    teachers: Sequence[Teacher | None]
     subject: Any
 
     @property

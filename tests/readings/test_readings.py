@@ -26,7 +26,7 @@ ALL = "evaluation.readings=[{fau: {by_layer: true}}, dormant, effective_rank, {e
 
 def test_the_readings_that_come_with_clbench_are_those_of_the_documentation():
     assert [entry.name for entry in READINGS] == sorted(
-        ["fau", "dormant", "effective_rank", "weight_norm", "gradient_norm", "distance", "cka"]
+        ["fau", "dormant", "effective_rank", "weight_norm", "gradient_norm", "distance", "cka", "overlap"]
     )
 
 
