@@ -45,7 +45,8 @@ def network_readings(
     at its end.
 
     Of a reading with several numbers the first one is drawn, and of ``cka`` the mean over tasks that have a value.
-    Values between readings are interpolated linearly. Bands are the 95 % interval from three seeds on.
+    An upper bound that merges experiences has readings at its start and end. Values between readings are interpolated
+    linearly. Bands are the 95 % interval from three seeds on.
 
     Args:
         records: Any records; cells that are not done are left out.
@@ -68,7 +69,7 @@ def network_readings(
     divided, width, looks = groups(list(traces)), room(WIDTH), runs.looks
     columns = 1 if is_narrow(width) else 2
     rows = math.ceil((1 + len(names)) / columns)
-    boundaries = median_boundaries(traces)
+    boundaries = median_boundaries(runs.following())
     figure = canvas(
         width,
         0.7 + 2.3 * rows * len(divided) + sum(legend_height(group, width) for group in divided),

@@ -65,3 +65,17 @@ def test_a_strategy_without_readings_has_a_line_of_accuracy_only():
 def test_records_without_readings_are_refused_with_the_setting():
     with pytest.raises(Refused, match=r"set evaluation.readings=\[fau"):
         network_readings([record("er", 0, dipping(0, tasks=3, length=4))])
+
+
+def test_an_upper_bound_that_merges_experiences_is_drawn_from_its_start_to_its_end():
+    whole = with_readings(0, fau=[0.8, 0.6, 0.4, 0.2])
+    ends = np.flatnonzero(np.isin(whole.kind, (Kind.START, Kind.END)))[[0, -1]]
+    merged = replace(
+        whole.at(ends), experience=np.array([-1, 0]), present=np.ones((1, 3), dtype=bool), readings={
+            "fau": Reading(np.array([0, 12]), np.array([0.8, 0.7], np.float32))
+        },
+    )  # fmt: skip
+    score, fau = network_readings([record("er", 0, whole), record("joint", 0, merged)]).axes
+    assert lines(fau)["joint"].get_ydata() == pytest.approx([0.8, 0.7])
+    assert lines(fau)["er"].get_xdata().tolist() == [0, 4, 8, 12]
+    assert lines(score)["joint"].get_xdata().tolist() == [12]
