@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from clbench.core.parameters import Count, NonNegative
 from clbench.core.search_space import Search
@@ -87,11 +87,6 @@ class Hypernet(Bank):
     def widths(self) -> tuple[int, ...]:
         """Return the widths of the hidden layers."""
         return HIDDEN[self.form] if self.hidden is None else tuple(self.hidden)
-
-    @classmethod
-    def settled(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        hidden = settings["hidden"]
-        return {**settings, "hidden": list(HIDDEN[settings["form"]] if hidden is None else hidden)}
 
     # ------------------------------------------------------------------ the network
 
