@@ -166,3 +166,19 @@ def test_other_parts_may_only_arrange_samples():
 def state_of_last(run):
     """What the last part of a run has learned."""
     return run.chain.parts[-1].state
+
+
+@pytest.mark.parametrize("features", ["pixels", "model"])
+def test_it_predicts_better_than_means_and_discriminants_of_the_same_features(features):
+    changes = (
+        "stream.dataset.train_rows=1000",
+        "evaluation.every=0",
+        "evaluation.rows_per_task=all",
+        "model.hidden=[40]",
+    )
+    scores = {}
+    for name in ("acil", "slda", "ncm"):
+        settings = {"acil": f"features={features}, expansion=512"}.get(name, f"features={features}")
+        scores[name] = np.nanmean(trained(f"{name}({settings})", *changes).evaluator.trace().score[-1])
+    assert scores["acil"] > scores["slda"] > scores["ncm"]
+    assert scores["acil"] > 0.93
