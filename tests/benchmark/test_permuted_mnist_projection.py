@@ -28,8 +28,11 @@ def test_the_protocol_is_the_published_one(name, experiences, epochs):
         "sgd", 0.01, 0.0, 0.0, 10, epochs,
     ]  # fmt: skip
     by_name = {cell.config["strategy"][0]["name"]: cell.config["strategy"][0] for cell in cells}
-    assert {"naive", "gpm", "joint"} <= set(by_name)
-    assert by_name["gpm"]["parameters"]["threshold"] == [0.95, 0.99, 0.99]
+    assert set(by_name) == {"naive", "gpm", "trgp", "cuber", "joint"}
+    for name in ("gpm", "trgp", "cuber"):
+        parameters = by_name[name]["parameters"]
+        assert parameters["threshold"] == [0.95, 0.99, 0.99]
+        assert (parameters["growth"], parameters["rows"], parameters["form"]) == (0, 300, "paper")
 
 
 def measured(records):
