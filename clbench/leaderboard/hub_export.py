@@ -33,6 +33,24 @@ if TYPE_CHECKING:
 
 MARK = "<!-- written by clbench board --format hub; a later export replaces this file, but for the licence -->"
 
+READINGS = Path("data", "readings.parquet")
+"""The place of readings in an export."""
+READINGS_CONFIG = """\
+- config_name: readings
+  data_files: [{split: train, path: data/readings.parquet}]
+"""
+READINGS_COLUMNS = """
+## Columns of `readings`
+
+| column | what |
+|---|---|
+| `key` | the run, as in `cells` |
+| `reading` | the name of the reading, with settings that differ from their default |
+| `step` | optimiser steps done |
+| `place` | which number of the reading, from 0; of `cka` the task |
+| `value` | the number; those without a value have no row |
+"""
+
 COLUMNS = {
     "benchmark": "name and version of the benchmark",
     "strategy": "the strategy's label on leaderboards",
@@ -52,7 +70,8 @@ COLUMNS = {
 
 
 def export(records: Iterable[Record], folder: Path) -> list[Path]:
-    """Write ``README.md``, ``data/cells.parquet`` and ``data/traces.parquet``.
+    """Write ``README.md``, ``data/cells.parquet``, ``data/traces.parquet``, and ``data/readings.parquet`` if there are
+    readings.
 
     Args:
         records: Records of one benchmark or several.
@@ -74,9 +93,14 @@ def export(records: Iterable[Record], folder: Path) -> list[Path]:
         folder / "data" / "traces.parquet": _parquet(traces(records)),
         card: _card(records, licence=_licence(before)).encode(),
     }
+    read = readings(records)
+    if len(read):
+        contents[folder / READINGS] = _parquet(read)
     try:
         for path, content in contents.items():
             store.write(path, content)
+        if not len(read):
+            (folder / READINGS).unlink(missing_ok=True)  # of an earlier export
     except OSError as error:
         raise Refused(f"{folder} cannot be written ({error.strerror}); name another folder") from None
     return list(contents)
@@ -104,6 +128,23 @@ def traces(records: Sequence[Record]) -> Table:
         }
     )  # fmt: skip
     return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
+
+
+def readings(records: Sequence[Record]) -> Table:
+    """Return a row per number of a reading: ``key reading step place value``."""
+    import pyarrow as pa
+
+    schema = pa.schema(
+        {"key": pa.string(), "reading": pa.string(), "step": pa.int64(), "place": pa.int32(), "value": pa.float32()}
+    )
+    parts = []
+    for record in records:
+        for name, (steps, values) in ({} if record.trace is None else record.trace.readings).items():
+            flat = values.reshape(len(steps), -1)  # (J, numbers)
+            at, place = np.nonzero(~np.isnan(flat))
+            columns = [[record.key] * len(at), [public(name)] * len(at), steps[at], place, flat[at, place]]
+            parts.append(pa.table(dict(zip(schema.names, columns, strict=True))).cast(schema))
+    return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
 def _long(key: str, trace: Trace) -> Table:
@@ -164,6 +205,8 @@ def _card(records: Sequence[Record], *, licence: str) -> str:
     measures = {record.trace.measure for record in records if record.trace is not None} or {ACCURACY}
     scores = " or ".join(sorted("accuracy, in [0, 1]," if m == ACCURACY else m.name for m in measures))
     columns = "\n".join(f"| `{name}` | {what} |" for name, what in COLUMNS.items())
+    read = any(record.trace is not None and record.trace.readings for record in records)
+    config, described = (READINGS_CONFIG, READINGS_COLUMNS) if read else ("", "")
     return f"""---
 pretty_name: {json.dumps(f"Continual-learning results on {', '.join(map(shown, counts))}")}
 {licence}
@@ -174,7 +217,7 @@ configs:
   data_files: [{{split: train, path: data/cells.parquet}}]
 - config_name: traces
   data_files: [{{split: train, path: data/traces.parquet}}]
----
+{config}---
 {MARK}
 
 # Continual-learning results on {names}
@@ -215,7 +258,7 @@ Metrics, fractions in [0, 1] unless they say otherwise; empty where undefined an
 | `experience` | the running experience; -1 before the first |
 | `task` | number of the task that was evaluated |
 | `score` | {scores} on its test samples; tasks that were not evaluated have no row |
-
+{described}
 ## How to read it
 
 ```python

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,7 @@ import clbench
 from clbench import api
 from clbench.core import store
 from clbench.core.errors import Refused
-from clbench.core.record import Kind
+from clbench.core.record import Kind, Reading
 from clbench.data import load
 from clbench.data.user_data import given
 from clbench.leaderboard import frame
@@ -278,3 +279,19 @@ def test_the_package_itself_loads_the_folder(exported, tmp_path):
     traces = datasets.load_dataset(str(exported), "traces", split="train", cache_dir=str(tmp_path))
     assert cells["key"][:] == pd.read_parquet(exported / "data" / "cells.parquet")["key"].tolist()
     assert len(traces) == len(pd.read_parquet(exported / "data" / "traces.parquet"))
+
+
+def test_readings_are_a_table_of_their_own_which_is_there_only_with_readings(exported, tmp_path):
+    assert not (exported / "data" / "readings.parquet").exists()
+    assert "readings" not in (exported / "README.md").read_text(encoding="utf-8")
+    plain = dipping(0, tasks=3, length=4)
+    values = np.array([[0.5, np.nan], [0.25, 1.0]], dtype=np.float32)
+    read = replace(plain, readings={"fau(by_layer=True)": Reading(np.array([0, 4]), values)})
+    paths = export([record("er", 0, read)], tmp_path / "hub")
+    back = pd.read_parquet(tmp_path / "hub" / "data" / "readings.parquet")
+    assert len(paths) == 4
+    assert back["reading"].unique().tolist() == ["fau(by_layer=True)"]
+    assert back[["step", "place", "value"]].values.tolist() == [[0, 0, 0.5], [4, 0, 0.25], [4, 1, 1.0]]
+    assert "config_name: readings" in (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
+    export([record("er", 0, plain)], tmp_path / "hub")
+    assert sorted(path.name for path in (tmp_path / "hub" / "data").iterdir()) == ["cells.parquet", "traces.parquet"]
