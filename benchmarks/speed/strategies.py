@@ -11,7 +11,9 @@ cosines with 30 keys, and the optimiser's work on the whole pool. ncm and slda s
 floor is the sums per class, and for slda the scatter matrix, of the stream's pixels in double precision; that of acil
 is the expansion of the pixels, two products with a matrix of 2048 x 2048 and a system of B equations. That of gpm has
 two products of each layer's gradient with its basis or with the basis of what is left free, whichever is narrower, and
-a singular value decomposition of the layer's inputs at each boundary. refresh draws a normal number for every weight,
+a singular value decomposition of the layer's inputs at each boundary. That of trgp and cuber has, besides, the scaling
+of the inputs of each layer on the directions of related tasks, forward and backward, with steps of their matrices; they
+run in the task setting. refresh draws a normal number for every weight,
 and binary one for every unit and row, with two products per layer. Of fpf and k_fpf a whole backward pass is in the
 floor, although the formula needs that of the trained layers alone: theirs is generous.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
@@ -57,6 +59,8 @@ STRATEGIES = [
     "agem",
     "gem",
     "gpm",
+    "trgp",
+    "cuber(strength=0.1)",
     "l2(strength=0.01)",
     "ewc(strength=1, rows=200)",
     "si(strength=0.001)",
@@ -88,6 +92,8 @@ MAIN = {
     "ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy", "binary": "drawn", "l2m": "modulated",
 }  # fmt: skip
 """What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
+LABELS = {"trgp", "cuber"}
+"""Strategies that need task labels."""
 OWN = {"gdumb": "clipped"}
 """The same for steps in a part's own loop."""
 TARGET = 1.3
@@ -104,9 +110,10 @@ def made_up() -> UserObjects:
 
 def ready(strategy: str, given: UserObjects) -> Run:
     """A run of the job that has not begun."""
+    setting = "task" if strategy.partition("(")[0] in LABELS else "class"
     benchmark = {
         "name": "speed-strategies",
-        "stream": {"scenario": "split", "setting": "class", "order": "fixed"},
+        "stream": {"scenario": "split", "setting": setting, "order": "fixed"},
         "model": {"name": "mlp", "hidden": [400, 400]},
         "training": {"optimizer": "sgd", "lr": 0.01, "batch_size": BATCH, "iterations": 40, "drop_last": True},
         "memory": {"size": 500},
@@ -122,12 +129,28 @@ def noted_bases(run: Run) -> list[list[tuple[int, int, int]]]:
 
     def note(learner: Any, _: Any) -> None:
         for part in run.chain.parts:
-            if "bases" in part.state:
+            bases = part.state.get("bases", part.state.get("directions"))
+            if bases is not None:
                 sizes = {name: place.stop - place.start for name, place in learner.slices.items()}
-                shapes = {name: tuple(basis.shape) for name, basis in part.state["bases"].items()}
+                shapes = {name: tuple(basis.shape) for name, basis in bases.items()}
                 noted.append([(sizes[f"{name}.weight"] // shape[0], *shape) for name, shape in shapes.items()])
 
     run.chain.end_experience += (note,)
+    return noted
+
+
+def noted_scales(run: Run) -> list[list[tuple[int, list[int]]]]:
+    """A list that gets, at each beginning of an experience, fan-in and sizes of scales of the layers that have some."""
+    noted: list[list[tuple[int, list[int]]]] = []
+
+    def note(*_: Any) -> None:
+        for part in run.chain.parts:
+            if "scales" in part.state:
+                own = part.state["scales"][part.state["task"]]
+                widths = {name: len(basis) for name, basis in part.state["directions"].items()}
+                noted.append([(widths[name], [len(q) for q in relation["q"]]) for name, relation in own.items()])
+
+    run.chain.begin_experience += (note,)
     return noted
 
 
@@ -261,6 +284,25 @@ class Bare:
         total = sum(steps * self.price("projection", matrices) for matrices in noted[:-1])
         return total + sum(self.price("decomposition", matrices, 5) for matrices in noted)
 
+    def scaling(self, layers: list[tuple[int, list[int]]]) -> None:
+        """Scaled inputs of each layer and their gradients, without one for the pixels, and steps of the matrices."""
+        for fan_in, sizes in layers:
+            x = torch.ones(BATCH, fan_in, requires_grad=fan_in != 784)
+            basis, scales = self.bases[fan_in][:, : sum(sizes)], [torch.eye(r, requires_grad=True) for r in sizes]
+            parts = (x @ basis).split(sizes, dim=1)
+            changed = torch.cat([part @ q - part for part, q in zip(parts, scales, strict=True)], dim=1)
+            output = x + changed @ basis.T
+            wanted = [*scales, x] if x.requires_grad else scales
+            for q, g in zip(scales, torch.autograd.grad(output, wanted, output), strict=False):
+                q.data.sub_(g, alpha=0.01)
+
+    def scalings(self, noted: list[list[tuple[int, list[int]]]], steps: int) -> float:
+        """Seconds of the scaled inputs of a run, from the sizes of scales in each experience."""
+        for layers in noted:
+            for fan_in, sizes in layers:
+                self.bases[fan_in] = torch.randn(fan_in, max(fan_in, sum(sizes)))
+        return sum(steps * self.price("scaling", layers) for layers in noted if layers)
+
     def price(self, what: str, n: Any, repeats: int = 30) -> float:
         """Median seconds of one pass over n rows, or of another piece of work."""
         function, taken = getattr(self, what), []
@@ -302,9 +344,9 @@ def main() -> None:
     for _ in range(options.rounds):
         for name in options.strategies:
             run = ready(name, given)
-            noted = noted_bases(run)
+            noted, scales = noted_bases(run), noted_scales(run)
             taken = seconds(run)
-            least = floor(run, bare, name.partition("(")[0]) + bare.projections(noted, 40)
+            least = floor(run, bare, name.partition("(")[0]) + bare.projections(noted, 40) + bare.scalings(scales, 40)
             ratios[name].append(taken / least)
             each[name].append(1000 * taken / run.cursor.step)
     table = Table("strategy", "ms per iteration", "ratio to floor", "rounds", box=SIMPLE)

@@ -56,6 +56,14 @@ def test_gpm_forgets_nothing_that_counts_and_ends_five_points_above_naive_in_the
     assert assert_gpm_keeps_and_learns(api.records(FOLDER / "short")) == {0, 1}
 
 
+def test_scaled_weights_keep_more_and_learn_more_than_gpm_in_the_committed_records():
+    found = measured(api.records(FOLDER / "short"))
+    for seed in (0, 1):
+        for strategy in ("trgp", "cuber"):
+            assert abs(found[strategy, seed]["bwt"].value) < abs(found["gpm", seed]["bwt"].value)
+            assert found[strategy, seed]["acc"].value > found["gpm", seed]["acc"].value + 0.01
+
+
 @pytest.mark.slow
 def test_the_short_tier_run_again_keeps_what_gpm_promises(shared_data, tmp_path):
     records = clbench.run(f"{NAME}-short", strategies=["naive", GPM], seeds=1, data_dir=shared_data, out=tmp_path)
