@@ -51,7 +51,8 @@ class WeightLine:
 
     @property
     def barrier(self) -> float:
-        """Return the height of the barrier of the mean score over all tasks; see :func:`height`."""
+        """Return the height of the barrier of the mean score over all tasks: the most by which it falls below the
+        straight line between its two ends, on the points between them."""
         return height(self.at, -self.score.mean(axis=1))
 
     @property
@@ -72,7 +73,7 @@ class WeightLine:
 
     @property
     def instability(self) -> float:
-        """Return the instability of the mean score over all tasks; see :func:`instability`."""
+        """Return the instability: the mean of both ends minus the lowest value of the mean score over all tasks."""
         return instability(-self.score.mean(axis=1))
 
 

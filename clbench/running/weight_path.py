@@ -72,7 +72,7 @@ class WeightPath:
         return f"running statistics {self.statistics}" if self.has_statistics else ""
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield a row for each point of each line and each task: :data:`COLUMNS`."""
+        """Yield a row for each point of each line and each task, as a mapping by the name of its column."""
         for line in self.lines:
             for j, at in enumerate(line.at.tolist()):
                 for t, task in enumerate(line.tasks.tolist()):

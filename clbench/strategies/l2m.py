@@ -50,7 +50,8 @@ class L2M(Part):
     Expected:
         class: near naive; the head is shared, and old classes lose against new ones in it.
         task: above naive if queries separate the tasks; the head of each task is its own.
-        domain: above naive if queries separate the domains, since their additions do not share weights.
+        domain: less forgetting than naive if queries separate the domains, as on permutations with Adam; below naive if
+            they do not, or with plain SGD, which hardly moves keys.
         recurring: as naive or below, because only additions to the network of the first experience are learned.
     """
 

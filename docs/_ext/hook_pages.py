@@ -38,6 +38,8 @@ ELSEWHERE = {
         "clbench.running.executors.Started",
         "clbench.running.executors.Progress",
         "clbench.running.scores_so_far.Scores",
+        "clbench.running.weight_path.WeightPath",
+        "clbench.metrics.weight_line.WeightLine",
         "clbench.core.record.Kind",
         "clbench.core.measure.Measure",
         "clbench.core.rng.Generator",
