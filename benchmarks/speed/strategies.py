@@ -318,9 +318,10 @@ def floor(run: Run, bare: Bare, name: str) -> float:
     main, own_step = MAIN.get(name, "step"), OWN.get(name, "step")
     cost = run.learner.cost
     rows = cost.stream_rows + cost.replay_rows
-    steps = min(cost.steps, run.cursor.step) if rows else 0  # others were skipped
-    own = cost.steps - steps  # in loops of parts, whose rows are then all of the further ones
     backward, forward = cost.extra_backward_rows, cost.extra_forward_rows - cost.extra_backward_rows
+    updates = min(cost.steps, run.cursor.step) if backward else cost.steps  # several on a batch, if none is elsewhere
+    steps = updates if rows else 0  # others were skipped
+    own = cost.steps - steps  # in loops of parts, whose rows are then all of the further ones
     total = steps * bare.price(main, max(1, round(rows / max(1, steps)))) if steps else 0.0
     if own:
         total += own * bare.price(own_step, max(1, round(backward / own)))
