@@ -15,7 +15,8 @@ a singular value decomposition of the layer's inputs at each boundary. That of t
 of the inputs of each layer on the directions of related tasks, forward and backward, with steps of their matrices; they
 run in the task setting. refresh draws a normal number for every weight,
 and binary one for every unit and row, with two products per layer. Of fpf and k_fpf a whole backward pass is in the
-floor, although the formula needs that of the trained layers alone: theirs is generous.
+floor, although the formula needs that of the trained layers alone: theirs is generous. That of hypernet generates the
+weights of the running task, and those of each earlier task for its regulariser, forward and backward.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
 Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
@@ -24,6 +25,7 @@ Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experience
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from itertools import pairwise
 from time import perf_counter
@@ -80,6 +82,8 @@ STRATEGIES = [
     "view_batch(views=2, strong=null)",
     "repeats(high=2)",
     "freeze_norm",
+    "hypernet",
+    "hypernet(form=rnn)",
     "l2m",
     "sensitivity",
     "only",
@@ -92,7 +96,7 @@ MAIN = {
     "ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy", "binary": "drawn", "l2m": "modulated",
 }  # fmt: skip
 """What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
-LABELS = {"trgp", "cuber"}
+LABELS = {"trgp", "cuber", "hypernet"}
 """Strategies that need task labels."""
 OWN = {"gdumb": "clipped"}
 """The same for steps in a part's own loop."""
@@ -177,6 +181,7 @@ class Bare:
         self.inverse = torch.eye(2048, dtype=torch.float64)
         self.gradients: dict[tuple[int, int], torch.Tensor] = {}
         self.bases: dict[int, torch.Tensor] = {}
+        self.generators: dict[str, tuple[torch.nn.Module, torch.optim.Optimizer]] = {}
 
     def rows(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """A gathered and scaled batch."""
@@ -234,6 +239,25 @@ class Bare:
         self.pooled.zero_grad(set_to_none=False)
         (F.cross_entropy(self.model[-1](h), y) - 0.5 * cosine[:, member].mean()).backward()
         self.pooled.step()
+
+    def generated(self, job: tuple[str, int]) -> None:
+        """A step on BATCH rows with generated weights, and the regulariser on those of other tasks."""
+        form, others = job
+        shapes = [p.shape for p in self.model.parameters()]
+        if form not in self.generators:
+            made = Generator(form, sum(map(math.prod, shapes)))
+            self.generators[form] = made, torch.optim.SGD(made.parameters(), lr=1e-4)
+        generator, optimizer = self.generators[form]
+        x, y = self.rows(BATCH)
+        optimizer.zero_grad(set_to_none=False)
+        weights = [p.view(s) for p, s in zip(generator(1)[0].split([s.numel() for s in shapes]), shapes, strict=True)]
+        h = x
+        for depth in range(0, len(weights), 2):
+            h = F.linear(h if depth == 0 else h.relu(), weights[depth], weights[depth + 1])
+        F.cross_entropy(h, y).backward()
+        if others:
+            (1e-6 * (generator(others) - 0.01).square().sum()).backward()
+        optimizer.step()
 
     def clipped(self, n: int) -> None:
         """A step with momentum, weight decay and a clipped gradient."""
@@ -313,8 +337,45 @@ class Bare:
         return statistics.median(taken)
 
 
-def floor(run: Run, bare: Bare, name: str) -> float:
+class Generator(torch.nn.Module):
+    """The hypernetwork of the floor, with as many weights as it generates.
+
+    Args:
+        form: Of chunks or an LSTM.
+        d: Number of generated weights.
+    """
+
+    def __init__(self, form: str, d: int) -> None:
+        super().__init__()
+        self.d, width = d, 96 if form == "rnn" else 25
+        fixed = 4 * 96 * (16 + 96 + 2) if form == "rnn" else 25 * 17 + 25 * 26
+        chunk = (d - fixed) // (width + 1)
+        self.tasks, self.chunks = (
+            torch.nn.Parameter(torch.randn(5, 8)),
+            torch.nn.Parameter(torch.randn(-(-d // chunk), 8)),
+        )
+        self.body: torch.nn.Module = torch.nn.LSTM(16, 96, batch_first=True)
+        if form != "rnn":
+            self.body = torch.nn.Sequential(
+                torch.nn.Linear(16, 25), torch.nn.ELU(), torch.nn.Linear(25, 25), torch.nn.ELU()
+            )
+        self.last = torch.nn.Linear(width, chunk)
+        torch.nn.init.normal_(self.last.weight, std=0.005)
+
+    def forward(self, n: int) -> torch.Tensor:
+        k = len(self.chunks)
+        z = torch.cat([self.tasks[:n, None].expand(n, k, 8), self.chunks.expand(n, k, 8)], dim=2)
+        z = self.body(z)[0] if isinstance(self.body, torch.nn.LSTM) else self.body(z)
+        generated: torch.Tensor = self.last(z).flatten(1)[:, : self.d]
+        return generated
+
+
+def floor(run: Run, bare: Bare, strategy: str) -> float:
     """Seconds that the counted rows of a finished run of a strategy take in bare PyTorch."""
+    name = strategy.partition("(")[0]
+    if name == "hypernet":
+        form = "rnn" if "rnn" in strategy else "chunks"
+        return 40 * sum(bare.price("generated", (form, others)) for others in range(len(run.stream)))
     main, own_step = MAIN.get(name, "step"), OWN.get(name, "step")
     cost = run.learner.cost
     rows = cost.stream_rows + cost.replay_rows
@@ -347,7 +408,7 @@ def main() -> None:
             run = ready(name, given)
             noted, scales = noted_bases(run), noted_scales(run)
             taken = seconds(run)
-            least = floor(run, bare, name.partition("(")[0]) + bare.projections(noted, 40) + bare.scalings(scales, 40)
+            least = floor(run, bare, name) + bare.projections(noted, 40) + bare.scalings(scales, 40)
             ratios[name].append(taken / least)
             each[name].append(1000 * taken / run.cursor.step)
     table = Table("strategy", "ms per iteration", "ratio to floor", "rounds", box=SIMPLE)
