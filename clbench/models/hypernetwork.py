@@ -83,11 +83,20 @@ class WeightGenerator(nn.Module):
         return z
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Return the generated weights (n, D) for embeddings (n, E)."""
-        values = self.last(self.hidden(embeddings)).flatten(1)  # (n, K · chunk)
-        pieces = values[:, : sum(self.sizes)].split(self.sizes, dim=1)
+        """Return generated values (n, D) for embeddings (n, E); weights are centers + spreads · values."""
+        values: Tensor = self.last(self.hidden(embeddings)).flatten(1)  # (n, K · chunk)
+        return values[:, : sum(self.sizes)]
+
+    def tensors(self, embedding: Tensor) -> list[Tensor]:
+        """Return the generated weights for an embedding (E,), tensor by tensor, each as one vector."""
+        pieces = self(embedding[None])[0].split(self.sizes)
         scales = zip(pieces, self.get_buffer("centers"), self.get_buffer("spreads"), strict=True)
-        return torch.cat([center + spread * piece for piece, center, spread in scales], dim=1)
+        return [torch.addcmul(center, spread, piece) for piece, center, spread in scales]
+
+    def scales(self) -> Tensor:
+        """Return (D,), by how much a generated weight changes with its generated value."""
+        spreads = self.get_buffer("spreads")
+        return spreads.repeat_interleave(torch.tensor(self.sizes, device=spreads.device))
 
 
 class Hypernetwork(nn.Module):
@@ -145,7 +154,7 @@ class Hypernetwork(nn.Module):
         return torch.cat(masks)
 
     def forward(self, x: Tensor) -> Output:
-        generated = self.generator(self.embedding[None])[0].split(self.generator.sizes)  # (D,)
+        generated = self.generator.tensors(self.embedding)
         weights = {name: piece.view(s) for (name, s), piece in zip(self.shapes.items(), generated, strict=True)}
         output: Output = functional_call(self.target, weights, (x,))
         return output

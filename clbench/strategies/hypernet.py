@@ -43,7 +43,9 @@ class Hypernet(Bank):
         lookahead: Whether the regulariser is taken at θ + Δθ; otherwise at θ, where it is zero at the first step of an
             experience.
 
-    ``state["versions"]`` maps each task to its embedding and running statistics, ``state["targets"]`` holds h(e_j, θ*).
+    ``state["versions"]`` maps each task to its embedding and running statistics. ``state["targets"]`` holds what the
+    last layer generated for the other tasks at θ*, ``state["weighs"]`` the squared factors from these values to
+    weights.
 
     Source: von Oswald et al. 2020, arXiv 1906.00695, equations 1 and 2 and section 2.2, and the authors' code
     (chrhenning/hypercl); the LSTM: Chandra et al. 2023, arXiv 2209.07712; the spread of generated weights: the rule of
@@ -149,18 +151,19 @@ class Hypernet(Bank):
         import torch
 
         others = [each for each in self.state["versions"] if each != task]
-        for name in ("embeddings", "targets", "counts"):
+        for name in ("embeddings", "targets", "weighs"):
             self.state.pop(name, None)
         if not others or not self.strength:
             return
         embeddings = torch.stack([self.state["versions"][each]["w"] for each in others])  # (n, E)
         with torch.no_grad():
-            targets = self.net.generator(embeddings)  # (n, D)
-        self.state.update(embeddings=embeddings, targets=targets)
+            targets = self.net.generator(embeddings)  # (n, D) values; as weights they are multiplied by their scales
+        weighs = self.net.generator.scales().square()[None]  # (1, D)
         competes = learner.classes.mask_of_tasks(torch.tensor(others, device=learner.device)).competes
         if competes is not None:  # rows of the head that no sample of a task may use are not kept for it
             units = competes.expand(len(others), competes.shape[-1])  # (n, C)
-            self.state["counts"] = torch.stack([self.net.serving(own) for own in units])  # (n, D)
+            weighs = weighs * torch.stack([self.net.serving(own) for own in units])  # (n, D)
+        self.state.update(embeddings=embeddings, targets=targets, weighs=weighs)
 
     def gradient(self, learner: Learner, batch: Batch) -> None:
         if "targets" in self.state:
@@ -184,11 +187,10 @@ class Hypernet(Bank):
             name: theta[places[name].start - place.start : places[name].stop - place.start].view(p.shape)
             for name, p in generator.named_parameters()
         }
-        difference = functional_call(generator, weights, (self.state["embeddings"],)) - self.state["targets"]  # (n, D)
-        if "counts" in self.state:
-            difference = difference * self.state["counts"]
-        value = self.strength / len(difference) * difference.square().sum()
-        return place, torch.autograd.grad(value, theta)[0]
+        values = functional_call(generator, weights, (self.state["embeddings"],))  # (n, D)
+        slope = (values.detach() - self.state["targets"]).mul_(self.state["weighs"])  # half of that of Σ ‖·‖²
+        (gradient,) = torch.autograd.grad(values, theta, slope)
+        return place, gradient.mul_(2 * self.strength / len(values))
 
 
 def _names(learner: Learner, module: nn.Module) -> dict[str, str]:

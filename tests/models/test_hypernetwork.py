@@ -51,7 +51,7 @@ def test_generated_weights_begin_with_the_spread_of_the_networks_own(form):
     torch.manual_seed(0)
     own = [float(p.detach().std()) for p in models.make({"name": "mlp", "hidden": [100]}, (1, 28, 28), 10).parameters()]
     model = made(form, (25, 25) if form == "chunks" else (32,))
-    generated = model.generator(model.embedding[None])[0].split(model.generator.sizes)
+    generated = model.generator.tensors(model.embedding)
     for tensor, spread in zip(generated, own, strict=True):
         assert float(tensor.detach().std()) == pytest.approx(spread, rel=0.6)
     values = torch.cat([t.detach() / s for t, s in zip(generated, own, strict=True)])
@@ -62,9 +62,7 @@ def test_generated_scales_of_norm_layers_lie_around_one_and_their_shifts_around_
     torch.manual_seed(0)
     target = models.make({"name": "cnn", "width": 8, "norm": "batch"}, (3, 16, 16), 10)
     model = Hypernetwork(target, form="chunks", embedding=8, chunk=None, hidden=(25, 25))
-    generated = dict(
-        zip(model.shapes, model.generator(model.embedding[None])[0].split(model.generator.sizes), strict=True)
-    )
+    generated = dict(zip(model.shapes, model.generator.tensors(model.embedding), strict=True))
     for name, tensor in generated.items():
         if name.startswith("norms"):
             middle = 1.0 if name.endswith("weight") else 0.0
@@ -75,7 +73,7 @@ def test_generated_scales_of_norm_layers_lie_around_one_and_their_shifts_around_
 def test_the_network_computes_with_the_generated_weights_and_has_none_of_its_own():
     model = made(hidden=(7,))
     x = torch.randn(5, 1, 28, 28)
-    generated = model.generator(model.embedding[None])[0].split(model.generator.sizes)
+    generated = model.generator.tensors(model.embedding)
     first, bias, head, shift = (g.view(s) for g, s in zip(generated, model.shapes.values(), strict=True))
     features = (x.flatten(1) @ first.T + bias).relu()
     torch.testing.assert_close(model(x).features, features)
@@ -89,7 +87,8 @@ def test_a_chunk_is_the_last_layer_at_its_own_embedding_for_a_linear_generator()
     generator, e = model.generator, torch.randn(2, 3)
     both = torch.cat([e[1], generator.chunks[4]])
     values = generator.last.weight @ both + generator.last.bias  # weights 4000 to 4999, all of the first layer
-    torch.testing.assert_close(generator(e)[1, 4000:5000], generator.spreads[0] * values)
+    torch.testing.assert_close(generator(e)[1, 4000:5000], values)
+    torch.testing.assert_close(generator.tensors(e[1])[0][4000:5000], generator.spreads[0] * values)
 
 
 def test_an_lstm_lets_a_chunk_depend_on_the_chunks_before_it_and_not_on_those_after_it():

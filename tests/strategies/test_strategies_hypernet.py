@@ -24,7 +24,7 @@ def embeddings(run):
 def generated(run, task):
     """The weights of a finished task by name, as they are generated now."""
     net = run.chain.parts[-1].net
-    pieces = net.generator(embeddings(run)[task][None])[0].detach().split(net.generator.sizes)
+    pieces = [piece.detach() for piece in net.generator.tensors(embeddings(run)[task])]
     return {name: piece.view(shape) for (name, shape), piece in zip(net.shapes.items(), pieces, strict=True)}
 
 
@@ -54,8 +54,8 @@ def by_hand(net, place, theta, kept, targets, strength, counts):
                 m = c * size + i
                 if m >= len(spreads):
                     continue
-                weight = centers[m] + spreads[m] * (matrix[i] @ both + bias[i])
-                slope = 2 * strength / len(kept) * (weight - targets[j, m]) * spreads[m] * counts[j, m]
+                weight, old = (centers[m] + spreads[m] * v for v in (matrix[i] @ both + bias[i], targets[j, m]))
+                slope = 2 * strength / len(kept) * (weight - old) * spreads[m] * counts[j, m]
                 d_matrix[i] += slope * both
                 d_bias[i] += slope
                 d_chunks[c] += slope * matrix[i, e:]
@@ -79,7 +79,10 @@ def test_the_gradient_of_the_regulariser_of_a_linear_hypernetwork_is_the_one_wor
         place, ours = part._regulariser(learner, step)
         theta = learner.w.detach() if step is None else learner.w.detach() + step
         targets, kept = part.state["targets"].double().numpy(), part.state["embeddings"].double().numpy()
-        counts = part.state["counts"].numpy() if setting == "task" else np.ones_like(targets)
+        counts = np.ones_like(targets)
+        if setting == "task":
+            others = torch.tensor([task for task in part.state["versions"] if task != part.state["task"]])
+            counts = np.stack([part.net.serving(u).numpy() for u in learner.classes.mask_of_tasks(others).competes])
         theirs = by_hand(part.net, place, theta[place].double().numpy(), kept, targets, 0.7, counts)
         compared.append((len(kept), ours.double().numpy(), theirs))
 
