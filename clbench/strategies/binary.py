@@ -95,6 +95,10 @@ class Binary(Part):
         """Return the pieces of a vector (P,) that belong to the fields; they share its memory."""
         return [vector[place] for place in self.__dict__["_places"]]
 
+    def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
+        if self.anchor == "task":
+            self.state["samples"] = len(experience)
+
     def gradient(self, learner: Learner, batch: Batch) -> None:
         fields = self._fields(learner.w.detach())
         if self.anchor == "step":
@@ -102,7 +106,8 @@ class Binary(Part):
         if "anchor" not in self.state or not self.strength:
             return
         beta = self.__dict__["_now"]
-        factor = self.strength * beta**2 / len(batch.stream or batch)
+        samples = self.state["samples"] if self.anchor == "task" else len(batch.stream or batch)
+        factor = self.strength * beta**2 / samples
         pieces = zip(fields, self.state["anchor"], self._fields(learner.g), strict=True)
         for field, anchor, gradient in pieces:
             variance = (beta * field).tanh_().square_().neg_().add_(1)  # σ²
@@ -182,9 +187,11 @@ def binary(
         read_out: The weights in evaluations: their ``mean`` μ, the ``sign`` of θ, or sums drawn as in training
             (``sample``), as in the authors' code.
 
-    The loss is a mean over the samples of a batch, and the paper's is a sum: the gradient of the KL divergence is
-    divided by the number of the stream's samples in the batch. In the authors' code β changes with each pass over the
-    data; here it changes with each step, and is the same at the end of a pass.
+    The paper's loss is a sum over samples, and here it is a mean, so the gradient of the KL divergence is divided by
+    their number: with ``anchor=task`` by the samples of the experience, because a pass over them contains the
+    divergence once; with ``anchor=step`` by the stream's samples in the batch, because the authors' code adds it to
+    the sum over a batch. In the authors' code β changes with each pass over the data; here it changes with each step,
+    and is the same at the end of a pass.
 
     Source: Li et al. 2023, Physical Review E 108, 014309 (arXiv 2212.02846), and its released code.
 

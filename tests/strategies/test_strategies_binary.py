@@ -28,18 +28,22 @@ def divergence(theta, anchor, beta):
 
 
 @pytest.mark.parametrize(("beta", "strength"), [(0.5, 1.0), (3.0, 0.2)])
-def test_the_added_gradient_is_that_of_the_kl_divergence_over_the_size_of_the_batch(beta, strength):
-    run = ready(f"binary(anneal=constant, beta={beta}, strength={strength})")
+@pytest.mark.parametrize("kind", ["task", "step"])
+def test_the_added_gradient_is_that_of_the_kl_divergence_over_the_number_of_samples(beta, strength, kind):
+    run = ready(f"binary(anneal=constant, beta={beta}, strength={strength}, anchor={kind})")
     part, learner = run.chain.parts[0], run.learner
     part.attach(learner)
     anchor = learner.w.detach() + 0.3 * torch.randn(len(learner.w))
     part.state["anchor"] = [anchor.clone()]
-    batch = learner.batch(run.trainer.enter(run.stream[0]).index[:, :7])
+    view = run.trainer.enter(run.stream[0])
+    part.begin_experience(learner, view)
+    samples = len(run.stream[0]) if kind == "task" else 7
+    batch = learner.batch(view.index[:, :7])
     learner.g.fill_(0.5)
     part.gradient(learner, batch)
     theta = learner.w.detach().double().requires_grad_()
     divergence(theta, anchor.double(), beta).backward()
-    assert torch.allclose(learner.g - 0.5, (strength / 7 * theta.grad).float(), atol=1e-6)
+    assert torch.allclose(learner.g - 0.5, (strength / samples * theta.grad).float(), atol=1e-7)
 
 
 def plain(run, *, beta_at, anchor_kind):
@@ -68,7 +72,8 @@ def plain(run, *, beta_at, anchor_kind):
         reference = previous if anchor_kind == "step" else anchor
         if reference is not None:
             old = zip(fields, reference, strict=True)
-            loss = loss + sum(divergence(field, each, beta) for field, each in old) / len(batch)
+            samples = len(batch) if anchor_kind == "step" else len(run.stream[sum(end <= number for end in ends)])
+            loss = loss + sum(divergence(field, each, beta) for field, each in old) / samples
         loss.backward()
         previous = layers
         layers = [(field - 0.1 * field.grad).detach() for field in fields]

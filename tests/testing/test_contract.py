@@ -16,7 +16,10 @@ CONTROLS = {"frozen"}
 """Strategies that are not meant to learn a second experience."""
 ELSEWHERE = {"si": "si(strength=0.01)", "only": "only(modules='norm+bias+fc+head')"}
 """Strengths are a matter of stream and model: what another setting takes."""
-OPTIMIZERS = {"hypernet": ("training.optimizer=adam", "training.lr=0.01")}
+OPTIMIZERS = {
+    "hypernet": ("training.optimizer=adam", "training.lr=0.01"),
+    "binary": ("training.optimizer=adam", "training.lr=0.05"),
+}
 """Optimisers without which a strategy does not learn in so few steps."""
 
 
