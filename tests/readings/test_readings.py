@@ -291,3 +291,31 @@ def test_readings_of_a_benchmark_reach_its_records(tmp_path):
     (stored,) = records(tmp_path)
     assert record.trace.readings["fau"].values.shape == (6,)
     np.testing.assert_array_equal(stored.trace.readings["fau"].values, record.trace.readings["fau"].values)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "changes"),
+    [("hypernet", ()), ("binary(read_out=sample)", ("reveal=[length]",)), ("gpm", ()), ("acil", ())],
+)
+def test_strategies_that_own_a_piece_of_the_network_learn_and_resume_the_same_bits_with_readings(strategy, changes):
+    common = ("stream.setting=task", "evaluation.every=0", "stream.dataset.train_rows=80", *changes)
+    plain, read = trained(strategy, *common), trained(strategy, *common, ALL)
+    assert_same(everything(plain), everything(read))
+    assert same_trace(plain, read)
+    again = ready(strategy, *common, ALL)
+    again.restore(train_until(ready(strategy, *common, ALL), 3).snapshot())
+    again.train()
+    assert trace_difference(read.trace(), again.trace()) == ""
+
+
+def test_with_generated_weights_the_layers_of_the_generator_come_first_and_those_that_answer_last():
+    run = trained(
+        "hypernet", "stream.setting=task", "evaluation.every=0", "evaluation.readings=[{fau: {by_layer: true}}]"
+    )
+    panel = run.evaluator.panels.of_all_tasks(run.trainer.readout, 4)
+    own = panel.task == 4
+    with torch.no_grad():
+        features = run.trainer.readout.output(panel.x[panel.index[own]], panel.task[own]).features  # after the ReLU
+    shares = run.trace().readings["fau(by_layer=True)"].values[-1]
+    assert len(shares) > 2
+    assert shares[-1] == pytest.approx(float((features > 0).double().mean()), abs=1e-6)
