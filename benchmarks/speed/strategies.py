@@ -17,6 +17,8 @@ run in the task setting. refresh draws a normal number for every weight,
 and binary one for every unit and row, with two products per layer. Of fpf and k_fpf a whole backward pass is in the
 floor, although the formula needs that of the trained layers alone: theirs is generous. That of hypernet generates the
 weights of the running task, and those of each earlier task for its regulariser, forward and backward.
+dst's has masks that are drawn, sorted and kept in each step. clr's is a step of a small convolutional network with
+kernels per channel, a whole backward pass included.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
 Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
@@ -75,6 +77,8 @@ STRATEGIES = [
     "refresh(strength=1e-5, form=code)",
     "hft",
     "hft(granularity=element)",
+    "clr",
+    "dst(every=40)",
     "er + group_mask",
     "gdumb(passes=8)",
     "fpf(iters=40)",
@@ -94,12 +98,15 @@ STRATEGIES = [
 ]
 MAIN = {
     "ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy", "binary": "drawn", "l2m": "modulated",
+    "clr": "adapted", "dst": "held",
 }  # fmt: skip
 """What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
-LABELS = {"trgp", "cuber", "hypernet"}
+LABELS = {"clr", "dst", "trgp", "cuber", "hypernet"}
 """Strategies that need task labels."""
 OWN = {"gdumb": "clipped"}
 """The same for steps in a part's own loop."""
+MODELS: dict[str, dict[str, Any]] = {"clr": {"name": "cnn", "width": 8, "hidden": 32, "norm": "batch"}}
+"""The models of strategies that need convolutions."""
 TARGET = 1.3
 BATCH = 128
 
@@ -118,7 +125,7 @@ def ready(strategy: str, given: UserObjects) -> Run:
     benchmark = {
         "name": "speed-strategies",
         "stream": {"scenario": "split", "setting": setting, "order": "fixed"},
-        "model": {"name": "mlp", "hidden": [400, 400]},
+        "model": MODELS.get(strategy.partition("(")[0], {"name": "mlp", "hidden": [400, 400]}),
         "training": {"optimizer": "sgd", "lr": 0.01, "batch_size": BATCH, "iterations": 40, "drop_last": True},
         "memory": {"size": 500},
         "evaluation": {"every": 0, "rows_per_task": 1},
@@ -165,6 +172,20 @@ def seconds(run: Run) -> float:
     return perf_counter() - began
 
 
+def adapted_layers(widths: tuple[int, ...]) -> list[torch.nn.Module]:
+    """The layers of the small convolutional network below its head, with a kernel for each channel."""
+    layers: list[torch.nn.Module] = []
+    for place, (a, b) in enumerate(pairwise(widths)):
+        layers += [
+            torch.nn.Conv2d(a, b, 3, padding=1, bias=False),
+            torch.nn.Conv2d(b, b, 3, padding=1, groups=b, bias=False),
+            torch.nn.BatchNorm2d(b),
+            torch.nn.ReLU(),
+            *([torch.nn.MaxPool2d(2)] if place % 2 else []),
+        ]
+    return [*layers, torch.nn.Flatten(), torch.nn.Linear(widths[-1] * 49, 32), torch.nn.ReLU()]
+
+
 class Bare:
     """The passes of the floor in plain PyTorch, with their prices in seconds."""
 
@@ -179,6 +200,9 @@ class Bare:
         self.y = torch.randint(0, 10, (6000,))
         self.expansion = torch.randn(784, 2048, dtype=torch.float64) / 28
         self.inverse = torch.eye(2048, dtype=torch.float64)
+        self.convolutions = torch.nn.Sequential(*adapted_layers((1, 8, 8, 16, 16)), torch.nn.Linear(32, 10))
+        self.descent = torch.optim.SGD(self.convolutions.parameters(), lr=0.01)
+        self.masks = [torch.rand_like(parameter) < 0.8 for parameter in self.model.parameters()]
         self.gradients: dict[tuple[int, int], torch.Tensor] = {}
         self.bases: dict[int, torch.Tensor] = {}
         self.generators: dict[str, tuple[torch.nn.Module, torch.optim.Optimizer]] = {}
@@ -258,6 +282,28 @@ class Bare:
         if others:
             (1e-6 * (generator(others) - 0.01).square().sum()).backward()
         optimizer.step()
+
+    def adapted(self, n: int) -> None:
+        """A step of a convolutional network with a kernel for each channel after its convolutions."""
+        x, y = self.rows(n)
+        self.descent.zero_grad(set_to_none=False)
+        F.cross_entropy(self.convolutions(x.view(n, 1, 28, 28)), y).backward()
+        self.descent.step()
+
+    def held(self, n: int) -> None:
+        """A step that leaves the weights of a mask as they are."""
+        before = [parameter.detach().clone() for parameter in self.model.parameters()]
+        self.step(n)
+        for parameter, old, mask in zip(self.model.parameters(), before, self.masks, strict=True):
+            parameter.data.copy_(torch.where(mask, old, parameter.data))
+
+    def mask(self, share: float) -> None:
+        """Masks at random, without the smallest weights, with as many others at random: once each for all weights."""
+        for parameter in self.model.parameters():
+            n = parameter.numel()
+            torch.rand(n).topk(round(0.2 * n))
+            parameter.detach().reshape(-1).abs().topk(round(share * n), largest=False)
+            torch.rand(n).topk(round(share * n))
 
     def clipped(self, n: int) -> None:
         """A step with momentum, weight decay and a clipped gradient."""
@@ -384,6 +430,7 @@ def floor(run: Run, bare: Bare, strategy: str) -> float:
     steps = updates if rows else 0  # others were skipped
     own = cost.steps - steps  # in loops of parts, whose rows are then all of the further ones
     total = steps * bare.price(main, max(1, round(rows / max(1, steps)))) if steps else 0.0
+    total += sum(part.state.get("rewired", 0) for part in run.chain.parts) * bare.price("mask", 0.1, 5)
     if own:
         total += own * bare.price(own_step, max(1, round(backward / own)))
     elif backward:
