@@ -18,9 +18,9 @@ ELSEWHERE = {"si": "si(strength=0.01)", "only": "only(modules='norm+bias+fc+head
 """Strengths are a matter of stream and model: what another setting takes."""
 OPTIMIZERS = {
     "hypernet": ("training.optimizer=adam", "training.lr=0.01"),
-    "binary": ("training.optimizer=adam", "training.lr=0.05"),
+    "binary": ("training.optimizer=adam", "training.lr=0.05", "model={name: mlp, hidden: [32]}"),
 }
-"""Optimisers without which a strategy does not learn in so few steps."""
+"""Optimisers without which a strategy does not learn in so few steps; binary convolutions would need many more."""
 
 
 @pytest.mark.parametrize("prop", PROPERTIES)
