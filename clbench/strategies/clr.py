@@ -67,7 +67,7 @@ class CLR(Bank):
 
     def __post_init__(self) -> None:
         if self.kernel % 2 == 0:
-            raise Refused(f"{self.title}: kernel = {self.kernel} is even, so it has no middle; give an odd number")
+            raise Refused(f"clr: kernel = {self.kernel} is even, so it has no middle; give an odd number")
 
     def build(self, model: nn.Module, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
         from clbench.models.channelwise import add_channelwise
