@@ -198,7 +198,7 @@ def binary(
     Expected:
         class: near naive, that is near 1 / experiences: zero accuracy on old classes is expected.
         task: below naive with real weights at first; forgets less once weights are settled.
-        domain: below real weights while learning; forgets less than binary weights without the KL divergence.
+        domain: near binary weights without distributions; a strong KL divergence leaves little room for later tasks.
         recurring: learns ever less, because β rises and weights settle; ``anneal=constant`` stays plastic longer.
     """
     parts: list[Part] = [Binary(beta=beta, anneal=anneal, strength=strength, anchor=anchor)]
