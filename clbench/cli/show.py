@@ -95,10 +95,11 @@ def _hint(name: str) -> str:
         return f"write observe:{file}.py:NAME for a class with observe(x, y), and add --plugin {file}.py for strategies"
     if name.partition(":")[0].lower() in STRATEGIES.schemes:
         return STRATEGIES.hint(name)
-    near = did_you_mean(name, {each for kind in KINDS for each in names(kind)})
-    if near.startswith("did"):
+    near, setting = did_you_mean(name, {each for kind in KINDS for each in names(kind)}), setting_called(name)
+    exact = setting is not None and name in (setting, setting.rpartition(".")[2])
+    if near.startswith("did") and not exact:
         return near
-    if setting := setting_called(name):
+    if setting:
         return f"{setting} is a setting of benchmarks; write --set {setting}=VALUE, and see clbench run --help"
     hint = STRATEGIES.hint(name)
     return "`clbench list` shows all names" if hint.startswith("known") else hint
