@@ -21,11 +21,11 @@ from clbench.leaderboard.board_rows import Problem, Row
 from clbench.leaderboard.columns import chosen_columns, usual
 from clbench.leaderboard.notes import left_out, table_notes
 from clbench.leaderboard.pairs import BoardPair, board_pairs, grouped
-from clbench.leaderboard.row_choice import BY_RANK, RowChoice, choose, one_label
+from clbench.leaderboard.row_choice import BY_NAME, BY_RANK, RowChoice, choose, one_label
 from clbench.leaderboard.settings_origin import is_tuned
 from clbench.leaderboard.standings import RANKED_BY, RankingChoice, check_budget, check_metric, check_seeds, ranked
 from clbench.leaderboard.summaries import Summary, summarise
-from clbench.metrics import Value, metric_names
+from clbench.metrics import Value
 from clbench.metrics import get as get_metric
 
 MOST_DECIMALS = 9
@@ -233,7 +233,7 @@ def _table(
     }
     kept = {label: found for label, found in kept.items() if found}
     seeds = tuple(sorted({record.seed for found in kept.values() for record in found}))
-    extra = (choice.order,) if isinstance(choice.order, str) and choice.order in metric_names() else ()
+    extra = (choice.order,) if isinstance(choice.order, str) and choice.order not in (BY_RANK, BY_NAME) else ()
     wanted = tuple(dict.fromkeys((*names, *extra, ranking.by)))
     cells = {
         label: {r.seed: values.metrics(r, wanted, joint.reference(r)) for r in found if is_finished(r)}

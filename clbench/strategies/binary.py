@@ -47,6 +47,9 @@ class Binary(Part):
     """
 
     random_stream: ClassVar[str] = "Binary"
+    conflicts: ClassVar[dict[str, str]] = {
+        "Hypernet": "the first learns a distribution for each weight, and the second generates the weights"
+    }
     gradient_order: ClassVar[int] = ADDS
 
     beta: Beta = 10.0

@@ -17,6 +17,7 @@ CONTROLS = {"frozen"}
 ELSEWHERE = {"si": "si(strength=0.01)", "only": "only(modules='norm+bias+fc+head')"}
 """Strengths are a matter of stream and model: what another setting takes."""
 OPTIMIZERS = {
+    "l2m": ("training.optimizer=adam", "training.lr=0.01"),
     "hypernet": ("training.optimizer=adam", "training.lr=0.01"),
     "binary": ("training.optimizer=adam", "training.lr=0.05", "model={name: mlp, hidden: [32]}"),
 }
