@@ -124,7 +124,7 @@ class Part:
                 check_declaration(cls, name, value, several=several, allowed=allowed)
 
     revealed: ClassVar[frozenset[str]] = frozenset()
-    """What the run of this part reveals and provides, of :data:`NEEDS`; set before its needs are checked, and empty
+    """What the run of this part reveals and provides, of ``NEEDS``; set before its needs are checked, and empty
     outside of a run. A part whose needs or hooks depend on it makes ``needs`` a property."""
 
     @property
