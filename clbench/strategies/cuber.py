@@ -95,4 +95,5 @@ class CUBER(ScaledProjection):
     def _agreement(self, layer: str, earlier: int, gradient: Tensor) -> float:
         """Return <g, G> - agree |g| |G| for a gradient G (O, I) and the gradient g with which an earlier task ended."""
         ended = self.state["gradients"][earlier][layer]
-        return float((ended * gradient).sum() - self.agree * ended.norm() * gradient.norm())
+        product = float(ended.flatten() @ gradient.flatten())
+        return product if self.agree == 0 else product - self.agree * float(ended.norm() * gradient.norm())
