@@ -33,7 +33,9 @@ def stream(
     """
     settings = dict(benchmark.stream)
     dataset = settings.pop("dataset", None)
+    own_classes: int | None = None
     if own is not None:
+        own, own_classes = {k: v for k, v in own.items() if k != CLASSES}, own.get(CLASSES)
         settled = {k: v for k, v in dataset.items() if k != "family"} if isinstance(dataset, Mapping) else {}
         dataset = {**settled, **own}
     dataset = {"name": dataset} if isinstance(dataset, str | list) else dataset
@@ -65,8 +67,13 @@ def stream(
     except Refused as error:
         raise source.refuse(error, "stream", "dataset") from None
     try:
-        settings = scenarios.for_family(settings, filled.get("family", "classification"))
-        return {**scenarios.canonical(settings), "dataset": filled}
+        grouped = filled.get("group") is not None and "+" not in filled["name"]
+        settings = scenarios.for_data(settings, filled.get("family", "classification"), grouped=grouped)
+
+        def count() -> int | None:
+            return own_classes if own is not None else data.class_count(name, filled, data_dir)
+
+        return {**scenarios.with_sizes(scenarios.canonical(settings), count, name), "dataset": filled}
     except Refused as error:
         raise source.refuse(_elsewhere(error, benchmark), "stream") from None
 
@@ -97,6 +104,9 @@ def _settle_statistics(filled: dict[str, Any], family: str, usual: str) -> None:
         filled["statistics"] = "columns"
 
 
+CLASSES = "n_classes"
+"""Key of the number of classes in the identity of a given data set; it does not enter a cell, as the checksum tells
+it."""
 IDENTITY = ("name", "source", "checksum", "mean", "std")
 """Keys that identify the data set of a section; all other keys are settings."""
 
@@ -123,7 +133,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     """Return the identity of a data set that the program hands over, as :func:`plan` takes it."""
     statistics = {"mean": list(dataset.mean), "std": list(dataset.std)} if dataset.mean or dataset.std else {}
     family = {"family": dataset.family} if dataset.family != "classification" else {}
-    return {"name": f"given:{dataset.name}", "checksum": dataset.checksum, **statistics, **family}
+    name = f"given:{dataset.name}"
+    return {"name": name, "checksum": dataset.checksum, **statistics, **family, CLASSES: dataset.n_classes}
 
 
 def model(benchmark: Benchmark, source: Source, own: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -17,11 +17,13 @@ from clbench.core.parameters import validate
 from clbench.core.types import Dataset
 from clbench.data import dataset_registry
 from clbench.data.arrays import from_arrays
+from clbench.data.class_counts import known_classes
 from clbench.data.dataset_registry import DATASETS, check_name, parts, resolve, source
 from clbench.data.drawn_split import Split
 from clbench.data.frames import from_frame
 from clbench.data.joined import join, located
 from clbench.data.pixel_values import Layout
+from clbench.data.roots import Missing as MissingFiles
 from clbench.data.roots import data_root
 from clbench.data.splits import Normalize, Statistics, prepare
 from clbench.data.table_columns import Categories, Missing
@@ -30,6 +32,7 @@ __all__ = [
     "DATASETS",
     "canonical",
     "check_name",
+    "class_count",
     "contents_of",
     "family_of",
     "finish",
@@ -189,6 +192,29 @@ def takes(name: str, setting: str) -> bool:
         return dataset_registry.takes(name, setting)
     except Refused:
         return True
+
+
+def class_count(name: str, settings: Mapping[str, Any], data_dir: str | PathLike[str] | None = None) -> int | None:
+    """Return the number of classes of a data set, from its name, or else by reading it.
+
+    Args:
+        name: As for :func:`load`.
+        settings: Those of the data set in a cell.
+        data_dir: As for :func:`load`.
+
+    Returns:
+        The number, or ``None`` if files are missing.
+
+    Raises:
+        Refused: The data set cannot be read.
+    """
+    known = known_classes(name, settings, data_dir)
+    if known is not None:
+        return known
+    try:
+        return read(name, data_dir, **{key: settings[key] for key in READING if key in settings}).n_classes
+    except MissingFiles:
+        return None
 
 
 def contents_of(name: str, data_dir: str | PathLike[str] | None = None) -> str:

@@ -8,7 +8,7 @@ torch.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from clbench.core.parameters import validate
 from clbench.core.registry import Registry
 from clbench.core.types import Dataset, Stream
 from clbench.scenarios import combinators
+from clbench.scenarios.class_groups import listed_sizes
 
 SCENARIOS = Registry(
     "scenario",
@@ -99,25 +100,44 @@ def make(config: Mapping[str, Any], dataset: Dataset, seed: int) -> Stream:
     Raises:
         Refused: A setting is unknown, has a wrong type, or is impossible with this data set.
     """
-    settings = canonical(for_family(config, dataset.family))
+    settings = canonical(for_data(config, dataset.family, grouped=bool(dataset.domain_names)))
+    settings = with_sizes(settings, lambda: dataset.n_classes, dataset.name)
     steps, _ = settings.pop("apply", []), settings.pop("source", "")
     made = SCENARIOS.get(settings.pop("scenario"))(dataset, seed, **settings)
     return combinators.applied(_with_outputs(made), steps)
 
 
-def for_family(config: Mapping[str, Any], family: str) -> dict[str, Any]:
-    """Return a stream's configuration with the defaults of a family of tasks.
+def with_sizes(settings: Mapping[str, Any], count: Callable[[], int | None], where: str) -> dict[str, Any]:
+    """Return the settings of a stream with the sizes of groups of classes written out as a list.
+
+    Args:
+        settings: As :func:`canonical` returns them.
+        count: A function that returns the number of classes, or ``None`` if it is not known yet; it is called only if
+            sizes are set.
+        where: Name of the data set in messages.
+
+    Raises:
+        Refused: The sizes do not add up to the number of classes.
+    """
+    return listed_sizes(settings, count, where) if settings.get("scenario") == "split" else dict(settings)
+
+
+def for_data(config: Mapping[str, Any], family: str, *, grouped: bool = False) -> dict[str, Any]:
+    """Return a stream's configuration with the defaults of a family of tasks, and of data with a column ``group``.
 
     If outputs are not classes, all tasks share them: ``setting`` is ``domain`` and ``output`` is ``all``, if a scenario
-    has these settings.
+    has these settings. The domains of one data set in ``sequence`` share their outputs too.
 
     Args:
         config: As in :func:`canonical`.
         family: Name of the family of the data set.
+        grouped: Whether samples have domains.
 
     Raises:
         Refused: Another value is set.
     """
+    if grouped and config.get("scenario") == "sequence":
+        config = {"setting": "domain", **config}
     if families.named(family).has_classes or not isinstance(config.get("scenario"), str):
         return dict(config)
     known, filled = inspect.signature(SCENARIOS.get(config["scenario"])).parameters, dict(config)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from clbench import families
-from clbench.core.errors import Refused, did_you_mean
-from clbench.core.rng import Generator
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream
+from clbench.scenarios.class_groups import Order, in_order
 from clbench.scenarios.shared_settings import Output, Setting, common, own_experience, own_task
 
 
@@ -19,7 +18,7 @@ def by_group(
     seed: int,
     *,
     setting: Setting = "domain",
-    order: Literal["fixed", "seeded"] | list[str | int] = "fixed",
+    order: Order = "fixed",
     output: Output = "seen",
     task_labels: bool | None = None,
     boundaries: bool = True,
@@ -36,7 +35,8 @@ def by_group(
         setting: ``domain``: the same C output units throughout. ``task`` and ``class``: C units for each domain, G * C
             in all, with the task revealed or hidden.
         order: The order of the domains: ascending (``fixed``: numbers by value, texts by the alphabet), random
-            (``seeded``), or a list of all of them.
+            (``seeded``), a list of all of them, a file with one name a line, or ``{numpy: 1993}`` and ``{python: 1}``
+            as in ``split``.
         output: Which units compete: those ``seen`` so far, or ``all``.
         task_labels: Whether the task of a sample is revealed; by default only in the task setting.
         boundaries: Whether the strategy sees beginnings and ends of experiences.
@@ -61,7 +61,7 @@ def by_group(
             f"scenario 'by_group' makes an experience of each group, and {dataset.name!r} has one ({names[0]}); name "
             "another column"
         )
-    places = _places(names, seed, order)  # (G,)
+    places = in_order(names, seed, order, usual="fixed", what="group", where=dataset.name)  # (G,)
     classes, label_map = dataset.n_classes, None
     if shared.setting != "domain" and families.of(dataset).has_classes:
         label_map = np.arange(len(places) * classes, dtype=np.int64).reshape(len(places), classes)  # (G, C)
@@ -81,7 +81,7 @@ def by_group(
         description={
             "scenario": "by_group",
             **shared.describe(),
-            "order": order if isinstance(order, str) else "given",
+            "order": order if order in ("fixed", "seeded") else "given",
             "groups": [names[place] for place in places],
         },
         task_labels=shared.task_labels,
@@ -103,19 +103,3 @@ class _Domain:
         assert self.train.domain is not None
         rows = np.flatnonzero(self.train.domain == self.places[i])  # (N,)
         return own_experience(i, self.train, rows, self.label_map, boundary=self.boundary)
-
-
-def _places(names: tuple[str, ...], seed: int, order: str | list[str | int]) -> Index:
-    """Return the position of each domain among the names, in the order of the stream, (G,)."""
-    if isinstance(order, str):
-        if order not in ("fixed", "seeded"):
-            raise Refused(
-                f"order = {order!r} does not exist; {did_you_mean(order, ('fixed', 'seeded'))}, or a list", "order"
-            )
-        return Generator(seed, "stream").permutation(len(names)) if order == "seeded" else np.arange(len(names))
-    written = [str(each) for each in order]
-    if sorted(written) != sorted(names):
-        raise Refused(
-            f"order = {written} does not name every group once; write {', '.join(names)} in the order wanted", "order"
-        )
-    return np.array([names.index(each) for each in written], dtype=np.int64)

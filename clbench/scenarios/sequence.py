@@ -1,16 +1,24 @@
-"""Sequence: one data set after another, such as MNIST, then Fashion-MNIST, then KMNIST."""
+"""Sequence: one data set after another, such as MNIST, then Fashion-MNIST, then KMNIST; or one domain after another."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import AfterValidator
 
-from clbench.core.errors import Refused, did_you_mean
-from clbench.core.rng import Generator
+from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Experience, Index, Origin, Rows, Stream
-from clbench.scenarios.shared_settings import Output, Setting, common, own_experience, own_task
+from clbench.scenarios.by_group import by_group
+from clbench.scenarios.class_groups import in_order, written_order
+from clbench.scenarios.shared_settings import Common, Output, Setting, common, own_experience, own_task
+
+SequenceOrder = Annotated[
+    Literal["given", "seeded"] | str | list[int | str] | dict[str, Any],
+    AfterValidator(lambda written: written_order(written, ("given", "seeded"))),
+]
+"""An order of data sets or domains."""
 
 
 def sequence(
@@ -18,14 +26,15 @@ def sequence(
     seed: int,
     *,
     setting: Setting = "class",
-    order: Literal["given", "seeded"] = "given",
+    order: SequenceOrder = "given",
     output: Output = "seen",
     task_labels: bool | None = None,
     boundaries: bool = True,
 ) -> Stream:
     """Generate a stream in which every experience is one of several joined data sets, and one task.
 
-    Every training sample occurs exactly once.
+    Every training sample occurs exactly once. With one data set that has a column ``group``, every experience is one of
+    its domains, as in ``by_group``, and all of them share their outputs (``setting: domain``) if nothing else is set.
 
     Args:
         dataset: Several data sets joined to one, as ``dataset: mnist+fashion_mnist`` or ``dataset: [mnist,
@@ -33,27 +42,30 @@ def sequence(
         seed: Determines the order of the data sets if ``order`` is ``seeded``.
         setting: ``class``: C output units, with the task hidden. ``task``: the same units, with the task revealed.
             ``domain``: class i of every data set shares unit i, so that all data sets need the same number of classes.
-        order: The order as ``given``, or a random one (``seeded``).
+        order: The order as ``given``, a random one (``seeded``), a list of all names, a file with one name a line, or
+            ``{numpy: 1993}`` and ``{python: 1}`` as in ``split``.
         output: Which units compete: those ``seen`` so far, or ``all``.
         task_labels: Whether the task of a sample is revealed; by default only in the task setting.
         boundaries: Whether the strategy sees beginnings and ends of experiences.
 
     Raises:
-        Refused: The data set is not joined from several, or numbers of classes differ in the domain setting.
+        Refused: The data set is not joined from several and has no domains, or numbers of classes differ in the domain
+            setting.
 
     Source: the "five data sets" sequence of Ebrahimi et al. 2020 (arXiv 2003.09553), section 5; settings after van de
     Ven et al. 2022, Nature Machine Intelligence 4, 1185.
     """
     shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
-    if order not in ("given", "seeded"):
-        raise Refused(f"order = {order!r} does not exist; {did_you_mean(order, ('given', 'seeded'))}", "order")
+    if len(dataset.origins) < 2 and dataset.domain_names:
+        return _domains(dataset, seed, setting, order, shared)
     if len(dataset.origins) < 2:
         raise Refused(
             f"scenario 'sequence' needs several data sets, and {dataset.name!r} is one; write dataset: "
-            "mnist+fashion_mnist, or dataset: [mnist, fashion_mnist]"
+            "mnist+fashion_mnist, or dataset: [mnist, fashion_mnist], or name a column of domains: dataset: {name: "
+            "..., group: COLUMN}"
         )
-    count = len(dataset.origins)
-    places = Generator(seed, "stream").permutation(count) if order == "seeded" else np.arange(count)
+    count, names = len(dataset.origins), tuple(origin.name for origin in dataset.origins)
+    places = in_order(names, seed, order, usual="given", what="data set", where=dataset.name)
     origins = tuple(dataset.origins[place] for place in places)
     label_map = _positions(dataset, origins) if setting == "domain" else None
     build = _Whole(dataset.train, origins, label_map, shared.boundaries)
@@ -71,13 +83,27 @@ def sequence(
         description={
             "scenario": "sequence",
             **shared.describe(),
-            "order": order,
+            "order": order if order in ("given", "seeded") else "listed",
             "datasets": [[origin.name, *origin.train, *origin.classes] for origin in origins],
         },
         task_labels=shared.task_labels,
         label_map=label_map,
         output=shared.output,
     )
+
+
+def _domains(dataset: Dataset, seed: int, setting: Setting, order: Any, shared: Common) -> Stream:
+    """Return the stream of the domains of one data set."""
+    made = by_group(
+        dataset,
+        seed,
+        setting=setting,
+        order="fixed" if order == "given" else order,
+        output=shared.output,  # type: ignore[arg-type]
+        task_labels=shared.task_labels,
+        boundaries=shared.boundaries,
+    )
+    return replace(made, name="sequence", description={**made.description, "scenario": "sequence"})
 
 
 @dataclass(frozen=True, eq=False)

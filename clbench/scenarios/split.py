@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from clbench import families
-from clbench.core.errors import Refused, did_you_mean
+from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.core.types import Dataset, Experience, Index, Rows, Stream, Task
-from clbench.scenarios.shared_settings import Output, Setting, check_experiences, common
+from clbench.scenarios.class_groups import (
+    Experiences,
+    Order,
+    drawn_elsewhere,
+    group_sizes,
+    places_of,
+    written_order,
+)
+from clbench.scenarios.shared_settings import Output, Setting, common
 
 
 def split(
@@ -19,8 +28,8 @@ def split(
     seed: int,
     *,
     setting: Setting = "class",
-    experiences: int = 5,
-    order: Literal["fixed", "seeded"] | list[int] = "seeded",
+    experiences: Experiences = 5,
+    order: Order = "seeded",
     output: Output = "seen",
     task_labels: bool | None = None,
     boundaries: bool = True,
@@ -33,8 +42,11 @@ def split(
         setting: ``class``: C output units, with the task hidden. ``task``: the same units, with the task revealed.
             ``domain``: labels are positions within the group, so that all tasks share C / experiences units (on digits
             in fixed order with 5 experiences: even or odd).
-        experiences: Number of groups, 1 to C. If it does not divide C, the first groups have one class more.
-        order: The order in which classes are assigned to groups: ascending (``fixed``), random (``seeded``), or a list.
+        experiences: Number of groups, 1 to C. If it does not divide C, the first groups have one class more. A list
+            such as ``[50, 10, 10]`` or ``{first: 50, each: 10}`` gives the size of each group; sizes add up to C.
+        order: The order in which classes are assigned to groups: ascending (``fixed``), random (``seeded``), a list of
+            numbers or names, a file with one name a line, ``{numpy: 1993}`` (``RandomState(1993).permutation(C)``, as
+            PyCIL and PILOT order classes), or ``{python: 1}`` (``random.Random(1).shuffle``, as CODA-Prompt does).
         output: Which units compete: those ``seen`` so far, or ``all``.
         task_labels: Whether the task of a sample is revealed; by default only in the task setting.
         boundaries: Whether the strategy sees beginnings and ends of experiences.
@@ -44,17 +56,18 @@ def split(
     order. All tasks share their outputs (``setting: domain``).
 
     Raises:
-        Refused: There are fewer classes than experiences, the order does not name all classes once, groups differ in
-            size in the domain setting, or a group has no training or test samples.
+        Refused: There are fewer classes than experiences, sizes do not add up to C, the order does not name all classes
+            once, groups differ in size in the domain setting, or a group has no training or test samples.
 
     Source: van de Ven et al. 2022, Nature Machine Intelligence 4, 1185 (the three settings).
     """
     shared = common(setting=setting, output=output, task_labels=task_labels, boundaries=boundaries)
     classes = _class_order(dataset, seed, order)  # (C,)
+    sizes = group_sizes(experiences, dataset.n_classes, dataset.name)
     numbers = not families.of(dataset).has_classes
     if numbers and order == "seeded":
-        classes = _runs(dataset, seed, check_experiences(experiences))
-    groups = _groups(dataset, classes, check_experiences(experiences), "class" if numbers else setting)
+        classes = _runs(sizes, seed)
+    groups = _groups(dataset, classes, sizes, "class" if numbers else setting)
     task_of = np.empty(dataset.n_classes, dtype=np.int64)  # (C,)
     for t, group in enumerate(groups):
         task_of[group] = t
@@ -72,8 +85,9 @@ def split(
             "scenario": "split",
             **shared.describe(),
             "experiences": len(groups),
-            "order": order if isinstance(order, str) else "given",
+            "order": order if order in ("fixed", "seeded") else "given",
             "classes": classes.tolist(),
+            **_described(sizes),
         },
         task_labels=shared.task_labels,
         label_map=label_map,
@@ -102,46 +116,48 @@ class _Group:
         return tuple(sorted(int(unit) for unit in mapped))
 
 
-def _class_order(dataset: Dataset, seed: int, order: str | list[int]) -> Index:
+def _described(sizes: list[int]) -> dict[str, Any]:
+    """Return the sizes of groups as they enter a description: not if their number determines them."""
+    return {} if sizes == group_sizes(len(sizes), sum(sizes), "") else {"sizes": sizes}
+
+
+def _class_order(dataset: Dataset, seed: int, order: Any) -> Index:
     """Return all C classes in the order in which they are assigned to groups, shape (C,)."""
-    n_classes = dataset.n_classes
-    if isinstance(order, str):
-        if order not in ("fixed", "seeded"):
-            raise Refused(f"order = {order!r} does not exist; {did_you_mean(order, ('fixed', 'seeded'))}, or a list")
-        return Generator(seed, "stream").permutation(n_classes) if order == "seeded" else np.arange(n_classes)
-    if sorted(order) != list(range(n_classes)):
-        raise Refused(
-            f"order = {order} does not name every class of {dataset.name!r} once; write the numbers 0 to "
-            f"{n_classes - 1} in the order wanted"
-        )
-    return np.asarray(order, dtype=np.int64)
+    try:
+        written = written_order(order)
+    except ValueError as error:
+        raise Refused(f"order = {order!r} is not allowed: {error}", "order") from None
+    if isinstance(written, dict):
+        return drawn_elsewhere(written, dataset.n_classes)
+    if isinstance(written, str):
+        drawn = written == "seeded"
+        return Generator(seed, "stream").permutation(dataset.n_classes) if drawn else np.arange(dataset.n_classes)
+    return places_of(written, dataset.class_names, dataset.name)
 
 
-def _runs(dataset: Dataset, seed: int, experiences: int) -> Index:
+def _runs(sizes: list[int], seed: int) -> Index:
     """Return groups of numbers in the order in which experiences get them, (G,): groups of neighbours, in a random
     order."""
-    if experiences > dataset.n_classes:
-        return np.arange(dataset.n_classes)  # and refused
-    runs = np.array_split(np.arange(dataset.n_classes), experiences)
-    drawn = Generator(seed, "stream").permutation(experiences)
-    larger = [run for run in drawn if len(runs[run]) == len(runs[0])]  # as the first experiences take the remainder
-    return np.concatenate([runs[run] for run in (*larger, *(run for run in drawn if run not in larger))])
+    left = Generator(seed, "stream").permutation(len(sizes)).tolist()
+    runs = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    chosen = []
+    for size in sizes:  # a run as large as the experience
+        chosen.append(next(run for run in left if sizes[run] == size))
+        left.remove(chosen[-1])
+    return np.concatenate([runs[run] for run in chosen])
 
 
-def _groups(dataset: Dataset, classes: Index, experiences: int, setting: str) -> list[Index]:
+def _groups(dataset: Dataset, classes: Index, sizes: list[int], setting: str) -> list[Index]:
     n_classes = len(classes)
-    if n_classes < experiences:
-        raise Refused(
-            f"{dataset.name!r} has {n_classes} classes, too few for {experiences} experiences of at least one class; "
-            f"ask for at most {n_classes}"
-        )
-    if setting == "domain" and n_classes % experiences:
+    if setting == "domain" and len(set(sizes)) > 1:
         divisors = [n for n in range(1, n_classes + 1) if n_classes % n == 0]
+        asked = f"into {len(sizes)}" if not _described(sizes) else f"into groups of {sizes}"
         raise Refused(
             f"the domain setting needs groups of equal size, and {n_classes} classes of {dataset.name!r} do not divide "
-            f"into {experiences}; choose experiences among {divisors}, or the class or task setting"
+            f"{asked}; choose experiences among {divisors}, or the class or task setting"
         )
-    groups = np.array_split(classes, experiences)  # the first groups are one larger
+    ends = [0, *np.cumsum(sizes).tolist()]
+    groups = [classes[start:stop] for start, stop in pairwise(ends)]
     for split_name, rows in (("training", dataset.train), ("test", dataset.test)):
         count = np.bincount(rows.y, minlength=n_classes)  # (C,)
         for i, group in enumerate(groups):

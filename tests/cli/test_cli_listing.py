@@ -81,7 +81,7 @@ def test_list_of_one_kind_tells_nothing_of_the_others() -> None:
 
 def test_list_tells_parameters_with_defaults_and_those_that_need_a_value() -> None:
     text = call("list").out
-    assert "order: fixed | seeded | list[int] = seeded" in text
+    assert "order: fixed | seeded | str | list[int | str] | dict[str, Any] = seeded" in text
     assert "rows: int | None = None, loss: concat | weighted | sum = concat" in text
     assert re.search(r"\n +strength: float, mode: separate \| online = separate", text)
     assert "settings of each: normalize: none | mean-std = none" in text
