@@ -23,6 +23,7 @@ from clbench.data.drawn_split import Split
 from clbench.data.frames import from_frame
 from clbench.data.joined import join, located
 from clbench.data.pixel_values import Layout
+from clbench.data.resizing import Resize, check_resize
 from clbench.data.roots import Missing as MissingFiles
 from clbench.data.roots import data_root
 from clbench.data.splits import Normalize, Statistics, prepare
@@ -49,9 +50,9 @@ __all__ = [
 
 TABLE = ("label", "group", "split", "categories", "missing", "ignore")
 """Settings of files that say which column is what, and how the data set is divided."""
-READING = ("size", "scale", "layout", "background", "family", *TABLE)
+READING = ("size", "resize", "scale", "layout", "background", "family", *TABLE)
 """Settings that are applied when samples are read, before any samples are held out."""
-LATER = frozenset({"scale", "layout", "background", "family", "statistics", *TABLE})
+LATER = frozenset({"resize", "scale", "layout", "background", "family", "statistics", *TABLE})
 """Settings that a cell includes only if they differ from their default, so that older cells keep their keys."""
 
 Scale = Annotated[float, Field(gt=0)]
@@ -67,6 +68,7 @@ def load(
     train_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
     size: int | None = None,
+    resize: Resize | None = None,
     scale: Scale | None = None,
     layout: Layout | None = None,
     background: Background | None = None,
@@ -94,6 +96,9 @@ def load(
         evaluate_on: The samples of ``Dataset.test``: the test split, or the held-out samples.
         size: Side in pixels to which images are resized (both sides, bilinear); ``None`` keeps their size. Of
             ``patterns``, the number of inputs.
+        resize: ``{"shorter": 256, "crop": 224, "interpolation": "bicubic"}``: the length of the shorter side in pixels,
+            with the ratio of sides kept, the side of the square in the centre that stays, and the filter
+            (``bilinear`` by default), as torchvision's ``Resize`` and ``CenterCrop``.
         scale: Divisor that brings values to [0, 1], such as 255; by default it is derived from the values.
         layout: ``NHWC`` if channels are last, ``NCHW`` if they are first; by default it is derived from the shape.
         background: Colour behind transparent pixels of images: ``black`` (the default), ``white``, ``grey`` or
@@ -123,6 +128,7 @@ def load(
             name,
             data_dir,
             size=size,
+            resize=resize,
             scale=scale,
             layout=layout,
             background=background,
@@ -150,6 +156,7 @@ def canonical(options: Mapping[str, Any]) -> dict[str, Any]:
         Refused: A setting is unknown or has a wrong type.
     """
     filled = validate(load, options, where="dataset")
+    check_resize(filled["size"], filled["resize"])
     return {key: value for key, value in filled.items() if key not in LATER or value is not None}
 
 

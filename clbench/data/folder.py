@@ -38,6 +38,7 @@ def from_folder(
     data_dir: Path,
     *,
     size: int | None = None,
+    resize: Mapping[str, Any] | None = None,
     scale: float | None = None,
     background: str | None = None,
     split: str | Mapping[str, Any] | None = None,
@@ -51,6 +52,7 @@ def from_folder(
         path: The folder, absolute or relative to the folder of the benchmark file or the data folder.
         data_dir: The directory of data sets.
         size: Side in pixels to which images are resized.
+        resize: Shorter side, crop and interpolation instead; see :func:`clbench.data.resizing.resized`.
         scale: As in :func:`clbench.data.from_arrays`.
         background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
         split: Without a folder of test images: ``{"test": 0.2, "seed": 0}``, the fraction of test samples and the seed
@@ -78,11 +80,14 @@ def from_folder(
     listings, classes = (train, test), sorted(train)
 
     def decode() -> Dataset:
-        splits = [_read(listing, classes, size, background) for listing in listings]
+        splits = [_read(listing, classes, size, background, resize) for listing in listings]
         name = f"folder:{path}"
         return assemble(name, *splits, where=str(root), class_names=classes, scale=scale, layout="NCHW")
 
-    identity, how = file_contents.checksum(files, root), {"scale": scale, "background": background, "split": split}
+    identity, how = (
+        file_contents.checksum(files, root),
+        {"scale": scale, "background": background, "split": split, "resize": resize},
+    )
     return cached(f"folder-{root.name}", files, decode, size=size, identity=identity, **how)
 
 
@@ -197,11 +202,22 @@ def _shown(files: list[Path], split: Path) -> str:
     return ", ".join(names) + (", ..." if len(files) > 3 else "")
 
 
-def _read(listing: Listing, classes: list[str], size: int | None, background: str | None) -> tuple[Any, Index]:
+def _read(
+    listing: Listing,
+    classes: list[str],
+    size: int | None,
+    background: str | None,
+    resize: Mapping[str, Any] | None,
+) -> tuple[Any, Index]:
     files = [file for name in classes for file in listing[name]]
     y = np.repeat(np.arange(len(classes)), [len(listing[name]) for name in classes])
     x = decode_all(
-        len(files), lambda i: _open(files[i]), where=lambda i: str(files[i]), size=size, background=background
+        len(files),
+        lambda i: _open(files[i]),
+        where=lambda i: str(files[i]),
+        size=size,
+        background=background,
+        resize=resize,
     )
     return x, y
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ def from_hub(
     data_dir: Path,  # noqa: ARG001 all sources have the same signature
     *,
     size: int | None = None,
+    resize: Mapping[str, Any] | None = None,
     scale: float | None = None,
     background: str | None = None,
 ) -> Dataset:
@@ -40,6 +42,7 @@ def from_hub(
         path: ``owner/name``, with ``:config`` if it has several, and ``@revision`` for a fixed one.
         data_dir: Not used: ``datasets`` stores its downloads in ``HF_HOME``.
         size: Side in pixels to which images are resized.
+        resize: Shorter side, crop and interpolation instead; see :func:`clbench.data.resizing.resized`.
         scale: As in :func:`clbench.data.from_arrays`.
         background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
 
@@ -52,20 +55,28 @@ def from_hub(
 
     def decode() -> Dataset:
         splits = _loaded(path, **found.groupdict())
-        return from_splits(splits, f"hf:{path}", size=size, scale=scale, background=background)
+        return from_splits(splits, f"hf:{path}", size=size, resize=resize, scale=scale, background=background)
 
     identity = json.dumps(["hf", path])
-    return cached(f"hf-{path}", [], decode, size=size, identity=identity, scale=scale, background=background)
+    how = {"scale": scale, "background": background, "resize": resize}
+    return cached(f"hf-{path}", [], decode, size=size, identity=identity, **how)
 
 
 def from_splits(
-    found: Any, name: str, *, size: int | None = None, scale: float | None = None, background: str | None = None
+    found: Any,
+    name: str,
+    *,
+    size: int | None = None,
+    resize: Mapping[str, Any] | None = None,
+    scale: float | None = None,
+    background: str | None = None,
 ) -> Dataset:
     """Read a data set as :func:`from_hub` does, from a mapping of splits of the package ``datasets``."""
     train, test = _splits(found, name)
     names = _class_names(train)
     pixels = [
-        _read(split, f"{name}, split {what}", size, background) for what, split in (("train", train), ("test", test))
+        _read(split, f"{name}, split {what}", size, background, resize)
+        for what, split in (("train", train), ("test", test))
     ]
     for _, y in pixels:
         if names is not None:
@@ -123,7 +134,9 @@ def _class_names(split: Any) -> list[str] | None:
     return None if names is None else [str(name) for name in names]
 
 
-def _read(split: Any, where: str, size: int | None, background: str | None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def _read(
+    split: Any, where: str, size: int | None, background: str | None, resize: Mapping[str, Any] | None
+) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """Read pixels (N, C, H, W) and raw labels (N,)."""
     image = _column(split, "Image", ("image", "img"), where)
     labels = split[_column(split, "ClassLabel", LABELS, where)]
@@ -133,5 +146,12 @@ def _read(split: Any, where: str, size: int | None, background: str | None) -> t
         opened: Image = open_bytes(found["bytes"]) if isinstance(found, dict) else found  # not known to be images
         return opened
 
-    x = decode_all(len(split), open_image, where=lambda i: f"{where}, row {i}", size=size, background=background)
+    x = decode_all(
+        len(split),
+        open_image,
+        where=lambda i: f"{where}, row {i}",
+        size=size,
+        background=background,
+        resize=resize,
+    )
     return x, np.asarray(list(labels))

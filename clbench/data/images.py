@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
+from clbench.data.resizing import check_resize, resized
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,6 +24,7 @@ def decode_all(
     where: Callable[[int], str],
     size: int | None,
     background: str | None = None,
+    resize: Mapping[str, Any] | None = None,
 ) -> NDArray[np.uint8]:
     """Decode ``count`` images of one shape, with the orientation of their EXIF data.
 
@@ -33,6 +35,7 @@ def decode_all(
         size: Side in pixels to resize to; ``None`` keeps the size of images.
         background: Colour behind transparent pixels: ``black``, ``white``, ``grey`` or ``#rrggbb``; black by default.
             With a colour that is not grey, images with transparency become colour images.
+        resize: Shorter side, crop and interpolation; see :func:`clbench.data.resizing.resized`.
 
     Returns:
         (N, C, H, W) with one channel if all images are grey, otherwise three.
@@ -40,15 +43,17 @@ def decode_all(
     Raises:
         Refused: An image is unreadable, or its shape differs from that of the first one; the message names it.
     """
+    check_resize(size, resize)
     out: NDArray[np.uint8] = np.empty((0, 1, 0, 0), dtype=np.uint8)
     for i in range(count):
-        pixels = _decode(i, open_image, where, size, background or "black")  # (C, H, W)
+        pixels = _decode(i, open_image, where, size, background or "black", resize)  # (C, H, W)
         if i == 0:
             out = np.empty((count, *pixels.shape), dtype=np.uint8)
         if pixels.shape[1:] != out.shape[2:]:
             raise Refused(
                 f"{where(i)} is {pixels.shape[2]}x{pixels.shape[1]} pixels and {where(0)} is "
-                f"{out.shape[3]}x{out.shape[2]}; set 'size' in the dataset mapping to bring all images to one size"
+                f"{out.shape[3]}x{out.shape[2]}; set 'size' in the dataset mapping to bring all images to one size, "
+                "or resize: {shorter: 256, crop: 224}"
             )
         if len(pixels) > out.shape[1]:
             out = out.repeat(3, axis=1)
@@ -57,7 +62,12 @@ def decode_all(
 
 
 def _decode(
-    i: int, open_image: Callable[[int], Image], where: Callable[[int], str], size: int | None, background: str
+    i: int,
+    open_image: Callable[[int], Image],
+    where: Callable[[int], str],
+    size: int | None,
+    background: str,
+    resize: Mapping[str, Any] | None,
 ) -> NDArray[np.uint8]:
     try:
         image: Any = _upright(open_image(i))
@@ -66,9 +76,7 @@ def _decode(
         if image.has_transparency_data:
             image = _over(background, image)
         image = image.convert("L" if image.mode in GREY_MODES else "RGB")
-        if size is not None:
-            image = image.resize((size, size), resample=_bilinear())
-        pixels = np.asarray(image)
+        pixels = np.asarray(resized(image, size, resize, where(i)))
     except Refused:
         raise
     except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow raises all of these for damaged files
@@ -92,9 +100,3 @@ def _over(background: str, image: Any) -> Any:
     ground = Image.new("RGBA", image.size, colour)
     flat = Image.alpha_composite(ground, image.convert("RGBA"))
     return flat.convert("RGB").getchannel(0) if grey else flat.convert("RGB")
-
-
-def _bilinear() -> Any:
-    from PIL.Image import Resampling
-
-    return Resampling.BILINEAR

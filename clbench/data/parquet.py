@@ -35,6 +35,7 @@ def from_parquet(
     data_dir: Path,
     *,
     size: int | None = None,
+    resize: Mapping[str, Any] | None = None,
     scale: float | None = None,
     background: str | None = None,
     family: str | None = None,
@@ -52,6 +53,7 @@ def from_parquet(
             a folder are found at any depth; their name or that of a folder contains the split, or they have none.
         data_dir: The directory of data sets.
         size: Side in pixels to which images are resized.
+        resize: Shorter side, crop and interpolation instead; see :func:`clbench.data.resizing.resized`.
         scale: As in :func:`clbench.data.from_arrays`.
         background: What shows through transparent pixels; see :func:`clbench.data.images.decode_all`.
         family: ``regression`` if the labels are numbers to predict.
@@ -67,7 +69,7 @@ def from_parquet(
     table: dict[str, Any] = {"categories": categories, "missing": missing, "ignore": ignore}
     how: dict[str, Any] = {"scale": scale, "family": family, "label": label, "group": group, "split": split}
     if not has_images(files[0]):
-        for setting, value in (("size", size), ("background", background)):
+        for setting, value in (("size", size), ("resize", resize), ("background", background)):
             if value is not None:
                 raise Refused(f"{files[0]} holds a table without images, and {setting} is set; leave it out", setting)
         from clbench.data.parquet_table import read_table
@@ -76,7 +78,7 @@ def from_parquet(
     for setting, given in table.items():
         if given is not None:
             raise Refused(f"{files[0]} holds images, and {setting} goes with columns of a table; leave it out", setting)
-    return read_parquet(name, root, size=size, background=background, **how)
+    return read_parquet(name, root, size=size, resize=resize, background=background, **how)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
@@ -135,6 +137,7 @@ def read_parquet(
     root: Path,
     *,
     size: int | None = None,
+    resize: Mapping[str, Any] | None = None,
     scale: float | None = None,
     background: str | None = None,
     family: str | None = None,
@@ -150,7 +153,7 @@ def read_parquet(
         raise Refused(f"{root} holds images, and label names {len(label)} columns; name one", "label")
 
     def decode() -> Dataset:
-        found = [_read(files, size, background, label, group) for files in (train, test) if files]
+        found = [_read(files, size, background, label, group, resize) for files in (train, test) if files]
         names = found[0].class_names
         if names is not None:
             for part, files in zip(found, (train, test), strict=False):
@@ -171,7 +174,8 @@ def read_parquet(
         )
 
     files, base = [*train, *test], root if root.is_dir() else None
-    how = {"scale": scale, "background": background, "family": family, "label": label, "group": group, "split": split}
+    how: dict[str, Any] = {"scale": scale, "background": background, "family": family, "label": label}
+    how |= {"group": group, "split": split, "resize": resize}
     return cached(f"parquet-{root.stem}", files, decode, size=size, identity=file_contents.checksum(files, base), **how)
 
 
@@ -208,7 +212,12 @@ def _split_files(root: Path) -> dict[str, list[Path]]:
 
 
 def _read(
-    files: Sequence[Path], size: int | None, background: str | None, label: str | None, group: str | None
+    files: Sequence[Path],
+    size: int | None,
+    background: str | None,
+    label: str | None,
+    group: str | None,
+    resize: Mapping[str, Any] | None,
 ) -> _Images:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -244,7 +253,14 @@ def _read(
         k = int(np.searchsorted(ends, i, side="right"))
         return f"{files[k]}, row {i - int(ends[k]) + len(columns['label'][k])}"
 
-    x = decode_all(len(encoded), lambda i: open_bytes(encoded[i]), where=where, size=size, background=background)
+    x = decode_all(
+        len(encoded),
+        lambda i: open_bytes(encoded[i]),
+        where=where,
+        size=size,
+        background=background,
+        resize=resize,
+    )
     return _Images(x, y, domain, names)
 
 

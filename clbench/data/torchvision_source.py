@@ -57,6 +57,7 @@ def from_torchvision(
     data_dir: Path,
     *,
     size: int | None = None,
+    resize: Options | None = None,
     scale: float | None = None,
     background: str | None = None,
 ) -> Dataset:
@@ -68,6 +69,7 @@ def from_torchvision(
         class_name: A key of :data:`SPLITS`.
         data_dir: The directory of data sets; missing files are downloaded to ``data_dir/<name>``.
         size: Side in pixels to which images are resized.
+        resize: Shorter side, crop and interpolation instead; see :func:`clbench.data.resizing.resized`.
         scale: As in :func:`clbench.data.from_arrays`.
         background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
 
@@ -75,13 +77,13 @@ def from_torchvision(
         Refused: Files are missing and cannot be downloaded, are damaged, or contain images of different shapes.
     """
     name = ALIASES.get(class_name, class_name.lower())
-    how = {"size": size, "scale": scale, "background": background}
+    how = {"size": size, "resize": resize, "scale": scale, "background": background}
     own = [data_dir / name, data_dir / class_name]
     for folder in own:
         if any(folder.glob("*.parquet")) or any(folder.glob("*/*.parquet")):
             from clbench.data.parquet import read_parquet
 
-            return read_parquet(name, folder, size=size, scale=scale, background=background)
+            return read_parquet(name, folder, size=size, resize=resize, scale=scale, background=background)
     found = f"there are no files of it in {data_dir}"
     for root in (*own, data_dir):
         files = _files(root, class_name)
@@ -174,11 +176,18 @@ def _passes_on(cls: type) -> bool:
     return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
 
 
-def _decode(class_name: str, root: Path, size: int | None, scale: float | None, background: str | None) -> Dataset:
+def _decode(
+    class_name: str,
+    root: Path,
+    size: int | None,
+    resize: Options | None,
+    scale: float | None,
+    background: str | None,
+) -> Dataset:
     where = f"{class_name} in {root}"
     try:
         splits = _open_splits(class_name, root, download=False)
-        decoded = [_pixels_and_labels(split, where, size, background) for split in splits]
+        decoded = [_pixels_and_labels(split, where, size, background, resize) for split in splits]
     except Refused:
         raise
     except (RuntimeError, FileNotFoundError) as error:
@@ -198,12 +207,12 @@ def _decode(class_name: str, root: Path, size: int | None, scale: float | None, 
 
 
 def _pixels_and_labels(
-    split: Any, where: str, size: int | None, background: str | None
+    split: Any, where: str, size: int | None, background: str | None, resize: Options | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return pixels and labels: directly from the object's arrays, or else image by image."""
     data = getattr(split, "data", None)
     labels = getattr(split, "targets", getattr(split, "labels", None))
-    if size is None and labels is not None and getattr(data, "ndim", 0) in (3, 4):
+    if size is None and resize is None and labels is not None and getattr(data, "ndim", 0) in (3, 4):
         x, y = np.asarray(data), np.asarray(labels)
         if x.dtype == np.uint8 and y.ndim == 1:
             return x, y
@@ -218,7 +227,14 @@ def _pixels_and_labels(
         targets.append(int(item[1]))
         return item[0]
 
-    x = decode_all(len(split), open_image, where=lambda i: f"{where}, image {i}", size=size, background=background)
+    x = decode_all(
+        len(split),
+        open_image,
+        where=lambda i: f"{where}, image {i}",
+        size=size,
+        background=background,
+        resize=resize,
+    )
     return x, np.array(targets, dtype=np.int64)
 
 
