@@ -18,6 +18,7 @@ from clbench.core.types import Dataset
 from clbench.data import dataset_registry
 from clbench.data.arrays import from_arrays
 from clbench.data.class_counts import known_classes
+from clbench.data.class_subset import Classes, subset
 from clbench.data.dataset_registry import DATASETS, check_name, parts, resolve, source
 from clbench.data.drawn_split import Split
 from clbench.data.frames import from_frame
@@ -50,9 +51,9 @@ __all__ = [
 
 TABLE = ("label", "group", "split", "categories", "missing", "ignore")
 """Settings of files that say which column is what, and how the data set is divided."""
-READING = ("size", "resize", "scale", "layout", "background", "family", *TABLE)
+READING = ("size", "resize", "classes", "scale", "layout", "background", "family", *TABLE)
 """Settings that are applied when samples are read, before any samples are held out."""
-LATER = frozenset({"resize", "scale", "layout", "background", "family", "statistics", *TABLE})
+LATER = frozenset({"resize", "classes", "scale", "layout", "background", "family", "statistics", *TABLE})
 """Settings that a cell includes only if they differ from their default, so that older cells keep their keys."""
 
 Scale = Annotated[float, Field(gt=0)]
@@ -69,6 +70,7 @@ def load(
     evaluate_on: Literal["test", "validation"] = "test",
     size: int | None = None,
     resize: Resize | None = None,
+    classes: Classes | None = None,
     scale: Scale | None = None,
     layout: Layout | None = None,
     background: Background | None = None,
@@ -99,6 +101,8 @@ def load(
         resize: ``{"shorter": 256, "crop": 224, "interpolation": "bicubic"}``: the length of the shorter side in pixels,
             with the ratio of sides kept, the side of the square in the centre that stays, and the filter
             (``bilinear`` by default), as torchvision's ``Resize`` and ``CenterCrop``.
+        classes: The classes that are kept: a list of names or numbers, or a text file with one name a line. They are
+            numbered in this order.
         scale: Divisor that brings values to [0, 1], such as 255; by default it is derived from the values.
         layout: ``NHWC`` if channels are last, ``NCHW`` if they are first; by default it is derived from the shape.
         background: Colour behind transparent pixels of images: ``black`` (the default), ``white``, ``grey`` or
@@ -129,6 +133,7 @@ def load(
             data_dir,
             size=size,
             resize=resize,
+            classes=classes,
             scale=scale,
             layout=layout,
             background=background,
@@ -174,8 +179,12 @@ def read(name: str, data_dir: str | PathLike[str] | None = None, **settings: Any
     if given.get("family") == dataset_registry.family(name):
         del given["family"]  # it needs no check
     names = parts(name, data_dir)
+    classes = given.get("classes")
+    if classes is not None and (len(names) > 1 or not dataset_registry.takes(names[0], "classes")):
+        del given["classes"]  # such a source gives all classes
     loaded = [resolve(part, data_dir)(root, **given) for part in names]
-    return loaded[0] if len(loaded) == 1 else join(loaded, names=names)
+    whole = loaded[0] if len(loaded) == 1 else join(loaded, names=names)
+    return whole if classes is None or "classes" in given else subset(whole, classes)
 
 
 def family_of(name: str, options: Mapping[str, Any]) -> str:
@@ -195,6 +204,8 @@ def may_be_vectors(name: str) -> bool:
 
 def takes(name: str, setting: str) -> bool:
     """Return whether the sources of a name read a setting of :data:`READING`; an unknown name takes every setting."""
+    if setting == "classes":
+        return True  # they are chosen after reading if the source cannot
     try:
         return dataset_registry.takes(name, setting)
     except Refused:

@@ -14,6 +14,7 @@ from clbench.core.types import Dataset, Index
 from clbench.data import file_contents
 from clbench.data.arrays import assemble
 from clbench.data.cache import cached
+from clbench.data.class_subset import positions
 from clbench.data.drawn_split import draw_test, drawn, refuse_split
 from clbench.data.images import decode_all
 from clbench.data.roots import locate
@@ -42,6 +43,7 @@ def from_folder(
     scale: float | None = None,
     background: str | None = None,
     split: str | Mapping[str, Any] | None = None,
+    classes: list[int | str] | None = None,
 ) -> Dataset:
     """Read an image folder. The classes are the sub-folders of ``train``, or of the folder itself, in order of names.
 
@@ -57,6 +59,7 @@ def from_folder(
         background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
         split: Without a folder of test images: ``{"test": 0.2, "seed": 0}``, the fraction of test samples and the seed
             of their draw.
+        classes: The classes that are kept, by name or number, in this order; by default all, in order of names.
 
     Raises:
         Refused: Folders are missing, images are unreadable or of different shapes, or classes differ between the
@@ -64,6 +67,11 @@ def from_folder(
     """
     root = locate("folder", path, data_dir, folder=True)
     train, test, left_out = _listings(root)
+    names = sorted(train)
+    if classes is not None:
+        names = [names[c] for c in positions(classes, names, str(root))]
+        train = {name: train[name] for name in names}
+        test = None if test is None else {name: test[name] for name in names}
     if left_out:
         notice(f"{root}: left out are {'; '.join(left_out)}")
     if test is None:
@@ -77,18 +85,16 @@ def from_folder(
     else:
         refuse_split(split, str(root))
         files = _files(train, test)
-    listings, classes = (train, test), sorted(train)
+    listings = (train, test)
 
     def decode() -> Dataset:
-        splits = [_read(listing, classes, size, background, resize) for listing in listings]
+        splits = [_read(listing, names, size, background, resize) for listing in listings]
         name = f"folder:{path}"
-        return assemble(name, *splits, where=str(root), class_names=classes, scale=scale, layout="NCHW")
+        return assemble(name, *splits, where=str(root), class_names=names, scale=scale, layout="NCHW")
 
-    identity, how = (
-        file_contents.checksum(files, root),
-        {"scale": scale, "background": background, "split": split, "resize": resize},
-    )
-    return cached(f"folder-{root.name}", files, decode, size=size, identity=identity, **how)
+    how: dict[str, Any] = {"scale": scale, "background": background, "split": split, "resize": resize}
+    identity = file_contents.checksum(files, root)
+    return cached(f"folder-{root.name}", files, decode, size=size, identity=identity, **how, classes=classes)
 
 
 def contents_of(path: str, data_dir: Path) -> str:

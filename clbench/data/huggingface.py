@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clbench.core.errors import Refused
+from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset
-from clbench.data.arrays import assemble
 from clbench.data.cache import cached
-from clbench.data.images import decode_all
-from clbench.data.labels import check_range
+from clbench.data.drawn_split import refuse_split
 from clbench.data.parquet import LABELS, SPLITS, open_bytes
+from clbench.data.pictures import Pictures, assembled
 from clbench.data.roots import Missing, may_download
 
 if TYPE_CHECKING:
@@ -35,6 +34,10 @@ def from_hub(
     resize: Mapping[str, Any] | None = None,
     scale: float | None = None,
     background: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    split: str | Mapping[str, Any] | None = None,
+    classes: list[int | str] | None = None,
 ) -> Dataset:
     """Read a data set of the hub with a column of images and one of labels; it is cached after the first time.
 
@@ -45,6 +48,10 @@ def from_hub(
         resize: Shorter side, crop and interpolation instead; see :func:`clbench.data.resizing.resized`.
         scale: As in :func:`clbench.data.from_arrays`.
         background: Colour behind transparent pixels; see :func:`clbench.data.images.decode_all`.
+        label: The column of labels, numbers or texts; by default the one of class labels.
+        group: The column with the domain of each picture.
+        split: ``{"test": 0.2, "seed": 0}`` if the data set has one split alone, of whatever name.
+        classes: The classes that are kept; see :func:`clbench.data.class_subset.positions`.
 
     Raises:
         Refused: The package is missing, the data set is not available, or it does not consist of images with labels.
@@ -53,12 +60,16 @@ def from_hub(
     if found is None:
         raise Refused(f"data set 'hf:{path}' cannot be read; write hf:owner/name, hf:owner/name:config or ...@revision")
 
+    if label is not None and not isinstance(label, str):
+        raise Refused(f"hf:{path} holds images, and label names {len(label)} columns; name one", "label")
+    how: dict[str, Any] = {"scale": scale, "background": background, "resize": resize, "label": label}
+    how |= {"group": group, "split": split, "classes": classes}
+
     def decode() -> Dataset:
         splits = _loaded(path, **found.groupdict())
-        return from_splits(splits, f"hf:{path}", size=size, resize=resize, scale=scale, background=background)
+        return from_splits(splits, f"hf:{path}", size=size, **how)
 
     identity = json.dumps(["hf", path])
-    how = {"scale": scale, "background": background, "resize": resize}
     return cached(f"hf-{path}", [], decode, size=size, identity=identity, **how)
 
 
@@ -70,18 +81,17 @@ def from_splits(
     resize: Mapping[str, Any] | None = None,
     scale: float | None = None,
     background: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    split: str | Mapping[str, Any] | None = None,
+    classes: list[int | str] | None = None,
 ) -> Dataset:
     """Read a data set as :func:`from_hub` does, from a mapping of splits of the package ``datasets``."""
-    train, test = _splits(found, name)
-    names = _class_names(train)
-    pixels = [
-        _read(split, f"{name}, split {what}", size, background, resize)
-        for what, split in (("train", train), ("test", test))
+    pictures = [
+        _read(part, f"{name}, split {what}", label, group) for what, part in _splits(found, name, split).items()
     ]
-    for _, y in pixels:
-        if names is not None:
-            check_range(y, len(names), name)
-    return assemble(name, *pixels, where=name, class_names=names, scale=scale, layout="NCHW")
+    how: dict[str, Any] = {"size": size, "resize": resize, "background": background}
+    return assembled(name, pictures, where=name, split=split, classes=classes, scale=scale, **how)
 
 
 def _loaded(path: str, name: str, config: str | None, revision: str | None) -> Any:
@@ -108,13 +118,18 @@ def _loaded(path: str, name: str, config: str | None, revision: str | None) -> A
         ) from error
 
 
-def _splits(found: Any, name: str) -> tuple[Any, Any]:
-    test = next((found[split] for split in SPLITS[1:] if split in found), None)
-    if "train" not in found or test is None:
-        raise Refused(
-            f"data set {name!r} needs a split train and one of {', '.join(SPLITS[1:])}; it has {', '.join(found)}"
-        )
-    return found["train"], test
+def _splits(found: Any, name: str, split: Any) -> dict[str, Any]:
+    """Return the training and the test split by name, or the only one if it is to be divided."""
+    test = next((each for each in SPLITS[1:] if each in found), None)
+    if "train" in found and test is not None:
+        refuse_split(split, name)
+        return {"train": found["train"], test: found[test]}
+    if split is not None and len(found) == 1:
+        return dict(found)
+    cure = "; for one split alone set split: {test: 0.2, seed: 0}" if len(found) == 1 else ""
+    raise Refused(
+        f"data set {name!r} needs a split train and one of {', '.join(SPLITS[1:])}; it has {', '.join(found)}{cure}"
+    )
 
 
 def _column(split: Any, kind: str, known: tuple[str, ...], where: str) -> str:
@@ -125,33 +140,51 @@ def _column(split: Any, kind: str, known: tuple[str, ...], where: str) -> str:
     chosen = [name for name in named if name in typed] or typed or named
     if not chosen:
         told = ", ".join(f"{name} ({feature})" for name, feature in columns.items())
-        raise Refused(f"{where} has no column of {kind} values, nor one of {', '.join(known)}; its columns are {told}")
+        cure = "; name one with label: COLUMN" if kind == "ClassLabel" else ""
+        raise Refused(
+            f"{where} has no column of {kind} values, nor one of {', '.join(known)}; its columns are {told}{cure}"
+        )
     return chosen[0]
 
 
-def _class_names(split: Any) -> list[str] | None:
-    names = getattr(split.features[_column(split, "ClassLabel", LABELS, "it")], "names", None)
-    return None if names is None else [str(name) for name in names]
+def _named(split: Any, column: str, what: str, where: str) -> str:
+    """Return a column that the user names, if it exists."""
+    if column not in split.features:
+        raise Refused(f"{where} has no column {column!r}; {did_you_mean(column, list(split.features))}", what)
+    return column
 
 
-def _read(
-    split: Any, where: str, size: int | None, background: str | None, resize: Mapping[str, Any] | None
-) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Read pixels (N, C, H, W) and raw labels (N,)."""
+def _values(split: Any, column: str, what: str, where: str) -> NDArray[Any]:
+    """Return the values (N,) of a column of labels or domains; each class label with a name as its number."""
+    held = list(split[column])
+    if any(value is None for value in held):
+        raise Refused(f"{where}: column {column!r} has rows without a {what}; remove them or name another column", what)
+    return np.asarray(held)
+
+
+def _read(split: Any, where: str, label: str | None, group: str | None) -> Pictures:
+    """Return the pictures of a split with their labels and domains."""
+    label = _column(split, "ClassLabel", LABELS, where) if label is None else _named(split, label, "label", where)
     image = _column(split, "Image", ("image", "img"), where)
-    labels = split[_column(split, "ClassLabel", LABELS, where)]
+    names = getattr(split.features[label], "names", None)
+    domain = None if group is None else _domains(split, _named(split, group, "group", where), where)
 
     def open_image(i: int) -> Image:
         found = split[i][image]
         opened: Image = open_bytes(found["bytes"]) if isinstance(found, dict) else found  # not known to be images
         return opened
 
-    x = decode_all(
-        len(split),
+    return Pictures(
+        _values(split, label, "label", where),
+        domain,
+        None if names is None else [str(name) for name in names],
         open_image,
-        where=lambda i: f"{where}, row {i}",
-        size=size,
-        background=background,
-        resize=resize,
+        lambda i: f"{where}, row {i}",
+        where,
     )
-    return x, np.asarray(list(labels))
+
+
+def _domains(split: Any, column: str, where: str) -> NDArray[Any]:
+    """Return the domain of each row, by name if the column has names."""
+    values, names = _values(split, column, "group", where), getattr(split.features[column], "names", None)
+    return values if names is None else np.asarray([str(name) for name in names])[values]

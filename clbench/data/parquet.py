@@ -6,7 +6,6 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 from clbench.core.errors import Refused, did_you_mean
 from clbench.core.types import Dataset
 from clbench.data import file_contents
-from clbench.data.arrays import assemble
 from clbench.data.cache import cached
-from clbench.data.drawn_split import draw_test, drawn, groups_to_draw, refuse_split
-from clbench.data.images import decode_all
-from clbench.data.labels import check_range, label_array
+from clbench.data.class_subset import subset
+from clbench.data.drawn_split import refuse_split
+from clbench.data.pictures import Pictures, assembled
 from clbench.data.roots import locate
 
 if TYPE_CHECKING:
@@ -45,6 +43,7 @@ def from_parquet(
     categories: str | None = None,
     missing: str | None = None,
     ignore: list[str] | None = None,
+    classes: list[int | str] | None = None,
 ) -> Dataset:
     """Read Parquet files: of a table, or with a column of encoded images and one of labels.
 
@@ -59,6 +58,7 @@ def from_parquet(
         family: ``regression`` if the labels are numbers to predict.
         label, group, split, categories, missing, ignore: As in :class:`clbench.data.tables.TableSettings`. Those of
             inputs (``categories``, ``missing``, ``ignore``) go with tables alone.
+        classes: The classes that are kept; see :func:`clbench.data.class_subset.positions`.
 
     Raises:
         Refused: Splits or columns are missing, files are damaged, images are unreadable, labels are out of range, or a
@@ -74,11 +74,12 @@ def from_parquet(
                 raise Refused(f"{files[0]} holds a table without images, and {setting} is set; leave it out", setting)
         from clbench.data.parquet_table import read_table
 
-        return read_table(name, root, **how, **table)
+        whole = read_table(name, root, **how, **table)
+        return whole if classes is None else subset(whole, classes)
     for setting, given in table.items():
         if given is not None:
             raise Refused(f"{files[0]} holds images, and {setting} goes with columns of a table; leave it out", setting)
-    return read_parquet(name, root, size=size, resize=resize, background=background, **how)
+    return read_parquet(name, root, size=size, resize=resize, background=background, classes=classes, **how)
 
 
 def contents_of(path: str, data_dir: Path) -> str:
@@ -88,12 +89,16 @@ def contents_of(path: str, data_dir: Path) -> str:
 
 
 def _files(root: Path) -> list[Path]:
-    train, test = parts(root)
+    train, test = parts(root, divided=True)
     return [*train, *test]
 
 
-def parts(root: Path) -> tuple[list[Path], list[Path]]:
+def parts(root: Path, *, divided: bool = False) -> tuple[list[Path], list[Path]]:
     """Return the files of the training and the test split; the latter is empty if files are of one part.
+
+    Args:
+        root: The file or folder.
+        divided: Whether the files of a single split, such as ``test-*`` alone, are one part, which is divided later.
 
     Raises:
         Refused: There are no files, or one of the two splits is missing.
@@ -104,10 +109,13 @@ def parts(root: Path) -> tuple[list[Path], list[Path]]:
     test = next((splits[split] for split in SPLITS[1:] if split in splits), None)
     if not splits and (files := sorted(root.rglob("*.parquet"))):
         return files, []
+    if divided and len(splits) == 1:
+        return next(iter(splits.values())), []
     if "train" not in splits or test is None:
         raise Refused(
             f"{root} needs files such as data/train-00000-of-00001.parquet and data/test-00000-of-00001.parquet (or "
-            f"validation-), or files without these words; found splits: {', '.join(splits) or 'none'}"
+            f"validation-), or files without these words, or one split with split: {{test: 0.2, seed: 0}}; found "
+            f"splits: {', '.join(splits) or 'none'}"
         )
     return splits["train"], test
 
@@ -144,60 +152,25 @@ def read_parquet(
     label: str | list[str] | None = None,
     group: str | None = None,
     split: str | Mapping[str, Any] | None = None,
+    classes: list[int | str] | None = None,
 ) -> Dataset:
     """Read images as :func:`from_parquet` does, for a data set called ``name``."""
-    train, test = parts(root)
+    train, test = parts(root, divided=split is not None)
     if test:
         refuse_split(split, str(root))
     if label is not None and not isinstance(label, str):
         raise Refused(f"{root} holds images, and label names {len(label)} columns; name one", "label")
 
     def decode() -> Dataset:
-        found = [_read(files, size, background, label, group, resize) for files in (train, test) if files]
-        names = found[0].class_names
-        if names is not None:
-            for part, files in zip(found, (train, test), strict=False):
-                check_range(part.y, len(names), str(files[0]))
-        if not test:
-            found = _divided(found[0], split, family, str(root))
-        domains = None if group is None else (found[0].domain, found[1].domain)
-        splits = (found[0].x, found[0].y), (found[1].x, found[1].y)
-        return assemble(
-            name,
-            *splits,
-            where=str(root),
-            class_names=names,
-            scale=scale,
-            layout="NCHW",
-            family=family,
-            domains=domains,
-        )
+        pictures = [_read(files, label, group) for files in (train, test) if files]
+        how: dict[str, Any] = {"size": size, "resize": resize, "background": background}
+        chosen: dict[str, Any] = {"split": split, "classes": classes, "family": family}
+        return assembled(name, pictures, where=str(root), scale=scale, **chosen, **how)
 
     files, base = [*train, *test], root if root.is_dir() else None
     how: dict[str, Any] = {"scale": scale, "background": background, "family": family, "label": label}
-    how |= {"group": group, "split": split, "resize": resize}
+    how |= {"group": group, "split": split, "resize": resize, "classes": classes}
     return cached(f"parquet-{root.stem}", files, decode, size=size, identity=file_contents.checksum(files, base), **how)
-
-
-@dataclass(frozen=True)
-class _Images:
-    """Hold pixels (N, C, H, W), raw labels (N,), the domain (N,) if there is one, and class names if they are known."""
-
-    x: NDArray[np.uint8]
-    y: NDArray[Any]
-    domain: NDArray[Any] | None
-    class_names: list[str] | None
-
-
-def _divided(whole: _Images, split: Any, family: str | None, where: str) -> list[_Images]:
-    """Return training and test samples of files without a split."""
-    groups = groups_to_draw(whole.y, len(whole.y), family, where)
-    domain = None if whole.domain is None else label_array(whole.domain, len(whole.y), f"{where}: domains")
-    held = draw_test(groups, where=where, domains=domain, **drawn(split, where))
-    return [
-        _Images(whole.x[part], whole.y[part], None if domain is None else domain[part], whole.class_names)
-        for part in (~held, held)
-    ]
 
 
 def _split_files(root: Path) -> dict[str, list[Path]]:
@@ -211,14 +184,7 @@ def _split_files(root: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _read(
-    files: Sequence[Path],
-    size: int | None,
-    background: str | None,
-    label: str | None,
-    group: str | None,
-    resize: Mapping[str, Any] | None,
-) -> _Images:
+def _read(files: Sequence[Path], label: str | None, group: str | None) -> Pictures:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -253,15 +219,7 @@ def _read(
         k = int(np.searchsorted(ends, i, side="right"))
         return f"{files[k]}, row {i - int(ends[k]) + len(columns['label'][k])}"
 
-    x = decode_all(
-        len(encoded),
-        lambda i: open_bytes(encoded[i]),
-        where=where,
-        size=size,
-        background=background,
-        resize=resize,
-    )
-    return _Images(x, y, domain, names)
+    return Pictures(y, domain, names, lambda i: open_bytes(encoded[i]), where, str(files[0]))
 
 
 def _values(table: Any, column: str, what: str, file: Path) -> NDArray[Any]:

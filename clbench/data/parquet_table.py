@@ -29,7 +29,7 @@ def read_table(name: str, root: Path, *, scale: float | None = None, **settings:
         Refused: Files are damaged, columns are unknown, or columns cannot be used.
     """
     chosen = TableSettings(**settings)
-    files = [part for part in parts(root) if part]
+    files = [part for part in parts(root, divided=chosen.split is not None) if part]
     every = [file for part in files for file in part]
     written = {key: value for key, value in asdict(chosen).items() if value is not None}
     identity = json.dumps([file_contents.checksum(every, root if root.is_dir() else None), written], sort_keys=True)

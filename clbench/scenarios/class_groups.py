@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator
 
 from clbench.core.errors import Refused, did_you_mean
+from clbench.core.name_lists import listed_in
 from clbench.core.near_names import nearest
 from clbench.core.rng import Generator
 from clbench.core.types import Index
-from clbench.core.user_files import found
 
 GENERATORS = {"numpy": 0, "python": 1}
 """Generators of other programs whose orders can be named, with the smallest seed of each. At seed 0 CODA-Prompt leaves
@@ -136,34 +135,15 @@ def written_order(written: Any, words: Sequence[str] = ("fixed", "seeded")) -> A
         return _generator(written)
     if not isinstance(written, str) or written in words:
         return written
-    file = found(written)
-    if not file.is_file():
-        if file.suffix or "/" in written:
-            raise ValueError(f"there is no file {written}; give an absolute path, or one beside the benchmark file")
-        raise ValueError(
-            f"it does not exist; {did_you_mean(written, words)}, a list, {{numpy: 1993}}, {{python: 1}}, or a file "
-            "with one name a line"
-        )
-    return names_of(file)
-
-
-def names_of(file: Path) -> list[str]:
-    """Return the names in a text file, one a line; empty lines do not count.
-
-    Raises:
-        ValueError: The file cannot be read, is empty, or holds a name twice.
-    """
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} cannot be read as text ({error}); write one name a line") from None
-    names = [line for line in lines if line]
-    if not names:
-        raise ValueError(f"{file} is empty; write one name a line")
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise ValueError(f"{file} holds {twice!r} twice; name each once")
-    return names
+    names = listed_in(written)
+    if names is not None:
+        return names
+    if "." in written or "/" in written:
+        raise ValueError(f"there is no file {written}; give an absolute path, or one beside the benchmark file")
+    raise ValueError(
+        f"it does not exist; {did_you_mean(written, words)}, a list, {{numpy: 1993}}, {{python: 1}}, or a file "
+        "with one name a line"
+    )
 
 
 def _generator(written: Mapping[Any, Any]) -> dict[str, int]:
