@@ -12,12 +12,13 @@ floor is the sums per class, and for slda the scatter matrix, of the stream's pi
 is the expansion of the pixels, two products with a matrix of 2048 x 2048 and a system of B equations. That of gpm has
 two products of each layer's gradient with its basis or with the basis of what is left free, whichever is narrower, and
 a singular value decomposition of the layer's inputs at each boundary. That of trgp and cuber has, besides, the scaling
-of the inputs of each layer on the directions of related tasks, forward and backward, with steps of their matrices; they
-run in the task setting. refresh draws a normal number for every weight,
+of the inputs of each layer on the directions of related tasks, forward and backward, with steps of their matrices, also
+for the further rows of a gradient; they run in the task setting. refresh draws a normal number for every weight,
 and binary one for every unit and row, with two products per layer. Of fpf and k_fpf a whole backward pass is in the
 floor, although the formula needs that of the trained layers alone: theirs is generous. That of hypernet generates the
 weights of the running task, and those of each earlier task for its regulariser, forward and backward.
-dst's has masks that are drawn, sorted and kept in each step. clr's is a step of a small convolutional network with
+dst's has masks that are drawn, sorted and kept in each step, and consolidation's has frozen weights in each step, the
+first experience included. clr's is a step of a small convolutional network with
 kernels per channel, a whole backward pass included.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
@@ -98,7 +99,7 @@ STRATEGIES = [
 ]
 MAIN = {
     "ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy", "binary": "drawn", "l2m": "modulated",
-    "clr": "adapted", "dst": "held",
+    "clr": "adapted", "dst": "held", "consolidation": "held",
 }  # fmt: skip
 """What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
 LABELS = {"clr", "dst", "trgp", "cuber", "hypernet"}
@@ -366,8 +367,8 @@ class Bare:
             for q, g in zip(scales, torch.autograd.grad(output, wanted, output), strict=False):
                 q.data.sub_(g, alpha=0.01)
 
-    def scalings(self, noted: list[list[tuple[int, list[int]]]], steps: int) -> float:
-        """Seconds of the scaled inputs of a run, from the sizes of scales in each experience."""
+    def scalings(self, noted: list[list[tuple[int, list[int]]]], steps: float) -> float:
+        """Seconds of the scaled inputs of a run, from the sizes of scales in each experience, and from its batches."""
         for layers in noted:
             for fan_in, sizes in layers:
                 self.bases[fan_in] = torch.randn(fan_in, max(fan_in, sum(sizes)))
@@ -455,7 +456,8 @@ def main() -> None:
             run = ready(name, given)
             noted, scales = noted_bases(run), noted_scales(run)
             taken = seconds(run)
-            least = floor(run, bare, name) + bare.projections(noted, 40) + bare.scalings(scales, 40)
+            further = run.learner.cost.extra_backward_rows / BATCH / len(run.stream)  # batches, scaled too
+            least = floor(run, bare, name) + bare.projections(noted, 40) + bare.scalings(scales, 40 + further)
             ratios[name].append(taken / least)
             each[name].append(1000 * taken / run.cursor.step)
     table = Table("strategy", "ms per iteration", "ratio to floor", "rounds", box=SIMPLE)

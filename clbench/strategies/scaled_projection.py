@@ -172,11 +172,11 @@ class ScaledProjection(Part):
             now = self.layers.matrices[layer].of(learner.w.detach()) @ self.state["directions"][layer][:, columns]
             self.state["drift"] = max(input_bases.drift(now, held), self.state.get("drift", 0.0))
         index = drawn_rows(experience, self.rows, generator=self.generator)
-        self.__dict__["_plain"] = self.form == "code"
+        self.__dict__.update(_plain=self.form == "code", _standing={})
         try:
             inputs = input_bases.input_rows(learner, index)
         finally:
-            self.__dict__["_plain"] = False
+            self.__dict__.update(_plain=False, _standing=None)
         earlier = len(self.state["columns"].keys() - {self.state["task"]})
         own = self.state["columns"].setdefault(self.state["task"], {})
         for number, layer in enumerate(self.layers.matrices):
@@ -255,19 +255,21 @@ class ScaledProjection(Part):
         return output
 
     def _weight(self, learner: Learner, task: int, layer: str) -> Tensor:
-        """Return the weights w~ of a task in a layer, in their own shape; once per evaluation."""
+        """Return the weights w~ of a task in a layer, in their own shape; computed once while weights stand still: in
+        an evaluation, and for the inputs at the end of an experience."""
         import torch
 
         key = f"{type(self).__name__}/{self.twin}/{task}/{layer}"
-        if torch.is_inference_mode_enabled() and key in learner.scratch:
-            known: Tensor = learner.scratch[key]
+        standing = learner.scratch if torch.is_inference_mode_enabled() else self.__dict__.get("_standing")
+        if standing is not None and key in standing:
+            known: Tensor = standing[key]
             return known
         basis, scales = self._relation(task, layer)
         w = self.layers.weight(layer)
         rows = w.flatten(1)  # (O, I)
         made: Tensor = (rows + _change(rows @ basis, scales) @ basis.T).view_as(w)
-        if torch.is_inference_mode_enabled():
-            learner.scratch[key] = made
+        if standing is not None:
+            standing[key] = made
         return made
 
     def _scaled_input(self, task: int, layer: str) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
