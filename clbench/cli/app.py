@@ -9,6 +9,7 @@ import typer
 from clbench.cli.ablate_command import ablate
 from clbench.cli.boards import board, plot
 from clbench.cli.check import check
+from clbench.cli.convert_command import convert
 from clbench.cli.diff_command import diff
 from clbench.cli.doctor import doctor
 from clbench.cli.examples import Exemplified, ExemplifiedGroup, examples
@@ -91,6 +92,14 @@ app.command(
         "clbench diff results/mine results/theirs --json  # for a program",
     ),
 )(diff)
+app.command(
+    "convert",
+    cls=Exemplified,
+    epilog=examples(
+        "clbench convert core50 data/core50 --protocol ni  # eight experiences, one test set",
+        "clbench convert core50 data/core50 --protocol nicv2_391 --run 3 -o nic.csv",
+    ),
+)(convert)
 app.command(
     "merge",
     cls=Exemplified,

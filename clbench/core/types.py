@@ -38,12 +38,15 @@ class Rows:
             scenarios distribute groups, and evaluation samples are drawn from all of them.
         target: (N, ...) values to predict, if these are not the labels.
         domain: (N,) int64 position of each sample's domain in ``Dataset.domain_names``, if the data set has domains.
+        listed: (N, 2) int64 experience of each sample, -1 for none, and its position in ``Dataset.task_names``, if the
+            samples come from a list.
     """
 
     x: NDArray[Any]
     y: Index
     target: NDArray[Any] | None = None
     domain: Index | None = None
+    listed: Index | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -87,6 +90,7 @@ class Dataset:
         tokens: Whether inputs are whole numbers that represent something, such as words. They reach the model as
             integers, without scaling. Otherwise they are values and reach it as float32.
         domain_names: The name of each domain, if samples come from several: the values of the column ``group``.
+        task_names: The name of each task, if the samples come from a list.
         input_names: The name of each input value of a table, such as ``age`` or ``colour=red``; empty for other data.
     """
 
@@ -106,6 +110,7 @@ class Dataset:
     tokens: bool = False
     domain_names: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
+    task_names: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:

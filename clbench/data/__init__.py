@@ -51,9 +51,9 @@ __all__ = [
 
 TABLE = ("label", "group", "split", "categories", "missing", "ignore")
 """Settings of files that say which column is what, and how the data set is divided."""
-READING = ("size", "resize", "classes", "scale", "layout", "background", "family", *TABLE)
+READING = ("size", "resize", "classes", "scale", "layout", "background", "family", "of", *TABLE)
 """Settings that are applied when samples are read, before any samples are held out."""
-LATER = frozenset({"resize", "classes", "scale", "layout", "background", "family", "statistics", *TABLE})
+LATER = frozenset({"resize", "classes", "scale", "layout", "background", "family", "of", "statistics", *TABLE})
 """Settings that a cell includes only if they differ from their default, so that older cells keep their keys."""
 
 Scale = Annotated[float, Field(gt=0)]
@@ -82,14 +82,15 @@ def load(
     missing: Missing | None = None,
     ignore: list[str] | None = None,
     statistics: Statistics | None = None,
+    of: str | None = None,
 ) -> Dataset:
     """Load a data set by name. The keyword parameters are the settings of ``dataset`` in a benchmark file.
 
     Args:
         name: A registered name (``digits``, ``mnist``), the name of a torchvision class (``FashionMNIST``), or
-            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH``, ``csv:PATH`` with a path that is absolute or relative to
-            ``data_dir``. Several names with ``+`` between them are joined in that order (see :func:`join`). A path that
-            contains ``+`` may be put in quotes.
+            ``folder:PATH``, ``npz:PATH``, ``parquet:PATH``, ``csv:PATH``, ``list:PATH`` with a path that is absolute or
+            relative to ``data_dir``. Several names with ``+`` between them are joined in that order (see :func:`join`).
+            A path that contains ``+`` may be put in quotes.
         data_dir: The directory of data sets and downloads; by default ``CLBENCH_DATA``, or else the user's cache.
         normalize: ``mean-std`` stores the statistics of the remaining training samples in the result: per channel of
             images, per column of vectors. A batch is normalised with them.
@@ -120,6 +121,7 @@ def load(
         statistics: With ``mean-std`` and vectors of classes: ``columns`` (the default) for a mean and standard
             deviation of each column, or ``all`` for one of all values together, as in cells of earlier versions and for
             features of a frozen model.
+        of: The data set whose samples the column ``row`` of a list numbers (``list:FILE``).
 
     Returns:
         The data set. Its arrays are memory-mapped if they come from the cache.
@@ -144,6 +146,7 @@ def load(
             categories=categories,
             missing=missing,
             ignore=ignore,
+            of=of,
         ),
         name,
         normalize=normalize,

@@ -162,7 +162,7 @@ def token_rows(value: Any, where: str) -> NDArray[np.int64]:
 def checksum(train: Rows, test: Rows, scale: float) -> str:
     """Return BLAKE2b over all arrays (type, shape, bytes) and the scale, 32 hex digits."""
     digest = hashlib.blake2b(repr(scale).encode(), digest_size=16)
-    more = [each for rows in (train, test) for each in (rows.target, rows.domain) if each is not None]
+    more = [each for rows in (train, test) for each in (rows.target, rows.domain, rows.listed) if each is not None]
     for array in (train.x, train.y, test.x, test.y, *more):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)

@@ -33,9 +33,13 @@ FULL_CHECK_BYTES = 1 << 30
 """Size above which only file sizes are checked, since hashing would cost more time than it saves."""
 
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
-EXTRA = {"target": ("family", "target_names", "target_mean", "target_std"), "domain": ("domain_names",)}
-"""Map the arrays that samples of some data sets have, numbers to predict and domains, to the fields that go with them;
-entries of other data sets have neither."""
+EXTRA = {
+    "target": ("family", "target_names", "target_mean", "target_std"),
+    "domain": ("domain_names",),
+    "listed": ("task_names",),
+}
+"""Map the arrays that samples of some data sets have (numbers to predict, domains, places in a list) to the fields that
+go with them; entries of other data sets have none."""
 
 ATTEMPTS = 5
 

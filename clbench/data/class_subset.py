@@ -92,8 +92,8 @@ def subset(dataset: Dataset, classes: Sequence[int | str]) -> Dataset:
 
     def some_of(rows: Rows) -> Rows:
         held = number[rows.y] >= 0
-        domain = None if rows.domain is None else rows.domain[held]
-        return Rows(np.asarray(rows.x)[held], number[rows.y][held], None, domain)
+        domain, listed = (None if each is None else each[held] for each in (rows.domain, rows.listed))
+        return Rows(np.asarray(rows.x)[held], number[rows.y][held], None, domain, listed)
 
     train, test = some_of(dataset.train), some_of(dataset.test)
     return replace(

@@ -61,6 +61,10 @@ DATASETS = Registry(
             "images in <class>/*, or in train/<class>/* and test/<class>/* (or val)",
         ),
         "csv:PATH": ("clbench.data.csv_table:from_csv", "CSV file with a header and a column of labels"),
+        "list:PATH": (
+            "clbench.data.sample_list:from_list",
+            "CSV or Parquet file with path (or row), label, split and experience of each sample",
+        ),
         "npz:PATH": ("clbench.data.npz:from_npz", ".npz file with x and y, or x_train, y_train, x_test, y_test"),
         "hf:PATH": (
             "clbench.data.huggingface:from_hub",
@@ -182,6 +186,7 @@ def may_be_vectors(name: str) -> bool:
 
 CONTENTS = {
     "csv": "clbench.data.csv_table:contents_of",
+    "list": "clbench.data.sample_list:contents_of",
     "npz": "clbench.data.npz:contents_of",
     "folder": "clbench.data.folder:contents_of",
     "parquet": "clbench.data.parquet:contents_of",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
 from clbench.core.types import Dataset, Index
-from clbench.data.arrays import assemble
+from clbench.data.arrays import assemble, checksum
 from clbench.data.class_subset import positions
 from clbench.data.drawn_split import draw_test, drawn, groups_to_draw
 from clbench.data.images import decode_all
@@ -32,6 +32,7 @@ class Pictures:
         open_image: A function from a position to its picture.
         where: A function from a position to the picture's name in messages.
         origin: Name of the part in messages.
+        listed: (N, 2) experience and task of each picture, if it comes from a list.
         index: (n,) the positions that are chosen; ``None`` for all.
     """
 
@@ -41,12 +42,14 @@ class Pictures:
     open_image: Callable[[int], Image]
     where: Callable[[int], str]
     origin: str
+    listed: Index | None = None
     index: Index | None = None
 
     def only(self, kept: NDArray[Any]) -> Pictures:
         """Return some of the pictures, by a mask or by positions."""
         index = (np.arange(len(self.y)) if self.index is None else self.index)[kept]
-        return replace(self, y=self.y[kept], domain=None if self.domain is None else self.domain[kept], index=index)
+        domain, listed = (None if each is None else each[kept] for each in (self.domain, self.listed))
+        return replace(self, y=self.y[kept], domain=domain, listed=listed, index=index)
 
     def decoded(self, **how: Any) -> NDArray[np.uint8]:
         """Return the pixels (n, C, H, W); settings are those of :func:`clbench.data.images.decode_all`."""
@@ -91,7 +94,7 @@ def assembled(
     found = list(parts) if len(parts) > 1 else _divided(parts[0], split, family, where)
     train, test = ((part.decoded(**how), part.y) for part in found)
     domains = None if found[0].domain is None else (found[0].domain, found[1].domain)
-    return assemble(
+    made = assemble(
         name,
         train,
         test,
@@ -102,6 +105,10 @@ def assembled(
         family=family,
         domains=domains,
     )
+    if found[0].listed is None:
+        return made
+    rows = (replace(made.train, listed=found[0].listed), replace(made.test, listed=found[1].listed))
+    return replace(made, train=rows[0], test=rows[1], checksum=checksum(*rows, made.scale))
 
 
 def _chosen(parts: Sequence[Pictures], classes: Sequence[int | str], where: str) -> tuple[list[Pictures], list[str]]:

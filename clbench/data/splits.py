@@ -106,6 +106,8 @@ def _target_statistics(dataset: Dataset, train: Rows) -> dict[str, Any]:
 
 def _hold_out(dataset: Dataset, fraction: float) -> Mask:
     y, classes, domain = dataset.train.y, dataset.n_classes, dataset.train.domain
+    if domain is None and dataset.train.listed is not None:
+        domain = dataset.train.listed[:, 0]  # of each experience
     if domain is None:
         held = stratified(y, max(classes, round(fraction * len(y))), "data/validation")
     else:
@@ -130,8 +132,9 @@ def _subset(dataset: Dataset, train: Rows, rows: int) -> Rows:
 
 def select(rows: Rows, mask: Mask) -> Rows:
     """Select the samples where ``mask`` (N,) is true, in their order."""
-    target, domain = (None if each is None else np.asarray(each)[mask] for each in (rows.target, rows.domain))
-    return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask], target, domain)
+    more = (rows.target, rows.domain, rows.listed)
+    kept = (None if each is None else np.asarray(each)[mask] for each in more)
+    return Rows(np.asarray(rows.x)[mask], np.asarray(rows.y)[mask], *kept)
 
 
 def check_statistics(normalize: Normalize, statistics: Statistics | None) -> None:

@@ -43,6 +43,10 @@ SCENARIOS = Registry(
             "clbench.scenarios.by_group:by_group",
             "one domain after another: the values of a column, such as hospitals or years",
         ),
+        "listed": (
+            "clbench.scenarios.listed:listed",
+            "experiences and tasks as a list of samples says: CORe50, CLEAR, ...",
+        ),
         "blurry": ("clbench.scenarios.blurry:blurry", "classes leak into each other: i-Blurry, Si-Blurry, linear"),
         "gaussian": (
             "clbench.scenarios.gaussian:gaussian",
