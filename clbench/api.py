@@ -281,10 +281,12 @@ def board(
         Refused: A directory holds no records, or a metric, column, strategy or cost does not exist.
     """
     from clbench.leaderboard.board import board as make_board
+    from clbench.leaderboard.published_rows import published_in
 
     return make_board(
         records(*directories), metrics, columns=columns, rows=rows, rename=rename, order=order, decimals=decimals,
         across=across, latest=latest, seeds=seeds, rank_by=rank_by, within=within, versus=versus, pairs=pairs,
+        published=published_in(directories),
     )  # fmt: skip
 
 

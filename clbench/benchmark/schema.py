@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names, reading_names
 from clbench.benchmark.documents import Source
+from clbench.benchmark.published_section import Published
 from clbench.benchmark.section_base import Section
 from clbench.benchmark.tuning_section import Tuning
 from clbench.core.errors import Refused
@@ -204,6 +205,7 @@ class Benchmark(Section):
     ``stream`` and ``model`` are checked against the settings of their scenario and model. ``reveal`` lists what
     strategies may know although streams in practice do not reveal it: the ``length`` of the stream. A value in
     ``defaults`` may differ between settings; see :func:`defaults_of`. ``tuning`` lets runs choose settings themselves.
+    ``published`` holds numbers that others report; they are shown beside results and enter no cell.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -218,6 +220,7 @@ class Benchmark(Section):
     defaults: dict[str, dict[str, Any]] = Field(default_factory=dict)
     strategies: list[str | dict[str, Any] | list[Any]] = Field(["naive"], min_length=1)
     seeds: int | list[int] = 5
+    published: list[Published] = Field(default_factory=list)
 
 
 SETTINGS = frozenset({"class", "task", "domain"})
@@ -295,6 +298,8 @@ def _fields(path: Iterable[Any]) -> list[str]:
     """Return the keys of the section at a path of keys, such as ``("training", "stop")``."""
     section: Any = Benchmark
     for step in path:
+        if isinstance(step, int):
+            continue  # an entry of a list of sections
         kinds = [section.model_fields[str(step)].annotation]
         kinds += get_args(kinds[0])
         section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), Section)

@@ -40,9 +40,10 @@ def publish(console: Console, plan: Plan, out: Path) -> None:
     from clbench import api
     from clbench.core.errors import Refused
     from clbench.leaderboard import board as make_board
+    from clbench.leaderboard.published_rows import published_in
 
     records = api.records(out)
-    board = make_board(records)
+    board = make_board(records, published=published_in([out]))
     drawn = _drawn(plan, records)
     if note := shard_note(plan, {record.key for record in records}):
         tables = (replace(t, notes=(*t.notes, note)) if t.benchmark == drawn else t for t in board.tables)

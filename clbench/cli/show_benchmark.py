@@ -9,7 +9,9 @@ from clbench.cli.common import count, describe_stream, pairs
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
 
+    from clbench.benchmark.schema import Benchmark
     from clbench.plots.picture_format import Format
 
 
@@ -44,8 +46,34 @@ def show_benchmark(
     cells = f"{len(made.cells)} ({count(len(labels), 'strategy', 'strategies')}, {count(len(seeds), 'seed')})"
     described = describe_stream(first.config["stream"], first.seed, data_dir)
     console.print(pairs({**described, "cells": cells}))
+    if made.benchmark.published:
+        console.print()
+        console.print(_published(made.benchmark), style="bright_black")
     if "fingerprint" in described or plot:
         _draw(console, first.config["stream"], first.seed, plot, form, data_dir)
+
+
+def _published(benchmark: Benchmark) -> RichTable:
+    """Return the published numbers of a benchmark, a line for each method and source."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from clbench.core.measure import ACCURACY
+    from clbench.leaderboard.published_rows import rows_of
+    from clbench.metrics import get
+
+    rows = rows_of([each.model_dump() for each in benchmark.published])
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("Published")
+    for name in names:
+        table.add_column(get(name).title, justify="right")
+    table.add_column("Source", overflow="fold")
+    for row in rows:
+        numbers = [str(row.number(name, 2, ACCURACY)) if name in row.values else "" for name in names]
+        table.add_row(Text(row.strategy), *numbers, Text(row.source))
+    return table
 
 
 def _draw(

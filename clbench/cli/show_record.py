@@ -116,6 +116,9 @@ def show_record(console: Console, record: Record, *, place: str = "", traceback:
         command = f"`clbench show {shlex.quote(place) if place else 'RECORD'} {record.key[:SHORT] if place else ''}"
         section("traceback", {"last call": last_call(record), "": f"{command.rstrip()} --traceback` shows all of it"})
     section("metrics", metrics_of(record))
+    if beside := published_beside(record, place):
+        console.print(Text("\npublished, by others", style="bold bright_black"))
+        console.print(pairs(beside), style="bright_black")
     section("cost", {name.replace("_", " "): amount(value) for name, value in record.cost.items()})
     section("attempts", attempts_of(record))
     section("cell", {name: flat(value) for name, value in record.cell.items() if name not in ("benchmark", "seed")})
@@ -123,6 +126,26 @@ def show_record(console: Console, record: Record, *, place: str = "", traceback:
     told = with_breaches(record.cell, record.alarms)
     section("code", code_of_record(record))
     section("alarms", {str(number): text for number, text in enumerate(told, 1)})
+
+
+def published_beside(record: Record, place: str) -> dict[str, str]:
+    """Return the published numbers on a record's benchmark, by method; none if its cell differs from the file.
+
+    Args:
+        record: The record.
+        place: Its result folder; empty for the file of a record.
+    """
+    from clbench.comparison.comparable import title
+    from clbench.core.measure import ACCURACY
+    from clbench.leaderboard.published_rows import published_in, published_rows
+    from clbench.metrics import get
+
+    written = published_in([place] if place else [])
+    return {
+        f"  {row.strategy}": ", ".join(f"{get(name).title} {row.number(name, 2, ACCURACY)}" for name in row.values)
+        + f" ({row.source})"
+        for row in published_rows(title(record.cell, record.label), written)
+    }
 
 
 def how_found(tuning: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from clbench.core.record import Record
 
+PUBLISHED_FILE = "published.json"
+"""The file of a result folder with the published numbers of its benchmarks, by the titles of their tables."""
+
 
 def has(key: str, directory: Path) -> bool:
     """Return whether the record of a cell exists."""

@@ -21,6 +21,7 @@ from clbench.leaderboard.board_rows import Problem, Row
 from clbench.leaderboard.columns import chosen_columns, usual
 from clbench.leaderboard.notes import left_out, table_notes
 from clbench.leaderboard.pairs import BoardPair, board_pairs, grouped
+from clbench.leaderboard.published_rows import PublishedRow, Written, published_rows
 from clbench.leaderboard.row_choice import BY_NAME, BY_RANK, RowChoice, choose, one_label
 from clbench.leaderboard.settings_origin import is_tuned
 from clbench.leaderboard.standings import RANKED_BY, RankingChoice, check_budget, check_metric, check_seeds, ranked
@@ -45,6 +46,7 @@ class Table:
         notes: Sentences that a reader needs to compare rows.
         measure: What its scores are.
         ranking: What ranks its rows.
+        published: Numbers that others report on this benchmark; they have no rank.
     """
 
     benchmark: str
@@ -54,6 +56,7 @@ class Table:
     notes: tuple[str, ...]
     measure: Measure = ACCURACY
     ranking: RankingChoice = field(default_factory=RankingChoice)
+    published: tuple[PublishedRow, ...] = ()
 
     @property
     def wanted(self) -> tuple[int, ...]:
@@ -138,6 +141,7 @@ def board(
     within: str | Mapping[str, float] | None = None,
     versus: str | None = None,
     pairs: bool = False,
+    published: Written | None = None,
 ) -> Board:
     """Rank strategies by a metric over their reference seeds, for each benchmark. No value is ever imputed.
 
@@ -159,6 +163,8 @@ def board(
         within: The largest costs, ``"memory_bytes=1e6,steps=500"`` or a mapping. Rows above them are not ranked.
         versus: The strategy that all others are compared with.
         pairs: Whether formats show the pairs of rows of each table; ``versus`` shows them too.
+        published: Title of a table -> published numbers, of benchmark files that have no name;
+            :func:`clbench.leaderboard.published_rows.published_in` reads them from result folders.
 
     Raises:
         Refused: A metric, column, strategy or cost does not exist, or two rows would have one name.
@@ -182,15 +188,20 @@ def board(
             columns = chosen_columns(columns, {name for record in records for name in record.cost})
             metrics = [own for name in columns if (own := metric_of(name))]
         names, shown = usual(records, values) if metrics is None else (tuple(dict.fromkeys(metrics)),) * 2
+        found = {title: by_strategy(own) for title, own in comparable.tables(records).items()}
+        others = {title: published_rows(title, published or {}) for title in found}
+        if metrics is None:
+            told = [name for held in others.values() for row in held for name in row.values]
+            names, shown = (tuple(dict.fromkeys((each[0], *told, *each[1:]))) for each in (names, shown))
         if across and metrics is None:
             shown = tuple(name for name in shown if name in ACROSS)
-        found = {title: by_strategy(own) for title, own in comparable.tables(records).items()}
         labels = list(dict.fromkeys(label for own in found.values() for label in own))
         choice = choose(labels, found, rows=rows, rename=rename, order=order)
         ranking = replace(ranking, versus=None if versus is None else one_label(versus, labels, choice))
         hidden = _by_title(older, tuple(found))
         every = [
-            _table(title, own, names, choice, ranking, values, hidden.get(title, ())) for title, own in found.items()
+            replace(_table(title, own, names, choice, ranking, values, hidden.get(title, ())), published=others[title])
+            for title, own in found.items()
         ]
     made = tuple(table for table in every if table.rows)
     return Board(

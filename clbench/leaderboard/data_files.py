@@ -22,6 +22,7 @@ from clbench.leaderboard.board_rows import Problem, Row, count_problems
 from clbench.leaderboard.column_type import ABSENT, COST, Column
 from clbench.leaderboard.pair_sheets import plain_pair
 from clbench.leaderboard.pooled_pairs import plain_pool
+from clbench.leaderboard.published_rows import PublishedRow
 from clbench.leaderboard.summaries import Summary
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
@@ -167,6 +168,7 @@ def json_text(board: Board) -> str:
             "notes": table.notes,
             **({"pairs": [plain_pair(table, pair) for pair in table.pairs]} if board.with_pairs else {}),
             "rows": [_json_row(columns, table, row) for row in table.rows],
+            **({"published": [_json_published(row) for row in table.published]} if table.published else {}),
         }
         for table in board.tables
     ]
@@ -184,6 +186,10 @@ def _json_row(columns: Sequence[Column], table: Table, row: Row) -> dict[str, An
         "metrics": {name: _json_summary(summary, row.marks.get(name, "")) for name, summary in row.metrics.items()},
         "cost": {name: _json_summary(summary) for name, summary in row.cost.items()},
     }
+
+
+def _json_published(row: PublishedRow) -> dict[str, Any]:
+    return {"strategy": row.strategy, "metrics": dict(row.values), "source": row.source}
 
 
 def _json_value(value: Any) -> Any:

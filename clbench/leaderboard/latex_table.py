@@ -107,7 +107,7 @@ def _table(sheet: Sheet, label: str) -> str:
     layout, name_width = _fitted(sheet)
     wide = [] if name_width <= _room(sheet, layout) else [TOO_WIDE]
     wide += [TOO_LONG] if _height(sheet, layout, name_width / layout.points) > PAGE else []
-    shapes = [Shape.of(line[place] for line in sheet.lines) for place in range(len(sheet.columns))]
+    shapes = [Shape.of(line[place] for line in sheet.every) for place in range(len(sheet.columns))]
     body = [
         " & ".join(
             _text(cell, name_width, layout) if column.is_text else _number(cell, shape, layout)
@@ -115,6 +115,15 @@ def _table(sheet: Sheet, label: str) -> str:
         )
         + r" \\"
         for line in sheet.lines
+    ]
+    others = [
+        " & ".join(
+            rf"\textit{{{text}}}" if str(cell) else ""
+            for cell, column, shape in zip(line, sheet.columns, shapes, strict=True)
+            for text in [_text(cell, name_width, layout) if column.is_text else _number(cell, shape, layout)]
+        )
+        + r" \\"
+        for line in sheet.others
     ]
     told = [f"{sheet.title}: {sheet.legend}", sheet.seeds, sheet.marks]
     notes = BREAK.join(map(breakable, sheet.notes))
@@ -134,6 +143,7 @@ def _table(sheet: Sheet, label: str) -> str:
         *_header(sheet, layout),
         r"\midrule",
         *body,
+        *([r"\midrule", *others] if others else []),
         r"\bottomrule",
         r"\end{tabular}",
         *([r"\par\smallskip", rf"\parbox{{\linewidth}}{{\raggedright\scriptsize {notes}}}"] if notes else []),
@@ -264,7 +274,7 @@ def _height(sheet: Sheet, layout: Layout, room: float) -> float:
         room: Width of a name, in em.
     """
     texts = [place for place, column in enumerate(sheet.columns) if column.is_text]
-    rows = sum(max([1, *(len(_lines(_pieces(_words(line[place])), room)) for place in texts)]) for line in sheet.lines)
+    rows = sum(max([1, *(len(_lines(_pieces(_words(line[place])), room)) for place in texts)]) for line in sheet.every)
     caption = "; ".join((sheet.title, sheet.legend, sheet.seeds, sheet.marks))
     lines = math.ceil(10 * width(caption) / layout.room) + HEAD
     notes = sum(math.ceil(7.97 * width(note) / layout.room) for note in sheet.notes)
@@ -274,7 +284,7 @@ def _height(sheet: Sheet, layout: Layout, room: float) -> float:
 def _names(sheet: Sheet) -> list[str]:
     """Return the texts of all columns of text, with their titles."""
     texts = [(place, column) for place, column in enumerate(sheet.columns) if column.is_text]
-    return [text for place, column in texts for text in (column.title, *(_words(line[place]) for line in sheet.lines))]
+    return [text for place, column in texts for text in (column.title, *(_words(line[place]) for line in sheet.every))]
 
 
 def _pieces(text: str) -> list[str]:
@@ -314,7 +324,7 @@ def _column_width(sheet: Sheet, place: int, layout: Layout) -> float:
 
 def _cell_width(sheet: Sheet, place: int, layout: Layout) -> float:
     """Return the width of the widest cell of a column, in points."""
-    column = [line[place] for line in sheet.lines]
+    column = [line[place] for line in sheet.every]
     shape = Shape.of(column)
     return max((_em(cell, shape, layout) * layout.points for cell in column), default=0.0)
 

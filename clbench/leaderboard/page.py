@@ -24,6 +24,7 @@ from clbench.leaderboard.numbers import NOTHING, amount
 from clbench.leaderboard.page_pictures import MOST, narrow_picture, wide_picture
 from clbench.leaderboard.page_settings import environments, row_settings, shared_settings, stream_words
 from clbench.leaderboard.pair_sheets import pair_sheets
+from clbench.leaderboard.published_rows import published_note
 from clbench.leaderboard.sheets import Heading, Sheet, legend, sheets
 from clbench.leaderboard.summaries import Summary
 from clbench.metrics import get as get_metric
@@ -106,6 +107,8 @@ def _table(board: Board, table: Table, names: Sequence[str], place: int) -> dict
             {**_row(board, table, row, names), "settings": own}
             for row, own in zip(table.rows, row_settings(table), strict=True)
         ],
+        "published": _published(board, table, names),
+        "published_notes": [_capital(text) for text in published_note(table.published, "in grey")],
         "expected": _expected(table),
         "costs": _costs(table),
         "environments": environments(record for row in table.rows for record in row.records),
@@ -181,6 +184,16 @@ def _cell(column: Column, context: Context, row: Row) -> dict[str, Any]:
         "reason": summary.reason if summary else "",
         "fraction": max(0.0, min(1.0, summary.mean)) if column.name == "acc" and summary and summary.n else None,
     }
+
+
+def _published(board: Board, table: Table, names: Sequence[str]) -> list[list[tuple[bool, str]]]:
+    """Return the published lines: for each column whether it holds the name of the method, and the text."""
+    columns = _columns(board, names)
+    places = 2 if board.decimals is None else board.decimals
+    return [
+        [(column.name == STRATEGY.name, str(row.text(column, places, table.measure))) for column in columns]
+        for row in table.published
+    ]
 
 
 def _expected(table: Table) -> list[tuple[str, str]]:

@@ -15,7 +15,11 @@ from clbench.leaderboard.board_columns import STRATEGY, column, columns_of, of_m
 from clbench.leaderboard.board_rows import Row, group_problems, seed_words
 from clbench.leaderboard.column_type import Column, Context
 from clbench.leaderboard.numbers import NOTHING, Number
+from clbench.leaderboard.published_rows import published_note
 from clbench.metrics.interval import SEEDS_FOR_INTERVAL
+
+LOOKS = {"md": "in italics", "latex": "in italics"}
+"""How published numbers are set in a format; in all others they are grey."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Sheet:
         seeds: The seeds of its numbers.
         marks: What bold values and signs mean; empty if there are none.
         notes: Sentences that a reader needs, with the reasons for missing cells and the alarms.
+        others: Published lines, which stand below the strategies in grey; without ranks and marks.
     """
 
     title: str
@@ -61,6 +66,12 @@ class Sheet:
     seeds: str
     marks: str
     notes: tuple[str, ...]
+    others: tuple[tuple[Number, ...], ...] = ()
+
+    @property
+    def every(self) -> tuple[tuple[Number, ...], ...]:
+        """Return the lines of strategies and the published ones below them."""
+        return (*self.lines, *self.others)
 
     @property
     def below(self) -> list[str]:
@@ -92,7 +103,14 @@ def _single(board: Board, table: Table, columns: Sequence[Column], decimals: int
         legend=legend([table]),
         seeds=seed_words(table.wanted),
         marks=_told([marks(table.rows), _letters(columns, table.rows, format)]),
-        notes=tuple(footnotes(table)),
+        notes=(*footnotes(table), *published_note(table.published, LOOKS.get(format, "in grey"))),
+        others=tuple(
+            tuple(
+                row.text(column, decimals if board.decimals is None else board.decimals, table.measure)
+                for column in columns
+            )
+            for row in table.published
+        ),
     )
 
 

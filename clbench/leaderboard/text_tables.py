@@ -68,11 +68,17 @@ def _views(shown: Iterable[Sheet]) -> list[View]:
                     for cell, has in zip(line, marked, strict=True)
                 )
             )
+        for line in sheet.others:
+            view.add_row(
+                *(Text(_with_sign(cell, marked=has), style=GREY) for cell, has in zip(line, marked, strict=True))
+            )
         below = "\n".join(sheet.below).replace("bold: best", f"{STAR}: best")
         views.append(View(Text(sheet.title, style="bold"), view, Text(below + "\n", style="dim")))
     return views
 
 
+GREY = "bright_black"
+"""The style of published numbers."""
 STAR = "*"
 """The sign of the best value of a column, where text may be printed without bold letters."""
 
@@ -103,6 +109,7 @@ def markdown(board: Board) -> str:
             [f"{escaped(column.group)}: {column.title}" if column.group else column.title for column in sheet.columns],
             [":---" if column.is_text else "---:" for column in sheet.columns],
             *([_cell(cell) for cell in line] for line in sheet.lines),
+            *([f"*{escaped(str(cell))}*" if str(cell) else "" for cell in line] for line in sheet.others),
         ]
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         notes = "\n".join(f"- {escaped(text)}" for text in sheet.below)

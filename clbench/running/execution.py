@@ -20,7 +20,7 @@ from clbench.running.found_records import Found, find_records
 from clbench.running.matrix import Outcome, run_matrix
 from clbench.running.options import Options
 from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
-from clbench.running.plan_files import write_plan
+from clbench.running.plan_files import keep_published, write_plan
 from clbench.running.rerun import check_rerun
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def execute_plan(
             _check_model(
                 given.model, stream, first.seed, alone=jobs in (1, "1") and executor_name(options, 1) == "in-process"
             )
+    if where is not None and plan.benchmark.published:
+        keep_published(plan, where)
     return run_matrix(
         plan.cells,
         options,

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from clbench.core import store
+from clbench.core.result_paths import PUBLISHED_FILE
 from clbench.running.plan import Plan
 
 FOLDER = "plans"
@@ -59,6 +60,22 @@ class PlanFile:
 def plan_name(keys: Iterable[str]) -> str:
     """Return the name of the plan of some cells, whatever their order."""
     return blake2b(" ".join(sorted(keys)).encode(), digest_size=8).hexdigest()
+
+
+def keep_published(plan: Plan, out: Path) -> None:
+    """Add the published numbers of a plan's benchmark to those of a result directory, if that is possible.
+
+    Args:
+        plan: The plan.
+        out: The result directory.
+    """
+    file = out / PUBLISHED_FILE
+    with suppress(OSError, ValueError, TypeError):
+        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        title = f"{plan.benchmark.name}@{plan.benchmark.version}"
+        content = {**found, title: [each.model_dump() for each in plan.benchmark.published]}
+        if content != found:
+            store.write(file, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
 def write_plan(plan: Plan, out: Path, command: str = "", name: str = "") -> None:
