@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
-from clbench.data.dataset_registry import DATASETS, parts
+from clbench.data.dataset_registry import DATASETS, classes_in_files, parts
 from clbench.data.torchvision_source import ALIASES
 
 KNOWN = {
@@ -32,6 +32,9 @@ def known_classes(name: str, options: Mapping[str, Any], data_dir: str | PathLik
         name: One name or several, as in :func:`clbench.data.load`.
         options: Settings of the data set.
         data_dir: The directory of data sets.
+
+    Raises:
+        Refused: Files are missing or cannot be read.
     """
     if options.get("family") == "regression":
         return None
@@ -39,6 +42,10 @@ def known_classes(name: str, options: Mapping[str, Any], data_dir: str | PathLik
         return len(options["classes"])
     total = 0
     for part in parts(name, data_dir):
+        of_files = classes_in_files(part, data_dir)
+        if of_files is not None:
+            total += of_files
+            continue
         plain = ALIASES.get(part, part)
         if plain not in KNOWN or (plain in DATASETS and DATASETS.entry(plain).origin != "clbench"):
             return None

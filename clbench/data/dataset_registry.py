@@ -214,6 +214,23 @@ def _contents(name: str, data_dir: Where) -> str:
     return resolve(name)(data_root(data_dir)).checksum if DATASETS.is_added(name) else ""
 
 
+CLASSES = {"folder": "clbench.data.folder:count_classes", "list": "clbench.data.sample_list:count_classes"}
+"""Map forms whose files tell their classes without being read to the function that counts them."""
+
+
+def classes_in_files(name: str, data_dir: Where = None) -> int | None:
+    """Return the number of classes in the files of one name, if it can be counted without decoding; else ``None``.
+
+    Raises:
+        Refused: Files are missing or cannot be read.
+    """
+    form, _, path = name.partition(":")
+    if form not in CLASSES:
+        return None
+    found: int | None = load(CLASSES[form])(_placed(_unquoted(path), data_dir), data_root(data_dir))
+    return found
+
+
 def _placed(path: str, data_dir: Where) -> str:
     """Return a path with its options, absolute if it is beside the benchmark file."""
     plain, mark, options = path.partition("?")

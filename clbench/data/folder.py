@@ -104,6 +104,11 @@ def contents_of(path: str, data_dir: Path) -> str:
     return file_contents.checksum(_files(train, test or {}), root)
 
 
+def count_classes(path: str, data_dir: Path) -> int:
+    """Return the number of classes of a folder; its pictures are not opened."""
+    return len(_listings(locate("folder", path, data_dir, folder=True))[0])
+
+
 def _files(*listings: Listing) -> list[Path]:
     return [file for listing in listings for name in sorted(listing) for file in listing[name]]
 

@@ -114,6 +114,14 @@ def contents_of(path: str, data_dir: Path) -> str:
     return file_contents.checksum([file, *pictures])
 
 
+def count_classes(path: str, data_dir: Path) -> int | None:
+    """Return the number of classes of a list of pictures; ``None`` if it lists rows of a data set."""
+    listed = read_list(locate("list", path, data_dir, folder=False))
+    return (
+        len(np.unique(listed.label[~listed.test].astype(str))) if listed.by_path and listed.label is not None else None
+    )
+
+
 # --------------------------------------------------------------------------------------------------- the table
 
 

@@ -82,7 +82,7 @@ def test_known_numbers_of_classes_are_those_of_the_data_sets_that_need_no_files(
         assert KNOWN[name] == clbench.data.load(name).n_classes
     assert known_classes("mnist+cifar100", {}) == 110
     assert known_classes("CIFAR100", {}) == 100
-    assert known_classes("folder:x", {}) is None
+    assert known_classes("npz:x.npz", {}) is None
 
 
 def test_groups_have_the_sizes_given_and_classes_in_the_order_given():
@@ -189,3 +189,12 @@ def test_one_data_set_with_domains_is_a_sequence_of_them_with_shared_outputs():
     assert other.n_outputs == 6
     drawn = make({"scenario": "by_group", "order": {"numpy": 1993}}, data, 0)
     assert [t.name for t in drawn.tasks] == ["abc"[i] for i in np.random.RandomState(1993).permutation(3)]
+
+
+def test_classes_of_folders_are_counted_without_opening_pictures(tmp_path):
+    for name in "abc":
+        for part in ("train", "test"):
+            (tmp_path / "f" / part / name).mkdir(parents=True)
+            (tmp_path / "f" / part / name / "x.png").write_bytes(b"not opened")
+    described = of(dataset="folder:f", experiences={"first": 2, "each": 1})
+    assert plan(described, data_dir=tmp_path).cells[0].config["stream"]["experiences"] == [2, 1]
