@@ -38,7 +38,7 @@ class Bank(Part):
     """
 
     random_stream: ClassVar[str] = "Bank"
-    needs: ClassVar[frozenset[str]] = frozenset({"task_labels", "boundaries"})
+    needs: ClassVar[frozenset[str]] = frozenset({"task_labels", "boundaries", "single_tasks"})
     conflicts: ClassVar[dict[str, str]] = dict.fromkeys(
         ("Merged", "Accumulated"),
         "the first has weights for each task, and the second learns all tasks in one experience",

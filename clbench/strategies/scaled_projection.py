@@ -67,7 +67,7 @@ class ScaledProjection(Part):
 
     random_stream: ClassVar[str] = "ScaledProjection"
     grows: ClassVar[str] = "directions of the inputs of each task, at most the fan-in of each layer, and scales"
-    needs: ClassVar[frozenset[str]] = frozenset({"task_labels", "boundaries"})
+    needs: ClassVar[frozenset[str]] = Bank.needs
     conflicts: ClassVar[dict[str, str]] = Bank.conflicts
     families: ClassVar[frozenset[str]] = EVERY_FAMILY
     owns: ClassVar[frozenset[str]] = frozenset({"projection"})

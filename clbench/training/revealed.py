@@ -36,6 +36,7 @@ def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False
     memory = settings.memory
     provided = {
         "task_labels": stream.task_labels,
+        "single_tasks": not stream.task_labels or all(len(experience.tasks) == 1 for experience in stream),
         "boundaries": shows_boundaries(stream),
         "memory": memory.size > 0,
         "length": "length" in settings.reveal,

@@ -39,23 +39,29 @@ def at_ends(record):
 
 
 def test_the_committed_records_are_those_of_the_short_tier():
-    expected = {cell.key for cell in plan(f"{NAME}-short", seeds=1).cells}
+    expected = {cell.key for cell in plan(f"{NAME}-short", seeds=3).cells}
     assert expected <= {record.key for record in api.records(FOLDER)}
 
 
-def test_clr_and_dst_forget_exactly_nothing_and_hypernet_less_than_half_a_point():
-    found = set()
+def test_clr_and_dst_forget_exactly_nothing_and_hypernet_less_than_half_a_point_in_the_mean():
+    found, generated = set(), []
     for record in api.records(FOLDER):
         name = record.cell["strategy"][0]["name"]
         if name in ("clr", "dst", "hypernet"):
             found.add(name)
             forgetting = compute(record.trace, ["forgetting"])["forgetting"].value
-            assert forgetting < 0.005 if name == "hypernet" else forgetting == 0
+            if name == "hypernet":
+                generated.append(forgetting)
+                assert abs(forgetting) < 0.01
+            else:
+                assert forgetting == 0
         if name in ("clr", "dst"):
             scores = at_ends(record)
             for task in range(5):
                 assert len(np.unique(scores[task:, task])) == 1
     assert found == {"clr", "dst", "hypernet"}
+    assert len(generated) == 3
+    assert abs(np.mean(generated)) < 0.005
 
 
 def test_naive_training_forgets_and_isolated_tasks_end_above_it():

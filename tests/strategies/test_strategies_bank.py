@@ -9,6 +9,8 @@ import torch
 from support import Disturbable, assert_same, everything, ready, train_until, trained
 
 from clbench.core.errors import Refused
+from clbench.running.plan import plan
+from clbench.running.prepare import prepare
 from clbench.strategies.bank import Bank, by_task, norm_buffers, norm_weights, task_heads, task_of
 from clbench.strategies.replay import er
 from clbench.training.learner import ExperienceView, Output
@@ -251,3 +253,22 @@ def test_a_chain_that_learns_all_tasks_in_one_experience_is_refused(bound):
 
     with pytest.raises(Refused, match="the second learns all tasks in one experience"):
         check([*Strategy.parse(bound).parts(), OwnNorms()])
+
+
+def test_on_a_stream_whose_experiences_mix_tasks_the_cell_is_skipped():
+    from clbench.adapters.run_setup import Skip
+
+    mixed = {"scenario": "corrupted", "dataset": "digits", "order": "mixed", "corruptions": ["shot_noise", "fog"]}
+    whole = {"name": "mixed", "stream": {**mixed, "task_labels": True}, "model": {"name": "cnn", "width": 4}}
+    for strategy in ("trgp", "clr", "dst", "hypernet"):
+        with pytest.raises(Skip, match="needs experiences of one task each, and this stream mixes tasks"):
+            prepare(plan(whole, strategies=[strategy], seeds=1).cells[0])
+
+
+def test_hidden_task_labels_are_named_before_mixed_tasks():
+    from clbench.adapters.run_setup import Skip
+
+    hidden = {"scenario": "corrupted", "dataset": "digits", "order": "mixed", "corruptions": ["shot_noise", "fog"]}
+    cell = plan({"name": "hidden", "stream": hidden, "model": {"name": "mlp"}}, strategies=["trgp"], seeds=1).cells[0]
+    with pytest.raises(Skip, match="needs task labels, which this stream hides"):
+        prepare(cell)
