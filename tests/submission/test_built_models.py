@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from small_submission import SMALL, edited
+from small_submission import SMALL
 
 from clbench import api
 from clbench.core.record import Record
-from clbench.core.types import content_hash
 from clbench.submission.submitted import Submitted
 from clbench.submission.verification import Verified, consistent
 
