@@ -1,7 +1,8 @@
 """What a look costs, and how that grows with the tasks: ``python benchmarks/speed/looks.py``.
 
 A look at T tasks is the price of evaluating after every iteration. First table: one look, against the bare forward
-passes (plain PyTorch, a pass per task over float tensors that are ready, no gradient). Second table: ten iterations of
+passes (plain PyTorch, a pass per task over float tensors that are ready, no gradient), and against one whose inputs are
+made chunk by chunk, as those of large sets are. Second table: ten iterations of
 training on the last task, all T tasks looked at after each, ours against the same loop in plain PyTorch and against
 avalanche-lib's own ``train`` with ``eval_every=1, peval_mode="iteration"``, given tensors in memory and one evaluation
 batch per task, the fastest it can be asked for. An iteration is timed from the end of the one before, so that what is
@@ -29,6 +30,7 @@ from rich.table import Table
 
 from clbench.core.record import Kind
 from clbench.data.arrays import from_arrays
+from clbench.evaluate import inputs_on_demand
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.running.prepared_run import Run
@@ -60,6 +62,17 @@ def ready(job: str, tasks: int) -> Run:
     cell = plan(benchmark, strategies=["naive"], seeds=1, dataset={"name": "made-up"}).cells[0]
     run = prepare(cell, given=UserObjects(dataset=from_arrays("made-up", x, y, x, y)))
     run.trainer.enter(run.stream[tasks - 1])
+    return run
+
+
+def made_on_demand(job: str, tasks: int) -> Run:
+    """The same run, whose looks make their inputs chunk by chunk, as if all together were large."""
+    run, usual = ready(job, tasks), inputs_on_demand.MOST_BYTES
+    inputs_on_demand.MOST_BYTES = 0
+    try:
+        ours(run)
+    finally:
+        inputs_on_demand.MOST_BYTES = usual
     return run
 
 
@@ -163,11 +176,13 @@ def medians(sides: dict[str, Callable[[], list[float]]], rounds: int) -> dict[st
 def measure(job: str, tasks: int, rounds: int) -> tuple[dict[str, float], dict[str, float]]:
     """Medians of one look, and of an iteration with its look."""
     run, rows = ready(job, tasks), JOBS[job][2]
+    later = made_on_demand(job, tasks)
     panel = run.evaluator.panels.panel(run.trainer.readout, Kind.STEP, tasks - 1)
     x, y, plain = panel.x, panel.target, copy.deepcopy(run.learner.model).eval()
     looks = {
         "ours": lambda: timed(lambda: ours(run)),
         "bare": lambda: timed(lambda: bare(plain, x, y, rows)),
+        "on demand": lambda: timed(lambda: ours(later)),
     }
     iterations = {
         "ours": lambda: our_iterations(job, tasks),
@@ -186,7 +201,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    one = Table("model", "tasks", "ours, ms", "bare, ms", "ours / bare", box=SIMPLE, title="one look")
+    looks = ("ours, ms", "bare, ms", "on demand, ms", "ours / bare", "on demand / ours")
+    one = Table("model", "tasks", *looks, box=SIMPLE, title="one look")
     columns = ("ours, ms", "bare, ms", "avalanche, ms", "ours / bare", "avalanche / ours")
     each = Table("model", "tasks", *columns, box=SIMPLE, title="an iteration with its look")
     with warnings.catch_warnings(record=True):  # avalanche-lib warns of its own deprecations
@@ -194,7 +210,8 @@ def main() -> None:
             for tasks in options.tasks:
                 look, iteration = measure(job, tasks, options.rounds)
                 lead = (job, str(tasks))
-                one.add_row(*lead, *(f"{v:.1f}" for v in look.values()), f"{look['ours'] / look['bare']:.2f}")
+                ratios = (look["ours"] / look["bare"], look["on demand"] / look["ours"])
+                one.add_row(*lead, *(f"{v:.1f}" for v in look.values()), *(f"{r:.2f}" for r in ratios))
                 ratios = (iteration["ours"] / iteration["bare"], iteration["avalanche"] / iteration["ours"])
                 each.add_row(*lead, *(f"{v:.1f}" for v in iteration.values()), *(f"{r:.2f}" for r in ratios))
     Console().print(one, each)

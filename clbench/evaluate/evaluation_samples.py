@@ -19,6 +19,7 @@ from clbench.core.errors import Refused
 from clbench.core.record import Kind
 from clbench.core.rng import Generator
 from clbench.core.types import Index, Mask, Stream, Teacher
+from clbench.evaluate.inputs_on_demand import Inputs, inputs, only
 from clbench.evaluate.subject import Subject
 from clbench.families.class_mask import ClassMask
 from clbench.training.device_rows import Resident
@@ -30,7 +31,7 @@ class Panel:
 
     Args:
         tasks: The tasks, in the order of ``place``.
-        x: (u, ...) inputs; a sample that several tasks share goes through once.
+        x: (u, ...) inputs, a tensor or made when they are read; a sample that several tasks share goes through once.
         index: (n,) input of each sample, ``None`` if no two samples share one (then u = n).
         target: (n, ...) targets; in classification output units (n,).
         place: (n,) position in ``tasks`` of each sample.
@@ -43,7 +44,7 @@ class Panel:
     """
 
     tasks: list[int]
-    x: Tensor
+    x: Inputs
     index: Tensor | None
     target: Tensor
     place: Tensor
@@ -235,8 +236,7 @@ class Panels:
         self._place = self._tensor(np.repeat(np.arange(len(sizes)), sizes))
         view = np.repeat(views[self._order], sizes)
         first, self._index = self._shared(self._keys(self._order, views))
-        self._x = self._test.present(self._tensor(rows[first]), self._tensor(view[first]))
-        self._x = self._x.to(self._dtype) if self._x.is_floating_point() else self._x
+        self._x = inputs(self._test, self._tensor(rows[first]), self._tensor(view[first]), self._dtype)
 
     def _shared(self, keys: Index) -> tuple[Index, Tensor | None]:
         """Return samples (u,) with different inputs, in order of first appearance, and the input (n,) of each sample.
@@ -259,7 +259,7 @@ class Panels:
         n = sum(len(self.rows[t]) for t in self._order[:k])
         index = None if self._index is None else self._index[:n]
         u = n if index is None else int(index.max()) + 1 if n else 0
-        return self._made(self._order[:k], self._x[:u], index, self._target[:n], self._place[:n], learner)
+        return self._made(self._order[:k], only(self._x, slice(u)), index, self._target[:n], self._place[:n], learner)
 
     def _chosen(self, tasks: Index, learner: Subject) -> Panel:
         """Return any tasks of the block, in its order."""
@@ -268,12 +268,12 @@ class Panels:
         rows = torch.isin(self._place, of_task).nonzero().squeeze(1)  # (n,)
         place = torch.searchsorted(of_task, self._place[rows])
         if self._index is None:
-            return self._made(order, self._x[rows], None, self._target[rows], place, learner)
-        inputs, index = torch.unique(self._index[rows], return_inverse=True)
-        return self._made(order, self._x[inputs], index, self._target[rows], place, learner)
+            return self._made(order, only(self._x, rows), None, self._target[rows], place, learner)
+        shared, index = torch.unique(self._index[rows], return_inverse=True)
+        return self._made(order, only(self._x, shared), index, self._target[rows], place, learner)
 
     def _made(
-        self, tasks: list[int], x: Tensor, index: Tensor | None, target: Tensor, place: Tensor, learner: Subject
+        self, tasks: list[int], x: Inputs, index: Tensor | None, target: Tensor, place: Tensor, learner: Subject
     ) -> Panel:
         task = self._tensor(np.array(tasks, dtype=np.int64))[place]
         units = torch.bincount(target, minlength=self._stream.n_outputs) if self.classes else None

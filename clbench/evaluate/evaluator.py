@@ -21,6 +21,7 @@ from clbench.core.record import Kind, Trace
 from clbench.core.stop_request import EvaluationInterrupted, asked_to_stop
 from clbench.core.types import Index, Stream
 from clbench.evaluate.evaluation_samples import Panel, Panels
+from clbench.evaluate.inputs_on_demand import OnDemand
 from clbench.evaluate.predictions import Predictions, best
 from clbench.evaluate.subject import Subject
 from clbench.evaluate.taken_readings import TakenReadings
@@ -36,8 +37,39 @@ nearly equal. A size measured on each machine would make traces depend on the ma
 """
 
 
+CHUNK_ROWS, CHUNK_ROWS_OF_GPU = 64, 1024
+"""Fewest samples per chunk on a CPU, and on a GPU, where they are halved if its memory is too small."""
+
+
 class _Stopped(Exception):
     """Leave an evaluation between two chunks."""
+
+
+class _Found:
+    """Hold what was found for u inputs, each in one tensor, so that no chunk leaves small tensors between large ones.
+
+    Otherwise the allocator of the host could not use the memory of a chunk's inputs again.
+
+    Args:
+        u: Number of inputs.
+        device: Where outputs are.
+    """
+
+    def __init__(self, u: int, device: torch.device) -> None:
+        self.sum = torch.zeros((), device=device)  # of all outputs
+        self._u, self._held = u, dict[str, Tensor]()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._held[name]
+
+    def note(self, start: int, total: Tensor, **parts: Tensor | None) -> None:
+        """Add what was found for b inputs: the sum of their outputs, and tensors (b, ...) by name."""
+        self.sum += total
+        for name, part in parts.items():
+            if part is not None:
+                if name not in self._held:
+                    self._held[name] = part.new_empty((self._u, *part.shape[1:]))
+                self._held[name][start : start + len(part)] = part
 
 
 def outputs(learner: Subject, x: Tensor, task: Tensor | None, *, halved: bool) -> Output:
@@ -47,6 +79,15 @@ def outputs(learner: Subject, x: Tensor, task: Tensor | None, *, halved: bool) -
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
         output = learner.output(x.to(torch.bfloat16) if x.is_floating_point() else x, task)
     return Output(output.logits.float(), output.features.float())
+
+
+def on_host(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors (n_i,) or () of one type on the host, fetched from a GPU by one copy."""
+    if not tensors or tensors[0].device.type == "cpu":
+        return list(tensors)
+    together = torch.cat([each.reshape(-1) for each in tensors]).cpu()
+    parts = together.split([each.numel() for each in tensors])
+    return [part.reshape(each.shape) for part, each in zip(parts, tensors, strict=True)]
 
 
 class Evaluator:
@@ -189,37 +230,23 @@ class Evaluator:
     def _pass(self, learner: Subject, panel: Panel, noting: Predictions | None, step: int, experience: int) -> Tensor:
         """Record a forward pass; return the sum of all outputs, which is finite only if each of them is."""
         u = len(panel.x)
-        predicted, kept, total = [], [], torch.zeros((), device=self._device)
-        top: list[Tensor] = []
+        found = _Found(u, self._device)
         with learner.undisturbed(training=False):
-            if self._chunk is None:
-                first = panel.task[:1].clone() if self._stream.task_labels else None
-                self._chunk = max(64, CHUNK_VALUES // self._widest(learner, panel.x[:1].clone(), first))
+            size = self._rows_of_chunk(learner, panel)
             learner.scratch.clear()
-            chunk, versions = self._chunk, self._versions(panel)
-            for start in range(0, u, chunk):
+            versions, start = self._versions(panel), 0
+            while start < u:
                 if asked_to_stop():
                     raise _Stopped
-                span = slice(start, start + chunk)
-                mask = panel.class_mask.rows(span)
-                task = panel.task[span] if self._stream.task_labels else None
-                x = panel.x[span]
-                if self._changed:
-                    x, task = x.clone(), None if task is None else task.clone()
-                output = self._output(learner, x, task)
-                total += output.logits.sum()
-                scores = learner.predict(output, task)
-                predicted.append(self.family.answer(scores, mask))
-                if noting is not None:
-                    top.append(best(mask.masked(scores), predicted[-1]))
-                if panel.task_mask is not None:
-                    kept.append(scores)
+                if self._fits(found, learner, panel, slice(start, start + size), noting):
+                    start += size
+                else:
+                    self._chunk = size = size // 2
         if self._versions(panel) != versions:  # inputs up to here were unchanged
             self._changed = True
             protect(learner.modules[0])
             self.panels.forget()
-        answer = torch.cat(predicted)
-        answer = answer if panel.index is None else answer[panel.index]
+        answer = found["answer"] if panel.index is None else found["answer"][panel.index]
         score = self.family.score(answer, panel.target)  # (n,)
         self._totals.append(self._per_task(score, panel))
         if score.is_floating_point():
@@ -227,28 +254,64 @@ class Evaluator:
             further = self.family.further(answer, panel.target)
             self._further.append({name: self._per_task(value, panel) for name, value in further.items()})
         if noting is not None:
-            found = torch.cat(top)
             noting.note(
                 step=step,
                 experience=experience,
                 task=panel.task.cpu().numpy(),
                 row=np.concatenate([self.panels.rows[task] for task in panel.tasks]),
                 label=panel.target,
-                top=found if panel.index is None else found[panel.index],
+                top=found["top"] if panel.index is None else found["top"][panel.index],
             )
         if panel.task_mask is not None:
-            scores = torch.cat(kept) if panel.index is None else torch.cat(kept)[panel.index]  # (n, C)
+            scores = found["scores"] if panel.index is None else found["scores"][panel.index]  # (n, C)
             among = panel.task_mask.rows(panel.place).masked(scores).argmax(1)
             self._masked_counts.append(self._per_task(among == panel.target, panel))
         if panel.per_unit is not None:
             units = torch.zeros_like(panel.per_unit).index_add_(0, panel.target, score.long())
             self._per_unit.append(units.double() / panel.per_unit)  # 0 / 0 is NaN: no such sample
-        return total
+        return found.sum
+
+    def _rows_of_chunk(self, learner: Subject, panel: Panel) -> int:
+        """Return how many samples go through the model at a time; the first time, one sample goes through it."""
+        if self._chunk is None:
+            first = panel.task[:1].clone() if self._stream.task_labels else None
+            fits = CHUNK_VALUES // self._widest(learner, panel.x[:1].clone(), first)
+            self._chunk = max(CHUNK_ROWS if self._device.type == "cpu" else CHUNK_ROWS_OF_GPU, fits)
+        return self._chunk
+
+    def _fits(self, found: _Found, learner: Subject, panel: Panel, span: slice, noting: Predictions | None) -> bool:
+        """Predict a chunk; tell whether the memory of a GPU was large enough for it, as it may be for half of it."""
+        try:
+            self._predict(found, learner, panel, span, noting)
+        except torch.cuda.OutOfMemoryError:
+            if span.stop - span.start == 1:
+                raise
+        else:
+            return True
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return False
+
+    def _predict(self, found: _Found, learner: Subject, panel: Panel, span: slice, noting: Predictions | None) -> None:
+        mask = panel.class_mask.rows(span)
+        task = panel.task[span] if self._stream.task_labels else None
+        x = panel.x[span]
+        if self._changed:
+            x, task = x.clone(), None if task is None else task.clone()
+        output = self._output(learner, x, task)
+        total = output.logits.sum()
+        scores = learner.predict(output, task)
+        answer = self.family.answer(scores, mask)
+        top = None if noting is None else best(mask.masked(scores), answer)
+        kept = None if panel.task_mask is None else scores
+        found.note(span.start, total, answer=answer, top=top, scores=kept)
 
     @staticmethod
     def _versions(panel: Panel) -> tuple[int, ...]:
-        """Return how often the tensors that a learner gets have been changed."""
-        return tuple(-1 if t.is_inference() else t._version for t in (panel.x, panel.task))
+        """Return how often the tensors that a learner gets have been changed; those made on demand are new each
+        time."""
+        given = (panel.task,) if isinstance(panel.x, OnDemand) else (panel.x, panel.task)
+        return tuple(-1 if t.is_inference() else t._version for t in given)
 
     def _widest(self, learner: Subject, row: Tensor, task: Tensor | None) -> int:
         """Return the most values that one sample (1, ...) has anywhere: as input, or after a layer. This counts as no
@@ -275,7 +338,7 @@ class Evaluator:
         """Return the sums (tasks,) of values (n,) of samples: integers of bool, else float64 in an order that never
         changes."""
         if values.is_floating_point():
-            sizes = torch.bincount(panel.place, minlength=len(panel.tasks)).tolist()
+            sizes = [len(self.panels.rows[task]) for task in panel.tasks]
             return torch.stack([own.sum() for own in values.double().split(sizes)])  # a task's samples are adjacent
         counts = torch.zeros(len(panel.tasks), dtype=torch.int64, device=self._device)
         return counts.index_add_(0, panel.place, values.long())
@@ -283,7 +346,7 @@ class Evaluator:
     def _check(self) -> None:
         sums, self._sums = self._sums, []
         unchecked = self._looks[len(self._looks) - len(sums) :]
-        for (step, *_), total in zip(unchecked, sums, strict=True):
+        for (step, *_), total in zip(unchecked, on_host(sums), strict=True):
             if not math.isfinite(total.item()):
                 raise Diverged(step)
 
@@ -293,7 +356,7 @@ class Evaluator:
         """Return the trace of all evaluations so far."""
         rows = np.array([len(r) for r in self.panels.rows], dtype=np.int64)
         column = [np.array([look[i] for look in self._looks]) for i in range(4)]
-        per_unit = np.array([unit.cpu().numpy() for unit in self._per_unit])
+        per_unit = np.array([unit.numpy() for unit in on_host(self._per_unit)])
         per_class = per_unit.reshape(-1, self._stream.n_outputs) if self.panels.classes else np.zeros((0, 0))
         score = self._scores(self._totals, rows)
         return Trace(
@@ -317,7 +380,7 @@ class Evaluator:
         )
 
     def _scores(self, totals: list[Tensor], rows: Index) -> np.ndarray:
-        return self._table([total.cpu().numpy() for total in totals], np.nan) / rows
+        return self._table([total.numpy() for total in on_host(totals)], np.nan) / rows
 
     def _spread(self, score: np.ndarray, rows: Index) -> np.ndarray:
         """Return (K, T) standard deviation of the scores of samples; (0, 0) for scores of 0 or 1, whose
@@ -366,11 +429,11 @@ class Evaluator:
         return {
             **taken,
             "looks": list(self._looks),
-            "totals": [c.cpu() for c in self._totals],
-            "squares": [c.cpu() for c in self._squares],
+            "totals": on_host(self._totals),
+            "squares": on_host(self._squares),
             "further": [{name: c.cpu() for name, c in sums.items()} for sums in self._further],
-            "masked": [c.cpu() for c in self._masked_counts],
-            "per_unit": [c.cpu() for c in self._per_unit],
+            "masked": on_host(self._masked_counts),
+            "per_unit": on_host(self._per_unit),
             "units": torch.from_numpy(self.panels.units.copy()),
             "competes": torch.from_numpy(self.panels.competes.copy()),
             "competing": [torch.from_numpy(each) for each in self._competing],

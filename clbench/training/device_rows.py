@@ -92,9 +92,21 @@ class Resident:
 
         return self.present(index[ROW], index[VIEW], augment=augment)
 
-    def present(self, rows: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
-        """Return the inputs of samples (B,) under their views (B,); float32, (B, ...), or int64 if they are tokens."""
-        x = self.x.index_select(0, rows)
+    def present(
+        self, rows: Tensor, view: Tensor, *, augment: Augment | None = None, room: Tensor | None = None
+    ) -> Tensor:
+        """Return the inputs of samples (B,) under their views (B,); float32, (B, ...), or int64 if they are tokens.
+
+        Args:
+            rows, view: The samples.
+            augment: Random change of inputs.
+            room: Where the stored values of at least B samples are gathered, of their type and no part of the result;
+                by default they have memory of their own, which the allocator may not get back.
+        """
+        if room is None or self.x.dtype == torch.float32 or self.tokens:
+            x = self.x.index_select(0, rows)
+        else:
+            x = torch.index_select(self.x, 0, rows, out=room[: len(rows)])
         if self.tokens:
             return x if self.transform is None else self.transform.apply(x, view, rows)
         if x.dtype != torch.float32 or self.scale != 1.0:

@@ -124,7 +124,9 @@ class KeptRows(Resident):
         """Return the bytes of one raw sample."""
         return self._shown[:1].numel() * self.x.element_size()
 
-    def present(self, rows: Tensor, view: Tensor, *, augment: Augment | None = None) -> Tensor:
+    def present(
+        self, rows: Tensor, view: Tensor, *, augment: Augment | None = None, room: Tensor | None = None
+    ) -> Tensor:
         """Return samples (B,) under their views (B,), (B, ...).
 
         Raises:
