@@ -26,7 +26,7 @@ class ModelSettings:
     @property
     def has_weights(self) -> bool:
         """Return whether the model begins with pretrained weights."""
-        return self.network.get("weights") is not None
+        return self.network.get("weights") is not None or self.network.get("name") == "pretrained"
 
 
 @dataclass(frozen=True)

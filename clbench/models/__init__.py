@@ -18,7 +18,7 @@ from clbench.core.public_names import public
 from clbench.core.registry import Registry
 from clbench.core.user_files import found
 from clbench.data import file_contents
-from clbench.models import user_signature
+from clbench.models import pretrained, user_signature
 
 MODELS = Registry(
     "model",
@@ -32,10 +32,13 @@ MODELS = Registry(
         ),
         "resnet": ("clbench.models.builders:resnet", "slim ResNet-18 for small images, group or batch norm"),
         "vit": ("clbench.models.builders:vit", "small vision transformer, sized for CPUs"),
+        "pretrained": ("clbench.models.builders:pretrained", "a network with pretrained weights of any source"),
         "torchvision": ("clbench.models.builders:torchvision", "any torchvision classifier: torchvision:resnet18"),
     },
 )
 
+PRETRAINED = "pretrained"
+"""The model whose weights have a ``source``."""
 FILE = "weights_checksum"
 """Key of a model's configuration for the checksum of its weight file."""
 
@@ -55,7 +58,7 @@ def canonical(config: Mapping[str, Any]) -> dict[str, Any]:
         Refused: The name is missing or unknown, a setting is unknown, or a value has a wrong type.
     """
     checked = completed(config)
-    return checked if "source" in checked else without_options(MODELS.get(checked["name"]), checked)
+    return checked if MODELS.source(checked["name"]) else without_options(MODELS.get(checked["name"]), checked)
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,8 +69,9 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(config.get("name"), str):
         names = ", ".join(entry.name for entry in MODELS)
         raise Refused(f"a model needs name: NAME, got {config.get('name')!r}; known: {names}")
-    settings = {key: value for key, value in config.items() if key not in ("name", "source", FILE)}
     source = MODELS.source(config["name"])
+    own = {"name", FILE} if config["name"] == PRETRAINED else {"name", FILE, "source"}  # that of code, or of weights
+    settings = {key: value for key, value in config.items() if key not in own}
     name, _, architecture = (config["name"], "", "") if source else config["name"].partition(":")
     if architecture and (name != "torchvision" or settings.setdefault("architecture", architecture) != architecture):
         raise Refused(
@@ -84,6 +88,9 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
     weights = checked.get("weights")
     if isinstance(weights, str) and (file := found(weights)).is_file():
         checked[FILE] = file_contents.checksum([file])
+    if name == PRETRAINED:
+        weights = checked["source"]
+        checked[FILE] = pretrained.identity(weights, checked)
     if config.get(FILE, checked.get(FILE)) != checked.get(FILE):
         raise Refused(
             f"the weights {weights} are not those that this cell was planned with; put the old file back, or plan again"
@@ -110,10 +117,10 @@ def make(config: Mapping[str, Any], shape: tuple[int, ...], n_outputs: int) -> A
     from clbench.models.wrap import wrap
 
     settings = completed(config)
-    source = settings.pop("source", "")
     settings.pop(FILE, None)
     name = settings.pop("name")
-    if source:
+    if MODELS.source(name):
+        settings.pop("source")
         module = construct(MODELS.get(name), shape, n_outputs, settings, where=f"model {public(name)}")
         return wrap(module, n_outputs, shape=shape)
     return wrap(MODELS.get(name)(shape, n_outputs, **settings), n_outputs, shape=shape)

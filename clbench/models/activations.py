@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from clbench.models.linear import fused_available
+
 ACTIVATIONS = frozenset(
     {
         "relu", "relu6", "prelu", "_prelu_kernel", "leaky_relu", "rrelu", "rrelu_with_noise", "elu", "selu", "celu",
@@ -109,6 +111,7 @@ def watched_activations(model: nn.Module) -> Iterator[Activities]:
     Yields:
         The activities, which are complete when all forward passes are done.
     """
+    fused_available()  # its first call in a process computes an activation of its own
     found = Activities()
     watch = _Watch(found)
     handle = model.register_forward_pre_hook(watch.begin)

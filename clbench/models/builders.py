@@ -220,6 +220,67 @@ def torchvision(
     return build(shape, n_outputs, architecture=architecture, weights=weights, resize=resize)
 
 
+def pretrained(
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    source: str,
+    train: str = "all",
+    input: Literal["own", "unit", "imagenet"] = "own",
+    resize: int | None = None,
+    architecture: str | None = None,
+    attention_heads: int | None = None,
+) -> Any:
+    """Build a network with pretrained weights and a new last linear layer of ``n_outputs`` units.
+
+    Vision transformers of all sources have one form, so that every part fits them; see
+    :class:`clbench.models.transformer.Transformer`.
+
+    Args:
+        shape: (channels, height, width) of one image; a single channel is repeated three times.
+        n_outputs: Number of output units C.
+        source: ``torchvision:resnet50`` (or ``torchvision:resnet50/IMAGENET1K_V2``), ``timm:NAME``,
+            ``open_clip:MODEL/WEIGHTS``, ``package:efficientnet-lite0``, ``file:PATH`` of a state dict, or
+            ``FILE.py:NAME``, a function that returns a module.
+        train: Which weights are trained: ``all``, ``none``, ``head``, or kinds of modules such as ``norm+bias+head``.
+            The others are no part of the weights that strategies see, and modules without trained weights stay in
+            evaluation mode.
+        input: How images in [0, 1] are normalised: with the mean and deviation of the network's ``own`` training, not
+            at all (``unit``), or with those of ``imagenet``. Leave the data set's ``normalize`` at none.
+        resize: Height and width to which images are resized, bilinearly; by default images keep their size.
+        architecture: For ``file:PATH`` of a network that is no vision transformer: the classifier of torchvision to
+            which the weights belong.
+        attention_heads: For ``file:PATH`` of a vision transformer: the heads of its attention; by default one for 64
+            values of a token.
+
+    Returns:
+        A :class:`clbench.models.transformer.VisionTransformer` or a :class:`clbench.models.wrap.Wrapped`.
+
+    Raises:
+        Refused: Samples are not images, the source is unknown or not there, an extra is missing, or the weights belong
+            to another architecture; the message names the layer.
+    """
+    from clbench.models.pretrained_model import build
+
+    _images("pretrained", shape, smallest=1)
+    if shape[0] not in (1, 3):
+        raise Refused(
+            f"pretrained models take images of 1 or 3 channels, but samples have {shape[0]}; choose model 'cnn'"
+        )
+    if resize is not None:
+        _at_least_one("pretrained", "resize", resize)
+    return build(
+        shape,
+        n_outputs,
+        source=source,
+        train=train,
+        inputs=input,
+        resize=resize,
+        architecture=architecture,
+        attention_heads=attention_heads,
+    )
+
+
 def _images(model: str, shape: tuple[int, ...], *, smallest: int) -> None:
     if len(shape) != 3 or min(shape[1:]) < smallest:
         raise Refused(

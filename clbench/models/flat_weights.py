@@ -60,13 +60,15 @@ def flatten(module: nn.Module) -> Flat:
 
     Args:
         module: A module on its final device, with all trainable parameters of one floating dtype. Parameters that do
-            not require a gradient stay where they are and are not trained.
+            not require a gradient stay where they are and are not trained. If no parameter does, the vectors are empty.
 
     Raises:
-        Refused: There are no trainable parameters, or dtypes or devices differ.
+        Refused: There are no parameters, or dtypes or devices of trainable ones differ.
     """
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     kinds = {(p.dtype, p.device) for _, p in named}
+    if not named and any(True for _ in module.parameters()):
+        return _empty(module)
     if len(kinds) != 1:
         raise Refused(
             "a model needs trainable parameters of one dtype on one device; this one has "
@@ -82,3 +84,11 @@ def flatten(module: nn.Module) -> Flat:
         p.grad = g[slices[name]].view(p.shape)
         start += p.numel()
     return Flat(w, g, slices, tuple(p for _, p in named))
+
+
+def _empty(module: nn.Module) -> Flat:
+    """Return the flat storage of a module without trainable parameters."""
+    some = next(module.parameters())
+    w = nn.Parameter(some.detach().new_zeros(0))
+    w.grad = g = torch.zeros_like(w.data)
+    return Flat(w, g, {}, ())

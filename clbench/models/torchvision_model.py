@@ -86,12 +86,6 @@ def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
                 "give a state dict saved from that model with its 1000 classes"
             ) from error
         return model
-    names = [str(weight).split(".")[-1] for weight in models.get_model_weights(architecture)]
-    if weights != "DEFAULT" and weights not in names:
-        raise Refused(
-            f"weights = {weights!r} is neither a file nor published for {architecture}; known: "
-            f"{', '.join(['DEFAULT', *names])}"
-        )
     model = _published(models, architecture, weights)
     if architecture in AUXILIARY:
         setattr(model, "aux_logits", False)  # noqa: B010 not declared for modules in general
@@ -100,9 +94,25 @@ def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
     return model
 
 
+def published(models: Any, architecture: str, weights: str) -> Any:
+    """Return torchvision's entry of published weights, with ``url`` and ``transforms``.
+
+    Raises:
+        Refused: The architecture or the weights do not exist.
+    """
+    _known(models, architecture)
+    names = [str(weight).split(".")[-1] for weight in models.get_model_weights(architecture)]
+    if weights != "DEFAULT" and weights not in names:
+        raise Refused(
+            f"weights = {weights!r} is neither a file nor published for {architecture}; known: "
+            f"{', '.join(['DEFAULT', *names])}"
+        )
+    return models.get_model_weights(architecture)[weights]
+
+
 def _published(models: Any, architecture: str, weights: str) -> nn.Module:
     """Load a classifier with published weights, which are downloaded if necessary."""
-    url = str(models.get_model_weights(architecture)[weights].url)
+    url = str(published(models, architecture, weights).url)
     place = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     why = "downloads are switched off by CLBENCH_OFFLINE"
     if place.is_file() or may_download():

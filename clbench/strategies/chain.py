@@ -29,6 +29,8 @@ MEANING = {
     "convolutions": "a model with convolutions, and the benchmark's has none (choose cnn or resnet, for example)",
     "linear_layers": "a model with linear layers before the last one, and the benchmark's has none (choose mlp or vit, "
     "for example)",
+    "transformer": "a vision transformer, and the benchmark's model is none (choose vit, or pretrained with weights of "
+    "one)",
     "single_tasks": "experiences of one task each, and this stream mixes tasks in an experience",
 }
 

@@ -42,7 +42,7 @@ what is needed of the final model: importances, anchors, teachers. Ties: chain o
 NEEDS = frozenset(
     {
         "task_labels", "boundaries", "memory", "length", "augmentation", "pretrained", "side_tensors", "convolutions",
-        "linear_layers", "single_tasks",
+        "linear_layers", "single_tasks", "transformer",
     }
 )  # fmt: skip
 """What a part may declare to need."""
@@ -60,7 +60,8 @@ class Part:
     """What the scenario must reveal or the benchmark provide: task_labels, boundaries, memory, length (of the stream),
     augmentation (several views of a sample), pretrained (weights to begin with), side_tensors (kept with samples of the
     replay buffer; a part that has ``store`` needs them without a declaration), convolutions and
-    linear_layers (in the model; the last layer does not count), single_tasks (each experience holds one task)."""
+    linear_layers (in the model; the last layer does not count), single_tasks (each experience holds one task),
+    transformer (the model is a vision transformer)."""
     families: ClassVar[frozenset[str]] = frozenset({"classification"})
     """The families of tasks for which its formulas are defined, by name; :data:`EVERY_FAMILY` if they need only a loss
     per sample. In streams of another family the cell is skipped."""

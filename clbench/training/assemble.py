@@ -13,6 +13,7 @@ from torch import nn
 
 from clbench.benchmark.run_settings import RunSettings
 from clbench.benchmark.schema import Training
+from clbench.core.errors import Refused
 from clbench.core.global_rng import seed_others
 from clbench.core.rng import derive
 from clbench.core.types import Stream
@@ -96,6 +97,11 @@ def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
     trainer.answer = hooks.answer if hooks.answers_in_training else None
     trainer.steps_itself = hooks.observe is not None
     learner = trainer.learner
+    if not learner.w.numel() and not trainer.steps_itself:
+        raise Refused(
+            "no weights of this model are trained (train: none), and this strategy trains some; write train: head, or "
+            "choose a strategy without gradients such as ncm(features=model)"
+        )
     split = BatchSplit(training.batch_size, training.drop_last, learner.side_work.fewest_rows)
     split.check(len(experience) for experience in stream)
     if "length" in settings.reveal:

@@ -7,10 +7,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from clbench.benchmark.run_settings import RunSettings
 from clbench.core.types import Stream
+from clbench.models.transformer import is_transformer
 from clbench.scenarios import shows_boundaries
 from clbench.training.buffer_policies import POLICIES, Chosen
 
-OF_MODELS = frozenset({"convolutions", "linear_layers"})
+OF_MODELS = frozenset({"convolutions", "linear_layers", "transformer"})
 """What a part may need of the network, which is known when it is made."""
 
 
@@ -21,6 +22,7 @@ def provided_by(model: nn.Module) -> frozenset[str]:
     provided = {
         "convolutions": any(isinstance(module, _ConvNd) for module in model.modules()),
         "linear_layers": any(isinstance(module, nn.Linear) and module not in last for module in model.modules()),
+        "transformer": is_transformer(model),
     }
     return frozenset(name for name, there in provided.items() if there)
 
