@@ -110,4 +110,7 @@ def _dataset_settings() -> str:
     from clbench.core.parameters import signature_text
     from clbench.models import frozen_features
 
-    return f"{signature_text(data.load)}, features: {{{signature_text(frozen_features.settings)}}}"
+    features = " or ".join(
+        f"{{{signature_text(declared)}}}" for declared in (frozen_features.settings, frozen_features.source_settings)
+    )
+    return f"{signature_text(data.load)}, features: {features}"

@@ -1,8 +1,9 @@
-"""Feature extraction from images by a frozen torchvision model."""
+"""Feature extraction from images by a frozen network."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from clbench.core.compat import import_torchvision
 from clbench.core.errors import Refused, did_you_mean
+from clbench.models import pretrained_model
 from clbench.models.torchvision_model import Images, last_linear, load
+from clbench.models.transformer import is_transformer
 
 ROWS = 64
 """Number of images in a forward pass. It is constant, since it may change the last bits of a sum."""
@@ -77,29 +80,68 @@ class Extractor(nn.Module):
         return out.mean(dim=1) if out.dim() == 3 else out.flatten(1)  # tokens (B, positions, H)
 
 
-def extract(
-    x: NDArray[Any],
-    scale: float,
-    *,
-    architecture: str,
-    weights: str,
-    resize: int | None,
-    layer: str | None,
-    what: str,
-) -> NDArray[np.float32]:
+class SourceExtractor(nn.Module):
+    """Map images in [0, 1] to features of a pretrained network of any source.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        settings: As :func:`clbench.models.frozen_features.source_settings` declares them.
+
+    Raises:
+        Refused: As for :func:`clbench.models.builders.pretrained`; or the layer is unknown.
+    """
+
+    def __init__(self, shape: tuple[int, ...], settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        options = {key: settings[key] for key in ("source", "resize", "architecture", "attention_heads")}
+        self.model = pretrained_model.build(shape, 1, train="none", inputs=settings["input"], **options)
+        self._caught: Tensor | None = None
+        self._tokens = is_transformer(self.model) and self.model.class_token is not None
+        self._layer = settings["layer"]
+        if self._layer is not None:
+            network = self.model if is_transformer(self.model) else self.model.module.model  # type: ignore[union-attr]
+            assert isinstance(network, nn.Module)
+            known = [name for name, _ in network.named_modules() if name]
+            if self._layer not in known:
+                near = did_you_mean(self._layer, known)
+                raise Refused(f"{settings['source']} has no module {self._layer!r}; {near}", "layer")
+            network.get_submodule(self._layer).register_forward_hook(self._catch)
+        self.eval()
+
+    def _catch(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        self._caught = output if isinstance(output, Tensor) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, H) of images (B, 1 or 3, height, width) in [0, 1]."""
+        features: Tensor = self.model(x).features
+        if self._layer is None:
+            return features
+        out = self._caught
+        if not isinstance(out, Tensor) or out.dim() < 2:
+            raise Refused(f"the module {self._layer!r} returns no tensor with one row per image; choose another layer")
+        if out.dim() == 4:
+            return out.mean(dim=(2, 3))
+        if out.dim() == 3:
+            return out[:, int(self._tokens) :].mean(dim=1)  # the patches, without the class token
+        return out.flatten(1)
+
+
+def extract(x: NDArray[Any], scale: float, *, settings: Mapping[str, Any], what: str) -> NDArray[np.float32]:
     """Compute features (N, H) float32 of images (N, C, height, width), on a GPU if there is one.
 
     Args:
         x: Images as stored.
         scale: Factor that brings them to [0, 1].
-        architecture, weights, resize, layer: As for :class:`Extractor`.
+        settings: Those of :class:`Extractor`, or with a ``source`` those of :class:`SourceExtractor`.
         what: Name of the samples in progress messages.
 
     Raises:
-        Refused: As for :class:`Extractor`; or the architecture does not accept the images, or features are not finite.
+        Refused: As for the extractors; or the network does not accept the images, or features are not finite.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = Extractor(architecture, weights, resize=resize, layer=layer).to(device)
+    name = str(settings.get("source") or settings["architecture"])
+    model = SourceExtractor(tuple(x.shape[1:]), settings) if "source" in settings else Extractor(**settings)
+    model = model.to(device)
     parts, began, told = [], perf_counter(), perf_counter()
     with torch.inference_mode():
         for start in range(0, len(x), ROWS):
@@ -109,20 +151,21 @@ def extract(
             except (RuntimeError, AssertionError, ValueError) as error:
                 if isinstance(error, Refused):
                     raise
+                whose = "" if "source" in settings else "torchvision's "
                 raise Refused(
-                    f"torchvision's {architecture} does not take images of shape {x.shape[1:]} "
+                    f"{whose}{name} does not take images of shape {x.shape[1:]} "
                     f"({str(error).splitlines()[0]}); set resize to a size that it takes, such as 224"
                 ) from error
             now, done = perf_counter(), start + len(images)
             if now - told > QUIET_SECONDS and done < len(x):
                 told, left = now, (now - began) * (len(x) / done - 1)
                 print(
-                    f"features of {what} by {architecture}: {done} of {len(x)} images, about {left:.0f} s left "
+                    f"features of {what} by {name}: {done} of {len(x)} images, about {left:.0f} s left "
                     "(computed once, then kept in the cache)",
                     file=sys.stderr,
                     flush=True,
                 )
     features = np.concatenate(parts)
     if not np.isfinite(features).all():
-        raise Refused(f"the features of {what} by {architecture} are not finite; these weights cannot be used")
+        raise Refused(f"the features of {what} by {name} are not finite; these weights cannot be used")
     return features

@@ -13,7 +13,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ from clbench.core.types import Dataset
 from clbench.core.user_files import found
 from clbench.data.arrays import checksum
 from clbench.data.cache import cached
+from clbench.models import pretrained
 
 VERSION = 1
 """Version of the features. It is raised if features of a model change, so that cached ones are not used."""
@@ -44,18 +45,44 @@ def settings(
     """
 
 
+def source_settings(
+    *,
+    source: str,
+    input: Literal["own", "unit", "imagenet"] = "own",
+    resize: Annotated[int, Field(ge=1)] | None = None,
+    layer: str | None = None,
+    architecture: str | None = None,
+    attention_heads: Annotated[int, Field(ge=1)] | None = None,
+) -> None:
+    """Declare the settings of ``features`` with a ``source``; see :func:`clbench.models.builders.pretrained`.
+
+    Args:
+        source: Where the weights come from, such as ``package:efficientnet-lite0``.
+        input: How images in [0, 1] are normalised.
+        resize: Height and width to which images are resized, bilinearly; by default images keep their size.
+        layer: Name of a module; its output, averaged over positions or patches, is the feature. By default the feature
+            is the input of the last linear layer.
+        architecture: The classifier of torchvision to which the weights of a file belong.
+        attention_heads: The heads of a vision transformer in a file.
+    """
+
+
 def canonical(written: Any) -> dict[str, Any]:
-    """Return all settings; if weights come from a file, with the checksum of its content.
+    """Return all settings, with the checksum of the weights if they come from a file or a ``source``.
 
     Raises:
         Refused: A setting is unknown or missing, or a value has a wrong type.
     """
     if not isinstance(written, Mapping):
         raise Refused(
-            f"dataset: features = {written!r} is not allowed; write {{architecture: resnet18, weights: DEFAULT}}",
+            f"dataset: features = {written!r} is not allowed; write {{source: torchvision:resnet18}}, or "
+            "{architecture: resnet18, weights: DEFAULT}",
             "features",
         )
     given = {key: value for key, value in written.items() if key != "checksum"}
+    if "source" in given:
+        checked = validate(source_settings, given, where="features of a data set")
+        return {**checked, "checksum": pretrained.identity(checked["source"], checked)}
     filled = validate(settings, given, where="features of a data set")
     file = found(filled["weights"])
     return {**filled, "checksum": _checksum(file)} if file.is_file() else filled
@@ -91,8 +118,8 @@ def finish(whole: Dataset, name: str, *, features: Mapping[str, Any] | None = No
     chosen = canonical(features)
     if features.get("checksum", chosen.get("checksum")) != chosen.get("checksum"):
         raise Refused(
-            f"the weights {chosen['weights']} have changed since this cell was planned; put the old file back, or "
-            "plan again"
+            f"the weights {chosen.get('weights') or chosen['source']} have changed since this cell was planned; put "
+            "the old file back, or plan again"
         )
     if options.get("normalize", "none") != "none" and options.get("statistics") is None:
         options["statistics"] = "all"  # features have one scale
@@ -112,7 +139,7 @@ def _features(images: Dataset, name: str, chosen: Mapping[str, Any]) -> Dataset:
 
         model = {key: value for key, value in chosen.items() if key != "checksum"}
         train, test = (
-            replace(rows, x=extract(rows.x, images.scale, **model, what=f"{name}'s {split} samples"))
+            replace(rows, x=extract(rows.x, images.scale, settings=model, what=f"{name}'s {split} samples"))
             for split, rows in (("training", images.train), ("test", images.test))
         )
         total = checksum(train, test, 1.0)
@@ -121,7 +148,8 @@ def _features(images: Dataset, name: str, chosen: Mapping[str, Any]) -> Dataset:
         )
 
     what = [VERSION, images.checksum, dict(chosen), None if "checksum" in chosen else version("torchvision")]
-    found = cached(f"{images.name}-{chosen['architecture']}", [], compute, identity=json.dumps(what, sort_keys=True))
+    network = chosen["architecture"] if "source" not in chosen else chosen["source"]
+    found = cached(f"{images.name}-{network}", [], compute, identity=json.dumps(what, sort_keys=True))
     return replace(found, name=name, origins=images.origins)
 
 

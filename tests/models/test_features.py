@@ -111,7 +111,7 @@ def test_they_are_computed_once_and_mapped_from_then_on(folder, monkeypatch):
     load(folder, resize=21)
     load(folder, "grey", resize=20)
     load(folder, resize=20, layer="layer3")
-    assert [call["resize"] for call in calls] == [21, 21, 20, 20, 20, 20]  # training and test rows each
+    assert [call["settings"]["resize"] for call in calls] == [21, 21, 20, 20, 20, 20]  # training and test rows each
 
 
 def test_other_weights_under_the_same_name_are_another_cell_and_other_features(folder, tmp_path):
@@ -272,3 +272,54 @@ def test_no_torch_is_imported_where_features_are_in_the_cache(folder):
     code = CACHED.format(name=f"npz:{folder / 'images'}.npz", weights=str(folder / "resnet18.pt"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(512,) []"
+
+
+# ---------------------------------------------------------------------------------------- by source
+
+LITE = {"source": "package:efficientnet-lite0", "resize": 32}
+
+
+def of_source(folder, name="images", **settings):
+    return frozen_features.load(f"npz:{folder / name}.npz", features={**LITE, **settings})
+
+
+def test_features_of_a_source_are_those_of_the_model_of_the_same_source(folder):
+    from clbench import models
+
+    found = of_source(folder)
+    model = models.make({"name": "pretrained", **LITE}, (3, 16, 16), 3).eval()
+    images = np.load(folder / "images.npz")["x_train"].transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        told = model(torch.from_numpy(images.copy()).float() / 255).features.numpy()
+    assert found.shape == (1280,)
+    np.testing.assert_allclose(found.train.x, told, atol=1e-4)
+
+
+def test_the_checksum_of_a_sources_weights_is_in_the_cell_and_its_own_normalisation_is_the_default(folder):
+    chosen = frozen_features.canonical(LITE)
+    assert set(chosen) == {"source", "input", "resize", "layer", "architecture", "attention_heads", "checksum"}
+    assert chosen["input"] == "own"
+    assert not np.allclose(of_source(folder).train.x[0], of_source(folder, input="unit").train.x[0])
+    with pytest.raises(Refused, match="package:efficientnet-lite0 have changed since this cell was planned"):
+        frozen_features.load(f"npz:{folder / 'images'}.npz", features={**LITE, "checksum": "0"})
+
+
+def test_a_block_of_a_transformer_gives_the_mean_of_its_patches_without_the_class_token(folder, tmp_path):
+    from clbench import models
+    from clbench.models.image_input import ImageInput
+    from clbench.models.transformer import Form, VisionTransformer
+
+    torch.manual_seed(0)
+    form = Form(width=8, depth=3, heads=2, hidden=8, patch=4, grid=(4, 4))
+    network = VisionTransformer(form, ImageInput((0.0,) * 3, (1.0,) * 3, None), 1)
+    network.class_token.data.fill_(5.0)
+    torch.save(network.state_dict(), tmp_path / "vit.pth")
+    source = {"source": f"file:{tmp_path}/vit.pth", "attention_heads": 2, "input": "unit"}
+    found = frozen_features.load(f"npz:{folder / 'images'}.npz", features={**source, "layer": "blocks.1"})
+    model = models.make({"name": "pretrained", **source}, (3, 16, 16), 1).eval()
+    images = torch.from_numpy(np.load(folder / "images.npz")["x_train"].transpose(0, 3, 1, 2).copy()).float() / 255
+    with torch.no_grad():
+        told = model.blocks[1](model.blocks[0](model.tokens(images)))[:, 1:].mean(1)
+    np.testing.assert_allclose(found.train.x, told.numpy(), atol=1e-5)
+    with pytest.raises(Refused, match=r"has no module 'blocks\.7'; did you mean"):
+        frozen_features.load(f"npz:{folder / 'images'}.npz", features={**source, "layer": "blocks.7"})
