@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
-from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names, reading_names
+from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names, rate_factors, reading_names
 from clbench.benchmark.documents import Source
 from clbench.benchmark.published_section import Published
 from clbench.benchmark.section_base import Section
@@ -60,9 +60,11 @@ class Training(Section):
             schedule depends on experiences, so their boundaries must be visible.
         stop: Early stopping, ``{patience: 3, ...}`` (:class:`Stop`); ``None`` for none. ``epochs`` or ``iterations``
             are then the most that an experience gets. It needs ``stream.dataset.validation`` and visible boundaries.
+        lr_scale: Factor of the learning rate for each kind of weights, ``{body: 0.01}``; ``body`` is all but the last
+            layer. The change that a step makes is multiplied. ``None`` for 1 everywhere.
     """
 
-    options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule", "stop"})
+    options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule", "stop", "lr_scale"})
 
     optimizer: Annotated[str | dict[str, Any], AfterValidator(optimizer_names.canonical)] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -78,6 +80,7 @@ class Training(Section):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"
     stop: Stop | None = None
+    lr_scale: Annotated[dict[str, float] | None, BeforeValidator(rate_factors.canonical)] = None
 
     @model_validator(mode="after")
     def _optimizer_takes_its_settings(self) -> Training:

@@ -6,7 +6,7 @@ B samples of a batch, C output units, P weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from clbench.training.competing_classes import CompetingClasses
 from clbench.training.device_rows import Resident
 from clbench.training.frozen_weights import IDLE, UNSEEN, FrozenWeights
 from clbench.training.head_weights import HeadWeights
+from clbench.training.lr_scale import ranges
 from clbench.training.objective import Terms, task_loss
 from clbench.training.replay_buffer import Memory
 from clbench.training.side_work import SideWork
@@ -214,6 +215,19 @@ class Learner:
                 the optimiser's ``state`` of them.
         """
         return self._steps.another_optimizer(tensors)
+
+    def scale_steps(self, factors: Mapping[str, float]) -> None:
+        """Multiply the change that each step makes to some kinds of weights, as ``training.lr_scale`` does.
+
+        A part calls it in ``attach``, which comes before every run, resumed or not. Factors of the benchmark multiply.
+
+        Args:
+            factors: Kind of weights -> factor: ``{"body": 0.01}``.
+
+        Raises:
+            Refused: The model has no weights of a kind, or kinds overlap.
+        """
+        self._steps.multiply(ranges(self.model, self.slices, factors))
 
     def would_be_step(self) -> Tensor:
         """Return the change (P,) of the weights that the optimiser's next step would make with the present gradient.

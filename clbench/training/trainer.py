@@ -26,6 +26,7 @@ from clbench.training.gradient_probe import Probe
 from clbench.training.learner import ExperienceView, Learner
 from clbench.training.learner_readout import Readout
 from clbench.training.loss_check import LossCheck
+from clbench.training.lr_scale import ranges
 from clbench.training.objective import Terms
 from clbench.training.replay_buffer import Memory
 from clbench.training.weight_steps import WeightSteps
@@ -66,6 +67,8 @@ class Trainer:
         cost = Cost(weights=self._flat.w.numel())
         self._frozen = FrozenWeights(self._flat)
         self.steps = WeightSteps(self._flat, training, frozen=self._frozen, cost=cost)
+        if training.lr_scale:
+            self.steps.multiply(ranges(model, self._flat.slices, training.lr_scale))
         self.learner = Learner(
             model,
             self._flat,

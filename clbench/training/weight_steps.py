@@ -16,6 +16,7 @@ from clbench.core.global_rng import preserved
 from clbench.models.flat_weights import Flat
 from clbench.training import optimizers
 from clbench.training.frozen_weights import FrozenWeights
+from clbench.training.lr_scale import Ranges, ScaledSteps
 
 
 class WeightSteps:
@@ -39,6 +40,7 @@ class WeightSteps:
         self.optimizer = optimizers.optimizer(training, [flat.w])
         self.others: list[torch.optim.Optimizer] = []
         self._followers: WeakSet[torch.optim.Optimizer] = WeakSet()  # over tensors of parts
+        self._scaled: list[tuple[ScaledSteps, WeakSet[torch.optim.Optimizer]]] = []
         self._benchmark_rates = self._rates = [group["lr"] for group in self.optimizer.param_groups]
 
     @property
@@ -83,6 +85,7 @@ class WeightSteps:
         if tensors is None:
             made = optimizers.optimizer(self._training, list(self._flat.parameters))
             self.others.append(made)
+            self._scale(made)
             return made
         made = optimizers.optimizer(self._training, list(tensors))
         for group, own in zip(made.param_groups, self.optimizer.param_groups, strict=True):
@@ -96,6 +99,22 @@ class WeightSteps:
         """Drop the gradients of tensors of parts, after a backward pass that trains only the weights."""
         for optimizer in self._followers:
             optimizer.zero_grad()
+
+    def multiply(self, ranges: Ranges) -> None:
+        """Multiply the changes that steps make to some ranges of weights, from now on; factors multiply.
+
+        They count in all loops, :meth:`would_be_step` and the optimisers over single parameters.
+        """
+        if ranges:
+            self._scaled.append((ScaledSteps(ranges), WeakSet()))
+            for optimizer in (self.optimizer, *self.others):
+                self._scale(optimizer)
+
+    def _scale(self, optimizer: torch.optim.Optimizer) -> None:
+        for scaled, known in self._scaled:
+            if optimizer not in known:
+                known.add(optimizer)
+                scaled.attach(optimizer)
 
     def clip(self, longest: float) -> None:
         """Shorten the gradient if that of the weights that move is longer than this, by Euclidean norm."""
@@ -111,6 +130,8 @@ class WeightSteps:
         self._cost.steps += 1
         if self.clip_norm is not None:
             self.clip(self.clip_norm)
+        if optimizer is not None:  # of a loop of a part's own
+            self._scale(optimizer)
         self._frozen.step(optimizer or self.optimizer)
 
     def would_be_step(self) -> Tensor:

@@ -56,6 +56,11 @@ def build(parts: Sequence[AvalanchePart], setup: RunSetup) -> Built:
         Refused: A constructor does not accept these parameters.
         Skip: The method cannot learn this stream.
     """
+    if setup.training.lr_scale:
+        raise Refused(
+            "training.lr_scale is for steps of clbench's own loop, and strategies of avalanche-lib step by themselves; "
+            "leave it out"
+        )
     template = next((part for part in parts if isinstance(part, Template)), None)
     template = template or Template(name="avalanche:Naive", parameters={})
     constructor = template.constructor
