@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clbench.core import host_reads
 from clbench.core.errors import Refused
 from clbench.core.types import Index
 
@@ -116,7 +117,7 @@ class Rotate:
         if x.ndim != 4:
             raise Refused(f"samples of shape {tuple(x.shape[1:])} are not images (C, H, W), so they cannot be rotated")
         cosine, sine, still = (table[view] for table in self._on(x.device))  # (B,) each
-        if x.device.type == "cpu" and bool(still.all()):
+        if host_reads.free(x.device) and bool(still.all()):
             return x
         height, width = x.shape[2:]
         nothing = torch.zeros_like(cosine)
@@ -146,7 +147,7 @@ def _runs(view: Tensor) -> list[tuple[int, int]] | None:
 
     ``None`` on an accelerator, where it would need a synchronisation.
     """
-    if view.device.type != "cpu" or len(view) == 0:
+    if not host_reads.free(view.device) or len(view) == 0:
         return None
     views, counts = view.unique_consecutive(return_counts=True)
     return list(zip(views.tolist(), counts.tolist(), strict=True)) if len(views) * RUN <= len(view) + RUN else None

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from clbench.core.errors import Refused
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from clbench.training.learner import ExperienceView, Learner, Output
@@ -147,8 +148,13 @@ def by_task(x: Tensor, task: Tensor, run: Callable[[Tensor, int], Output]) -> Ou
     """
     import torch
 
-    labels, counts = torch.unique_consecutive(task, return_counts=True)
-    found = labels.tolist()
+    from clbench.training.batch import ON_HOST
+
+    known = getattr(task, ON_HOST, None)
+    if known is None:
+        found, counts = (each.tolist() for each in torch.unique_consecutive(task, return_counts=True))
+    else:
+        found, counts = _runs(known())
     if len(found) == 1:
         return run(x, found[0])
     if len(set(found)) < len(found):  # the samples of a task are not adjacent
@@ -156,8 +162,16 @@ def by_task(x: Tensor, task: Tensor, run: Callable[[Tensor, int], Output]) -> Ou
         sorted_output = by_task(x[order], task[order], run)
         back = torch.argsort(order)
         return type(sorted_output)(sorted_output.logits[back], sorted_output.features[back])
-    outputs = [run(own, label) for own, label in zip(x.split(counts.tolist()), found, strict=True)]
+    outputs = [run(own, label) for own, label in zip(x.split(counts), found, strict=True)]
     return type(outputs[0])(torch.cat([o.logits for o in outputs]), torch.cat([o.features for o in outputs]))
+
+
+def _runs(values: NDArray[Any]) -> tuple[list[int], list[int]]:
+    """Return the values (n,) without neighbours that are equal, and how many of each stand together."""
+    import numpy as np
+
+    starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1))
+    return values[starts].tolist(), np.diff(starts, append=len(values)).tolist()
 
 
 def task_of(experience: ExperienceView, title: str) -> int:

@@ -73,12 +73,11 @@ class DarkExperience(Part):
         if not len(memory) or self.alpha == self.beta == 0:
             return
         batch.stream.coefficient = 1.0
+        draws = memory.draw_each([rows] * (bool(self.alpha) + bool(self.beta)), generator=self.generator)
         if self.alpha:
-            draw = memory.draw(rows, generator=self.generator)
-            batch.keep(self, dark=batch.append(draw.index, coefficient=0.0, side=draw.side))
+            batch.keep(self, dark=batch.append(draws[0].index, coefficient=0.0, side=draws[0].side))
         if self.beta:
-            draw = memory.draw(rows, generator=self.generator)
-            batch.append(draw.index, coefficient=self.beta, side=draw.side)
+            batch.append(draws[-1].index, coefficient=self.beta, side=draws[-1].side)
 
     def store(self, learner: Learner, batch: Batch, output: Output) -> dict[str, Tensor]:
         kept = self.alpha or "logits" in learner.memory.side  # the samples kept have them, so all have to

@@ -32,7 +32,7 @@ class Asymmetric(Part):
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         present = learner.classes.seen.new_zeros(learner.n_outputs)  # (C,) bool
-        present[batch.y[batch.stream.span]] = True
+        present.index_fill_(0, batch.y[batch.stream.span], True)
         if self.unseen == "compete":
             present |= ~learner.classes.seen
         batch.mask_classes(batch.stream, present)

@@ -34,6 +34,6 @@ class GroupMask(Part):
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         present = learner.classes.seen.new_zeros(learner.n_outputs)  # (C,) bool
-        present[batch.y] = True
+        present.index_fill_(0, batch.y, True)
         for source in batch.sources:
             batch.mask_classes(source, present)

@@ -107,7 +107,8 @@ class L2M(Part):
         return term
 
     def after_step(self, learner: Learner, batch: Batch) -> None:
-        served = batch.kept(self)["member"].bincount(minlength=self.pool)
+        member = batch.kept(self)["member"]
+        served = member.new_zeros(self.pool).index_add_(0, member, member.new_ones(len(member)))
         self.state["served"] = self.state.get("served", 0) + served
 
     def _freeze(self, learner: Learner) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clbench.core import host_reads
 from clbench.core.errors import Refused
 from clbench.models import weight_groups
 from clbench.models.weight_groups import ALIASES, ATTENTION, FEED_FORWARD, Kind
@@ -156,7 +157,7 @@ def choice_of(index: Tensor) -> Choice:
     Which are in use is found only where that takes less time than it saves and may depend on values: not on a GPU,
     which would have to wait, and not while a graph is recorded or single samples are mapped.
     """
-    if torch.compiler.is_compiling() or index.device.type != "cpu" or len(index) == 1:
+    if torch.compiler.is_compiling() or not host_reads.free(index.device) or len(index) == 1:
         return Choice(index, None, None)
     used, place = index.unique(return_inverse=True)
     return Choice(index, used, F.one_hot(place, len(used)).float() if len(used) > 1 else None)

@@ -49,11 +49,10 @@ class Discriminants(Means):
         if "scatter" not in self.state:
             self.state["scatter"] = z.new_zeros(z.shape[1], z.shape[1])  # t Σ
         count, mean = self.state["count"], self.state["mean"]
-        seen = float(count.sum())
         earlier = (y[:, None] == y[None, :]).tril(-1).to(z.dtype)  # (B, B) earlier samples of one class
         held = count[y] + earlier.sum(1)  # (B,)
         before = (count[y][:, None] * mean[y] + earlier @ z) / held.clamp(min=1)[:, None]  # (B, H) μ_y before it
-        t = seen + torch.arange(len(y), dtype=z.dtype, device=z.device)
+        t = count.sum() + torch.arange(len(y), dtype=z.dtype, device=z.device)
         apart = z - before
         self.state["scatter"].addmm_(apart.T, apart * (t / (t + 1))[:, None])  # so that t Σ only grows by Δ
         self.move(z, y)

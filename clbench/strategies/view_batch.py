@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from clbench.core.parameters import Count, NonNegative
@@ -13,6 +14,7 @@ from clbench.core.search_space import Search
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from clbench.data.augment import Augmenter
@@ -91,25 +93,34 @@ class ViewBatch(Part):
         if epoch % self.views == 0:
             self.state["order"] = order
         self.state.update(epoch=epoch, own=len(experience), at=0)
-        rows: Tensor = self.state["order"][self._places(0, len(order)) // self.views]
-        return rows
-
-    def _places(self, start: int, stop: int) -> Tensor:
-        """Return the places in the list of all views for positions of the running pass."""
+        self._order_on_host()  # here, so that no step waits for it
         import torch
 
+        begin = self._begin()
+        places = torch.arange(begin, begin + len(order), device=order.device)
+        rows: Tensor = self.state["order"][places // self.views]
+        return rows
+
+    def _begin(self) -> int:
+        """Return where the running pass begins in the list of all views."""
+        return int(self.state["epoch"] % self.views * len(self.state["order"]))
+
+    def _order_on_host(self) -> NDArray[np.int64]:
+        """Return the order of samples on the host, fetched once."""
         order = self.state["order"]
-        begin = self.state["epoch"] % self.views * len(order)
-        return torch.arange(begin + start, begin + stop, device=order.device)
+        known = self.__dict__.get("_known_order")
+        if known is None or known[0] is not order:
+            known = self.__dict__["_known_order"] = (order, order.cpu().numpy())
+        return np.asarray(known[1])
 
     def batch(self, learner: Learner, batch: Batch) -> None:
         import torch
 
         if self.views == 1:
             return
-        state, order = self.state, self.state["order"]
+        state, order = self.state, self._order_on_host()
         at = state["at"] - (batch.size if batch.repetition else 0)  # another update on the same places
-        place = self._places(at, min(at + learner.batch_size, len(order)))
+        place = self._begin() + np.arange(at, min(at + learner.batch_size, len(order)))
         state["at"] = at + len(place)
         visit, view = place // self.views, place % self.views
         own = order[visit] < state["own"]
@@ -117,13 +128,18 @@ class ViewBatch(Part):
         if [s.stop - s.start for s in spans[:1]] != [int(own.sum())]:
             raise AssertionError("the batch holds other samples than the order of view_batch")
         batch.first_pass = state["epoch"] < self.views
-        batch.offered = (view[own] == 0).nonzero()[:, 0]
-        visit, view = (torch.cat([v[own], v[~own]]) for v in (visit, view))  # merged samples are after the stream's
-        rows = torch.cat([torch.arange(s.start, s.stop, device=place.device) for s in spans])  # in the batch
-        batch.keep(self, rows=rows, visit=visit, view=view)
+        batch.offered = np.flatnonzero(view[own] == 0)
+        visit, view = (
+            np.concatenate([v[own], v[~own]]) for v in (visit, view)
+        )  # merged samples are after the stream's
+        rows = np.concatenate([np.arange(s.start, s.stop) for s in spans])  # in the batch
+        pieces = [rows[view > 0], *_pairs(rows, visit, view)]
+        sent = torch.from_numpy(np.concatenate(pieces)).to(learner.device)
+        later_views, first, later = sent.split([len(piece) for piece in pieces])
+        batch.keep(self, first=first, later=later)
         strong = self._augmenter()
         if strong is not None:
-            self._strengthen(batch, rows[view > 0], strong)
+            self._strengthen(batch, later_views, strong)
 
     def _strengthen(self, batch: Batch, rows: Tensor, strong: Augmenter) -> None:
         import torch
@@ -152,7 +168,7 @@ class ViewBatch(Part):
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
         if not batch.kept(self) or not self.strength or self.state["epoch"] < self.start_epoch:
             return None
-        first, later = self._pairs(batch)
+        first, later = (batch.kept(self)[name] for name in ("first", "later"))
         if not len(later):
             return None
         logits = output.logits
@@ -162,17 +178,23 @@ class ViewBatch(Part):
             each = each / competes[later].sum(1)
         return self.strength * each.mean()
 
-    def _pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the samples of the batch that are views 1, and the further views of the same visits, (pairs,) each."""
-        import torch
 
-        rows, visit, view = (batch.kept(self)[name] for name in ("rows", "visit", "view"))
-        _, visit = torch.unique(visit, return_inverse=True)
-        first = torch.full_like(rows, -1)  # by visit
-        first[visit[view == 0]] = rows[view == 0]
-        first = first[visit]
-        paired = (view > 0) & (first >= 0)
-        return first[paired], rows[paired]
+def _pairs(
+    rows: NDArray[np.int64], visit: NDArray[np.int64], view: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the samples of a batch that are views 1, and the further views of the same visits, (pairs,) each.
+
+    Args:
+        rows: (n,) places in the batch.
+        visit: (n,) visit of each.
+        view: (n,) view of each, from 0.
+    """
+    number = np.unique(visit, return_inverse=True)[1]
+    first = np.full_like(rows, -1)  # by visit
+    first[number[view == 0]] = rows[view == 0]
+    first = first[number]
+    paired = (view > 0) & (first >= 0)
+    return first[paired], rows[paired]
 
 
 def divergence(teacher: Tensor, pupil: Tensor, competes: Tensor) -> Tensor:

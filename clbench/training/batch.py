@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clbench.core.errors import Refused
@@ -16,6 +18,8 @@ from clbench.families.classification import Classification
 from clbench.families.family import Family
 
 CLASSIFICATION = Classification()
+ON_HOST = "on_host"
+"""Attribute of task labels that the host knows, so that it does not wait for a GPU to read them."""
 ROW, Y, TASK, VIEW, EXPERIENCE = range(5)
 """Rows of an index matrix (5, B) int64: training sample, label, task, view, experience of origin. Task and experience
 are -1 if the stream hides them. The label is the output unit in classification, else the group that a sample belongs
@@ -57,7 +61,8 @@ class Batch:
         class_mask: Which classes compete on each sample, see :class:`clbench.families.class_mask.ClassMask`.
         first_pass: Whether this is the first pass over these samples of the stream in this experience.
         also_trained: (C,) bool, output units that a part's terms train besides those that compete; ``None`` for none.
-        offered: Which samples of the stream are offered to the replay buffer, positions (k,); ``None`` for all.
+        offered: Which samples of the stream are offered to the replay buffer, positions (k,) as an array of the host;
+            ``None`` for all.
         skip: Set by a part's ``batch`` hook if nothing is to be learned from the batch; its samples are still offered
             to the replay buffer.
         repeat: Number of updates on the loop's samples, at least 1; set by a part's ``batch`` hook. For each further
@@ -76,8 +81,10 @@ class Batch:
         family: Family = CLASSIFICATION,
         first_pass: bool = True,
         task_labels: bool = False,
+        host: Callable[[], NDArray[np.int64]] | None = None,
     ) -> None:
         self.index = index  # (5, B)
+        self._host = host
         self.family = family
         self._targets = targets
         self.sources = [Source(0, index.shape[1])]
@@ -86,7 +93,7 @@ class Batch:
         self.skip = False
         self.repeat, self.repetition = 1, 0
         self.also_trained: Tensor | None = None
-        self.offered: Tensor | None = None
+        self.offered: NDArray[np.int64] | None = None
         self._kept: dict[int, dict[str, Any]] = {}
         self._changes: list[Callable[[Tensor], Tensor]] = []
         self._augments: list[Callable[[Tensor, Tensor], Tensor]] = []
@@ -100,6 +107,13 @@ class Batch:
 
     def __len__(self) -> int:
         return self.index.shape[1]
+
+    @property
+    def host(self) -> NDArray[np.int64]:
+        """Return the index matrix (5, n) of the stream's samples on the host, without waiting for a GPU if the loop
+        made the batch."""
+        found = self.index[:, self.stream.span].cpu().numpy() if self._host is None else self._host()
+        return np.asarray(found)
 
     @property
     def target(self) -> Tensor:
@@ -129,8 +143,16 @@ class Batch:
         return self.index[TASK]
 
     def revealed_task(self, span: slice = slice(None)) -> Tensor | None:
-        """Return the task labels of all samples or of a range of them; ``None`` if the stream hides them."""
-        return self.index[TASK, span] if self._task_labels else None
+        """Return the task labels of all samples or of a range of them; ``None`` if the stream hides them.
+
+        Where the host knows them, the tensor has an attribute ``on_host``, a function that returns them as an array.
+        """
+        if not self._task_labels:
+            return None
+        task = self.index[TASK, span]
+        if self._host is not None and len(self.sources) == 1 and span == slice(None):
+            setattr(task, ON_HOST, lambda: self.host[TASK])
+        return task
 
     @property
     def x(self) -> Tensor:
@@ -194,6 +216,7 @@ class Batch:
             family=self.family,
             first_pass=self._first_pass,
             task_labels=self._task_labels,
+            host=self._host,
         )
         made.repetition = repetition
         if self._merged is not None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from clbench.core.record import Kind
@@ -146,16 +149,20 @@ class Passes:
             order, spans = at.order, self._spans_left(at, len(at.order))
             if self.iterations is not None and not spans and not at.start:
                 break  # there is nothing to learn in any pass
-            arriving = trainer.arriving(order, spans)
+            places = order.cpu().numpy()  # once per pass, so that no step waits for a GPU
+            arriving = trainer.arriving(places, spans)
+            ours, theirs = (None, None) if merged is None else _apart(order, places, own)
             for start, stop in spans:
                 if start in arriving:
                     trainer.meet(arriving[start], at.step)
-                positions = order[start:stop]
-                if merged is None:
-                    batch = trainer.learner.batch(index[:, positions], first_pass=epoch == 0)
+                if ours is None or theirs is None:
+                    host = None if shown.host is None else partial(_columns, shown.host, places[start:stop])
+                    batch = trainer.learner.batch(index[:, order[start:stop]], first_pass=epoch == 0, host=host)
                 else:
-                    batch = trainer.learner.batch(index[:, positions[positions < own]], first_pass=epoch == 0)
-                    batch.merge(index[:, positions[positions >= own]])
+                    positions, at_host = ours.of(start, stop)
+                    host = None if shown.host is None else partial(_columns, shown.host, at_host)
+                    batch = trainer.learner.batch(index[:, positions], first_pass=epoch == 0, host=host)
+                    batch.merge(index[:, theirs.of(start, stop)[0]])
                 if self.iterations is None:
                     done = (epoch * per_pass + start // self.split.size + 1) / (self.epochs * per_pass)
                 else:
@@ -172,3 +179,37 @@ class Passes:
         left."""
         spans = [span for span in self.split.spans(rows) if span[0] >= at.start]
         return spans if self.iterations is None else spans[: self.iterations - at.made]
+
+
+@dataclass(frozen=True, eq=False)
+class _Own:
+    """Hold the positions (m,) of one kind of samples in the order of a pass, on the device and on the host.
+
+    Args:
+        device, host: The positions.
+        before: (n + 1,) how many of them are before each place of the order.
+    """
+
+    device: Tensor
+    host: NDArray[np.int64]
+    before: NDArray[np.int64]
+
+    def of(self, start: int, stop: int) -> tuple[Tensor, NDArray[np.int64]]:
+        """Return those between two places of the order, on the device and on the host."""
+        span = slice(int(self.before[start]), int(self.before[stop]))
+        return self.device[span], self.host[span]
+
+
+def _apart(order: Tensor, places: NDArray[np.int64], own: int) -> tuple[_Own, _Own]:
+    """Return the positions below ``own``, of the experience's samples, and the others, of merged samples."""
+    found = []
+    for chosen in (places < own, places >= own):
+        host = places[chosen]
+        before = np.concatenate([[0], chosen.cumsum()])
+        found.append(_Own(torch.from_numpy(host).to(order.device), host, before))
+    return found[0], found[1]
+
+
+def _columns(host: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return some columns of an index matrix (5, N)."""
+    return host[:, positions]

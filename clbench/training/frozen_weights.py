@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from clbench.core import host_reads
 from clbench.models.flat_weights import Flat
 
 UNSEEN, IDLE = "unseen heads", "idle heads"
@@ -81,8 +82,11 @@ class FrozenWeights:
     def _spans(self, mask: Tensor) -> tuple[slice, ...] | None:
         """Return the ranges of a mask (P,) if they are few, which are kept faster than single weights.
 
-        They are ``None`` if they are many, and in the first step with a mask, which may be the only one.
+        They are ``None`` if they are many, in the first step with a mask, which may be the only one, and on a GPU,
+        which would have to wait for them.
         """
+        if not host_reads.free(mask.device):
+            return None
         known, version, steps, spans = self._ranges
         if known is not mask or version != mask._version:
             self._ranges = (mask, mask._version, 1, None)

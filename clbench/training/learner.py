@@ -6,11 +6,13 @@ B samples of a batch, C output units, P weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from clbench.core.cost import Cost
@@ -42,11 +44,14 @@ class ExperienceView:
         id: Its number, ``None`` if boundaries are hidden.
         steps: Number of iterations on it by the settings of the benchmark, ``None`` if boundaries are hidden. Merged
             samples, longer passes of a part and early stopping change it.
+        host: The same index matrix as an array of the host, so that nothing waits for a GPU; ``None`` if it is not
+            there.
     """
 
     index: Tensor
     id: int | None
     steps: int | None = None
+    host: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return self.index.shape[1]
@@ -139,8 +144,10 @@ class Learner:
             return output
         return self._answer(self, batch.x, batch.revealed_task())
 
-    def batch(self, index: Tensor, *, first_pass: bool = True) -> Batch:
-        """Make a batch of the samples of an index matrix (5, B)."""
+    def batch(
+        self, index: Tensor, *, first_pass: bool = True, host: Callable[[], NDArray[np.int64]] | None = None
+    ) -> Batch:
+        """Make a batch of the samples of an index matrix (5, B); ``host`` returns the same matrix on the host."""
         return Batch(
             index,
             gather=self._rows.gather,
@@ -149,6 +156,7 @@ class Learner:
             family=self.family,
             first_pass=first_pass,
             task_labels=self.classes.task_labels,
+            host=host,
         )
 
     def raw(self, index: Tensor) -> Tensor:

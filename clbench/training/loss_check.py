@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from clbench.core import host_reads
+
 
 class Diverged(Exception):
     """Report that a value is not finite, which ends the run.
@@ -29,7 +31,7 @@ class LossCheck:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._at_once = device.type == "cpu"
+        self._device = device
         self._noted: list[tuple[int, Tensor]] = []
 
     def note(self, loss: Tensor, step: int) -> None:
@@ -38,7 +40,7 @@ class LossCheck:
         Raises:
             Diverged: It is not finite.
         """
-        if self._at_once:
+        if host_reads.free(self._device):
             try:
                 finite = math.isfinite(loss.item())
             except (RuntimeError, AttributeError):  # the other errors of item() are those of the device

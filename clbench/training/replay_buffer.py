@@ -6,6 +6,7 @@ samples, as a learner outside a benchmark would. Letter in shapes: M slots.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clbench.benchmark.schema import MemoryBudget
+from clbench.core import host_reads
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.training.batch import EXPERIENCE, Batch, Y
 from clbench.training.buffer_policies import POLICIES, Chosen
 
 Index = NDArray[np.int64]
+
+MOST_WAITING = 64
+"""Largest number of offers whose samples are not yet in their slots; while they wait, their batches stay in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,16 @@ class Draw:
     slots: Tensor
     index: Tensor
     side: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Arrival:
+    """Hold the samples of an offer that the policy has taken: ``index[:, taken]`` for ``slots``, (k,) each."""
+
+    slots: Index
+    taken: Index
+    index: Tensor
+    side: dict[str, Tensor]
 
 
 class Memory:
@@ -56,8 +71,9 @@ class Memory:
         self.policy = budget.policy
         self.admit_when = budget.admit
         self.row_bytes = row_bytes
-        self.index = torch.zeros((5, size), dtype=torch.int64, device=device)  # (5, M)
-        self.side: dict[str, Tensor] = {}
+        self._index = torch.zeros((5, size), dtype=torch.int64, device=device)  # (5, M)
+        self._side: dict[str, Tensor] = {}
+        self._waiting: list[_Arrival] = []  # admitted samples that are not yet in their slots
         self.draws = 0
         self._count = 0
         self._origin = np.full(size, -1, dtype=np.int64)  # experience of each slot, a copy on the host
@@ -67,6 +83,23 @@ class Memory:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def index(self) -> Tensor:
+        """Return the index matrix (5, M) of all slots."""
+        self._settle()
+        return self._index
+
+    @index.setter
+    def index(self, index: Tensor) -> None:
+        self._settle()
+        self._index = index
+
+    @property
+    def side(self) -> dict[str, Tensor]:
+        """Return the side tensors (M, ...) of all slots, by name."""
+        self._settle()
+        return self._side
 
     def has_earlier(self, experience: int | None) -> bool:
         """Tell whether a sample of an earlier experience is kept; without a visible boundary, whether any sample is."""
@@ -86,46 +119,80 @@ class Memory:
         """Offer a batch's samples of the stream, after the draw and the step, with the side tensors of the stream's
         source."""
         if self.takes(batch):
-            index, side, chosen = batch.index[:, batch.stream.span], batch.stream.side, batch.offered
-            if chosen is not None:
-                index, side = index[:, chosen], {name: values[chosen] for name, values in side.items()}
-            self.offer(index, side)
+            index, side = batch.index[:, batch.stream.span], batch.stream.side
+            self.offer(index, side, host=batch.host, only=batch.offered)
 
     def admit_shuffled(self, index: Tensor) -> None:
         """Offer the samples (5, n) of an experience at its end, in a random order of the buffer's own."""
         order = torch.from_numpy(self._ordering.permutation(index.shape[1])).to(index.device)
         self.offer(index[:, order])
 
-    def offer(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
+    def offer(
+        self,
+        index: Tensor,
+        side: dict[str, Tensor] | None = None,
+        *,
+        host: Index | None = None,
+        only: Index | None = None,
+    ) -> None:
         """Offer samples (5, n) in order to the policy.
+
+        On a GPU those that it takes are put into their slots when the buffer is read next, by the copy to the device
+        that a draw needs anyway.
+
+        Args:
+            index: The samples.
+            side: Their side tensors (n, ...).
+            host: The same index matrix on the host, if it is there; otherwise the host waits for it.
+            only: Positions (k,) of the samples that are offered; ``None`` for all.
 
         Raises:
             Refused: Their side tensors are not the same as those of the samples in the buffer.
         """
-        if self.size == 0 or index.shape[1] == 0:
+        host = index.cpu().numpy() if host is None and self.size else host
+        if host is None or not self.size or (places := np.arange(host.shape[1]) if only is None else only).size == 0:
             return
         side = side or {}
-        if self._count and side.keys() != self.side.keys():
+        held = self._waiting[-1].side if self._waiting else self._side
+        if self._count and side.keys() != held.keys():
             raise Refused(
                 f"samples are offered to the replay buffer with side tensors {sorted(side)} and those kept have "
-                f"{sorted(self.side)}, so some would be stale; a part gives them to every sample in its store hook"
+                f"{sorted(held)}, so some would be stale; a part gives them to every sample in its store hook"
             )
-        host = index.cpu().numpy()
-        slots = self._admission.place(host[Y], host[EXPERIENCE])
+        slots = self._admission.place(host[Y, places], host[EXPERIENCE, places])
         # of two samples for one slot, the last gets it: writing both has no defined order on a GPU
         slots, last = np.unique(slots[::-1], return_index=True)
-        taken = (len(host[Y]) - 1 - last)[slots >= 0]
+        taken = places[(len(places) - 1 - last)[slots >= 0]]
         slots = slots[slots >= 0]
         if len(slots) == 0:
             return
         self._origin[slots] = host[EXPERIENCE, taken]
         self._count = max(self._count, int(slots[-1]) + 1)
-        where, which = (torch.from_numpy(a).to(self.index.device) for a in (slots, taken))
-        self.index[:, where] = index[:, which]
-        for name, values in side.items():
-            if name not in self.side:
-                self.side[name] = values.new_zeros((self.size, *values.shape[1:]))
-            self.side[name][where] = values[which]
+        self._waiting.append(_Arrival(slots, taken, index, side))
+        if host_reads.free(self._index.device) or len(self._waiting) == MOST_WAITING:
+            self._settle()
+
+    def _settle(self, *, beside: Index | None = None) -> Tensor:
+        """Put admitted samples into their slots; return numbers (n,) on the device, copied there together with them.
+
+        Args:
+            beside: The numbers; by default there are none.
+        """
+        waiting, self._waiting = self._waiting, []
+        numbers = np.zeros(0, dtype=np.int64) if beside is None else beside
+        if not waiting and not len(numbers):
+            return self._index.new_zeros(0)
+        pieces = [numbers, *(each for a in waiting for each in (a.slots, a.taken))]
+        together = torch.from_numpy(np.concatenate(pieces) if waiting else numbers).to(self._index.device)
+        found: Tensor
+        found, *pairs = together.split([len(piece) for piece in pieces])
+        for arrival, where, which in zip(waiting, pairs[::2], pairs[1::2], strict=True):
+            self._index[:, where] = arrival.index[:, which]
+            for name, values in arrival.side.items():
+                if name not in self._side:
+                    self._side[name] = values.new_zeros((self.size, *values.shape[1:]))
+                self._side[name][where] = values[which]
+        return found
 
     def replace(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
         """Keep these samples (5, n) and no others; for parts that select what to keep.
@@ -139,10 +206,11 @@ class Memory:
                 f"{n} samples cannot be put into a replay buffer of {self.size} with policy {self.policy}; a part that "
                 "selects its samples declares memory_policy = 'herding'"
             )
+        self._settle()
         self._count = n
-        self.index[:, :n] = index
+        self._index[:, :n] = index
         self._origin[:n] = index[EXPERIENCE].cpu().numpy()
-        self.side = {
+        self._side = {
             name: torch.cat([values, values.new_zeros((self.size - n, *values.shape[1:]))])
             for name, values in (side or {}).items()
         }
@@ -157,14 +225,25 @@ class Memory:
             before: Draw only samples of experiences before this one.
             generator: Random generator; the buffer's own by default.
         """
+        (drawn,) = self.draw_each([n], before=before, generator=generator)
+        return drawn
+
+    def draw_each(
+        self, sizes: Sequence[int], *, before: int | None = None, generator: Generator | None = None
+    ) -> list[Draw]:
+        """Draw several times, one after another, with a single copy to the device; arguments are those of
+        :meth:`draw`."""
         generator = generator or self._drawing
-        self.draws += 1
-        if before is None:
-            chosen = generator.sample(self._count, min(n, self._count))
-        else:
-            candidates = np.flatnonzero(self._origin[: self._count] < before)
-            chosen = candidates[generator.sample(len(candidates), min(n, len(candidates)))]
-        return self.take(torch.from_numpy(chosen).to(self.index.device))
+        self.draws += len(sizes)
+        chosen = []
+        for n in sizes:
+            if before is None:
+                chosen.append(generator.sample(self._count, min(n, self._count)))
+            else:
+                candidates = np.flatnonzero(self._origin[: self._count] < before)
+                chosen.append(candidates[generator.sample(len(candidates), min(n, len(candidates)))])
+        slots = self._settle(beside=chosen[0] if len(chosen) == 1 else np.concatenate(chosen))
+        return [self.take(own) for own in slots.split([len(own) for own in chosen])]
 
     def take(self, slots: Tensor) -> Draw:
         """Return the samples in the given slots (n,)."""
@@ -176,11 +255,11 @@ class Memory:
         """Return every kept sample of one experience, in slot order; needs visible boundaries."""
         self.draws += 1
         slots = np.flatnonzero(self._origin[: self._count] == number)
-        return self.take(torch.from_numpy(slots).to(self.index.device))
+        return self.take(self._settle(beside=slots))
 
     def all(self) -> Draw:
         """Return every kept sample, in slot order."""
-        slots = torch.arange(self._count, device=self.index.device)
+        slots = torch.arange(self._count, device=self._index.device)
         return Draw(slots, self.index[:, : self._count], {k: v[: self._count] for k, v in self.side.items()})
 
     # ------------------------------------------------------------------ size and state
@@ -205,8 +284,9 @@ class Memory:
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
-        self.index.copy_(state["index"])
-        self.side = {k: v.to(self.index.device).clone() for k, v in state["side"].items()}
+        self._waiting = []
+        self._index.copy_(state["index"])
+        self._side = {k: v.to(self._index.device).clone() for k, v in state["side"].items()}
         self._count, self.draws = state["count"], state["draws"]
         self._origin[:] = state["origin"]
         self._admission.state, self._drawing.state = state["admission"], state["drawing"]

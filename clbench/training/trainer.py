@@ -137,7 +137,8 @@ class Trainer:
             self.probe.enter(experience.id)
         self._flat.check(learner.model, gradients=not self.steps_itself)
         steps = self._iterations(n) if experience.boundary else None
-        return ExperienceView(torch.stack(columns).to(learner.device), learner.experience, steps)
+        index = torch.stack(columns)  # (5, N)
+        return ExperienceView(index.to(learner.device), learner.experience, steps, index.numpy())
 
     def _iterations(self, n: int) -> int:
         """Return the number of iterations on an experience of n samples."""
@@ -160,13 +161,13 @@ class Trainer:
 
     # ------------------------------------------------------------------ classes and tasks that arrive
 
-    def arriving(self, order: Tensor, spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
+    def arriving(self, order: Index, spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
         """Find the batches ``spans`` of a pass in this order (n,) with which classes or tasks arrive.
 
         Returns:
             Place of the first sample -> what :meth:`meet` takes.
         """
-        return self._arrivals.batches(lambda: order.cpu().numpy(), spans)
+        return self._arrivals.batches(lambda: order, spans)
 
     def meet(self, arrivals: tuple[Index, Index], step: int) -> None:
         """Record the classes and tasks that arrive with the next batch, after ``step`` steps of the stream.

@@ -102,7 +102,13 @@ def test_memory_is_offered_every_row_once_in_the_first_true_pass(views):
 def test_memory_is_offered_every_row_once_in_every_true_pass_where_it_asks_for_all():
     run = ready("er + view_batch(views=4, strong=none)", *WIDE, "training.epochs=8", "memory.admit=every_pass")
     offered, offer = Counter(), run.learner.memory.offer
-    run.learner.memory.offer = lambda index, side=None: (offered.update(index[0].tolist()), offer(index, side))[1]
+
+    def counting(index, side=None, *, host, only):
+        offered.update(host[0, only].tolist())
+        assert (index.numpy() == host).all()
+        return offer(index, side, host=host, only=only)
+
+    run.learner.memory.offer = counting
     run.train()
     assert set(offered.values()) == {2}
     assert len(offered) == 300
@@ -146,7 +152,7 @@ def views_of(run, size):
     learner, part = run.learner, run.chain.parts[0]
     index = run.trainer.enter(run.stream[run.cursor.experience]).index
     at = part.state["at"]
-    order = part.state["order"][part._places(0, len(part.state["order"])) // part.views]
+    order = part.state["order"][(part._begin() + torch.arange(len(part.state["order"]))) // part.views]
     batch = learner.batch(index[:, order[at : at + size]])
     part.batch(learner, batch)
     return part, batch
