@@ -25,6 +25,7 @@ from clbench.core.notices import Notice, notice
 from clbench.core.types import Dataset, Rows
 from clbench.data.arrays import checksum
 from clbench.data.roots import cache_root
+from clbench.data.row_files import Desk, desk_for
 
 CACHE_VERSION = 2
 """Version of the cache. It is raised if decoding changes its result, so that old entries are not used."""
@@ -75,16 +76,17 @@ def cached(
         for sentence in told:
             notice(sentence)
         return dataset
-    fresh, told = _listened(decode)
-    try:
-        return _publish(fresh, folder, told)
-    except OSError as error:
-        warnings.warn(
-            f"the decoded data set {name!r} could not be written to {folder.parent} ({error}); it will be decoded "
-            f"again every time until CLBENCH_CACHE names a folder with room",
-            stacklevel=2,
-        )
-        return fresh
+    with desk_for(folder) as desk:
+        fresh, told = _listened(decode)
+        try:
+            return _publish(fresh, folder, told, desk)
+        except OSError as error:
+            warnings.warn(
+                f"the decoded data set {name!r} could not be written to {folder.parent} ({error}); it will be decoded "
+                f"again every time until CLBENCH_CACHE names a folder with room",
+                stacklevel=2,
+            )
+            return fresh
 
 
 def _listened(decode: Callable[[], Dataset]) -> tuple[Dataset, list[str]]:
@@ -144,8 +146,10 @@ def _field(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _publish(dataset: Dataset, folder: Path, told: Sequence[str] = ()) -> Dataset:
+def _publish(dataset: Dataset, folder: Path, told: Sequence[str], desk: Desk) -> Dataset:
     """Write the entry to a temporary folder, move it to its place in one step, and map it.
+
+    Arrays that were written to files of a desk are moved.
 
     Raises:
         OSError: The disk is full, or permission is missing.
@@ -155,7 +159,7 @@ def _publish(dataset: Dataset, folder: Path, told: Sequence[str] = ()) -> Datase
     try:
         arrays = (dataset.train.x, dataset.train.y, dataset.test.x, dataset.test.y)
         for name, array in zip(ARRAYS, arrays, strict=True):
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            _save(array, temporary / f"{name}.npy", desk.file_of(array))
         meta = {
             "name": dataset.name,
             "class_names": dataset.class_names,
@@ -179,6 +183,15 @@ def _publish(dataset: Dataset, folder: Path, told: Sequence[str] = ()) -> Datase
         shutil.rmtree(temporary, ignore_errors=True)
     found = _read(folder)
     return dataset if found is None else found[0]
+
+
+def _save(array: NDArray[Any], path: Path, written: Path | None) -> None:
+    """Write an array to a file, or move the file that holds it already."""
+    if written is not None:
+        with contextlib.suppress(OSError):
+            os.rename(written, path)
+            return
+    np.save(path, array, allow_pickle=False)
 
 
 def _move(temporary: Path, folder: Path) -> None:

@@ -15,6 +15,7 @@ from clbench.data.domains import strata
 from clbench.data.labels import label_array
 from clbench.data.number_targets import REGRESSION, number_array
 from clbench.data.number_targets import strata as ranges
+from clbench.data.row_files import taken
 from clbench.data.stratified import SPLIT_SEED, of_each, stratified
 
 
@@ -39,7 +40,7 @@ def split_off_test(
         Refused: A class has a single sample, or would have no training sample.
     """
     held = draw_test(y if groups is None else groups, purpose, test=test, where=where)
-    return [(x[~held], y[~held]), (x[held], y[held])]
+    return [(taken(x, kept), y[kept]) for kept in (~held, held)]
 
 
 def draw_test(

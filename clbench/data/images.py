@@ -10,9 +10,26 @@ from numpy.typing import NDArray
 
 from clbench.core.errors import Refused
 from clbench.data.resizing import check_resize, resized
+from clbench.data.row_files import RowFile
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+NAMED = 5
+"""Number of broken images that a message names."""
+
+
+class _Broken(Refused):
+    """Report an image that cannot be used, while others may be broken too.
+
+    Args:
+        what: Its name, and what is wrong.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; replace it or remove it")
+        self.what = what
+
 
 GREY_MODES = ("1", "L", "LA")
 
@@ -25,6 +42,7 @@ def decode_all(
     size: int | None,
     background: str | None = None,
     resize: Mapping[str, Any] | None = None,
+    resume: bool = True,
 ) -> NDArray[np.uint8]:
     """Decode ``count`` images of one shape, with the orientation of their EXIF data.
 
@@ -36,29 +54,44 @@ def decode_all(
         background: Colour behind transparent pixels: ``black``, ``white``, ``grey`` or ``#rrggbb``; black by default.
             With a colour that is not grey, images with transparency become colour images.
         resize: Shorter side, crop and interpolation; see :func:`clbench.data.resizing.resized`.
+        resume: Whether images that an earlier, killed build has decoded need not be opened again.
 
     Returns:
-        (N, C, H, W) with one channel if all images are grey, otherwise three.
+        (N, C, H, W) with one channel if all images are grey, otherwise three. While a data set is made for the cache,
+        rows are written to its files one by one, so that they are never all in memory.
 
     Raises:
-        Refused: An image is unreadable, or its shape differs from that of the first one; the message names it.
+        Refused: Images are unreadable, of which the message names the first ones; or the shape of one differs from that
+            of the first one.
     """
     check_resize(size, resize)
-    out: NDArray[np.uint8] = np.empty((0, 1, 0, 0), dtype=np.uint8)
-    for i in range(count):
-        pixels = _decode(i, open_image, where, size, background or "black", resize)  # (C, H, W)
-        if i == 0:
-            out = np.empty((count, *pixels.shape), dtype=np.uint8)
-        if pixels.shape[1:] != out.shape[2:]:
+    out = RowFile(count, resume=resume)
+    broken: list[_Broken] = []
+    for i in range(out.done, count):
+        try:
+            pixels = _decode(i, open_image, where, size, background or "black", resize)  # (C, H, W)
+        except _Broken as error:
+            broken.append(error)
+        if broken:
+            continue  # the others are only checked
+        shape = pixels.shape if out.shape is None else out.shape
+        if pixels.shape[1:] != shape[1:]:
             raise Refused(
                 f"{where(i)} is {pixels.shape[2]}x{pixels.shape[1]} pixels and {where(0)} is "
-                f"{out.shape[3]}x{out.shape[2]}; set 'size' in the dataset mapping to bring all images to one size, "
+                f"{shape[2]}x{shape[1]}; set 'size' in the dataset mapping to bring all images to one size, "
                 "or resize: {shorter: 256, crop: 224}"
             )
-        if len(pixels) > out.shape[1]:
-            out = out.repeat(3, axis=1)
-        out[i] = pixels  # a grey image is repeated over the three channels
-    return out
+        if len(pixels) > shape[0]:
+            out.repeat_channel(3)
+        elif len(pixels) < shape[0]:
+            pixels = pixels.repeat(3, axis=0)  # a grey image among those with colours
+        out.append(pixels[None])
+    if len(broken) == 1:
+        raise broken[0]
+    if broken:
+        first = "; ".join(error.what for error in broken[:NAMED]) + ("; ..." if len(broken) > NAMED else "")
+        raise Refused(f"{len(broken)} of {count} images cannot be used: {first}; replace them or remove them")
+    return out.finish()
 
 
 def _decode(
@@ -80,7 +113,11 @@ def _decode(
     except Refused:
         raise
     except (OSError, ValueError, SyntaxError, EOFError) as error:  # Pillow raises all of these for damaged files
-        raise Refused(f"{where(i)} is not a readable image ({error}); replace it or remove it") from error
+        raise _Broken(f"{where(i)} is not a readable image ({error})") from error
+    except Exception as error:
+        if type(error).__name__ != "DecompressionBombError":
+            raise
+        raise _Broken(f"{where(i)} has far more pixels than a picture should have ({error})") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 

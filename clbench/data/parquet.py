@@ -184,36 +184,81 @@ def _split_files(root: Path) -> dict[str, list[Path]]:
     return found
 
 
+class _Encoded:
+    """Read encoded images of files by their number; the images of one row group are in memory at a time.
+
+    Args:
+        files: The files.
+        columns: The column of images in each.
+    """
+
+    def __init__(self, files: Sequence[Path], columns: Sequence[str]) -> None:
+        import pyarrow.parquet as pq
+
+        self._files, self._columns = files, columns
+        metadata = [pq.read_metadata(file) for file in files]
+        self._groups = [(k, g) for k, each in enumerate(metadata) for g in range(each.num_row_groups)]
+        sizes = [metadata[k].row_group(g).num_rows for k, g in self._groups]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self._held: tuple[int, list[bytes | None]] = (-1, [])
+
+    def __getitem__(self, i: int) -> bytes | None:
+        number = int(np.searchsorted(self._starts, i, side="right")) - 1
+        if self._held[0] != number:
+            self._held = (-1, [])  # the memory of one group at a time
+            self._held = (number, self._group(*self._groups[number]))
+        return self._held[1][i - int(self._starts[number])]
+
+    def _group(self, k: int, group: int) -> list[bytes | None]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(self._files[k]) as file:
+                column = file.read_row_group(group, columns=[self._columns[k]]).column(self._columns[k])
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(self._files[k], error) from error
+        found: list[bytes | None] = []
+        for chunk in column.chunks:
+            found.extend((chunk.field("bytes") if pa.types.is_struct(chunk.type) else chunk).to_pylist())
+        return found
+
+
+def _damaged(file: Path, error: Exception) -> Refused:
+    return Refused(f"{file} cannot be read as parquet ({error}); download it again")
+
+
 def _read(files: Sequence[Path], label: str | None, group: str | None) -> Pictures:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    encoded: list[bytes | None] = []
+    images: list[str] = []
     columns: dict[str, list[NDArray[Any]]] = {}
     names: list[str] | None = None
     for file in files:
         try:
-            table = pq.ParquetFile(file).read()
+            with pq.ParquetFile(file) as opened:
+                schema = opened.schema_arrow
+                image = _image_column(schema)
+                wanted = [] if image is None else [_label_column(schema, file, label), *([group] if group else [])]
+                table = opened.read(columns=[name for name in wanted if name in schema.names])
         except (pa.ArrowException, OSError) as error:
-            raise Refused(f"{file} cannot be read as parquet ({error}); download it again") from error
-        image = _image_column(table.schema)
+            raise _damaged(file, error) from error
         if image is None:
             raise Refused(
                 f"{file} has no column of images (a struct with 'bytes', or binary); its columns are "
-                f"{', '.join(table.schema.names)}"
+                f"{', '.join(schema.names)}"
             )
-        labels = _label_column(table.schema, file, label)
-        for chunk in table.column(image).chunks:
-            encoded.extend((chunk.field("bytes") if pa.types.is_struct(chunk.type) else chunk).to_pylist())
-        for what, column in (("label", labels), ("group", group)):
-            if column is not None:
-                columns.setdefault(what, []).append(_values(table, column, what, file))
-        names = names or _class_names(table.schema, labels)
-    if not encoded:
-        raise Refused(f"{files[0]} has no rows; download it again")
+        images.append(image)
+        for what, column in zip(("label", "group"), wanted, strict=False):
+            columns.setdefault(what, []).append(_values(table, column, what, file, schema.names))
+        names = names or _class_names(schema, wanted[0])
     y, domain = (np.concatenate(columns[what]) if what in columns else None for what in ("label", "group"))
     assert y is not None
+    if not len(y):
+        raise Refused(f"{files[0]} has no rows; download it again")
     ends = np.cumsum([len(part) for part in columns["label"]])
+    encoded = _Encoded(files, images)
 
     def where(i: int) -> str:
         k = int(np.searchsorted(ends, i, side="right"))
@@ -222,10 +267,10 @@ def _read(files: Sequence[Path], label: str | None, group: str | None) -> Pictur
     return Pictures(y, domain, names, lambda i: open_bytes(encoded[i]), where, str(files[0]))
 
 
-def _values(table: Any, column: str, what: str, file: Path) -> NDArray[Any]:
-    """Return the values (N,) of a column of labels or domains."""
-    if column not in table.schema.names:
-        raise Refused(f"{file} has no column {column!r}; {did_you_mean(column, table.schema.names)}", what)
+def _values(table: Any, column: str, what: str, file: Path, known: list[str]) -> NDArray[Any]:
+    """Return the values (N,) of a column of labels or domains, in a file with some columns."""
+    if column not in known:
+        raise Refused(f"{file} has no column {column!r}; {did_you_mean(column, known)}", what)
     if table.column(column).null_count:
         raise Refused(
             f"{file}: column {column!r} has rows without a {what}; remove them or use a "

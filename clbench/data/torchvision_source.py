@@ -234,6 +234,7 @@ def _pixels_and_labels(
         size=size,
         background=background,
         resize=resize,
+        resume=False,  # labels come with the images
     )
     return x, np.array(targets, dtype=np.int64)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from clbench.core.compat import import_torchvision
 from clbench.core.errors import Refused, did_you_mean
+from clbench.data.row_files import RowFile
 from clbench.models import pretrained_model
 from clbench.models.torchvision_model import Images, last_linear, load
 from clbench.models.transformer import is_transformer
@@ -142,12 +143,13 @@ def extract(x: NDArray[Any], scale: float, *, settings: Mapping[str, Any], what:
     name = str(settings.get("source") or settings["architecture"])
     model = SourceExtractor(tuple(x.shape[1:]), settings) if "source" in settings else Extractor(**settings)
     model = model.to(device)
-    parts, began, told = [], perf_counter(), perf_counter()
+    found, began, told = RowFile(len(x)), perf_counter(), perf_counter()
+    earlier = found.done  # images of an extraction that was killed: whole forward passes
     with torch.inference_mode():
-        for start in range(0, len(x), ROWS):
+        for start in range(earlier, len(x), ROWS):
             images = torch.from_numpy(np.ascontiguousarray(x[start : start + ROWS])).to(device).float() * scale
             try:
-                parts.append(model(images).float().cpu().numpy())
+                made = model(images).float().cpu().numpy()
             except (RuntimeError, AssertionError, ValueError) as error:
                 if isinstance(error, Refused):
                     raise
@@ -156,16 +158,16 @@ def extract(x: NDArray[Any], scale: float, *, settings: Mapping[str, Any], what:
                     f"{whose}{name} does not take images of shape {x.shape[1:]} "
                     f"({str(error).splitlines()[0]}); set resize to a size that it takes, such as 224"
                 ) from error
+            if not np.isfinite(made).all():
+                raise Refused(f"the features of {what} by {name} are not finite; these weights cannot be used")
+            found.append(made)
             now, done = perf_counter(), start + len(images)
             if now - told > QUIET_SECONDS and done < len(x):
-                told, left = now, (now - began) * (len(x) / done - 1)
+                told, left = now, (now - began) * (len(x) - done) / (done - earlier)
                 print(
                     f"features of {what} by {name}: {done} of {len(x)} images, about {left:.0f} s left "
                     "(computed once, then kept in the cache)",
                     file=sys.stderr,
                     flush=True,
                 )
-    features = np.concatenate(parts)
-    if not np.isfinite(features).all():
-        raise Refused(f"the features of {what} by {name} are not finite; these weights cannot be used")
-    return features
+    return found.finish()

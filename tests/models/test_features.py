@@ -323,3 +323,39 @@ def test_a_block_of_a_transformer_gives_the_mean_of_its_patches_without_the_clas
     np.testing.assert_allclose(found.train.x, told.numpy(), atol=1e-5)
     with pytest.raises(Refused, match=r"has no module 'blocks\.7'; did you mean"):
         frozen_features.load(f"npz:{folder / 'images'}.npz", features={**source, "layer": "blocks.7"})
+
+
+def test_an_extraction_that_was_killed_continues_with_whole_forward_passes(tmp_path, monkeypatch):
+    from clbench.data import row_files
+    from clbench.models import extractor
+
+    class Killed(BaseException):
+        pass
+
+    class Means(torch.nn.Module):
+        """Features that depend on the batch, as the last bits of sums may."""
+
+        def __init__(self, **_):
+            super().__init__()
+
+        def forward(self, x):
+            passes.append(len(x))
+            if len(passes) == dies_at:
+                raise Killed
+            return x.flatten(1) + len(x)
+
+    monkeypatch.setattr(extractor, "Extractor", Means)
+    monkeypatch.setattr(row_files, "MARK_BYTES", 1)
+    x = np.random.default_rng(0).integers(0, 256, (200, 1, 2, 2), dtype=np.uint8)
+    settings = {"architecture": "means"}
+    passes, dies_at = [], 0
+    whole = extractor.extract(x, 1 / 255, settings=settings, what="x")
+    passes, dies_at = [], 3
+    with pytest.raises(Killed), row_files.desk_for(tmp_path / "entry"):
+        extractor.extract(x, 1 / 255, settings=settings, what="x")
+    passes, dies_at = [], 0
+    with row_files.desk_for(tmp_path / "entry") as desk:
+        rest = extractor.extract(x, 1 / 255, settings=settings, what="x")
+        assert desk.file_of(rest) is not None
+        assert passes == [64, 8]
+        assert np.array_equal(rest, whole)
