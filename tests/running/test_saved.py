@@ -36,10 +36,11 @@ HOSTS = (
 QUICK = {"evaluation.every": 0, "stream.dataset.train_rows": 200}
 
 
-def run(folder, strategy, *, model=None, save_model="ends", **changes):
+def run(folder, strategy, *, model=None, save_model="ends", network=None, **changes):
     [record] = clbench.run(
         SMALL, strategies=[strategy], seeds=[1], out=folder, model=model, save_model=save_model, save_predictions=True,
-        overrides=[*home(strategy, model), *(f"{key}={value}" for key, value in {**QUICK, **changes}.items())],
+        overrides=[*home(strategy, model), *(f"{key}={value}" for key, value in {**QUICK, **changes}.items()),
+                   *([f"model={network}"] if network else [])],
     )  # fmt: skip
     assert record.status == "done", record.reason
     return store.load(store.record_path(record.key, folder))
@@ -341,3 +342,46 @@ def test_predictions_survive_an_interruption(tmp_path):
     resumed.train()
     ours, theirs = whole.evaluator.predictions.columns(), resumed.evaluator.predictions.columns()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+# ---------------------------------------------------------------------------------- pretrained weights
+
+
+def pretrained_file(path, seed=0):
+    """A vision transformer of one block with random weights as a file, and its source."""
+    from clbench.models.image_input import ImageInput
+    from clbench.models.transformer import Form, VisionTransformer
+
+    torch.manual_seed(seed)
+    form = Form(width=16, depth=2, heads=2, hidden=16, patch=4, grid=(2, 2))
+    torch.save(VisionTransformer(form, ImageInput((0.0,) * 3, (1.0,) * 3, None), 1).state_dict(), path)
+    return f"{{name: pretrained, source: 'file:{path}', attention_heads: 2, input: unit, train: TRAIN}}"
+
+
+@pytest.mark.parametrize(("train", "held"), [("head", set()), ("norm+head", {"norm", "attention_norm", "mlp_norm"})])
+def test_pretrained_weights_that_did_not_change_are_read_from_their_source_again(train, held, tmp_path):
+    model = pretrained_file(tmp_path / "vit.pth").replace("TRAIN", train)
+    record = run(tmp_path / "out", "er", network=model)
+    agrees(record, tmp_path / "out")
+    path = store.model_path(record.key, tmp_path / "out")
+    kept = torch.load(path, weights_only=True)
+    names = set(kept["model"]["parameters"])
+    assert {name.split(".")[-2] for name in names} == held | {"head"}
+    assert set(kept["state_dict"]) >= names
+    whole = clbench.load_model(path)
+    source = torch.load(tmp_path / "vit.pth", weights_only=True)
+    for name, tensor in whole.module.state_dict().items():
+        assert name in names or "head" in name or torch.equal(tensor, source[name])
+
+
+def test_an_export_holds_the_weights_of_the_source_and_other_weights_there_are_refused(tmp_path):
+    network = pretrained_file(tmp_path / "vit.pth").replace("TRAIN", "head")
+    record = run(tmp_path / "out", "er", network=network)
+    path = store.model_path(record.key, tmp_path / "out")
+    clbench.export_model(tmp_path / "out", "er", file=tmp_path / "whole.pt")
+    exported = torch.load(tmp_path / "whole.pt", weights_only=True)["state_dict"]
+    source = torch.load(tmp_path / "vit.pth", weights_only=True)
+    assert torch.equal(exported["blocks.1.up.weight"], source["blocks.1.up.weight"])
+    pretrained_file(tmp_path / "vit.pth", seed=1)
+    with pytest.raises(Refused, match="are not those that this cell was planned with"):
+        clbench.load_model(path)

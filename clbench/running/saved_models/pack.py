@@ -24,6 +24,7 @@ from clbench.models.blank import Blank
 from clbench.models.wrap import Headed
 from clbench.running.cell_key import Cell
 from clbench.running.prepared_run import Run
+from clbench.running.saved_models import source_weights
 from clbench.strategies.part import defines
 from clbench.training.batch import ROW, VIEW
 from clbench.training.device_rows import Augment
@@ -135,7 +136,7 @@ def packed(job: Job, cell: Cell, *, experience: int | None = None) -> dict[str, 
         },
         "rows_at_a_time": job.evaluator.rows_at_a_time,
     }
-    body = _packed_run(job) if isinstance(job, Run) else cast(Any, job).packed()
+    body = _packed_run(job, settings["model"]) if isinstance(job, Run) else cast(Any, job).packed()
     return {**held, "foreign": _foreign(settings, body), **body}
 
 
@@ -160,22 +161,28 @@ def _foreign(settings: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
     return found + [model] * (".py:" in model)
 
 
-def _packed_run(run: Run) -> dict[str, Any]:
+def _packed_run(run: Run, network: Mapping[str, Any]) -> dict[str, Any]:
     learner, parts = run.learner, run.chain.parts
     readers = [number for number, part in enumerate(parts) if any(defines(part, hook) for hook in READS_OUT)]
     task = torch.zeros(1, dtype=torch.int64, device=learner.device)
     competes = None if learner.classes.task_labels else learner.classes.mask_of_tasks(task).competes
-    parameters, buffers = (
-        {name: tensor.detach().cpu().clone() for name, tensor in named}
-        for named in (learner.model.named_parameters(), learner.model.named_buffers())
-    )
+    named: dict[str, dict[str, Tensor]] = {
+        "parameters": dict(learner.model.named_parameters()),
+        "buffers": dict(learner.model.named_buffers()),
+    }
+    outside = source_weights.left_out(learner.model, network, run.stream.dataset.shape, run.stream.n_outputs)
+    tensors = {
+        kind: {name: t.detach().cpu().clone() for name, t in each.items() if id(t) not in outside}
+        for kind, each in named.items()
+    }
+    named["state_dict"] = _own_names(learner.model)
+    of_source = {
+        kind: {name: outside[id(t)] for name, t in each.items() if id(t) in outside} for kind, each in named.items()
+    }
     return {
-        "model": {
-            "kind": "blank" if isinstance(learner.model, Blank) else "module",
-            "parameters": parameters,
-            "buffers": buffers,
-        },
-        "state_dict": _under_own_names(learner.model, {**parameters, **buffers}),
+        "model": {"kind": "blank" if isinstance(learner.model, Blank) else "module", **tensors},
+        "state_dict": _under_own_names(learner.model, {**tensors["parameters"], **tensors["buffers"]}),
+        **({"of_source": of_source} if outside else {}),
         "seen": learner.classes.seen.cpu().clone(),
         "hidden": None if competes is None else ~competes.reshape(-1).cpu(),
         "running": learner.experience,
@@ -197,12 +204,17 @@ def _under_own_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[st
         model: The network, or our wrapper of it.
         tensors: The weights and buffers to save, by the names that ``model`` gives them; they are not copied again.
     """
+    named = (*model.named_parameters(), *model.named_buffers())
+    held = {id(tensor): tensors[name] for name, tensor in named if name in tensors}
+    return {name: held[id(tensor)] for name, tensor in _own_names(model).items() if id(tensor) in held}
+
+
+def _own_names(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights and buffers of the user's network by its own names; a shared weight has several."""
     if isinstance(model, Blank):
         return {}
-    held = {id(tensor): tensors[name] for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     own = model.module if isinstance(model, Headed) else model
-    state = own.state_dict(keep_vars=True)  # also a weight that two layers share, under both names
-    return {name: held[id(tensor)] for name, tensor in state.items() if id(tensor) in held}
+    return dict(own.state_dict(keep_vars=True))
 
 
 def _rows(run: Run) -> dict[str, Tensor] | None:

@@ -22,6 +22,7 @@ from clbench.families.class_mask import ALL, ClassMask
 from clbench.models.blank import Blank
 from clbench.running.cell_key import Cell
 from clbench.running.prepared_run import Run
+from clbench.running.saved_models import source_weights
 from clbench.running.saved_models.pack import FORMAT
 from clbench.running.saved_models.predictor import Saved, outline
 from clbench.training.device_rows import Augment, Resident
@@ -86,7 +87,8 @@ def read_kept(path: Path) -> dict[str, Any]:
     """Read the content of a saved model, without its code.
 
     Raises:
-        Refused: The file is missing, damaged, or of a newer format.
+        Refused: The file is missing, damaged, or of a newer format, or the pretrained weights that it names are not
+            there.
     """
     try:
         held = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
@@ -107,7 +109,7 @@ def read_kept(path: Path) -> dict[str, Any]:
         )
     if written > FORMAT:
         raise Refused(f"{path} was written by a newer clbench (format {written}, here {FORMAT}); upgrade clbench")
-    return cast("dict[str, Any]", held)
+    return source_weights.filled(cast("dict[str, Any]", held))
 
 
 class KeptRows(Resident):
