@@ -5,12 +5,15 @@ torch is imported only when an augmenter is called.
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from clbench.core.errors import Refused, did_you_mean
-from clbench.data.augment_color import jitter
-from clbench.data.augment_warp import affine_cutout, resized_crop_flip
+from clbench.data.augment_color import brightness_jitter, jitter
+from clbench.data.augment_warp import affine_cutout, resized_crop, resized_crop_flip, uniform
 from clbench.data.auto_augment import auto_augment, rand_augment
 
 if TYPE_CHECKING:
@@ -46,8 +49,17 @@ def contrastive(x: Tensor, generator: Generator) -> Tensor:
     return jitter(resized_crop_flip(x, generator), generator)
 
 
+def flip(x: Tensor, generator: Generator) -> Tensor:
+    """Mirror each image horizontally with probability 1/2."""
+    import torch
+
+    mirrored = uniform(generator, x, len(x)) < 0.5
+    return torch.where(mirrored[:, None, None, None], x.flip(3), x)
+
+
 AUGMENTERS: dict[str, Augmenter] = {
     "none": none,
+    "flip": flip,
     "crop": crop,
     "crop-flip": crop_flip,
     "contrastive": contrastive,
@@ -60,15 +72,117 @@ COLORED = frozenset({"contrastive", "auto-augment", "rand-augment"})
 
 
 def check_augmentation(name: str) -> str:
-    """Return the name of an augmentation, or several joined by ``+``, unchanged if all exist.
+    """Return the name of an augmentation, or several joined by ``+``, if all exist.
+
+    Names without settings stay as they are written; ``resized-crop`` and ``brightness`` get all of their settings.
 
     Raises:
-        Refused: One is unknown; the message suggests the nearest one.
+        Refused: One is unknown, with the nearest one in the message, or a setting is not allowed.
     """
-    for each in map(str.strip, name.split("+")):
-        if each not in AUGMENTERS:
-            raise Refused(f"there is no augmentation called {each!r}; {did_you_mean(each, AUGMENTERS)}")
-    return name
+    parts = [each.strip() for each in name.split("+")]
+    written = [_canonical(each) for each in parts]
+    return name if written == parts else " + ".join(written)
+
+
+def _canonical(part: str) -> str:
+    found = WITH_SETTINGS.fullmatch(part)
+    if found is None or found["name"] not in SETTINGS:
+        if part not in AUGMENTERS:
+            name = part if found is None else found["name"]
+            if name in AUGMENTERS:
+                raise Refused(f"augment: {name} has no settings; write {name} alone", "augment")
+            raise Refused(f"there is no augmentation called {name!r}; {did_you_mean(name, [*AUGMENTERS, *SETTINGS])}")
+        return part
+    return SETTINGS[found["name"]].canonical(found["settings"])
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """Describe an augmentation with one setting.
+
+    Args:
+        name: Its name.
+        setting: The name of its setting, which may be left out.
+        default: Its value if it is not given; ``None`` if it has to be.
+        allowed: Whether a value is allowed.
+        example: What to write, for messages.
+        make: From a value to the function.
+        shown: Whether the name of the setting is shown.
+    """
+
+    name: str
+    setting: str
+    default: Any
+    allowed: Callable[[Any], bool]
+    example: str
+    make: Callable[[Any], Augmenter]
+    shown: bool
+
+    def value(self, settings: str | None) -> Any:
+        """Return the value in some settings as they are written.
+
+        Raises:
+            Refused: It is not allowed.
+        """
+        text = (settings or "").strip()
+        named = re.fullmatch(rf"{self.setting}\s*=(.*)", text)
+        text = text if named is None else named[1].strip()
+        try:
+            value = ast.literal_eval(text) if text else self.default
+        except (ValueError, SyntaxError):
+            value = None
+        if not self.allowed(value):
+            raise Refused(f"augment: {self.name}({settings or ''}) is not allowed; {self.example}", "augment")
+        return value
+
+    def canonical(self, settings: str | None) -> str:
+        """Return the augmentation with its setting, in one form."""
+        value = self.value(settings)
+        numbers = [f"{each:g}" for each in (value if isinstance(value, list | tuple) else [value])]
+        text = f"[{', '.join(numbers)}]" if isinstance(value, list | tuple) else numbers[0]
+        return f"{self.name}({self.setting + '=' if self.shown else ''}{text})"
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_area(value: Any) -> bool:
+    pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(_number, value))
+    return pair and 0 < value[0] <= value[1] <= 1
+
+
+SETTINGS = {
+    "resized-crop": _Setting(
+        "resized-crop",
+        "area",
+        [0.08, 1],
+        _is_area,
+        "write resized-crop(area=[0.05, 1]): the smallest and the largest share of the area, above 0 and at most 1",
+        lambda area: lambda x, generator: resized_crop(x, generator, area=(float(area[0]), float(area[1]))),
+        shown=True,
+    ),
+    "brightness": _Setting(
+        "brightness",
+        "strength",
+        None,
+        lambda value: _number(value) and value > 0,
+        "write brightness(0.25): the largest change of the factor of all values, above 0",
+        lambda strength: lambda x, generator: brightness_jitter(x, generator, strength=float(strength)),
+        shown=False,
+    ),
+}
+"""Augmentations with a setting, which is written behind them in brackets."""
+WITH_SETTINGS = re.compile(r"(?P<name>[^()]*?)\s*(\((?P<settings>.*)\))?")
+
+
+def _one(part: str) -> Augmenter:
+    if part in AUGMENTERS:
+        return AUGMENTERS[part]
+    found = WITH_SETTINGS.fullmatch(part)
+    assert found is not None
+    each = SETTINGS[found["name"]]
+    return each.make(each.value(found["settings"]))
 
 
 def augmenter(name: str) -> Augmenter:
@@ -85,10 +199,12 @@ def augmenter(name: str) -> Augmenter:
     if names == ["none"]:
         return none
 
+    functions = [_one(each) for each in names]
+
     def apply(x: Tensor, generator: Generator) -> Tensor:
-        for each in names:
+        for each, function in zip(names, functions, strict=True):
             _check(x, each)
-            x = AUGMENTERS[each](x, generator)
+            x = function(x, generator)
         return x
 
     return apply

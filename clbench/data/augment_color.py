@@ -35,6 +35,20 @@ def jitter(x: Tensor, generator: Generator) -> Tensor:
     return torch.where(_each(draws[5]) < GREY, grey(shown).expand_as(shown), shown)
 
 
+def brightness_jitter(x: Tensor, generator: Generator, *, strength: float) -> Tensor:
+    """Multiply each image by a random factor, and keep values in [0, 1].
+
+    Args:
+        x: (n, C, H, W) with any number of channels.
+        generator: Draws the factors, uniform in [max(0, 1 - strength), 1 + strength].
+        strength: Above 0; 0.25 is nearly the 63/255 of PyCIL.
+
+    Source: torchvision's ``ColorJitter(brightness=strength)``.
+    """
+    low = max(0.0, 1 - strength)
+    return brightness(x, low + (1 + strength - low) * uniform(generator, x, len(x)))
+
+
 def brightness(x: Tensor, factor: Tensor) -> Tensor:
     """Change brightness: 0 is black, 1 the image."""
     return _blend(x.new_zeros(()), x, factor)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 AREA = (0.2, 1.0)
 ASPECT = (3 / 4, 4 / 3)
+TRIES = 10
+"""Draws of a box, of which the first that fits into the image is taken."""
 TURN, SHEAR, ZOOM, SHIFT, HOLE = 15.0, 0.15, 0.15, 0.125, 0.25
 """Limits of :func:`affine_cutout`: degrees, slope, fraction of the scale, and fractions of the side."""
 
@@ -65,6 +67,75 @@ def resized_crop_flip(x: Tensor, generator: Generator) -> Tensor:
     matrix[:, 0, 2] = (right - 0.5) * (width - w)
     matrix[:, 1, 2] = (down - 0.5) * (height - h)
     return warp(x, matrix, mode="bilinear", padding="border")
+
+
+def resized_crop(x: Tensor, generator: Generator, *, area: tuple[float, float]) -> Tensor:
+    """Crop a random box of whole pixels from each image, and resize it to the image.
+
+    The sides of the box have a ratio from 3:4 to 4:3. Of ten draws the first that fits into the image is taken; if none
+    does, the largest box in the centre with an allowed ratio.
+
+    Args:
+        x: (n, C, H, W).
+        generator: Draws the boxes.
+        area: Smallest and largest share of the image's area.
+
+    Source: torchvision's ``RandomResizedCrop``, whose rule this is, for all images of a batch at once.
+    """
+    import torch
+
+    n, _, height, width = x.shape
+    share, aspect = uniform(generator, x, 2, n, TRIES)
+    right, down = uniform(generator, x, 2, n)
+    pixels = height * width * (area[0] + (area[1] - area[0]) * share)
+    ratio = torch.exp(math.log(ASPECT[0]) + math.log(ASPECT[1] / ASPECT[0]) * aspect)
+    sides = torch.stack([(pixels / ratio).sqrt().round(), (pixels * ratio).sqrt().round()])  # (2, n, tries) h and w
+    fits = (sides > 0).all(0) & (sides[0] <= height) & (sides[1] <= width)  # (n, tries)
+    first = fits.int().argmax(1)  # of equal values the first
+    drawn = sides.gather(2, first.expand(2, n)[:, :, None])[:, :, 0]  # (2, n)
+    any_fits = fits.any(1)
+    whole_h, whole_w = _largest(height, width)
+    h = torch.where(any_fits, drawn[0], whole_h).long()
+    w = torch.where(any_fits, drawn[1], whole_w).long()
+    top = torch.where(any_fits, (down * (height - h + 1)).long(), (height - h) // 2)
+    left = torch.where(any_fits, (right * (width - w + 1)).long(), (width - w) // 2)
+    return resize_boxes(x, top, left, h, w)
+
+
+def _largest(height: int, width: int) -> tuple[float, float]:
+    """Return height and width of the largest box in an image whose sides have an allowed ratio."""
+    if width / height < ASPECT[0]:
+        return float(round(width / ASPECT[0])), float(width)
+    if width / height > ASPECT[1]:
+        return float(height), float(round(height * ASPECT[1]))
+    return float(height), float(width)
+
+
+def resize_boxes(x: Tensor, top: Tensor, left: Tensor, h: Tensor, w: Tensor) -> Tensor:
+    """Resize a box of each image to the size of the image, bilinearly, without values from outside the box.
+
+    Args:
+        x: (n, C, H, W).
+        top, left, h, w: (n,) int64, the boxes in pixels.
+    """
+    for axis, start, side in ((2, top, h), (3, left, w)):
+        low, high, weight = _places(x.shape[axis], start, side, x)
+        shape = [len(x), 1, 1, 1]
+        shape[axis] = x.shape[axis]
+        below, above = (x.gather(axis, place.view(shape).expand_as(x)) for place in (low, high))
+        x = below.lerp(above, weight.view(shape).expand_as(x))
+    return x
+
+
+def _places(size: int, start: Tensor, side: Tensor, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the two source pixels (n, size) of each pixel along an axis, and the weight of the second one."""
+    import torch
+
+    centre = torch.arange(size, device=like.device, dtype=like.dtype) + 0.5
+    source = (centre * (side.to(like.dtype) / size)[:, None] - 0.5).clamp(min=0)  # (n, size)
+    low = torch.minimum(source.long(), side[:, None] - 1)
+    high = torch.minimum(low + 1, side[:, None] - 1)
+    return start[:, None] + low, start[:, None] + high, source - low.to(like.dtype)
 
 
 def affine_cutout(x: Tensor, generator: Generator) -> Tensor:
