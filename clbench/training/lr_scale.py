@@ -78,7 +78,10 @@ class ScaledSteps:
 
     def __init__(self, ranges: Ranges) -> None:
         self._ranges = ranges
-        self._before: list[Tensor] = []
+        self._before: list[Tensor] = []  # kept between steps, since fresh memory costs more than the copy
+
+    def __deepcopy__(self, memo: object) -> ScaledSteps:
+        return ScaledSteps(self._ranges)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Multiply the steps of an optimiser over the flat weights, or over the parameters one by one in their
@@ -87,7 +90,11 @@ class ScaledSteps:
         optimizer.register_step_post_hook(self._multiply)
 
     def _keep(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-        self._before = [piece.clone() for piece, _ in self._pieces(optimizer)]
+        pieces = [piece for piece, _ in self._pieces(optimizer)]
+        if [(b.shape, b.dtype, b.device) for b in self._before] != [(p.shape, p.dtype, p.device) for p in pieces]:
+            self._before = [torch.empty_like(piece) for piece in pieces]
+        for before, piece in zip(self._before, pieces, strict=True):
+            before.copy_(piece)
 
     def _multiply(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         for before, (piece, factor) in zip(self._before, self._pieces(optimizer), strict=True):
@@ -95,7 +102,6 @@ class ScaledSteps:
                 piece.copy_(before)
             else:
                 torch.lerp(before, piece, factor, out=piece)  # before + factor · (piece - before)
-        self._before = []
 
     def _pieces(self, optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, float]]:
         """Return pieces of the weights that an optimiser steps, without graph, and their factors."""

