@@ -20,17 +20,12 @@ def canonical(written: Any) -> dict[str, float] | None:
     if written is None:
         return None
     if not isinstance(written, dict) or not all(isinstance(kind, str) and kind.strip() for kind in written):
-        raise Refused(
-            f"training.lr_scale = {written!r} is not allowed; write a factor for each kind of weights, such as "
-            "{body: 0.01}",
-            "lr_scale",
-        )
+        raise Refused("lr_scale is a factor for each kind of weights, such as {body: 0.01}", "lr_scale")
     for kind, factor in written.items():
         number = isinstance(factor, (int, float)) and not isinstance(factor, bool)
         if not number or not math.isfinite(factor) or factor < 0:
             raise Refused(
-                f"training.lr_scale: {kind} = {factor!r} is not allowed; a factor is a number of at least 0, and 0 "
-                "leaves these weights as they are",
+                f"the factor {factor!r} of {kind} is not a number of at least 0 (0 leaves these weights as they are)",
                 "lr_scale",
             )
     factors = {"+".join(kind.replace(",", "+").replace(" ", "").split("+")): float(f) for kind, f in written.items()}

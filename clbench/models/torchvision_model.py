@@ -77,14 +77,19 @@ def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
     path = found(weights)
     if path.is_file():
         model: nn.Module = models.get_model(architecture, weights=None, **extra)
+        state: Any = None
         try:
-            model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            model.load_state_dict(state)
         except Exception as error:
-            first = str(error).splitlines()[0]
+            why = _difference(model, state) or f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             raise Refused(
-                f"{path} does not hold weights of torchvision's {architecture} ({type(error).__name__}: {first}); "
-                "give a state dict saved from that model with its 1000 classes"
+                f"{path} does not hold weights of torchvision's {architecture} ({why}); give a state dict saved from "
+                "that model with its 1000 classes"
             ) from error
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise Refused(f"{path}: {name} holds values that are not finite; these weights cannot be used")
         return model
     model = _published(models, architecture, weights)
     if architecture in AUXILIARY:
@@ -92,6 +97,19 @@ def load(models: Any, architecture: str, weights: str | None) -> nn.Module:
         for name in ("AuxLogits", "aux1", "aux2"):
             setattr(model, name, None)
     return model
+
+
+def _difference(model: nn.Module, state: Any) -> str:
+    """Say in which layer weights differ from those of a model; the empty text if it is in none."""
+    if not isinstance(state, dict):
+        return ""
+    wanted = model.state_dict()
+    for name, tensor in wanted.items():
+        if name not in state:
+            return f"it lacks {name}"
+        if getattr(state[name], "shape", None) != tensor.shape:
+            return f"{name} has shape {tuple(getattr(state[name], 'shape', ()))} instead of {tuple(tensor.shape)}"
+    return next((f"it has {name}, which this architecture lacks" for name in state if name not in wanted), "")
 
 
 def published(models: Any, architecture: str, weights: str) -> Any:

@@ -220,7 +220,10 @@ def test_the_benchmark_on_the_page_is_one(monkeypatch):
         ({"layer": "layer9"}, "has no module 'layer9'; did you mean"),
         ({"resize": 0}, "resize = 0 is not allowed"),
         ({"weight": "x"}, "no parameter 'weight'; did you mean 'weights'"),
-        ({"weights": "squeezenet1_1.pt"}, "does not hold weights of torchvision's resnet18"),
+        (
+            {"weights": "squeezenet1_1.pt"},
+            r"does not hold weights of torchvision's resnet18 \(it lacks conv1\.weight\)",
+        ),
         ({"weights": "nowhere.pt"}, "neither a file nor published for resnet18; known: DEFAULT, IMAGENET1K_V1"),
         ({"weights": "DEFAULT"}, "downloads are switched off by CLBENCH_OFFLINE; put the file there"),
         (
@@ -236,6 +239,18 @@ def test_what_cannot_be_had_is_refused_with_a_sentence(folder, change, sentence,
         chosen["weights"] = str(folder / chosen["weights"])
     with pytest.raises(Refused, match=sentence):
         frozen_features.load(f"npz:{folder / 'images'}.npz", features=chosen)
+
+
+def test_weights_of_another_width_or_that_are_not_finite_are_refused_with_the_name_of_the_layer(folder, tmp_path):
+    state = torch.load(folder / "resnet18.pt", weights_only=True)
+    for change, sentence in (
+        ({"fc.bias": torch.zeros(10)}, r"fc\.bias has shape \(10,\) instead of \(1000,\)"),
+        ({"extra.weight": torch.zeros(1)}, r"it has extra\.weight, which this architecture lacks"),
+        ({"conv1.weight": state["conv1.weight"] / 0}, r"conv1\.weight holds values that are not finite"),
+    ):
+        torch.save({**state, **change}, tmp_path / "other.pt")
+        with pytest.raises(Refused, match=sentence):
+            load(folder, weights=str(tmp_path / "other.pt"))
 
 
 def test_rows_that_are_not_images_and_images_that_are_too_small_are_refused(folder):
