@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from clbench.core import host_reads
 from clbench.core.record import Kind
 from clbench.training.batch import Batch
 from clbench.training.batch_splits import BatchSplit
 from clbench.training.learner import ExperienceView
 from clbench.training.trainer import Trainer
 
+NOWHERE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 LEARNING, LEARNED, ENDED = range(3)
 """Stages of a running experience: its passes are made, all of them have been made, its end hooks have run too."""
 
@@ -149,18 +151,20 @@ class Passes:
             order, spans = at.order, self._spans_left(at, len(at.order))
             if self.iterations is not None and not spans and not at.start:
                 break  # there is nothing to learn in any pass
-            places = order.cpu().numpy()  # once per pass, so that no step waits for a GPU
-            arriving = trainer.arriving(places, spans)
+            arriving = trainer.arriving(order, spans)
+            known = None if host_reads.free(order.device) else shown.host  # a batch on a CPU can be read as it is
+            # the order is fetched once per pass, so that no step waits for a GPU
+            places = NOWHERE if known is None and merged is None else order.cpu().numpy()
             ours, theirs = (None, None) if merged is None else _apart(order, places, own)
             for start, stop in spans:
                 if start in arriving:
                     trainer.meet(arriving[start], at.step)
                 if ours is None or theirs is None:
-                    host = None if shown.host is None else partial(_columns, shown.host, places[start:stop])
+                    host = None if known is None else partial(_columns, known, places[start:stop])
                     batch = trainer.learner.batch(index[:, order[start:stop]], first_pass=epoch == 0, host=host)
                 else:
                     positions, at_host = ours.of(start, stop)
-                    host = None if shown.host is None else partial(_columns, shown.host, at_host)
+                    host = None if known is None else partial(_columns, known, at_host)
                     batch = trainer.learner.batch(index[:, positions], first_pass=epoch == 0, host=host)
                     batch.merge(index[:, theirs.of(start, stop)[0]])
                 if self.iterations is None:

@@ -73,6 +73,7 @@ class Memory:
         self.row_bytes = row_bytes
         self._index = torch.zeros((5, size), dtype=torch.int64, device=device)  # (5, M)
         self._side: dict[str, Tensor] = {}
+        self._none = self._index.new_zeros(0)
         self._waiting: list[_Arrival] = []  # admitted samples that are not yet in their slots
         self.draws = 0
         self._count = 0
@@ -168,8 +169,11 @@ class Memory:
             return
         self._origin[slots] = host[EXPERIENCE, taken]
         self._count = max(self._count, int(slots[-1]) + 1)
+        if host_reads.free(self._index.device):
+            self._put(torch.from_numpy(slots), torch.from_numpy(taken), index, side)
+            return
         self._waiting.append(_Arrival(slots, taken, index, side))
-        if host_reads.free(self._index.device) or len(self._waiting) == MOST_WAITING:
+        if len(self._waiting) == MOST_WAITING:
             self._settle()
 
     def _settle(self, *, beside: Index | None = None) -> Tensor:
@@ -178,21 +182,25 @@ class Memory:
         Args:
             beside: The numbers; by default there are none.
         """
+        if not self._waiting:
+            return self._none if beside is None else torch.from_numpy(beside).to(self._index.device)
         waiting, self._waiting = self._waiting, []
         numbers = np.zeros(0, dtype=np.int64) if beside is None else beside
-        if not waiting and not len(numbers):
-            return self._index.new_zeros(0)
         pieces = [numbers, *(each for a in waiting for each in (a.slots, a.taken))]
-        together = torch.from_numpy(np.concatenate(pieces) if waiting else numbers).to(self._index.device)
+        together = torch.from_numpy(np.concatenate(pieces)).to(self._index.device)
         found: Tensor
         found, *pairs = together.split([len(piece) for piece in pieces])
         for arrival, where, which in zip(waiting, pairs[::2], pairs[1::2], strict=True):
-            self._index[:, where] = arrival.index[:, which]
-            for name, values in arrival.side.items():
-                if name not in self._side:
-                    self._side[name] = values.new_zeros((self.size, *values.shape[1:]))
-                self._side[name][where] = values[which]
+            self._put(where, which, arrival.index, arrival.side)
         return found
+
+    def _put(self, where: Tensor, which: Tensor, index: Tensor, side: dict[str, Tensor]) -> None:
+        """Put some samples ``which`` (k,) of an offer into their slots (k,)."""
+        self._index[:, where] = index[:, which]
+        for name, values in side.items():
+            if name not in self._side:
+                self._side[name] = values.new_zeros((self.size, *values.shape[1:]))
+            self._side[name][where] = values[which]
 
     def replace(self, index: Tensor, side: dict[str, Tensor] | None = None) -> None:
         """Keep these samples (5, n) and no others; for parts that select what to keep.
@@ -225,8 +233,8 @@ class Memory:
             before: Draw only samples of experiences before this one.
             generator: Random generator; the buffer's own by default.
         """
-        (drawn,) = self.draw_each([n], before=before, generator=generator)
-        return drawn
+        self.draws += 1
+        return self.take(self._settle(beside=self._chosen(n, before, generator or self._drawing)))
 
     def draw_each(
         self, sizes: Sequence[int], *, before: int | None = None, generator: Generator | None = None
@@ -235,20 +243,26 @@ class Memory:
         :meth:`draw`."""
         generator = generator or self._drawing
         self.draws += len(sizes)
-        chosen = []
-        for n in sizes:
-            if before is None:
-                chosen.append(generator.sample(self._count, min(n, self._count)))
-            else:
-                candidates = np.flatnonzero(self._origin[: self._count] < before)
-                chosen.append(candidates[generator.sample(len(candidates), min(n, len(candidates)))])
-        slots = self._settle(beside=chosen[0] if len(chosen) == 1 else np.concatenate(chosen))
+        chosen = [self._chosen(n, before, generator) for n in sizes]
+        if len(chosen) == 1:
+            return [self.take(self._settle(beside=chosen[0]))]
+        slots = self._settle(beside=np.concatenate(chosen))
         return [self.take(own) for own in slots.split([len(own) for own in chosen])]
+
+    def _chosen(self, n: int, before: int | None, generator: Generator) -> Index:
+        """Return the slots (k,) that are drawn, on the host."""
+        if before is None:
+            return generator.sample(self._count, min(n, self._count))
+        candidates = np.flatnonzero(self._origin[: self._count] < before)
+        found: Index = candidates[generator.sample(len(candidates), min(n, len(candidates)))]
+        return found
 
     def take(self, slots: Tensor) -> Draw:
         """Return the samples in the given slots (n,)."""
+        if self._waiting:
+            self._settle()
         return Draw(
-            slots, self.index.index_select(1, slots), {k: v.index_select(0, slots) for k, v in self.side.items()}
+            slots, self._index.index_select(1, slots), {k: v.index_select(0, slots) for k, v in self._side.items()}
         )
 
     def of_experience(self, number: int) -> Draw:

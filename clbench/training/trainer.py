@@ -161,13 +161,13 @@ class Trainer:
 
     # ------------------------------------------------------------------ classes and tasks that arrive
 
-    def arriving(self, order: Index, spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
+    def arriving(self, order: Tensor, spans: Sequence[tuple[int, int]]) -> dict[int, tuple[Index, Index]]:
         """Find the batches ``spans`` of a pass in this order (n,) with which classes or tasks arrive.
 
         Returns:
             Place of the first sample -> what :meth:`meet` takes.
         """
-        return self._arrivals.batches(lambda: order, spans)
+        return self._arrivals.batches(lambda: order.cpu().numpy(), spans)
 
     def meet(self, arrivals: tuple[Index, Index], step: int) -> None:
         """Record the classes and tasks that arrive with the next batch, after ``step`` steps of the stream.
