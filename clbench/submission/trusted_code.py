@@ -22,7 +22,7 @@ from clbench.core.registry import Registry
 from clbench.core.user_files import found
 from clbench.data.dataset_registry import DATASETS, parts
 from clbench.data.torchvision_source import SPLITS
-from clbench.models import MODELS
+from clbench.models import MODELS, PRETRAINED
 from clbench.readings import READINGS
 from clbench.scenarios import SCENARIOS
 from clbench.scenarios.combinators import COMBINATORS
@@ -112,7 +112,8 @@ def _names(cell: Mapping[str, Any]) -> Iterator[ForeignCode]:
         yield ForeignCode(str(item.get("name")), str(item.get("source") or ""), STRATEGIES)
     yield from _of_stream(cell.get("stream") or {})
     model = cell.get("model") or {}
-    yield ForeignCode(str(model.get("name")), str(model.get("source") or ""), MODELS)
+    weights = model.get("name") == PRETRAINED  # its source says where weights are; FILE.py:NAME is found as a text
+    yield ForeignCode(str(model.get("name")), "" if weights else str(model.get("source") or ""), MODELS)
     training, evaluation = cell.get("training") or {}, cell.get("evaluation") or {}
     for written, registry in (
         (training.get("optimizer"), OPTIMIZERS),
