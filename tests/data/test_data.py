@@ -285,7 +285,7 @@ def test_known_names_pass_the_check(name):
     [
         ("mnits", "did you mean 'mnist'"),
         ("FashonMNIST", "did you mean 'FashionMNIST'"),
-        ("zip:x", "write one of csv:PATH, folder:PATH, hf:PATH, npz:PATH, parquet:PATH"),
+        ("zip:x", "write one of csv:PATH, folder:PATH, hf:PATH, list:PATH, npz:PATH, parquet:PATH"),
         ("npz:", "write one of csv:PATH, folder:PATH"),
     ],
 )

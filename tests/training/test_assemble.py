@@ -101,13 +101,18 @@ def test_settings_of_a_cell_are_read_as_sections_with_a_policy_that_no_file_may_
 def test_what_a_run_reveals_follows_stream_and_settings():
     bare = RunSettings(Training(), MemoryBudget(), ModelSettings({"name": "mlp"}))
     stream = ready("naive").stream
-    assert revealed(stream, bare) == {"boundaries", "side_tensors"}
-    assert revealed(ready("naive", "stream.setting=task").stream, bare) == {"boundaries", "side_tensors", "task_labels"}
+    assert revealed(stream, bare) == {"boundaries", "side_tensors", "single_tasks"}
+    assert revealed(ready("naive", "stream.setting=task").stream, bare) == {
+        "boundaries",
+        "side_tensors",
+        "single_tasks",
+        "task_labels",
+    }
     assert revealed(stream, bare, has_weights=True) - revealed(stream, bare) == {"pretrained"}
     more = replace(bare, memory=MemoryBudget(size=3, admit="end"), reveal=frozenset({"length"}))
-    assert revealed(stream, more) == {"boundaries", "memory", "length"}
+    assert revealed(stream, more) == {"boundaries", "memory", "length", "single_tasks"}
     chosen = MemoryBudget.model_construct(size=3, policy="herding")
-    assert revealed(stream, replace(bare, memory=chosen)) == {"boundaries", "memory"}
+    assert revealed(stream, replace(bare, memory=chosen)) == {"boundaries", "memory", "single_tasks"}
 
 
 def test_initial_weights_follow_the_seed_alone_and_no_global_generator():
