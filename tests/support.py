@@ -48,6 +48,7 @@ SMALL = {
         "pcr": {"views": 1},
         "hpcr": {"views": 1},
         "acil": {"expansion": 64},
+        "ranpac": {"size": 64},
         "consolidation": {"strength": 10, "frozen": 0.3},
         "view_batch": {"views": 2, "strong": None},
     },

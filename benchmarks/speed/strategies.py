@@ -9,7 +9,9 @@ Steps in loops of a part's own (gdumb, fpf, k_fpf) are steps with their own numb
 and clipping. That of l2m has one product of rank 8 beside each hidden layer, as if all samples had one member, the
 cosines with 30 keys, and the optimiser's work on the whole pool. ncm and slda send nothing through the model: their
 floor is the sums per class, and for slda the scatter matrix, of the stream's pixels in double precision; that of acil
-is the expansion of the pixels, two products with a matrix of 2048 x 2048 and a system of B equations. That of gpm has
+is the expansion of the pixels, two products with a matrix of 2048 x 2048 and a system of B equations; that of
+ranpac the expansion and the Gram matrix of 2000 features in the first pass, and the choice of a ridge at each boundary;
+that of fecam a scatter matrix for each class of an experience, and inverses at each boundary. That of gpm has
 two products of each layer's gradient with its basis or with the basis of what is left free, whichever is narrower, and
 a singular value decomposition of the layer's inputs at each boundary. That of trgp and cuber has, besides, the scaling
 of the inputs of each layer on the directions of related tasks, forward and backward, with steps of their matrices, also
@@ -96,12 +98,19 @@ STRATEGIES = [
     "ncm",
     "slda",
     "acil(features=pixels)",
+    "ranpac(features=pixels, size=2000)",
+    "fecam(features=pixels)",
 ]
 MAIN = {
-    "ncm": "sums", "slda": "scatter", "acil": "regression", "refresh": "noisy", "binary": "drawn", "l2m": "modulated",
-    "clr": "adapted", "dst": "held", "consolidation": "held",
+    "ncm": "sums", "slda": "scatter", "acil": "regression", "ranpac": "gram", "fecam": "scatters",
+    "refresh": "noisy", "binary": "drawn", "l2m": "modulated", "clr": "adapted", "dst": "held",
+    "consolidation": "held",
 }  # fmt: skip
 """What a step of the main loop is, by the name of the strategy, where it is not one of plain SGD alone."""
+ONCE = {"ranpac": 5 * 10}
+"""Steps that count of strategies that pass over later passes, by name."""
+SOLVED = {"ranpac": [("chosen", 240)], "fecam": [("inverted", 2)]}
+"""Pieces of work at each boundary, with a number, by the name of the strategy."""
 LABELS = {"clr", "dst", "trgp", "cuber", "hypernet"}
 """Strategies that need task labels."""
 OWN = {"gdumb": "clipped"}
@@ -201,6 +210,8 @@ class Bare:
         self.y = torch.randint(0, 10, (6000,))
         self.expansion = torch.randn(784, 2048, dtype=torch.float64) / 28
         self.inverse = torch.eye(2048, dtype=torch.float64)
+        self.products = torch.zeros(2000, 2000, dtype=torch.float64)
+        self.sums_of_features = torch.zeros(2000, 10, dtype=torch.float64)
         self.convolutions = torch.nn.Sequential(*adapted_layers((1, 8, 8, 16, 16)), torch.nn.Linear(32, 10))
         self.descent = torch.optim.SGD(self.convolutions.parameters(), lr=0.01)
         self.masks = [torch.rand_like(parameter) < 0.8 for parameter in self.model.parameters()]
@@ -327,6 +338,37 @@ class Bare:
         z = self.sums(n)
         z.T @ z
 
+    def gram(self, n: int) -> None:
+        """The Gram matrix of random features of the rows, in double precision, and their products with labels."""
+        x, y = self.rows(n)
+        h = (x.double() @ self.expansion[:, :2000]).relu_()
+        self.products[:2000, :2000].addmm_(h.T, h)
+        self.sums_of_features.index_add_(1, y, h.T)
+
+    def scatters(self, n: int) -> None:
+        """Normalised rows, and the scatter matrix of each of the two classes of an experience, in double precision."""
+        z = self.sums(n)
+        u = F.normalize(z, dim=1)
+        for own in u.split(n // 2):
+            apart = own - own.mean(0)
+            apart.T @ apart
+
+    def chosen(self, n: int) -> None:
+        """The choice of a ridge by the error of n rows, and the solution with it."""
+        h = torch.randn(n, 2000, dtype=torch.float64)
+        gram = self.products + 1e-3 * torch.eye(2000, dtype=torch.float64)
+        values, vectors = torch.linalg.eigh(gram - h.T @ h)
+        seen, wanted = h @ vectors, vectors.T @ self.sums_of_features
+        for power in range(-8, 9):
+            seen @ (wanted / (values.clamp(min=0) + 10.0**power)[:, None])
+        torch.cholesky_solve(self.sums_of_features, torch.linalg.cholesky_ex(gram)[0])
+
+    def inverted(self, n: int) -> None:
+        """Inverses of n positive definite matrices."""
+        for _ in range(n):
+            matrix = torch.eye(784, dtype=torch.float64) + 1e-3
+            torch.cholesky_inverse(torch.linalg.cholesky_ex(matrix)[0])
+
     def regression(self, n: int) -> None:
         """The products of a recursive regression on random features of the rows, in double precision."""
         x, _ = self.rows(n)
@@ -430,7 +472,9 @@ def floor(run: Run, bare: Bare, strategy: str) -> float:
     updates = min(cost.steps, run.cursor.step) if backward else cost.steps  # several on a batch, if none is elsewhere
     steps = updates if rows else 0  # others were skipped
     own = cost.steps - steps  # in loops of parts, whose rows are then all of the further ones
-    total = steps * bare.price(main, max(1, round(rows / max(1, steps)))) if steps else 0.0
+    counted = min(steps, ONCE.get(name, steps))
+    total = counted * bare.price(main, max(1, round(rows / max(1, steps)))) if steps else 0.0
+    total += len(run.stream) * sum(bare.price(piece, n, 3) for piece, n in SOLVED.get(name, ()))
     total += sum(part.state.get("rewired", 0) for part in run.chain.parts) * bare.price("mask", 0.1, 5)
     if own:
         total += own * bare.price(own_step, max(1, round(backward / own)))

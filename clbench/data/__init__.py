@@ -53,7 +53,9 @@ TABLE = ("label", "group", "split", "categories", "missing", "ignore")
 """Settings of files that say which column is what, and how the data set is divided."""
 READING = ("size", "resize", "classes", "scale", "layout", "background", "family", "of", *TABLE)
 """Settings that are applied when samples are read, before any samples are held out."""
-LATER = frozenset({"resize", "classes", "scale", "layout", "background", "family", "of", "statistics", *TABLE})
+LATER = frozenset(
+    {"test_rows", "resize", "classes", "scale", "layout", "background", "family", "of", "statistics", *TABLE}
+)
 """Settings that a cell includes only if they differ from their default, so that older cells keep their keys."""
 
 Scale = Annotated[float, Field(gt=0)]
@@ -67,6 +69,7 @@ def load(
     normalize: Normalize = "none",
     validation: float = 0.0,
     train_rows: int | None = None,
+    test_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
     size: int | None = None,
     resize: Resize | None = None,
@@ -96,6 +99,7 @@ def load(
             images, per column of vectors. A batch is normalised with them.
         validation: Fraction of the training samples to hold out, stratified, equal for every seed; in [0, 1).
         train_rows: Size of a fixed stratified subset of the remaining samples; all if ``None``.
+        test_rows: Size of a fixed stratified subset of the test samples; all if ``None``.
         evaluate_on: The samples of ``Dataset.test``: the test split, or the held-out samples.
         size: Side in pixels to which images are resized (both sides, bilinear); ``None`` keeps their size. Of
             ``patterns``, the number of inputs.
@@ -152,6 +156,7 @@ def load(
         normalize=normalize,
         validation=validation,
         train_rows=train_rows,
+        test_rows=test_rows,
         evaluate_on=evaluate_on,
         statistics=statistics,
     )
@@ -256,6 +261,7 @@ def finish(
     normalize: Normalize = "none",
     validation: float = 0.0,
     train_rows: int | None = None,
+    test_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
     statistics: Statistics | None = None,
 ) -> Dataset:
@@ -265,6 +271,7 @@ def finish(
         normalize=normalize,
         validation=validation,
         train_rows=train_rows,
+        test_rows=test_rows,
         evaluate_on=evaluate_on,
         name=name,
         statistics=statistics,

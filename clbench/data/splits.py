@@ -30,6 +30,7 @@ def prepare(
     normalize: Normalize = "none",
     validation: float = 0.0,
     train_rows: int | None = None,
+    test_rows: int | None = None,
     evaluate_on: Literal["test", "validation"] = "test",
     name: str | None = None,
     statistics: Statistics | None = None,
@@ -42,6 +43,7 @@ def prepare(
             per column of vectors.
         validation: Fraction of training samples to hold out, in [0, 1).
         train_rows: Size of the fixed stratified subset of the remaining samples, at least one per class.
+        test_rows: Size of the fixed stratified subset of the test samples, at least one per class.
         evaluate_on: ``validation`` replaces the test samples by the held-out ones.
         name: Name of the result; ``None`` keeps the name.
         statistics: See :data:`Statistics`; ``columns`` by default.
@@ -59,7 +61,9 @@ def prepare(
         train, validation_rows = select(train, ~held), select(train, held)
         test = validation_rows if evaluate_on == "validation" else test
     if train_rows is not None:
-        train = _subset(dataset, train, train_rows)
+        train = _subset(dataset, train, train_rows, "training")
+    if test_rows is not None:
+        test = _subset(dataset, test, test_rows, "test")
     changed = train is not dataset.train or test is not dataset.test
     mean, std = input_statistics(train.x, dataset, normalize, statistics)
     if normalize == "none":
@@ -121,13 +125,14 @@ def _hold_out(dataset: Dataset, fraction: float) -> Mask:
     return held
 
 
-def _subset(dataset: Dataset, train: Rows, rows: int) -> Rows:
-    if not dataset.n_classes <= rows <= len(train):
+def _subset(dataset: Dataset, found: Rows, rows: int, what: Literal["training", "test"]) -> Rows:
+    setting = "train_rows" if what == "training" else "test_rows"
+    if not dataset.n_classes <= rows <= len(found):
         raise Refused(
-            f"dataset: train_rows = {rows} is not allowed: {dataset.name!r} has {len(train)} training samples in "
-            f"{dataset.n_classes} classes, so ask for {dataset.n_classes} to {len(train)}"
+            f"dataset: {setting} = {rows} is not allowed: {dataset.name!r} has {len(found)} {what} samples in "
+            f"{dataset.n_classes} classes, so ask for {dataset.n_classes} to {len(found)}"
         )
-    return select(train, stratified(train.y, rows, "data/train_rows"))
+    return select(found, stratified(found.y, rows, f"data/{setting}"))
 
 
 def select(rows: Rows, mask: Mask) -> Rows:

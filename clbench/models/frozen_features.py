@@ -29,6 +29,9 @@ from clbench.models import pretrained
 VERSION = 1
 """Version of the features. It is raised if features of a model change, so that cached ones are not used."""
 
+CHOICE = ("validation", "train_rows", "test_rows", "evaluate_on")
+"""Settings of a data set that choose its samples."""
+
 
 def settings(
     *, architecture: str, weights: str, resize: Annotated[int, Field(ge=1)] | None = None, layer: str | None = None
@@ -123,6 +126,12 @@ def finish(whole: Dataset, name: str, *, features: Mapping[str, Any] | None = No
         )
     if options.get("normalize", "none") != "none" and options.get("statistics") is None:
         options["statistics"] = "all"  # features have one scale
+    if "source" in chosen and {"train_rows", "test_rows"} & {
+        key for key, value in options.items() if value is not None
+    }:
+        # the features of a subset are computed alone; without one, each later choice of samples finds those of all
+        choice = {key: options.pop(key) for key in CHOICE if key in options}
+        whole = data.finish(whole, name, **choice)
     return data.finish(_features(whole, name, chosen), name, **options)
 
 

@@ -40,6 +40,8 @@ SHIPPED = {
     "freeze_norm": PURPLE, "feat_kd": TEAL, "pred_kd": PINK, "sensitivity": ORANGE,
     "loss_form": BLUE,
     "acil": OLIVE,
+    "ranpac": BLUE,
+    "fecam": ORANGE,
     "only": PURPLE,
     "clr": TEAL,
     "consolidation": PINK,

@@ -69,6 +69,14 @@ STRATEGIES = Registry(
             "clbench.strategies.acil:acil",
             "exact ridge regression on random features of pixels or of a frozen model's features",
         ),
+        "ranpac": (
+            "clbench.strategies.ranpac:ranpac",
+            "ridge regression on random projections of a frozen model's features, with a ridge chosen at each task",
+        ),
+        "fecam": (
+            "clbench.strategies.fecam:fecam",
+            "nearest class mean by a Mahalanobis distance for each class, of a frozen model's features",
+        ),
         "hft": ("clbench.strategies.hft:HFT", "train a random half of the weights in every experience"),
         "only": (
             "clbench.strategies.only:Only",

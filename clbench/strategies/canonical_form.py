@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clbench.core.errors import Refused
-from clbench.core.parameters import validate
+from clbench.core.parameters import validate, without_options
 from clbench.strategies import STRATEGIES
 from clbench.strategies.part import Part
 
@@ -42,6 +42,7 @@ def canonical(
         _refuse_positional(target, called)
         filled = validate(target, given, where=f"strategy {called!r}", fill=(defaults or {}).get(called))
         filled = target.settled(filled) if is_part(target) else filled
+        filled = without_options(target, filled)
         _refuse_unwritable(filled, called)
         source = STRATEGIES.source(name)
         items.append({"name": name, "parameters": filled, **({"source": source} if source else {})})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from clbench.core.parameters import Option
 from clbench.strategies.part import ROWS, Part
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from clbench.training.learner import Learner, Output
 
 Features = Literal["pixels", "model"]
+Metric = Literal["euclidean", "cosine"]
 
 
 @dataclass(kw_only=True)
@@ -87,7 +89,39 @@ class Means(Part):
         return self.told(learner, z, 2 * z @ mean.T - mean.square().sum(1))
 
 
-def ncm(*, features: Features = "pixels") -> list[Part]:
+@dataclass(kw_only=True)
+class CosineMeans(Means):
+    """Keep means as :class:`Means` does; the scores are cosines.
+
+    A sample or a mean of zeros only has no direction: its cosine counts as -1, and an alarm says how many there were.
+    """
+
+    random_stream: ClassVar[str] = "CosineMeans"
+
+    def observe(self, learner: Learner, batch: Batch) -> None:
+        z = self.see(learner, batch.x)
+        self.meet(learner, z)
+        self.state["zeros"] = self.state.get("zeros", 0) + (~z.any(1)).sum()
+        self.move(z, batch.y)
+
+    def read(self, learner: Learner, z: Tensor) -> Output:
+        """Return the output for vectors (B, H): the cosine of the angle to each mean."""
+        mean = self.state["mean"]
+        lengths = z.norm(dim=1)[:, None] * mean.norm(dim=1)
+        cosine = (z @ mean.T / lengths).where(lengths > 0, -1.0)
+        return self.told(learner, z, cosine)
+
+    def self_checks(self, learner: Learner) -> list[str]:
+        zeros = int(self.state.get("zeros", 0))
+        if not zeros:
+            return []
+        return [
+            f"{zeros} training samples have features of zeros only, whose cosine is undefined; such samples of a test "
+            "set get the lowest score for all classes; choose larger images or metric=euclidean"
+        ]
+
+
+def ncm(*, features: Features = "pixels", metric: Annotated[Metric, Option()] = "euclidean") -> list[Part]:
     """Classify by the nearest class mean: the class c with the smallest ‖z - μ_c‖, with the mean μ_c of all its
     samples.
 
@@ -97,9 +131,11 @@ def ncm(*, features: Features = "pixels") -> list[Part]:
     Args:
         features: ``pixels``, or the features of the benchmark's initial ``model``, with weights if it has any; it is
             not trained.
+        metric: ``euclidean``, or ``cosine``: the class with the largest cosine of z and μ_c. On a pretrained network
+            this is SimpleCIL.
 
     Source: Mensink et al. 2013, IEEE TPAMI 35(11), "Distance-based image classification"; Guerriero et al. 2018,
-    "DeepNCM", for running means.
+    "DeepNCM", for running means; Zhou et al. 2024, arXiv 2303.07338, for the cosine (SimpleCIL).
 
     Expected:
         class: the same as from all data at once, without a gap; far above naive, and below trained features.
@@ -107,4 +143,4 @@ def ncm(*, features: Features = "pixels") -> list[Part]:
         domain: one mean per class over all domains: good if domains are similar, poor otherwise.
         recurring: unchanged by repetition, except for the weight of frequent classes in their own mean.
     """
-    return [Means(features=features)]
+    return [CosineMeans(features=features) if metric == "cosine" else Means(features=features)]

@@ -70,3 +70,31 @@ def test_rehearsal_may_stand_beside_it_and_a_penalty_may_not():
     Strategy.parse("er + ncm")
     with pytest.raises(Refused, match="ncm and ewc cannot be joined: the first makes its own step"):
         Strategy.parse("ewc + ncm", SMALL["defaults"])
+
+
+def test_cosines_are_those_of_samples_and_means():
+    run = trained("ncm(metric=cosine)", "evaluation.every=0", "training.batch_size=7")
+    data = run.stream.dataset
+    rows = np.concatenate([experience.rows for experience in run.stream])
+    x = data.train.x[rows].reshape(len(rows), -1).astype(np.float64) * data.scale
+    y = data.train.y[rows]
+    means = np.stack([x[y == label].mean(0) for label in range(10)])
+    wanted = x[:20] @ means.T / np.linalg.norm(x[:20], axis=1)[:, None] / np.linalg.norm(means, axis=1)
+    answered = run.chain.parts[0].answer(run.learner, torch.from_numpy(x[:20].astype(np.float32)), None).logits
+    np.testing.assert_allclose(answered.numpy(), wanted, atol=1e-6)
+
+
+def test_a_sample_of_zeros_has_the_lowest_cosine_for_all_classes_and_an_alarm():
+    run = trained("ncm(metric=cosine)", "evaluation.every=0")
+    part, learner = run.chain.parts[0], run.learner
+    answered = part.answer(learner, torch.zeros(2, 1, 8, 8), None).logits
+    assert torch.equal(answered, torch.full((2, 10), -1.0))
+    assert part.self_checks(learner) == []
+    part.state["zeros"] = torch.tensor(3)
+    assert part.self_checks(learner)[0].startswith("3 training samples have features of zeros only")
+
+
+def test_the_euclidean_metric_is_no_part_of_the_cell():
+    assert Strategy.parse("ncm(metric=euclidean)") == Strategy.parse("ncm")
+    assert "metric" not in str(Strategy.parse("ncm"))
+    assert Strategy.parse("ncm(metric=cosine)") != Strategy.parse("ncm")

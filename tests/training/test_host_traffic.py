@@ -14,6 +14,7 @@ from clbench.training.replay_buffer import MOST_WAITING
 READS = {
     "cuber": "decides at the first step of an experience which earlier tasks agree with its gradient",
     "er_aml": "chooses anchors among the samples of the batch by the labels of the replay buffer",
+    "fecam": "keeps a matrix for each class, and reads which classes a batch has",
     "gem": "solves a quadratic program on the host at each step that a past gradient disagrees with",
 }
 """Strategies whose steps wait for a GPU, and why."""
