@@ -65,8 +65,8 @@ def needs(strategy: Any) -> set[str]:
 
 
 def home(strategy: Any, model: object = None) -> tuple[str, ...]:
-    """Changes to the small benchmark that meet the needs of a strategy: task labels, convolutions."""
-    met = ["task_labels", *(["convolutions"] if model is None else [])]
+    """Changes to the small benchmark that meet the needs of a strategy: task labels, convolutions, a transformer."""
+    met = ["task_labels", *(["convolutions", "transformer"] if model is None else [])]
     return tuple(change for need in met if need in needs(strategy) for change in MEETS[need])
 
 
@@ -89,7 +89,7 @@ def ready(strategy: str = "naive", *changes: str, seed: int = 0, model: object =
     try:
         return prepare(cell, given=UserObjects(model=model, **given))
     except Skip as reason:
-        if model is not None and "convolutions" in str(reason):
+        if model is not None and ("convolutions" in str(reason) or "transformer" in str(reason)):
             pytest.skip(str(reason))
         raise
 

@@ -41,6 +41,7 @@ SHIPPED = {
     "loss_form": BLUE,
     "acil": OLIVE,
     "ranpac": BLUE,
+    "l2p": GREEN,
     "fecam": ORANGE,
     "only": PURPLE,
     "clr": TEAL,

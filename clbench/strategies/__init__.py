@@ -103,6 +103,10 @@ STRATEGIES = Registry(
             "clbench.strategies.l2m:L2M",
             "a frozen network with low-rank additions, chosen for each sample from a pool by the nearest key",
         ),
+        "l2p": (
+            "clbench.strategies.l2p:L2P",
+            "a frozen transformer with prompts from a pool, chosen for each sample by the nearest keys",
+        ),
         "binary": (
             "clbench.strategies.binary:binary",
             "weights of plus and minus 1, each with a learned distribution that stays near that of old tasks",

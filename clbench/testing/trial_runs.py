@@ -53,6 +53,7 @@ MEETS = {
     "length": ("reveal=[length]",),
     "pretrained": (begun("mlp"),),
     "convolutions": ("model={name: cnn, width: 4, hidden: 8}",),
+    "transformer": ("model={name: vit, width: 8, depth: 2, attention_heads: 2}",),
 }
 """What a part may declare as needed -> how the small benchmark provides it; everything else is always provided, or
 never."""
