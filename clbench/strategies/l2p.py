@@ -102,6 +102,8 @@ class L2P(RunningClasses):
         with torch.no_grad():
             tokens = model.tokens(x)  # type: ignore[operator]
             query = read(model, model.encode(tokens))  # type: ignore[operator]
+        if torch.is_grad_enabled():  # in training; evaluations count rows, not passes
+            learner.cost.extra_forward_rows += len(x)
         cosine = F.normalize(query, dim=1) @ F.normalize(pool["key"], dim=1).T  # (B, M)
         chosen = cosine.topk(self.top, dim=1)
         prompts = pool["prompt"][chosen.indices].flatten(1, 2)  # (B, top n, D)

@@ -5,6 +5,7 @@ import torch
 from support import ready, trained
 from torch.nn import functional as F
 
+from clbench.core.cost import Cost
 from clbench.core.errors import Refused
 from clbench.models.vit import ViT
 from clbench.strategies.l2p import L2P, NAME
@@ -20,7 +21,7 @@ def prompted(**settings):
 
 class Given:
     def __init__(self, model):
-        self.model = model
+        self.model, self.cost = model, Cost(weights=0)
 
 
 def test_the_prompts_of_the_two_nearest_of_three_keys_come_before_the_tokens_the_nearest_first():
@@ -87,3 +88,8 @@ def test_what_cannot_be_is_refused():
         ready("l2p(pool=3)")
     with pytest.raises(Skip, match="needs a vision transformer, and the benchmark's model is none"):
         ready("l2p", "model={name: mlp}")
+
+
+def test_the_pass_of_the_query_is_counted_in_training():
+    run = trained("l2p(pool=4, length=2, top=2)", "training.epochs=1", "evaluation.every=1")
+    assert run.learner.cost.extra_forward_rows == run.learner.cost.stream_rows
