@@ -10,11 +10,13 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import clbench
 from clbench.core import host_reads
 from clbench.training.experience_passes import Passes
 
@@ -23,6 +25,7 @@ READING = {
     "equal", "is_nonzero", "_linalg_check_errors", "repeat_interleave",
 }  # fmt: skip
 """Operators that make the host wait: they return a number, or a tensor whose size depends on values."""
+PACKAGE = f"{Path(clbench.__file__).parent}/"
 TO_HOST = ("cpu", "numpy", "tolist", "__array__")
 
 
@@ -62,8 +65,8 @@ class Traffic(TorchDispatchMode):
 
 def where() -> str:
     """The innermost line of the package that runs now."""
-    frames = [f for f in traceback.extract_stack() if "/clbench/" in f.filename and "/tests/" not in f.filename]
-    return f"{frames[-1].filename.rpartition('/clbench/')[2]}:{frames[-1].lineno}" if frames else "?"
+    frames = [frame for frame in traceback.extract_stack() if frame.filename.startswith(PACKAGE)]
+    return f"{frames[-1].filename.removeprefix(PACKAGE)}:{frames[-1].lineno}" if frames else "?"
 
 
 @contextmanager

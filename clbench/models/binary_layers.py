@@ -58,19 +58,9 @@ class BinaryLayer:
 
     def normal(self, like: Tensor) -> Tensor:
         """Draw standard normal numbers with the shape, type and device of a tensor."""
-        count = self._count_of_draws()
-        seed = (self.seed + count * STRIDE) % 2**63
+        seed = (self.seed + int(self.draws) * STRIDE) % 2**63
         self.draws.add_(1)
-        if not self.draws.is_inference():
-            self.__dict__["_counted"] = (self.draws, self.draws._version, count + 1)
         return torch.empty_like(like).normal_(generator=torch.Generator(like.device).manual_seed(seed))
-
-    def _count_of_draws(self) -> int:
-        """Return the number of draws so far, which is read from the device only if others have changed it."""
-        tensor, version, count = self.__dict__.get("_counted", (None, 0, 0))
-        if tensor is self.draws and not self.draws.is_inference() and version == self.draws._version:
-            return int(count)
-        return int(self.draws)
 
     @property
     def fan_in(self) -> int:

@@ -116,7 +116,7 @@ def test_batch_norm_held_still_is_an_effect():
 
 def test_rounds_that_never_had_a_row_of_memory_raise_one(monkeypatch):
     run = ready("k_fpf(every=8)")
-    monkeypatch.setattr(run.learner.memory, "offer", lambda *_: None)
+    monkeypatch.setattr(run.learner.memory, "offer", lambda *_, **__: None)
     run.train()
     alarms = raised(run)
     assert any("never found both samples in the replay buffer" in alarm for alarm in alarms)

@@ -12,6 +12,7 @@ from support import EVERY_STRATEGY, NoLooks, assert_same, everything, ready, tra
 from clbench.training.replay_buffer import MOST_WAITING
 
 READS = {
+    "binary": "reads the number of draws of its layers, which is in a buffer and seeds them",
     "cuber": "decides at the first step of an experience which earlier tasks agree with its gradient",
     "er_aml": "chooses anchors among the samples of the batch by the labels of the replay buffer",
     "fecam": "keeps a matrix for each class, and reads which classes a batch has",
@@ -28,16 +29,11 @@ ROUNDED = {"l2m"}
 """Strategies that compute in another order on a GPU, because the order of a CPU depends on values."""
 ALARM = "strategies/effects.py"
 """At a few steps of a run the alarm for hooks without effect reads whether one has acted."""
-MODELS = {"binary": "models/binary_layers.py"}
-"""What a model reads at the first step of a run."""
 
 
-def of_others(counts: Counter[str], name: str, first: bool) -> Counter[str]:
-    """The reads of a step, without those of the alarm and those that a model begins with."""
-    begins = MODELS.get(name) if first else None
-    return Counter(
-        {w: n for w, n in counts.items() if not w.startswith(ALARM) and not (begins and w.startswith(begins))}
-    )
+def of_others(counts: Counter[str]) -> Counter[str]:
+    """The reads of a step, without those of the alarm."""
+    return Counter({w: n for w, n in counts.items() if not w.startswith(ALARM)})
 
 
 @pytest.mark.parametrize("name", EVERY_STRATEGY)
@@ -53,7 +49,7 @@ def test_no_step_waits_for_a_gpu_and_none_sends_more_than_once(name, monkeypatch
         torch.testing.assert_close(everything(run), everything(usual), rtol=0, atol=1e-6)
     else:
         assert_same(everything(run), everything(usual))  # deferred copies change nothing
-    reads = [of_others(counts, name, number == 0) for number, counts in enumerate(traffic.reads)]
+    reads = [of_others(counts) for counts in traffic.reads]
     if name in READS:
         assert any(reads), f"{name} waits no more: take it out of the list"
     else:

@@ -24,6 +24,7 @@ REGISTRIES = (
     "clbench.scenarios:SCENARIOS",
     "clbench.scenarios.combinators:COMBINATORS",
     "clbench.models:MODELS",
+    "clbench.models.pretrained:SCHEMES",
     "clbench.strategies:STRATEGIES",
     "clbench.metrics:METRICS",
     "clbench.benchmark.lr_schedules:LR_SCHEDULES",
