@@ -14,6 +14,8 @@ from clbench.submission.verification import Verified, consistent
 
 BUILT = ["clr", "hypernet(strength=1)", "binary(anneal=constant, beta=1)", "l2m(pool=4, rank=2)"]
 """The strategies that build onto the model, with settings for a small one."""
+PROMPTED = "l2p(pool=4, length=2, top=2)"
+"""One that needs a transformer, and trains a part of it."""
 TASKS = {
     **SMALL,
     "name": "two-tasks",
@@ -25,7 +27,12 @@ TASKS = {
 
 @pytest.fixture(scope="module")
 def records() -> tuple[Record, ...]:
-    return tuple(api.run(TASKS, strategies=[*BUILT, "naive"], seeds=1))
+    transformer = {"name": "vit", "width": 8, "depth": 1, "attention_heads": 2}
+    prompted = {**TASKS, "name": "two-prompted", "model": transformer}
+    return (
+        *api.run(TASKS, strategies=[*BUILT, "naive"], seeds=1),
+        *api.run(prompted, strategies=[PROMPTED, "naive"], seeds=1),
+    )
 
 
 def checked(records: tuple[Record, ...]) -> Verified:
@@ -46,19 +53,19 @@ def test_every_strategy_that_builds_is_in_the_test() -> None:
             continue
         if any(isinstance(part, Part) and defines(part, "build") for part in parts):
             built.add(entry.name)
-    assert built == {label.partition("(")[0] for label in BUILT}
+    assert built == {label.partition("(")[0] for label in (*BUILT, PROMPTED)}
 
 
 def test_honest_records_of_built_models_are_consistent(records: tuple[Record, ...]) -> None:
     found = checked(records)
-    assert [record.status for record in records] == ["done"] * 5, [record.reason for record in records]
+    assert [record.status for record in records] == ["done"] * 7, [record.reason for record in records]
     assert (found.status, found.findings) == ("consistent", ())
 
 
-@pytest.mark.parametrize("label", BUILT)
+@pytest.mark.parametrize("label", [*BUILT, PROMPTED])
 def test_fewer_weights_than_were_built_are_named(records: tuple[Record, ...], label: str) -> None:
     record = next(each for each in records if each.label.startswith(label.partition("(")[0]))
-    naive = next(each for each in records if each.label == "naive")
+    naive = next(each for each in records if each.label == "naive" and each.benchmark == record.benchmark)
     assert record.cost["weights"] != naive.cost["weights"]
     forged = replace(record, cost={**record.cost, "weights": naive.cost["weights"]})
     found = checked(tuple(forged if each is record else each for each in records))
