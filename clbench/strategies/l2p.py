@@ -102,8 +102,6 @@ class L2P(RunningClasses):
         with torch.no_grad():
             tokens = model.tokens(x)  # type: ignore[operator]
             query = read(model, model.encode(tokens))  # type: ignore[operator]
-        if torch.is_grad_enabled():  # in training; evaluations count rows, not passes
-            learner.cost.extra_forward_rows += len(x)
         cosine = F.normalize(query, dim=1) @ F.normalize(pool["key"], dim=1).T  # (B, M)
         chosen = cosine.topk(self.top, dim=1)
         prompts = pool["prompt"][chosen.indices].flatten(1, 2)  # (B, top n, D)
@@ -111,7 +109,9 @@ class L2P(RunningClasses):
         features = encoded[:, : prompts.shape[1]].mean(1)
         projection = getattr(model, "projection", None)
         features = features if projection is None else projection(features)
-        self.__dict__["noted"] = x, chosen.values.sum(1).mean()
+        if torch.is_grad_enabled():  # in training; evaluations count rows, not passes
+            learner.cost.extra_forward_rows += len(x)
+            self.__dict__["noted"] = x, chosen.values.sum(1).mean()
         return Output(model.head(features), features)  # type: ignore[operator]
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
