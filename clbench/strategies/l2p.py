@@ -61,6 +61,10 @@ class L2P(RunningClasses):
 
     needs: ClassVar[frozenset[str]] = frozenset({"transformer", "boundaries"})
     owns: ClassVar[frozenset[str]] = frozenset({"prompts"})
+    conflicts: ClassVar[dict[str, str]] = {
+        "L2M": "the first calls the blocks of the transformer itself, and the second waits for the whole model",
+        "Binary": "the first keeps the network frozen, and the second learns distributions of its weights",
+    }
     answers_in_training: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
