@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 import clbench
+from clbench.models.output import Output
+from clbench.strategies.l2p import L2P
 from clbench.training.batch import Y
 from clbench.training.trainer import Trainer
 
@@ -251,6 +253,30 @@ class WantsBoundaries(Act):
 class WantsMemory(Act):
     def by(self, learner, batch):
         return 0.0 if len(learner.memory) >= 10 * (learner.cost.steps > 0) else 1 / 0
+
+
+class Votes(clbench.Part):  # with all samples of an evaluation, which may tell the task
+    def predict(self, learner, output, task, scores):
+        return scores + scores.mean(0)
+
+
+class ChoosesForAll(L2P):  # one choice of prompts for a whole batch, as published code of L2P has it by default
+    random_stream: ClassVar = "ChoosesForAll"
+
+    def answer(self, learner, x, task):
+        model, pool = learner.model, learner.model.prompt_pool
+        with torch.no_grad():
+            tokens = model.tokens(x)
+            query = model.encode(tokens).mean(1)  # (B, D)
+        cosine = torch.nn.functional.cosine_similarity(query[:, None], pool["key"], dim=2)  # (B, M)
+        votes = torch.zeros(self.pool).index_add_(
+            0, cosine.topk(self.top).indices.flatten(), torch.ones(len(x) * self.top)
+        )
+        chosen = votes.topk(self.top).indices
+        prompts = pool["prompt"][chosen].flatten(0, 1).expand(len(x), -1, -1)  # (B, top n, D)
+        features = model.encode(torch.cat([prompts, tokens], dim=1))[:, : prompts.shape[1]].mean(1)
+        self.__dict__["noted"] = x, cosine[:, chosen].sum(1).mean()
+        return Output(model.head(features), features)
 
 
 class Hoards(clbench.Part):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from clbench.core.errors import Refused, did_you_mean
 from clbench.strategies.knobs import check_declared_ranges
 from clbench.testing import information_barriers, memory_budgets, run_properties
+from clbench.testing.companions import companions
 from clbench.testing.loss_remarks import Remark, remarks
 from clbench.testing.no_processes import no_processes
 from clbench.testing.process_state import as_found
@@ -26,6 +27,7 @@ _ASKED: tuple[Callable[[Trial], str | None], ...] = (
     information_barriers.hidden_labels,
     information_barriers.future,
     information_barriers.rows_to_come,
+    companions,
     run_properties.needs,
     memory_budgets.memory,
     memory_budgets.state,
@@ -35,7 +37,7 @@ _ASKED: tuple[Callable[[Trial], str | None], ...] = (
     run_properties.device,
     run_properties.workers,
 )
-_ALONE = {"randomness", "process_state", "needs", "memory", "state", "device"}
+_ALONE = {"randomness", "process_state", "companions", "needs", "memory", "state", "device"}
 """Properties that a single run shows; the others compare two runs."""
 _BY_NAME = {ask.__name__: ask for ask in _ASKED}
 

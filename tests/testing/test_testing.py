@@ -18,7 +18,7 @@ from clbench.strategies import STRATEGIES
 from clbench.testing import PROPERTIES, Broken, Skipped, check_strategy, examine
 from clbench.testing.trial_runs import Trial
 
-ALONE = {"randomness", "process_state", "needs", "memory", "state", "device"}
+ALONE = {"randomness", "process_state", "companions", "needs", "memory", "state", "device"}
 """Properties that one run shows by itself."""
 
 BREAKS = [
@@ -60,6 +60,8 @@ BREAKS = [
     ),
     ("WantsBoundaries", "needs", "without boundaries, a run raised KeyError: 'rows' (broken_parts.py, line"),
     ("WantsMemory", "needs", "without memory, a run raised ZeroDivisionError"),
+    ("Votes", "companions", "if only samples of its own task are beside it"),
+    ("ChoosesForAll", "companions", "the scores of a sample of task"),
     ("Hoards", "memory", "after step 1 the replay buffer holds 31 samples of a budget of 30"),
     (
         "Buffers",
