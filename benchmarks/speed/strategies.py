@@ -73,6 +73,7 @@ STRATEGIES = [
     "si(strength=0.001)",
     "mas(strength=0.001, rows=200)",
     "consolidation(strength=1, frozen=0.3, rows=200)",
+    "merge",
     "lwf",
     "pred_kd",
     "feat_kd",

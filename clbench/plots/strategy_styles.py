@@ -53,6 +53,7 @@ SHIPPED = {
     "binary": OCHRE,
     "trgp": BLUE, "cuber": RED,
     "dst": OCHRE,
+    "merge": ORANGE,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

@@ -118,6 +118,10 @@ STRATEGIES = Registry(
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),
+        "merge": (
+            "clbench.strategies.merge:Merge",
+            "answer with a merger of the changes that experiences made to the weights",
+        ),
         "mas": ("clbench.strategies.mas:MAS", "stay near old weights where the output is sensitive to them"),
         "consolidation": (
             "clbench.strategies.consolidation:Consolidation",
