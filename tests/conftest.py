@@ -56,6 +56,22 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def _miniature_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import miniature_data
+
+    return miniature_data.write(tmp_path_factory.mktemp("miniatures"))
+
+
+@pytest.fixture
+def miniatures(_miniature_files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Miniatures of the data and weights that benchmark files for users with data name; returns the data folder."""
+    import miniature_data
+
+    miniature_data.install(monkeypatch, _miniature_files)
+    return _miniature_files
+
+
+@pytest.fixture(scope="session")
 def small_dataset() -> Dataset:
     """200 training and 100 test images (1, 8, 8) uint8 of 10 classes that a linear model can tell apart."""
     rng = np.random.default_rng(0)

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-
-import miniature_data
 import pytest
 
 from clbench.benchmark.shipped_files import find
 from clbench.core.errors import Refused
 from clbench.running.plan import make_stream, plan
+from clbench.running.run_cell import run_cell
 
 STREAMS = {
     "cifar100-online": (100, [5] * 20),
+    "cifar100-224-inc10": (100, [10] * 10),
+    "core50-nc": (50, [10] + [5] * 8),
+    "core50-ni": (50, [50] * 8),
+    "cub-inc10": (200, [10] * 20),
+    "domainnet": (345, [345] * 6),
+    "imagenet-a-inc20": (200, [20] * 10),
+    "imagenet-r-inc20": (200, [20] * 10),
     "tinyimagenet-10": (200, [20] * 10),
+    "vtab-inc10": (50, [10] * 5),
 }
 """Name -> number of classes, and number of new classes in each experience."""
 
 
-@pytest.fixture(scope="module")
-def miniatures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("miniatures")
-    for write in miniature_data.FILES.values():
-        write(folder)
-    return folder
+SMALL = {"shorter": 8, "crop": 8}
+"""Instead of the size of pictures, which would only take time."""
 
 
-@pytest.fixture(autouse=True)
-def _hub(miniatures, monkeypatch):
-    """The package ``datasets`` with the miniatures of the hub, and no network."""
-    module = ModuleType("datasets")
-    module.__spec__ = ModuleSpec("datasets", None)  # find_spec looks there
-    module.load_dataset = lambda name, config=None, *, revision=None: miniature_data.HUB[name]()
-    monkeypatch.setitem(sys.modules, "datasets", module)
-    monkeypatch.setenv("CLBENCH_CACHE", str(miniatures / "cache"))
-    monkeypatch.setenv("CLBENCH_OFFLINE", "0")
-
-
-def images_of(name, data_dir):
-    """Return the stream of a file's first cell, with pictures where it has features of a model."""
-    section = plan(name, seeds=1, data_dir=data_dir).cells[0].config["stream"]
-    images = {key: value for key, value in section["dataset"].items() if key != "features"}
-    return make_stream({**section, "dataset": images}, 0, data_dir=str(data_dir))
+def images_of(name, folder):
+    """Return the stream of a file's first cell, of small pictures."""
+    section = plan(name, seeds=1, data_dir=folder).cells[0].config["stream"]
+    images = dict(section["dataset"])
+    if "resize" in images:
+        images["resize"] = SMALL
+    return make_stream({**section, "dataset": images}, 0, data_dir=str(folder))
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -55,8 +46,10 @@ def test_the_file_makes_its_stream_on_a_miniature_of_its_data(name, miniatures):
 
 
 @pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.usefixtures("miniatures")
 def test_without_the_data_one_sentence_says_what_is_missing_and_where(name, tmp_path, monkeypatch):
     monkeypatch.setenv("CLBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CLBENCH_DATA", str(tmp_path))
     monkeypatch.setenv("CLBENCH_OFFLINE", "1")
     with pytest.raises(Refused) as told:
         images_of(name, tmp_path)
@@ -67,6 +60,29 @@ def test_without_the_data_one_sentence_says_what_is_missing_and_where(name, tmp_
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_published_numbers_have_a_source(name, miniatures):
-    published = plan(name, seeds=1, data_dir=miniatures).benchmark.published
+def test_without_the_weights_one_sentence_says_which_file_is_missing(name, miniatures, monkeypatch):
+    if "timm:" not in find(name).read_text():
+        pytest.skip("it has no pretrained weights")
+    monkeypatch.undo()
+    monkeypatch.setenv("CLBENCH_DATA", str(miniatures))
+    monkeypatch.setenv("CLBENCH_OFFLINE", "1")
+    with pytest.raises(Refused, match=r"the file model\.safetensors of timm/\S+ is not in the cache of the hub"):
+        plan(name, seeds=1)
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.usefixtures("miniatures")
+def test_published_numbers_have_a_source(name):
+    published = plan(name, seeds=1).benchmark.published
     assert all(0 < each.value < 1 and len(each.source) > 10 for each in published)
+
+
+def test_a_file_with_pretrained_weights_runs(miniatures):
+    """The network is a small one at the full size of pictures; the closed forms see each picture once."""
+    some = ["ncm(features=model, metric=cosine)", "slda(features=model)", "ranpac(size=64)", "fecam", "naive", "l2p"]
+    made = plan("vtab-inc10", strategies=some, seeds=1, data_dir=miniatures, overrides=["training.epochs=1"])
+    for cell in made.cells:
+        record = run_cell(cell)
+        assert record.status == "done", (cell.label, record.reason)
+        assert record.trace is not None
+        assert record.trace.score.shape == (11, 5)

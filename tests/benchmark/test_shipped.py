@@ -73,6 +73,7 @@ def test_a_default_for_a_setting_that_does_not_exist_is_refused():
         plan(benchmark)
 
 
+@pytest.mark.usefixtures("miniatures")
 def test_where_er_ace_is_on_a_board_so_is_replay_at_its_loss():
     boards = {name: plan(path) for name, path in shipped_files.shipped().items()}
     with_ace = {

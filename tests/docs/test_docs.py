@@ -124,6 +124,7 @@ def test_every_page_of_the_docs_has_one_place_in_the_side_bar():
     assert sorted(map(str, PAGES)) == sorted(map(str, shown.elements()))
 
 
+@pytest.mark.usefixtures("miniatures")
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_shipped_benchmark_is_valid(name):
     assert plan(name).benchmark.name == name

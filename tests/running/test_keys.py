@@ -158,6 +158,7 @@ class Idle(Part):
 """
 
 
+@pytest.mark.usefixtures("miniatures")
 def test_cells_that_are_hashed_together_have_the_keys_of_their_configurations():
     for name in shipped_files.shipped():
         made = plan(name, seeds="0,7,123456789")

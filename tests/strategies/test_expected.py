@@ -39,6 +39,7 @@ def test_every_built_in_strategy_says_what_to_expect_in_each_setting_and_where_t
     assert all(20 < len(sentence) < 300 for sentence in told.values())
 
 
+@pytest.mark.usefixtures("miniatures")
 @pytest.mark.parametrize("name", list(shipped()))
 def test_every_shipped_benchmark_is_of_some_kind(name):
     stream = plan(name, seeds=1).cells[0].config["stream"]
