@@ -63,6 +63,8 @@ STRATEGIES = [
     "pcr(views=1)",
     "hpcr(views=1)",
     "icarl",
+    "wa",
+    "er + align_norms",
     "agem",
     "gem",
     "gpm",

@@ -60,6 +60,14 @@ STRATEGIES = Registry(
         ),
         "refresh": ("clbench.strategies.refresh:Refresh", "unlearn slightly before every step of another strategy"),
         "icarl": ("clbench.strategies.icarl:icarl", "nearest mean of herded exemplars, with distilled sigmoid outputs"),
+        "wa": (
+            "clbench.strategies.wa:wa",
+            "herded exemplars, distillation weighted by the share of old classes, and weight alignment",
+        ),
+        "align_norms": (
+            "clbench.strategies.align_norms:AlignNorms",
+            "give new classes the mean norm of old ones in the head, at the end of each experience",
+        ),
         "ncm": ("clbench.strategies.ncm:ncm", "nearest class mean, of pixels or of a frozen model's features"),
         "slda": (
             "clbench.strategies.slda:slda",
