@@ -12,7 +12,10 @@ FOLLOW: Mapping[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
     ("training", "lr_schedule"): (lambda value: value == "constant", "constant"),
     ("training", "stop"): (lambda value: value is None, "no stop"),
     ("memory", "admit"): (lambda value: value != "end", "first_pass or every_pass"),
-    ("memory", "policy"): (lambda value: value != "per_experience", "reservoir or class_balanced"),
+    ("memory", "policy"): (
+        lambda value: value not in ("per_experience", "shrinking_herding"),
+        "reservoir or class_balanced",
+    ),
 }
 """Map a section and setting to a test whether a value is independent of experiences, and to values that are."""
 

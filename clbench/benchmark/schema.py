@@ -100,15 +100,26 @@ class MemoryBudget(Section):
     Args:
         size: Number of samples; 0 for none.
         policy: Which samples stay: ``reservoir``, ``class_balanced``, ``class_quota`` (size / classes for each class
-            from the start), ``greedy_balanced`` (classes share equally, first come, first kept) or ``per_experience``
-            (the last samples of each).
+            from the start), ``greedy_balanced`` (classes share equally, first come, first kept), ``per_experience``
+            (the last samples of each) or ``shrinking_herding`` (size // classes seen of each class, by herding at the
+            ``end``).
         admit: When samples are offered: on the ``first_pass``, on ``every_pass``, or at the ``end`` of their experience
             if its boundary is visible.
     """
 
     size: Annotated[int, Field(ge=0)] = 0
-    policy: Literal["reservoir", "class_balanced", "class_quota", "greedy_balanced", "per_experience"] = "reservoir"
+    policy: Literal[
+        "reservoir", "class_balanced", "class_quota", "greedy_balanced", "per_experience", "shrinking_herding"
+    ] = "reservoir"
     admit: Literal["first_pass", "every_pass", "end"] = "first_pass"
+
+    @model_validator(mode="after")
+    def _herding_is_at_ends(self) -> MemoryBudget:
+        if self.policy == "shrinking_herding" and self.admit != "end":
+            raise ValueError(
+                "policy shrinking_herding chooses among all samples of an experience at its end; set admit: end"
+            )
+        return self
 
 
 class Evaluation(Section):

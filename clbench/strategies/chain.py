@@ -25,7 +25,7 @@ MEANING = {
     "augmentation": "several views of a sample, and the benchmark's training.augment is none",
     "pretrained": "a model with pretrained weights, and the benchmark's has random ones",
     "side_tensors": "side tensors kept with samples of the replay buffer, which it takes only at steps "
-    "(memory.admit first_pass or every_pass, and a policy other than herding)",
+    "(memory.admit first_pass or every_pass, and no policy of herding)",
     "convolutions": "a model with convolutions, and the benchmark's has none (choose cnn or resnet, for example)",
     "linear_layers": "a model with linear layers before the last one, and the benchmark's has none (choose mlp or vit, "
     "for example)",

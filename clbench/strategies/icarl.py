@@ -76,7 +76,8 @@ class Exemplars(Part):
         """Keep fewer exemplars of absent classes, and herd the present ones."""
         import torch
 
-        from clbench.training.batch import ROW, VIEW, Y
+        from clbench.training.batch import Y
+        from clbench.training.herding import herd, known_again
 
         exemplars, kept = learner.memory.all().index, []
         for c, n in quotas(learner).items():
@@ -85,8 +86,7 @@ class Exemplars(Part):
             if not own.shape[1]:
                 kept.append(known[:, :n])
                 continue
-            again = ((known[[ROW, VIEW], :, None] == own[[ROW, VIEW], None, :]).all(0)).any(1)  # present in both
-            rows = torch.cat([known[:, ~again], own], dim=1)
+            rows = torch.cat([known[:, ~known_again(known, own)], own], dim=1)
             kept.append(rows[:, herd(learner.side_work.features(rows).features, n)])
         learner.memory.replace(torch.cat(kept, dim=1))
         self.state["stand_ins"] = 0
@@ -171,31 +171,3 @@ def quotas(learner: Learner) -> dict[int, int]:
             "least one sample per class"
         )
     return {c: each + (rank < more) for rank, c in enumerate(classes)}
-
-
-def herd(features: Tensor, n: int) -> Tensor:
-    """Return the first ``n`` samples in the order of herding, (min(n, N),) int64.
-
-    Each sample brings the mean of the chosen ones closest to the mean of all. Every beginning of the list is therefore
-    a good choice of its length. Features are scaled to unit length first; the mean of all is not scaled, since it is
-    compared with a mean.
-
-    Args:
-        features: (N, H) features.
-        n: Number of samples.
-
-    Source: Rebuffi et al. 2017, algorithm 4; each sample is chosen at most once.
-    """
-    import torch
-    from torch.nn import functional as F
-
-    unit = F.normalize(features.double())
-    mean, total = unit.mean(0), unit.new_zeros(unit.shape[1])
-    free, half, chosen = unit.new_zeros(len(unit)), unit.square().sum(1) / 2, []
-    for k in range(1, min(n, len(unit)) + 1):
-        # |mean - (total + f) / k|² = constant - 2 / k² · (f · (k mean - total) - |f|² / 2)
-        best = (unit @ (k * mean - total) - half + free).argmax()
-        chosen.append(best)
-        free[best] = -torch.inf
-        total = total + unit[best]
-    return torch.stack(chosen)

@@ -241,6 +241,15 @@ class Chosen(Admission):
     def state(self, state: dict[str, Any]) -> None: ...
 
 
+class ShrinkingHerding(Chosen):
+    """Keep M // s samples of each of s classes seen, chosen by herding at the end of an experience.
+
+    See :func:`clbench.training.herding.exemplars`. It needs visible boundaries, and features of the model.
+
+    Source: Rebuffi et al. 2017 (iCaRL, algorithms 4 and 5); M // s as in PyCIL.
+    """
+
+
 POLICIES: dict[str, type[Admission]] = {
     "reservoir": Reservoir,
     "class_balanced": ClassBalanced,
@@ -248,4 +257,5 @@ POLICIES: dict[str, type[Admission]] = {
     "greedy_balanced": GreedyBalanced,
     "per_experience": PerExperience,
     "herding": Chosen,
+    "shrinking_herding": ShrinkingHerding,
 }

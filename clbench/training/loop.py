@@ -190,12 +190,11 @@ def step(trainer: Trainer, hooks: Hooks, batch: Batch, number: int) -> None:
 
 
 def end_experience(learner: Learner, hooks: Hooks, experience: Experience, shown: ExperienceView) -> None:
-    """End an experience if its boundary is visible: offer its samples, if the policy wants them at the end, then run
+    """End an experience if its boundary is visible: the replay buffer chooses, if it does so at ends, then run
     hooks."""
     if not experience.boundary:
         return
-    if learner.memory.admit_when == "end":
-        learner.memory.admit_shuffled(shown.index)
+    learner.memory.end_experience(shown.index, lambda index: learner.side_work.features(index).features)
     for end in hooks.end_experience:
         end(learner, shown)
 

@@ -6,7 +6,7 @@ samples, as a learner outside a benchmark would. Letter in shapes: M slots.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from clbench.core import host_reads
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
 from clbench.training.batch import EXPERIENCE, Batch, Y
-from clbench.training.buffer_policies import POLICIES, Chosen
+from clbench.training.buffer_policies import POLICIES, Chosen, ShrinkingHerding
+from clbench.training.herding import exemplars
 
 Index = NDArray[np.int64]
 
@@ -122,6 +123,23 @@ class Memory:
         if self.takes(batch):
             index, side = batch.index[:, batch.stream.span], batch.stream.side
             self.offer(index, side, host=batch.host, only=batch.offered)
+
+    def end_experience(self, index: Tensor, features: Callable[[Tensor], Tensor]) -> None:
+        """Choose among the samples (5, n) of an experience at its end, if the policy or the time of admission says so.
+
+        Args:
+            index: The samples.
+            features: From samples (5, k) to the features (k, H) of the model as it is now.
+
+        Raises:
+            Refused: The policy has too few slots for the classes seen.
+        """
+        if not self.size:
+            return
+        if isinstance(self._admission, ShrinkingHerding):
+            self.replace(exemplars(index, self.all().index, self.size, features))
+        elif self.admit_when == "end":
+            self.admit_shuffled(index)
 
     def admit_shuffled(self, index: Tensor) -> None:
         """Offer the samples (5, n) of an experience at its end, in a random order of the buffer's own."""

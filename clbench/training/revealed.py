@@ -44,6 +44,6 @@ def revealed(stream: Stream, settings: RunSettings, *, has_weights: bool = False
         "length": "length" in settings.reveal,
         "augmentation": settings.training.augment != "none",
         "pretrained": settings.model.has_weights or has_weights,
-        "side_tensors": memory.admit != "end" and POLICIES[memory.policy] is not Chosen,
+        "side_tensors": memory.admit != "end" and not issubclass(POLICIES[memory.policy], Chosen),
     }
     return frozenset(name for name, there in provided.items() if there)

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from clbench.models.output import Output
 from clbench.running.alarms import alarms
 from clbench.running.prepare import Skip
-from clbench.strategies.icarl import herd
 from clbench.training.batch import EXPERIENCE, ROW, Y
+from clbench.training.herding import herd
 
 # ------------------------------------------------------------------------- herding
 
