@@ -14,6 +14,7 @@ from clbench import data, scenarios
 from clbench.benchmark import assignments, documents, replacing, schema, sections
 from clbench.benchmark.documents import Source
 from clbench.benchmark.hidden_boundaries import check_hidden
+from clbench.benchmark.lr_schedules import check_epochs
 from clbench.benchmark.schema import Benchmark
 from clbench.benchmark.sections import IDENTITY
 from clbench.benchmark.shipped_files import find, folder_of
@@ -233,6 +234,7 @@ def _check(cell: Mapping[str, Any]) -> None:
     if cell["stream"].get("boundaries") is False:
         check_hidden(cell)
     check_stop(cell)
+    check_epochs(cell)
     check_tuning(cell)
 
 

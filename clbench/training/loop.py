@@ -71,7 +71,7 @@ def train(
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
     """
     at, learner = cursor or Cursor(), trainer.learner
-    memory, rate = learner.memory, lr_schedules.rate(training.lr_schedule)
+    memory, rate = learner.memory, lr_schedules.rate(training.lr_schedule, training.epochs)
     split = BatchSplit(learner.batch_size, training.drop_last, learner.side_work.fewest_rows)
     passes = Passes(training.epochs, training.iterations, split, watch)
     trainer.hooks = hooks
@@ -87,7 +87,7 @@ def train(
         at.experience, at.begun, at.owes = number, True, False
         for batch, stop, done in passes.batches(trainer, shown, at, partial(order, trainer, hooks, experience, shown)):
             if rate is not None:
-                trainer.steps.scale_lr(rate(number, done, len(stream)))
+                trainer.steps.scale_lr(rate(number, done, len(stream), at.epoch))
             iterate(trainer, hooks, batch, at.step + 1)
             if memory.size:
                 memory.admit(batch)

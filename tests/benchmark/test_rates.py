@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from support import ready, trained
+from support import assert_same, everything, ready, train_until, trained
 
 from clbench.benchmark.lr_schedules import canonical, rate
 from clbench.core.errors import Refused
@@ -14,8 +14,8 @@ from clbench.running.plan import plan
 
 
 def factors(written, points, n=5):
-    function = rate(canonical(written))
-    return [function(e, u, n) for e, u in points]
+    function = rate(canonical(written), 1)
+    return [function(e, u, n, 0) for e, u in points]
 
 
 def test_linear_goes_down_to_its_end_in_equal_steps():
@@ -43,7 +43,7 @@ def test_a_stream_of_one_experience_keeps_its_rate():
 
 
 def test_constant_is_no_function_at_all():
-    assert rate(canonical("constant")) is None
+    assert rate(canonical("constant"), 3) is None
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,10 @@ def test_constant_is_no_function_at_all():
         ({"cosine": {"ends": 0}}, "no parameter 'ends'"),
         ({"cosine": {"end": 2}}, "less than or equal to 1"),
         ({"cosine": {}, "linear": {}}, "one name"),
+        ("milestones", "needs a value for 'at'"),
+        ({"milestones": {"at": [60, 60]}}, r"epochs \[60, 60\] do not rise"),
+        ({"milestones": {"at": [0, 60]}}, "greater than or equal to 1"),
+        ({"milestones": {"at": []}}, "at least 1 entry"),
     ],
 )
 def test_a_mistake_in_a_schedule_is_told(written, answer):
@@ -90,6 +94,92 @@ def test_a_schedule_and_its_settings_are_part_of_the_cell_and_the_constant_one_i
 
     assert training("training.lr_schedule=cosine")["lr_schedule"] == {"cosine": {"end": 0.1}}
     assert "lr_schedule" not in training("training.lr_schedule=constant")
+
+
+# --------------------------------------------------------------------------------------------------- epochs
+
+EPOCHS = 6
+TORCHS = {
+    "training.lr_schedule={milestones: {at: [1, 4], factor: 0.3}}": lambda optimizer: (
+        torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 4], gamma=0.3)
+    ),
+    "training.lr_schedule=cosine_annealing": lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer, T_max=EPOCHS
+    ),
+    "training.lr_schedule={cosine_annealing: {end: 0.05}}": lambda optimizer: (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=EPOCHS, eta_min=0.05 * 0.5)
+    ),
+}
+
+
+@pytest.mark.parametrize("written", TORCHS)
+def test_a_schedule_by_epoch_is_torchs_made_anew_in_every_experience(written):
+    run, seen = ready("naive", f"training.epochs={EPOCHS}", "training.lr=0.5", written), []
+    run.chain.after_step += (lambda learner, _: seen.append((run.cursor.experience, run.cursor.epoch, learner.lr)),)
+    run.train()
+    expected = {}
+    for experience in range(5):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+        scheduler = TORCHS[written](optimizer)
+        for epoch in range(EPOCHS):
+            expected[experience, epoch] = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            scheduler.step()
+    assert {(e, epoch) for e, epoch, _ in seen} == set(expected)
+    assert [lr for *_, lr in seen] == pytest.approx([expected[e, epoch] for e, epoch, _ in seen], rel=1e-6, abs=1e-12)
+
+
+def test_an_epoch_that_a_part_makes_longer_has_one_rate():
+    """Merged samples of the replay buffer and the order of a part decide how many steps an epoch has."""
+    run = ready("naive", "training.epochs=3", "training.lr_schedule={milestones: {at: [1]}}")
+    run.chain.order += (lambda _learner, _shown, _epoch, positions: torch.cat([positions, positions]),)
+    seen = []
+    run.chain.after_step += (lambda learner, _: seen.append((run.cursor.epoch, learner.lr)),)
+    run.train()
+    assert {(epoch, round(lr / run.learner.base_lr, 9)) for epoch, lr in seen} == {(0, 1.0), (1, 0.1), (2, 0.1)}
+
+
+def test_a_run_that_is_resumed_in_an_epoch_goes_on_at_its_rate():
+    changes = ("training.epochs=3", "training.lr_schedule={milestones: {at: [1, 2], factor: 0.1}}")
+    whole = trained("naive", *changes)
+    stopped = train_until(ready("naive", *changes), 7)
+    assert stopped.cursor.epoch == 1
+    again = ready("naive", *changes)
+    again.restore(stopped.snapshot())
+    again.train()
+    assert_same(everything(whole), everything(again))
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        (["training.iterations=10"], "counts epochs, and training.iterations = 10 counts steps"),
+        (["training.epochs=2"], r"never changes the rate in training.epochs = 2"),
+        (["training.epochs=9", "stream.boundaries=false"], "depends on experiences"),
+    ],
+)
+def test_where_experiences_have_no_such_epochs_a_schedule_by_epoch_is_refused(changes, answer):
+    with pytest.raises(Refused, match=answer):
+        ready("naive", "training.lr_schedule={milestones: {at: [2, 5]}}", *changes)
+    with pytest.raises(Refused, match="never changes the rate"):
+        ready("naive", "training.lr_schedule=cosine_annealing", "training.epochs=1")
+
+
+def test_a_schedule_of_a_file_can_count_epochs(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from clbench.benchmark.lr_schedules import by_epoch\n\n\n@by_epoch\n"
+        "def thirds(epoch, epochs, /, *, down: float = 3.0):\n"
+        "    return down ** -epoch * (1 if epochs == 3 else 0)\n"
+    )
+    run, seen = ready("naive", f"training.lr_schedule={tmp_path / 'mine.py'}:thirds", "training.epochs=3"), []
+    run.chain.after_step += (lambda learner, _: seen.append((run.cursor.epoch, learner.lr)),)
+    run.train()
+    assert {(epoch, round(lr / run.learner.base_lr * 9)) for epoch, lr in seen} == {(0, 9), (1, 3), (2, 1)}
+
+
+def test_a_schedule_by_epoch_is_written_out_in_the_cell():
+    run = ready("naive", "training.epochs=4", "training.lr_schedule.milestones.at=[2, 3]")
+    assert run.cell.config["training"]["lr_schedule"] == {"milestones": {"at": [2, 3], "factor": 0.1}}
 
 
 def test_a_mistake_in_a_benchmarks_schedule_names_the_place(tmp_path):

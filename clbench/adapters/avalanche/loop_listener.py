@@ -58,7 +58,7 @@ class Listener(SupervisedPlugin):
         self.iterations: int | None = None
         self.number = 0
         self.drawn = 0
-        self._rate = lr_schedules.rate(training.lr_schedule)
+        self._rate = lr_schedules.rate(training.lr_schedule, training.epochs)
         self._lrs: list[float] = []
         self._loader: Any = ()
         self._done = self._planned = 0
@@ -99,7 +99,8 @@ class Listener(SupervisedPlugin):
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
         """Set the learning rate of the next step."""
         if self._rate is not None and strategy.optimizer is not None:
-            factor = self._rate(self.number, (self._done + 1) / self._planned, self.experiences)
+            epoch = min(self._done // max(1, len(self._loader)), max(1, strategy.train_epochs) - 1)
+            factor = self._rate(self.number, (self._done + 1) / self._planned, self.experiences, epoch)
             for group, lr in zip(strategy.optimizer.param_groups, self._lrs, strict=True):
                 group["lr"] = factor * lr
 
