@@ -63,6 +63,7 @@ STRATEGIES = [
     "pcr(views=1)",
     "hpcr(views=1)",
     "icarl",
+    "bic",
     "wa",
     "er + align_norms",
     "agem",

@@ -55,6 +55,7 @@ SHIPPED = {
     "dst": OCHRE,
     "merge": ORANGE,
     "wa": BLUE, "align_norms": TEAL,
+    "bic": OLIVE,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

@@ -60,6 +60,10 @@ STRATEGIES = Registry(
         ),
         "refresh": ("clbench.strategies.refresh:Refresh", "unlearn slightly before every step of another strategy"),
         "icarl": ("clbench.strategies.icarl:icarl", "nearest mean of herded exemplars, with distilled sigmoid outputs"),
+        "bic": (
+            "clbench.strategies.bic:bic",
+            "herded exemplars, distillation weighted by the share of old classes, and bias correction on held-out ones",
+        ),
         "wa": (
             "clbench.strategies.wa:wa",
             "herded exemplars, distillation weighted by the share of old classes, and weight alignment",

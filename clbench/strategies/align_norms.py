@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from clbench.core.errors import Refused
+from clbench.strategies.head_rows import HEAD_IS_GENERATED, head_matrix, write
 from clbench.strategies.part import MOVES, Part
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ class AlignNorms(Part):
 
     needs: ClassVar[frozenset[str]] = frozenset({"boundaries"})
     end_order: ClassVar[int] = MOVES
-    conflicts: ClassVar[dict[str, str]] = {
-        "Hypernet": "the first changes the weights of single classes in the head, and the second generates the head"
-    }
+    conflicts: ClassVar[dict[str, str]] = {"Hypernet": HEAD_IS_GENERATED}
 
     def attach(self, learner: Learner) -> None:
         self.__dict__["_place"] = head_matrix(learner, self.title)
@@ -65,10 +63,7 @@ class AlignNorms(Part):
         if bool(old.any()) and bool(new.any()):
             place: slice = self.__dict__["_place"]
             head = learner.w.data[place].view(learner.n_outputs, -1)  # (C, H)
-            aligned = head.where(~new[:, None], head * ratio(head, old, new))
-            if learner.frozen is not None:
-                aligned = head.where(learner.frozen[place].view(head.shape), aligned)
-            head.copy_(aligned)
+            write(learner, place, head.where(~new[:, None], head * ratio(head, old, new)))
 
 
 def ratio(head: Tensor, old: Tensor, new: Tensor) -> Tensor:
@@ -83,23 +78,3 @@ def ratio(head: Tensor, old: Tensor, new: Tensor) -> Tensor:
     found = norms[old].mean() / longest
     scaled: Tensor = found.where(longest > 0, 1.0).to(head.dtype)
     return scaled
-
-
-def head_matrix(learner: Learner, title: str) -> slice:
-    """Return the place among the flat weights of the last layer's matrix, with a row for each output unit.
-
-    Args:
-        learner: The learner with the model.
-        title: The name of the part, for the message.
-
-    Raises:
-        Refused: There is none, or it is not trained.
-    """
-    own = {id(p) for p in learner.model.head.parameters() if p.dim() == 2 and p.shape[0] == learner.n_outputs}  # type: ignore[union-attr]
-    for name, parameter in learner.model.named_parameters():
-        if id(parameter) in own and name in learner.slices:
-            return learner.slices[name]
-    raise Refused(
-        f"{title} changes the last layer's weights of single classes, and this model's last layer has no trained "
-        f"matrix with {learner.n_outputs} rows, one for each output unit; choose a model whose head is a linear layer"
-    )

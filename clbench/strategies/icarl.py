@@ -73,22 +73,7 @@ class Exemplars(Part):
         return learner.memory.draw(kept, generator=self.generator).index if kept else None
 
     def end_experience(self, learner: Learner, experience: ExperienceView) -> None:
-        """Keep fewer exemplars of absent classes, and herd the present ones."""
-        import torch
-
-        from clbench.training.batch import Y
-        from clbench.training.herding import herd, known_again
-
-        exemplars, kept = learner.memory.all().index, []
-        for c, n in quotas(learner).items():
-            own = experience.index[:, experience.index[Y] == c]
-            known = exemplars[:, exemplars[Y] == c]
-            if not own.shape[1]:
-                kept.append(known[:, :n])
-                continue
-            rows = torch.cat([known[:, ~known_again(known, own)], own], dim=1)
-            kept.append(rows[:, herd(learner.side_work.features(rows).features, n)])
-        learner.memory.replace(torch.cat(kept, dim=1))
+        choose_exemplars(learner, experience)
         self.state["stand_ins"] = 0
 
     # ------------------------------------------------------------------ reading out
@@ -153,6 +138,25 @@ def icarl(
     2.0, weight decay 1e-5.
     """
     return [PredKD(over_classes=over_classes), Exemplars(read_out=read_out)]
+
+
+def choose_exemplars(learner: Learner, experience: ExperienceView) -> None:
+    """Keep fewer exemplars of absent classes, and herd the present ones."""
+    import torch
+
+    from clbench.training.batch import Y
+    from clbench.training.herding import herd, known_again
+
+    exemplars, kept = learner.memory.all().index, []
+    for c, n in quotas(learner).items():
+        own = experience.index[:, experience.index[Y] == c]
+        known = exemplars[:, exemplars[Y] == c]
+        if not own.shape[1]:
+            kept.append(known[:, :n])
+            continue
+        rows = torch.cat([known[:, ~known_again(known, own)], own], dim=1)
+        kept.append(rows[:, herd(learner.side_work.features(rows).features, n)])
+    learner.memory.replace(torch.cat(kept, dim=1))
 
 
 def quotas(learner: Learner) -> dict[int, int]:

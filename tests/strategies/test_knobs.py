@@ -29,7 +29,7 @@ FORMS = {
     "l2m": {"where", "usage_penalty"}, "clr": {"where", "norm", "form"},
     "dst": {"init", "growth", "rewire_end", "form"}, "gpm": {"form"},
     "trgp": {"form", "top"}, "cuber": {"form", "top"},
-    "l2p": {"top"}, "merge": {"rule"},
+    "l2p": {"top"}, "merge": {"rule"}, "bic": {"form"},
     "ranpac": {"features", "size", "ridge", "projection"}, "fecam": {"features", "shrink", "times", "form"},
     "acil": {"features", "expansion"}, "only": {"modules", "start_experience"}, "repeats": {"low", "high", "when"},
     "hypernet": {"form", "embedding", "chunk", "hidden", "lookahead"},

@@ -29,7 +29,7 @@ RANDOM_STREAMS = {
     "L2P": "L2P", "Only": "Only", "Bank": "Bank", "CLR": "CLR", "DST": "DST",
     "Consolidation": "Consolidation",
     "L2M": "L2M", "Repeats": "Repeats", "Merge": "Merge",
-    "AlignNorms": "AlignNorms", "WeightedKD": "WeightedKD",
+    "AlignNorms": "AlignNorms", "WeightedKD": "WeightedKD", "BiasCorrection": "BiasCorrection",
     "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
     "ProxyContrast": "ProxyContrast", "ProxyDistillation": "ProxyDistillation", "Refresh": "Refresh",
     "Replay": "Replay", "Sensitivity": "Sensitivity", "SI": "SI", "Template": "Template", "ViewBatch": "ViewBatch",
