@@ -65,8 +65,8 @@ def needs(strategy: Any) -> set[str]:
 
 
 def home(strategy: Any, model: object = None) -> tuple[str, ...]:
-    """Changes to the small benchmark that meet the needs of a strategy: task labels, convolutions, a transformer."""
-    met = ["task_labels", *(["convolutions", "transformer"] if model is None else [])]
+    """Changes to the small benchmark that meet the needs of a strategy: task labels, length, a kind of model."""
+    met = ["task_labels", "length", *(["convolutions", "transformer"] if model is None else [])]
     return tuple(change for need in met if need in needs(strategy) for change in MEETS[need])
 
 

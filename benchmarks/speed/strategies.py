@@ -22,6 +22,8 @@ weights of the running task, and those of each earlier task for its regulariser,
 dst's has masks that are drawn, sorted and kept in each step, and consolidation's has frozen weights in each step, the
 first experience included. clr's is a step of a small convolutional network with
 kernels per channel, a whole backward pass included.
+That of l2p and dualprompt is a pass of a small transformer without a graph for the query, and one
+with the prompts or prefixes of each sample, with its backward pass and the steps of all prompts, keys and the head.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
 Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
@@ -44,6 +46,7 @@ from rich.table import Table
 from torch.nn import functional as F
 
 from clbench.data.arrays import from_arrays
+from clbench.models.vit import ViT
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.running.prepared_run import Run
@@ -96,6 +99,8 @@ STRATEGIES = [
     "hypernet",
     "hypernet(form=rnn)",
     "l2m",
+    "l2p",
+    "dualprompt",
     "sensitivity",
     "only",
     "binary(anneal=constant, beta=1)",
@@ -117,10 +122,17 @@ SOLVED = {"ranpac": [("chosen", 240)], "fecam": [("inverted", 2)]}
 """Pieces of work at each boundary, with a number, by the name of the strategy."""
 LABELS = {"clr", "dst", "trgp", "cuber", "hypernet"}
 """Strategies that need task labels."""
+PROMPTED = {"l2p", "dualprompt"}
+"""Strategies with prompts for a transformer."""
 OWN = {"gdumb": "clipped"}
 """The same for steps in a part's own loop."""
-MODELS: dict[str, dict[str, Any]] = {"clr": {"name": "cnn", "width": 8, "hidden": 32, "norm": "batch"}}
-"""The models of strategies that need convolutions."""
+VIT = {"patch": 7, "width": 64, "depth": 5, "mlp_ratio": 2.0}
+"""The transformer of strategies with prompts: 16 tokens."""
+MODELS: dict[str, dict[str, Any]] = {
+    "clr": {"name": "cnn", "width": 8, "hidden": 32, "norm": "batch"},
+    **{name: {"name": "vit", "attention_heads": 4, **VIT} for name in PROMPTED},
+}
+"""The models of strategies that need convolutions or a transformer."""
 TARGET = 1.3
 BATCH = 128
 
@@ -142,6 +154,7 @@ def ready(strategy: str, given: UserObjects) -> Run:
         "model": MODELS.get(strategy.partition("(")[0], {"name": "mlp", "hidden": [400, 400]}),
         "training": {"optimizer": "sgd", "lr": 0.01, "batch_size": BATCH, "iterations": 40, "drop_last": True},
         "memory": {"size": 500},
+        "reveal": ["length"],
         "evaluation": {"every": 0, "rows_per_task": 1},
     }
     cell = plan(benchmark, strategies=[strategy], seeds=1, dataset={"name": "made-up"}).cells[0]
@@ -222,6 +235,8 @@ class Bare:
         self.gradients: dict[tuple[int, int], torch.Tensor] = {}
         self.bases: dict[int, torch.Tensor] = {}
         self.generators: dict[str, tuple[torch.nn.Module, torch.optim.Optimizer]] = {}
+        self.transformer = ViT((1, 28, 28), 10, heads=4, **VIT)
+        self.prompts: dict[str, list[torch.nn.Parameter]] = {}
 
     def rows(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """A gathered and scaled batch."""
@@ -279,6 +294,37 @@ class Bare:
         self.pooled.zero_grad(set_to_none=False)
         (F.cross_entropy(self.model[-1](h), y) - 0.5 * cosine[:, member].mean()).backward()
         self.pooled.step()
+
+    def prompted(self, name: str) -> None:
+        """A step of prompts for a frozen transformer on BATCH rows, with the pass of the query."""
+        model, head = self.transformer, [self.transformer.head.weight, self.transformer.head.bias]
+        if name not in self.prompts:
+            model.requires_grad_(False)
+            model.head.requires_grad_(True)
+            shapes = {
+                "l2p": [(10, 64), (10, 5, 64)],
+                "dualprompt": [(10, 64), (2, 2, 5, 64), (10, 3, 2, 5, 64)],
+            }[name]
+            self.prompts[name] = [torch.nn.Parameter(torch.rand(shape)) for shape in shapes]
+        key, *prompts = self.prompts[name]
+        optimizer = torch.optim.SGD([key, *prompts, *head], lr=0.01)
+        x, y = self.rows(BATCH)
+        with torch.no_grad():
+            tokens = model.tokens(x.view(-1, 1, 28, 28))
+            query = model.encode(tokens).mean(1)
+        cosine = F.normalize(query, dim=1) @ F.normalize(key, dim=1).T
+        if name == "l2p":
+            chosen = cosine.topk(5, dim=1)
+            features = model.encode(torch.cat([prompts[0][chosen.indices].flatten(1, 2), tokens], dim=1))[:, :25]
+            pulled = chosen.values.sum(1).mean()
+        else:
+            general, own = prompts
+            prefixes = {place: (general[place, :1], general[place, 1:]) for place in range(2)}
+            prefixes |= {2 + place: (own[3, place, :1], own[3, place, 1:]) for place in range(3)}
+            features, pulled = model.encode(tokens, prefixes), cosine[:, 3].mean()
+        optimizer.zero_grad()
+        (F.cross_entropy(model.head(features.mean(1)), y) - pulled).backward()
+        optimizer.step()
 
     def generated(self, job: tuple[str, int]) -> None:
         """A step on BATCH rows with generated weights, and the regulariser on those of other tasks."""
@@ -469,6 +515,8 @@ def floor(run: Run, bare: Bare, strategy: str) -> float:
     if name == "hypernet":
         form = "rnn" if "rnn" in strategy else "chunks"
         return 40 * sum(bare.price("generated", (form, others)) for others in range(len(run.stream)))
+    if name in PROMPTED:
+        return run.cursor.step * bare.price("prompted", name)
     main, own_step = MAIN.get(name, "step"), OWN.get(name, "step")
     cost = run.learner.cost
     rows = cost.stream_rows + cost.replay_rows

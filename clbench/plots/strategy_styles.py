@@ -56,6 +56,7 @@ SHIPPED = {
     "merge": ORANGE,
     "wa": BLUE, "align_norms": TEAL,
     "bic": OLIVE,
+    "dualprompt": BLUE,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

@@ -119,6 +119,10 @@ STRATEGIES = Registry(
             "clbench.strategies.l2p:L2P",
             "a frozen transformer with prompts from a pool, chosen for each sample by the nearest keys",
         ),
+        "dualprompt": (
+            "clbench.strategies.dualprompt:DualPrompt",
+            "a frozen transformer with general prefixes and one for each experience, chosen by the nearest key",
+        ),
         "binary": (
             "clbench.strategies.binary:binary",
             "weights of plus and minus 1, each with a learned distribution that stays near that of old tasks",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from clbench.core.parameters import Count, NonNegative
 from clbench.core.search_space import Search
-from clbench.strategies.running_classes import RunningClasses
+from clbench.strategies.prompt_query import Prompts, held, output_of, queried
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,7 +20,7 @@ NAME = "prompt_pool"
 
 
 @dataclass(kw_only=True)
-class L2P(RunningClasses):
+class L2P(Prompts):
     """Put the prompts of the ``top`` nearest keys before the tokens of a frozen transformer; train prompts, keys, head.
 
     The query q of a sample is what the frozen transformer reads without prompts: its class token after the last norm,
@@ -59,14 +59,6 @@ class L2P(RunningClasses):
     # published: 0.1 for CIFAR-100, 0.5 for 5-datasets (Wang et al. 2022, authors' code)
     pull: Annotated[NonNegative, Search(0.01, 1, log=True)] = 0.1
 
-    needs: ClassVar[frozenset[str]] = frozenset({"transformer", "boundaries"})
-    owns: ClassVar[frozenset[str]] = frozenset({"prompts"})
-    conflicts: ClassVar[dict[str, str]] = {
-        "L2M": "the first calls the blocks of the transformer itself, and the second waits for the whole model",
-        "Binary": "the first keeps the network frozen, and the second learns distributions of its weights",
-    }
-    answers_in_training: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         from clbench.core.errors import Refused
 
@@ -79,13 +71,9 @@ class L2P(RunningClasses):
         import torch
         from torch import nn
 
-        from clbench.models.trained_weights import train_only
-        from clbench.models.transformer import is_transformer
-
-        if not is_transformer(model):
-            return model  # the cell is skipped
-        train_only(model, "head")
-        width = int(model.norm.weight.shape[0])  # type: ignore[union-attr, index]
+        width = held(model)
+        if width is None:
+            return model
         prompts = nn.ParameterDict(
             {
                 "prompt": nn.Parameter(torch.rand(self.pool, self.length, width)),  # (M, n, D)
@@ -99,34 +87,17 @@ class L2P(RunningClasses):
         import torch
         from torch.nn import functional as F
 
-        from clbench.models.output import Output
-
         model = learner.model
         pool = getattr(model, NAME)
-        with torch.no_grad():
-            tokens = model.tokens(x)  # type: ignore[operator]
-            query = read(model, model.encode(tokens))  # type: ignore[operator]
+        tokens, query = queried(model, x)
         cosine = F.normalize(query, dim=1) @ F.normalize(pool["key"], dim=1).T  # (B, M)
         chosen = cosine.topk(self.top, dim=1)
         prompts = pool["prompt"][chosen.indices].flatten(1, 2)  # (B, top n, D)
         encoded = model.encode(torch.cat([prompts, tokens], dim=1))  # type: ignore[operator]
         features = encoded[:, : prompts.shape[1]].mean(1)
         projection = getattr(model, "projection", None)
-        features = features if projection is None else projection(features)
-        if torch.is_grad_enabled():  # in training; evaluations count rows, not passes
-            learner.cost.extra_forward_rows += len(x)
-            self.__dict__["noted"] = x, chosen.values.sum(1).mean()
-        return Output(model.head(features), features)  # type: ignore[operator]
+        self.note(learner, x, chosen.values.sum(1).mean())
+        return output_of(model, features if projection is None else projection(features))
 
     def loss(self, learner: Learner, batch: Batch, output: Output) -> Tensor | None:
-        if not self.pull:
-            return None
-        if self.__dict__.get("noted", (None,))[0] is not batch.x:  # another part has run the model since
-            learner.run(batch)
-        cosine: Tensor = self.__dict__.pop("noted")[1]
-        return -self.pull * cosine
-
-
-def read(model: nn.Module, encoded: Tensor) -> Tensor:
-    """Return the query (B, D) of encoded tokens (B, N, D): the class token, or the mean if there is none."""
-    return encoded.mean(1) if getattr(model, "class_token", None) is None else encoded[:, 0]
+        return -self.pull * self.pulled(learner, batch) if self.pull else None

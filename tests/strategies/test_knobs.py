@@ -30,6 +30,7 @@ FORMS = {
     "dst": {"init", "growth", "rewire_end", "form"}, "gpm": {"form"},
     "trgp": {"form", "top"}, "cuber": {"form", "top"},
     "l2p": {"top"}, "merge": {"rule"}, "bic": {"form"},
+    "dualprompt": {"pool", "g_blocks", "e_blocks"},
     "ranpac": {"features", "size", "ridge", "projection"}, "fecam": {"features", "shrink", "times", "form"},
     "acil": {"features", "expansion"}, "only": {"modules", "start_experience"}, "repeats": {"low", "high", "when"},
     "hypernet": {"form", "embedding", "chunk", "hidden", "lookahead"},

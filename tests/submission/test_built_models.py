@@ -14,8 +14,8 @@ from clbench.submission.verification import Verified, consistent
 
 BUILT = ["clr", "hypernet(strength=1)", "binary(anneal=constant, beta=1)", "l2m(pool=4, rank=2)"]
 """The strategies that build onto the model, with settings for a small one."""
-PROMPTED = "l2p(pool=4, length=2, top=2)"
-"""One that needs a transformer, and trains a part of it."""
+PROMPTED = ["l2p(pool=4, length=2, top=2)", "dualprompt(pool=5, g_length=2, e_length=2)"]
+"""Those that need a transformer, and train a part of it."""
 TASKS = {
     **SMALL,
     "name": "two-tasks",
@@ -28,10 +28,10 @@ TASKS = {
 @pytest.fixture(scope="module")
 def records() -> tuple[Record, ...]:
     transformer = {"name": "vit", "width": 8, "depth": 1, "attention_heads": 2}
-    prompted = {**TASKS, "name": "two-prompted", "model": transformer}
+    prompted = {**TASKS, "name": "two-prompted", "model": transformer, "reveal": ["length"]}
     return (
         *api.run(TASKS, strategies=[*BUILT, "naive"], seeds=1),
-        *api.run(prompted, strategies=[PROMPTED, "naive"], seeds=1),
+        *api.run(prompted, strategies=[*PROMPTED, "naive"], seeds=1),
     )
 
 
@@ -53,16 +53,18 @@ def test_every_strategy_that_builds_is_in_the_test() -> None:
             continue
         if any(isinstance(part, Part) and defines(part, "build") for part in parts):
             built.add(entry.name)
-    assert built == {label.partition("(")[0] for label in (*BUILT, PROMPTED)}
+    assert built == {label.partition("(")[0] for label in (*BUILT, *PROMPTED)}
 
 
 def test_honest_records_of_built_models_are_consistent(records: tuple[Record, ...]) -> None:
     found = checked(records)
-    assert [record.status for record in records] == ["done"] * 7, [record.reason for record in records]
+    assert [record.status for record in records] == ["done"] * (len(BUILT) + len(PROMPTED) + 2), [
+        record.reason for record in records
+    ]
     assert (found.status, found.findings) == ("consistent", ())
 
 
-@pytest.mark.parametrize("label", [*BUILT, PROMPTED])
+@pytest.mark.parametrize("label", [*BUILT, *PROMPTED])
 def test_fewer_weights_than_were_built_are_named(records: tuple[Record, ...], label: str) -> None:
     record = next(each for each in records if each.label.startswith(label.partition("(")[0]))
     naive = next(each for each in records if each.label == "naive" and each.benchmark == record.benchmark)
