@@ -10,6 +10,7 @@ from clbench.core.errors import Refused
 
 FOLLOW: Mapping[tuple[str, str], tuple[Callable[[Any], bool], str]] = {
     ("training", "lr_schedule"): (lambda value: value == "constant", "constant"),
+    ("training", "first"): (lambda value: value is None, "no first"),
     ("training", "stop"): (lambda value: value is None, "no stop"),
     ("memory", "admit"): (lambda value: value != "end", "first_pass or every_pass"),
     ("memory", "policy"): (

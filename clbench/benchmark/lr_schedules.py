@@ -204,21 +204,28 @@ def check_epochs(settings: Mapping[str, Any]) -> None:
         Refused: Experiences have no epochs, or the rate would be the same in all of them.
     """
     training = settings["training"]
+    first = training.get("first") or {}
     written = training.get("lr_schedule", "constant")
+    _check_epochs("training", written, training["epochs"], training["iterations"])
+    if first:
+        own, epochs = first.get("lr_schedule", written), first.get("epochs", training["epochs"])
+        _check_epochs("training.first", own, epochs, training["iterations"])
+
+
+def _check_epochs(place: str, written: Written, epochs: int, iterations: int | None) -> None:
     if not counts_epochs(written):
         return
     name = shown(written)
-    if training["iterations"] is not None:
+    if iterations is not None:
         raise Refused(
-            f"lr_schedule = {name} counts epochs, and training.iterations = {training['iterations']} counts steps; set "
+            f"{place}.lr_schedule = {name} counts epochs, and training.iterations = {iterations} counts steps; set "
             "training.epochs and leave iterations out, or use rewarm, which follows the steps of an experience",
             "lr_schedule",
         )
-    epochs = training["epochs"]
     function = rate(written, epochs)
     if function is not None and all(function(0, 1.0, 1, epoch) == 1.0 for epoch in range(epochs)):
         raise Refused(
-            f"lr_schedule = {name} never changes the rate in training.epochs = {epochs}, since it acts between the "
-            "epochs of an experience; make more epochs, or use constant",
+            f"{place}.lr_schedule = {name} never changes the rate in {place}.epochs = {epochs}, since it acts between "
+            "the epochs of an experience; make more epochs, or use constant",
             "lr_schedule",
         )

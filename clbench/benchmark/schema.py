@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 
 from clbench.benchmark import evaluation_schedules, lr_schedules, optimizer_names, rate_factors, reading_names
 from clbench.benchmark.documents import Source
+from clbench.benchmark.first_section import First
 from clbench.benchmark.published_section import Published
 from clbench.benchmark.section_base import Section
 from clbench.benchmark.tuning_section import Tuning
@@ -62,9 +63,13 @@ class Training(Section):
             are then the most that an experience gets. It needs ``stream.dataset.validation`` and visible boundaries.
         lr_scale: Factor of the learning rate for each kind of weights, ``{body: 0.01}``; ``body`` is all but the last
             layer. The change that a step makes is multiplied. ``None`` for 1 everywhere.
+        first: What is different in the first experience, ``{epochs: 200, weight_decay: 5e-4}`` (:class:`First`). It
+            needs visible boundaries. ``None`` for nothing.
     """
 
-    options: ClassVar[frozenset[str]] = frozenset({"optimizer_state", "clip_norm", "lr_schedule", "stop", "lr_scale"})
+    options: ClassVar[frozenset[str]] = frozenset(
+        {"optimizer_state", "clip_norm", "lr_schedule", "stop", "lr_scale", "first"}
+    )
 
     optimizer: Annotated[str | dict[str, Any], AfterValidator(optimizer_names.canonical)] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -81,11 +86,37 @@ class Training(Section):
     lr_schedule: Annotated[str | dict[str, Any], AfterValidator(lr_schedules.canonical)] = "constant"
     stop: Stop | None = None
     lr_scale: Annotated[dict[str, float] | None, BeforeValidator(rate_factors.canonical)] = None
+    first: First | None = None
 
     @model_validator(mode="after")
     def _optimizer_takes_its_settings(self) -> Training:
-        optimizer_names.check_section(self.optimizer, weight_decay=self.weight_decay, momentum=self.momentum)
+        for each in (self, self.during(0)):
+            optimizer_names.check_section(self.optimizer, weight_decay=each.weight_decay, momentum=each.momentum)
         return self
+
+    @model_validator(mode="after")
+    def _first_counts_as_the_others(self) -> Training:
+        if self.first is not None and self.first.epochs is not None and self.iterations is not None:
+            raise Refused(
+                f"first.epochs = {self.first.epochs} counts passes, and iterations = {self.iterations} counts steps; "
+                "set training.epochs and leave iterations out, or leave first.epochs out"
+            )
+        return self
+
+    def canonical(self) -> dict[str, Any]:
+        """Return all settings; ``first`` has only what differs from the other experiences."""
+        written = super().canonical()
+        if changes := {} if self.first is None else self.first.changes(self):
+            return {**written, "first": changes}
+        written.pop("first", None)
+        return written
+
+    def during(self, experience: int) -> Training:
+        """Return the training of an experience, counted from 0: that of the first one may differ."""
+        if self.first is None:
+            return self
+        changes = {} if experience else self.first.changes(self)
+        return self.model_copy(update={**changes, "first": None})
 
     def over(self, experiences: int) -> Training:
         """Return the training of an experience that merges a number of the benchmark's; ``iterations`` add up."""
@@ -269,6 +300,7 @@ EXAMPLES = {
 """What may stand for a key that is missing."""
 USUAL = {
     "training.stop": "patience",
+    "training.first": "epochs",
     "stream": "scenario",
     "model": "name",
     "training": "lr",

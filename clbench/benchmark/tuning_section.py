@@ -74,6 +74,12 @@ def check_tuning(cell: Mapping[str, Any]) -> None:
             "tuning out, or set stream.boundaries = true",
             "protocol",
         )
+    if cell["tuning"].get("learning_rates") and (cell.get("training") or {}).get("first") is not None:
+        raise Refused(
+            "tuning.learning_rates chooses the learning rate of each experience, and training.first sets the first one "
+            "apart; leave one of them out",
+            "learning_rates",
+        )
     if family != "classification":
         raise Refused(
             f"tuning.protocol = chf compares accuracies, and samples of the family {family} have no classes; leave "

@@ -151,8 +151,14 @@ def _completed(cell: Mapping[str, Any]) -> dict[str, Any]:
     }
     training, evaluation = made["training"], made["evaluation"]
     training["optimizer"] = shown(training["optimizer"])
-    for section, name in ((training, "lr_schedule"), (evaluation, "schedule")):
-        if SOURCE in section[name]:  # of a file or a package
+    if training["first"]:
+        training["first"] = dict(training["first"])
+    for section, name in (
+        (training, "lr_schedule"),
+        (training["first"] or {}, "lr_schedule"),
+        (evaluation, "schedule"),
+    ):
+        if SOURCE in section.get(name, ()):  # of a file or a package
             section[name] = shown(section[name])
     if made["evaluation"]["schedule"] != "every":  # then no other setting of the schedule has an effect
         made["evaluation"]["every"] = 0

@@ -330,7 +330,7 @@ def _iterations(stream: Stream, training: Training, share: int, fewest: int) -> 
     if training.iterations is not None:
         return np.full(len(stream), training.iterations * share)
     split = BatchSplit(training.batch_size, training.drop_last, fewest)
-    return training.epochs * np.array([split.count(len(experience)) for experience in stream])
+    return np.array([training.during(e).epochs * split.count(len(each)) for e, each in enumerate(stream)])
 
 
 def _looks(iterations: Index, due: evaluation_schedules.Due) -> Index:

@@ -35,10 +35,12 @@ def breaches(parts: Sequence[Part], cell: Mapping[str, Any]) -> list[str]:
             if name not in settings or (key == "stream.output" and (merged or _alike(settings))):
                 continue
             allowed = wanted if isinstance(wanted, tuple) else (wanted,)
-            if settings[name] not in allowed:
+            own = (settings.get("first") or {}).get(name, settings[name])  # of the first experience
+            wrong = [value for value in (settings[name], own) if value not in allowed]
+            if wrong:
                 found.append(
                     f"{part.title}{SAID}{key}: {' or '.join(map(str, allowed))} and was run under "
-                    f"{settings[name]}; its results are not those of the published method"
+                    f"{wrong[0]}; its results are not those of the published method"
                 )
     return list(dict.fromkeys(found))
 

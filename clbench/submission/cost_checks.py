@@ -13,6 +13,7 @@ import numpy as np
 from clbench.core.record import Kind, Trace
 from clbench.submission.check_results import Said, Subject
 from clbench.submission.rebuilt_streams import PartFacts, StreamFacts
+from clbench.submission.schedule_checks import epochs_of
 from clbench.submission.trusted_code import foreign_code
 from clbench.training.batch_splits import BatchSplit
 
@@ -116,15 +117,18 @@ def samples_of(training: Mapping[str, Any], stream: StreamFacts) -> list[int]:
         training: The section of the cell.
         stream: The facts of its stream.
     """
-    return [sum(_of_experience(training, size, stream.share, fewest) for size in stream.sizes) for fewest in (1, 2)]
+    return [
+        sum(_of_experience(training, e, size, stream.share, fewest) for e, size in enumerate(stream.sizes))
+        for fewest in (1, 2)
+    ]
 
 
-def _of_experience(training: Mapping[str, Any], size: int, share: int, fewest: int) -> int:
+def _of_experience(training: Mapping[str, Any], number: int, size: int, share: int, fewest: int) -> int:
     spans = BatchSplit(training["batch_size"], bool(training.get("drop_last")), fewest).spans(size)
     lengths = [stop - start for start, stop in spans]
     iterations = training.get("iterations")
     if iterations is None:
-        return int(training["epochs"]) * sum(lengths)
+        return epochs_of(training, number) * sum(lengths)
     if not lengths:
         return 0
     whole, left = divmod(iterations * share, len(lengths))

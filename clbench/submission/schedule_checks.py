@@ -155,4 +155,15 @@ def steps_of(training: Mapping[str, Any], stream: StreamFacts) -> list[list[int]
     if iterations is not None:
         return [[iterations * stream.share if size else 0 for size in stream.sizes]]
     splits = [BatchSplit(training["batch_size"], bool(training.get("drop_last")), fewest) for fewest in (1, 2)]
-    return [[training["epochs"] * split.count(size) for size in stream.sizes] for split in splits]
+    return [[epochs_of(training, e) * split.count(size) for e, size in enumerate(stream.sizes)] for split in splits]
+
+
+def epochs_of(training: Mapping[str, Any], experience: int) -> int:
+    """Return the number of passes over an experience, counted from 0; the first may have a number of its own.
+
+    Args:
+        training: The section of the cell.
+        experience: The experience.
+    """
+    own = {} if experience else training.get("first") or {}
+    return int(own.get("epochs", training["epochs"]))

@@ -118,6 +118,7 @@ def _names(cell: Mapping[str, Any]) -> Iterator[ForeignCode]:
     for written, registry in (
         (training.get("optimizer"), OPTIMIZERS),
         (training.get("lr_schedule"), LR_SCHEDULES),
+        ((training.get("first") or {}).get("lr_schedule"), LR_SCHEDULES),
         (evaluation.get("schedule"), EVALUATION_SCHEDULES),
         (evaluation.get("reading_schedule"), EVALUATION_SCHEDULES),
         *((reading, READINGS) for reading in evaluation.get("readings") or ()),

@@ -140,4 +140,4 @@ def seed_training(seed: int) -> None:
 def _total_steps(stream: Stream, training: Training, split: BatchSplit) -> int:
     if training.iterations is not None:
         return training.iterations * len(stream)
-    return training.epochs * sum(split.count(len(experience)) for experience in stream)
+    return sum(training.during(e).epochs * split.count(len(experience)) for e, experience in enumerate(stream))

@@ -71,13 +71,15 @@ def train(
         Diverged: A loss is not finite. On a GPU this is noticed at the end of the experience.
     """
     at, learner = cursor or Cursor(), trainer.learner
-    memory, rate = learner.memory, lr_schedules.rate(training.lr_schedule, training.epochs)
+    memory = learner.memory
     split = BatchSplit(learner.batch_size, training.drop_last, learner.side_work.fewest_rows)
-    passes = Passes(training.epochs, training.iterations, split, watch)
     trainer.hooks = hooks
     begin_run(trainer, hooks, looks, at)
     for number in range(at.experience, len(stream) if until is None else until):
-        experience = stream[number]
+        experience, own = stream[number], training.during(number)
+        passes = Passes(own.epochs, own.iterations, split, watch)
+        rate = lr_schedules.rate(own.lr_schedule, own.epochs)
+        trainer.steps.follow(number, begins=not at.begun)
         shown = trainer.enter(experience)
         if not at.begun:
             looks.look(trainer.readout, Kind.SWITCH, number, at.step)

@@ -136,13 +136,12 @@ class Trainer:
         if self.probe is not None:
             self.probe.enter(experience.id)
         self._flat.check(learner.model, gradients=not self.steps_itself)
-        steps = self._iterations(n) if experience.boundary else None
+        steps = self._iterations(n, self._training.during(experience.id)) if experience.boundary else None
         index = torch.stack(columns)  # (5, N)
         return ExperienceView(index.to(learner.device), learner.experience, steps, index.numpy())
 
-    def _iterations(self, n: int) -> int:
-        """Return the number of iterations on an experience of n samples."""
-        training = self._training
+    def _iterations(self, n: int, training: Training) -> int:
+        """Return the number of iterations on an experience of n samples with its settings."""
         if training.iterations is not None:
             return training.iterations
         split = BatchSplit(training.batch_size, training.drop_last, self.learner.side_work.fewest_rows)

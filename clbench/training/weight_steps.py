@@ -35,6 +35,7 @@ class WeightSteps:
     """
 
     def __init__(self, flat: Flat, training: Training, *, frozen: FrozenWeights, cost: Cost) -> None:
+        self._whole, training = training, training.during(0)
         self._flat, self._training, self._frozen, self._cost = flat, training, frozen, cost
         self.clip_norm = training.clip_norm
         self.optimizer = optimizers.optimizer(training, [flat.w])
@@ -57,6 +58,25 @@ class WeightSteps:
     def decays(self) -> bool:
         """Tell whether the optimiser has weight decay."""
         return any(group.get("weight_decay") for group in self.optimizer.param_groups)
+
+    def follow(self, experience: int, *, begins: bool) -> None:
+        """Step by the settings of an experience: learning rate, momentum and weight decay may differ in the first one.
+
+        Args:
+            experience: The experience, counted from 0.
+            begins: Whether it begins; a run that is resumed in it has the settings of its last step already.
+        """
+        if self._whole.first is None:
+            return
+        self._training = self._whole.during(experience)
+        made = optimizers.optimizer(self._training, [nn.Parameter(torch.zeros(1))]).param_groups
+        self._benchmark_rates = self._rates = [group["lr"] for group in made]
+        if not begins:
+            return
+        for optimizer in (self.optimizer, *self.others, *self._followers):
+            for group, other in zip(optimizer.param_groups, made, strict=True):
+                kept = ("params", "weight_decay") if optimizer in self._followers else ("params",)
+                group.update({name: value for name, value in other.items() if name not in kept})
 
     def use_lr(self, lr: float) -> None:
         """Take another learning rate than the benchmark's from the next step on, before its schedule."""

@@ -21,7 +21,7 @@ def stream_steps(stream: Stream, config: Mapping[str, Any]) -> int:
     if training.iterations is not None:
         return training.iterations * len(stream)
     split = BatchSplit(training.batch_size, training.drop_last)
-    return training.epochs * sum(split.count(len(experience)) for experience in stream)
+    return sum(training.during(e).epochs * split.count(len(experience)) for e, experience in enumerate(stream))
 
 
 def spent(steps: float, *, first: float, trial: int, run: int) -> float:

@@ -10,6 +10,7 @@ from worked_pages import ROOT
 
 from clbench.benchmark import documents, schema
 from clbench.benchmark.documents import Source
+from clbench.benchmark.schema import Training
 from clbench.running.plan import plan
 
 PAGE = (ROOT / "docs" / "from-pycil-and-pilot.md").read_text(encoding="utf-8")
@@ -30,6 +31,17 @@ def test_the_protocol_is_a_section_that_plans():
         50,
         *[10] * 5,
     ]
+
+
+def test_the_schedule_of_pycil_is_a_section_that_plans():
+    section = YAML(typ="safe").load(BLOCKS[1])
+    stream = {"scenario": "split", "dataset": "digits"}
+    (cell,) = plan({"name": "b", "stream": stream, "model": {"name": "mlp"}, **section}, seeds=1).cells
+    training = Training(**cell.config["training"])
+    assert [training.during(e).epochs for e in range(3)] == [200, 170, 170]
+    assert [training.during(e).weight_decay for e in range(3)] == [5e-4, 2e-4, 2e-4]
+    for e, places in enumerate(([60, 120, 170], [60, 100, 140])):
+        assert training.during(e).lr_schedule == {"milestones": {"at": places, "factor": 0.1}}
 
 
 @pytest.fixture

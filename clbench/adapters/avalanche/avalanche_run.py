@@ -289,6 +289,8 @@ def _refuse(setup: RunSetup, ordered: bool) -> None:
         wrong = f"training.augment = {training.augment}: samples cannot be augmented; use none"
     elif training.stop is not None:
         wrong = "training.stop: it would have to be between its passes; leave it out"
+    elif training.first is not None:
+        wrong = "training.first: it makes every experience alike; leave it out"
     elif setup.settings.evaluation.probe:
         wrong = "evaluation.probe: it would have to be inside the step; leave it out"
     elif setup.settings.model.heads == "separate" and setup.stream.task_labels and remembers:
