@@ -54,6 +54,7 @@ SHIPPED = {
     "trgp": BLUE, "cuber": RED,
     "dst": OCHRE,
     "merge": ORANGE,
+    "sd_lora": PURPLE,
     "wa": BLUE, "align_norms": TEAL,
     "bic": OLIVE,
     "dualprompt": BLUE,
