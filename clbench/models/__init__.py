@@ -31,6 +31,10 @@ MODELS = Registry(
             "one linear unit whose sign is the class; the student of scenario teacher",
         ),
         "resnet": ("clbench.models.builders:resnet", "slim ResNet-18 for small images, group or batch norm"),
+        "resnet_cifar": (
+            "clbench.models.builders:resnet_cifar",
+            "ResNet-32 and other depths of He et al. for CIFAR, batch or group norm",
+        ),
         "vit": ("clbench.models.builders:vit", "small vision transformer, sized for CPUs"),
         "pretrained": ("clbench.models.builders:pretrained", "a network with pretrained weights of any source"),
         "torchvision": ("clbench.models.builders:torchvision", "any torchvision classifier: torchvision:resnet18"),

@@ -135,6 +135,47 @@ def resnet(
     return SlimResNet18(shape, n_outputs, width=width, norm=norm)
 
 
+def resnet_cifar(
+    shape: tuple[int, ...],
+    n_outputs: int,
+    *,
+    depth: int = 32,
+    width: int = 16,
+    norm: Literal["group", "batch"] = "batch",
+) -> Any:
+    """Build the ResNet for small pictures of He et al.: a 3x3 stem, three stages, shortcuts without weights.
+
+    ResNet-32 is the network of most class-incremental papers on CIFAR-100 from scratch.
+
+    Args:
+        shape: (channels, height, width) of one image.
+        n_outputs: Number of output units C.
+        depth: Layers with weights, 6n + 2: 20, 32, 44, 56, 110, ...; a stage has n blocks of two convolutions.
+        width: Channels of the first stage, at least 1; there are 4 times as many features.
+        norm: Kind of normalisation after each convolution.
+
+    Returns:
+        A :class:`clbench.models.resnet_cifar.CifarResNet`.
+
+    Raises:
+        Refused: Samples are not images, there is no such depth, or the width is below 1.
+
+    Source: He et al. 2016, arXiv 1512.03385, section 4.2: width 16, batch normalisation, shortcuts of option A,
+    convolutions drawn from a normal distribution of variance 2 / (9 * output channels) (arXiv 1502.01852).
+    """
+    from clbench.models.resnet_cifar import CifarResNet
+
+    _images("resnet_cifar", shape, smallest=1)
+    _at_least_one("resnet_cifar", "width", width)
+    blocks, rest = divmod(depth - 2, 6)
+    if rest or blocks < 1:
+        raise Refused(
+            f"model 'resnet_cifar': depth = {depth} is not allowed: three stages of n blocks have 6n + 2 layers; "
+            "choose 8, 14, 20, 32, 44, 56 or 110"
+        )
+    return CifarResNet(shape, n_outputs, blocks=blocks, width=width, norm=norm)
+
+
 def vit(
     shape: tuple[int, ...],
     n_outputs: int,

@@ -24,6 +24,7 @@ def made(name, **settings):
         ("mlp", {"hidden": [12], "activation": "gelu"}, [12]),
         ("cnn", {"width": 4, "hidden": 9}, [4, 4, 8, 8, 9]),
         ("resnet", {"width": 3}, [3] + 4 * [3] + 4 * [6] + 4 * [12] + 4 * [24]),
+        ("resnet_cifar", {"width": 3, "depth": 14}, [3] + 4 * [3] + 4 * [6] + 4 * [12]),
         ("vit", {"width": 8, "depth": 2, "attention_heads": 2, "patch": 4, "mlp_ratio": 2}, [16, 16]),
     ],
 )

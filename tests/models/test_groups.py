@@ -19,6 +19,7 @@ CONFIGS = [
     {"name": "mlp", "hidden": []},
     {"name": "cnn", "width": 4, "hidden": 8},
     {"name": "resnet", "width": 4, "norm": "batch"},
+    {"name": "resnet_cifar", "width": 4, "depth": 14},
     {"name": "vit", "width": 8, "depth": 3, "attention_heads": 2},
     {"name": "torchvision:resnet18"},
     {"name": "torchvision:mobilenet_v3_small"},
@@ -79,6 +80,14 @@ def test_a_slim_resnet_has_a_stem_four_stages_and_a_head():
     assert len(second.statistics) == 2 * 5
     assert norms(model, [second])[0] is model.blocks[2].first_norm
     assert len(norms(model, groups(found))) == 20
+
+
+def test_a_resnet_for_cifar_has_three_stages():
+    found = table({"name": "resnet_cifar", "width": 4, "depth": 14})[2]
+    assert [group.name for group in groups(found)] == [
+        *("stem", "norm0", "conv1", "norm1", "conv2", "norm2", "conv3", "norm3", "head")
+    ]
+    assert Counter(layer.block for layer in found if layer.kind == "conv") == dict.fromkeys(range(6), 2)
 
 
 def test_torchvisions_resnet_has_the_same_modules_in_the_same_stages_as_ours():

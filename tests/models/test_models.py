@@ -29,6 +29,8 @@ OURS = [
     {"name": "mlp", "hidden": [12, 9], "bias": False},
     {"name": "resnet", "width": 3},
     {"name": "resnet", "width": 4, "norm": "batch"},
+    {"name": "resnet_cifar", "width": 4, "depth": 14},
+    {"name": "resnet_cifar", "width": 4, "depth": 8, "norm": "group"},
 ]
 
 
@@ -169,7 +171,55 @@ def test_slim_resnet_agrees_with_torchvisions_resnet_of_the_same_width():
     torch.testing.assert_close(ours(x).logits, theirs(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("config", [{"name": "cnn"}, {"name": "resnet"}])
+@pytest.mark.parametrize(("depth", "weights"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
+def test_a_resnet_for_cifar_has_the_published_size(depth, weights):
+    """Table 6 of He et al., in millions; n blocks in a stage, and no weights in a shortcut."""
+    model, n = make({"name": "resnet_cifar", "depth": depth}, (3, 32, 32), 10), (depth - 2) // 6
+    convolutions = 27 * 16 + 9 * (2 * n * 256 + 512 + (2 * n - 1) * 1024 + 2048 + (2 * n - 1) * 4096)
+    assert count(model) == convolutions + 2 * (16 + 2 * n * (16 + 32 + 64)) + 650
+    assert round(count(model) / 1e6, 2 if depth < 110 else 1) == weights
+    assert model(torch.zeros(2, 3, 32, 32)).features.shape == (2, 64)
+
+
+def test_a_resnet_for_cifar_is_its_formula():
+    """A second network, of functions alone, with the same weights."""
+    torch.manual_seed(0)
+    model = make({"name": "resnet_cifar", "depth": 14, "width": 4}, (3, 9, 9), 5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(), module.running_var.uniform_(0.5, 2), module.weight.data.normal_()
+    state, x = model.eval().state_dict(), rows(3, (3, 9, 9))
+
+    def convolved(x, name, stride=1):
+        norm = [state[f"{name}_norm.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
+        return F.batch_norm(F.conv2d(x, state[f"{name}.weight"], stride=stride, padding=1), *norm)
+
+    y = convolved(x, "stem").relu()
+    for block in range(6):
+        stride = 2 if block in (2, 4) else 1
+        inner = convolved(y, f"blocks.{block}.first", stride).relu()
+        shortcut = F.avg_pool2d(y, 1, stride)  # every second pixel
+        shortcut = torch.cat([shortcut, torch.zeros_like(shortcut)], dim=1) if stride == 2 else shortcut
+        y = (convolved(inner, f"blocks.{block}.second") + shortcut).relu()
+    expected = F.linear(y.mean((2, 3)), state["head.weight"], state["head.bias"])
+    torch.testing.assert_close(model(x).logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_convolutions_of_a_resnet_for_cifar_are_drawn_from_the_published_distribution():
+    torch.manual_seed(0)
+    model = make({"name": "resnet_cifar", "width": 32}, (3, 32, 32), 10)
+    for block in (1, 6, 14):
+        weight = model.blocks[block].second.weight
+        assert float(weight.detach().std()) == pytest.approx((2 / (9 * len(weight))) ** 0.5, rel=0.03)
+
+
+@pytest.mark.parametrize("depth", [2, 18, 31])
+def test_a_resnet_for_cifar_has_no_other_depths(depth):
+    with pytest.raises(Refused, match=rf"depth = {depth} is not allowed: .* choose 8, 14, 20, 32"):
+        make({"name": "resnet_cifar", "depth": depth}, (3, 32, 32), 10)
+
+
+@pytest.mark.parametrize("config", [{"name": "cnn"}, {"name": "resnet"}, {"name": "resnet_cifar", "norm": "group"}])
 def test_group_norm_makes_a_row_independent_of_its_batch_and_of_the_mode(config):
     model = make(config, IMAGE, 5)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())

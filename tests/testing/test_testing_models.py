@@ -93,7 +93,9 @@ def verdicts(model, **how):
     return {v.property: v for v in examine_model(model, **how)}
 
 
-@pytest.mark.parametrize("model", [Good, "mlp", "cnn", "resnet", "vit", {"name": "resnet", "norm": "batch"}], ids=str)
+@pytest.mark.parametrize(
+    "model", [Good, "mlp", "cnn", "resnet", "resnet_cifar", "vit", {"name": "resnet", "norm": "batch"}], ids=str
+)
 def test_sound_models_keep_all_of_it(model):
     found = verdicts(model)
     assert list(found) == list(MODEL_PROPERTIES)
