@@ -121,7 +121,7 @@ HUB: dict[str, Callable[[], dict[str, HubSplit]]] = {
     "wltjr1007/DomainNet": domains,
 }
 """Name on the hub -> the splits of its miniature."""
-FILES: dict[str, Callable[[Path], None]] = {"cifar100": cifar100, "vtab": vtab, "core50": core50}
+FILES: dict[str, Callable[[Path], None]] = {"cifar100": cifar100, "vtab": vtab, "core50": core50, "imagenet": imagenet}
 """Folder of data -> a function that writes its miniature there."""
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from clbench.benchmark.schema import Training
 from clbench.benchmark.shipped_files import find
 from clbench.core.errors import Refused
 from clbench.running.plan import make_stream, plan
 from clbench.running.run_cell import run_cell
 
 STREAMS = {
+    "cifar100-b0-inc10": (100, [10] * 10),
+    "cifar100-b50-inc5": (100, [50] + [5] * 10),
     "cifar100-online": (100, [5] * 20),
     "cifar100-224-inc10": (100, [10] * 10),
     "core50-nc": (50, [10] + [5] * 8),
@@ -18,6 +22,7 @@ STREAMS = {
     "domainnet": (345, [345] * 6),
     "imagenet-a-inc20": (200, [20] * 10),
     "imagenet-r-inc20": (200, [20] * 10),
+    "imagenet100-b50-inc5": (100, [50] + [5] * 10),
     "tinyimagenet-10": (200, [20] * 10),
     "vtab-inc10": (50, [10] * 5),
 }
@@ -86,3 +91,44 @@ def test_a_file_with_pretrained_weights_runs(miniatures):
         assert record.status == "done", (cell.label, record.reason)
         assert record.trace is not None
         assert record.trace.score.shape == (11, 5)
+
+
+SCRATCH = ("cifar100-b0-inc10", "cifar100-b50-inc5", "imagenet100-b50-inc5")
+
+
+@pytest.mark.parametrize("name", SCRATCH)
+def test_files_from_scratch_have_the_schedule_of_pycil(name, miniatures):
+    made = plan(name, seeds=1, data_dir=miniatures)
+    for cell in made.cells:
+        training = Training(**cell.config["training"])
+        assert (training.lr, training.momentum, training.batch_size) == (0.1, 0.9, 128)
+        assert (training.optimizer, training.optimizer_state) == ("sgd", "reset")
+        expected = {0: (200, 5e-4, [60, 120, 170]), 1: (170, 2e-4, [60, 100, 140])}
+        for experience, (epochs, decay, at) in expected.items():
+            own = training.during(experience)
+            assert (own.epochs, own.weight_decay) == (epochs, decay)
+            assert own.lr_schedule == {"milestones": {"at": at, "factor": 0.1}}
+
+
+def test_the_classes_of_imagenet100_are_the_first_of_the_order_1993(miniatures):
+    dataset = plan("imagenet100-b50-inc5", seeds=1, data_dir=miniatures).cells[0].config["stream"]["dataset"]
+    assert dataset["classes"] == np.random.RandomState(1993).permutation(1000)[:100].tolist()
+    stream = images_of("imagenet100-b50-inc5", miniatures)
+    assert stream.dataset.class_names[:3] == ("n00000054", "n00000007", "n00000894")
+    assert [e.classes for e in stream][:2] == [tuple(range(50)), tuple(range(50, 55))]
+
+
+def test_a_file_from_scratch_runs(miniatures):
+    """Two epochs in the first experience, of which the second is at a tenth of the rate, and one in the others."""
+    first = {"epochs": 2, "lr_schedule": {"milestones": {"at": [1]}}, "weight_decay": 5e-4}
+    small = [
+        ("training.epochs", 1),
+        ("training.lr_schedule", "constant"),
+        ("training.first", first),
+        ("model", {"name": "resnet_cifar", "depth": 8, "width": 2}),
+        ("memory.size", 200),
+    ]
+    made = plan("cifar100-b50-inc5", seeds=1, data_dir=miniatures, overrides=small)
+    for cell in made.cells:
+        record = run_cell(cell)
+        assert record.status == "done", (cell.label, record.reason)
