@@ -22,8 +22,9 @@ weights of the running task, and those of each earlier task for its regulariser,
 dst's has masks that are drawn, sorted and kept in each step, and consolidation's has frozen weights in each step, the
 first experience included. clr's is a step of a small convolutional network with
 kernels per channel, a whole backward pass included.
-That of l2p and dualprompt is a pass of a small transformer without a graph for the query, and one
-with the prompts or prefixes of each sample, with its backward pass and the steps of all prompts, keys and the head.
+That of l2p, dualprompt and coda_prompt is a pass of a small transformer without a graph for the query, and one
+with the prompts or prefixes of each sample, with its backward pass and the steps of all prompts, keys and the head;
+for coda_prompt also the penalty.
 frozen's floor is the steps of the first experience, freeze_norm's that of naive: this model has no layer to freeze.
 
 Made-up images of MNIST's size, MLP 784-400-400-10, batches of 128, 5 experiences of 40 iterations, one thread.
@@ -101,6 +102,7 @@ STRATEGIES = [
     "l2m",
     "l2p",
     "dualprompt",
+    "coda_prompt",
     "sensitivity",
     "only",
     "binary(anneal=constant, beta=1)",
@@ -122,7 +124,7 @@ SOLVED = {"ranpac": [("chosen", 240)], "fecam": [("inverted", 2)]}
 """Pieces of work at each boundary, with a number, by the name of the strategy."""
 LABELS = {"clr", "dst", "trgp", "cuber", "hypernet"}
 """Strategies that need task labels."""
-PROMPTED = {"l2p", "dualprompt"}
+PROMPTED = {"l2p", "dualprompt", "coda_prompt"}
 """Strategies with prompts for a transformer."""
 OWN = {"gdumb": "clipped"}
 """The same for steps in a part's own loop."""
@@ -304,6 +306,7 @@ class Bare:
             shapes = {
                 "l2p": [(10, 64), (10, 5, 64)],
                 "dualprompt": [(10, 64), (2, 2, 5, 64), (10, 3, 2, 5, 64)],
+                "coda_prompt": [(5, 100, 64), (5, 100, 64), (5, 100, 512)],
             }[name]
             self.prompts[name] = [torch.nn.Parameter(torch.rand(shape)) for shape in shapes]
         key, *prompts = self.prompts[name]
@@ -312,12 +315,23 @@ class Bare:
         with torch.no_grad():
             tokens = model.tokens(x.view(-1, 1, 28, 28))
             query = model.encode(tokens).mean(1)
-        cosine = F.normalize(query, dim=1) @ F.normalize(key, dim=1).T
+        if name == "coda_prompt":  # 60 components, in the mean over five experiences
+            rows = [tensor[:, :60] for tensor in (key, *prompts)]
+            product = query @ (F.normalize(rows[0], dim=2) * rows[1]).mT  # (5, B, 60)
+            weights = product / (query.square() @ rows[1].square().mT).sqrt()
+            pulled = -sum((each @ each.mT - torch.eye(60)).square().sum() for each in rows)
+            prefixes = {
+                place: (each @ own).view(BATCH, 2, 4, 64).unbind(1)
+                for place, (each, own) in enumerate(zip(weights, rows[2], strict=True))
+            }
+            features = model.encode(tokens, prefixes)
+        else:
+            cosine = F.normalize(query, dim=1) @ F.normalize(key, dim=1).T
         if name == "l2p":
             chosen = cosine.topk(5, dim=1)
             features = model.encode(torch.cat([prompts[0][chosen.indices].flatten(1, 2), tokens], dim=1))[:, :25]
             pulled = chosen.values.sum(1).mean()
-        else:
+        elif name == "dualprompt":
             general, own = prompts
             prefixes = {place: (general[place, :1], general[place, 1:]) for place in range(2)}
             prefixes |= {2 + place: (own[3, place, :1], own[3, place, 1:]) for place in range(3)}

@@ -58,6 +58,7 @@ SHIPPED = {
     "wa": BLUE, "align_norms": TEAL,
     "bic": OLIVE,
     "dualprompt": BLUE,
+    "coda_prompt": PINK,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

@@ -123,6 +123,10 @@ STRATEGIES = Registry(
             "clbench.strategies.dualprompt:DualPrompt",
             "a frozen transformer with general prefixes and one for each experience, chosen by the nearest key",
         ),
+        "coda_prompt": (
+            "clbench.strategies.coda_prompt:CODAPrompt",
+            "a frozen transformer with prefixes that are sums of components, weighted for each sample",
+        ),
         "binary": (
             "clbench.strategies.binary:binary",
             "weights of plus and minus 1, each with a learned distribution that stays near that of old tasks",

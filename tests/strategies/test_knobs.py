@@ -31,6 +31,7 @@ FORMS = {
     "trgp": {"form", "top"}, "cuber": {"form", "top"},
     "l2p": {"top"}, "merge": {"rule"}, "bic": {"form"},
     "dualprompt": {"pool", "g_blocks", "e_blocks"},
+    "coda_prompt": {"pool", "length", "blocks", "form"},
     "sd_lora": {"terms", "form"},
     "ranpac": {"features", "size", "ridge", "projection"}, "fecam": {"features", "shrink", "times", "form"},
     "acil": {"features", "expansion"}, "only": {"modules", "start_experience"}, "repeats": {"low", "high", "when"},

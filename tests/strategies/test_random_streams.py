@@ -26,7 +26,7 @@ RANDOM_STREAMS = {
     "Joint": "Joint", "KeepLogits": "KeepLogits", "L2": "L2", "LossForm": "LossForm", "LwF": "LwF",
     "AnalyticHead": "AnalyticHead", "CosineMeans": "CosineMeans",
     "RandomProjection": "RandomProjection", "Covariances": "Covariances", "RunningClasses": "RunningClasses",
-    "L2P": "L2P", "Prompts": "Prompts", "DualPrompt": "DualPrompt",
+    "L2P": "L2P", "Prompts": "Prompts", "DualPrompt": "DualPrompt", "CODAPrompt": "CODAPrompt",
     "Only": "Only", "Bank": "Bank", "CLR": "CLR", "DST": "DST",
     "Consolidation": "Consolidation",
     "L2M": "L2M", "Repeats": "Repeats", "Merge": "Merge",

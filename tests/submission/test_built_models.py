@@ -14,7 +14,12 @@ from clbench.submission.verification import Verified, consistent
 
 BUILT = ["clr", "hypernet(strength=1)", "binary(anneal=constant, beta=1)", "l2m(pool=4, rank=2)"]
 """The strategies that build onto the model, with settings for a small one."""
-PROMPTED = ["l2p(pool=4, length=2, top=2)", "dualprompt(pool=5, g_length=2, e_length=2)", "sd_lora(rank=2, terms=5)"]
+PROMPTED = [
+    "l2p(pool=4, length=2, top=2)",
+    "dualprompt(pool=5, g_length=2, e_length=2)",
+    "coda_prompt(pool=4)",
+    "sd_lora(rank=2, terms=5)",
+]
 """Those that need a transformer, and train a part of it."""
 TASKS = {
     **SMALL,
