@@ -68,6 +68,7 @@ STRATEGIES = [
     "hpcr(views=1)",
     "icarl",
     "bic",
+    "expand",
     "wa",
     "er + align_norms",
     "agem",

@@ -159,6 +159,9 @@ def parts_and_setup(
     if (stop := settings.training.stop) is not None:
         held_out = SEEN[declared.sees](_held_out(cell, data_dir=data_dir, given=given))
         stopping = EarlyStopping(stop, held_out, device=device)
+    if {"length", "boundaries"} <= provided:
+        for part in parts:
+            part.__dict__["stream_length"] = len(stream)
     presence = shown if len(shown) == len(stream) else stream
     setup = RunSetup(
         settings=settings,

@@ -64,6 +64,10 @@ STRATEGIES = Registry(
             "clbench.strategies.bic:bic",
             "herded exemplars, distillation weighted by the share of old classes, and bias correction on held-out ones",
         ),
+        "expand": (
+            "clbench.strategies.expand:expand",
+            "a new backbone for each experience with one head on the features of all, and herded exemplars (DER)",
+        ),
         "wa": (
             "clbench.strategies.wa:wa",
             "herded exemplars, distillation weighted by the share of old classes, and weight alignment",

@@ -128,6 +128,10 @@ class Part:
     """What the run of this part reveals and provides, of ``NEEDS``; set before its needs are checked, and empty
     outside of a run. A part whose needs or hooks depend on it makes ``needs`` a property."""
 
+    stream_length: ClassVar[int | None] = None
+    """Number of experiences of the run of this part; set before :meth:`build` if boundaries are visible and the length
+    is revealed. Only a part that needs ``length`` may use it."""
+
     @property
     def title(self) -> str:
         """Return its name in messages: as the user wrote it, if it comes from a recipe."""

@@ -167,7 +167,9 @@ def _model(subject: Subject, held: Mapping[str, float]) -> Iterator[Said]:
         yield subject.unchecked(CHECK, "the number of weights: the model is not clbench's own")
         return
     strategy = json.dumps(subject.record.cell["strategy"], sort_keys=True) if parts.builds else ""
-    made = _made(json.dumps(network, sort_keys=True), strategy, stream.shape, stream.n_outputs, stream.tokens)
+    made = _made(
+        json.dumps(network, sort_keys=True), strategy, stream.shape, stream.n_outputs, stream.tokens, len(stream.sizes)
+    )
     if isinstance(made, str):
         yield subject.unchecked(CHECK, f"the number of weights: {made}")
         return
@@ -193,7 +195,7 @@ def _model(subject: Subject, held: Mapping[str, float]) -> Iterator[Said]:
 
 @lru_cache(maxsize=64)
 def _made(
-    written: str, strategy: str, shape: tuple[int, ...], n_outputs: int, tokens: bool
+    written: str, strategy: str, shape: tuple[int, ...], n_outputs: int, tokens: bool, length: int
 ) -> tuple[int, int, int] | str:
     """Return the trainable weights of a model and its operations for one sample, or why it was not made.
 
@@ -203,6 +205,7 @@ def _made(
         shape: The shape of one sample.
         n_outputs: C, output units.
         tokens: Whether samples are int64 tokens.
+        length: Number of experiences that the strategy sees.
     """
     from clbench.core.global_rng import preserved
     from clbench.models.flops import per_row
@@ -213,12 +216,16 @@ def _made(
     try:
         settings, items = json.loads(written), json.loads(strategy or "[]")
         sizes = sorted([*map(abs, _sizes([settings, items])), math.prod(shape), n_outputs], reverse=True)
-        if len(sizes) * sizes[0] * sizes[1] > MOST_WEIGHTS:
+        parts = Strategy.of(items, "").parts() if items else []
+        copies = length if any("length" in part.needs for part in parts) else 1
+        if copies * len(sizes) * sizes[0] * sizes[1] > MOST_WEIGHTS:
             return "the model may be too large to be made here"
+        for part in parts:
+            part.__dict__["stream_length"] = length
         with preserved("cpu"):
             model = initial_model(settings, shape, n_outputs, seed=0, given=None, tokens=tokens)
-            if items:
-                model = Chain(Strategy.of(items, "").parts(), seed=0).built(model, shape, n_outputs, tokens=tokens)
+            if parts:
+                model = Chain(parts, seed=0).built(model, shape, n_outputs, tokens=tokens)
             weights = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
             return weights, *per_row(model.train(), shape, tokens=tokens)
     except Exception as error:  # settings of strangers may be impossible in any way

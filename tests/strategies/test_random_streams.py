@@ -32,6 +32,7 @@ RANDOM_STREAMS = {
     "L2M": "L2M", "Repeats": "Repeats", "Merge": "Merge",
     "AlignNorms": "AlignNorms", "WeightedKD": "WeightedKD", "BiasCorrection": "BiasCorrection",
     "SDLoRA": "SDLoRA",
+    "Expand": "Expand",
     "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
     "ProxyContrast": "ProxyContrast", "ProxyDistillation": "ProxyDistillation", "Refresh": "Refresh",
     "Replay": "Replay", "Sensitivity": "Sensitivity", "SI": "SI", "Template": "Template", "ViewBatch": "ViewBatch",

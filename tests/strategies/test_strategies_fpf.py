@@ -275,7 +275,7 @@ def test_k_rounds_follow_the_steps_of_the_stream_and_the_last_ends_it(k):
 def test_k_is_the_number_of_experiences_unless_given_and_needs_the_length():
     assert len(rounds("k_fpf(every=none, iters=1)", "reveal=[length]")[0]) == 5
     with pytest.raises(Skip, match="length"):
-        ready("k_fpf(every=none)")
+        ready("k_fpf(every=none)", "reveal=[]")
 
 
 def test_a_period_in_steps_needs_no_length_and_does_not_end_with_two_rounds_in_one_place():

@@ -12,7 +12,7 @@ from clbench.core.record import Record
 from clbench.submission.submitted import Submitted
 from clbench.submission.verification import Verified, consistent
 
-BUILT = ["clr", "hypernet(strength=1)", "binary(anneal=constant, beta=1)", "l2m(pool=4, rank=2)"]
+BUILT = ["clr", "hypernet(strength=1)", "binary(anneal=constant, beta=1)", "l2m(pool=4, rank=2)", "expand"]
 """The strategies that build onto the model, with settings for a small one."""
 PROMPTED = [
     "l2p(pool=4, length=2, top=2)",
@@ -27,6 +27,8 @@ TASKS = {
     "stream": {**SMALL["stream"], "setting": "task"},  # type: ignore[dict-item]
     "model": {"name": "cnn", "width": 4, "hidden": 16},
     "evaluation": {"schedule": "ends", "rows_per_task": 50},
+    "memory": {"size": 20},
+    "reveal": ["length"],
 }
 
 

@@ -150,6 +150,8 @@ def _run(held: Mapping[str, Any], given: Any) -> Subject:
     settings["reveal"] = [name for name in settings.get("reveal", ()) if name != "length"]  # this needs the samples
     cell = Cell.of(held["cell"], held["label"])
     parts = cell.strategy.parts() if held["parts"] else []  # without a part that reads out, the network predicts
+    for part in parts:
+        part.__dict__["stream_length"] = stream.length
     setup = RunSetup(
         settings=RunSettings.of(settings),
         seed=settings["seed"],
