@@ -23,18 +23,23 @@ class LowRank(nn.Module):
         terms: T, how many terms can be finished.
         scaled: Whether terms have trained factors α: ``alpha`` (T,) of the finished ones and ``magnitude`` () of the
             running one. Otherwise all are 1.
+        given: Whether A is given from outside and not trained: a buffer of zeros until then.
     """
 
     downs: Tensor
     ups: Tensor
 
-    def __init__(self, layer: nn.Linear, rank: int, terms: int, *, scaled: bool = False) -> None:
+    def __init__(self, layer: nn.Linear, rank: int, terms: int, *, scaled: bool = False, given: bool = False) -> None:
         super().__init__()
         self.layer, self.rank, self.terms = layer, rank, terms
         weight = layer.weight
-        self.down = nn.Parameter(weight.new_empty(rank, layer.in_features))
+        self.down: Tensor
+        down = weight.new_zeros(rank, layer.in_features)
+        if given:
+            self.register_buffer("down", down)
+        else:
+            self.down = nn.Parameter(nn.init.kaiming_uniform_(down, a=5**0.5))
         self.up = nn.Parameter(weight.new_zeros(layer.out_features, rank))
-        nn.init.kaiming_uniform_(self.down, a=5**0.5)
         self.alpha = nn.Parameter(weight.new_ones(terms)) if scaled else None
         self.magnitude = nn.Parameter(weight.new_ones(())) if scaled else None
         self.register_buffer("downs", weight.new_zeros(terms * rank, layer.in_features))  # (T r, I)
@@ -78,7 +83,14 @@ class LowRank(nn.Module):
 
 
 def add_terms(
-    model: nn.Module, layers: Sequence[str], rank: int, terms: int, *, scaled: bool = False, shared: bool = False
+    model: nn.Module,
+    layers: Sequence[str],
+    rank: int,
+    terms: int,
+    *,
+    scaled: bool = False,
+    shared: bool = False,
+    given: bool = False,
 ) -> None:
     """Put low-rank terms beside layers of the attention of every block of a transformer, in place.
 
@@ -87,13 +99,13 @@ def add_terms(
         layers: Of ``query``, ``key`` and ``value``.
         rank: r.
         terms: T.
-        scaled: As in :class:`LowRank`.
+        scaled, given: As in :class:`LowRank`.
         shared: Whether the factors are the same parameters in all layers.
     """
     first: LowRank | None = None
     for block in model.blocks:  # type: ignore[union-attr]
         for name in layers:
-            added = LowRank(getattr(block.attention, name), rank, terms, scaled=scaled)
+            added = LowRank(getattr(block.attention, name), rank, terms, scaled=scaled, given=given)
             if shared and first is not None:
                 added.alpha, added.magnitude = first.alpha, first.magnitude
             first = first or added

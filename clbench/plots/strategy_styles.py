@@ -55,6 +55,7 @@ SHIPPED = {
     "dst": OCHRE,
     "merge": ORANGE,
     "sd_lora": PURPLE,
+    "inflora": TEAL,
     "wa": BLUE, "align_norms": TEAL,
     "bic": OLIVE,
     "dualprompt": BLUE,

@@ -142,6 +142,10 @@ STRATEGIES = Registry(
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),
+        "inflora": (
+            "clbench.strategies.inflora:InfLoRA",
+            "low-rank terms beside a frozen transformer, outside of the inputs of earlier experiences",
+        ),
         "sd_lora": (
             "clbench.strategies.sd_lora:SDLoRA",
             "low-rank terms for each experience beside a frozen transformer; their magnitudes go on being trained",

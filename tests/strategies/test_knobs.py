@@ -33,6 +33,7 @@ FORMS = {
     "dualprompt": {"pool", "g_blocks", "e_blocks"},
     "coda_prompt": {"pool", "length", "blocks", "form"},
     "sd_lora": {"terms", "form"},
+    "inflora": {"terms", "form"},
     "ranpac": {"features", "size", "ridge", "projection"}, "fecam": {"features", "shrink", "times", "form"},
     "acil": {"features", "expansion"}, "only": {"modules", "start_experience"}, "repeats": {"low", "high", "when"},
     "hypernet": {"form", "embedding", "chunk", "hidden", "lookahead"},

@@ -33,6 +33,7 @@ RANDOM_STREAMS = {
     "AlignNorms": "AlignNorms", "WeightedKD": "WeightedKD", "BiasCorrection": "BiasCorrection",
     "SDLoRA": "SDLoRA",
     "Expand": "Expand",
+    "InfLoRA": "InfLoRA",
     "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
     "ProxyContrast": "ProxyContrast", "ProxyDistillation": "ProxyDistillation", "Refresh": "Refresh",
     "Replay": "Replay", "Sensitivity": "Sensitivity", "SI": "SI", "Template": "Template", "ViewBatch": "ViewBatch",

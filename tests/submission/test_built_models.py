@@ -19,6 +19,7 @@ PROMPTED = [
     "dualprompt(pool=5, g_length=2, e_length=2)",
     "coda_prompt(pool=4)",
     "sd_lora(rank=2, terms=5)",
+    "inflora(rank=2, terms=5)",
 ]
 """Those that need a transformer, and train a part of it."""
 TASKS = {
