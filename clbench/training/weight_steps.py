@@ -69,14 +69,23 @@ class WeightSteps:
         if self._whole.first is None:
             return
         self._training = self._whole.during(experience)
-        made = optimizers.optimizer(self._training, [nn.Parameter(torch.zeros(1))]).param_groups
+        first, later = (
+            optimizers.optimizer(self._whole.during(each), [nn.Parameter(torch.zeros(1))]).param_groups
+            for each in (0, 1)
+        )
+        made = later if experience else first
         self._benchmark_rates = self._rates = [group["lr"] for group in made]
         if not begins:
             return
+        # an own optimiser may keep in its groups what it remembers, so only what the settings change is written
+        changed = [
+            {"lr", *(name for name in one if name != "params" and one[name] != other[name])}
+            for one, other in zip(first, later, strict=True)
+        ]
         for optimizer in (self.optimizer, *self.others, *self._followers):
-            for group, other in zip(optimizer.param_groups, made, strict=True):
-                kept = ("params", "weight_decay") if optimizer in self._followers else ("params",)
-                group.update({name: value for name, value in other.items() if name not in kept})
+            unchanged = {"weight_decay"} if optimizer in self._followers else set()
+            for group, names, new in zip(optimizer.param_groups, changed, made, strict=True):
+                group.update({name: new[name] for name in names - unchanged})
 
     def use_lr(self, lr: float) -> None:
         """Take another learning rate than the benchmark's from the next step on, before its schedule."""

@@ -109,6 +109,45 @@ def test_optimisers_of_parts_follow_without_weight_decay():
     assert read(run.learner.another_optimizer()) == [0.05, 0.9, 0.001]
 
 
+def test_an_own_optimiser_keeps_what_it_remembers_in_its_groups(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import torch\n\n\nclass Counting(torch.optim.Optimizer):\n"
+        "    def __init__(self, weights, *, lr, weight_decay=0.0, power: float = 0.5):\n"
+        "        super().__init__(weights, dict(lr=lr, weight_decay=weight_decay, power=power, steps=0))\n\n"
+        "    @torch.no_grad()\n"
+        "    def step(self, closure=None):\n"
+        "        for group in self.param_groups:\n"
+        "            group['steps'] += 1\n"
+        "            for w in group['params']:\n"
+        "                w.mul_(1 - group['lr'] * group['weight_decay'])\n"
+        "                w.add_(w.grad, alpha=-group['lr'] * group['steps'] ** -group['power'])\n"
+    )
+    changes = (
+        f"training.optimizer={tmp_path / 'mine.py'}:Counting",
+        ("training.first", {"weight_decay": 0.1, "lr": 0.2}),
+    )
+    whole, groups = ready("naive", *changes), []
+    whole.chain.after_step += (lambda *_: groups.append(dict(whole.trainer.steps.optimizer.param_groups[0])),)
+    whole.train()
+    assert [group["steps"] for group in groups] == list(range(1, whole.cursor.step + 1))
+    assert [group["weight_decay"] for group in groups[:2] + groups[-2:]] == [0.1, 0.1, 0.0, 0.0]
+    resumed = ready("naive", *changes)
+    resumed.restore(train_until(ready("naive", *changes), 7).snapshot())
+    resumed.train()
+    assert torch.equal(resumed.learner.w, whole.learner.w)
+
+
+def test_tries_of_an_experience_have_its_settings_and_not_those_of_the_first():
+    changes = ("training.first.weight_decay=0.5", "tuning.protocol=chf", "tuning.tries=3", "tuning.drop=0")
+    run, seen = ready("lwf", *changes), set()
+    optimizer = run.trainer.steps.optimizer
+    run.chain.after_step += (
+        lambda *_: seen.add((min(run.cursor.experience, 1), optimizer.param_groups[0]["weight_decay"])),
+    )
+    run.train()
+    assert seen == {(0, 0.5), (1, 0.0)}
+
+
 def test_iterations_that_strategies_and_forecasts_hear_of_are_those_that_are_made():
     run = ready("naive", *LATER, "reveal=[length]", ("training.first", {"epochs": 7}))
     shown = []
