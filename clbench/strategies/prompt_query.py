@@ -28,6 +28,8 @@ class Prompts(RunningClasses):
     owns: ClassVar[frozenset[str]] = frozenset({"prompts"})
     conflicts: ClassVar[dict[str, str]] = {
         "L2M": "the first calls the blocks of the transformer itself, and the second waits for the whole model",
+        "SDLoRA": "each trains its own additions to a network of which the rest is frozen",
+        "InfLoRA": "each trains its own additions to a network of which the rest is frozen",
         "Binary": "the first keeps the network frozen, and the second learns distributions of its weights",
     }
     answers_in_training: ClassVar[bool] = True
