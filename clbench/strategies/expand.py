@@ -64,6 +64,8 @@ class Expand(Part):
         "L2M": IN_EACH,
         "L2P": IN_EACH,
         "DualPrompt": IN_EACH,
+        "CODAPrompt": IN_EACH,
+        "SDLoRA": IN_EACH,
         "Binary": "the first has a linear layer on the features of several networks, and the second has none",
     }
 
