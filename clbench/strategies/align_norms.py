@@ -27,8 +27,8 @@ class AlignNorms(Part):
     It adds to any strategy that trains one head: ``er + align_norms``. With a replay buffer, new classes are trained on
     more samples than old ones, so their weights grow longer, and their logits larger.
 
-    Source: Zhao et al. 2020, arXiv 1911.07053, eqs. 8 to 10. Left out: the paper also keeps the head's weights at or
-    above 0 while it trains.
+    Source: Zhao et al. 2020, arXiv 1911.07053, eqs. 8 to 10. The paper also keeps the head's weights at or above 0,
+    as ``wa`` does; without it a norm does not say how large logits are.
 
     Raises:
         Refused: The model's last layer has no matrix with one row for each output unit.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from clbench.strategies.align_norms import AlignNorms
 from clbench.strategies.icarl import Exemplars
 from clbench.strategies.part import Part
+from clbench.strategies.positive_head import PositiveHead
 from clbench.strategies.weighted_kd import Temperature, WeightedKD
 
 
@@ -12,6 +15,7 @@ def wa(
     *,
     # published: 2 (Zhao et al. 2020)
     temperature: Temperature = 2.0,
+    form: Literal["paper", "code"] = "paper",
 ) -> list[Part]:
     """Learn exemplars with each experience, distil old classes, then give new classes the old mean norm in the head.
 
@@ -22,9 +26,10 @@ def wa(
 
     Args:
         temperature: T of the distillation, above 0.
+        form: ``paper``, negative weights of the head are set to 0 after each step, see
+            :class:`clbench.strategies.positive_head.PositiveHead`; ``code``, they stay, as in PyCIL.
 
     Source: Zhao et al. 2020, arXiv 1911.07053, "Maintaining discrimination and fairness in class incremental learning".
-    Left out: the paper also keeps the head's weights at or above 0 while it trains.
 
     Expected:
         class: above replay of the same exemplars with cross-entropy alone, most with small replay buffers and many
@@ -33,4 +38,5 @@ def wa(
         domain: replay of herded samples; no class is ever old, so nothing is distilled or aligned.
         recurring: classes that are absent are distilled; only classes seen for the first time are aligned.
     """
-    return [WeightedKD(temperature=temperature), Exemplars(read_out="logits"), AlignNorms()]
+    clipped = [PositiveHead()] if form == "paper" else []
+    return [WeightedKD(temperature=temperature), Exemplars(read_out="logits"), *clipped, AlignNorms()]

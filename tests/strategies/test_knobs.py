@@ -29,7 +29,7 @@ FORMS = {
     "l2m": {"where", "usage_penalty"}, "clr": {"where", "norm", "form"},
     "dst": {"init", "growth", "rewire_end", "form"}, "gpm": {"form"},
     "trgp": {"form", "top"}, "cuber": {"form", "top"},
-    "l2p": {"top"}, "merge": {"rule"}, "bic": {"form"},
+    "l2p": {"top"}, "merge": {"rule"}, "bic": {"form"}, "wa": {"form"},
     "dualprompt": {"pool", "g_blocks", "e_blocks"},
     "coda_prompt": {"pool", "length", "blocks", "form"},
     "sd_lora": {"terms", "form"},

@@ -32,7 +32,7 @@ RANDOM_STREAMS = {
     "L2M": "L2M", "Repeats": "Repeats", "Merge": "Merge",
     "AlignNorms": "AlignNorms", "WeightedKD": "WeightedKD", "BiasCorrection": "BiasCorrection",
     "SDLoRA": "SDLoRA",
-    "Expand": "Expand",
+    "Expand": "Expand", "PositiveHead": "PositiveHead",
     "InfLoRA": "InfLoRA",
     "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",
     "ProxyContrast": "ProxyContrast", "ProxyDistillation": "ProxyDistillation", "Refresh": "Refresh",

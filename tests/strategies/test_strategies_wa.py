@@ -41,7 +41,7 @@ def at_ends(run):
     return kept[::2], kept[1::2]
 
 
-@pytest.mark.parametrize("strategy", ["wa", "er + align_norms", "icarl + align_norms"])
+@pytest.mark.parametrize("strategy", ["wa", "wa(form=code)", "er + align_norms", "icarl + align_norms"])
 def test_new_classes_have_the_mean_norm_of_old_ones_and_the_first_experience_is_untouched(strategy):
     before, after = at_ends(ready(strategy, "training.lr=0.3", "training.epochs=3"))
     assert [len(each["old"]) for each in after] == [0, 2, 4, 6, 8]
@@ -56,7 +56,8 @@ def test_new_classes_have_the_mean_norm_of_old_ones_and_the_first_experience_is_
         assert abs(norms[new].mean() - norms[old].mean()) < 1e-6
         untouched = [c for c in range(10) if c not in new]
         assert np.array_equal(was["weight"][untouched], now["weight"][untouched])
-        factor = now["weight"][new] / was["weight"][new]
+        there = was["weight"][new] != 0
+        factor = now["weight"][new][there] / was["weight"][new][there]
         assert factor.std() < 1e-5  # one factor for all of them
         assert abs(factor.mean() - 1) > 1e-3
 
@@ -68,8 +69,24 @@ def test_nothing_is_aligned_where_every_class_is_in_every_experience():
     assert same_trace(aligned, plain)
 
 
+def test_the_head_of_the_papers_form_has_no_negative_weight_of_a_class_seen_after_any_step():
+    run, least = ready("wa", "training.optimizer=adam", "training.lr=0.01", "training.weight_decay=0.1"), []
+    place, rest = run.learner.slices["head.weight"], run.learner.slices["head.bias"]
+
+    def note(learner, batch):
+        seen = learner.w.detach()[place].view(10, -1)[learner.classes.seen]
+        least.append(float(seen.min()))
+
+    run.chain.after_step += (note,)
+    run.train()
+    assert len(least) == run.learner.cost.steps
+    assert min(least) == max(least) == 0.0
+    assert float(run.learner.w.detach()[rest].min()) < 0
+    assert float(trained("wa(form=code)").learner.w.detach()[place].min()) < 0
+
+
 def test_frozen_weights_are_not_aligned():
-    run = ready("er + align_norms")
+    run = ready("wa")
     learner = run.learner
     place = learner.slices["head.weight"]
     held = torch.zeros_like(learner.w, dtype=torch.bool)
