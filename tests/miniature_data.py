@@ -95,6 +95,21 @@ def core50(folder: Path) -> None:
         (folder / "core50" / f"core50-{name}-run0.csv").write_text("\n".join(lines) + "\n")
 
 
+def vit_s14(folder: Path) -> None:
+    """A small transformer under our names, where a benchmark wants a ViT-S/14."""
+    import torch
+
+    from clbench.models.image_input import ImageInput
+    from clbench.models.transformer import Form, VisionTransformer
+
+    form = Form(width=64, depth=2, heads=1, hidden=64, patch=14, grid=(4, 4), layer_scale=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = VisionTransformer(form, ImageInput((0.0,) * 3, (1.0,) * 3, None), 1).state_dict()
+    (folder / "vit_s14").mkdir()
+    torch.save({k: v for k, v in state.items() if not k.startswith("head")}, folder / "vit_s14" / "vit_s14_fp16.pth")
+
+
 def picture(path: Path, number: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(PICTURES[number % len(PICTURES)])
@@ -121,7 +136,13 @@ HUB: dict[str, Callable[[], dict[str, HubSplit]]] = {
     "wltjr1007/DomainNet": domains,
 }
 """Name on the hub -> the splits of its miniature."""
-FILES: dict[str, Callable[[Path], None]] = {"cifar100": cifar100, "vtab": vtab, "core50": core50, "imagenet": imagenet}
+FILES: dict[str, Callable[[Path], None]] = {
+    "cifar100": cifar100,
+    "vtab": vtab,
+    "core50": core50,
+    "imagenet": imagenet,
+    "vit_s14": vit_s14,
+}
 """Folder of data -> a function that writes its miniature there."""
 
 
