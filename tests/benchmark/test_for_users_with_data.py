@@ -85,6 +85,7 @@ def test_published_numbers_have_a_source(name):
 def test_a_file_with_pretrained_weights_runs(miniatures):
     """The network is a small one at the full size of pictures; the closed forms see each picture once."""
     some = ["ncm(features=model, metric=cosine)", "slda(features=model)", "ranpac(size=64)", "fecam", "naive", "l2p"]
+    some += ["dualprompt", "coda_prompt"]
     made = plan("vtab-inc10", strategies=some, seeds=1, data_dir=miniatures, overrides=["training.epochs=1"])
     for cell in made.cells:
         record = run_cell(cell)
