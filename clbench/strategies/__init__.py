@@ -142,6 +142,14 @@ STRATEGIES = Registry(
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),
+        "align": (
+            "clbench.strategies.align:Align",
+            "train a copy of the head on features drawn from a Gaussian of each class; added to any other strategy",
+        ),
+        "slca": (
+            "clbench.strategies.slca:slca",
+            "a slow body, cross-entropy over the running classes, and classifier alignment",
+        ),
         "inflora": (
             "clbench.strategies.inflora:InfLoRA",
             "low-rank terms beside a frozen transformer, outside of the inputs of earlier experiences",
