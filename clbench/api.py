@@ -70,7 +70,7 @@ def run(
         seeds: Seeds instead of the benchmark's: ``5`` (for 0 to 4), ``"0,1,2"``, or a list.
         out: Result directory; ``None`` keeps records only in memory.
         jobs: Number of cells at a time, each in a process of its own if above one; ``"auto"`` uses all cores.
-        device: ``"cpu"``, ``"cuda"``, or ``"auto"``.
+        device: ``"cpu"``, ``"cuda"``, ``"auto"``, or GPUs on which cells are placed, ``"cuda:0,cuda:1"``.
         data_dir: The directory of data sets and downloads.
         overrides: Dotted keys with plain values, such as ``{"training.lr": 0.03}``; or texts ``"key=value"`` with
             values in YAML.

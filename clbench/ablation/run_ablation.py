@@ -22,6 +22,7 @@ from clbench.core.types import Dataset
 from clbench.metrics import get as get_metric
 from clbench.running.execution import choose_device, data_and_settings, execute_plan, path_text, records_of
 from clbench.running.executors import Event, ignore
+from clbench.running.placement import device_names
 from clbench.running.plan import make_stream
 from clbench.running.plan import plan as make_plan
 from clbench.running.progress import both, shown_progress
@@ -118,7 +119,9 @@ def ablate(
     def form_of(which: Arm) -> MeasuredForm | None:
         cell = planned([{"strategy": which.written, "label": which.label}], how.seeds[:1], legal).cells[0]
         kept = None if where is None else where / SEARCH / FORMS
-        return loss_form(cell, data_dir=path_text(data_dir), device=choose_device(device), kept=kept, given=given)
+        return loss_form(
+            cell, data_dir=path_text(data_dir), device=choose_device(device_names(device)[0]), kept=kept, given=given
+        )
 
     arms, forms, control_role, notes = _arms(ours, base, control, strategy, against, defaults, form_of)
     arms = _same_cells(arms, defaults)

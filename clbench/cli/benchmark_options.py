@@ -26,5 +26,5 @@ TunedFile = Annotated[
         show_default=False,
     ),
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, auto, or GPUs on which cells are placed: cuda:0,cuda:1.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets.", show_default="CLBENCH_DATA")]

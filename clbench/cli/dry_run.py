@@ -77,11 +77,12 @@ def show_time(console: Console, todo: Sequence[Cell], *, jobs: str, device: str,
     from clbench.running.execution import choose_device
     from clbench.running.forecast import forecast, matrix_seconds, warm_up
     from clbench.running.matrix import jobs_for, usable_cores
+    from clbench.running.placement import device_names
 
     warm_up()
     start = perf_counter() - began  # a process that runs cells starts with the same imports
     workers = jobs_for(todo, jobs)
-    place, threads = choose_device(device), max(cell.config["training"]["threads"] for cell in todo)
+    place, threads = choose_device(device_names(device)[0]), max(cell.config["training"]["threads"] for cell in todo)
     room = max(1, usable_cores() // threads) if place == "cpu" else workers  # more jobs than cores gain nothing
     found = forecast(todo, data_dir=data_dir, device=place)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))

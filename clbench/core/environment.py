@@ -18,14 +18,14 @@ LIBRARIES = {"avalanche": "avalanche-lib"}
 @cache
 def environment(device: str, engine: str = "clbench") -> dict[str, Any]:
     """Return the versions, hardware and commit of this process, and the version of the engine's library."""
-    hardware = torch.cuda.get_device_name(0) if device.startswith("cuda") else processor()
+    hardware = torch.cuda.get_device_name(device) if device.startswith("cuda") else processor()
     return {
         "clbench": version("clbench"),
         **({LIBRARIES[engine]: version(LIBRARIES[engine])} if engine in LIBRARIES else {}),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
-        "device": device,
+        "device": device.partition(":")[0],  # which of several equal GPUs it was is no part of a result
         "hardware": hardware,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "commit": _commit(),

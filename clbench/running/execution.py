@@ -19,6 +19,7 @@ from clbench.running.executors.limits import SNAPSHOT_SECONDS, limits, snapshot_
 from clbench.running.found_records import Found, find_records
 from clbench.running.matrix import Outcome, run_matrix
 from clbench.running.options import Options
+from clbench.running.placement import check_jobs, device_names
 from clbench.running.plan import Plan, check_batches, given_stream, make_stream, refuse_replaced
 from clbench.running.plan_files import keep_published, write_plan
 from clbench.running.rerun import check_rerun
@@ -68,9 +69,13 @@ def execute_plan(
     keep = keeping(where, save_model, save_predictions)
     # An executor that does not exist, or cannot do what is requested, is refused before anything is loaded.
     chosen = None if executor is None else named_executor(executor)
+    here = chosen is None or not chosen.elsewhere
+    devices = tuple(choose_device(name, here=here) for name in device_names(device))
+    check_jobs(devices, jobs)
     options = Options(
         data_dir=data_dir,
-        device=choose_device(device, here=chosen is None or not chosen.elsewhere),
+        device=devices[0],
+        devices=devices if len(devices) > 1 else (),
         given=given,
         keep=keep,
         partial=where / "partial" if where is not None else None,
@@ -202,8 +207,10 @@ def choose_device(device: str, *, here: bool = True) -> str:
         here: Whether cells run on this machine; otherwise a named GPU need not be here.
 
     Raises:
-        Refused: The name is unknown, or torch finds no such GPU.
+        Refused: The name is unknown, it is a list, or torch finds no such GPU.
     """
+    if "," in device:
+        raise Refused(f"device {device!r} names several devices, and one is needed here; name one of them")
     if device == "cpu":
         return device
     import torch
@@ -215,6 +222,11 @@ def choose_device(device: str, *, here: bool = True) -> str:
     if here and not torch.cuda.is_available():
         raise Refused(
             f"device {device!r} is not available: this torch ({torch.__version__}) finds no GPU; choose cpu or auto"
+        )
+    if here and device.partition(":")[2] not in ("", *map(str, range(torch.cuda.device_count()))):
+        raise Refused(
+            f"device {device!r} is not available: torch finds {torch.cuda.device_count()} GPUs, counted from cuda:0; "
+            "choose one of them"
         )
     return device
 

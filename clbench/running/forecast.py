@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -353,7 +354,7 @@ def _inputs(evaluator: Evaluator) -> Index:
 
 
 def _waiter(device: str) -> Callable[[], None]:
-    return (lambda: None) if device == "cpu" else torch.cuda.synchronize
+    return (lambda: None) if device == "cpu" else partial(torch.cuda.synchronize, device)
 
 
 def _mean(seconds: Sequence[float]) -> float:

@@ -20,7 +20,7 @@ class Options:
 
     Args:
         data_dir: The directory of data sets.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu`` or ``cuda``; the first of ``devices``.
         given: Arrays, stream or module that the program hands over.
         keep: The files to keep with records; ``None`` keeps none.
         partial: The directory of snapshots of long cells; ``None`` keeps none.
@@ -35,6 +35,7 @@ class Options:
             their default.
         all_cores: Whether as many cells run at a time as there are cores, also those of other machines.
         added: The objects that the program has added to registries, for executors that use other processes.
+        devices: All devices, if cells are placed on several; otherwise empty.
     """
 
     data_dir: str | None = None
@@ -51,3 +52,4 @@ class Options:
     gpus_per_cell: float | None = None
     all_cores: bool = False
     added: tuple[AddedObject, ...] = ()
+    devices: tuple[str, ...] = ()

@@ -45,6 +45,11 @@ class NamedExecutor:
                 f"the executor {self.name} does not divide GPUs among cells; leave gpus_per_cell out, or use the "
                 "executor ray"
             )
+        if options.devices and options.executor is not None and split_name(self.name)[0] not in ("local", "workers"):
+            raise Refused(
+                f"the executor {self.name} does not place cells on several devices; name one device, or use the "
+                "executor local"
+            )
         own = getattr(self.run, "check", None)
         if own is not None:
             own(options, self.argument)

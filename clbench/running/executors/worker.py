@@ -130,6 +130,10 @@ def work(descriptor: int, parent: int, stacks: int) -> None:
     with suppress(EOFError, ConnectionResetError):
         options = cloudpickle.loads(pipe.recv())
         problems = unpack(options.added)
+        if ":" in options.device:  # what names no GPU goes to this one too
+            import torch
+
+            torch.cuda.set_device(options.device)
         threads, folder = threading.active_count(), os.getcwd()
         while True:
             signal.signal(signal.SIGTERM, life.stop)  # a part may have set its own handler

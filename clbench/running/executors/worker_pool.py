@@ -31,6 +31,7 @@ from clbench.running.executors.limits import (
 from clbench.running.executors.stack_file import StackFile
 from clbench.running.executors.worker import STOPPED, Answer, Begun
 from clbench.running.options import Options
+from clbench.running.placement import least_used
 from clbench.running.snapshot_file import place_of, snapshot_path
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class _Worker:
     mark: str
     stacks: StackFile
     threads: int
+    place: int = 0
     cell: Cell | None = None
     began: float | None = None
     since: str = ""
@@ -89,7 +91,9 @@ def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> Non
     """Run cells in a number of workers. Arguments are those of :class:`clbench.running.executors.Executor`."""
     import cloudpickle
 
-    pool = _Pool(cloudpickle.dumps(options), options, emit)
+    devices = options.devices or (options.device,)
+    alone = [replace(options, device=device, devices=()) for device in devices]
+    pool = _Pool([cloudpickle.dumps(each) for each in alone], options, emit)
     try:
         while True:
             pool.hand_out(queue, jobs)
@@ -108,7 +112,7 @@ def run_in_workers(queue: Queue, options: Options, jobs: int, emit: Emit) -> Non
 
 
 class _Pool:
-    def __init__(self, packed: bytes, options: Options, emit: Emit) -> None:
+    def __init__(self, packed: list[bytes], options: Options, emit: Emit) -> None:
         self.packed, self.options, self.emit = packed, options, emit
         self.workers: list[_Worker] = []
         self.memory = SHARE * machine_memory()
@@ -133,13 +137,15 @@ class _Pool:
                 self.emit(Started(cell))
 
     def _new(self, threads: int) -> _Worker:
-        """Return a worker that is kept from an earlier matrix, or else start one."""
-        kept = KEPT.get()
-        while kept is not None and (worker := kept.take((self.packed, threads))) is not None:
+        """Return a worker on the device that has the fewest: one kept from an earlier matrix, or else a new one."""
+        place = least_used(len(self.packed), (worker.place for worker in self.workers))
+        packed, kept = self.packed[place], KEPT.get()
+        while kept is not None and (worker := kept.take((packed, threads))) is not None:
             if worker.process.poll() is None:
+                worker.place = place
                 return worker  # type: ignore[no-any-return]
             worker.stop()
-        return _start(self.packed, threads)
+        return replace(_start(packed, threads), place=place)
 
     def keep_idle(self) -> None:
         """Keep idle workers for the next matrix, if the program asks for it."""
@@ -147,7 +153,7 @@ class _Pool:
         if kept is not None:
             for worker in [worker for worker in self.workers if worker.cell is None]:
                 self.workers.remove(worker)
-                kept.keep((self.packed, worker.threads), worker, worker.stop)
+                kept.keep((self.packed[worker.place], worker.threads), worker, worker.stop)
 
     def listen(self) -> None:
         """Receive messages of workers for a moment, and detect workers that have died."""
