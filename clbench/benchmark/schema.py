@@ -65,11 +65,18 @@ class Training(Section):
             layer. The change that a step makes is multiplied. ``None`` for 1 everywhere.
         first: What is different in the first experience, ``{epochs: 200, weight_decay: 5e-4}`` (:class:`First`). It
             needs visible boundaries. ``None`` for nothing.
+        precision: ``float32``, or ``bfloat16`` for the matrix products and convolutions of every pass of the model, in
+            training and evaluation; weights, gradients and losses stay float32.
+        channels_last: Whether images pass the model stored channels last.
+        accumulate: k, number of chunks in which a batch passes the model in a step; the gradients are added up.
     """
 
     options: ClassVar[frozenset[str]] = frozenset(
-        {"optimizer_state", "clip_norm", "lr_schedule", "stop", "lr_scale", "first"}
-    )
+        {
+            "optimizer_state", "clip_norm", "lr_schedule", "stop", "lr_scale", "first",
+            "precision", "channels_last", "accumulate",
+        }
+    )  # fmt: skip
 
     optimizer: Annotated[str | dict[str, Any], AfterValidator(optimizer_names.canonical)] = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -87,6 +94,9 @@ class Training(Section):
     stop: Stop | None = None
     lr_scale: Annotated[dict[str, float] | None, BeforeValidator(rate_factors.canonical)] = None
     first: First | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    accumulate: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _optimizer_takes_its_settings(self) -> Training:

@@ -42,6 +42,7 @@ def linear(layer: nn.Linear, x: Tensor, *, relu: bool = False) -> Tensor:
         (B, O) outputs.
     """
     plain = torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or len(x) < FEWEST_ROWS
+    plain = plain or torch.is_autocast_enabled(x.device.type)
     if plain or not _any_kernel(layer) or not fused_available():
         out = layer(x)
         return torch.relu(out) if relu else out

@@ -19,10 +19,12 @@ from clbench.core.rng import derive
 from clbench.core.types import Stream
 from clbench.data.augment import augmenter
 from clbench.scenarios import shows_boundaries
+from clbench.training.accumulated_pass import AccumulatedPass
 from clbench.training.batch_splits import BatchSplit
 from clbench.training.device_rows import Resident
 from clbench.training.gradient_probe import Probe
 from clbench.training.loop import Hooks
+from clbench.training.pass_formats import set_formats
 from clbench.training.replay_buffer import Memory
 from clbench.training.trainer import Trainer
 
@@ -84,8 +86,11 @@ def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
         device=setup.device,
         row_bytes=setup.rows.row_bytes,
     )
+    model = _model(setup, hooks)
+    formatted = set_formats(model, training, shape=stream.dataset.shape, device=setup.device)
+    answer = None if hooks.answer is None else formatted(hooks.answer)
     trainer = Trainer(
-        _model(setup, hooks),
+        model,
         training,
         stream=stream,
         train=setup.rows,
@@ -93,10 +98,12 @@ def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
         seed=setup.seed,
         separate_heads=settings.model.heads == "separate",
     )
-    trainer.readout.predictors, trainer.readout.reader = hooks.predict, hooks.answer
-    trainer.answer = hooks.answer if hooks.answers_in_training else None
+    trainer.readout.predictors, trainer.readout.reader = hooks.predict, answer
+    trainer.answer = answer if hooks.answers_in_training else None
     trainer.steps_itself = hooks.observe is not None
     learner = trainer.learner
+    if training.accumulate > 1:
+        learner._forward = _accumulated(trainer, training.accumulate)
     if not learner.w.numel() and not trainer.steps_itself:
         raise Refused(
             "no weights of this model are trained (train: none), and this strategy trains some; write train: head, or "
@@ -117,6 +124,17 @@ def _model(setup: TrainerSetup, hooks: StrategyHooks) -> nn.Module:
     dataset = setup.stream.dataset
     built = hooks.built(setup.model.cpu(), dataset.shape, setup.stream.n_outputs, tokens=dataset.tokens)
     return built.to(setup.device)
+
+
+def _accumulated(trainer: Trainer, chunks: int) -> AccumulatedPass:
+    """Return the pass of a batch in chunks, if steps are those of the loop and of the model alone."""
+    if trainer.steps_itself or trainer.answer is not None:
+        how = "makes the steps itself" if trainer.steps_itself else "answers in place of the model in training"
+        raise Refused(
+            f"training.accumulate = {chunks} divides the model's own pass, and a part of this strategy {how}; leave "
+            "accumulate out"
+        )
+    return AccumulatedPass(trainer.learner.model, chunks)
 
 
 def resident_rows(stream: Stream, training: Training, *, seed: int, device: str) -> Resident:

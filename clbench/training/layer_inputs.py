@@ -40,8 +40,9 @@ def recorded(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
         shared = names.setdefault(id(layer.weight), name)
 
         def note(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], name: str = shared) -> None:
-            x = args[0] if args else kwargs["input"]
-            seen.setdefault(name, []).append(as_rows(layer, x.detach()))
+            x: Tensor = args[0] if args else kwargs["input"]
+            assert isinstance(layer.weight, Tensor)
+            seen.setdefault(name, []).append(as_rows(layer, x.detach().to(layer.weight.dtype)))
 
         handles.append(layer.register_forward_pre_hook(note, with_kwargs=True))
     try:

@@ -125,6 +125,7 @@ class Learner:
         self._modules = tuple(model.modules())
         self._hooks: Terms | None = None
         self._answer: Answer | None = None
+        self._forward: Callable[[Tensor], Output] = model
         self._steps_itself = False
         self.side_work = SideWork(self, flat, rows, steps, shape=stream.dataset.shape, tokens=rows.tokens)
 
@@ -140,8 +141,7 @@ class Learner:
         It is the model's, or that of a part that answers in training too.
         """
         if self._answer is None:
-            output: Output = self.model(batch.x)
-            return output
+            return self._forward(batch.x)
         return self._answer(self, batch.x, batch.revealed_task())
 
     def batch(

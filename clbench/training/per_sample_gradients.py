@@ -74,7 +74,8 @@ def _by_layer(
         return _by_row(model, flat, x, scalar, extras, power)
     signals = torch.autograd.grad(total, [o for *_, o in ran], materialize_grads=True)
     raised, sums = POWERS[power], {}
-    for (layer, a, _), d in zip(ran, signals, strict=True):
+    for (layer, inputs, _), signal in zip(ran, signals, strict=True):
+        a, d = inputs.to(layer.weight.dtype), signal.to(layer.weight.dtype)  # a pass may have a lower precision
         sums[id(layer.weight)] = raised(d).T @ raised(a)  # (O, I)
         if layer.bias is not None:
             sums[id(layer.bias)] = raised(d).sum(0)  # (O,)
