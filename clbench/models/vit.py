@@ -76,6 +76,8 @@ class Block(nn.Module):
         self.down = nn.Linear(hidden, width)
         self.attention_scale = nn.Parameter(torch.ones(width)) if layer_scale else None
         self.mlp_scale = nn.Parameter(torch.ones(width)) if layer_scale else None
+        self.adapter: nn.Module | None = None
+        """What reads the same tokens beside the two-layer network, before its norm, and is added to its output."""
         self._activation = activation
 
     def forward(self, x: Tensor, prefix: Prefix | None = None) -> Tensor:
@@ -83,7 +85,8 @@ class Block(nn.Module):
         mixed = self.attention(self.attention_norm(x), prefix)
         x = x + (mixed if self.attention_scale is None else self.attention_scale * mixed)
         output: Tensor = self.mlp(self.mlp_norm(x))
-        return x + (output if self.mlp_scale is None else self.mlp_scale * output)
+        output = x + (output if self.mlp_scale is None else self.mlp_scale * output)
+        return output if self.adapter is None else output + self.adapter(x)
 
     def mlp(self, x: Tensor) -> Tensor:
         """Apply the two-layer network to normed tokens (B, N, D)."""

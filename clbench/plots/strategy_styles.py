@@ -56,6 +56,7 @@ SHIPPED = {
     "merge": ORANGE,
     "sd_lora": PURPLE,
     "inflora": TEAL,
+    "adapters": OCHRE,
     "align": SKY, "slca": PINK,
     "wa": BLUE, "align_norms": TEAL,
     "bic": OLIVE,

@@ -142,6 +142,10 @@ STRATEGIES = Registry(
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),
+        "adapters": (
+            "clbench.strategies.adapters:Adapters",
+            "a frozen transformer with a small trained network beside that of each block",
+        ),
         "align": (
             "clbench.strategies.align:Align",
             "train a copy of the head on features drawn from a Gaussian of each class; added to any other strategy",
