@@ -66,6 +66,7 @@ class Expand(Part):
         "DualPrompt": IN_EACH,
         "CODAPrompt": IN_EACH,
         "SDLoRA": IN_EACH,
+        "InfLoRA": IN_EACH,
         "Binary": "the first has a linear layer on the features of several networks, and the second has none",
     }
 

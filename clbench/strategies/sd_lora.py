@@ -56,6 +56,7 @@ class SDLoRA(RunningClasses):
 
     needs: ClassVar[frozenset[str]] = frozenset({"transformer", "boundaries", "length"})
     conflicts: ClassVar[dict[str, str]] = {
+        "L2M": "both add low-rank terms to the same layers",
         "Binary": "the first keeps the network frozen, and the second learns distributions of its weights",
     }
 
