@@ -64,8 +64,10 @@ class Traffic(TorchDispatchMode):
 
 
 def where() -> str:
-    """The innermost line of the package that runs now."""
+    """The innermost line of the package that runs now; for an upload, the line that asks for it."""
     frames = [frame for frame in traceback.extract_stack() if frame.filename.startswith(PACKAGE)]
+    while len(frames) > 1 and frames[-1].filename.endswith("core/uploads.py"):
+        frames.pop()
     return f"{frames[-1].filename.removeprefix(PACKAGE)}:{frames[-1].lineno}" if frames else "?"
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from clbench.core.parameters import Count
 from clbench.core.search_space import Search
+from clbench.core.uploads import sent
 from clbench.strategies.part import Part
 from clbench.strategies.replay import Start
 
@@ -122,8 +123,8 @@ def draw_partners(y: Tensor, pool: Tensor, generator: Generator) -> tuple[Tensor
     negative = ~same & torch.isin(pool, y)
     itself = torch.arange(m - n, m, device=y.device)
     positive = same.scatter(1, itself[:, None], value=False)
-    chance = (
-        torch.from_numpy(generator.uniform(2 * n)).to(y.device).view(2, n)
+    chance = sent(generator.uniform(2 * n), y.device).view(
+        2, n
     )  # drawn for all, so that no sample changes another one's draw
     anchors = (positive.any(1) & negative.any(1)).nonzero()[:, 0]
     partners = []

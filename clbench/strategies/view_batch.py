@@ -11,6 +11,7 @@ from pydantic import Field
 
 from clbench.core.parameters import Count, NonNegative
 from clbench.core.search_space import Search
+from clbench.core.uploads import sent
 from clbench.strategies.part import Part
 
 if TYPE_CHECKING:
@@ -114,7 +115,6 @@ class ViewBatch(Part):
         return np.asarray(known[1])
 
     def batch(self, learner: Learner, batch: Batch) -> None:
-        import torch
 
         if self.views == 1:
             return
@@ -134,8 +134,8 @@ class ViewBatch(Part):
         )  # merged samples are after the stream's
         rows = np.concatenate([np.arange(s.start, s.stop) for s in spans])  # in the batch
         pieces = [rows[view > 0], *_pairs(rows, visit, view)]
-        sent = torch.from_numpy(np.concatenate(pieces)).to(learner.device)
-        later_views, first, later = sent.split([len(piece) for piece in pieces])
+        numbers = sent(np.concatenate(pieces), learner.device)
+        later_views, first, later = numbers.split([len(piece) for piece in pieces])
         batch.keep(self, first=first, later=later)
         strong = self._augmenter()
         if strong is not None:

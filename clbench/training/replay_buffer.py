@@ -19,6 +19,7 @@ from clbench.benchmark.schema import MemoryBudget
 from clbench.core import host_reads
 from clbench.core.errors import Refused
 from clbench.core.rng import Generator
+from clbench.core.uploads import sent
 from clbench.training.batch import EXPERIENCE, Batch, Y
 from clbench.training.buffer_policies import POLICIES, Chosen, ShrinkingHerding
 from clbench.training.herding import exemplars
@@ -201,11 +202,11 @@ class Memory:
             beside: The numbers; by default there are none.
         """
         if not self._waiting:
-            return self._none if beside is None else torch.from_numpy(beside).to(self._index.device)
+            return self._none if beside is None else sent(beside, self._index.device)
         waiting, self._waiting = self._waiting, []
         numbers = np.zeros(0, dtype=np.int64) if beside is None else beside
         pieces = [numbers, *(each for a in waiting for each in (a.slots, a.taken))]
-        together = torch.from_numpy(np.concatenate(pieces)).to(self._index.device)
+        together = sent(np.concatenate(pieces), self._index.device)
         found: Tensor
         found, *pairs = together.split([len(piece) for piece in pieces])
         for arrival, where, which in zip(waiting, pairs[::2], pairs[1::2], strict=True):

@@ -9,6 +9,7 @@ from support import EVERY_STRATEGY, SMALL, everything, train_until
 from clbench.running.plan import plan
 from clbench.running.prepare import prepare
 from clbench.testing.compare_runs import leaves
+from clbench.training import loop
 
 pytestmark = [
     pytest.mark.gpu,
@@ -83,3 +84,37 @@ def test_a_run_with_dropout_and_augmentation_goes_on_on_the_other_kind_of_device
         rest.restore(part.snapshot())
         rest.train()
         assert rest.cursor.step > 12
+
+
+WAITING = {"binary", "cuber", "er_aml", "fecam", "gem", "k_fpf"}
+"""Strategies whose steps wait, as ``tests/training/test_host_traffic.py`` says."""
+
+
+@pytest.mark.parametrize("strategy", [name for name in EVERY_STRATEGY if name not in WAITING])
+def test_no_step_makes_the_host_wait(strategy, monkeypatch):
+    run, usual = ready(strategy), loop.iterate
+
+    def iterate(trainer, hooks, batch, number):
+        torch.cuda.set_sync_debug_mode("error" if number > 5 else "default")  # kernels are chosen in the first steps
+        try:
+            usual(trainer, hooks, batch, number)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(loop, "iterate", iterate)
+    run.train()
+
+
+@pytest.mark.parametrize("change", ["training.precision=bfloat16", "training.channels_last=true"])
+def test_passes_in_other_formats_agree_with_those_of_a_cpu(change):
+    on_gpu, on_cpu = (ready("er", change, "model={name: cnn}", device=device) for device in ("cuda", "cpu"))
+    for run in (on_gpu, on_cpu):
+        train_until(run, 3)
+    torch.testing.assert_close(on_gpu.learner.w.cpu(), on_cpu.learner.w, rtol=0, atol=5e-3)
+
+
+def test_a_batch_in_chunks_leads_to_the_weights_of_the_whole():
+    parts, whole = ready("er", "training.accumulate=4"), ready("er")
+    for run in (parts, whole):
+        run.train()
+    torch.testing.assert_close(parts.learner.w, whole.learner.w, rtol=0, atol=1e-4)
