@@ -57,6 +57,7 @@ SHIPPED = {
     "sd_lora": PURPLE,
     "inflora": TEAL,
     "adapters": OCHRE,
+    "lucir": GREEN,
     "align": SKY, "slca": PINK,
     "wa": BLUE, "align_norms": TEAL,
     "bic": OLIVE,

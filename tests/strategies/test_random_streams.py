@@ -34,6 +34,7 @@ RANDOM_STREAMS = {
     "SDLoRA": "SDLoRA",
     "Expand": "Expand", "PositiveHead": "PositiveHead",
     "InfLoRA": "InfLoRA",
+    "UnifiedClassifier": "UnifiedClassifier",
     "Adapters": "Adapters",
     "Align": "Align", "SlowBody": "SlowBody",
     "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",

@@ -1,0 +1,69 @@
+"""A last layer that computes cosines. Letters: B samples, C classes, H features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clbench.core.errors import Refused
+from clbench.models.output import Output
+
+
+class CosineHead(nn.Module):
+    """Compute scale · cos(f, w_c) for features f and the weights w_c of each class, with a trained scale.
+
+    Args:
+        width: H.
+        n_outputs: C.
+        scale: Where the scale begins.
+    """
+
+    def __init__(self, width: int, n_outputs: int, scale: float = 1.0) -> None:
+        super().__init__()
+        bound = width**-0.5
+        self.weight = nn.Parameter(torch.empty(n_outputs, width).uniform_(-bound, bound))
+        self.scale = nn.Parameter(torch.full((1,), float(scale)))
+
+    def cosines(self, features: Tensor) -> Tensor:
+        """Return cos(f, w_c), (B, C), for features (B, H); 0 for features of zeros only."""
+        return F.normalize(features, dim=1) @ F.normalize(self.weight, dim=1).T
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.scale * self.cosines(features)
+
+
+class WithCosineHead(nn.Module):
+    """Put a cosine head in place of the last layer of a model, which is not trained any more.
+
+    Args:
+        model: From samples to ``Output``, with a linear ``head``.
+        scale: Where the scale begins.
+
+    Raises:
+        Refused: The head is no linear layer.
+    """
+
+    def __init__(self, model: nn.Module, scale: float = 1.0) -> None:
+        super().__init__()
+        head = model.head
+        if not isinstance(head, nn.Linear):
+            raise Refused(
+                f"a cosine head stands in place of a linear layer, and this model's last layer is "
+                f"{type(head).__name__}; choose a model that ends with torch.nn.Linear"
+            )
+        self.head = CosineHead(head.in_features, head.out_features, scale)
+        if "head" in model._modules:
+            model.head = nn.Identity()
+        else:  # a wrapper reads the features where its head is called
+            head.requires_grad_(False)
+        self.body = model
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map samples (B, ...) to features (B, H)."""
+        features: Tensor = self.body(x).features
+        return features
+
+    def forward(self, x: Tensor) -> Output:
+        features = self.features(x)
+        return Output(self.head(features), features)
