@@ -38,6 +38,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "channels last": {"channels_last": True},
     "bfloat16, channels last": {"precision": "bfloat16", "channels_last": True},
     "4 chunks": {"accumulate": 4},
+    "compiled": {"compile": True},
 }
 STRATEGIES = ("naive", "er", "er_ace", "derpp(alpha=0.1, beta=0.5)", "lwf", "ewc(strength=1, rows=200)", "icarl")
 
@@ -158,6 +159,7 @@ def bare(build: Callable[[], Run], settings: dict[str, Any], device: str) -> tup
     if settings.get("channels_last"):
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    shown = torch.compile(model) if settings.get("compile") else model
     kind, half = device.partition(":")[0], settings.get("precision") == "bfloat16"
     chunks = settings.get("accumulate", 1)
     del run
@@ -175,7 +177,7 @@ def bare(build: Callable[[], Run], settings: dict[str, Any], device: str) -> tup
         optimizer.zero_grad()
         for part, labels in zip(images.chunk(chunks), y[rows].chunk(chunks), strict=True):
             with torch.autocast(kind, dtype=torch.bfloat16, enabled=half):
-                logits = model(part).logits
+                logits = shown(part).logits
             (F.cross_entropy(logits.float(), labels) * (len(part) / size)).backward()
         optimizer.step()
     wait_for(device)

@@ -69,12 +69,13 @@ class Training(Section):
             training and evaluation; weights, gradients and losses stay float32.
         channels_last: Whether images pass the model stored channels last.
         accumulate: k, number of chunks in which a batch passes the model in a step; the gradients are added up.
+        compile: Whether the pass of a step is compiled by ``torch.compile``; evaluations are not.
     """
 
     options: ClassVar[frozenset[str]] = frozenset(
         {
             "optimizer_state", "clip_norm", "lr_schedule", "stop", "lr_scale", "first",
-            "precision", "channels_last", "accumulate",
+            "precision", "channels_last", "accumulate", "compile",
         }
     )  # fmt: skip
 
@@ -97,6 +98,7 @@ class Training(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
     accumulate: Annotated[int, Field(ge=1)] = 1
+    compile: bool = False
 
     @model_validator(mode="after")
     def _optimizer_takes_its_settings(self) -> Training:

@@ -5,11 +5,12 @@ The strategy's hooks are arguments, since training knows no strategy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clbench.benchmark.run_settings import RunSettings
 from clbench.benchmark.schema import Training
@@ -18,9 +19,11 @@ from clbench.core.global_rng import seed_others
 from clbench.core.rng import derive
 from clbench.core.types import Stream
 from clbench.data.augment import augmenter
+from clbench.models.output import Output
 from clbench.scenarios import shows_boundaries
 from clbench.training.accumulated_pass import AccumulatedPass
 from clbench.training.batch_splits import BatchSplit
+from clbench.training.compiled_pass import CompiledPass
 from clbench.training.device_rows import Resident
 from clbench.training.gradient_probe import Probe
 from clbench.training.loop import Hooks
@@ -102,8 +105,8 @@ def assemble_trainer(setup: TrainerSetup, hooks: StrategyHooks) -> Trainer:
     trainer.answer = answer if hooks.answers_in_training else None
     trainer.steps_itself = hooks.observe is not None
     learner = trainer.learner
-    if training.accumulate > 1:
-        learner._forward = _accumulated(trainer, training.accumulate)
+    if training.accumulate > 1 or training.compile:
+        learner._forward = _own_pass(trainer, training)
     if not learner.w.numel() and not trainer.steps_itself:
         raise Refused(
             "no weights of this model are trained (train: none), and this strategy trains some; write train: head, or "
@@ -126,15 +129,18 @@ def _model(setup: TrainerSetup, hooks: StrategyHooks) -> nn.Module:
     return built.to(setup.device)
 
 
-def _accumulated(trainer: Trainer, chunks: int) -> AccumulatedPass:
-    """Return the pass of a batch in chunks, if steps are those of the loop and of the model alone."""
+def _own_pass(trainer: Trainer, training: Training) -> Callable[[Tensor], Output]:
+    """Return the pass of a batch in chunks, or compiled, if steps are those of the loop and of the model alone."""
+    name = "compile" if training.compile else "accumulate"
+    if training.compile and training.accumulate > 1:
+        raise Refused("training.compile and training.accumulate both replace the pass of a batch; leave one out")
     if trainer.steps_itself or trainer.answer is not None:
         how = "makes the steps itself" if trainer.steps_itself else "answers in place of the model in training"
         raise Refused(
-            f"training.accumulate = {chunks} divides the model's own pass, and a part of this strategy {how}; leave "
-            "accumulate out"
+            f"training.{name} is for the model's own pass, and a part of this strategy {how}; leave {name} out"
         )
-    return AccumulatedPass(trainer.learner.model, chunks)
+    model = trainer.learner.model
+    return CompiledPass(model) if training.compile else AccumulatedPass(model, training.accumulate)
 
 
 def resident_rows(stream: Stream, training: Training, *, seed: int, device: str) -> Resident:

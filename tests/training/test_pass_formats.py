@@ -48,13 +48,14 @@ def batches(run, n=STEPS):
 
 
 def test_settings_at_their_defaults_stand_in_no_cell():
-    options = {"precision", "channels_last", "accumulate"}
+    options = {"precision", "channels_last", "accumulate", "compile"}
     assert not options & set(Training().canonical())
-    written = Training(precision="bfloat16", channels_last=True, accumulate=2).canonical()
+    written = Training(precision="bfloat16", channels_last=True, accumulate=2, compile=True).canonical()
     assert {name: written[name] for name in options} == {
         "precision": "bfloat16",
         "channels_last": True,
         "accumulate": 2,
+        "compile": True,
     }
 
 

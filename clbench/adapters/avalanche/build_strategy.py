@@ -61,10 +61,11 @@ def build(parts: Sequence[AvalanchePart], setup: RunSetup) -> Built:
             "training.lr_scale is for steps of clbench's own loop, and strategies of avalanche-lib step by themselves; "
             "leave it out"
         )
-    if setup.training.precision != "float32" or setup.training.channels_last or setup.training.accumulate > 1:
+    passes = {"precision", "channels_last", "accumulate", "compile"}
+    if passes & set(setup.training.canonical()):
         raise Refused(
-            "training.precision, channels_last and accumulate are for passes of clbench's own loop, and strategies of "
-            "avalanche-lib run the model by themselves; leave them out"
+            "training.precision, channels_last, accumulate and compile are for passes of clbench's own loop, and "
+            "strategies of avalanche-lib run the model by themselves; leave them out"
         )
     template = next((part for part in parts if isinstance(part, Template)), None)
     template = template or Template(name="avalanche:Naive", parameters={})
