@@ -14,10 +14,10 @@ SMALL = ("stream.dataset={name: digits, train_rows: 100, test_rows: 20}", "model
 
 def test_every_method_runs_on_few_rows_of_a_small_transformer(miniatures):
     records = list(api.run(NAME, overrides=SMALL, data_dir=miniatures))
-    assert {record.label for record in records} == {cell.label for cell in plan(NAME, data_dir=miniatures).cells}
-    assert {"naive", "frozen", "l2p", "dualprompt", "coda_prompt"} <= {record.label for record in records}
+    names = {record.label.partition(" ")[0] for record in records}
+    assert names == {"naive", "frozen", "l2p", "dualprompt", "coda_prompt", "inflora", "sd_lora", "slca"}
     assert [(record.status, record.reason) for record in records] == [("done", "")] * len(records)
-    assert {record.cost["steps"] for record in records if record.label != "frozen"} == {10}
+    assert {record.cost["steps"] for record in records if not record.label.startswith("frozen")} == {10}
 
 
 def test_the_weights_are_those_of_the_data_folder(shared_data):
