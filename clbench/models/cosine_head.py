@@ -34,30 +34,17 @@ class CosineHead(nn.Module):
 
 
 class WithCosineHead(nn.Module):
-    """Put a cosine head in place of the last layer of a model, which is not trained any more.
+    """Put a cosine head on a model that reads features where its last layer is called; that layer is not trained.
 
     Args:
         model: From samples to ``Output``, with a linear ``head``.
-        scale: Where the scale begins.
-
-    Raises:
-        Refused: The head is no linear layer.
+        head: The cosine head.
     """
 
-    def __init__(self, model: nn.Module, scale: float = 1.0) -> None:
+    def __init__(self, model: nn.Module, head: CosineHead) -> None:
         super().__init__()
-        head = model.head
-        if not isinstance(head, nn.Linear):
-            raise Refused(
-                f"a cosine head stands in place of a linear layer, and this model's last layer is "
-                f"{type(head).__name__}; choose a model that ends with torch.nn.Linear"
-            )
-        self.head = CosineHead(head.in_features, head.out_features, scale)
-        if "head" in model._modules:
-            model.head = nn.Identity()
-        else:  # a wrapper reads the features where its head is called
-            head.requires_grad_(False)
-        self.body = model
+        self.head, self.body = head, model
+        model.head.requires_grad_(False)
 
     def features(self, x: Tensor) -> Tensor:
         """Map samples (B, ...) to features (B, H)."""
@@ -67,3 +54,26 @@ class WithCosineHead(nn.Module):
     def forward(self, x: Tensor) -> Output:
         features = self.features(x)
         return Output(self.head(features), features)
+
+
+def with_cosine_head(model: nn.Module, scale: float = 1.0) -> nn.Module:
+    """Return a model with a cosine head in place of its last layer: the model itself, or around one that is wrapped.
+
+    Args:
+        model: From samples to ``Output``, with a linear ``head``.
+        scale: Where the scale begins.
+
+    Raises:
+        Refused: The head is no linear layer.
+    """
+    head = model.head
+    if not isinstance(head, nn.Linear):
+        raise Refused(
+            f"a cosine head stands in place of a linear layer, and this model's last layer is {type(head).__name__}; "
+            "choose a model that ends with torch.nn.Linear"
+        )
+    cosine = CosineHead(head.in_features, head.out_features, scale)
+    if "head" not in model._modules:
+        return WithCosineHead(model, cosine)
+    model.head = cosine
+    return model

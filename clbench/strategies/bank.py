@@ -222,6 +222,7 @@ def task_heads(learner: Learner, task: int) -> Tensor:
     mine = set() if head is None else {id(p) for p in head.parameters()}
     for name, parameter in learner.model.named_parameters():
         if name in learner.slices and id(parameter) in mine:
-            rows = units.reshape(-1, *(1 for _ in parameter.shape[1:]))
+            each = parameter.shape[:1] == units.shape  # a scale serves all classes
+            rows = units.reshape(-1, *(1 for _ in parameter.shape[1:])) if each else units.all()
             mask[learner.slices[name]] = rows.expand(parameter.shape).reshape(-1)
     return mask

@@ -63,13 +63,14 @@ class UnifiedClassifier(Part):
     conflicts: ClassVar[dict[str, str]] = {
         "Hypernet": "the first puts a cosine head on the network, and the second generates the network",
         "Binary": "the first puts a cosine head on a network, and the second learns distributions of its weights",
+        "BiasCorrection": "the first has a head without constants, and the second adds one to scores by the head",
         "Expand": "the first has a cosine head, and the second a linear one on several networks",
     }
 
     def build(self, model: nn.Module, shape: tuple[int, ...], n_outputs: int) -> nn.Module:
-        from clbench.models.cosine_head import WithCosineHead
+        from clbench.models.cosine_head import with_cosine_head
 
-        return WithCosineHead(model)
+        return with_cosine_head(model)
 
     def begin_experience(self, learner: Learner, experience: ExperienceView) -> None:
         known = self.state.get("known")

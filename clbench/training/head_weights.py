@@ -30,6 +30,7 @@ class HeadWeights:
         """
         mask = torch.zeros_like(self._like, dtype=torch.bool)
         for place, shape in self._places:
-            rows = units if shape[0] == len(units) else units.all()
-            mask[place] = rows.reshape(-1, *(1 for _ in shape[1:])).expand(shape).reshape(-1)
+            each = shape[:1] == units.shape
+            rows = units.reshape(-1, *(1 for _ in shape[1:])) if each else units.all()
+            mask[place] = rows.expand(shape).reshape(-1)
         return mask

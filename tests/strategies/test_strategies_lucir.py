@@ -9,7 +9,8 @@ from support import ready, trained
 from torch.nn import functional as F
 
 from clbench.core.errors import Refused
-from clbench.models.cosine_head import CosineHead, WithCosineHead
+from clbench.models.cosine_head import CosineHead, WithCosineHead, with_cosine_head
+from clbench.models.output import Output
 from clbench.training.batch import Y
 
 FIXED = ("stream.order=fixed", "evaluation.every=0", "training.epochs=2")
@@ -104,7 +105,7 @@ def test_weights_of_old_classes_keep_their_bits(optimizer):
 )
 def test_it_stands_on_every_kind_of_model_and_the_old_last_layer_is_not_trained(model):
     run = trained("lucir", f"model={model}", "evaluation.every=0")
-    assert isinstance(run.learner.model, WithCosineHead)
+    assert isinstance(run.learner.model.head, CosineHead)
     assert sorted(name for name in run.learner.slices if "head" in name) == ["head.scale", "head.weight"]
     assert torch.isfinite(run.learner.w).all()
 
@@ -135,4 +136,35 @@ def test_it_forgets_less_than_a_linear_head_on_few_exemplars():
 
 def test_a_model_that_ends_otherwise_is_refused():
     with pytest.raises(Refused, match="a cosine head stands in place of a linear layer"):
-        WithCosineHead(WithCosineHead(torch.nn.ModuleDict({"head": torch.nn.Linear(3, 2)})))
+        with_cosine_head(with_cosine_head(torch.nn.ModuleDict({"head": torch.nn.Linear(3, 2)})))
+
+
+def test_a_wrapped_model_gets_one_around_it_and_its_own_last_layer_is_not_trained():
+    from clbench.models.wrap import wrap
+
+    plain = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 6), torch.nn.ReLU(), torch.nn.Linear(6, 10))
+    model = with_cosine_head(wrap(plain, 10, shape=(1, 8, 8)))
+    assert isinstance(model, WithCosineHead)
+    x = torch.rand(3, 1, 8, 8)
+    features = torch.relu(plain[1](x.flatten(1)))
+    torch.testing.assert_close(model(x).logits, model.head(features))
+    assert [p.requires_grad for p in plain[3].parameters()] == [False, False]
+
+
+def test_a_number_of_the_head_serves_all_classes():
+    """A scale of one number, in a model of a user's own."""
+
+    class Scaled(torch.nn.Module):
+        def __init__(self, shape, n_outputs):
+            super().__init__()
+            self.head = CosineHead(64, 10)
+            self.head.scale = torch.nn.Parameter(torch.tensor([3.0]))
+
+        def forward(self, x):
+            return Output(self.head(x.flatten(1)), x.flatten(1))
+
+    run = trained("naive", "training.weight_decay=0.1", "training.optimizer=adam", model=Scaled)
+    assert torch.isfinite(run.learner.w).all()
+    some = torch.zeros(10, dtype=torch.bool).index_fill_(0, torch.tensor([1, 2]), True)
+    assert int(run.learner._heads.serving(some).sum()) == 2 * 64
+    assert int(run.learner.head_mask.sum()) == 10 * 64 + 1
