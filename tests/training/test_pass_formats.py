@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from support import assert_same, everything, ready, trained
+from support import EVERY_STRATEGY, assert_same, everything, ready, trained
 from torch import nn
 from torch.nn import functional as F
 
@@ -122,6 +122,13 @@ def test_strategies_learn_in_bfloat16_and_are_the_same_twice(strategy):
     assert_same(everything(first), everything(second))
     assert first.learner.w.dtype == torch.float32
     assert torch.isfinite(first.learner.w).all()
+
+
+@pytest.mark.parametrize("strategy", EVERY_STRATEGY)
+def test_every_strategy_learns_in_bfloat16(strategy):
+    run = trained(strategy, HALF)
+    assert torch.isfinite(run.learner.w).all()
+    assert run.learner.w.dtype == torch.float32
 
 
 def test_answers_of_a_part_are_computed_in_bfloat16_too():
