@@ -31,7 +31,6 @@ class Prompts(RunningClasses):
         "SDLoRA": "each trains its own additions to a network of which the rest is frozen",
         "InfLoRA": "each trains its own additions to a network of which the rest is frozen",
         "Adapters": "each trains its own additions to a network of which the rest is frozen",
-        "LUCIR": "the first calls the blocks of the transformer itself, and the second puts the network into another",
         "Binary": "the first keeps the network frozen, and the second learns distributions of its weights",
     }
     answers_in_training: ClassVar[bool] = True
