@@ -58,6 +58,7 @@ SHIPPED = {
     "inflora": TEAL,
     "adapters": OCHRE,
     "lucir": GREEN,
+    "first_task": BLUE,
     "align": SKY, "slca": PINK,
     "wa": BLUE, "align_norms": TEAL,
     "bic": OLIVE,

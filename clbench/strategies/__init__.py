@@ -142,6 +142,10 @@ STRATEGIES = Registry(
         "ewc": ("clbench.strategies.ewc:EWC", "stay near old weights where the Fisher information is large"),
         "l2": ("clbench.strategies.l2:L2", "stay near the weights of the last boundary"),
         "si": ("clbench.strategies.si:SI", "stay near old weights where moving them has lowered the loss"),
+        "first_task": (
+            "clbench.strategies.first_task:FirstTask",
+            "adapt a pretrained network to the first experience alone, then classify by class means (APER)",
+        ),
         "lucir": (
             "clbench.strategies.lucir:lucir",
             "rehearse exemplars with a cosine head; features keep their direction, old classes rank above new ones",

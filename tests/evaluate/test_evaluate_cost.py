@@ -56,7 +56,7 @@ def test_operations_of_a_run_are_those_of_its_rows():
     assert agem["train_flops"] == 300 * (FORWARD + BACKWARD) + extra
 
 
-UNSEEN = {"pcr", "hpcr", "ncm", "slda", "acil", "ranpac", "fecam", "l2p", "dualprompt", "coda_prompt"}
+UNSEEN = {"pcr", "hpcr", "ncm", "slda", "acil", "ranpac", "fecam", "l2p", "first_task", "dualprompt", "coda_prompt"}
 """No hook of the whole model sees their rows: they run its body alone, with a head of their own, or no model."""
 
 

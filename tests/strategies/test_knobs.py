@@ -34,7 +34,7 @@ FORMS = {
     "coda_prompt": {"pool", "length", "blocks", "form"},
     "sd_lora": {"terms", "form"},
     "inflora": {"terms", "form"},
-    "lucir": {"hardest"},
+    "lucir": {"hardest"}, "first_task": {"what", "concatenate"},
     "align": {"rows"}, "slca": {"rows"},
     "ranpac": {"features", "size", "ridge", "projection"}, "fecam": {"features", "shrink", "times", "form"},
     "acil": {"features", "expansion"}, "only": {"modules", "start_experience"}, "repeats": {"low", "high", "when"},

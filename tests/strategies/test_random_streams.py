@@ -34,6 +34,7 @@ RANDOM_STREAMS = {
     "SDLoRA": "SDLoRA",
     "Expand": "Expand", "PositiveHead": "PositiveHead",
     "InfLoRA": "InfLoRA",
+    "FirstTask": "FirstTask",
     "UnifiedClassifier": "UnifiedClassifier",
     "Adapters": "Adapters",
     "Align": "Align", "SlowBody": "SlowBody",

@@ -18,6 +18,7 @@ PROMPTED = [
     "l2p(pool=4, length=2, top=2)",
     "dualprompt(pool=5, g_length=2, e_length=2)",
     "adapters(width=3)",
+    "first_task(epochs=1)",
     "coda_prompt(pool=4)",
     "sd_lora(rank=2, terms=5)",
     "inflora(rank=2, terms=5)",

@@ -12,7 +12,7 @@ LIGHT = {**SMALL["defaults"], "fpf": {"iters": 4}, "k_fpf": {"iters": 4}}
 """Values for parameters without a default, and less work for methods that train on the side."""
 
 ROTATED = ("stream.scenario=rotated", "stream.setting=domain", "stream.degrees=[0, 70]", "reveal=[length]")
-CONTROLS = {"frozen", "l2p", "dualprompt", "coda_prompt", "sd_lora", "inflora", "adapters"}
+CONTROLS = {"frozen", "l2p", "dualprompt", "coda_prompt", "sd_lora", "inflora", "adapters", "first_task"}
 """Strategies that are not meant to learn a second experience, or not from a random transformer."""
 ELSEWHERE = {"si": "si(strength=0.01)", "only": "only(modules='norm+bias+fc+head')"}
 """Strengths are a matter of stream and model: what another setting takes."""

@@ -12,7 +12,7 @@ from clbench.core.errors import Refused
 from clbench.running.run_cell import record
 from clbench.training.gradient_probe import COLUMNS
 
-NOT_PROBED = {"pcr", "hpcr", "gdumb", "ncm", "slda", "acil", "ranpac", "fecam"}
+NOT_PROBED = {"first_task", "pcr", "hpcr", "gdumb", "ncm", "slda", "acil", "ranpac", "fecam"}
 QUICK = ("evaluation.every=0", "evaluation.rows_per_task=1", "training.momentum=0.9", "training.iterations=3")
 OF_EVERY_KIND = ("naive", "er", "derpp", "agem", "ewc", "lwf", "pred_kd", "er_aml", "er(loss=weighted, new_weight=0.3)")
 
