@@ -296,8 +296,9 @@ def test_the_contract_is_asked_as_far_as_it_applies():
     assert verdicts.keys() == PROPERTIES.keys()
     assert {name for name, v in verdicts.items() if v.status == "broken"} == set()
     skipped = {name: v.text for name, v in verdicts.items() if v.status == "skipped"}
-    assert skipped.keys() == {"identity", "randomness", "state"}
+    assert skipped.keys() == {"identity", "randomness", "companions", "state"}
     assert "may draw from them" in skipped["randomness"]
+    assert "its answers draw from a global generator" in skipped["companions"]
 
 
 def test_the_contract_finds_a_class_that_learns_at_looks(tmp_path):

@@ -168,7 +168,7 @@ def test_a_run_resumes_within_an_experience_bit_for_bit(strategy):
 
 def test_what_a_stream_hides_is_named():
     for strategy, change, why in (
-        (f"binary({FORM})", (), "the length of the stream"),
+        (f"binary({FORM})", ("reveal=[]",), "the length of the stream"),
         ("binary(anneal=constant)", ("stream.boundaries=false",), "visible boundaries"),
     ):
         with pytest.raises(Skip, match=why):
