@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -134,6 +137,17 @@ def test_peak_memory_starts_anew_and_sees_what_is_held():
     peak_memory.reset("cpu")
     assert peak_memory.peak_bytes("cpu") <= grown
     assert cost("naive")["peak_bytes"] > 10_000_000
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems keep one peak per process")
+def test_peak_memory_leaves_out_the_process_that_started_this_one():
+    code = (
+        "import subprocess, sys; held = bytearray(300_000_000); print(subprocess.run([sys.executable, '-c', "
+        '\'from clbench.core import peak_memory; peak_memory.reset("cpu"); print(peak_memory.peak_bytes("cpu"))\'], '
+        "capture_output=True, text=True, check=True).stdout)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 1_000_000 < int(told) < 200_000_000
 
 
 @pytest.mark.parametrize("dropped", ["train_flops", "peak_bytes", "extra_seconds"])
