@@ -70,6 +70,7 @@ STRATEGIES = [
     "bic",
     "expand",
     "wa",
+    "podnet",
     "er + align_norms",
     "agem",
     "gem",

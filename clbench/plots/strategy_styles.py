@@ -65,6 +65,7 @@ SHIPPED = {
     "dualprompt": BLUE,
     "coda_prompt": PINK,
     "expand": PURPLE,
+    "podnet": OCHRE,
 }  # fmt: skip
 """Map each shipped strategy to its colour. Strategies that are often compared have different ones. The place in the
 table determines dash and marker: append new strategies at its end."""

@@ -150,6 +150,10 @@ STRATEGIES = Registry(
             "clbench.strategies.lucir:lucir",
             "rehearse exemplars with a cosine head; features keep their direction, old classes rank above new ones",
         ),
+        "podnet": (
+            "clbench.strategies.podnet:podnet",
+            "rehearse exemplars with several proxies for each class; pooled maps of all stages stay near old ones",
+        ),
         "adapters": (
             "clbench.strategies.adapters:Adapters",
             "a frozen transformer with a small trained network beside that of each block",

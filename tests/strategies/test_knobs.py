@@ -34,6 +34,7 @@ FORMS = {
     "coda_prompt": {"pool", "length", "blocks", "form"},
     "sd_lora": {"terms", "form"},
     "inflora": {"terms", "form"},
+    "podnet": {"proxies", "form", "read_out"},
     "lucir": {"hardest"}, "first_task": {"what", "concatenate"},
     "align": {"rows"}, "slca": {"rows"},
     "ranpac": {"features", "size", "ridge", "projection"}, "fecam": {"features", "shrink", "times", "form"},

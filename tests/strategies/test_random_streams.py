@@ -36,6 +36,7 @@ RANDOM_STREAMS = {
     "InfLoRA": "InfLoRA",
     "FirstTask": "FirstTask",
     "UnifiedClassifier": "UnifiedClassifier",
+    "PooledKD": "PooledKD", "ProxyClassifier": "ProxyClassifier",
     "Adapters": "Adapters",
     "Align": "Align", "SlowBody": "SlowBody",
     "MAS": "MAS", "Means": "Means", "Merged": "Merged", "Observer": "Observer", "Plugin": "Plugin", "PredKD": "PredKD",

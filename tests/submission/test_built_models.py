@@ -12,7 +12,15 @@ from clbench.core.record import Record
 from clbench.submission.submitted import Submitted
 from clbench.submission.verification import Verified, consistent
 
-BUILT = ["clr", "hypernet(strength=1)", "binary(anneal=constant, beta=1)", "l2m(pool=4, rank=2)", "expand", "lucir"]
+BUILT = [
+    "clr",
+    "hypernet(strength=1)",
+    "binary(anneal=constant, beta=1)",
+    "l2m(pool=4, rank=2)",
+    "expand",
+    "lucir",
+    "podnet",
+]
 """The strategies that build onto the model, with settings for a small one."""
 PROMPTED = [
     "l2p(pool=4, length=2, top=2)",

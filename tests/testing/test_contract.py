@@ -19,6 +19,7 @@ ELSEWHERE = {"si": "si(strength=0.01)", "only": "only(modules='norm+bias+fc+head
 OPTIMIZERS = {
     "l2m": ("training.optimizer=adam", "training.lr=0.01"),
     "hypernet": ("training.optimizer=adam", "training.lr=0.01"),
+    "podnet": ("training.optimizer=adam", "training.lr=0.01"),
     "binary": ("training.optimizer=adam", "training.lr=0.05", "model={name: mlp, hidden: [32]}"),
 }
 """Optimisers without which a strategy does not learn in so few steps; binary convolutions would need many more."""
