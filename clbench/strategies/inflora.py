@@ -70,6 +70,7 @@ class InfLoRA(RunningClasses):
     grows: ClassVar[str] = "directions of the inputs of each block, at most half of their number"
     conflicts: ClassVar[dict[str, str]] = {
         "SDLoRA": "both put terms beside the same layers",
+        "L2M": "both add low-rank terms to the same layers",
         "Hypernet": "the first adds terms to blocks of the network, and the second generates the network",
         "Binary": "the first keeps the network frozen, and the second learns distributions of its weights",
     }
