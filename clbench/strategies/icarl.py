@@ -142,21 +142,11 @@ def icarl(
 
 def choose_exemplars(learner: Learner, experience: ExperienceView) -> None:
     """Keep fewer exemplars of absent classes, and herd the present ones."""
-    import torch
+    from clbench.training.herding import of_quotas
 
-    from clbench.training.batch import Y
-    from clbench.training.herding import herd, known_again
-
-    exemplars, kept = learner.memory.all().index, []
-    for c, n in quotas(learner).items():
-        own = experience.index[:, experience.index[Y] == c]
-        known = exemplars[:, exemplars[Y] == c]
-        if not own.shape[1]:
-            kept.append(known[:, :n])
-            continue
-        rows = torch.cat([known[:, ~known_again(known, own)], own], dim=1)
-        kept.append(rows[:, herd(learner.side_work.features(rows).features, n)])
-    learner.memory.replace(torch.cat(kept, dim=1))
+    kept = learner.memory.all().index
+    chosen = of_quotas(experience.index, kept, quotas(learner), lambda rows: learner.side_work.features(rows).features)
+    learner.memory.replace(chosen)
 
 
 def quotas(learner: Learner) -> dict[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -34,8 +34,18 @@ def exemplars(new: Tensor, kept: Tensor, size: int, features: Callable[[Tensor],
             f"memory.size {size} leaves no exemplar for each of the {len(classes)} classes seen so far; "
             "memory.policy shrinking_herding needs at least one sample per class"
         )
+    return of_quotas(new, kept, dict.fromkeys(classes, each), features)
+
+
+def of_quotas(new: Tensor, kept: Tensor, quotas: Mapping[int, int], features: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the samples of each class that stay, as many as its quota says; see :func:`exemplars`.
+
+    Args:
+        new, kept, features: As in :func:`exemplars`.
+        quotas: Class -> number of samples.
+    """
     chosen = []
-    for c in classes:
+    for c, each in quotas.items():
         own, known = new[:, new[Y] == c], kept[:, kept[Y] == c]
         if not own.shape[1]:
             chosen.append(known[:, :each])
