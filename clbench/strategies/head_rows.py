@@ -50,6 +50,14 @@ def head_bias(learner: Learner, title: str) -> slice:
     return place
 
 
+def of_classes(learner: Learner, classes: Tensor) -> Tensor:
+    """Return which weights (P,) bool are those of some classes (C,) bool in the matrix of a head without constants."""
+    place = learner.slices["head.weight"]
+    mask = learner.w.detach().new_zeros(learner.w.shape).bool()
+    mask[place] = classes.repeat_interleave((place.stop - place.start) // learner.n_outputs)
+    return mask
+
+
 def write(learner: Learner, place: slice, values: Tensor) -> None:
     """Set the weights of a place to values of any shape, except frozen weights, which stay."""
     old, new = learner.w.data[place], values.reshape(-1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from clbench.core.parameters import Count, NonNegative
 from clbench.core.search_space import Search
+from clbench.strategies.head_rows import of_classes
 from clbench.strategies.icarl import Exemplars
 from clbench.strategies.part import Part
 
@@ -82,7 +83,7 @@ class UnifiedClassifier(Part):
         n = int(old.sum())
         self.state.update(old=old, running=running, count=n, classes=int(running.sum()))
         self.state["weight"] = self.retention * (n / self.state["classes"]) ** 0.5
-        self._freeze(learner, old if n else None)
+        learner.freeze("lucir", of_classes(learner, old) if n else None)
         if n and bool(new.any()):
             self._imprint(learner, experience, old, new)
 
@@ -116,20 +117,6 @@ class UnifiedClassifier(Part):
         counts = old[batch.y].to(excess)  # (B,) 1 for samples of old classes
         mean: Tensor = (excess * counts).sum() / counts.sum().clamp(min=1)
         return mean
-
-    def _freeze(self, learner: Learner, old: Tensor | None) -> None:
-        """Freeze the weights of old classes in the head."""
-        if old is None:
-            learner.freeze("lucir", None)
-            return
-        mask = learner.w.detach().new_zeros(learner.w.shape).bool()
-        mask[learner.slices["head.weight"]] = old.repeat_interleave(self._width(learner))
-        learner.freeze("lucir", mask)
-
-    @staticmethod
-    def _width(learner: Learner) -> int:
-        place = learner.slices["head.weight"]
-        return int((place.stop - place.start) // learner.n_outputs)
 
     def _imprint(self, learner: Learner, experience: ExperienceView, old: Tensor, new: Tensor) -> None:
         """Set the weights of new classes to the mean direction of their features, as long as old ones are."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from clbench.core.parameters import NonNegative
 from clbench.core.search_space import Search
+from clbench.strategies.head_rows import of_classes
 from clbench.strategies.icarl import Exemplars
 from clbench.strategies.part import MOVES, Part
 from clbench.strategies.pooled_kd import Flat, PooledKD, Spatial
@@ -120,7 +121,7 @@ class ProxyClassifier(Part):
 
         running = torch.zeros_like(known).index_fill_(0, experience.index[LABEL], True)
         old, new = known & ~running, running & ~known  # (C,) bool
-        learner.freeze("podnet", self._rows(learner, old) if bool(old.any()) else None)
+        learner.freeze("podnet", of_classes(learner, old) if bool(old.any()) else None)
         if bool(new.any()):
             self._imprint(learner, experience, known, new)
 
@@ -148,7 +149,7 @@ class ProxyClassifier(Part):
         memory, work = learner.memory, learner.side_work
         if not self.passes or not len(memory):
             return
-        learner.freeze("podnet", ~learner.head_mask | self._rows(learner, ~learner.classes.seen))
+        learner.freeze("podnet", ~learner.head_mask | of_classes(learner, ~learner.classes.seen))
         split = BatchSplit(learner.batch_size, fewest=work.fewest_rows)
         work.fit(
             memory.draw(len(memory), generator=self.generator),
@@ -161,14 +162,6 @@ class ProxyClassifier(Part):
             loss=lambda batch: self.objective(learner, batch, learner.run(batch)),
         )
         learner.freeze("podnet", None)
-
-    @staticmethod
-    def _rows(learner: Learner, classes: Tensor) -> Tensor:
-        """Return the proxies of classes (C,) bool among the weights, (P,) bool."""
-        place = learner.slices["head.weight"]
-        mask = learner.w.detach().new_zeros(learner.w.shape).bool()
-        mask[place] = classes.repeat_interleave((place.stop - place.start) // learner.n_outputs)
-        return mask
 
 
 def k_means(points: Tensor, k: int, generator: Generator) -> Tensor:
