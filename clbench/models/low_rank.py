@@ -31,7 +31,7 @@ class LowRank(nn.Module):
 
     def __init__(self, layer: nn.Linear, rank: int, terms: int, *, scaled: bool = False, given: bool = False) -> None:
         super().__init__()
-        self.layer, self.rank, self.terms = layer, rank, terms
+        self.layer, self.rank = layer, rank
         weight = layer.weight
         self.down: Tensor
         down = weight.new_zeros(rank, layer.in_features)
